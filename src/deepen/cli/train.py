@@ -1,0 +1,79 @@
+"""`deepen train RECIPE`: one arm, in the same kind of store as a study."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from deepen.cli.options import Option, path_of, read_request, text_of, whole
+from deepen.cli.recipe_options import (
+    BUDGET_OPTIONS,
+    MODEL_OPTION,
+    RATE_OPTIONS,
+    RECIPE_OPTIONS,
+    arm_of,
+    model_of,
+    tokens_of,
+)
+from deepen.cli.running import OUT_HELP, RUNS, conduct
+from deepen.schedule.lr import RATES
+from deepen.schedule.recipes import RECIPES
+from deepen.study.arms import Evaluation, Study
+from deepen.study.presets import PEAK_RATES, TOKENS_PER_STEP, WARMUP_SHARE
+from deepen.train.settings import PRECISIONS, TrainSettings
+
+OPTIONS = (
+    MODEL_OPTION,
+    *BUDGET_OPTIONS,
+    Option(name="seed", read=whole(0), help="of initialisation and data order (default 0)"),
+    Option(name="data", read=text_of, help="folder of token shards; sotu, the default, is the embedded corpus"),
+    *RATE_OPTIONS,
+    Option(name="precision", read=text_of, help=f"{' or '.join(PRECISIONS)}"),
+    Option(name="out", read=path_of, help=OUT_HELP),
+    *RECIPE_OPTIONS,
+    Option(name="json", read=None, help="print the arm's marks as JSON"),
+)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command."""
+    request = read_request("train", argv, OPTIONS, what="RECIPE", about="Train one arm.", known=RECIPES)
+    arm, model = arm_of(request), model_of(request, "nano")
+    context = request.get("context", model.context)
+    batch_tokens = request.get("batch_tokens", max(1, TOKENS_PER_STEP[model.name] // context) * context)
+    tokens = tokens_of(request, batch_tokens, default=20 * model.parameters_non_embedding)
+    every = max(1, tokens // batch_tokens // 20) * batch_tokens
+    make_rate = RATES[request.get("rate", "wsd")]
+    study = request.attempt(
+        lambda: Study(
+            name=f"train {arm.name}",
+            model=model,
+            tokens=tokens,
+            batch_tokens=batch_tokens,
+            context=context,
+            arms=(arm,),
+            evaluation=Evaluation(every_tokens=every, validation_tokens=32_768),
+            seeds=(request.get("seed", 0),),
+            anchors=(1.0,),
+            accountings=("flops",),
+            lr=make_rate(
+                peak=request.get("lr", PEAK_RATES[model.name]), warmup_tokens=round(WARMUP_SHARE * tokens)
+            ),
+            settings=TrainSettings(precision=request.get("precision", "fp32")),
+            data=request.get("data", "sotu"),
+        )
+    )
+    request.check()
+    out = request.get("out", Path(RUNS) / f"{arm.name}-{model.name}-seed{study.seeds[0]}")
+    results = conduct(study, out, jobs=1)
+    result = results["arms"][0]
+    mark = result["marks"][0]
+    if request.get("json"):
+        print(json.dumps(result["marks"], indent=1))
+        return 0
+    print(
+        f"{arm.name}: {mark['step']:,} steps, {mark['tokens']:,} tokens, {mark['flops']:.4g} FLOPs, "
+        f"{mark['seconds']:.0f} s; training loss {mark['train_loss']:.4f}, validation loss {mark['val_loss']:.4f}"
+    )
+    print(f"state: {out / 'segments' / result['segments'][-1] / 'state'}")
+    print(f"report: {out / 'report' / 'index.html'}")
+    return 0

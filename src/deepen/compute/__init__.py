@@ -1,0 +1,1 @@
+"""What training costs: the exact ledger, the paper's closed forms, and the marks of equal compute."""

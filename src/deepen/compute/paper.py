@@ -1,0 +1,40 @@
+"""The closed forms of Li, Fung & Huang 2024 (arXiv 2411.18700, section IV-C and V-C), and nothing else.
+
+Their price: a forward pass costs c per layer and token, a backward pass `ratio` times as much (the paper: 1),
+there is no head and no attention term, and a layer below the trained ones costs its forward pass only.
+T is in tokens or steps, L in layers, S in stages.
+"""
+
+from fractions import Fraction
+
+
+def baseline_compute(tokens: float, layers: int, c: float = 1.0, ratio: float = 1.0) -> float:
+    """C_baseline = (1 + ratio)·T·L·c; with the paper's ratio 1 it is 2TLc."""
+    return (1 + ratio) * tokens * layers * c
+
+
+def staged_share(stages: int, ratio: float = 1.0) -> Fraction:
+    """Compute of the staged part ÷ that of full training for as many tokens.
+
+    Summed over stages s = 1 … S of T/(2S) tokens a phase: phase 1 costs s forward and `ratio` for its one
+    new part, phase 2 costs s·(1 + ratio), in units of L/S layers. With ratio 1 it is (3S + 5) / (8S).
+    """
+    if stages < 1:
+        raise ValueError(f"stages is {stages}: it must be at least 1")
+    r = Fraction(ratio)
+    return ((2 + r) * Fraction(stages + 1, 2) + r) / (2 * stages * (1 + r))
+
+
+def incremental_compute(tokens: float, layers: int, stages: int, c: float = 1.0, ratio: float = 1.0) -> float:
+    """C_incremental; with ratio 1 it is T_inc·c·L·(3S + 5)/(4S)."""
+    return float(staged_share(stages, ratio)) * baseline_compute(tokens, layers, c, ratio)
+
+
+def continual_share(stages: int, ratio: float = 1.0) -> Fraction:
+    """T_cont ÷ T, the continual training that makes compute equal; with ratio 1 it is ⅝·(1 − 1/S)."""
+    return 1 - staged_share(stages, ratio)
+
+
+def continual_tokens(tokens: float, stages: int, ratio: float = 1.0) -> float:
+    """T_cont for a baseline of T tokens (or steps)."""
+    return float(continual_share(stages, ratio) * Fraction(tokens))

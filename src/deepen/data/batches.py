@@ -1,0 +1,57 @@
+"""Batches that depend only on the data, the seed and the position in tokens."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepen.data.shards import Tokens
+
+
+class Batches:
+    """Training batches by token position.
+
+    The data is cut into windows of the largest context, permuted anew by seed and epoch; a smaller context
+    subdivides them, so that a ramp keeps the order. Neither micro-batches, devices, depth nor the place
+    where a run was interrupted have any say.
+
+    Args:
+        tokens: the training split.
+        context: the largest context, tokens per window.
+        seed: of the order.
+    """
+
+    def __init__(self, tokens: Tokens, context: int, seed: int) -> None:
+        self.tokens, self.window, self.seed = tokens, context, seed
+        self.windows = (len(tokens) - 1) // context
+        if self.windows < 1:
+            raise ValueError(
+                f"the training data has {len(tokens)} tokens: not one window of {context} and its target"
+            )
+
+    def at(self, position: int, batch_tokens: int, context: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets, each (batch_tokens / context, context) int64, of the step that begins at `position`.
+
+        Args:
+            position, batch_tokens: in tokens, multiples of `context`.
+            context: tokens per sequence; divides the largest context.
+        """
+        assert self.window % context == 0 and position % context == 0 and batch_tokens % context == 0
+        starts = [self._start(position + offset) for offset in range(0, batch_tokens, context)]
+        rows = np.stack([self.tokens.window(start, context + 1) for start in starts]).astype(np.int64)
+        rows_bt = torch.from_numpy(rows)
+        return rows_bt[:, :-1], rows_bt[:, 1:]
+
+    def _start(self, position: int) -> int:
+        """Where in the data the sequence at a position of the run begins."""
+        window, inside = divmod(position, self.window)
+        epoch, nth = divmod(window, self.windows)
+        return int(_order(self.windows, self.seed, epoch)[nth]) * self.window + inside
+
+
+@lru_cache(maxsize=4)
+def _order(windows: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The permutation of an epoch. NumPy promises this generator's stream for all time (NEP 19)."""
+    return np.random.RandomState([seed, epoch]).permutation(windows)

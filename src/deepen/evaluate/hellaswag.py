@@ -1,0 +1,112 @@
+"""HellaSwag (Zellers et al. 2019) in completion style, as the paper's code base scores it.
+
+Each ending is scored by its mean loss per token after the context, "context" + " " + ending; the lowest
+wins. This is not lm-evaluation-harness's convention (activity label, per byte): never mix the two.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+from torch.nn import functional as F
+
+
+class TaskError(ValueError):
+    """A task file that cannot be used; the message names the line."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Example:
+    """Token ids of a context and its four endings, and which ending is right."""
+
+    context: tuple[int, ...]
+    endings: tuple[tuple[int, ...], ...]
+    label: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """A HellaSwag item as text."""
+
+    context: str
+    endings: tuple[str, ...]
+    label: int
+
+
+def read_items(path: Path) -> list[Item]:
+    """Read a JSONL file with `ctx`, `endings` and `label` in each line, official or tag-stripped.
+
+    Raises:
+        TaskError: there is no such file, or a line of it is no item.
+    """
+    if not path.is_file():
+        raise TaskError(f"HellaSwag file {path} does not exist: name a JSONL file")
+    items = []
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+                item = Item(context=row["ctx"], endings=tuple(row["endings"]), label=int(row["label"]))
+                if not (
+                    0 <= item.label < len(item.endings) and all(isinstance(e, str) and e for e in item.endings)
+                ):
+                    raise ValueError
+            except (ValueError, KeyError, TypeError):
+                raise TaskError(f"{path}, line {number}: not a HellaSwag item (ctx, endings, label)") from None
+            items.append(item)
+    if not items:
+        raise TaskError(f"HellaSwag file {path} has no items")
+    return items
+
+
+def encode_items(items: list[Item], tokenizer: Tokenizer) -> list[Example]:
+    """The items as token ids, each ending with the space before it."""
+
+    def ids(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    return [
+        Example(context=ids(item.context), endings=tuple(ids(f" {e}") for e in item.endings), label=item.label)
+        for item in items
+    ]
+
+
+@torch.no_grad()
+def hellaswag(
+    model: nn.Module,
+    examples: list[Example],
+    *,
+    context: int,
+    device: torch.device,
+    batch_tokens: int = 16384,
+) -> list[bool]:
+    """Whether the model picks the right ending, example by example.
+
+    Rows are batched by length, so that little is padded; a row longer than `context` loses its beginning.
+    """
+    rows = []
+    for index, example in enumerate(examples):
+        for choice, ending in enumerate(example.endings):
+            ids = (*example.context, *ending)[-(context + 1) :]
+            rows.append((len(ids), index, choice, ids, min(len(ending), len(ids) - 1)))
+    rows.sort(key=lambda row: row[0])
+    losses = [[math.inf] * len(example.endings) for example in examples]
+    while rows:
+        longest = rows[-1][0]
+        batch, rows = rows[-max(1, batch_tokens // longest) :], rows[: -max(1, batch_tokens // longest)]
+        ids_bt = torch.zeros(len(batch), longest, dtype=torch.int64)
+        scored_bt = torch.zeros(len(batch), longest - 1)
+        for row, (length, _, _, ids, scored) in enumerate(batch):
+            ids_bt[row, :length] = torch.tensor(ids)
+            scored_bt[row, length - 1 - scored : length - 1] = 1 / scored
+        ids_bt, scored_bt = ids_bt.to(device), scored_bt.to(device)
+        logits_btv = model(ids_bt[:, :-1])
+        losses_bt = F.cross_entropy(logits_btv.float().flatten(0, 1), ids_bt[:, 1:].flatten(), reduction="none")
+        means = (losses_bt.view_as(scored_bt) * scored_bt).sum(dim=1).tolist()
+        for (_, index, choice, _, _), loss in zip(batch, means, strict=True):
+            losses[index][choice] = loss
+    return [scores.index(min(scores)) == example.label for scores, example in zip(losses, examples, strict=True)]

@@ -1,0 +1,1 @@
+"""How a state becomes deeper: pure functions on named tensors, weights and moments together."""

@@ -1,0 +1,1 @@
+"""The network: embeddings → blocks → head, with depth a constructor argument."""

@@ -1,0 +1,108 @@
+"""Numbers as a reader wants them: short, with their unit, a true minus sign, a dash where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NONE = "–"
+_WORDS = (
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def count(value: float | None) -> str:
+    """A large count: 112 k, 2.40 M, 1.2 B."""
+    if value is None:
+        return NONE
+    for size, suffix in ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= size * 0.9995:
+            return f"{_three(value / size)}{suffix}"
+    return f"{value:.0f}"
+
+
+def power(exponent: int) -> str:
+    """A power of ten: 10¹²."""
+    return "10" + str(exponent).translate(_SUPERSCRIPTS)
+
+
+def scientific(value: float | None) -> str:
+    """A number with its power of ten: 3.21 × 10¹²."""
+    if value is None:
+        return NONE
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa} × {power(int(exponent))}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time: 4.2 s, 3 min 20 s, 2 h 05 min."""
+    if seconds is None:
+        return NONE
+    if seconds < 99.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def memory(size_bytes: float | None) -> str:
+    """A memory size in decimal units: 412 MB."""
+    if size_bytes is None:
+        return NONE
+    for size, suffix in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size_bytes >= size * 0.9995:
+            return f"{_three(size_bytes / size)} {suffix}"
+    return f"{size_bytes:.0f} B"
+
+
+def plain(value: float | None, places: int = 3) -> str:
+    """A number with a fixed count of decimals."""
+    return NONE if value is None else f"{value:.{places}f}".replace("-", "−")
+
+
+def signed(value: float | None, places: int = 3) -> str:
+    """A difference, always with its sign; no sign on a zero."""
+    if value is None:
+        return NONE
+    shown = f"{value:+.{places}f}"
+    return (shown[1:] if float(shown) == 0 else shown).replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """A share in whole per cent: 16 %."""
+    return f"{100 * share:.0f} %"
+
+
+def places_for(values: Sequence[float]) -> int:
+    """Decimals that tell differences of this size apart."""
+    return 4 if values and max(abs(value) for value in values) < 0.02 else 3
+
+
+def in_words(n: int) -> str:
+    """A small count as a word."""
+    return _WORDS[n] if 0 <= n < len(_WORDS) else str(n)
+
+
+def capital(sentence: str) -> str:
+    """The sentence with its first letter raised."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def plural(n: int, noun: str) -> str:
+    """A count in words with its noun: one seed, two seeds."""
+    return f"{in_words(n)} {noun}" if n == 1 else f"{in_words(n)} {noun}s"
+
+
+def join(items: Sequence[str]) -> str:
+    """a; a and b; a, b and c."""
+    return " and ".join(([", ".join(items[:-1])] if len(items) > 1 else []) + list(items[-1:]))
+
+
+def _three(value: float) -> str:
+    """Three digits."""
+    places = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:.{places}f}"

@@ -1,0 +1,1 @@
+"""Arms → tree of segments → store → results: the fair comparison."""

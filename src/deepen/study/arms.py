@@ -1,0 +1,145 @@
+"""A study: arms, seeds and the settings they share; and the marks at which they are compared."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from deepen.compute import paper
+from deepen.compute.ledger import Ledger, phase_flops
+from deepen.compute.marks import schedule_at_budget
+from deepen.model.config import ModelConfig
+from deepen.schedule.lr import WSD, Rate
+from deepen.schedule.phase import Schedule, steps_of
+from deepen.schedule.recipes import make_schedule
+from deepen.train.settings import TrainSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arm:
+    """A way to train: a recipe with its options, under a name that is unique in the study."""
+
+    name: str
+    recipe: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """What is measured, and how often.
+
+    `every_tokens` spaces the curve's points, `validation_tokens` fixes the validation set. HellaSwag is
+    evaluated where a file is named, every `hellaswag_every_tokens` and at the marks.
+    """
+
+    every_tokens: int
+    validation_tokens: int
+    hellaswag: str = ""
+    hellaswag_every_tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """A comparison at equal compute.
+
+    `tokens` are the baseline's; they set the budget: the exact FLOPs of full training for so many tokens.
+    `anchors` are the shares of that budget at which the baseline is measured, so that an arm's loss can be
+    turned into the compute the baseline would need for it. With accounting `paper`, `two-phase` arms are also
+    measured at the mark that the paper's closed form gives. The unit of `batch_tokens` and `context` is
+    tokens. One seed gives differences but no intervals.
+    """
+
+    name: str
+    model: ModelConfig
+    tokens: int
+    batch_tokens: int
+    context: int
+    arms: tuple[Arm, ...]
+    evaluation: Evaluation
+    seeds: tuple[int, ...] = (0,)
+    baseline: str = "full"
+    anchors: tuple[float, ...] = (0.7, 1.0, 1.4)
+    accountings: tuple[str, ...] = ("flops", "paper")
+    lr: Rate = field(default_factory=WSD)
+    settings: TrainSettings = field(default_factory=TrainSettings)
+    data: str = "sotu"
+
+    def __post_init__(self) -> None:
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) != len(names):
+            raise ValueError(f"arms {names} repeat a name: results are told apart by it")
+        if self.context > self.model.context:
+            raise ValueError(
+                f"context is {self.context}, but {self.model.name} has {self.model.context} positions"
+            )
+        if self.batch_tokens % self.context or self.batch_tokens < 1:
+            raise ValueError(
+                f"batch_tokens is {self.batch_tokens}: it must be a multiple of context {self.context}"
+            )
+        if self.tokens < self.batch_tokens:
+            raise ValueError(f"tokens is {self.tokens:,}: it must be at least one step of {self.batch_tokens:,}")
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds {self.seeds}: give at least one, each once")
+
+    @property
+    def baseline_tokens(self) -> int:
+        """The baseline's tokens in whole steps."""
+        return steps_of(self.tokens, self.batch_tokens) * self.batch_tokens
+
+    def schedule(self, arm: Arm, tokens: int) -> Schedule:
+        """The schedule of an arm over `tokens` in all, with the study's rate."""
+        schedule = make_schedule(arm.recipe, self.model, tokens, self.baseline_tokens, arm.options)
+        return replace(schedule, lr=self.lr)
+
+    def described(self) -> dict[str, Any]:
+        """The study in JSON's types."""
+        return asdict(self) | {"lr": asdict(self.lr) | {"rate": type(self.lr).__name__.lower()}}  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """A point at which an arm is compared, and the schedule that ends there.
+
+    `accounting` says by whose price compute is equal; `budget_share` is the budget ÷ the baseline's.
+    """
+
+    accounting: str
+    budget_share: float
+    budget_flops: int
+    schedule: Schedule
+
+
+def budget_flops(study: Study) -> int:
+    """The budget: exact FLOPs of full training for the baseline's tokens."""
+    schedule = make_schedule("full", study.model, study.baseline_tokens, study.baseline_tokens, {})
+    return sum(phase_flops(Ledger(model=study.model), schedule.in_steps(study.batch_tokens, study.context)))
+
+
+def marks_of(study: Study, arm: Arm) -> list[Mark]:
+    """The marks of an arm: equal exact FLOPs, and for the paper's recipe the paper's own mark too.
+
+    Raises:
+        ValueError: the arm's recipe does not fit the study's model and tokens.
+    """
+    budget, ledger = budget_flops(study), Ledger(model=study.model)
+    shares = study.anchors if arm.name == study.baseline and study.lr.forks else (1.0,)
+    marks = [
+        Mark(
+            accounting="flops",
+            budget_share=share,
+            budget_flops=round(budget * share),
+            schedule=schedule_at_budget(
+                lambda tokens: study.schedule(arm, tokens),
+                ledger,
+                round(budget * share),
+                study.batch_tokens,
+                study.context,
+            ),
+        )
+        for share in shares
+    ]
+    if arm.recipe == "two-phase" and "paper" in study.accountings:
+        total = study.baseline_tokens + paper.continual_tokens(study.baseline_tokens, arm.options.get("stages", 4))
+        tokens = steps_of(total, study.batch_tokens) * study.batch_tokens
+        schedule = study.schedule(arm, tokens).in_steps(study.batch_tokens, study.context)
+        marks.append(Mark(accounting="paper", budget_share=1.0, budget_flops=budget, schedule=schedule))
+    return marks

@@ -1,0 +1,98 @@
+"""Studies by name."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from deepen.model.config import PRESETS
+from deepen.schedule.lr import RATES, WSD, Rate
+from deepen.schedule.recipes import TWO_PHASE_PRESETS
+from deepen.study.arms import Arm, Evaluation, Study
+from deepen.train.settings import TrainSettings
+
+PAPER_STAGES = (4, 8, 12)
+
+TOKENS_PER_STEP = {"nano": 1024, "micro": 4096, "mini": 16384, "gpt2-124m": 524_288, "gpt2-350m": 524_288}
+PEAK_RATES = {"nano": 1.6e-2, "micro": 6e-3, "mini": 3e-3, "gpt2-124m": 6e-4, "gpt2-350m": 3e-4}
+"""Starting points where --lr is left out; nano's is the best of those tried for the baseline (docs/log.md)."""
+
+WARMUP_SHARE = 0.02
+"""Warm-up of the default rates, as a share of the baseline's tokens."""
+
+
+def two_phase_arms(preset: str = "paper-as-written") -> tuple[Arm, ...]:
+    """The paper's three arms."""
+    return tuple(
+        Arm(
+            name=f"two-phase S={stages}",
+            recipe="two-phase",
+            options={"stages": stages, **TWO_PHASE_PRESETS[preset]},
+        )
+        for stages in PAPER_STAGES
+    )
+
+
+def quickstart() -> Study:
+    """The paper's comparison, a recipe that grows once, and two controls, in minutes on two cores."""
+    tokens, batch_tokens = 1200 * 1024, TOKENS_PER_STEP["nano"]
+    return Study(
+        name="quickstart",
+        model=PRESETS["nano"],
+        tokens=tokens,
+        batch_tokens=batch_tokens,
+        context=PRESETS["nano"].context,
+        arms=(
+            Arm(name="full", recipe="full"),
+            *two_phase_arms(),
+            Arm(name="staged S=4", recipe="staged", options={"stages": 4}),
+            Arm(name="one-shot", recipe="one-shot", options={"start_depth": 6, "grow_at": 0.5}),
+            Arm(name="small", recipe="small", options={"start_depth": 6}),
+        ),
+        evaluation=Evaluation(every_tokens=tokens // 12 // batch_tokens * batch_tokens, validation_tokens=32_768),
+        seeds=(0, 1),
+        lr=WSD(peak=PEAK_RATES["nano"], warmup_tokens=round(tokens * WARMUP_SHARE)),
+    )
+
+
+def paper(*, preset: str = "paper-as-written", rate: str = "", scale: float = 1.0) -> Study:
+    """The experiment of Li, Fung & Huang 2024 (arXiv 2411.18700): GPT-2 124M, 10,000 steps of 524,288 tokens.
+
+    Args:
+        preset: the paper's text or its released code (`two-phase` options, rate, clipping, precision).
+        rate: `constant`, `cosine` or `wsd`; the preset's own where left out: constant as released, and
+            WSD as written, because the text names no schedule and an undecayed loss is no result.
+        scale: fewer tokens, same shape: batch and steps both shrink by its square root, the batch to no
+            less than one context.
+    """
+    model = replace(PRESETS["gpt2-124m"], vocab=50304)
+    released = preset == "paper-as-released"
+    batch_tokens = max(1, round(524_288 / model.context * scale**0.5)) * model.context
+    tokens = max(1, round(10_000 * 524_288 * scale / batch_tokens)) * batch_tokens
+    steps = tokens // batch_tokens
+    every = max(1, round(steps / 40)) * batch_tokens  # 250 of 10,000 steps
+    make = RATES[rate or ("constant" if released else "wsd")]
+    warmup = 0 if released else round(715 / 10_000 * tokens)
+    lr: Rate = make(peak=6e-4, warmup_tokens=warmup)
+    settings = TrainSettings(
+        max_grad_norm=None if released else 1.0,
+        precision="fp32" if released else "bf16",
+        micro_batch_tokens=min(batch_tokens, 32 * model.context),
+        compile=not released,
+    )
+    return Study(
+        name="paper",
+        model=model,
+        tokens=tokens,
+        batch_tokens=batch_tokens,
+        context=model.context,
+        arms=(Arm(name="full", recipe="full"), *two_phase_arms(preset)),
+        evaluation=Evaluation(
+            every_tokens=every,
+            validation_tokens=max(model.context, round(10_485_760 * min(1.0, scale * 10))),
+            hellaswag_every_tokens=every,
+        ),
+        lr=lr,
+        settings=settings,
+    )
+
+
+STUDIES: dict[str, Callable[..., Study]] = {"quickstart": quickstart, "paper": paper}

@@ -1,0 +1,187 @@
+"""Run a tree: segments whose parents are done, on as many processes as asked for, until all is there."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import torch
+
+from deepen.data.shards import Dataset
+from deepen.study.arms import Study
+from deepen.study.store import Store
+from deepen.study.tree import Node, Tree
+from deepen.study.worker import Job, die_with_parent, train_segment
+
+Report = Callable[[int, int], None]
+"""Called with the FLOPs trained so far and the FLOPs there are in all."""
+
+
+class Interrupted(Exception):
+    """The user asked to stop; all that was done is kept."""
+
+
+def pending(tree: Tree, store: Store) -> list[Node]:
+    """The segments still to be trained, parents first.
+
+    A finished segment counts as missing where its state was dropped and a missing child needs it.
+    """
+    children, missing = tree.children(), set[str]()
+    for node in reversed(tree.nodes.values()):
+        folder = store.segment(node.key)
+        needed = node.key in tree.mark_keys or any(child in missing for child in children.get(node.key, ()))
+        if folder.done is None or (needed and not folder.has_state):
+            missing.add(node.key)
+    return [node for node in tree.nodes.values() if node.key in missing]
+
+
+def run_tree(study: Study, tree: Tree, dataset: Dataset, folder: Path, jobs: int, report: Report) -> None:
+    """Train what is pending; segments with the most work behind them first.
+
+    Args:
+        jobs: segments trained at once, each in a process of its own with an equal share of the cores; 1
+            trains here, with all of them.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM came; every segment stopped after a step and kept its state.
+    """
+    store, todo = Store(folder), pending(tree, Store(folder))
+    missing = {node.key for node in todo}
+    for node in todo:
+        if store.segment(node.key).done is not None:
+            (store.segment(node.key).folder / "done.json").unlink()  # its state is gone: it is trained again
+    urgency = _work_behind(tree)
+    flops = {key: (n.segment.end - n.segment.start) * n.segment.flops_per_token for key, n in tree.nodes.items()}
+    total, trained = sum(flops.values()), sum(flops[key] for key in tree.nodes if key not in missing)
+    report(trained, total)
+    running: dict[Future[bool], Node] = {}
+    with _executor(jobs) as (executor, stop, call):
+        while (missing or running) and not (stop.is_set() and not running):
+            if not stop.is_set():
+                busy = {node.key for node in running.values()}
+                ready = [tree.nodes[key] for key in missing - busy if tree.nodes[key].parent not in missing]
+                ready.sort(key=lambda node: (-urgency[node.key], node.key))
+                for node in ready[: jobs - len(running)]:
+                    running[executor.submit(call, _job(study, tree, dataset, folder, node))] = node
+            finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+            for future in finished:
+                node = running.pop(future)
+                if future.result():
+                    missing.discard(node.key)
+                    trained += flops[node.key]
+                    _drop_unneeded(tree, store, node, missing)
+                    report(trained, total)
+        if stop.is_set():
+            raise Interrupted
+
+
+def _job(study: Study, tree: Tree, dataset: Dataset, folder: Path, node: Node) -> Job:
+    return Job(
+        node=node,
+        is_mark=node.key in tree.mark_keys,
+        folder=folder,
+        model=study.model,
+        settings=study.settings,
+        evaluation=study.evaluation,
+        dataset=dataset,
+        window=study.context,
+    )
+
+
+def _drop_unneeded(tree: Tree, store: Store, node: Node, missing: set[str]) -> None:
+    """Once a segment is done, its parent's state goes, unless it is a mark or another child waits for it."""
+    if node.parent is None or node.parent in tree.mark_keys:
+        return
+    if not any(child in missing for child in tree.children()[node.parent]):
+        store.segment(node.parent).drop_state()
+
+
+def _work_behind(tree: Tree) -> dict[str, int]:
+    """FLOPs on the longest way from each segment, itself included, to the end of a path."""
+    longest: dict[str, int] = {}
+    children = tree.children()
+    for node in reversed(tree.nodes.values()):
+        own = (node.segment.end - node.segment.start) * node.segment.flops_per_token
+        longest[node.key] = own + max((longest[child] for child in children.get(node.key, ())), default=0)
+    return longest
+
+
+@contextmanager
+def _executor(jobs: int) -> Iterator[tuple[Executor, "Event | threading.Event", Callable[[Job], bool]]]:
+    """An executor, the flag that stops its work after the step at hand, and the function to submit."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    stop: Event | threading.Event
+    executor: Executor
+    call: Callable[[Job], bool]
+    if jobs == 1:
+        torch.set_num_threads(threads)
+        stop, executor = threading.Event(), _Here()
+        call = partial(train_segment, stop=stop.is_set)
+    else:
+        context = multiprocessing.get_context("spawn")
+        stop, call = context.Event(), _call_in_worker
+        executor = ProcessPoolExecutor(jobs, context, initializer=_begin_worker, initargs=(threads, stop))
+    with _signals_set(stop), executor:
+        try:
+            yield executor, stop, call
+        except BaseException:
+            stop.set()
+            raise
+
+
+class _Here(Executor):
+    """Runs what is submitted at once, in this thread."""
+
+    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
+        """Run it now."""
+        future: Future[bool] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+# A process can only inherit a flag, not be sent one, so a worker keeps it here.
+_stop_worker: Event | None = None
+
+
+def _begin_worker(threads: int, stop: Event) -> None:
+    """A worker leaves signals to the process that started it, and does not outlive it."""
+    global _stop_worker
+    _stop_worker = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    die_with_parent()
+
+
+def _call_in_worker(job: Job) -> bool:
+    assert _stop_worker is not None
+    return train_segment(job, _stop_worker.is_set)
+
+
+@contextmanager
+def _signals_set(stop: "Event | threading.Event") -> Iterator[None]:
+    """Let SIGINT and SIGTERM set the flag; a second one leaves at once, without harm to what is kept."""
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

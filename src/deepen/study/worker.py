@@ -1,0 +1,184 @@
+"""Train one segment of a study, in whatever process: from its parent's state to its own."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepen.data.batches import Batches
+from deepen.data.shards import Dataset
+from deepen.data.tokenizers import load_tokenizer
+from deepen.evaluate.hellaswag import Example, encode_items, hellaswag, read_items
+from deepen.evaluate.validation import validation_loss
+from deepen.model.config import ModelConfig
+from deepen.study.arms import Evaluation
+from deepen.study.store import Store
+from deepen.study.tree import Node
+from deepen.train.device import peak_memory_bytes, pick_device, reset_peak_memory
+from deepen.train.engine import Engine
+from deepen.train.segment import begin
+from deepen.train.settings import TrainSettings
+from deepen.train.state import Progress, initial_state
+
+SAVE_EVERY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """All a process needs to train one segment. `is_mark`: an arm is compared at its end."""
+
+    node: Node
+    is_mark: bool
+    folder: Path
+    model: ModelConfig
+    settings: TrainSettings
+    evaluation: Evaluation
+    dataset: Dataset
+    window: int
+
+
+def train_segment(job: Job, stop: Callable[[], bool]) -> bool:
+    """Train a segment, going on from what is there; returns whether it was finished rather than stopped."""
+    store, node, segment = Store(job.folder), job.node, job.node.segment
+    own, device = store.segment(node.key), pick_device()
+    own.open(node)
+    if own.has_state:
+        state = own.state()
+    elif node.parent is None:
+        state = initial_state(job.model, segment.depth, node.seed)
+    else:
+        state = store.segment(node.parent).state()
+    state = begin(state, segment, job.model)
+    own.cut_back(state.progress)
+
+    reset_peak_memory(device)
+    batches = Batches(_tokens(job.dataset, "train"), job.window, node.seed)
+    engine = Engine(state, segment, job.model, batches, job.settings, device)
+    metrics: list[dict[str, Any]] = []
+    saved, evaluated = time.monotonic(), {line["tokens"] for line in own.lines("evals")}
+    while True:
+        engine.run(_next_stop(engine.progress.tokens, job), _logger(metrics, job), stop)
+        own.append("metrics", metrics)
+        metrics.clear()
+        tokens = engine.progress.tokens
+        if tokens not in evaluated and (at := _evaluations_at(tokens, job)):
+            own.append("evals", [_evaluate(task, engine, job, device) for task in at])
+        if tokens == segment.end:
+            own.finish(engine.state(), peak_memory_bytes(device))
+            return True
+        if stop():
+            if tokens > segment.start:
+                own.save(engine.state())
+            return False
+        if time.monotonic() - saved > SAVE_EVERY_SECONDS:
+            own.save(engine.state())
+            saved = time.monotonic()
+
+
+def _grids(job: Job) -> dict[str, int]:
+    grids = {"validation": job.evaluation.every_tokens}
+    if job.evaluation.hellaswag:
+        grids["hellaswag"] = job.evaluation.hellaswag_every_tokens
+    return grids
+
+
+def _next_stop(tokens: int, job: Job) -> int:
+    """The nearest point ahead at which something is evaluated or saved, or the segment's end."""
+    batch = job.node.segment.batch_tokens
+    save = max(1, _SAVE_CHECK_TOKENS // batch) * batch
+    ahead = [_rounded_up((tokens // every + 1) * every, batch) for every in (*_grids(job).values(), save)]
+    return min(*ahead, job.node.segment.end)
+
+
+_SAVE_CHECK_TOKENS = 1 << 18
+"""How often, in tokens, the loop is left to see whether a save is due."""
+
+
+def _rounded_up(tokens: int, batch: int) -> int:
+    return -(-tokens // batch) * batch
+
+
+def _evaluations_at(tokens: int, job: Job) -> list[str]:
+    """What is due after so many tokens: on the grid of each task, and at a mark."""
+    batch = job.node.segment.batch_tokens
+    return [
+        task
+        for task, every in _grids(job).items()
+        if tokens > 0
+        and (
+            (job.is_mark and tokens == job.node.segment.end)
+            or tokens == _rounded_up(tokens // every * every, batch)
+        )
+    ]
+
+
+def _evaluate(task: str, engine: Engine, job: Job, device: torch.device) -> dict[str, Any]:
+    """One line of evals.jsonl."""
+    progress = engine.progress
+    line: dict[str, Any] = {
+        "tokens": progress.tokens,
+        "step": progress.step,
+        "flops": progress.flops,
+        "seconds": progress.seconds,
+        "task": task,
+    }
+    if task == "validation":
+        tokens = _tokens(job.dataset, "validation")
+        loss, stderr, n = validation_loss(
+            engine.model, tokens, job.evaluation.validation_tokens, job.window, device=device
+        )
+        return line | {"split": "validation", "value": loss, "stderr": stderr, "n": n}
+    correct = hellaswag(engine.model, _examples(job.evaluation, job.dataset), context=job.window, device=device)
+    share = sum(correct) / len(correct)
+    return line | {
+        "split": "validation",
+        "value": share,
+        "stderr": (share * (1 - share) / len(correct)) ** 0.5,
+        "n": len(correct),
+        "correct": "".join("01"[right] for right in correct),
+    }
+
+
+def _logger(metrics: list[dict[str, Any]], job: Job) -> Callable[[Progress, dict[str, float]], None]:
+    segment = job.node.segment
+
+    def log(progress: Progress, measured: dict[str, float]) -> None:
+        metrics.append({
+            "step": progress.step,
+            "tokens": progress.tokens,
+            **measured,
+            "flops": progress.flops,
+            "seconds": progress.seconds,
+            "depth": segment.depth,
+            "phase": segment.label,
+        })  # fmt: skip
+
+    return log
+
+
+@lru_cache(maxsize=4)
+def _tokens(dataset: Dataset, split: str) -> Any:
+    return dataset.tokens(split)
+
+
+@lru_cache(maxsize=2)
+def _examples(evaluation: Evaluation, dataset: Dataset) -> list[Example]:
+    return encode_items(read_items(Path(evaluation.hellaswag)), load_tokenizer(dataset.folder))
+
+
+def die_with_parent() -> None:
+    """End this process when the one that started it is gone, so that no orphan writes on."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,36 @@
+"""The device a run uses, its precision, and its memory high-water mark."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+
+def pick_device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """bf16 autocast for matrix products; switched off for fp32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin a new measurement of peak memory, where the system can (CUDA, Linux)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Peak since the last reset: allocated bytes on a GPU, else the resident set of this process (0: unknown)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError, ValueError, IndexError):
+        status = Path(f"/proc/{os.getpid()}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    return 0

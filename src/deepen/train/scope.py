@@ -1,0 +1,35 @@
+"""Freezing: what a scope means for a live model."""
+
+from collections.abc import Sequence
+
+from deepen.model.gpt2 import GPT2
+from deepen.schedule.phase import Scope
+
+
+def apply_scope(model: GPT2, scope: Scope, new_blocks: Sequence[int]) -> int | None:
+    """Let exactly the scope's parameters require gradients; returns where the graph is cut.
+
+    Frozen is `requires_grad=False` with no gradient at all: AdamW moves a weight whose gradient is zero.
+
+    Returns:
+        The number of blocks, from the bottom, that run without gradients together with the embeddings, or
+        None where the graph stays whole.
+    """
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(_is_trained(name, scope, new_blocks))
+    if scope.trains_embeddings:
+        return None
+    return min(new_blocks, default=len(model.blocks))
+
+
+def _is_trained(name: str, scope: Scope, new_blocks: Sequence[int]) -> bool:
+    if scope is Scope.ALL:
+        return True
+    part, _, rest = name.partition(".")
+    match part:
+        case "blocks":
+            return int(rest.partition(".")[0]) in new_blocks
+        case "norm" | "token_embedding":  # the tied matrix learns through the head
+            return scope.trains_head
+        case _:
+            return scope.trains_embeddings

@@ -1,0 +1,42 @@
+"""A segment: the fully explicit recipe of one stretch of training."""
+
+from dataclasses import dataclass, replace
+
+from deepen.growth.grow import grow
+from deepen.model.config import ModelConfig
+from deepen.schedule.lr import RatePiece
+from deepen.schedule.phase import Growth, Scope
+from deepen.train.state import TrainState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """Train from `start` to `end` (tokens of the run) with one depth, scope, batch and piece of the rate.
+
+    `growth` is set where the segment begins by growing to `depth`, `reset_moments` where it begins with
+    empty moments. `flops_per_token` is the ledger's price. `label` and the price say nothing that the rest
+    does not; they are for people and logs.
+    """
+
+    depth: int
+    train: Scope
+    new_blocks: tuple[int, ...]
+    start: int
+    end: int
+    batch_tokens: int
+    context: int
+    rate: RatePiece
+    growth: Growth | None
+    reset_moments: bool
+    flops_per_token: int
+    label: str
+
+
+def begin(state: TrainState, segment: Segment, config: ModelConfig) -> TrainState:
+    """The state as a segment's first step finds it: grown, or with empty moments, where the segment says so."""
+    if state.progress.tokens > segment.start:
+        return state
+    assert state.progress.tokens == segment.start, "a segment begins where its parent ended"
+    if segment.growth is not None and state.depth < segment.depth:
+        state = grow(state, segment.depth, segment.growth, config)
+    return replace(state, moments={}) if segment.reset_moments else state

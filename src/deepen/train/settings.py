@@ -1,0 +1,31 @@
+"""How a step is taken: optimizer, clipping, precision, micro-batches."""
+
+from dataclasses import dataclass
+
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainSettings:
+    """Settings of the optimizer step, the same for every arm of a study.
+
+    `max_grad_norm` None means no clipping. `micro_batch_tokens` 0 means the whole batch at once; it, like
+    `compile` (per block), moves results by rounding only.
+    """
+
+    weight_decay: float = 0.1
+    beta_1: float = 0.9
+    beta_2: float = 0.95
+    epsilon: float = 1e-8
+    max_grad_norm: float | None = 1.0
+    precision: str = "fp32"
+    micro_batch_tokens: int = 0
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision {self.precision!r} is unknown: use {' or '.join(PRECISIONS)}")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay is {self.weight_decay}: it must be 0 or more")
+        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
+            raise ValueError(f"max_grad_norm is {self.max_grad_norm}: it must be above 0, or none")

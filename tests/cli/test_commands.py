@@ -1,0 +1,127 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepen.cli.main import COMMANDS, main
+from deepen.data.shards import Dataset
+from deepen.schedule.recipes import RECIPES
+from deepen.study.store import SegmentFolder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_helps(command: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as left:
+        main([command, "--help"])
+    assert left.value.code == 0
+    assert f"deepen {command}" in capsys.readouterr().out
+
+
+def test_recipes_are_all_listed(capsys: pytest.CaptureFixture[str]):
+    assert main(["recipes", "--json"]) == 0
+    listing = json.loads(capsys.readouterr().out)
+    assert set(listing["recipes"]) == set(RECIPES)
+    assert main(["recipes"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in (*RECIPES, "interleave", "spread", "new-blocks-head", "copy"))
+
+
+def test_the_doctor_finds_what_every_command_needs(capsys: pytest.CaptureFixture[str]):
+    assert main(["doctor", "--json"]) == 0
+    findings = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert findings["torch"]["ok"] and findings["embedded corpus"]["ok"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["full"],
+        ["two-phase", "--stages", "8", "--scope", "new-blocks-embeddings", "--partition", "back"],
+        ["two-phase", "--preset", "paper-as-released", "--stages", "8", "--rate", "constant"],
+        ["staged", "--stages", "2", "--operator", "stack", "--moments", "copy"],
+        ["one-shot", "--start-depth", "0", "--operator", "random", "--grow-at", "0.3"],
+        ["one-shot", "--start-depth", "4", "--rate", "cosine"],
+        ["small", "--start-depth", "3"],
+    ],
+    ids=" ".join,
+)
+def test_train_ends_with_a_report_and_a_state_at_the_budget(
+    arguments: list[str], dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "run"
+    common = ["--steps", "20", "--batch-tokens", "64", "--context", "16", "--data", str(dataset.folder)]
+    assert main(["train", *arguments, *common, "--seed", "3", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "validation loss" in said and (out / "report" / "index.html").exists()
+    results = json.loads((out / "results.json").read_text())
+    arm = results["arms"][0]
+    assert (arm["recipe"], arm["seed"]) == (arguments[0], 3)
+    assert arm["marks"][0]["flops"] == pytest.approx(arm["marks"][0]["budget_flops"], rel=0.04)
+    state = SegmentFolder(out / "segments" / arm["segments"][-1]).state()
+    assert state.progress.tokens == arm["marks"][0]["tokens"]
+    released = "paper-as-released" in arguments
+    assert state.depth == {"small": 3}.get(arguments[0], 8 if released else 12)
+
+
+def test_the_paper_runs_scaled_down_on_prepared_shards_with_hellaswag(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    items = [
+        {"ctx": "The Congress", "endings": ["met.", "of of", "ran away", "sea"], "label": k % 4} for k in range(8)
+    ]
+    task = tmp_path / "hellaswag.jsonl"
+    task.write_text("".join(json.dumps(item) + "\n" for item in items))
+    out = tmp_path / "paper"
+    for preset, rate in (("paper-as-written", "wsd"), ("paper-as-released", "constant")):
+        arguments = ["study", "paper", "--scale", "3e-6", "--model", "nano", "--preset", preset, "--rate", rate]
+        arguments += [
+            "--data",
+            str(dataset.folder),
+            "--hellaswag",
+            str(task),
+            "--out",
+            str(out / preset),
+            "--jobs",
+            "1",
+        ]
+        assert main(arguments) == 0
+        results = json.loads((out / preset / "results.json").read_text())
+        assert {verdict["arm"] for verdict in results["verdicts"]} == {f"two-phase S={s}" for s in (4, 8, 12)}
+        assert all(mark["annealed"] == (rate == "wsd") for arm in results["arms"] for mark in arm["marks"])
+        assert all(mark["tasks"]["hellaswag"]["n"] == 8 for arm in results["arms"] for mark in arm["marks"])
+        assert all(len(arm["tasks"]) > 3 for arm in results["arms"])
+        assert (out / preset / "report" / "figures" / "hellaswag.png").exists()
+    assert "one seed" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_written_fails_with_one_line(dataset: Dataset, capsys: pytest.CaptureFixture[str]):
+    assert main(["train", "full", "--steps", "5", "--data", str(dataset.folder), "--out", "/proc/deepen"]) == 1
+    assert capsys.readouterr().err.count("error: ") == 1
+
+
+def test_a_full_disk_fails_with_one_line_and_loses_nothing(dataset: Dataset, tmp_path: Path):
+    """The system's own limit on the size of files stands in for a disk that is full: the write fails."""
+    out = tmp_path / "run"
+    arguments = [
+        "train",
+        "full",
+        "--steps",
+        "40",
+        "--batch-tokens",
+        "64",
+        "--data",
+        str(dataset.folder),
+        "--out",
+        str(out),
+    ]
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY)); "
+        f"from deepen.cli.main import main; sys.exit(main({arguments!r}))"
+    )
+    failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert failed.returncode == 1 and "Traceback" not in failed.stderr, failed.stderr
+    assert failed.stderr.count("error: ") == 1 and str(out) in failed.stderr
+    assert main(arguments) == 0

@@ -1,0 +1,125 @@
+"""The ledger against PyTorch's own operator counter, on real models doing real backward passes."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from deepen.compute.ledger import Ledger, new_blocks_of, phase_flops
+from deepen.model.config import PRESETS, ModelConfig
+from deepen.model.gpt2 import GPT2, init_weights
+from deepen.schedule.phase import Phase, Schedule, Scope
+from deepen.schedule.recipes import two_phase
+from deepen.train.scope import apply_scope
+
+
+def counted(model: ModelConfig, phase: Phase, new_blocks: tuple[int, ...], sequences: int) -> int:
+    """FLOPs of one step as FlopCounterMode sees them; it counts fused CPU attention as nothing."""
+    network = GPT2(model, depth=phase.depth)
+    network.load_state_dict(init_weights(model, phase.depth, seed=0))
+    cut = apply_scope(network, phase.train, new_blocks)
+    tokens = torch.randint(model.vocab, (sequences, phase.context + 1))
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        logits = network(tokens[:, :-1], cut=cut)
+        F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).backward()
+    return counter.get_total_flops()
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[ModelConfig, Phase, tuple[int, ...]]:
+    heads = draw(st.integers(1, 3))
+    context = draw(st.sampled_from([2, 5, 16]))
+    depth = draw(st.integers(1, 5))
+    config = ModelConfig(
+        name="drawn",
+        depth=depth,
+        width=heads * draw(st.sampled_from([2, 4])),
+        heads=heads,
+        context=context,
+        vocab=draw(st.integers(3, 50)),
+    )
+    new = draw(st.sets(st.integers(0, depth - 1), min_size=1))
+    scope = draw(st.sampled_from(list(Scope)))
+    phase = Phase(depth=depth, tokens=context, train=scope, context=context, label="drawn")
+    return config, phase, tuple(sorted(new))
+
+
+@settings(max_examples=80, deadline=None)
+@given(cases(), st.integers(1, 3))
+def test_the_ledger_equals_the_operator_counter(case: tuple[ModelConfig, Phase, tuple[int, ...]], sequences: int):
+    config, phase, new_blocks = case
+    ledger = Ledger(model=config).flops_per_token(phase, new_blocks)
+    assert counted(config, phase, new_blocks, sequences) == ledger * sequences * phase.context
+
+
+def test_a_model_without_blocks_costs_its_head():
+    config = ModelConfig(name="flat", depth=2, width=4, heads=1, context=8, vocab=10)
+    phase = Phase(depth=0, tokens=8, context=8, label="flat")
+    assert counted(config, phase, (), 1) == Ledger(model=config).flops_per_token(phase, ()) * 8
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases())
+def test_trainable_parameters_are_those_that_require_a_gradient(case: tuple[ModelConfig, Phase, tuple[int, ...]]):
+    config, phase, new_blocks = case
+    network = GPT2(config, depth=phase.depth)
+    apply_scope(network, phase.train, new_blocks)
+    trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    new = new_blocks if phase.train is not Scope.ALL else tuple(range(phase.depth))
+    assert Ledger(model=config).trainable_parameters(phase, new) == trained
+
+
+PADDED = ModelConfig(name="gpt2-124m-padded", depth=12, width=768, heads=12, context=1024, vocab=50304)
+
+REFERENCE = {  # DESIGN section 6: S → staged share by scope; nothing frozen last
+    4: {"new-blocks": 0.602, "new-blocks-head": 0.636, "new-blocks-embeddings": 0.689, "all": 0.727},
+    8: {"new-blocks": 0.545, "new-blocks-head": 0.585, "new-blocks-embeddings": 0.651, "all": 0.696},
+    12: {"new-blocks": 0.513, "new-blocks-head": 0.555, "new-blocks-embeddings": 0.620, "all": 0.666},
+}
+
+
+def test_the_forward_pass_of_gpt2_124m_is_the_reference():
+    ledger = Ledger(model=PADDED)
+    assert round(12 * ledger.linears_forward() / 1e6, 1) == 169.9
+    assert round(12 * ledger.attention_forward(1024) / 1e6, 1) == 37.7
+    assert round(ledger.head_forward() / 1e6, 1) == 77.3
+    whole = Phase(depth=12, tokens=1024, context=1024, label="full")
+    assert round(ledger.flops_per_token(whole, ()) / 1e6, 1) == 854.7
+
+
+def test_the_reference_table_of_staged_costs():
+    ledger = Ledger(model=PADDED)
+    steps, batch = 10_000, 524_288
+    full = Phase(depth=12, tokens=steps * batch, context=1024, label="full")
+    baseline = full.tokens * ledger.flops_per_token(full, ())
+    for stages, by_scope in REFERENCE.items():
+        for scope, share in by_scope.items():
+            schedule = two_phase(PADDED, full.tokens, staged_tokens=full.tokens, stages=stages, scope=scope)
+            staged = sum(phase_flops(ledger, schedule.in_steps(batch, 1024)))
+            assert round(staged / baseline, 3) == share, (stages, scope)
+
+
+def test_causal_exact_attention_is_half_of_dense_and_a_little():
+    dense, exact = Ledger(model=PADDED), Ledger(model=PADDED, causal_exact=True)
+    assert exact.attention_forward(1024) / dense.attention_forward(1024) == 1025 / 2048
+
+
+def test_a_frozen_block_costs_its_forward_pass_or_what_runs_through_it():
+    config = PRESETS["gpt2-124m"]
+    ledger = Ledger(model=config)
+    linears, attention = ledger.linears_forward(), ledger.attention_forward(1024)
+
+    def lowest(scope: Scope) -> tuple[int, int]:
+        phase = Phase(depth=2, tokens=1024, train=scope, context=1024, label="x")
+        parts = ledger.parts(phase, (1,))
+        return parts[0].total, parts[1].total
+
+    assert lowest(Scope.NEW_BLOCKS) == lowest(Scope.NEW_BLOCKS_HEAD) == (linears, attention)
+    assert lowest(Scope.NEW_BLOCKS_EMBEDDINGS) == (2 * linears, 3 * attention)
+
+
+def test_new_blocks_of_a_schedule_are_those_added_last():
+    schedule = Schedule(phases=tuple(Phase(depth=d, tokens=1, label="") for d in (2, 2, 5, 5, 6)))
+    assert new_blocks_of(schedule) == [(0, 1), (0, 1), (2, 3, 4), (2, 3, 4), (5,)]

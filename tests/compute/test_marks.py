@@ -1,0 +1,35 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepen.compute.ledger import Ledger, phase_flops
+from deepen.compute.marks import schedule_at_budget
+from deepen.model.config import PRESETS
+from deepen.schedule.recipes import RECIPES, make_schedule
+
+MODEL, BATCH, CONTEXT = PRESETS["nano"], 1024, 64
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(sorted(RECIPES)), st.integers(100, 2000), st.sampled_from([1.0, 1.4]))
+def test_a_mark_is_the_nearest_whole_step_to_the_budget(recipe: str, steps: int, share: float):
+    ledger, tokens = Ledger(model=MODEL), steps * BATCH
+    full = sum(phase_flops(ledger, make_schedule("full", MODEL, tokens, tokens, {}).in_steps(BATCH, CONTEXT)))
+    budget = round(full * share)
+
+    def make(total: int):
+        return make_schedule(recipe, MODEL, total, tokens, {})
+
+    schedule = schedule_at_budget(make, ledger, budget, BATCH, CONTEXT)
+    dearest_step = ledger.flops_per_token(schedule.phases[-1], ()) * BATCH
+    assert abs(sum(phase_flops(ledger, schedule)) - budget) <= dearest_step / 2
+
+
+def test_a_budget_that_ends_inside_the_staged_part_is_explained_with_numbers():
+    ledger, tokens = Ledger(model=MODEL), 1000 * BATCH
+
+    def make(total: int):
+        return make_schedule("two-phase", MODEL, total, tokens, {})
+
+    with pytest.raises(ValueError, match=r"1,000 steps, costs"):
+        schedule_at_budget(make, ledger, 10**9, BATCH, CONTEXT)

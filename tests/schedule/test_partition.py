@@ -1,0 +1,31 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepen.schedule.partition import partition
+
+
+def test_twelve_blocks_in_eight_stages_as_documented():
+    assert partition(12, 8, "spread") == (2, 1, 2, 1, 2, 1, 2, 1)
+    assert partition(12, 8, "front") == (2, 2, 2, 2, 1, 1, 1, 1)
+    assert partition(12, 8, "back") == (1, 1, 1, 1, 2, 2, 2, 2)
+    assert partition(12, 8, "floor") == (1,) * 8
+    assert partition(12, 3, "6,3,3") == (6, 3, 3)
+
+
+@given(
+    st.integers(1, 96).flatmap(lambda d: st.tuples(st.just(d), st.integers(1, d))),
+    st.sampled_from(["spread", "front", "back"]),
+)
+def test_every_block_is_placed_once_and_stages_are_nearly_equal(depth_stages: tuple[int, int], policy: str):
+    depth, stages = depth_stages
+    sizes = partition(depth, stages, policy)
+    assert len(sizes) == stages and sum(sizes) == depth and max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(
+    ("stages", "policy"), [(0, "spread"), (13, "spread"), (3, "6,6"), (2, "13,-1"), (2, "6,x"), (2, "sprad")]
+)
+def test_what_does_not_fit_is_said(stages: int, policy: str):
+    with pytest.raises(ValueError, match=r"stages|partition"):
+        partition(12, stages, policy)

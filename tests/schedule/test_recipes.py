@@ -1,0 +1,66 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepen.model.config import PRESETS
+from deepen.schedule.phase import Phase, Schedule, Scope
+from deepen.schedule.recipes import RECIPES, TWO_PHASE_PRESETS, full, make_schedule, one_shot, small, two_phase
+
+MODEL = PRESETS["gpt2-124m"]
+
+
+@given(st.sampled_from(sorted(RECIPES)), st.integers(2000, 10**10))
+def test_every_recipe_spends_exactly_its_tokens(recipe: str, tokens: int):
+    schedule = make_schedule(recipe, MODEL, tokens, baseline_tokens=tokens // 2, options={})
+    assert schedule.tokens == tokens
+    in_steps = schedule.in_steps(16, 16)
+    assert abs(in_steps.tokens - tokens) <= 8
+    assert all(phase.tokens % 16 == 0 for phase in in_steps.phases)
+
+
+def test_the_paper_with_four_stages():
+    schedule = two_phase(MODEL, 15_000, staged_tokens=8_000, stages=4)
+    assert [phase.depth for phase in schedule.phases] == [3, 3, 6, 6, 9, 9, 12, 12, 12]
+    assert [phase.tokens for phase in schedule.phases] == [1000] * 8 + [7000]
+    first_phases = [phase.train for phase in schedule.phases[:8:2]]
+    assert first_phases == [Scope.ALL, Scope.NEW_BLOCKS, Scope.NEW_BLOCKS, Scope.NEW_BLOCKS]
+
+
+def test_an_uneven_partition_ends_with_all_twelve_blocks_and_the_released_code_with_eight():
+    written, released = (
+        two_phase(MODEL, 20_000, staged_tokens=10_000, stages=8, **TWO_PHASE_PRESETS[preset])
+        for preset in ("paper-as-written", "paper-as-released")
+    )
+    assert written.depth == 12 and released.depth == 8
+    assert released.phases[-1].reset_moments and not written.phases[-1].reset_moments
+    assert released.phases[2].train is Scope.NEW_BLOCKS_EMBEDDINGS
+
+
+def test_two_phase_with_one_stage_is_full_training():
+    staged = two_phase(MODEL, 1000, staged_tokens=1000, stages=1)
+    assert {(phase.depth, phase.train) for phase in staged.phases} == {(12, Scope.ALL)}
+    assert staged.tokens == full(MODEL, 1000).tokens
+
+
+def test_one_shot_grows_at_its_share_of_the_tokens():
+    before, after = one_shot(MODEL, 1000, start_depth=6, grow_at=0.25).phases
+    assert (before.depth, before.tokens, after.depth, after.tokens) == (6, 250, 12, 750)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: one_shot(MODEL, 1000, grow_at=1.0),
+        lambda: one_shot(MODEL, 1000, start_depth=12),
+        lambda: one_shot(MODEL, 1000, start_depth=0),
+        lambda: small(MODEL, 1000, start_depth=12),
+        lambda: two_phase(MODEL, 1000, staged_tokens=2000),
+        lambda: two_phase(MODEL, 2000, staged_tokens=1000, stages=13),
+        lambda: Schedule(phases=()),
+        lambda: Schedule(phases=(Phase(depth=2, tokens=1, label="a"), Phase(depth=1, tokens=1, label="b"))),
+        lambda: two_phase(MODEL, 30, staged_tokens=10, stages=4).in_steps(10, 10),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"depth|grow_at|tokens|stages|phases"):
+        wrong()

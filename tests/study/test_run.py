@@ -1,0 +1,262 @@
+"""Whole studies: trained, interrupted, continued, extended, in real processes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deepen.data.shards import Dataset
+from deepen.study.arms import Arm, Study
+from deepen.study.run import pending
+from deepen.study.store import Store, StoreError
+from deepen.study.tree import grow_tree
+
+Run = Callable[..., dict[str, Any]]
+
+
+def without_times(value: Any) -> Any:
+    """Results with what clocks and memory meters said taken out."""
+    if isinstance(value, dict):
+        times = ("seconds", "wall_seconds", "peak_memory_bytes")
+        return {key: without_times(v) for key, v in value.items() if key not in times}
+    return [without_times(v) for v in value] if isinstance(value, list) else value
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("finished") / "study"
+
+
+@pytest.fixture
+def results(make_study: Callable[..., Study], run_study: Run, finished: Path) -> dict[str, Any]:
+    """The study of conftest with two seeds, trained once for this module."""
+    return run_study(make_study(seeds=(0, 1)), finished)
+
+
+def test_results_have_what_is_promised(results: dict[str, Any], make_study: Callable[..., Study]):
+    study = make_study()
+    assert len(results["arms"]) == 2 * len(study.arms)
+    for arm in results["arms"]:
+        assert arm["segments"] and arm["peak_memory_bytes"] > 0
+        for point in arm["curve"]:
+            assert {"tokens", "flops", "seconds", "train_loss", "val_loss"} <= point.keys()
+        tokens = [point["tokens"] for point in arm["curve"]]
+        assert tokens == sorted(set(tokens)) and len(tokens) >= 3
+        assert all(mark["annealed"] and mark["val_loss"] > 0 for mark in arm["marks"])
+    verdicts = {(v["arm"], v["accounting"]) for v in results["verdicts"]}
+    paper = {(f"two-phase S={stages}", a) for stages in (4, 8, 12) for a in ("flops", "paper")}
+    assert verdicts == paper | {(name, "flops") for name in ("staged S=4", "one-shot", "small")}
+    for verdict in results["verdicts"]:
+        low, high = verdict["interval"]
+        assert verdict["n_seeds"] == 2 and low < verdict["difference"] < high
+    assert 0 < results["sharing"]["tokens_trained"] < results["sharing"]["tokens_if_separate"]
+
+
+def test_arms_are_compared_at_equal_flops(results: dict[str, Any]):
+    marks = [
+        m
+        for arm in results["arms"]
+        for m in arm["marks"]
+        if (m["accounting"], m["budget_share"]) == ("flops", 1.0)
+    ]
+    assert len(marks) == 14
+    for mark in marks:
+        assert mark["flops"] == pytest.approx(mark["budget_flops"], rel=0.015)  # a step is 1/48 of the run
+
+
+def test_metrics_tell_every_step_once_with_the_ledgers_flops(results: dict[str, Any], finished: Path):
+    for arm in results["arms"]:
+        lines = [
+            json.loads(line)
+            for key in arm["segments"]
+            for line in (finished / "segments" / key / "metrics.jsonl").read_text().splitlines()
+        ]
+        assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+        assert {"step", "tokens", "loss", "lr", "grad_norm", "flops", "seconds", "depth", "phase"} <= lines[
+            0
+        ].keys()
+        final = max(arm["marks"], key=lambda mark: mark["tokens"])
+        assert lines[-1]["flops"] == final["flops"] and lines[-1]["tokens"] == final["tokens"]
+
+
+def test_a_finished_study_trains_nothing_and_says_the_same(
+    results: dict[str, Any], make_study: Callable[..., Study], run_study: Run, finished: Path, dataset: Dataset
+):
+    study = make_study(seeds=(0, 1))
+    assert pending(grow_tree(study, dataset.fingerprint), Store(finished)) == []
+    before = {path: path.stat().st_mtime_ns for path in (finished / "segments").rglob("*")}
+    assert run_study(study, finished) == results
+    assert before == {path: path.stat().st_mtime_ns for path in (finished / "segments").rglob("*")}
+
+
+def test_states_are_kept_at_the_marks_and_only_there(
+    results: dict[str, Any], finished: Path, make_study: Callable[..., Study], dataset: Dataset
+):
+    tree = grow_tree(make_study(seeds=(0, 1)), dataset.fingerprint)
+    kept = {path.parent.name for path in (finished / "segments").glob("*/state")}
+    assert kept == tree.mark_keys
+
+
+def test_two_processes_give_what_one_gives(
+    results: dict[str, Any], make_study: Callable[..., Study], run_study: Run, tmp_path: Path
+):
+    parallel = run_study(make_study(seeds=(0, 1)), tmp_path / "study", jobs=2)
+    assert without_times(parallel) == without_times(results)
+
+
+def test_more_seeds_and_arms_join_what_is_there(
+    results: dict[str, Any], make_study: Callable[..., Study], run_study: Run, tmp_path: Path
+):
+    small = make_study(arms=make_study().arms[:2])
+    run_study(small, tmp_path / "study")
+    grown = run_study(make_study(seeds=(0, 1)), tmp_path / "study")
+    assert without_times(grown) == without_times(results)
+
+
+def test_two_phase_with_one_stage_equals_full_to_the_bit(
+    make_study: Callable[..., Study], run_study: Run, tmp_path: Path
+):
+    outcomes = []
+    for arm in (Arm(name="arm", recipe="full"), Arm(name="arm", recipe="two-phase", options={"stages": 1})):
+        folder = tmp_path / arm.recipe
+        study = make_study(arms=(arm,), anchors=(1.0,), accountings=("flops",))
+        key = run_study(study, folder)["arms"][0]["segments"][-1]
+        outcomes.append(Store(folder).segment(key).state())
+    one, other = outcomes
+    assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
+    assert all(torch.equal(t, other.moments[n][k]) for n, kept in one.moments.items() for k, t in kept.items())
+
+
+def test_other_settings_are_refused_in_the_same_folder(
+    results: dict[str, Any], make_study: Callable[..., Study], finished: Path, tmp_path: Path
+):
+    study = make_study()
+    Store(finished).check(study.described())
+    with pytest.raises(StoreError, match="lr"):
+        Store(finished).check(replace(study, lr=replace(study.lr, peak=1.0)).described())
+    (tmp_path / "letters.txt").write_text("mine")
+    with pytest.raises(StoreError, match="something else"):
+        Store(tmp_path).check(study.described())
+
+
+def test_a_lock_is_held_by_one_and_not_by_the_dead(tmp_path: Path):
+    code = f"""
+import time
+from pathlib import Path
+from deepen.study.store import Store
+with Store(Path({str(tmp_path)!r})).lock():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    with pytest.raises(StoreError, match=f"process {holder.pid}"), Store(tmp_path).lock():
+        pass
+    holder.kill()
+    holder.wait()
+    with Store(tmp_path).lock():
+        pass
+
+
+ARGUMENTS = [
+    "train",
+    "two-phase",
+    "--model",
+    "nano",
+    "--stages",
+    "4",
+    "--seed",
+    "3",
+    "--steps",
+    "60",
+    "--batch-tokens",
+    "128",
+]
+
+
+def start(arguments: list[str], out: Path, data: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "deepen.cli.main", *arguments, "--out", str(out), "--data", str(data)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> dict[str, Any]:
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    process = start(ARGUMENTS, out, dataset.folder)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return without_times(json.loads((out / "results.json").read_text()))
+
+
+def seconds_to_wait() -> Iterator[float]:
+    draw = random.Random(0)
+    while True:
+        yield draw.uniform(0.0, 1.2)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_run_stopped_again_and_again_ends_as_if_it_never_had_been(
+    how: signal.Signals, undisturbed: dict[str, Any], tmp_path: Path, dataset: Dataset
+):
+    out, stopped = tmp_path / "run", 0
+    for wait in seconds_to_wait():
+        process = start(ARGUMENTS, out, dataset.folder)
+        while process.poll() is None and not any(out.glob("segments/*/metrics.jsonl")):
+            time.sleep(0.01)  # training has begun
+        began = time.monotonic()
+        while process.poll() is None and time.monotonic() - began < wait + 1.5 * (stopped > 0):
+            time.sleep(0.01)
+        if process.poll() is None and stopped < 4:
+            process.send_signal(how)
+            stopped += 1
+        _, errors = process.communicate()
+        if process.returncode == 0:
+            break
+        assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130), errors
+        assert how == signal.SIGKILL or "same command continues" in errors
+        assert "Traceback" not in errors
+    assert stopped > 0
+    assert without_times(json.loads((out / "results.json").read_text())) == undisturbed
+
+
+def test_a_study_in_two_processes_survives_a_kill(
+    results: dict[str, Any], make_study: Callable[..., Study], tmp_path: Path, dataset: Dataset
+):
+    """The orphans of a killed study end by themselves, and the study goes on."""
+    file = tmp_path / "kill.py"
+    file.write_text(
+        "from deepen import Arm, ModelConfig, Study\n"
+        "from deepen.schedule.lr import WSD\n"
+        "from deepen.study.arms import Evaluation\n"
+        "model = ModelConfig(name='test', depth=12, width=8, heads=2, context=16, vocab=512)\n"
+        "arms = (Arm(name='full', recipe='full'), Arm(name='small', recipe='small'))\n"
+        "evaluation = Evaluation(every_tokens=512, validation_tokens=512)\n"
+        "study = Study(name='kill', model=model, tokens=320000, batch_tokens=32, context=16, arms=arms,\n"
+        f"    evaluation=evaluation, lr=WSD(peak=8e-3), data={str(dataset.folder)!r})\n"
+    )
+    out = tmp_path / "run"
+    process = start(["study", str(file), "--jobs", "2"], out, dataset.folder)
+    while process.poll() is None and not any(out.glob("segments/*/metrics.jsonl")):
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    second = start(["study", str(file), "--jobs", "2"], out, dataset.folder)
+    while second.poll() is None and len(list(out.glob("segments/*/metrics.jsonl"))) < 2:
+        time.sleep(0.05)
+    second.send_signal(signal.SIGINT)
+    _, errors = second.communicate(timeout=60)
+    assert second.returncode == 130 and "same command continues" in errors, errors
+    for log in out.glob("segments/*/metrics.jsonl"):
+        steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+        assert steps == list(range(steps[0], steps[0] + len(steps)))

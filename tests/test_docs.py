@@ -1,0 +1,53 @@
+"""What the pages say is true: their Python runs, their commands exist, their links lead somewhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_on_a_page_runs(page: Path, tmp_path: Path):
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page: Path):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_the_rooms_of_the_architecture_page_are_those_of_the_tree():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = {path.name for path in (ROOT / "src" / "deepen").iterdir() if (path / "__init__.py").exists()}
+    assert rooms == set(re.findall(r"^\| `(\w+)/` \|", page, re.M))
+    for room, text in re.findall(r"^\| `(\w+)/` \| (.*) \|$", page, re.M):
+        for name in re.findall(r"`(\w+\.py)`", text):
+            assert (ROOT / "src" / "deepen" / room / name).exists(), f"{room}/{name}"
+
+
+def test_the_readme_has_the_two_commands():
+    readme = (ROOT / "README.md").read_text()
+    assert "pip install -c constraints.txt . && deepen study quickstart" in readme
+    assert "pip install -c constraints.txt '.[test]' && pytest" in readme
+
+
+def test_every_dependency_has_a_reason_and_a_pin():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.split(r"[<>=]", line)[0] for line in project["dependencies"]]
+    names += [re.split(r"[<>=]", line)[0] for extra in project["optional-dependencies"].values() for line in extra]
+    reasons = (ROOT / "docs" / "dependencies.md").read_text()
+    pins = (ROOT / "constraints.txt").read_text().lower()
+    for name in names:
+        assert f"`{name}`" in reasons, name
+        assert f"\n{name}==" in pins.replace("_", "-"), name
