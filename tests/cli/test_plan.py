@@ -55,6 +55,11 @@ def test_a_scaled_paper_keeps_its_shape(capsys: pytest.CaptureFixture[str]):
         assert b["flops"] / small["budget_flops"] == pytest.approx(a["flops"] / whole["budget_flops"], rel=0.01)
 
 
+def test_options_may_stand_before_the_name(capsys: pytest.CaptureFixture[str]):
+    assert main(["plan", "--json", "paper"]) == 0
+    assert json.loads(capsys.readouterr().out)["study"] == "paper"
+
+
 def test_the_human_plan_shows_the_marks(capsys: pytest.CaptureFixture[str]):
     assert main(["plan", "two-phase", "--stages", "8"]) == 0
     said = capsys.readouterr().out

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.marks import schedule_at_budget
-from deepen.model.config import PRESETS
+from deepen.model.config import PRESETS, ModelConfig
 from deepen.schedule.recipes import RECIPES, make_schedule
 
 MODEL, BATCH, CONTEXT = PRESETS["nano"], 1024, 64
@@ -23,6 +23,20 @@ def test_a_mark_is_the_nearest_whole_step_to_the_budget(recipe: str, steps: int,
     schedule = schedule_at_budget(make, ledger, budget, BATCH, CONTEXT)
     dearest_step = ledger.flops_per_token(schedule.phases[-1], ()) * BATCH
     assert abs(sum(phase_flops(ledger, schedule)) - budget) <= dearest_step / 2
+
+
+def test_a_large_vocabulary_and_a_narrow_model_meet_the_budget_too():
+    model = ModelConfig(name="flat", depth=12, width=20, heads=2, context=64, vocab=50304)
+    ledger, tokens = Ledger(model=model), 1000 * BATCH
+    budget = sum(phase_flops(ledger, make_schedule("full", model, tokens, tokens, {}).in_steps(BATCH, CONTEXT)))
+    for recipe in RECIPES:
+        options = {"stages": 12} if recipe == "two-phase" else {}
+
+        def make(total: int, recipe: str = recipe, options: dict[str, int] = options):
+            return make_schedule(recipe, model, total, tokens, options)
+
+        schedule = schedule_at_budget(make, ledger, budget, BATCH, CONTEXT)
+        assert abs(sum(phase_flops(ledger, schedule)) / budget - 1) < 0.001, recipe
 
 
 def test_a_budget_that_ends_inside_the_staged_part_is_explained_with_numbers():

@@ -13,7 +13,9 @@ def test_the_validation_set_is_fixed_whatever_the_batch(model: ModelConfig, data
     network = GPT2(model, depth=2)
     network.load_state_dict(init_weights(model, 2, seed=0))
     tokens = dataset.tokens("validation")
-    results = [validation_loss(network, tokens, 1000, 16, device=CPU, batch_rows=rows) for rows in (1, 7, 64)]
+    results = [
+        validation_loss(network, tokens, 1000, 16, device=CPU, batch_tokens=16 * rows) for rows in (1, 7, 64)
+    ]
     assert {n for _, _, n in results} == {62 * 16}
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-6) == pytest.approx(results[2][0], rel=1e-6)
 

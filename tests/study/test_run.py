@@ -15,11 +15,16 @@ from typing import Any
 import pytest
 import torch
 
+from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
 from deepen.study.arms import Arm, Study
 from deepen.study.run import pending
 from deepen.study.store import Store, StoreError
 from deepen.study.tree import grow_tree
+from deepen.train.checkpoint import StateError
+from deepen.train.engine import Engine
+from deepen.train.segment import begin
+from deepen.train.state import initial_state
 
 Run = Callable[..., dict[str, Any]]
 
@@ -129,7 +134,7 @@ def test_two_phase_with_one_stage_equals_full_to_the_bit(
     outcomes = []
     for arm in (Arm(name="arm", recipe="full"), Arm(name="arm", recipe="two-phase", options={"stages": 1})):
         folder = tmp_path / arm.recipe
-        study = make_study(arms=(arm,), anchors=(1.0,), accountings=("flops",))
+        study = make_study(arms=(arm,), anchors=(1.0,), accountings=("flops",), baseline="arm")
         key = run_study(study, folder)["arms"][0]["segments"][-1]
         outcomes.append(Store(folder).segment(key).state())
     one, other = outcomes
@@ -140,7 +145,7 @@ def test_two_phase_with_one_stage_equals_full_to_the_bit(
 def test_other_settings_are_refused_in_the_same_folder(
     results: dict[str, Any], make_study: Callable[..., Study], finished: Path, tmp_path: Path
 ):
-    study = make_study()
+    study = make_study(seeds=(0, 1))
     Store(finished).check(study.described())
     with pytest.raises(StoreError, match="lr"):
         Store(finished).check(replace(study, lr=replace(study.lr, peak=1.0)).described())
@@ -166,6 +171,61 @@ with Store(Path({str(tmp_path)!r})).lock():
     holder.wait()
     with Store(tmp_path).lock():
         pass
+
+
+def test_nothing_that_is_there_may_be_left_out(
+    results: dict[str, Any], make_study: Callable[..., Study], finished: Path
+):
+    for fewer in (
+        make_study(seeds=(0,)),
+        make_study(seeds=(0, 1), anchors=(1.0,)),
+        make_study(arms=make_study().arms[:3]),
+    ):
+        with pytest.raises(StoreError, match="more of it"):
+            Store(finished).check(fewer.described())
+
+
+def test_a_damaged_parent_is_trained_again(
+    make_study: Callable[..., Study], run_study: Run, tmp_path: Path, dataset: Dataset
+):
+    arms = make_study().arms[:1]
+    whole = run_study(make_study(arms=arms, anchors=(0.7, 1.0)), tmp_path / "whole")
+    run_study(make_study(arms=arms, anchors=(1.0,)), tmp_path / "study")
+    study = make_study(arms=arms, anchors=(0.7, 1.0))
+    tree, store = grow_tree(study, dataset.fingerprint), Store(tmp_path / "study")
+    for key in tree.nodes:
+        for file in (store.segment(key).folder / "state").glob("*.safetensors"):
+            file.write_bytes(file.read_bytes()[:-1] + b"?")
+    for _ in range(20):  # each run finds at most one damaged parent, and the next one trains it again
+        try:
+            results = run_study(study, tmp_path / "study")
+            break
+        except StateError as error:
+            assert "damaged" in str(error)
+    assert without_times(results["arms"][0]["marks"]) == without_times(whole["arms"][0]["marks"])
+
+
+def test_a_partial_state_beyond_a_new_cut_is_not_gone_on_from(
+    make_study: Callable[..., Study], run_study: Run, tmp_path: Path, dataset: Dataset
+):
+    """A mark added while a segment was half trained: the cut falls before, at, or after the partial state."""
+    few, more = (make_study(arms=make_study().arms[:1], anchors=anchors) for anchors in ((1.0,), (0.7, 1.0, 1.4)))
+    reference = run_study(more, tmp_path / "reference")
+    tree, store = grow_tree(few, dataset.fingerprint), Store(tmp_path / "study")
+    store.open(few.described(), {})
+    batches = Batches(dataset.tokens("train"), few.context, seed=0)
+    state = None
+    for node in tree.nodes.values():
+        state = begin(state or initial_state(few.model, 12, 0), node.segment, few.model)
+        engine = Engine(state, node.segment, few.model, batches, few.settings, torch.device("cpu"))
+        engine.run(node.segment.start + 64, lambda *_: None)
+        store.segment(node.key).open(node)
+        store.segment(node.key).save(engine.state())
+        engine.run(node.segment.end, lambda *_: None)
+        state = engine.state()
+    results = run_study(more, tmp_path / "study")
+    ended, expected = ([m["val_loss"] for m in r["arms"][0]["marks"]] for r in (results, reference))
+    assert ended == expected
 
 
 ARGUMENTS = [

@@ -65,6 +65,11 @@ def test_outside_the_measured_budgets_the_multiplier_is_only_a_bound():
     assert below is not None and (below.value, below.bound) == (pytest.approx(0.7), "below")
 
 
+def test_a_budget_that_did_not_help_the_baseline_is_passed_over():
+    found = compute_multiplier(3.05, 1.0, [0.5, 1.0, 1.1, 2.0], [3.1, 3.0, 3.2, 2.9])
+    assert found is not None and found.value == pytest.approx(0.5**0.5)
+
+
 def test_a_baseline_that_more_compute_does_not_help_has_no_multiplier():
     assert compute_multiplier(3.0, 1.0, [0.7, 1.0], [3.0, 3.0]) is None
     assert compute_multiplier(3.0, 1.0, [1.0], [3.0]) is None

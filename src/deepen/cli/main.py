@@ -3,6 +3,7 @@
 0 done; 1 the run failed; 2 the request was wrong; 130 interrupted, state saved.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = argv[0]
     if name not in COMMANDS:
         return _fail(2, [f"command {name!r} is unknown{nearest(name, COMMANDS)}: use {', '.join(COMMANDS)}"])
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _run(name, argv[1:])
     except Problems as wrong:
@@ -42,10 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped as stopped:
         return _fail(stopped.code, [str(stopped)])
     except KeyboardInterrupt:
-        return _fail(130, ["interrupted; the same command goes on from what was kept"])
+        return _fail(130, ["stopped; what was complete is kept: the same command continues"])
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         return _fail(1, [f"{error.strerror or error}{where}; nothing that was complete is lost"])
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """SIGTERM is told like Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def _run(name: str, argv: Sequence[str]) -> int:

@@ -166,7 +166,7 @@ def number(above: float = 0.0, upto: float = math.inf) -> Callable[[str], float]
 
 def choice(known: Iterable[str]) -> Callable[[str], str]:
     """Reads one of some names."""
-    names = list(known)
+    names = [str(name) for name in known]
 
     def read(text: str) -> str:
         if text not in names:

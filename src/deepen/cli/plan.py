@@ -20,7 +20,7 @@ from deepen.cli.study import study_of
 from deepen.cli.tables import print_lines, print_table, short
 from deepen.compute import paper
 from deepen.compute.ledger import Ledger, new_blocks_of, phase_flops
-from deepen.schedule.recipes import RECIPES
+from deepen.schedule.recipes import CONTINUAL, RECIPES, stages_of
 from deepen.study.arms import Evaluation, Mark, Study, budget_flops, marks_of
 from deepen.study.presets import STUDIES, TOKENS_PER_STEP
 
@@ -36,7 +36,7 @@ DEFAULT_STEPS = 10_000
 
 def run(argv: Sequence[str]) -> int:
     """Run the command."""
-    if argv and argv[0] in STUDIES:
+    if any(word in STUDIES for word in argv):
         return _plan_study(argv)
     about = "What a recipe costs at the budget of full training, or what a study trains (deepen plan paper)."
     request = read_request("plan", argv, PLAN_OPTIONS, what="RECIPE", about=about)
@@ -58,7 +58,8 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _study_of_recipe(request: Request) -> Study | None:
-    arm, model = arm_of(request), model_of(request, "gpt2-124m")
+    model = model_of(request, "gpt2-124m")
+    arm = arm_of(request, model)
     context = request.get("context", model.context)
     batch_tokens = request.get("batch_tokens", max(1, TOKENS_PER_STEP[model.name] // context) * context)
     tokens = tokens_of(request, batch_tokens, default=DEFAULT_STEPS * batch_tokens)
@@ -74,6 +75,7 @@ def _study_of_recipe(request: Request) -> Study | None:
             arms=(arm,),
             evaluation=Evaluation(every_tokens=batch_tokens, validation_tokens=context),
             anchors=(1.0,),
+            baseline=arm.name,
         )
     )
     return study
@@ -82,16 +84,17 @@ def _study_of_recipe(request: Request) -> Study | None:
 def describe(study: Study, marks: Sequence[Mark]) -> dict[str, Any]:
     """The plan of a study's only arm, in JSON's types. FLOPs count attention densely."""
     ledger, arm = Ledger(model=study.model), study.arms[0]
+    causal = Ledger(model=study.model, causal_exact=True)
     by_accounting = {mark.accounting: mark for mark in marks}
     schedule = by_accounting["flops"].schedule
     flops = phase_flops(ledger, schedule)
     budget, steps = budget_flops(study), study.baseline_tokens // study.batch_tokens
     staged = {}
-    if any(phase.label == "continual" for mark in marks for phase in mark.schedule.phases):
-        parts = [f for f, phase in zip(flops, schedule.phases, strict=True) if phase.label != "continual"]
+    if any(phase.label == CONTINUAL for mark in marks for phase in mark.schedule.phases):
+        parts = [f for f, phase in zip(flops, schedule.phases, strict=True) if phase.label != CONTINUAL]
         staged["flops"] = sum(parts) / budget
         if "paper" in by_accounting:
-            staged["paper"] = float(paper.staged_share(arm.options.get("stages", 4)))
+            staged["paper"] = float(paper.staged_share(stages_of(arm.options)))
     return {
         "recipe": arm.recipe,
         "model": {
@@ -120,13 +123,14 @@ def describe(study: Study, marks: Sequence[Mark]) -> dict[str, Any]:
             "tokens": schedule.tokens,
             "steps": schedule.tokens // study.batch_tokens,
             "flops": sum(flops),
+            "flops_causal_exact": sum(phase_flops(causal, schedule)),
         },
         "baseline": {"tokens": study.baseline_tokens, "steps": steps, "flops": budget},
         "staged_share": staged,
         "marks": {
             accounting: {
-                "continual_tokens": sum(p.tokens for p in mark.schedule.phases if p.label == "continual"),
-                "continual_share": sum(p.tokens for p in mark.schedule.phases if p.label == "continual")
+                "continual_tokens": sum(p.tokens for p in mark.schedule.phases if p.label == CONTINUAL),
+                "continual_share": sum(p.tokens for p in mark.schedule.phases if p.label == CONTINUAL)
                 / study.baseline_tokens,
                 "total_steps": mark.schedule.tokens // study.batch_tokens,
                 "flops": sum(phase_flops(ledger, mark.schedule)),
@@ -159,7 +163,7 @@ def _print(plan: dict[str, Any]) -> None:
     lines = [
         f"total     {total['steps']:,} steps, {total['tokens']:,} tokens, {total['flops']:.4g} FLOPs",
         f"baseline  {baseline['steps']:,} steps, {baseline['tokens']:,} tokens, {baseline['flops']:.4g} FLOPs",
-        "FLOPs count attention densely: every query with all keys",
+        f"FLOPs count attention densely; counted causally, the run costs {total['flops_causal_exact']:.4g}",
     ]
     for accounting, mark in plan["marks"].items():
         share = plan["staged_share"].get(accounting)

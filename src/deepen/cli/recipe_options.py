@@ -10,7 +10,7 @@ from deepen.growth.placement import PLACEMENTS
 from deepen.model.config import PRESETS, ModelConfig
 from deepen.schedule.lr import RATES
 from deepen.schedule.phase import Scope
-from deepen.schedule.recipes import RECIPES, TWO_PHASE_PRESETS, options_of
+from deepen.schedule.recipes import RECIPES, TWO_PHASE_PRESETS, make_schedule, options_of
 from deepen.study.arms import Arm
 
 RECIPE_OPTIONS = (
@@ -43,8 +43,11 @@ RATE_OPTIONS = (
 )
 
 
-def arm_of(request: Request) -> Arm:
-    """The arm that a request describes; options its recipe does not have become problems."""
+_AMPLE = 10**12
+
+
+def arm_of(request: Request, model: ModelConfig) -> Arm:
+    """The arm that a request describes; options its recipe or its model does not have become problems."""
     options: dict[str, Any] = {
         option.key: request.values[option.key]
         for option in RECIPE_OPTIONS
@@ -59,6 +62,8 @@ def arm_of(request: Request) -> Arm:
             request.problems.append(f"--preset: recipe {request.name} has none; only two-phase has presets")
         elif preset:
             options = {**TWO_PHASE_PRESETS[preset], **options}
+        # whether it fits the model, whatever is wrong with the budget
+        request.attempt(lambda: make_schedule(request.name, model, 2 * _AMPLE, _AMPLE, options))
     return Arm(name=request.name, recipe=request.name, options=options)
 
 

@@ -1,6 +1,5 @@
 """What `study` and `train` share: check everything, train, judge, draw, print."""
 
-import multiprocessing
 import os
 import platform
 import statistics
@@ -32,6 +31,9 @@ def conduct(study: Study, out: Path, jobs: int | None) -> dict[str, Any]:
 
     Every problem of the request is found before anything is written.
     """
+    import torch
+
+    from deepen.data.shards import Dataset
     from deepen.data.sources import EMBEDDED, prepare
     from deepen.data.tokenizers import load_tokenizer
     from deepen.evaluate.hellaswag import read_items
@@ -41,15 +43,26 @@ def conduct(study: Study, out: Path, jobs: int | None) -> dict[str, Any]:
     from deepen.study.store import Store, write_json
     from deepen.study.tree import grow_tree
     from deepen.train.checkpoint import StateError
-    from deepen.train.device import pick_device
+    from deepen.train.device import cores, pick_device
     from deepen.train.engine import TrainingError
 
     store, console, began = Store(out), Console(stderr=True), time.monotonic()
+    progress = ProgressLine(console, study.name)
     problems: list[str] = []
+    dataset: Dataset | None = None
+
+    def open_named_data() -> None:
+        nonlocal dataset
+        if study.data != EMBEDDED:
+            dataset = prepare(study.data, study.model.vocab, out / "data")
+            dataset.check_context(study.context)
+            if study.evaluation.hellaswag:
+                load_tokenizer(dataset.folder)
+
     checks: list[Callable[[], object]] = [
         *(partial(marks_of, study, arm) for arm in study.arms),
-        lambda: store.check(study.described()),
-        lambda: study.data == EMBEDDED or prepare(study.data, study.model.vocab, out / "data"),
+        partial(store.check, study.described()),
+        open_named_data,
         lambda: study.evaluation.hellaswag and read_items(Path(study.evaluation.hellaswag)),
     ]
     for check in checks:
@@ -62,24 +75,27 @@ def conduct(study: Study, out: Path, jobs: int | None) -> dict[str, Any]:
 
     if study.evaluation.hellaswag_every_tokens and not study.evaluation.hellaswag:
         console.print("HellaSwag is not evaluated: name its JSONL file with --hellaswag")
-    jobs = jobs or (1 if pick_device().type == "cuda" else os.cpu_count() or 1)
+    jobs = jobs or (1 if pick_device().type == "cuda" else cores())
 
     def results_so_far() -> dict[str, Any]:
-        results = collect(study, tree, store, dataset, machine_name(), time.monotonic() - began)
+        assert dataset is not None
+        spent = before + (time.monotonic() - began if progress.trained_here else 0.0)
+        results = collect(study, tree, store, dataset, machine_name(), spent)
         write_json(out / "results.json", results)
         write_report(out)
         return results
 
     try:
         with store.lock():
-            dataset = prepare(study.data, study.model.vocab, out / "data")
-            if study.evaluation.hellaswag:
-                load_tokenizer(dataset.folder)
+            dataset = dataset or prepare(study.data, study.model.vocab, out / "data")
             tree = grow_tree(study, dataset.fingerprint)
-            store.open(study.described(), about_machine(dataset.fingerprint, jobs))
+            threads = store.recorded("threads") or max(1, cores() // jobs)
+            about = about_machine() | {"data_fingerprint": dataset.fingerprint, "jobs": jobs, "threads": threads}
+            store.open(study.described(), about)
+            before = store.wall_seconds()
             try:
-                with Progress(console, study.name) as progress:
-                    run_tree(study, tree, dataset, out, min(jobs, len(tree.nodes)), progress.report)
+                with progress:
+                    run_tree(study, tree, dataset, out, progress.report, jobs=jobs, threads=threads)
             except Interrupted:
                 results_so_far()
                 raise
@@ -90,6 +106,8 @@ def conduct(study: Study, out: Path, jobs: int | None) -> dict[str, Any]:
         raise Stopped(1, f"a worker process died (out of memory?); {_kept(store)}") from None
     except (TrainingError, StateError) as error:
         raise Stopped(1, f"the run failed: {error}; {_kept(store)}") from None
+    except (MemoryError, torch.OutOfMemoryError):
+        raise Stopped(1, f"out of memory: use a smaller --batch-tokens or --context; {_kept(store)}") from None
     except OSError as error:
         why = f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
         raise Stopped(1, f"cannot write or read: {why}; {_kept(store)}") from None
@@ -122,35 +140,39 @@ def machine_name() -> str:
     return f"{cpu}, {os.cpu_count()} cores, torch {torch.__version__}"
 
 
-def about_machine(fingerprint: str, jobs: int) -> dict[str, Any]:
+def about_machine() -> dict[str, Any]:
     """Versions and machine, for study.json."""
     import torch
 
     return {
-        "data_fingerprint": fingerprint,
         "versions": {"deepen": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "machine": machine_name(),
-        "jobs": jobs,
-        "start_method": multiprocessing.get_start_method(allow_none=True),
     }
 
 
-class Progress:
+class ProgressLine:
     """How much of the compute is done: a line at every tenth, or one that moves on a terminal."""
 
     def __init__(self, console: Console, name: str) -> None:
         self.console, self.name, self.began, self.tenth = console, name, time.monotonic(), -1
         self.first: int | None = None
+        self.last = 0
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "ProgressLine":
         return self
 
     def __exit__(self, *problem: object) -> None:
         if self.console.is_terminal:
             self.console.print()
 
+    @property
+    def trained_here(self) -> bool:
+        """Whether anything was trained since the beginning."""
+        return self.first is not None and self.last > self.first
+
     def report(self, trained: int, total: int) -> None:
         """Show it."""
+        self.last = trained
         if self.first is None:
             self.first = trained
             if trained == total:

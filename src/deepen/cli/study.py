@@ -19,7 +19,7 @@ from deepen.cli.options import (
 )
 from deepen.cli.running import OUT_HELP, RUNS, conduct, print_results
 from deepen.model.config import PRESETS
-from deepen.schedule.lr import RATES
+from deepen.schedule.lr import RATES, Rate
 from deepen.schedule.phase import steps_of
 from deepen.schedule.recipes import TWO_PHASE_PRESETS
 from deepen.study.arms import Evaluation, Study
@@ -55,6 +55,11 @@ def run(argv: Sequence[str]) -> int:
         about="Run or continue a study: quickstart, paper, or a Python file.",
     )
     study = study_of(request)
+    if request.name == "paper" and "data" not in request.values:
+        request.problems.append(
+            "--data is missing: paper trains on prepared FineWeb-edu shards (llm.c format); name their folder, "
+            "or sotu for a try with --scale and --model"
+        )
     request.check()
     assert study is not None
     out = request.get("out", Path(RUNS) / study.name)
@@ -114,11 +119,13 @@ def _customised(request: Request, study: Study | None, done: tuple[str, ...] = (
         changes |= {"model": model, "context": context, "batch_tokens": batch}
         if "lr" not in values:
             changes["lr"] = replace(study.lr, peak=PEAK_RATES[model.name])  # type: ignore[type-var]
+    if "tokens" in values and "scale" in request.values:
+        request.problems.append("--tokens and --scale both set the budget: give one of them")
     tokens = values.get("tokens", round(study.tokens * values.get("scale", 1.0)))
     share = tokens / study.tokens
-    lr = changes.get("lr", study.lr)
+    lr: Rate = changes.get("lr", study.lr)  # type: ignore[assignment]
     if "rate" in values:
-        lr = RATES[values["rate"]](peak=study.lr.peak, warmup_tokens=study.lr.warmup_tokens)
+        lr = RATES[values["rate"]](peak=lr.peak, warmup_tokens=lr.warmup_tokens)
     lr = replace(lr, peak=values.get("lr", lr.peak), warmup_tokens=round(lr.warmup_tokens * share))  # type: ignore
     batch_tokens = int(changes.get("batch_tokens", study.batch_tokens))  # type: ignore[call-overload]
     evaluation = _spaced(study.evaluation, share, batch_tokens, values.get("hellaswag"))

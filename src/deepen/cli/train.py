@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from deepen.cli.options import Option, path_of, read_request, text_of, whole
+from deepen.cli.options import Option, Request, path_of, read_request, text_of, whole
 from deepen.cli.recipe_options import (
     BUDGET_OPTIONS,
     MODEL_OPTION,
@@ -15,10 +16,11 @@ from deepen.cli.recipe_options import (
     tokens_of,
 )
 from deepen.cli.running import OUT_HELP, RUNS, conduct
-from deepen.schedule.lr import RATES
+from deepen.model.config import ModelConfig
+from deepen.schedule.lr import RATES, Rate
 from deepen.schedule.recipes import RECIPES
 from deepen.study.arms import Evaluation, Study
-from deepen.study.presets import PEAK_RATES, TOKENS_PER_STEP, WARMUP_SHARE
+from deepen.study.presets import PEAK_RATES, TOKENS_PER_STEP, WARMUP_SHARE, preset_training
 from deepen.train.settings import PRECISIONS, TrainSettings
 
 OPTIONS = (
@@ -37,12 +39,13 @@ OPTIONS = (
 def run(argv: Sequence[str]) -> int:
     """Run the command."""
     request = read_request("train", argv, OPTIONS, what="RECIPE", about="Train one arm.", known=RECIPES)
-    arm, model = arm_of(request), model_of(request, "nano")
+    model = model_of(request, "nano")
+    arm = arm_of(request, model)
     context = request.get("context", model.context)
     batch_tokens = request.get("batch_tokens", max(1, TOKENS_PER_STEP[model.name] // context) * context)
     tokens = tokens_of(request, batch_tokens, default=20 * model.parameters_non_embedding)
     every = max(1, tokens // batch_tokens // 20) * batch_tokens
-    make_rate = RATES[request.get("rate", "wsd")]
+    lr, settings = _rate_and_settings(request, model, tokens)
     study = request.attempt(
         lambda: Study(
             name=f"train {arm.name}",
@@ -55,15 +58,15 @@ def run(argv: Sequence[str]) -> int:
             seeds=(request.get("seed", 0),),
             anchors=(1.0,),
             accountings=("flops",),
-            lr=make_rate(
-                peak=request.get("lr", PEAK_RATES[model.name]), warmup_tokens=round(WARMUP_SHARE * tokens)
-            ),
-            settings=TrainSettings(precision=request.get("precision", "fp32")),
+            lr=lr,
+            settings=replace(settings, precision=request.get("precision", settings.precision)),
+            baseline=arm.name,
             data=request.get("data", "sotu"),
         )
     )
     request.check()
-    out = request.get("out", Path(RUNS) / f"{arm.name}-{model.name}-seed{study.seeds[0]}")
+    options = "".join(f"-{key.replace('_', '-')}-{value}" for key, value in arm.options.items())
+    out = request.get("out", Path(RUNS) / f"{arm.name}{options}-{model.name}-seed-{study.seeds[0]}")
     results = conduct(study, out, jobs=1)
     result = results["arms"][0]
     mark = result["marks"][0]
@@ -77,3 +80,12 @@ def run(argv: Sequence[str]) -> int:
     print(f"state: {out / 'segments' / result['segments'][-1] / 'state'}")
     print(f"report: {out / 'report' / 'index.html'}")
     return 0
+
+
+def _rate_and_settings(request: Request, model: ModelConfig, tokens: int) -> tuple[Rate, TrainSettings]:
+    """Those of a preset of `two-phase` where one is named, else WSD with a short warm-up."""
+    peak, rate = request.get("lr", PEAK_RATES[model.name]), request.get("rate", "")
+    if preset := request.get("preset"):
+        return preset_training(preset, tokens, rate, peak)
+    make = RATES[rate or "wsd"]
+    return make(peak=peak, warmup_tokens=round(WARMUP_SHARE * tokens)), TrainSettings()

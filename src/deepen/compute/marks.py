@@ -5,6 +5,8 @@ from collections.abc import Callable
 from deepen.compute.ledger import Ledger, phase_flops
 from deepen.schedule.phase import Schedule
 
+_MOST_STEPS = 1 << 40
+
 
 def schedule_at_budget(
     make: Callable[[int], Schedule], ledger: Ledger, budget_flops: int, batch_tokens: int, context: int
@@ -25,37 +27,32 @@ def schedule_at_budget(
     def at(steps: int) -> Schedule:
         return make(steps * batch_tokens).in_steps(batch_tokens, context)
 
-    def cost(steps: int) -> int:
-        return sum(phase_flops(ledger, at(steps)))
+    def cost(steps: int) -> int | None:
+        """FLOPs of so many steps, or None where they are too few for the schedule."""
+        try:
+            return sum(phase_flops(ledger, at(steps)))
+        except ValueError:
+            return None
 
-    too_few = 0
-    enough = budget_flops // (3 * ledger.head_forward() * batch_tokens) + 2  # even without any block
-    while True:  # a staged part may need more; what no number of steps mends is raised
-        try:
-            cost(enough)
-            break
-        except ValueError:
-            if enough > 1 << 40:
-                raise
-            enough *= 2
-    shortest: int | None = None
-    while enough - too_few > 1:
-        middle = (too_few + enough) // 2
-        try:
-            affordable = cost(middle) <= budget_flops
-        except ValueError:
-            affordable, shortest = True, None
+    within, beyond = 0, 1  # `within` steps are too few or affordable, `beyond` are too dear
+    while (flops := cost(beyond)) is None or flops <= budget_flops:
+        if beyond > _MOST_STEPS:
+            return at(beyond)  # no number of steps is right: this says why
+        within, beyond = beyond, 2 * beyond
+    while beyond - within > 1:
+        middle = (within + beyond) // 2
+        flops = cost(middle)
+        if flops is None or flops <= budget_flops:
+            within = middle
         else:
-            shortest = middle if affordable else shortest
-        if affordable:
-            too_few = middle
-        else:
-            enough = middle
-    if shortest is not None and budget_flops - cost(shortest) <= cost(enough) - budget_flops:
-        return at(shortest)
-    if shortest is None and cost(enough) > budget_flops * 1.01:
+            beyond = middle
+    below, above = cost(within) if within else None, cost(beyond)
+    assert above is not None
+    if below is not None and budget_flops - below <= above - budget_flops:
+        return at(within)
+    if below is None and above > budget_flops * 1.01:
         raise ValueError(
             f"a budget of {budget_flops:.4g} FLOPs is spent before the staged part ends: "
-            f"the shortest run, {enough:,} steps, costs {cost(enough):.4g} FLOPs"
+            f"the shortest run, {beyond:,} steps, costs {above:.4g} FLOPs"
         )
-    return at(enough)
+    return at(beyond)

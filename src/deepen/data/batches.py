@@ -26,10 +26,7 @@ class Batches:
     def __init__(self, tokens: Tokens, context: int, seed: int) -> None:
         self.tokens, self.window, self.seed = tokens, context, seed
         self.windows = (len(tokens) - 1) // context
-        if self.windows < 1:
-            raise ValueError(
-                f"the training data has {len(tokens)} tokens: not one window of {context} and its target"
-            )
+        assert self.windows >= 1, "Dataset.check_context comes first"
 
     def at(self, position: int, batch_tokens: int, context: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets, each (batch_tokens / context, context) int64, of the step that begins at `position`.

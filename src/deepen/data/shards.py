@@ -66,6 +66,14 @@ class Dataset:
     train: tuple[Path, ...]
     validation: tuple[Path, ...]
 
+    def check_context(self, context: int) -> None:
+        """Raise a DataError unless both splits have a window of `context` tokens and its target."""
+        for split in ("train", "validation"):
+            if (length := len(self.tokens(split))) <= context:
+                raise DataError(
+                    f"the {split} split in {self.folder} has {length} tokens: not one window of {context}"
+                )
+
     def tokens(self, split: str) -> "Tokens":
         """All tokens of a split (`train` or `validation`)."""
         return Tokens([read_shard(path) for path in (self.train if split == "train" else self.validation)])
@@ -129,6 +137,8 @@ def open_dataset(folder: Path, vocab: int) -> Dataset:
     if not folder.is_dir():
         raise DataError(f"data folder {folder} does not exist: name a folder of token shards, or leave --data out")
     train, validation = (tuple(sorted(folder.glob(f"*{split}*.bin"))) for split in ("train", "val"))
+    if both := set(train) & set(validation):
+        raise DataError(f"shard {min(both)} is named both train and val: rename it")
     for split, paths in (("train", train), ("val", validation)):
         if not paths:
             raise DataError(f"data folder {folder} has no shard named *{split}*.bin")

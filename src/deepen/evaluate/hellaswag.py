@@ -82,7 +82,7 @@ def hellaswag(
     *,
     context: int,
     device: torch.device,
-    batch_tokens: int = 16384,
+    batch_tokens: int = 8192,
 ) -> list[bool]:
     """Whether the model picks the right ending, example by example.
 

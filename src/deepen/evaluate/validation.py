@@ -12,7 +12,7 @@ from deepen.data.shards import Tokens
 
 @torch.no_grad()
 def validation_loss(
-    model: nn.Module, tokens: Tokens, limit: int, context: int, *, device: torch.device, batch_rows: int = 64
+    model: nn.Module, tokens: Tokens, limit: int, context: int, *, device: torch.device, batch_tokens: int = 4096
 ) -> tuple[float, float, int]:
     """Mean loss in nats per token over the first `limit` tokens, in whole windows, without autocast.
 
@@ -22,6 +22,7 @@ def validation_loss(
         Loss, its standard error over windows, and the number of predicted tokens.
     """
     windows = min(limit, len(tokens) - 1) // context
+    batch_rows = max(1, batch_tokens // context)  # all logits of a batch are in memory at once
     per_window = []
     for begin in range(0, windows, batch_rows):
         starts = range(begin * context, min(begin + batch_rows, windows) * context, context)

@@ -1,5 +1,6 @@
 """What a model is, in numbers, and the presets by name. Needs no torch, so that planning starts at once."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -9,7 +10,8 @@ class ModelConfig:
 
     `depth` is the number of blocks the model ends up with; a run that grows builds shallower models from
     the same config. `context` is the size of the position table in tokens, `vocab` the rows of the tied
-    embedding and head.
+    embedding and head. `init_std` is the spread of fresh weights: GPT-2's 0.02 is right at its widths; a
+    narrow model needs more for the same spread of activations (see `scaled_init_std`).
     """
 
     name: str
@@ -18,6 +20,7 @@ class ModelConfig:
     heads: int
     context: int
     vocab: int
+    init_std: float = 0.02
 
     def __post_init__(self) -> None:
         for field in ("depth", "width", "heads", "context", "vocab"):
@@ -43,17 +46,28 @@ class ModelConfig:
         return self.parameters_non_embedding + (self.vocab + self.context) * self.width
 
 
-def _preset(name: str, depth: int, width: int, heads: int, context: int, vocab: int) -> ModelConfig:
-    return ModelConfig(name=name, depth=depth, width=width, heads=heads, context=context, vocab=vocab)
+def scaled_init_std(width: int) -> float:
+    """The spread that gives a narrow model the activations of GPT-2 124M: 0.02·√(768 / width)."""
+    return round(0.02 * math.sqrt(768 / width), 4)
+
+
+def _narrow(name: str, width: int, heads: int, context: int, vocab: int) -> ModelConfig:
+    """A small preset: twelve blocks, as the paper's model."""
+    std = scaled_init_std(width)
+    return ModelConfig(name=name, depth=12, width=width, heads=heads, context=context, vocab=vocab, init_std=std)
+
+
+def _gpt2(name: str, depth: int, width: int, heads: int) -> ModelConfig:
+    return ModelConfig(name=name, depth=depth, width=width, heads=heads, context=1024, vocab=50257)
 
 
 PRESETS: dict[str, ModelConfig] = {
     config.name: config
     for config in (
-        _preset("nano", 12, 20, 2, 64, 1024),  # the quickstart's: minutes on two CPU cores
-        _preset("micro", 12, 64, 4, 128, 2048),
-        _preset("mini", 12, 128, 4, 256, 8192),
-        _preset("gpt2-124m", 12, 768, 12, 1024, 50257),
-        _preset("gpt2-350m", 24, 1024, 16, 1024, 50257),
+        _narrow("nano", width=20, heads=2, context=64, vocab=1024),  # the quickstart's: minutes on two CPU cores
+        _narrow("micro", width=64, heads=4, context=128, vocab=2048),
+        _narrow("mini", width=128, heads=4, context=256, vocab=8192),
+        _gpt2("gpt2-124m", depth=12, width=768, heads=12),
+        _gpt2("gpt2-350m", depth=24, width=1024, heads=16),
     )
 }

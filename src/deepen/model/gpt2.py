@@ -105,7 +105,7 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
 def init_block(config: ModelConfig, seed: int, number: int) -> dict[str, Tensor]:
     """Fresh weights of one block, by name within the block.
 
-    GPT-2's initialisation: normal(0.02), biases 0, norms 1; output projections × (2·depth)^-½, where depth
+    GPT-2: normal(`config.init_std`), biases 0, norms 1; output projections × (2·depth)^-½, where depth
     is the *final* depth, so that a block born late is like one that was there from the start.
 
     Args:
@@ -123,7 +123,7 @@ def init_block(config: ModelConfig, seed: int, number: int) -> dict[str, Tensor]
             weights[name] = torch.ones(shape)
         else:
             residual = name.removesuffix(".weight") in OUTPUT_PROJECTIONS
-            std = 0.02 / math.sqrt(2 * config.depth) if residual else 0.02
+            std = config.init_std / (math.sqrt(2 * config.depth) if residual else 1)
             weights[name] = torch.empty(shape).normal_(std=std, generator=draw)
     return weights
 
@@ -132,8 +132,12 @@ def init_weights(config: ModelConfig, depth: int, seed: int) -> dict[str, Tensor
     """Fresh weights of a whole model of `depth` blocks, by parameter name, fp32 on the CPU."""
     draw = generator(seed, "embeddings")
     weights = {
-        "token_embedding.weight": torch.empty(config.vocab, config.width).normal_(std=0.02, generator=draw),
-        "position_embedding.weight": torch.empty(config.context, config.width).normal_(std=0.02, generator=draw),
+        "token_embedding.weight": torch.empty(config.vocab, config.width).normal_(
+            std=config.init_std, generator=draw
+        ),
+        "position_embedding.weight": torch.empty(config.context, config.width).normal_(
+            std=config.init_std, generator=draw
+        ),
     }
     for index in range(depth):
         weights |= {f"blocks.{index}.{name}": w for name, w in init_block(config, seed, index).items()}

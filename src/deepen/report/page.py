@@ -13,7 +13,7 @@ from deepen.report import units
 from deepen.report.curves import loss_chart, task_chart
 from deepen.report.layout import accounting_note, difference_range, multiplier_text, task_title, verdict_rows
 from deepen.report.results import Study, Verdict, is_whole_budget, number, table, text
-from deepen.report.words import compared, exact_share, finding, interval_text
+from deepen.report.words import compared, exact_share, finding, interval_text, multiplier_interval_text
 
 SPAN_WIDTH = 190  # of the small interval drawings in the table, in pixels
 RATES = {"wsd": "warm-up, stable, decay", "cosine": "cosine decay", "constant": "constant"}
@@ -127,7 +127,6 @@ def _verdict_row(study: Study, verdict: Verdict, places: int) -> Row:
     arm = study.arm(verdict.arm)
     share = exact_share(study, verdict)
     note = accounting_note(verdict)
-    pair = verdict.multiplier_interval if not verdict.multiplier_bound else None
     return Row(
         arm=verdict.arm,
         colour=arm.colour if arm else "#555555",
@@ -139,7 +138,7 @@ def _verdict_row(study: Study, verdict: Verdict, places: int) -> Row:
         interval=interval_text(verdict.interval, places),
         span=_span(study, verdict),
         multiplier=multiplier_text(verdict).replace(">", "more than").replace("<", "less than"),
-        multiplier_interval=f"{pair[0]:.2f} to {pair[1]:.2f}" if pair else "",
+        multiplier_interval="" if verdict.multiplier_bound else multiplier_interval_text(verdict),
         tokens=units.count(verdict.tokens),
         seconds=units.duration(verdict.seconds),
         memory=units.memory(verdict.peak_memory_bytes),

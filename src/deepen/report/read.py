@@ -118,8 +118,16 @@ def _tasks(raw: Iterable[Json]) -> dict[str, tuple[TaskPoint, ...]]:
     }
 
 
+def _bound(value: object) -> str | None:
+    return str(value) if value in ("above", "below") else None
+
+
+def _bounds(value: object) -> tuple[str | None, str | None]:
+    return (_bound(value[0]), _bound(value[1])) if isinstance(value, list) and len(value) == 2 else (None, None)
+
+
 def _verdict(raw: Json) -> Verdict:
-    bound, outcome = raw.get("multiplier_bound"), raw.get("outcome")
+    outcome = raw.get("outcome")
     return Verdict(
         arm=text(raw.get("arm")),
         accounting=text(raw.get("accounting")) or "flops",
@@ -129,7 +137,8 @@ def _verdict(raw: Json) -> Verdict:
         interval=_pair(raw.get("interval")),
         multiplier=number(raw.get("compute_multiplier")),
         multiplier_interval=_pair(raw.get("multiplier_interval")),
-        multiplier_bound=bound if bound in ("above", "below") else None,
+        multiplier_bound=_bound(raw.get("multiplier_bound")),
+        multiplier_interval_bounds=_bounds(raw.get("multiplier_interval_bounds")),
         tokens=number(raw.get("tokens")),
         seconds=number(raw.get("seconds")),
         peak_memory_bytes=number(raw.get("peak_memory_bytes")),

@@ -93,6 +93,7 @@ class Verdict:
     multiplier: float | None
     multiplier_interval: tuple[float, float] | None
     multiplier_bound: str | None
+    multiplier_interval_bounds: tuple[str | None, str | None]
     tokens: float | None
     seconds: float | None
     peak_memory_bytes: float | None

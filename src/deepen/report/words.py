@@ -237,10 +237,19 @@ def interval_text(pair: tuple[float, float] | None, places: int) -> str:
     return f"{signed(pair[0], places)} to {signed(pair[1], places)}" if pair else ""
 
 
+def multiplier_interval_text(verdict: Verdict) -> str:
+    """An interval of multipliers, its ends marked where they are only bounds: below 0.70 to 1.34."""
+    if verdict.multiplier_interval is None:
+        return ""
+    words = {"above": "above ", "below": "below ", None: ""}
+    ends = zip(verdict.multiplier_interval_bounds, verdict.multiplier_interval, strict=True)
+    return " to ".join(f"{words[bound]}{plain(value, 2)}" for bound, value in ends)
+
+
 def _times(verdict: Verdict) -> str:
     bound = {"above": "more than ", "below": "less than "}.get(verdict.multiplier_bound or "", "")
-    pair = verdict.multiplier_interval
-    interval = f" (95 % interval {plain(pair[0], 2)} to {plain(pair[1], 2)})" if pair and not bound else ""
+    pair = multiplier_interval_text(verdict)
+    interval = f" (95 % interval {pair})" if pair and not bound else ""
     return f"{bound}{plain(verdict.multiplier, 2)} times{interval}"
 
 

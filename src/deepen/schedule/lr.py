@@ -105,6 +105,8 @@ class WSD:
         begin = _on_step(total * (1 - self.decay_share), batch_tokens)
         if warmup and begin < (warmup[-1].end or 0):
             raise ValueError(f"the decay begins at {begin:,} tokens, inside the warm-up of {self.warmup_tokens:,}")
+        if begin >= total:
+            raise ValueError(f"{total:,} tokens are too few to decay over a share of {self.decay_share}: use more")
         stable = RatePiece(
             shape="constant",
             start=warmup[-1].end or 0 if warmup else 0,

@@ -166,6 +166,15 @@ TWO_PHASE_PRESETS: dict[str, Mapping[str, Any]] = {
 """The text and the released code of Li, Fung & Huang differ; each is a preset of `two-phase`."""
 
 
+CONTINUAL = "continual"
+"""Label of the phase that follows a staged part."""
+
+
+def stages_of(options: Mapping[str, Any]) -> int:
+    """The stages of a `two-phase` arm with such options."""
+    return int(options.get("stages", options_of("two-phase")["stages"].default))
+
+
 def options_of(recipe: str) -> dict[str, inspect.Parameter]:
     """The options of a recipe by name, without those that a budget decides."""
     parameters = inspect.signature(RECIPES[recipe]).parameters
@@ -177,6 +186,12 @@ def make_schedule(
     recipe: str, model: ModelConfig, tokens: int, baseline_tokens: int, options: Mapping[str, Any]
 ) -> Schedule:
     """The schedule of a named recipe over `tokens` in all; a staged part lasts as long as the baseline."""
+    if recipe not in RECIPES:
+        raise ValueError(f"recipe {recipe!r} is unknown: use {', '.join(RECIPES)}")
+    if unknown := sorted(set(options) - set(options_of(recipe))):
+        raise ValueError(
+            f"recipe {recipe} has no option {unknown[0]}: it has {', '.join(options_of(recipe)) or 'none'}"
+        )
     function = RECIPES[recipe]
     staged_part = "staged_tokens" in inspect.signature(function).parameters
     budget = {"staged_tokens": baseline_tokens} if staged_part else {}
@@ -195,6 +210,6 @@ def _with_continual(phases: list[Phase], tokens: int, growth: Growth, *, reset_m
     if tokens < staged_tokens:
         raise ValueError(f"tokens is {tokens:,}, but the staged part alone trains {staged_tokens:,}: give more")
     last = Phase(
-        depth=phases[-1].depth, tokens=tokens - staged_tokens, label="continual", reset_moments=reset_moments
+        depth=phases[-1].depth, tokens=tokens - staged_tokens, label=CONTINUAL, reset_moments=reset_moments
     )
     return Schedule(phases=(*phases, last), growth=growth)

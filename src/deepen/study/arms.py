@@ -10,8 +10,10 @@ from deepen.compute.marks import schedule_at_budget
 from deepen.model.config import ModelConfig
 from deepen.schedule.lr import WSD, Rate
 from deepen.schedule.phase import Schedule, steps_of
-from deepen.schedule.recipes import make_schedule
+from deepen.schedule.recipes import make_schedule, stages_of
 from deepen.train.settings import TrainSettings
+
+ACCOUNTINGS = ("flops", "paper")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +38,12 @@ class Evaluation:
     hellaswag: str = ""
     hellaswag_every_tokens: int = 0
 
+    def __post_init__(self) -> None:
+        if self.every_tokens < 1 or self.validation_tokens < 1:
+            raise ValueError("every_tokens and validation_tokens of an Evaluation must be at least 1")
+        if self.hellaswag and self.hellaswag_every_tokens < 1:
+            raise ValueError(f"hellaswag_every_tokens is {self.hellaswag_every_tokens}: it must be at least 1")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
@@ -58,7 +66,7 @@ class Study:
     seeds: tuple[int, ...] = (0,)
     baseline: str = "full"
     anchors: tuple[float, ...] = (0.7, 1.0, 1.4)
-    accountings: tuple[str, ...] = ("flops", "paper")
+    accountings: tuple[str, ...] = ACCOUNTINGS
     lr: Rate = field(default_factory=WSD)
     settings: TrainSettings = field(default_factory=TrainSettings)
     data: str = "sotu"
@@ -79,6 +87,14 @@ class Study:
             raise ValueError(f"tokens is {self.tokens:,}: it must be at least one step of {self.batch_tokens:,}")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds {self.seeds}: give at least one, each once")
+        if not all(0 <= seed < 2**32 for seed in self.seeds):
+            raise ValueError(f"seeds {self.seeds}: each must be at least 0 and below {2**32:,}")
+        if self.baseline not in names:
+            raise ValueError(f"baseline {self.baseline!r} is not an arm: use one of {', '.join(names)}")
+        if 1.0 not in self.anchors:
+            raise ValueError(f"anchors {self.anchors} lack 1.0, the budget at which arms are compared")
+        if unknown := set(self.accountings) - set(ACCOUNTINGS):
+            raise ValueError(f"accounting {min(unknown)!r} is unknown: use {', '.join(ACCOUNTINGS)}")
 
     @property
     def baseline_tokens(self) -> int:
@@ -118,8 +134,15 @@ def marks_of(study: Study, arm: Arm) -> list[Mark]:
     """The marks of an arm: equal exact FLOPs, and for the paper's recipe the paper's own mark too.
 
     Raises:
-        ValueError: the arm's recipe does not fit the study's model and tokens.
+        ValueError: the arm's recipe does not fit the study's model and tokens; the message names the arm.
     """
+    try:
+        return _marks_of(study, arm)
+    except ValueError as error:
+        raise ValueError(f"arm {arm.name}: {error}") from None
+
+
+def _marks_of(study: Study, arm: Arm) -> list[Mark]:
     budget, ledger = budget_flops(study), Ledger(model=study.model)
     shares = study.anchors if arm.name == study.baseline and study.lr.forks else (1.0,)
     marks = [
@@ -138,7 +161,7 @@ def marks_of(study: Study, arm: Arm) -> list[Mark]:
         for share in shares
     ]
     if arm.recipe == "two-phase" and "paper" in study.accountings:
-        total = study.baseline_tokens + paper.continual_tokens(study.baseline_tokens, arm.options.get("stages", 4))
+        total = study.baseline_tokens + paper.continual_tokens(study.baseline_tokens, stages_of(arm.options))
         tokens = steps_of(total, study.batch_tokens) * study.batch_tokens
         schedule = study.schedule(arm, tokens).in_steps(study.batch_tokens, study.context)
         marks.append(Mark(accounting="paper", budget_share=1.0, budget_flops=budget, schedule=schedule))

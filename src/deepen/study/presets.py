@@ -19,6 +19,19 @@ WARMUP_SHARE = 0.02
 """Warm-up of the default rates, as a share of the baseline's tokens."""
 
 
+def preset_training(preset: str, tokens: int, rate: str = "", peak: float = 6e-4) -> tuple[Rate, TrainSettings]:
+    """Rate and optimizer settings that go with a preset of `two-phase`.
+
+    The released code: a constant rate without warm-up, no clipping. The text names no schedule, and an
+    undecayed loss is no result: WSD with the warm-up of public GPT-2 recipes (715 of 10,000 steps), clipping
+    at 1.
+    """
+    released = preset == "paper-as-released"
+    make = RATES[rate or ("constant" if released else "wsd")]
+    settings = TrainSettings(max_grad_norm=None if released else 1.0)
+    return make(peak=peak, warmup_tokens=0 if released else round(715 / 10_000 * tokens)), settings
+
+
 def two_phase_arms(preset: str = "paper-as-written") -> tuple[Arm, ...]:
     """The paper's three arms."""
     return tuple(
@@ -33,7 +46,7 @@ def two_phase_arms(preset: str = "paper-as-written") -> tuple[Arm, ...]:
 
 def quickstart() -> Study:
     """The paper's comparison, a recipe that grows once, and two controls, in minutes on two cores."""
-    tokens, batch_tokens = 1200 * 1024, TOKENS_PER_STEP["nano"]
+    tokens, batch_tokens = 1100 * 1024, TOKENS_PER_STEP["nano"]
     return Study(
         name="quickstart",
         model=PRESETS["nano"],
@@ -47,7 +60,7 @@ def quickstart() -> Study:
             Arm(name="one-shot", recipe="one-shot", options={"start_depth": 6, "grow_at": 0.5}),
             Arm(name="small", recipe="small", options={"start_depth": 6}),
         ),
-        evaluation=Evaluation(every_tokens=tokens // 12 // batch_tokens * batch_tokens, validation_tokens=32_768),
+        evaluation=Evaluation(every_tokens=tokens // 10 // batch_tokens * batch_tokens, validation_tokens=32_768),
         seeds=(0, 1),
         lr=WSD(peak=PEAK_RATES["nano"], warmup_tokens=round(tokens * WARMUP_SHARE)),
     )
@@ -58,25 +71,21 @@ def paper(*, preset: str = "paper-as-written", rate: str = "", scale: float = 1.
 
     Args:
         preset: the paper's text or its released code (`two-phase` options, rate, clipping, precision).
-        rate: `constant`, `cosine` or `wsd`; the preset's own where left out: constant as released, and
-            WSD as written, because the text names no schedule and an undecayed loss is no result.
+        rate: `constant`, `cosine` or `wsd`; the preset's own where left out.
         scale: fewer tokens, same shape: batch and steps both shrink by its square root, the batch to no
             less than one context.
     """
     model = replace(PRESETS["gpt2-124m"], vocab=50304)
-    released = preset == "paper-as-released"
     batch_tokens = max(1, round(524_288 / model.context * scale**0.5)) * model.context
     tokens = max(1, round(10_000 * 524_288 * scale / batch_tokens)) * batch_tokens
-    steps = tokens // batch_tokens
-    every = max(1, round(steps / 40)) * batch_tokens  # 250 of 10,000 steps
-    make = RATES[rate or ("constant" if released else "wsd")]
-    warmup = 0 if released else round(715 / 10_000 * tokens)
-    lr: Rate = make(peak=6e-4, warmup_tokens=warmup)
-    settings = TrainSettings(
-        max_grad_norm=None if released else 1.0,
+    every = max(1, round(tokens / batch_tokens / 40)) * batch_tokens  # 250 of 10,000 steps
+    lr, settings = preset_training(preset, tokens, rate)
+    released = preset == "paper-as-released"  # it trained in fp32 and did not compile
+    settings = replace(
+        settings,
         precision="fp32" if released else "bf16",
-        micro_batch_tokens=min(batch_tokens, 32 * model.context),
         compile=not released,
+        micro_batch_tokens=min(batch_tokens, 32 * model.context),
     )
     return Study(
         name="paper",

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.synchronize import Event
@@ -41,12 +42,16 @@ def pending(tree: Tree, store: Store) -> list[Node]:
     return [node for node in tree.nodes.values() if node.key in missing]
 
 
-def run_tree(study: Study, tree: Tree, dataset: Dataset, folder: Path, jobs: int, report: Report) -> None:
+def run_tree(
+    study: Study, tree: Tree, dataset: Dataset, folder: Path, report: Report, *, jobs: int, threads: int
+) -> None:
     """Train what is pending; segments with the most work behind them first.
 
     Args:
-        jobs: segments trained at once, each in a process of its own with an equal share of the cores; 1
-            trains here, with all of them.
+        report: told of the progress.
+        jobs: segments trained at once, each in a process of its own; 1 trains here.
+        threads: CPU threads of each. Sums are taken in another order with other threads, so a study keeps
+            its number for all its life.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; every segment stopped after a step and kept its state.
@@ -60,19 +65,23 @@ def run_tree(study: Study, tree: Tree, dataset: Dataset, folder: Path, jobs: int
     flops = {key: (n.segment.end - n.segment.start) * n.segment.flops_per_token for key, n in tree.nodes.items()}
     total, trained = sum(flops.values()), sum(flops[key] for key in tree.nodes if key not in missing)
     report(trained, total)
+    for node in tree.nodes.values():
+        _drop_unneeded(tree, store, node, missing)  # what a kill left behind
     running: dict[Future[bool], Node] = {}
-    with _executor(jobs) as (executor, stop, call):
+    with _executor(jobs, threads) as (executor, stop, call):
         while (missing or running) and not (stop.is_set() and not running):
             if not stop.is_set():
                 busy = {node.key for node in running.values()}
                 ready = [tree.nodes[key] for key in missing - busy if tree.nodes[key].parent not in missing]
                 ready.sort(key=lambda node: (-urgency[node.key], node.key))
                 for node in ready[: jobs - len(running)]:
-                    running[executor.submit(call, _job(study, tree, dataset, folder, node))] = node
+                    with _signals_held():  # a worker that this starts inherits it
+                        future = executor.submit(call, _job(study, tree, dataset, folder, node))
+                    running[future] = node
             finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
             for future in finished:
                 node = running.pop(future)
-                if future.result():
+                if _finished(future, stop):
                     missing.discard(node.key)
                     trained += flops[node.key]
                     _drop_unneeded(tree, store, node, missing)
@@ -94,9 +103,19 @@ def _job(study: Study, tree: Tree, dataset: Dataset, folder: Path, node: Node) -
     )
 
 
+def _finished(future: Future[bool], stop: "Event | threading.Event") -> bool:
+    """Whether a segment was trained to its end; a worker that died of the signal to stop was not."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        if stop.is_set():
+            return False
+        raise
+
+
 def _drop_unneeded(tree: Tree, store: Store, node: Node, missing: set[str]) -> None:
     """Once a segment is done, its parent's state goes, unless it is a mark or another child waits for it."""
-    if node.parent is None or node.parent in tree.mark_keys:
+    if node.parent is None or node.parent in tree.mark_keys or node.key in missing:
         return
     if not any(child in missing for child in tree.children()[node.parent]):
         store.segment(node.parent).drop_state()
@@ -113,9 +132,10 @@ def _work_behind(tree: Tree) -> dict[str, int]:
 
 
 @contextmanager
-def _executor(jobs: int) -> Iterator[tuple[Executor, "Event | threading.Event", Callable[[Job], bool]]]:
+def _executor(
+    jobs: int, threads: int
+) -> Iterator[tuple[Executor, "Event | threading.Event", Callable[[Job], bool]]]:
     """An executor, the flag that stops its work after the step at hand, and the function to submit."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
     stop: Event | threading.Event
     executor: Executor
     call: Callable[[Job], bool]
@@ -165,6 +185,16 @@ def _begin_worker(threads: int, stop: Event) -> None:
 def _call_in_worker(job: Job) -> bool:
     assert _stop_worker is not None
     return train_segment(job, _stop_worker.is_set)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back for a moment."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 @contextmanager

@@ -85,19 +85,20 @@ def compute_multiplier(
 ) -> Multiplier | None:
     """The compute at which the baseline reaches `loss`, over `flops`.
 
-    The baseline's loss is interpolated between its measured budgets, linear in log compute. Outside of them
-    the nearest measured budget is a bound (`above`: the true multiplier is larger).
+    The baseline's loss is interpolated between its measured budgets, linear in log compute; a budget at which
+    it was no better than at a smaller one is passed over. Outside of them the nearest measured budget is a
+    bound (`above`: the true multiplier is larger).
 
     Returns:
-        None where the baseline was measured at fewer than two budgets, or more compute did not help it.
+        None where fewer than two budgets are left.
     """
-    order = np.argsort(baseline_flops)
-    x, y = (
-        np.log(np.asarray(baseline_flops, dtype=float)[order]),
-        np.asarray(baseline_losses, dtype=float)[order],
-    )
-    if len(x) < 2 or np.any(np.diff(y) >= 0):
+    points: list[tuple[float, float]] = []
+    for budget, reached in sorted(zip(baseline_flops, baseline_losses, strict=True)):
+        if not points or reached < points[-1][1]:
+            points.append((budget, reached))
+    if len(points) < 2:
         return None
+    x, y = np.log([budget for budget, _ in points]), np.array([reached for _, reached in points])
     if loss < y[-1]:
         return Multiplier(value=float(np.exp(x[-1])) / flops, bound="above")
     if loss > y[0]:

@@ -78,6 +78,11 @@ class SegmentFolder:
         """Whether there is a state at all."""
         return any((self.folder / name / "manifest.json").exists() for name in ("state", "state.new", "state.old"))
 
+    def forget(self) -> None:
+        """Make the segment one that is still to be trained, from its beginning."""
+        (self.folder / "done.json").unlink(missing_ok=True)
+        self.drop_state()
+
     def drop_state(self) -> None:
         """Forget the state of a segment that nothing starts from any more."""
         for name in ("state", "state.new", "state.old"):
@@ -113,8 +118,15 @@ class SegmentFolder:
                 temporary.replace(path)
 
 
-_MAY_CHANGE = ("arms", "seeds", "anchors", "accountings", "baseline")
-"""What a study may get more or less of in the same folder."""
+_MAY_GROW = ("arms", "seeds", "anchors", "accountings")
+"""What a study may get more of in the same folder."""
+
+
+def _is_kept(key: str, old: Any, new: Any) -> bool:
+    """Whether a study that had `old` may go on with `new`: nothing that is there may be left out."""
+    if key in _MAY_GROW and isinstance(old, list):
+        return all(entry in new for entry in old)
+    return bool(old == new)
 
 
 class Store:
@@ -126,6 +138,15 @@ class Store:
     def segment(self, key: str) -> SegmentFolder:
         """The folder of a segment."""
         return SegmentFolder(self.folder / "segments" / key)
+
+    def recorded(self, key: str) -> Any:
+        """What study.json says of a key, None where it says nothing."""
+        return (_read_json(self.folder / "study.json") or {}).get(key)
+
+    def wall_seconds(self) -> float:
+        """Wall time of the sessions that went into results.json so far."""
+        before = _read_json(self.folder / "results.json") or {}
+        return float(before.get("regime", {}).get("wall_seconds", 0.0))
 
     def newest_state(self) -> Path | None:
         """The folder of the state that was completed last."""
@@ -151,18 +172,22 @@ class Store:
                 f"{self.folder / 'study.json'} is damaged: move the folder away or name another --out"
             )
         old, new = before["study"], json.loads(json.dumps(described))
-        differing = [key for key in new if key not in _MAY_CHANGE and old.get(key) != new[key]]
+        differing = [key for key in new if not _is_kept(key, old.get(key), new[key])]
         if differing:
             key = differing[0]
             raise StoreError(
                 f"--out {self.folder} holds a study with other settings ({', '.join(differing)}; "
-                f"{key} was {old.get(key)}): name another --out, or ask for what is there"
+                f"{key} was {old.get(key)}): name another --out, or ask for what is there or more of it"
             )
 
     def open(self, described: dict[str, Any], about: dict[str, Any]) -> None:
         """Make the folder this study's."""
         self.check(described)
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.recorded("data_fingerprint") not in (None, about.get("data_fingerprint")):
+            raise StoreError(
+                f"the data is not what {self.folder} was trained on: restore it, or name another --out"
+            )
         write_json(self.folder / "study.json", {"study": described, **about})
 
     @contextmanager

@@ -109,10 +109,7 @@ def grow_tree(study: Study, fingerprint: str) -> Tree:
     ledger = Ledger(model=study.model)
     routes = []  # every path as its pieces, each with the key that leads to it
     for arm in study.arms:
-        try:
-            marks = [(mark, pieces(mark.schedule, ledger)) for mark in marks_of(study, arm)]
-        except ValueError as error:
-            raise ValueError(f"arm {arm.name!r}: {error}") from None
+        marks = [(mark, pieces(mark.schedule, ledger)) for mark in marks_of(study, arm)]
         for seed in study.seeds:
             for mark, stretch in marks:
                 anchor, route = _root_key(study, fingerprint, seed), []

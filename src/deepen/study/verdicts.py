@@ -96,6 +96,7 @@ def _verdict(
         "interval_bootstrap": bootstrap_interval(differences),
         "compute_multiplier": multiplier and multiplier.value,
         "multiplier_interval": [end.value for end in ends if end] if ends and all(ends) else None,
+        "multiplier_interval_bounds": [end.bound for end in ends if end] if ends and all(ends) else None,
         "multiplier_bound": multiplier and multiplier.bound,
         "tokens": next(iter(marks.values()))["tokens"],
         "flops": flops,
@@ -128,14 +129,14 @@ def _sentence(
         more = statistics.fmean(m["flops"] for m in marks.values()) / statistics.fmean(
             m["flops"] for m in base.values()
         )
-        where = f"at the paper's own mark, {100 * (more - 1):+.1f} % exact FLOPs,"
+        where = f"at the paper's own mark ({100 * (more - 1):+.1f} % exact FLOPs)"
     size = f"{abs(difference):.3f} nats {'below' if difference < 0 else 'above'} the baseline"
     if outcome == "cannot tell":
         why = "one seed gives no interval" if interval is None else f"95 % interval {_range(interval)}"
         return f"{name}: cannot tell {where} whether it pays: its loss is {size} ({why})."
     text = f"{name} {outcome} {where}: its loss is {size} (95 % interval {_range(interval)})"
     if multiplier is None:
-        return text + "."
+        return f"{text}. There is no compute multiplier: the baseline was not measured at several budgets."
     limit = {"above": "more than ", "below": "less than ", None: ""}[multiplier.bound]
     return f"{text}; the baseline would need {limit}{multiplier.value:.2f} times the compute for it."
 

@@ -1,6 +1,7 @@
 """Train one segment of a study, in whatever process: from its parent's state to its own."""
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,11 +21,12 @@ from deepen.model.config import ModelConfig
 from deepen.study.arms import Evaluation
 from deepen.study.store import Store
 from deepen.study.tree import Node
+from deepen.train.checkpoint import StateError
 from deepen.train.device import peak_memory_bytes, pick_device, reset_peak_memory
 from deepen.train.engine import Engine
 from deepen.train.segment import begin
 from deepen.train.settings import TrainSettings
-from deepen.train.state import Progress, initial_state
+from deepen.train.state import Progress, TrainState, initial_state
 
 SAVE_EVERY_SECONDS = 60.0
 
@@ -48,26 +50,25 @@ def train_segment(job: Job, stop: Callable[[], bool]) -> bool:
     store, node, segment = Store(job.folder), job.node, job.node.segment
     own, device = store.segment(node.key), pick_device()
     own.open(node)
-    if own.has_state:
-        state = own.state()
-    elif node.parent is None:
-        state = initial_state(job.model, segment.depth, node.seed)
-    else:
-        state = store.segment(node.parent).state()
-    state = begin(state, segment, job.model)
+    state = begin(_state_to_go_on_from(store, job), segment, job.model)
     own.cut_back(state.progress)
 
     reset_peak_memory(device)
     batches = Batches(_tokens(job.dataset, "train"), job.window, node.seed)
     engine = Engine(state, segment, job.model, batches, job.settings, device)
     metrics: list[dict[str, Any]] = []
-    saved, evaluated = time.monotonic(), {line["tokens"] for line in own.lines("evals")}
+    save_at = time.monotonic() + SAVE_EVERY_SECONDS
+    evaluated = {line["tokens"] for line in own.lines("evals")}
+
+    def leave_loop() -> bool:
+        return stop() or time.monotonic() > save_at
+
     while True:
-        engine.run(_next_stop(engine.progress.tokens, job), _logger(metrics, job), stop)
+        engine.run(_next_stop(engine.progress.tokens, job), _logger(metrics, job), leave_loop)
         own.append("metrics", metrics)
         metrics.clear()
         tokens = engine.progress.tokens
-        if tokens not in evaluated and (at := _evaluations_at(tokens, job)):
+        if tokens > segment.start and tokens not in evaluated and (at := _evaluations_at(tokens, job)):
             own.append("evals", [_evaluate(task, engine, job, device) for task in at])
         if tokens == segment.end:
             own.finish(engine.state(), peak_memory_bytes(device))
@@ -76,9 +77,33 @@ def train_segment(job: Job, stop: Callable[[], bool]) -> bool:
             if tokens > segment.start:
                 own.save(engine.state())
             return False
-        if time.monotonic() - saved > SAVE_EVERY_SECONDS:
+        if time.monotonic() > save_at:
             own.save(engine.state())
-            saved = time.monotonic()
+            save_at = time.monotonic() + SAVE_EVERY_SECONDS
+
+
+def _state_to_go_on_from(store: Store, job: Job) -> TrainState:
+    """The segment's own state where it was begun before, else its parent's last, or a fresh one.
+
+    A damaged state is never used. The segment's own costs only its beginning; the parent's means that the
+    parent is trained again by the next run.
+    """
+    node, own = job.node, store.segment(job.node.key)
+    if own.has_state:
+        try:
+            state = own.state()
+            if state.progress.tokens > node.segment.start:
+                return state
+        except StateError as error:
+            print(f"warning: {error}; going on from the segment's beginning", file=sys.stderr)
+        own.drop_state()
+    if node.parent is None:
+        return initial_state(job.model, node.segment.depth, node.seed)
+    try:
+        return store.segment(node.parent).state()
+    except StateError:
+        store.segment(node.parent).forget()
+        raise
 
 
 def _grids(job: Job) -> dict[str, int]:
@@ -89,15 +114,10 @@ def _grids(job: Job) -> dict[str, int]:
 
 
 def _next_stop(tokens: int, job: Job) -> int:
-    """The nearest point ahead at which something is evaluated or saved, or the segment's end."""
+    """The nearest point ahead at which something is evaluated, or the segment's end."""
     batch = job.node.segment.batch_tokens
-    save = max(1, _SAVE_CHECK_TOKENS // batch) * batch
-    ahead = [_rounded_up((tokens // every + 1) * every, batch) for every in (*_grids(job).values(), save)]
+    ahead = [_rounded_up((tokens // every + 1) * every, batch) for every in _grids(job).values()]
     return min(*ahead, job.node.segment.end)
-
-
-_SAVE_CHECK_TOKENS = 1 << 18
-"""How often, in tokens, the loop is left to see whether a save is due."""
 
 
 def _rounded_up(tokens: int, batch: int) -> int:

@@ -28,9 +28,12 @@ def save_state(state: TrainState, folder: Path) -> None:
     new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    save_file(dict(state.weights), new / "weights.safetensors")
     moments = {f"{name}:{key}": t for name, kept in state.moments.items() for key, t in kept.items()}
-    save_file(moments, new / "moments.safetensors")
+    try:
+        save_file(dict(state.weights), new / "weights.safetensors")
+        save_file(moments, new / "moments.safetensors")
+    except SafetensorError as error:  # it wraps what the system said, such as a full disk
+        raise OSError(str(error)) from None
     about = {"depth": state.depth, "seed": state.seed, "progress": asdict(state.progress)}
     (new / "state.json").write_text(json.dumps(about))
     names = ("weights.safetensors", "moments.safetensors", "state.json")

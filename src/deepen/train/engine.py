@@ -27,6 +27,10 @@ Log = Callable[[Progress, dict[str, float]], None]
 """Called after every step with the progress and `loss`, `lr`, `grad_norm`."""
 
 
+LOGITS_IN_MEMORY = 1 << 28
+"""Logits held at once where no micro-batch is asked for: 1 GiB in fp32."""
+
+
 class TrainingError(RuntimeError):
     """A run that cannot go on; the message says where it stopped and what was kept."""
 
@@ -52,7 +56,8 @@ class Engine:
         settings: TrainSettings,
         device: torch.device,
     ) -> None:
-        if settings.compile:
+        compiled = settings.compile and device.type == "cuda"
+        if compiled:
             torch._dynamo.reset()  # torch < 2.12 silently does not train blocks that were frozen before
         with torch.device("meta"):
             self.model = GPT2(config, depth=segment.depth)
@@ -60,7 +65,7 @@ class Engine:
         self.model.load_state_dict(dict(state.weights))
         self.cut = apply_scope(self.model, segment.train, segment.new_blocks)
         self.optimizer = make_optimizer(self.model, settings, state.moments)
-        if settings.compile:
+        if compiled:
             for block in self.model.blocks:
                 block.compile()
         self.progress = state.progress
@@ -104,7 +109,7 @@ class Engine:
     def _forward_backward(self, inputs_bt: Tensor, targets_bt: Tensor) -> float:
         """Gradients of the mean loss over the batch, in micro-batches; returns the loss in nats per token."""
         rows = len(inputs_bt)
-        micro_batch_tokens = self._settings.micro_batch_tokens or self._segment.batch_tokens
+        micro_batch_tokens = self._settings.micro_batch_tokens or LOGITS_IN_MEMORY // self.model.config.vocab
         size = max(1, micro_batch_tokens // self._segment.context)
         total = 0.0
         for begin in range(0, rows, size):

@@ -9,8 +9,8 @@ PRECISIONS = ("fp32", "bf16")
 class TrainSettings:
     """Settings of the optimizer step, the same for every arm of a study.
 
-    `max_grad_norm` None means no clipping. `micro_batch_tokens` 0 means the whole batch at once; it, like
-    `compile` (per block), moves results by rounding only.
+    `max_grad_norm` None means no clipping. `micro_batch_tokens` 0 means as many as keep the logits under
+    1 GiB; it, like `compile` (per block, on a GPU), moves results by rounding only.
     """
 
     weight_decay: float = 0.1
