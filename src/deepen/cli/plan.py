@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from deepen.cli.options import Option, Request, nearest, read_request
-from deepen.cli.recipe_options import (
+from deepen.cli.shared_options import (
     BUDGET_OPTIONS,
     MODEL_OPTION,
     RECIPE_OPTIONS,

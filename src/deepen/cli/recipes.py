@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 
 from deepen.cli.options import Option, read_request
-from deepen.cli.recipe_options import RECIPE_OPTIONS
+from deepen.cli.shared_options import RECIPE_OPTIONS
 from deepen.cli.tables import print_lines, print_table
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS

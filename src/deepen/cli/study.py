@@ -17,7 +17,8 @@ from deepen.cli.options import (
     text_of,
     whole,
 )
-from deepen.cli.running import OUT_HELP, RUNS, conduct, print_results
+from deepen.cli.shared_options import OUT_OPTION, RUNS
+from deepen.cli.verdict_table import print_results
 from deepen.model.config import PRESETS
 from deepen.schedule.lr import RATES, Rate
 from deepen.schedule.phase import steps_of
@@ -26,7 +27,7 @@ from deepen.study.arms import Evaluation, Study
 from deepen.study.presets import PEAK_RATES, STUDIES
 
 OPTIONS = (
-    Option(name="out", read=path_of, help=OUT_HELP),
+    OUT_OPTION,
     Option(name="seeds", read=whole(1), help="number of seeds"),
     Option(name="model", read=choice(PRESETS), help=f"another model: {', '.join(PRESETS)}"),
     Option(name="tokens", read=whole(1), help="the baseline's tokens"),
@@ -62,6 +63,8 @@ def run(argv: Sequence[str]) -> int:
         )
     request.check()
     assert study is not None
+    from deepen.cli.running import conduct  # torch takes seconds to import: only for a request that is right
+
     out = request.get("out", Path(RUNS) / study.name)
     results = conduct(study, out, request.get("jobs"))
     if request.get("json"):

@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deepen.cli.options import Option, Request, path_of, read_request, text_of, whole
-from deepen.cli.recipe_options import (
+from deepen.cli.options import Option, Request, read_request, text_of, whole
+from deepen.cli.shared_options import (
     BUDGET_OPTIONS,
     MODEL_OPTION,
+    OUT_OPTION,
     RATE_OPTIONS,
     RECIPE_OPTIONS,
+    RUNS,
     arm_of,
     model_of,
     tokens_of,
 )
-from deepen.cli.running import OUT_HELP, RUNS, conduct
 from deepen.model.config import ModelConfig
 from deepen.schedule.lr import RATES, Rate
 from deepen.schedule.recipes import RECIPES
@@ -30,7 +31,7 @@ OPTIONS = (
     Option(name="data", read=text_of, help="folder of token shards; sotu, the default, is the embedded corpus"),
     *RATE_OPTIONS,
     Option(name="precision", read=text_of, help=f"{' or '.join(PRECISIONS)}"),
-    Option(name="out", read=path_of, help=OUT_HELP),
+    OUT_OPTION,
     *RECIPE_OPTIONS,
     Option(name="json", read=None, help="print the arm's marks as JSON"),
 )
@@ -65,6 +66,8 @@ def run(argv: Sequence[str]) -> int:
         )
     )
     request.check()
+    from deepen.cli.running import conduct  # torch takes seconds to import: only for a request that is right
+
     options = "".join(f"-{key.replace('_', '-')}-{value}" for key, value in arm.options.items())
     out = request.get("out", Path(RUNS) / f"{arm.name}{options}-{model.name}-seed-{study.seeds[0]}")
     results = conduct(study, out, jobs=1)

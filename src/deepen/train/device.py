@@ -1,6 +1,7 @@
 """The device a run uses, its precision, and its memory high-water mark."""
 
 import os
+import platform
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +11,16 @@ import torch
 def pick_device() -> torch.device:
     """The GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def machine_name() -> str:
+    """Processor, cores and torch, for people."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+    cpu = platform.processor() or platform.machine()
+    with suppress(OSError, IndexError):
+        cpu = Path("/proc/cpuinfo").read_text().split("model name")[1].split("\n")[0].strip("\t :")
+    return f"{cpu}, {cores()} cores, torch {torch.__version__}"
 
 
 def cores() -> int:

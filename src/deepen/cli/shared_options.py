@@ -1,9 +1,9 @@
-"""The options that `train` and `plan` share: a recipe's own, the model, and the budget."""
+"""The options that commands share: a recipe's own, the model, the budget, the rate, and where results go."""
 
 from dataclasses import replace
 from typing import Any
 
-from deepen.cli.options import Option, Request, choice, number, only_known, text_of, whole
+from deepen.cli.options import Option, Request, choice, number, only_known, path_of, text_of, whole
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS
 from deepen.growth.placement import PLACEMENTS
@@ -25,6 +25,10 @@ RECIPE_OPTIONS = (
     Option(name="preset", read=choice(TWO_PHASE_PRESETS), help=f"of two-phase: {', '.join(TWO_PHASE_PRESETS)}"),
 )
 
+RUNS = "deepen-runs"
+"""Where results go, below the current folder, when --out is left out."""
+
+OUT_OPTION = Option(name="out", read=path_of, help=f"folder of the results (default: below {RUNS}/ here)")
 MODEL_OPTION = Option(name="model", read=choice(PRESETS), help=f"{', '.join(PRESETS)}")
 VOCAB_OPTION = Option(name="vocab", read=whole(2), help="tokens of the vocabulary, where not the model's own")
 BUDGET_OPTIONS = (
