@@ -3,6 +3,7 @@
 0 done; 1 the run failed; 2 the request was wrong; 130 interrupted, state saved.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,22 @@ COMMANDS = {
 }
 
 
+def entry() -> int:
+    """The command as a process: SIGINT and SIGTERM end it with one line, wherever they find it.
+
+    While segments are trained, `study.run` takes them over, to finish the step and save. Everything else is
+    written whole or not at all, so the process leaves at once.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    return main()
+
+
+def _leave(number: int, frame: object) -> None:
+    print("stopped; what was complete is kept: the same command continues", file=sys.stderr, flush=True)
+    os._exit(130)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
@@ -33,7 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = argv[0]
     if name not in COMMANDS:
         return _fail(2, [f"command {name!r} is unknown{nearest(name, COMMANDS)}: use {', '.join(COMMANDS)}"])
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _run(name, argv[1:])
     except Problems as wrong:
@@ -43,16 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Stopped as stopped:
         return _fail(stopped.code, [str(stopped)])
-    except KeyboardInterrupt:
-        return _fail(130, ["stopped; what was complete is kept: the same command continues"])
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         return _fail(1, [f"{error.strerror or error}{where}; nothing that was complete is lost"])
-
-
-def _interrupt(number: int, frame: object) -> None:
-    """SIGTERM is told like Ctrl-C."""
-    raise KeyboardInterrupt
 
 
 def _run(name: str, argv: Sequence[str]) -> int:
@@ -75,4 +84,4 @@ def _usage() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry())

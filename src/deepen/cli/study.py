@@ -19,8 +19,8 @@ from deepen.cli.options import (
 )
 from deepen.cli.shared_options import OUT_OPTION, RUNS
 from deepen.cli.verdict_table import print_results
-from deepen.model.config import PRESETS
-from deepen.schedule.lr import RATES, Rate
+from deepen.model.config import PRESETS, ModelConfig
+from deepen.schedule.lr import RATES
 from deepen.schedule.phase import steps_of
 from deepen.schedule.recipes import TWO_PHASE_PRESETS
 from deepen.study.arms import Evaluation, Study
@@ -114,29 +114,40 @@ def _customised(request: Request, study: Study | None, done: tuple[str, ...] = (
         request.problems.append(
             f"--preset: study {request.name} has none; paper has {', '.join(TWO_PHASE_PRESETS)}"
         )
-    changes: dict[str, object] = {}
-    if "model" in values:
-        model = PRESETS[values["model"]]
-        context = min(study.context, model.context)
-        batch = max(1, steps_of(study.batch_tokens, context)) * context
-        changes |= {"model": model, "context": context, "batch_tokens": batch}
-        if "lr" not in values:
-            changes["lr"] = replace(study.lr, peak=PEAK_RATES[model.name])  # type: ignore[type-var]
     if "tokens" in values and "scale" in request.values:
         request.problems.append("--tokens and --scale both set the budget: give one of them")
-    tokens = values.get("tokens", round(study.tokens * values.get("scale", 1.0)))
-    share = tokens / study.tokens
-    lr: Rate = changes.get("lr", study.lr)  # type: ignore[assignment]
-    if "rate" in values:
-        lr = RATES[values["rate"]](peak=lr.peak, warmup_tokens=lr.warmup_tokens)
-    lr = replace(lr, peak=values.get("lr", lr.peak), warmup_tokens=round(lr.warmup_tokens * share))  # type: ignore
-    batch_tokens = int(changes.get("batch_tokens", study.batch_tokens))  # type: ignore[call-overload]
-    evaluation = _spaced(study.evaluation, share, batch_tokens, values.get("hellaswag"))
-    seeds = tuple(range(values["seeds"])) if "seeds" in values else study.seeds
-    data = values.get("data", study.data)
-    changes |= {"tokens": tokens, "lr": lr, "evaluation": evaluation, "seeds": seeds, "data": data}
-    made: Study | None = request.attempt(lambda: replace(study, **changes))  # type: ignore[arg-type]
+    base: Study = study
+
+    def changed() -> Study:
+        on_model = _on_model(base, PRESETS[values["model"]]) if "model" in values else base
+        lr = on_model.lr
+        if "rate" in values:
+            lr = RATES[values["rate"]](peak=lr.peak, warmup_tokens=lr.warmup_tokens)
+        tokens = values.get("tokens", round(base.tokens * values.get("scale", 1.0)))
+        share, peak = tokens / base.tokens, values.get("lr", lr.peak)
+        return replace(
+            on_model,
+            tokens=tokens,
+            lr=replace(lr, peak=peak, warmup_tokens=round(lr.warmup_tokens * share)),  # type: ignore[type-var]
+            evaluation=_spaced(base.evaluation, share, on_model.batch_tokens, values.get("hellaswag")),
+            seeds=tuple(range(values["seeds"])) if "seeds" in values else base.seeds,
+            data=values.get("data", base.data),
+        )
+
+    made: Study | None = request.attempt(changed)
     return made
+
+
+def _on_model(study: Study, model: ModelConfig) -> Study:
+    """The study on another model: its context as far as the model goes, and the model's own peak rate."""
+    context = min(study.context, model.context)
+    return replace(
+        study,
+        model=model,
+        context=context,
+        batch_tokens=max(1, steps_of(study.batch_tokens, context)) * context,
+        lr=replace(study.lr, peak=PEAK_RATES[model.name]),  # type: ignore[type-var]
+    )
 
 
 def _spaced(evaluation: Evaluation, share: float, batch_tokens: int, hellaswag: Path | None) -> Evaluation:

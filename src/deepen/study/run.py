@@ -59,8 +59,8 @@ def run_tree(
     store, todo = Store(folder), pending(tree, Store(folder))
     missing = {node.key for node in todo}
     for node in todo:
-        if store.segment(node.key).done is not None:
-            (store.segment(node.key).folder / "done.json").unlink()  # its state is gone: it is trained again
+        if store.segment(node.key).done is not None:  # its state is gone: it is trained again
+            store.segment(node.key).forget()
     urgency = _work_behind(tree)
     flops = {key: (n.segment.end - n.segment.start) * n.segment.flops_per_token for key, n in tree.nodes.items()}
     total, trained = sum(flops.values()), sum(flops[key] for key in tree.nodes if key not in missing)
