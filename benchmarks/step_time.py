@@ -1,0 +1,58 @@
+"""Tokens per second of plain training steps: python benchmarks/step_time.py --width 32 --precision fp32
+
+Full depth, scope `all`, the engine as a study uses it, on random tokens; the median of the last steps.
+"""
+
+import argparse
+import statistics
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from deepen.compute.ledger import Ledger
+from deepen.data.batches import Batches
+from deepen.data.shards import Tokens
+from deepen.model.config import ModelConfig, scaled_init_std
+from deepen.schedule.recipes import full
+from deepen.study.tree import pieces
+from deepen.train.device import pick_device
+from deepen.train.engine import Engine
+from deepen.train.settings import TrainSettings
+from deepen.train.state import Progress, initial_state
+
+parser = argparse.ArgumentParser(description=Path(__file__).name)
+for name, default in (("width", 20), ("context", 64), ("vocab", 1024), ("batch-tokens", 1024), ("threads", 1)):
+    parser.add_argument(f"--{name}", type=int, default=default)
+parser.add_argument("--steps", type=int, default=40)
+parser.add_argument("--precision", default="fp32")
+given = parser.parse_args()
+
+torch.set_num_threads(given.threads)
+model = ModelConfig(
+    name="bench",
+    depth=12,
+    width=given.width,
+    heads=2,
+    context=given.context,
+    vocab=given.vocab,
+    init_std=scaled_init_std(given.width),
+)
+schedule = full(model, given.steps * given.batch_tokens).in_steps(given.batch_tokens, given.context)
+segment = pieces(schedule, Ledger(model=model))[0]
+tokens = Tokens([np.random.RandomState(0).randint(0, model.vocab, 1 << 20).astype(np.uint16)])
+settings = TrainSettings(precision=given.precision)
+engine = Engine(
+    initial_state(model, 12, 0), segment, model, Batches(tokens, given.context, 0), settings, pick_device()
+)
+ends: list[float] = [0.0]
+
+
+def log(progress: Progress, measured: dict[str, float]) -> None:
+    ends.append(progress.seconds)
+
+
+engine.run(segment.end, log)
+seconds = [after - before for before, after in pairwise(ends[5:])]
+print(f"{given.batch_tokens / statistics.median(seconds):,.0f} tokens/s ({vars(given)})")
