@@ -17,6 +17,7 @@ import torch
 
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
+from deepen.schedule.lr import Constant
 from deepen.study.arms import Arm, Study
 from deepen.study.run import pending
 from deepen.study.store import Store, StoreError
@@ -183,6 +184,22 @@ def test_nothing_that_is_there_may_be_left_out(
     ):
         with pytest.raises(StoreError, match="more of it"):
             Store(finished).check(fewer.described())
+
+
+def test_a_segment_that_becomes_a_mark_later_is_measured(
+    make_study: Callable[..., Study], run_study: Run, tmp_path: Path
+):
+    """A segment may have been trained when no mark stood at its end: it is there, its evaluation is not."""
+    lr, anchors = Constant(peak=1e-3), (1.0,)
+    one_shot = Arm(name="one-shot", recipe="one-shot", options={"start_depth": 6})
+    study = make_study(arms=(one_shot,), baseline="one-shot", lr=lr, anchors=anchors)
+    results = run_study(study, tmp_path / "study")
+    tree = grow_tree(study, results["regime"]["data"]["fingerprint"])
+    last = tree.nodes[tree.paths[0].keys[-1]]
+    evals = Store(tmp_path / "study").segment(last.key).folder / "evals.jsonl"
+    lines = [line for line in evals.read_text().splitlines() if json.loads(line)["tokens"] != last.segment.end]
+    evals.write_text("".join(line + "\n" for line in lines))
+    assert without_times(run_study(study, tmp_path / "study")) == without_times(results)
 
 
 def test_a_damaged_parent_is_trained_again(

@@ -16,7 +16,7 @@ import torch
 
 from deepen.data.shards import Dataset
 from deepen.study.arms import Study
-from deepen.study.store import Store
+from deepen.study.store import SegmentFolder, Store
 from deepen.study.tree import Node, Tree
 from deepen.study.worker import Job, die_with_parent, train_segment
 
@@ -31,15 +31,21 @@ class Interrupted(Exception):
 def pending(tree: Tree, store: Store) -> list[Node]:
     """The segments still to be trained, parents first.
 
-    A finished segment counts as missing where its state was dropped and a missing child needs it.
+    A finished segment counts as missing where its state was dropped and a missing child needs it, or where it
+    has become a mark and was not evaluated at its end.
     """
     children, missing = tree.children(), set[str]()
     for node in reversed(tree.nodes.values()):
         folder = store.segment(node.key)
         needed = node.key in tree.mark_keys or any(child in missing for child in children.get(node.key, ()))
-        if folder.done is None or (needed and not folder.has_state):
+        if folder.done is None or (needed and not folder.has_state) or _unmeasured(tree, node, folder):
             missing.add(node.key)
     return [node for node in tree.nodes.values() if node.key in missing]
+
+
+def _unmeasured(tree: Tree, node: Node, folder: SegmentFolder) -> bool:
+    ends = (line["tokens"] for line in folder.lines("evals"))
+    return node.key in tree.mark_keys and node.segment.end not in ends
 
 
 def run_tree(
