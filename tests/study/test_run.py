@@ -328,12 +328,19 @@ def test_a_study_in_two_processes_survives_a_kill(
         time.sleep(0.05)
     process.kill()
     process.communicate()
+    time.sleep(2)  # the orphans look for their parent twice a second
+    left = {log: log.read_text() for log in out.glob("segments/*/metrics.jsonl")}
+    time.sleep(1)
+    assert left == {log: log.read_text() for log in out.glob("segments/*/metrics.jsonl")}
     second = start(["study", str(file), "--jobs", "2"], out, dataset.folder)
-    while second.poll() is None and len(list(out.glob("segments/*/metrics.jsonl"))) < 2:
+    while second.poll() is None and left == {log: log.read_text() for log in out.glob("segments/*/metrics.jsonl")}:
         time.sleep(0.05)
     second.send_signal(signal.SIGINT)
     _, errors = second.communicate(timeout=60)
     assert second.returncode == 130 and "same command continues" in errors, errors
+    trained = 0
     for log in out.glob("segments/*/metrics.jsonl"):
         steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
-        assert steps == list(range(steps[0], steps[0] + len(steps)))
+        assert steps == list(range(min(steps, default=0), max(steps, default=-1) + 1))
+        trained += len(steps)
+    assert trained > 0

@@ -109,7 +109,7 @@ def _job(study: Study, tree: Tree, dataset: Dataset, folder: Path, node: Node) -
     )
 
 
-def _finished(future: Future[bool], stop: "Event | threading.Event") -> bool:
+def _finished(future: Future[bool], stop: threading.Event) -> bool:
     """Whether a segment was trained to its end; a worker that died of the signal to stop was not."""
     try:
         return future.result()
@@ -138,27 +138,35 @@ def _work_behind(tree: Tree) -> dict[str, int]:
 
 
 @contextmanager
-def _executor(
-    jobs: int, threads: int
-) -> Iterator[tuple[Executor, "Event | threading.Event", Callable[[Job], bool]]]:
+def _executor(jobs: int, threads: int) -> Iterator[tuple[Executor, threading.Event, Callable[[Job], bool]]]:
     """An executor, the flag that stops its work after the step at hand, and the function to submit."""
-    stop: Event | threading.Event
-    executor: Executor
-    call: Callable[[Job], bool]
+    stop = threading.Event()
+    executor: Executor = _Here()
+    call: Callable[[Job], bool] = partial(_train, stop)
     if jobs == 1:
         torch.set_num_threads(threads)
-        stop, executor = threading.Event(), _Here()
-        call = partial(train_segment, stop=stop.is_set)
     else:
         context = multiprocessing.get_context("spawn")
-        stop, call = context.Event(), _call_in_worker
-        executor = ProcessPoolExecutor(jobs, context, initializer=_begin_worker, initargs=(threads, stop))
+        stop_workers = context.Event()
+        executor = ProcessPoolExecutor(jobs, context, initializer=_begin_worker, initargs=(threads, stop_workers))
+        call = _call_in_worker
+        # A signal handler must not set the workers' flag: its lock may be held by what the signal interrupted.
+        threading.Thread(target=_pass_on, args=(stop, stop_workers), daemon=True).start()
     with _signals_set(stop), executor:
         try:
             yield executor, stop, call
         except BaseException:
             stop.set()
             raise
+
+
+def _pass_on(stop: threading.Event, stop_workers: Event) -> None:
+    stop.wait()
+    stop_workers.set()
+
+
+def _train(stop: threading.Event, job: Job) -> bool:
+    return train_segment(job, stop.is_set)
 
 
 class _Here(Executor):
@@ -204,7 +212,7 @@ def _signals_held() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_set(stop: "Event | threading.Event") -> Iterator[None]:
+def _signals_set(stop: threading.Event) -> Iterator[None]:
     """Let SIGINT and SIGTERM set the flag; a second one leaves at once, without harm to what is kept."""
 
     def handle(number: int, frame: object) -> None:
