@@ -331,11 +331,8 @@ def test_a_study_in_two_processes_survives_a_kill(
     while process.poll() is None and not any(out.glob("segments/*/metrics.jsonl")):
         time.sleep(0.05)
     process.kill()
-    process.communicate()
-    time.sleep(2)  # the orphans look for their parent twice a second
-    left = {log: log.read_text() for log in out.glob("segments/*/metrics.jsonl")}
-    time.sleep(1)
-    assert left == {log: log.read_text() for log in left}
+    process.communicate(timeout=60)  # the orphans hold its pipes: this returns once they have ended
+    left = dict(_logs(out))
     second = start(["study", str(file), "--jobs", "2"], out, dataset.folder)
     while second.poll() is None and not any(text != left.get(log) and text for log, text in _logs(out)):
         time.sleep(0.05)  # until it trains: its first act is to cut back the logs
