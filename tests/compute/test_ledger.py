@@ -8,8 +8,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from deepen.compute.ledger import Ledger, new_blocks_of, phase_flops
+from deepen.model.build import build, init_weights
 from deepen.model.config import PRESETS, ModelConfig
-from deepen.model.gpt2 import GPT2, init_weights
 from deepen.schedule.phase import Phase, Schedule, Scope
 from deepen.schedule.recipes import two_phase
 from deepen.train.scope import apply_scope
@@ -17,7 +17,7 @@ from deepen.train.scope import apply_scope
 
 def counted(model: ModelConfig, phase: Phase, new_blocks: tuple[int, ...], sequences: int) -> int:
     """FLOPs of one step as FlopCounterMode sees them; it counts fused CPU attention as nothing."""
-    network = GPT2(model, depth=phase.depth)
+    network = build(model, phase.depth)
     network.load_state_dict(init_weights(model, phase.depth, seed=0))
     cut = apply_scope(network, phase.train, new_blocks)
     tokens = torch.randint(model.vocab, (sequences, phase.context + 1))
@@ -64,7 +64,7 @@ def test_a_model_without_blocks_costs_its_head():
 @given(cases())
 def test_trainable_parameters_are_those_that_require_a_gradient(case: tuple[ModelConfig, Phase, tuple[int, ...]]):
     config, phase, new_blocks = case
-    network = GPT2(config, depth=phase.depth)
+    network = build(config, phase.depth)
     apply_scope(network, phase.train, new_blocks)
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     new = new_blocks if phase.train is not Scope.ALL else tuple(range(phase.depth))

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from deepen.data.shards import Dataset
 from deepen.data.tokenizers import load_tokenizer
 from deepen.evaluate.hellaswag import TaskError, encode_items, hellaswag, read_items
+from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
-from deepen.model.gpt2 import GPT2, init_weights
 
 CPU = torch.device("cpu")
 
@@ -40,7 +40,7 @@ def test_endings_are_scored_by_mean_loss_per_token_one_by_one_as_in_batches(
     file: Path, dataset: Dataset, model: ModelConfig
 ):
     tokenizer = load_tokenizer(dataset.folder)
-    network = GPT2(model, depth=2)
+    network = build(model, 2)
     network.load_state_dict(init_weights(model, 2, seed=0))
     examples = encode_items(read_items(file), tokenizer)
     picks = set()

@@ -3,14 +3,14 @@ import torch
 
 from deepen.data.shards import Dataset
 from deepen.evaluate.validation import validation_loss
+from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
-from deepen.model.gpt2 import GPT2, init_weights
 
 CPU = torch.device("cpu")
 
 
 def test_the_validation_set_is_fixed_whatever_the_batch(model: ModelConfig, dataset: Dataset):
-    network = GPT2(model, depth=2)
+    network = build(model, 2)
     network.load_state_dict(init_weights(model, 2, seed=0))
     tokens = dataset.tokens("validation")
     results = [
@@ -21,7 +21,7 @@ def test_the_validation_set_is_fixed_whatever_the_batch(model: ModelConfig, data
 
 
 def test_an_untrained_model_knows_only_the_size_of_its_vocabulary(model: ModelConfig, dataset: Dataset):
-    network = GPT2(model, depth=2)
+    network = build(model, 2)
     network.load_state_dict(init_weights(model, 2, seed=0))
     loss, stderr, _ = validation_loss(network, dataset.tokens("validation"), 4096, 16, device=CPU)
     assert loss == pytest.approx(torch.tensor(model.vocab).log().item(), abs=0.05)

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from deepen.growth.grow import grow
 from deepen.growth.operators import OPERATORS
 from deepen.growth.placement import PLACEMENTS, layout, new_blocks
+from deepen.model.build import build
 from deepen.model.config import ModelConfig
-from deepen.model.gpt2 import GPT2
 from deepen.schedule.phase import Growth
 from deepen.train.state import TrainState, initial_state
 
@@ -31,7 +31,7 @@ def trained(depth: int) -> TrainState:
 
 
 def logits(state: TrainState) -> torch.Tensor:
-    network = GPT2(CONFIG, depth=state.depth).double()
+    network = build(CONFIG, state.depth).double()
     network.load_state_dict(dict(state.weights))
     with torch.no_grad():
         return network(torch.arange(32).view(2, 16))
@@ -61,7 +61,7 @@ def test_random_growth_does_change_the_logits():
 
 def test_an_identity_block_is_not_dead():
     state = grow(initial_state(CONFIG, 1, seed=0), 2, Growth(operator="identity"), CONFIG)
-    network = GPT2(CONFIG, depth=2)
+    network = build(CONFIG, 2)
     network.load_state_dict(dict(state.weights))
     network(torch.arange(16).view(1, 16)).square().mean().backward()
     assert network.blocks[1].mlp.down.weight.grad.abs().sum() > 0
@@ -127,7 +127,7 @@ def test_any_growth_keeps_old_blocks_in_order_and_fills_the_model(
     before = initial_state(CONFIG, old, seed=0)
     growth = Growth(operator=operator, placement=placement, moments=moments)
     after = grow(before, old + new, growth, CONFIG)
-    GPT2(CONFIG, depth=old + new).load_state_dict(dict(after.weights))
+    build(CONFIG, old + new).load_state_dict(dict(after.weights))
     places = layout(old, new, placement or OPERATORS[operator].placement)
     assert [place for place in places if place is not None] == list(range(old))
     assert len(new_blocks(places)) == new

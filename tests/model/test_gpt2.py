@@ -1,20 +1,20 @@
 import torch
 
+from deepen.model.build import build, init_block, init_weights
 from deepen.model.config import PRESETS, ModelConfig
-from deepen.model.gpt2 import GPT2, init_block, init_weights
 
 
 def test_gpt2_124m_has_the_parameters_of_openais_model():
     assert PRESETS["gpt2-124m"].parameters == 124_439_808
     with torch.device("meta"):
-        network = GPT2(PRESETS["gpt2-124m"])
+        network = build(PRESETS["gpt2-124m"])
     assert sum(p.numel() for p in network.parameters()) == 124_439_808
 
 
 def test_every_preset_counts_its_parameters_as_the_network_does():
     for config in PRESETS.values():
         with torch.device("meta"):
-            network = GPT2(config)
+            network = build(config)
         blocks = sum(p.numel() for p in network.blocks.parameters())
         norm = sum(p.numel() for p in network.norm.parameters())
         assert config.parameters == sum(p.numel() for p in network.parameters())
@@ -27,7 +27,7 @@ def test_the_small_presets_have_twelve_blocks():
 
 def test_initial_weights_fill_the_model_and_scale_residuals_by_final_depth(model: ModelConfig):
     weights = init_weights(model, 3, seed=0)
-    GPT2(model, depth=3).load_state_dict(weights)
+    build(model, 3).load_state_dict(weights)
     wide = ModelConfig(name="wide", depth=8, width=256, heads=4, context=8, vocab=8)
     block = init_block(wide, seed=0, number=0)
     assert abs(block["attention.qkv.weight"].std().item() / 0.02 - 1) < 0.01
@@ -42,7 +42,7 @@ def test_a_block_is_born_the_same_whatever_the_depth_of_the_model_around_it(mode
 
 
 def test_no_position_sees_a_later_one(model: ModelConfig):
-    network = GPT2(model, depth=2)
+    network = build(model, 2)
     network.load_state_dict(init_weights(model, 2, seed=0))
     tokens = torch.randint(model.vocab, (1, 16), generator=torch.Generator().manual_seed(0))
     changed = tokens.clone()

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from deepen.compute.ledger import Ledger
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
+from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
-from deepen.model.gpt2 import GPT2, init_weights
 from deepen.schedule.lr import WSD
 from deepen.schedule.phase import Scope
 from deepen.schedule.recipes import two_phase
@@ -91,7 +91,7 @@ def test_in_phase_1_what_is_frozen_stays_to_the_bit_and_the_rest_moves(
 @pytest.mark.parametrize("scope", list(Scope))
 @pytest.mark.parametrize("new", [(2, 3), (0,), (1, 3)])
 def test_parameters_with_a_gradient_are_the_declared_ones(scope: Scope, new: tuple[int, ...], model: ModelConfig):
-    network = GPT2(model, depth=4)
+    network = build(model, 4)
     network.load_state_dict(init_weights(model, 4, seed=0))
     cut = apply_scope(network, scope, new)
     logits = network(torch.arange(16).view(1, 16), cut=cut)
@@ -104,7 +104,7 @@ def test_parameters_with_a_gradient_are_the_declared_ones(scope: Scope, new: tup
 
 
 def test_with_the_head_scope_the_tied_matrix_learns_through_the_head_alone(model: ModelConfig):
-    network = GPT2(model, depth=2)
+    network = build(model, 2)
     network.load_state_dict(init_weights(model, 2, seed=0))
     cut = apply_scope(network, Scope.NEW_BLOCKS_HEAD, (1,))
     tokens = torch.zeros(1, 16, dtype=torch.int64)
@@ -116,7 +116,7 @@ def test_with_the_head_scope_the_tied_matrix_learns_through_the_head_alone(model
 
 @pytest.mark.parametrize("scope", list(Scope))
 def test_every_trainable_parameter_is_in_one_group_with_the_right_decay(scope: Scope, model: ModelConfig):
-    network = GPT2(model, depth=3)
+    network = build(model, 3)
     apply_scope(network, scope, (2,))
     groups = make_optimizer(network, TrainSettings(weight_decay=0.1), {}).param_groups
     placed = [(id(p), group["weight_decay"]) for group in groups for p in group["params"]]
@@ -139,7 +139,7 @@ def test_training_learns(uncut: TrainState, model: ModelConfig, dataset: Dataset
     inputs, targets = Batches(dataset.tokens("train"), 16, seed=9).at(0, 64 * 16, 16)
 
     def loss(state: TrainState) -> float:
-        network = GPT2(model, depth=state.depth)
+        network = build(model, state.depth)
         network.load_state_dict(dict(state.weights))
         with torch.no_grad():
             return F.cross_entropy(network(inputs).flatten(0, 1), targets.flatten()).item()

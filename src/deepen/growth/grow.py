@@ -9,8 +9,9 @@ from torch import Tensor
 
 from deepen.growth.moments import check_policy
 from deepen.growth.operators import growth_layout, operator_named
+from deepen.model.build import init_block
 from deepen.model.config import ModelConfig
-from deepen.model.gpt2 import OUTPUT_PROJECTIONS, init_block
+from deepen.model.decoder import OUTPUT_PROJECTIONS
 from deepen.schedule.phase import Growth
 
 

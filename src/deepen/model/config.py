@@ -3,15 +3,24 @@
 import math
 from dataclasses import dataclass
 
+FAMILIES = {
+    "gpt2": "learned positions, LayerNorm, biases, GELU, as many key heads as query heads",
+    "llama": "rotary positions, RMSNorm, no biases, SwiGLU, grouped-query attention",
+}
+
+_SIZES = ("depth", "width", "heads", "kv_heads", "mlp", "context", "vocab")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """A GPT-2 at its final depth.
+    """A decoder at its final depth: every size that its modules, its price and its memory follow from.
 
-    `depth` is the number of blocks the model ends up with; a run that grows builds shallower models from
-    the same config. `context` is the size of the position table in tokens, `vocab` the rows of the tied
-    embedding and head. `init_std` is the spread of fresh weights: GPT-2's 0.02 is right at its widths; a
-    narrow model needs more for the same spread of activations (see `scaled_init_std`).
+    `depth` is the number of blocks the model ends up with; a run that grows builds shallower models from the
+    same config. `heads` share the width; `kv_heads` of keys and values (0: as many) serve them in groups;
+    `mlp` is the width inside a block's MLP (0: the family's own, 4·width, or 8/3·width for llama). `context`
+    is in tokens, `vocab` in rows of the embedding; `tied` says whether the head is the same matrix.
+    `init_std` is the spread of fresh weights: GPT-2's 0.02 is right at its widths; a narrow model needs more
+    for the same spread of activations (see `scaled_init_std`).
     """
 
     name: str
@@ -20,30 +29,107 @@ class ModelConfig:
     heads: int
     context: int
     vocab: int
+    family: str = "gpt2"
+    kv_heads: int = 0
+    mlp: int = 0
+    tied: bool = True
+    rope_base: float = 10_000.0
     init_std: float = 0.02
 
     def __post_init__(self) -> None:
-        for field in ("depth", "width", "heads", "context", "vocab"):
+        if self.family not in FAMILIES:
+            raise ValueError(f"family {self.family!r} is unknown: use {', '.join(FAMILIES)}")
+        if self.kv_heads == 0:
+            object.__setattr__(self, "kv_heads", self.heads)
+        if self.mlp == 0:
+            object.__setattr__(self, "mlp", default_mlp(self.family, self.width))
+        for field in _SIZES:
             value = getattr(self, field)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{field} is {value!r}: it must be a whole number of at least 1")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}: heads share the width")
+        if self.heads % self.kv_heads:
+            raise ValueError(
+                f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}: they share evenly"
+            )
+        if self.family == "gpt2" and self.kv_heads != self.heads:
+            raise ValueError(
+                f"kv_heads is {self.kv_heads}, but gpt2 has as many as heads, {self.heads}: use family llama"
+            )
+        if self.family == "llama" and self.head_width % 2:
+            raise ValueError(
+                f"width / heads is {self.head_width}: rotary positions turn pairs, so it must be even"
+            )
+
+    @property
+    def head_width(self) -> int:
+        """Width of one attention head."""
+        return self.width // self.heads
+
+    @property
+    def block_linears(self) -> dict[str, tuple[int, int]]:
+        """The matrices of one block by name, each (inputs, outputs)."""
+        width, inner = self.width, self.mlp
+        if self.family == "gpt2":
+            return {
+                "attention.qkv": (width, 3 * width),
+                "attention.out": (width, width),
+                "mlp.up": (width, inner),
+                "mlp.down": (inner, width),
+            }
+        keys = self.kv_heads * self.head_width
+        return {
+            "attention.q": (width, width),
+            "attention.k": (width, keys),
+            "attention.v": (width, keys),
+            "attention.out": (width, width),
+            "mlp.gate": (width, inner),
+            "mlp.up": (width, inner),
+            "mlp.down": (inner, width),
+        }
+
+    @property
+    def norm_parameters(self) -> int:
+        """Parameters of one norm: a gain, and for gpt2 a bias."""
+        return (2 if self.family == "gpt2" else 1) * self.width
+
+    @property
+    def linear_parameters(self) -> int:
+        """Parameters of one block's matrices, and for gpt2 their biases."""
+        linears = self.block_linears.values()
+        biases = sum(outputs for _, outputs in linears) if self.family == "gpt2" else 0
+        return sum(inputs * outputs for inputs, outputs in linears) + biases
 
     @property
     def block_parameters(self) -> int:
-        """Parameters of one block: four matrices of 12·width² weights, their biases, two norms."""
-        return 12 * self.width**2 + 13 * self.width
+        """Parameters of one block: its matrices and its two norms."""
+        return self.linear_parameters + 2 * self.norm_parameters
+
+    @property
+    def position_parameters(self) -> int:
+        """Parameters of the position table; rotary positions have none."""
+        return self.context * self.width if self.family == "gpt2" else 0
 
     @property
     def parameters_non_embedding(self) -> int:
-        """Parameters of all blocks and the final norm (Kaplan's N, without token and position tables)."""
-        return self.depth * self.block_parameters + 2 * self.width
+        """Parameters of all blocks and the final norm (Kaplan's N: no embedding, position table or head)."""
+        return self.depth * self.block_parameters + self.norm_parameters
 
     @property
     def parameters(self) -> int:
-        """All parameters; the tied head counts once."""
-        return self.parameters_non_embedding + (self.vocab + self.context) * self.width
+        """All parameters; a tied head counts once."""
+        return self.parameters_at(self.depth)
+
+    def parameters_at(self, depth: int) -> int:
+        """All parameters while the model has `depth` blocks."""
+        tables = (1 if self.tied else 2) * self.vocab * self.width + self.position_parameters
+        return depth * self.block_parameters + self.norm_parameters + tables
+
+
+def default_mlp(family: str, width: int) -> int:
+    """Width inside the MLP: GPT-2's 4·width; Llama's 8/3·width (as many weights), up to a multiple of 8."""
+    return 4 * width if family == "gpt2" else -(-8 * width // 24) * 8
 
 
 def scaled_init_std(width: int) -> float:
@@ -69,5 +155,25 @@ PRESETS: dict[str, ModelConfig] = {
         _narrow("mini", width=128, heads=4, context=256, vocab=8192),
         _gpt2("gpt2-124m", depth=12, width=768, heads=12),
         _gpt2("gpt2-350m", depth=24, width=1024, heads=16),
+        ModelConfig(  # nano in Llama's ways, two query heads to a key head
+            name="nano-llama", family="llama", depth=12, width=20, heads=2, kv_heads=1, context=64, vocab=1024,
+            init_std=scaled_init_std(20),
+        ),
+        ModelConfig(  # the shape of JackFram/llama-160m
+            name="llama-160m", family="llama", depth=12, width=768, heads=12, mlp=3072, context=2048, vocab=32000,
+            tied=False,
+        ),
+        ModelConfig(  # the shape of Llama 3.2 1B, at its context of pretraining
+            name="llama-1b", family="llama", depth=16, width=2048, heads=32, kv_heads=8, mlp=8192, context=8192,
+            vocab=128256, rope_base=500_000.0,
+        ),
+        ModelConfig(  # Llama 2 7B (arXiv 2307.09288)
+            name="llama-7b", family="llama", depth=32, width=4096, heads=32, mlp=11008, context=4096, vocab=32000,
+            tied=False,
+        ),
+        ModelConfig(  # Llama 2 70B
+            name="llama-70b", family="llama", depth=80, width=8192, heads=64, kv_heads=8, mlp=28672, context=4096,
+            vocab=32000, tied=False,
+        ),
     )
-}
+}  # fmt: skip

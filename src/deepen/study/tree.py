@@ -149,7 +149,11 @@ def grow_tree(study: Study, fingerprint: str) -> Tree:
 
 def numeric_settings(settings: TrainSettings) -> dict[str, Any]:
     """The settings that results depend on beyond rounding."""
-    return {k: v for k, v in asdict(settings).items() if k not in ("micro_batch_tokens", "compile")}
+    return {
+        k: v
+        for k, v in asdict(settings).items()
+        if k not in ("micro_batch_tokens", "compile", "activation_checkpointing")
+    }
 
 
 def _explicit(growth: Growth) -> Growth:

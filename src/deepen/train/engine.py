@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepen.data.batches import Batches
+from deepen.model.build import build
 from deepen.model.config import ModelConfig
-from deepen.model.gpt2 import GPT2
 from deepen.train.device import autocast
 from deepen.train.optim import make_optimizer, read_moments
 from deepen.train.scope import apply_scope
@@ -60,9 +60,10 @@ class Engine:
         if compiled:
             torch._dynamo.reset()  # torch < 2.12 silently does not train blocks that were frozen before
         with torch.device("meta"):
-            self.model = GPT2(config, depth=segment.depth)
+            self.model = build(config, segment.depth)
         self.model.to_empty(device=device)
         self.model.load_state_dict(dict(state.weights))
+        self.model.activation_checkpointing = settings.activation_checkpointing
         self.cut = apply_scope(self.model, segment.train, segment.new_blocks)
         self.optimizer = make_optimizer(self.model, settings, state.moments)
         if compiled:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from deepen.model.gpt2 import GPT2
+from deepen.model.decoder import Decoder
 from deepen.schedule.phase import Scope
 
 
-def apply_scope(model: GPT2, scope: Scope, new_blocks: Sequence[int]) -> int | None:
+def apply_scope(model: Decoder, scope: Scope, new_blocks: Sequence[int]) -> int | None:
     """Let exactly the scope's parameters require gradients; returns where the graph is cut.
 
     Frozen is `requires_grad=False` with no gradient at all: AdamW moves a weight whose gradient is zero.
@@ -16,20 +16,22 @@ def apply_scope(model: GPT2, scope: Scope, new_blocks: Sequence[int]) -> int | N
         None where the graph stays whole.
     """
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(_is_trained(name, scope, new_blocks))
+        parameter.requires_grad_(_is_trained(name, scope, new_blocks, model.config.tied))
     if scope.trains_embeddings:
         return None
     return min(new_blocks, default=len(model.blocks))
 
 
-def _is_trained(name: str, scope: Scope, new_blocks: Sequence[int]) -> bool:
+def _is_trained(name: str, scope: Scope, new_blocks: Sequence[int], tied: bool) -> bool:
     if scope is Scope.ALL:
         return True
     part, _, rest = name.partition(".")
     match part:
         case "blocks":
             return int(rest.partition(".")[0]) in new_blocks
-        case "norm" | "token_embedding":  # the tied matrix learns through the head
+        case "norm" | "head":
+            return scope.trains_head
+        case "token_embedding" if tied:  # it is the head, and learns through it
             return scope.trains_head
         case _:
             return scope.trains_embeddings

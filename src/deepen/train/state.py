@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from deepen.model.build import init_weights
 from deepen.model.config import ModelConfig
-from deepen.model.gpt2 import init_weights
 
 Moments = Mapping[str, Tensor]
 """What AdamW keeps of one parameter: `exp_avg` and `exp_avg_sq` of its shape, and its own `step` count."""

@@ -1,0 +1,112 @@
+"""Llama (Touvron et al. 2023, arXiv 2302.13971 and 2307.09288): rotary positions, RMSNorm, SwiGLU, and
+grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245). No biases. Depth is an argument.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepen.model.config import ModelConfig
+from deepen.model.decoder import Decoder, untied_head
+
+NORM_EPSILON = 1e-5
+
+
+def rotary_table(config: ModelConfig, context: int, device: torch.device) -> Tensor:
+    """Cosines and sines of every position's angles, (2, t, k / 2) fp32.
+
+    Pair i of a head turns by position · rope_base^(-2i / k).
+
+    Source: Su et al. 2021 (RoFormer, arXiv 2104.09864, section 3.2.2).
+    """
+    pairs = torch.arange(0, config.head_width, 2, dtype=torch.float32, device=device)
+    speeds = config.rope_base ** (-pairs / config.head_width)
+    angles = torch.outer(torch.arange(context, dtype=torch.float32, device=device), speeds)
+    return torch.stack((angles.cos(), angles.sin()))
+
+
+def rotate(x_bthk: Tensor, table_2tk: Tensor) -> Tensor:
+    """Turn each pair (i, i + k / 2) of a head by its position's angle, as Hugging Face's Llama pairs them."""
+    cos_tk, sin_tk = table_2tk[:, :, None].unbind()
+    low, high = x_bthk.float().chunk(2, dim=-1)
+    return torch.cat((low * cos_tk - high * sin_tk, high * cos_tk + low * sin_tk), dim=-1).type_as(x_bthk)
+
+
+class Attention(nn.Module):
+    """Causal self-attention whose key heads each serve a group of query heads, (b, t, d) → (b, t, d)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.head_width, self.grouped = config.head_width, config.kv_heads < config.heads
+        keys = config.kv_heads * config.head_width
+        self.q = nn.Linear(config.width, config.width, bias=False)
+        self.k = nn.Linear(config.width, keys, bias=False)
+        self.v = nn.Linear(config.width, keys, bias=False)
+        self.out = nn.Linear(config.width, config.width, bias=False)
+
+    def forward(self, x_btd: Tensor, table_2tk: Tensor) -> Tensor:
+        """Attend."""
+        b, t, d = x_btd.shape
+        q_bthk, k_bthk, v_bthk = (part(x_btd).view(b, t, -1, self.head_width) for part in (self.q, self.k, self.v))
+        y_bhtk = F.scaled_dot_product_attention(
+            rotate(q_bthk, table_2tk).transpose(1, 2),
+            rotate(k_bthk, table_2tk).transpose(1, 2),
+            v_bthk.transpose(1, 2),
+            is_causal=True,
+            enable_gqa=self.grouped,
+        )
+        out: Tensor = self.out(y_bhtk.transpose(1, 2).reshape(b, t, d))
+        return out
+
+
+class MLP(nn.Module):
+    """SwiGLU (Shazeer 2020, arXiv 2002.05202), (b, t, d) → (b, t, d)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate = nn.Linear(config.width, config.mlp, bias=False)
+        self.up = nn.Linear(config.width, config.mlp, bias=False)
+        self.down = nn.Linear(config.mlp, config.width, bias=False)
+
+    def forward(self, x_btd: Tensor) -> Tensor:
+        """Transform each position."""
+        out: Tensor = self.down(F.silu(self.gate(x_btd)) * self.up(x_btd))
+        return out
+
+
+class Block(nn.Module):
+    """One residual layer, (b, t, d) → (b, t, d)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.norm_1 = nn.RMSNorm(config.width, eps=NORM_EPSILON)
+        self.attention = Attention(config)
+        self.norm_2 = nn.RMSNorm(config.width, eps=NORM_EPSILON)
+        self.mlp = MLP(config)
+
+    def forward(self, x_btd: Tensor, table_2tk: Tensor) -> Tensor:
+        """Add attention, then the MLP, to the residual stream."""
+        x_btd = x_btd + self.attention(self.norm_1(x_btd), table_2tk)
+        out: Tensor = x_btd + self.mlp(self.norm_2(x_btd))
+        return out
+
+
+class Llama(Decoder):
+    """The network at a given depth; weights are undefined until a state is loaded or `init_weights` called.
+
+    Args:
+        config: the model at its final depth.
+        depth: blocks of this instance, 0 up to any number; `config.depth` where left out.
+    """
+
+    def __init__(self, config: ModelConfig, depth: int | None = None) -> None:
+        super().__init__(config)
+        self.token_embedding = nn.Embedding(config.vocab, config.width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth if depth is None else depth))
+        self.norm = nn.RMSNorm(config.width, eps=NORM_EPSILON)
+        self.head = untied_head(config)
+
+    def embed(self, tokens_bt: Tensor) -> tuple[Tensor, Tensor]:
+        """Token embeddings, and the rotary table that every block uses."""
+        x_btd: Tensor = self.token_embedding(tokens_bt)
+        return x_btd, rotary_table(self.config, tokens_bt.shape[1], tokens_bt.device)
