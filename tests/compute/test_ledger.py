@@ -9,16 +9,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deepen.compute.ledger import Ledger, new_blocks_of, phase_flops
 from deepen.model.build import build, init_weights
-from deepen.model.config import PRESETS, ModelConfig
+from deepen.model.config import FAMILIES, PRESETS, ModelConfig
 from deepen.schedule.phase import Phase, Schedule, Scope
 from deepen.schedule.recipes import two_phase
 from deepen.train.scope import apply_scope
 
 
-def counted(model: ModelConfig, phase: Phase, new_blocks: tuple[int, ...], sequences: int) -> int:
+def counted(
+    model: ModelConfig, phase: Phase, new_blocks: tuple[int, ...], sequences: int, checkpointing: bool = False
+) -> int:
     """FLOPs of one step as FlopCounterMode sees them; it counts fused CPU attention as nothing."""
     network = build(model, phase.depth)
     network.load_state_dict(init_weights(model, phase.depth, seed=0))
+    network.activation_checkpointing = checkpointing
     cut = apply_scope(network, phase.train, new_blocks)
     tokens = torch.randint(model.vocab, (sequences, phase.context + 1))
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
@@ -29,16 +32,21 @@ def counted(model: ModelConfig, phase: Phase, new_blocks: tuple[int, ...], seque
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[ModelConfig, Phase, tuple[int, ...]]:
-    heads = draw(st.integers(1, 3))
+    family = draw(st.sampled_from(sorted(FAMILIES)))
+    groups, kv_heads = draw(st.integers(1, 3 if family == "llama" else 1)), draw(st.integers(1, 3))
     context = draw(st.sampled_from([2, 5, 16]))
     depth = draw(st.integers(1, 5))
     config = ModelConfig(
         name="drawn",
+        family=family,
         depth=depth,
-        width=heads * draw(st.sampled_from([2, 4])),
-        heads=heads,
+        width=groups * kv_heads * draw(st.sampled_from([2, 4])),
+        heads=groups * kv_heads,
+        kv_heads=kv_heads,
+        mlp=draw(st.sampled_from([0, 3, 24])),
         context=context,
         vocab=draw(st.integers(3, 50)),
+        tied=draw(st.booleans()),
     )
     new = draw(st.sets(st.integers(0, depth - 1), min_size=1))
     scope = draw(st.sampled_from(list(Scope)))
@@ -46,12 +54,14 @@ def cases(draw: st.DrawFn) -> tuple[ModelConfig, Phase, tuple[int, ...]]:
     return config, phase, tuple(sorted(new))
 
 
-@settings(max_examples=80, deadline=None)
-@given(cases(), st.integers(1, 3))
-def test_the_ledger_equals_the_operator_counter(case: tuple[ModelConfig, Phase, tuple[int, ...]], sequences: int):
+@settings(max_examples=150, deadline=None)
+@given(cases(), st.integers(1, 3), st.booleans())
+def test_the_ledger_equals_the_operator_counter(
+    case: tuple[ModelConfig, Phase, tuple[int, ...]], sequences: int, checkpointing: bool
+):
     config, phase, new_blocks = case
-    ledger = Ledger(model=config).flops_per_token(phase, new_blocks)
-    assert counted(config, phase, new_blocks, sequences) == ledger * sequences * phase.context
+    ledger = Ledger(model=config, activation_checkpointing=checkpointing).flops_per_token(phase, new_blocks)
+    assert counted(config, phase, new_blocks, sequences, checkpointing) == ledger * sequences * phase.context
 
 
 def test_a_model_without_blocks_costs_its_head():
@@ -69,6 +79,23 @@ def test_trainable_parameters_are_those_that_require_a_gradient(case: tuple[Mode
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     new = new_blocks if phase.train is not Scope.ALL else tuple(range(phase.depth))
     assert Ledger(model=config).trainable_parameters(phase, new) == trained
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases(), st.booleans())
+def test_parts_add_up_to_the_phase_and_to_the_network(
+    case: tuple[ModelConfig, Phase, tuple[int, ...]], checkpointing: bool
+):
+    config, phase, new_blocks = case
+    ledger = Ledger(model=config, activation_checkpointing=checkpointing)
+    each, together = ledger.parts(phase, new_blocks), ledger.phase_parts(phase, new_blocks)
+    for total in (sum(part.total for part in parts) for parts in (each, together)):
+        assert total == ledger.flops_per_token(phase, new_blocks)
+    for parameters in (sum(part.parameters for part in parts) for parts in (each, together)):
+        assert parameters == sum(p.numel() for p in build(config, phase.depth).parameters())
+    assert all(
+        part.total == 0 and part.bytes > 0 for part in each if "norm" in part.part or part.part == "embeddings"
+    )
 
 
 PADDED = ModelConfig(name="gpt2-124m-padded", depth=12, width=768, heads=12, context=1024, vocab=50304)
@@ -113,8 +140,8 @@ def test_a_frozen_block_costs_its_forward_pass_or_what_runs_through_it():
 
     def lowest(scope: Scope) -> tuple[int, int]:
         phase = Phase(depth=2, tokens=1024, train=scope, context=1024, label="x")
-        parts = ledger.parts(phase, (1,))
-        return parts[0].total, parts[1].total
+        costs = {part.part: part.total for part in ledger.parts(phase, (1,))}
+        return costs["block 0 linears"], costs["block 0 attention"]
 
     assert lowest(Scope.NEW_BLOCKS) == lowest(Scope.NEW_BLOCKS_HEAD) == (linears, attention)
     assert lowest(Scope.NEW_BLOCKS_EMBEDDINGS) == (2 * linears, 3 * attention)
