@@ -1,15 +1,24 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from deepen.cli.main import main
+from deepen.compute.devices import DEVICES
 
 
 def plan(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
     assert main(["plan", *arguments, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    assert main(["plan", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and all(line.startswith("error: ") for line in said.err.splitlines())
+    return said.err.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -28,17 +37,79 @@ def test_the_papers_marks_and_the_exact_ones(
 
 def test_the_plan_has_its_keys_and_adds_up(capsys: pytest.CaptureFixture[str]):
     told = plan(capsys, "two-phase", "--stages", "4")
-    assert told["model"] == {
+    model = {key: told["model"][key] for key in ("name", "depth", "parameters", "parameters_non_embedding")}
+    assert model == {
         "name": "gpt2-124m",
         "depth": 12,
         "parameters": 124_439_808,
         "parameters_non_embedding": 85_056_000,
     }
-    assert len(told["phases"]) == 9
+    assert len(told["phases"]) == 9 == len(told["memory"]["phases"])
     assert sum(phase["flops"] for phase in told["phases"]) == told["total"]["flops"]
     assert sum(phase["tokens"] for phase in told["phases"]) == told["total"]["tokens"]
     assert all(phase["flops"] == phase["tokens"] * phase["flops_per_token"] for phase in told["phases"])
     assert told["phases"][0]["trainable_parameters"] < told["phases"][-1]["trainable_parameters"] == 124_439_808
+    for phase in told["phases"]:
+        by_direction = ("forward", "recompute", "activation_backward", "weight_backward")
+        assert phase["flops_per_token"] == sum(part[key] for part in phase["parts"] for key in by_direction)
+    assert told["memory"]["peak"] == max(phase["peak"] for phase in told["memory"]["phases"])
+    assert told["time"] is None
+    assert told["attention_flops"] == "dense"
+
+
+def test_time_and_cost_are_flops_over_the_stated_share_of_the_peak(capsys: pytest.CaptureFixture[str]):
+    options = ("--device", "h100", "--count", "8", "--mfu", "0.4", "--price-per-hour", "2.5")
+    told = plan(capsys, "two-phase", *options)
+    hours = told["total"]["flops"] / (8 * DEVICES["h100"].peak_flops * 0.4) / 3600
+    assert told["time"]["hours"] == pytest.approx(hours)
+    assert told["time"]["cost"] == pytest.approx(hours * 8 * 2.5)
+    assert sum(phase["hours"] for phase in told["time"]["phases"]) == pytest.approx(hours)
+    assert told["time"]["baseline"]["hours"] == pytest.approx(hours, rel=1e-3)
+    assert told["memory"]["precision"] == "bf16" and told["memory"]["fits"]
+
+
+def test_the_cpu_is_measured_where_it_is_the_device(capsys: pytest.CaptureFixture[str]):
+    told = plan(capsys, "full", "--model", "nano", "--device", "cpu")
+    assert told["time"]["peak_flops"] > 0 and told["time"]["hours"] > 0
+    assert "measured" in told["time"]["source"]
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [
+        ("--tokens", "524288000"),
+        ("--steps", "1000"),
+        ("--flops", "4.4797e17"),
+        ("--tokens-per-parameter", "6.164"),
+        ("--hours", "0.3145", "--device", "h100"),
+    ],
+)
+def test_a_budget_is_given_in_any_unit(budget: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    assert plan(capsys, "full", *budget)["baseline"]["steps"] == 1000
+
+
+def test_a_model_of_any_size_is_planned(capsys: pytest.CaptureFixture[str]):
+    sizes = "--family llama --depth 16 --width 2048 --heads 32 --kv-heads 8 --mlp 8192 --vocab 128256 --head tied"
+    custom = plan(
+        capsys, "full", *sizes.split(), "--context", "8192", "--batch-tokens", "1M".replace("1M", "1048576")
+    )
+    preset = plan(capsys, "full", "--model", "llama-1b")
+    assert custom["model"]["name"] == "custom" and preset["model"]["name"] == "llama-1b"
+    assert custom["model"]["parameters"] == preset["model"]["parameters"] == 1_235_814_400
+    assert custom["total"] == preset["total"] and custom["memory"] == preset["memory"]
+
+
+def test_recomputation_is_priced_and_needs_less_memory(capsys: pytest.CaptureFixture[str]):
+    stored = plan(capsys, "full", "--model", "llama-160m")
+    again = plan(capsys, "full", "--model", "llama-160m", "--activation-checkpointing")
+    assert stored["total"]["flops"] < again["total"]["flops"] < 4 / 3 * stored["total"]["flops"]
+    assert again["memory"]["peak"] < stored["memory"]["peak"]
+
+
+def test_causal_exact_counts_less(capsys: pytest.CaptureFixture[str]):
+    dense, exact = plan(capsys, "full"), plan(capsys, "full", "--attention", "causal-exact")
+    assert exact["total"]["flops"] == dense["total"]["flops_causal_exact"] < dense["total"]["flops"]
+    assert exact["attention_flops"] == "causal-exact"
 
 
 def test_a_study_is_planned_arm_by_arm(capsys: pytest.CaptureFixture[str]):
@@ -60,15 +131,69 @@ def test_options_may_stand_before_the_name(capsys: pytest.CaptureFixture[str]):
     assert json.loads(capsys.readouterr().out)["study"] == "paper"
 
 
-def test_the_human_plan_shows_the_marks(capsys: pytest.CaptureFixture[str]):
-    assert main(["plan", "two-phase", "--stages", "8"]) == 0
+def test_the_human_plan_shows_the_marks_and_what_a_wrong_price_gives_away(capsys: pytest.CaptureFixture[str]):
+    assert main(["plan", "two-phase", "--stages", "8", "--vocab", "50304", "--parts"]) == 0
     said = capsys.readouterr().out
-    assert "15,469" in said and "stage 8 · phase 2" in said
+    assert "15,469" in said and "stage 8 · phase 2" in said and "█" in said
+    assert "By the paper's price two-phase would get 9.2 % more FLOPs than full has" in said
+    assert "attention counted densely" in said and "r = 3" in said and "peak" in said
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_the_figure_is_drawn(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / f"plan.{suffix}"
+    assert main(["plan", "two-phase", "--scope", "new-blocks-embeddings", "--figure", str(path)]) == 0
+    begins = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[suffix]
+    assert path.read_bytes().startswith(begins) and str(path) in capsys.readouterr().out
+
+
+WRONG = {
+    "--device v100": "--device 'v100' is unknown",
+    "--mfu 0.4": "--mfu needs a --device",
+    "--hours 3": "--hours needs a --device",
+    "--price-per-hour 2": "--price-per-hour needs a --device",
+    "--shard": "--shard needs devices",
+    "--steps 5 --flops 1e18": "--steps and --flops all set the budget",
+    "--flops 10": "less than one step",
+    "--device h100 --hours 1e-9": "less than one step",
+    "--tokens-per-parameter 0": "--tokens-per-parameter is 0",
+    "--width 700": "width 700 is not a multiple of heads 12",
+    "--kv-heads 4": "use family llama",
+    "--family bert": "--family 'bert' is unknown",
+    "--context 2048": "has 1024 positions",
+    "--batch-ramp 0.5:1024": "shares of a ramp",
+    "--batch-ramp 0:x": "--batch-ramp is '0:x'",
+    "--batch-ramp 0:1000": "multiple of context",
+    "--context-ramp 0:256 --context 256": "both set the context",
+    "--batch-tokens 65536 --count 128": "less than one sequence",
+    "--figure plan.gif": ".png, .svg, .pdf",
+    "--figure nowhere/plan.png": "does not exist",
+    "--bench nothing.json": "nothing.json does not exist",
+    "--bench nothing.json --device h100": "exclude each other",
+    "--against bert": "--against 'bert' is unknown",
+    "--attention sparse": "--attention 'sparse' is unknown",
+    "--precision fp8": "--precision 'fp8' is unknown",
+    "--count 0": "--count is 0",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_request_is_told_what_would_be_right(wrong: str, capsys: pytest.CaptureFixture[str]):
+    assert any(WRONG[wrong] in line for line in refused(capsys, "full", *wrong.split()))
+
+
+def test_all_problems_come_at_once(capsys: pytest.CaptureFixture[str]):
+    lines = refused(
+        capsys, "one-shot", "--device", "x", "--shard", "--ratio", "2", "--heads", "7", "--stages", "4"
+    )
+    for flag in ("--device", "--shard", "--ratio", "heads 7", "--stages"):
+        assert any(flag in line for line in lines), flag
 
 
 def test_planning_does_not_wait_for_torch():
-    code = (
-        "import sys; from deepen.cli.main import main; main(['plan', 'two-phase', '--json']); "
-        "sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+    for arguments in (["two-phase", "--json"], ["full", "--device", "h100", "--parts"], ["paper"]):
+        code = (
+            f"import sys; from deepen.cli.main import main; main(['plan', *{arguments}]); "
+            "sys.exit('torch' in sys.modules)"
+        )
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0, arguments

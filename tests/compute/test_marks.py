@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepen.compute.ledger import Ledger, phase_flops
-from deepen.compute.marks import schedule_at_budget
+from deepen.compute.marks import flops_price, schedule_at_budget
 from deepen.model.config import PRESETS, ModelConfig
 from deepen.schedule.recipes import RECIPES, make_schedule
 
@@ -20,7 +20,7 @@ def test_a_mark_is_the_nearest_whole_step_to_the_budget(recipe: str, steps: int,
     def make(total: int):
         return make_schedule(recipe, MODEL, total, tokens, {})
 
-    schedule = schedule_at_budget(make, ledger, budget, BATCH, CONTEXT)
+    schedule = schedule_at_budget(make, flops_price(ledger), budget, BATCH, CONTEXT)
     dearest_step = ledger.flops_per_token(schedule.phases[-1], ()) * BATCH
     assert abs(sum(phase_flops(ledger, schedule)) - budget) <= dearest_step / 2
 
@@ -35,7 +35,7 @@ def test_a_large_vocabulary_and_a_narrow_model_meet_the_budget_too():
         def make(total: int, recipe: str = recipe, options: dict[str, int] = options):
             return make_schedule(recipe, model, total, tokens, options)
 
-        schedule = schedule_at_budget(make, ledger, budget, BATCH, CONTEXT)
+        schedule = schedule_at_budget(make, flops_price(ledger), budget, BATCH, CONTEXT)
         assert abs(sum(phase_flops(ledger, schedule)) / budget - 1) < 0.001, recipe
 
 
@@ -46,4 +46,4 @@ def test_a_budget_that_ends_inside_the_staged_part_is_explained_with_numbers():
         return make_schedule("two-phase", MODEL, total, tokens, {})
 
     with pytest.raises(ValueError, match=r"1,000 steps, costs"):
-        schedule_at_budget(make, ledger, 10**9, BATCH, CONTEXT)
+        schedule_at_budget(make, flops_price(ledger), 10**9, BATCH, CONTEXT)

@@ -1,216 +1,230 @@
-"""`deepen plan RECIPE`: phases, FLOPs and marks of a recipe, or the arms of a study; trains nothing."""
+"""`deepen plan RECIPE`: what a recipe costs and where its compute equals the baseline's; trains nothing."""
 
 import json
 from collections.abc import Sequence
-from functools import partial
+from pathlib import Path
 from typing import Any
 
-from deepen.cli.options import Option, Request, nearest, read_request
+from deepen.cli.options import Option, Request, choice, nearest, number, path_of, read_request, whole
+from deepen.cli.plan_json import describe
+from deepen.cli.plan_study import plan_study
+from deepen.cli.plan_tables import print_parts, print_plan
 from deepen.cli.shared_options import (
     BUDGET_OPTIONS,
     MODEL_OPTION,
     RECIPE_OPTIONS,
+    SIZE_OPTIONS,
     VOCAB_OPTION,
     arm_of,
     model_of,
-    tokens_of,
 )
-from deepen.cli.study import OPTIONS as STUDY_OPTIONS
-from deepen.cli.study import study_of
-from deepen.cli.tables import print_lines, print_table, short
-from deepen.compute import paper
-from deepen.compute.ledger import Ledger, new_blocks_of, phase_flops
-from deepen.schedule.recipes import CONTINUAL, RECIPES, stages_of
-from deepen.study.arms import Evaluation, Mark, Study, budget_flops, marks_of
-from deepen.study.presets import STUDIES, TOKENS_PER_STEP
+from deepen.compute.devices import DEFAULT_UTILISATION, DEVICES, Device, Fleet
+from deepen.compute.ledger import Ledger
+from deepen.compute.memory import MemorySettings
+from deepen.compute.plan import BUDGETS, Plan, make_plan
+from deepen.compute.plan import Request as PlanRequest
+from deepen.compute.timing import Timing, read_timing
+from deepen.model.config import ModelConfig
+from deepen.schedule.ramp import Ramp
+from deepen.schedule.recipes import RECIPES
+from deepen.study.presets import STUDIES, tokens_per_step
+from deepen.train.settings import PRECISIONS
 
-PLAN_OPTIONS = (
+ATTENTION = ("dense", "causal-exact")
+FIGURES = (".png", ".svg", ".pdf")
+DEFAULT_STEPS = 10_000
+
+
+def _ramp(text: str) -> Ramp:
+    """Reads a ramp such as 0:131072,0.25:524288."""
+    try:
+        pairs = [step.split(":") for step in text.split(",")]
+        return Ramp(steps=tuple((float(share), whole(1)(value)) for share, value in pairs))
+    except ValueError as error:
+        raise ValueError(f"is {text!r}: write share:tokens pairs, 0:256,0.5:1024 ({error})") from None
+
+
+def _figure(text: str) -> Path:
+    path = path_of(text)
+    if path.suffix not in FIGURES:
+        raise ValueError(f"is {text!r}: its name must end in {', '.join(FIGURES)}")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"is {text!r}: the folder {path.parent} does not exist")
+    return path
+
+
+def _device(text: str) -> str:
+    return choice((*DEVICES, "cpu"))(text.lower())
+
+
+OPTIONS = (
     MODEL_OPTION,
+    *SIZE_OPTIONS,
     VOCAB_OPTION,
     *BUDGET_OPTIONS,
+    Option(name="flops", read=number(0), help="the budget in FLOPs"),
+    Option(name="tokens-per-parameter", read=number(0), help="the budget in tokens per non-embedding parameter"),
+    Option(name="hours", read=number(0), help="the budget in hours of all devices"),
+    Option(name="against", read=choice(RECIPES), help="recipe that compute is held against (default full)"),
+    Option(name="batch-ramp", read=_ramp, help="batch along the run: 0:131072,0.25:524288 (share:tokens)"),
+    Option(name="context-ramp", read=_ramp, help="context along the run: 0:256,0.5:1024"),
     *RECIPE_OPTIONS,
+    Option(name="attention", read=choice(ATTENTION), help="FLOPs of attention: dense (default) or causal-exact"),
+    Option(name="ratio", read=number(0), help="backward:forward price in the paper's formula (default 1)"),
+    Option(name="device", read=_device, help=f"{', '.join(DEVICES)}, or cpu, measured here: gives hours"),
+    Option(name="count", read=whole(1), help="devices (default 1)"),
+    Option(name="mfu", read=number(0, 1), help=f"share of the device's peak (default {DEFAULT_UTILISATION})"),
+    Option(name="bench", read=path_of, help="file of `deepen bench` figures, in place of --device and --mfu"),
+    Option(name="price-per-hour", read=number(0), help="price of a device for an hour"),
+    Option(name="precision", read=choice(PRECISIONS), help="default bf16 with a GPU named, else fp32"),
+    Option(name="micro-batch-tokens", read=whole(1), help="tokens a device takes at once"),
+    Option(name="shard", read=None, help="weights, gradients and moments sharded over the devices (FSDP)"),
+    Option(name="activation-checkpointing", read=None, help="blocks store their input alone and run twice"),
+    Option(name="parts", read=None, help="FLOPs and bytes of each part and direction too"),
+    Option(name="figure", read=_figure, help="draw depth, trained part and compute over tokens to a file"),
     Option(name="json", read=None, help="print as JSON"),
 )
-DEFAULT_STEPS = 10_000
 
 
 def run(argv: Sequence[str]) -> int:
     """Run the command."""
     if any(word in STUDIES for word in argv):
-        return _plan_study(argv)
+        return plan_study(argv)
     about = "What a recipe costs at the budget of full training, or what a study trains (deepen plan paper)."
-    request = read_request("plan", argv, PLAN_OPTIONS, what="RECIPE", about=about)
+    request = read_request("plan", argv, OPTIONS, what="RECIPE", about=about)
     if request.name and request.name not in RECIPES:
         names = [*RECIPES, *STUDIES]
         request.problems.append(
             f"RECIPE {request.name!r} is unknown{nearest(request.name, names)}: use {', '.join(names)}"
         )
-    study = _study_of_recipe(request)
-    marks = request.attempt(lambda: marks_of(study, study.arms[0])) if study else None
+    plan, fleet, timing = _plan(request)
     request.check()
-    assert study is not None and marks is not None
-    plan = describe(study, marks)
+    assert plan is not None
+    if path := request.get("figure"):
+        from deepen.report.plan_figure import draw_plan
+
+        draw_plan(plan, path)
     if request.get("json"):
-        print(json.dumps(plan, indent=1))
-    else:
-        _print(plan)
+        print(json.dumps(describe(plan, fleet, timing), indent=1))
+        return 0
+    print_plan(describe(plan, fleet, timing))
+    if request.get("parts"):
+        print_parts(plan)
+    if path:
+        print(f"figure: {path}")
     return 0
 
 
-def _study_of_recipe(request: Request) -> Study | None:
+def _plan(request: Request) -> tuple[Plan | None, Fleet | None, Timing | None]:
+    """The plan a request asks for, and how its seconds were told; problems are added to the request."""
     model = model_of(request, "gpt2-124m")
     arm = arm_of(request, model)
+    _check_together(request)
+    timing = _timing(request, model)
+    device = request.get("device")
+    precision = request.get("precision") or (
+        timing.precision if timing else "bf16" if device in DEVICES else "fp32"
+    )
+    fleet = _fleet(request, precision)
+    ledger = Ledger(
+        model=model,
+        causal_exact=request.get("attention") == "causal-exact",
+        activation_checkpointing="activation_checkpointing" in request.values,
+    )
     context = request.get("context", model.context)
-    batch_tokens = request.get("batch_tokens", max(1, TOKENS_PER_STEP[model.name] // context) * context)
-    tokens = tokens_of(request, batch_tokens, default=DEFAULT_STEPS * batch_tokens)
-    if request.name not in RECIPES:
+    batch_ramp = request.get("batch_ramp")
+    batch_tokens = timing.batch_tokens if timing else tokens_per_step(model, context)
+    if batch_ramp:
+        batch_tokens = max(size for _, size in batch_ramp.steps)  # the grid of totals
+    units = [unit for unit in BUDGETS if unit in request.values]
+    unit = units[0] if units else "steps"
+    if request.name not in RECIPES or request.problems:
+        return None, fleet, timing
+    clock: Any = None
+    if timing:
+        clock = lambda phase, blocks, flops: phase.tokens * timing.seconds_per_token(phase, blocks)  # noqa: E731
+    elif fleet:
+        clock = lambda phase, blocks, flops: fleet.seconds(flops)  # noqa: E731
+    plan = request.attempt(
+        lambda: make_plan(
+            PlanRequest(
+                model=model,
+                recipe=request.name,
+                options=arm.options,
+                budget=request.get(unit, DEFAULT_STEPS),
+                budget_unit=unit,
+                batch_tokens=request.get("batch_tokens", batch_tokens),
+                context=context,
+                ledger=ledger,
+                memory=MemorySettings(
+                    precision=precision,
+                    micro_batch_tokens=request.get("micro_batch_tokens", 0),
+                    devices=request.get("count", 1),
+                    sharded="shard" in request.values,
+                    activation_checkpointing=ledger.activation_checkpointing,
+                ),
+                against=request.get("against", "full"),
+                ratio=request.get("ratio", 1.0),
+                batch_ramp=batch_ramp,
+                context_ramp=request.get("context_ramp"),
+                clock=clock,
+            )
+        )
+    )
+    return plan, fleet, timing
+
+
+def _check_together(request: Request) -> None:
+    """Problems of options that do not go together."""
+    given = request.values
+    units = [f"--{unit.replace('_', '-')}" for unit in BUDGETS if unit in given]
+    if len(units) > 1:
+        request.problems.append(f"{' and '.join(units)} all set the budget: give one of them")
+    if "bench" in given:
+        for key in ("device", "mfu", "activation_checkpointing"):
+            if key in given:
+                request.problems.append(f"--{key.replace('_', '-')} and --bench exclude each other: give one")
+        if given.get("count", 1) > 1:
+            request.problems.append("--count and --bench: its figures are of one device; use --device and --mfu")
+    elif "device" not in given and not any(problem.startswith("--device") for problem in request.problems):
+        request.problems += [
+            f"--{key.replace('_', '-')} needs a --device: use {', '.join(DEVICES)} or cpu"
+            for key in ("mfu", "price_per_hour", "hours")
+            if key in given
+        ]
+    if "shard" in given and given.get("count", 1) < 2:
+        request.problems.append("--shard needs devices to share among: give --count of at least 2")
+    if "ratio" in given and request.name in RECIPES and request.name != "two-phase":
+        request.problems.append(f"--ratio is of the paper's formula for two-phase: {request.name} has none")
+    for name, ramp in (("batch", "batch_tokens"), ("context", "context")):
+        if f"{name}_ramp" in given and ramp in given:
+            flag = ramp.replace("_", "-")
+            request.problems.append(f"--{name}-ramp and --{flag} both set the {name}: give one of them")
+
+
+def _timing(request: Request, model: ModelConfig) -> Timing | None:
+    """The bench figures a request names, if they are of this model and context."""
+    path = request.get("bench")
+    timing: Timing | None = request.attempt(lambda: read_timing(path)) if path else None
+    if timing:
+        request.attempt(lambda: timing.check(model, request.get("context", model.context)))
+    return timing
+
+
+def _fleet(request: Request, precision: str) -> Fleet | None:
+    """The devices a request names; the CPU's peak is measured on the spot."""
+    name = request.get("device")
+    if name is None:
         return None
-    study: Study | None = request.attempt(
-        lambda: Study(
-            name=f"plan {arm.name}",
-            model=model,
-            tokens=tokens,
-            batch_tokens=batch_tokens,
-            context=context,
-            arms=(arm,),
-            evaluation=Evaluation(every_tokens=batch_tokens, validation_tokens=context),
-            anchors=(1.0,),
-            baseline=arm.name,
-        )
+    if name == "cpu":
+        from deepen.train.device import measured_cpu  # torch, for the one device that is not in the table
+
+        device: Device = measured_cpu(precision)
+    else:
+        device = DEVICES[name]
+    return Fleet(
+        device=device,
+        count=request.get("count", 1),
+        utilisation=request.get("mfu", DEFAULT_UTILISATION),
+        price_per_hour=request.get("price_per_hour"),
     )
-    return study
-
-
-def describe(study: Study, marks: Sequence[Mark]) -> dict[str, Any]:
-    """The plan of a study's only arm, in JSON's types. FLOPs count attention densely."""
-    ledger, arm = Ledger(model=study.model), study.arms[0]
-    causal = Ledger(model=study.model, causal_exact=True)
-    by_accounting = {mark.accounting: mark for mark in marks}
-    schedule = by_accounting["flops"].schedule
-    flops = phase_flops(ledger, schedule)
-    budget, steps = budget_flops(study), study.baseline_tokens // study.batch_tokens
-    staged = {}
-    if any(phase.label == CONTINUAL for mark in marks for phase in mark.schedule.phases):
-        parts = [f for f, phase in zip(flops, schedule.phases, strict=True) if phase.label != CONTINUAL]
-        staged["flops"] = sum(parts) / budget
-        if "paper" in by_accounting:
-            staged["paper"] = float(paper.staged_share(stages_of(arm.options)))
-    return {
-        "recipe": arm.recipe,
-        "model": {
-            "name": study.model.name,
-            "depth": study.model.depth,
-            "parameters": study.model.parameters,
-            "parameters_non_embedding": study.model.parameters_non_embedding,
-        },
-        "attention_flops": "dense",
-        "phases": [
-            {
-                "label": phase.label,
-                "depth": phase.depth,
-                "scope": str(phase.train),
-                "tokens": phase.tokens,
-                "steps": phase.tokens // phase.batch_tokens,
-                "batch_tokens": phase.batch_tokens,
-                "context": phase.context,
-                "trainable_parameters": ledger.trainable_parameters(phase, blocks),
-                "flops_per_token": ledger.flops_per_token(phase, blocks),
-                "flops": cost,
-            }
-            for phase, blocks, cost in zip(schedule.phases, new_blocks_of(schedule), flops, strict=True)
-        ],
-        "total": {
-            "tokens": schedule.tokens,
-            "steps": schedule.tokens // study.batch_tokens,
-            "flops": sum(flops),
-            "flops_causal_exact": sum(phase_flops(causal, schedule)),
-        },
-        "baseline": {"tokens": study.baseline_tokens, "steps": steps, "flops": budget},
-        "staged_share": staged,
-        "marks": {
-            accounting: {
-                "continual_tokens": sum(p.tokens for p in mark.schedule.phases if p.label == CONTINUAL),
-                "continual_share": sum(p.tokens for p in mark.schedule.phases if p.label == CONTINUAL)
-                / study.baseline_tokens,
-                "total_steps": mark.schedule.tokens // study.batch_tokens,
-                "flops": sum(phase_flops(ledger, mark.schedule)),
-            }
-            for accounting, mark in by_accounting.items()
-        },
-    }
-
-
-def _print(plan: dict[str, Any]) -> None:
-    model = plan["model"]
-    print_table(
-        f"{plan['recipe']} on {model['name']}: {model['depth']} blocks, {model['parameters']:,} parameters",
-        ("<phase", "depth", "<trains", "steps", "tokens", "trainable", "MFLOP/token", "share of compute"),
-        (
-            (
-                phase["label"],
-                str(phase["depth"]),
-                phase["scope"],
-                f"{phase['steps']:,}",
-                short(phase["tokens"]),
-                short(phase["trainable_parameters"]),
-                f"{phase['flops_per_token'] / 1e6:.1f}",
-                f"{100 * phase['flops'] / plan['total']['flops']:.1f} %",
-            )
-            for phase in plan["phases"]
-        ),
-    )
-    total, baseline = plan["total"], plan["baseline"]
-    lines = [
-        f"total     {total['steps']:,} steps, {total['tokens']:,} tokens, {total['flops']:.4g} FLOPs",
-        f"baseline  {baseline['steps']:,} steps, {baseline['tokens']:,} tokens, {baseline['flops']:.4g} FLOPs",
-        f"FLOPs count attention densely; counted causally, the run costs {total['flops_causal_exact']:.4g}",
-    ]
-    for accounting, mark in plan["marks"].items():
-        share = plan["staged_share"].get(accounting)
-        staged = f", staged part {share:.3f} of the baseline" if share is not None else ""
-        share_of_exact = mark["flops"] / baseline["flops"]
-        lines.append(
-            f"mark      {accounting}: {mark['total_steps']:,} steps in all, "
-            f"continual {mark['continual_share']:.3f} T{staged}; {share_of_exact:.3f} of the baseline's FLOPs"
-        )
-    print_lines(lines)
-
-
-def _plan_study(argv: Sequence[str]) -> int:
-    request = read_request("plan", argv, STUDY_OPTIONS, what="STUDY", about="What a study trains.", known=STUDIES)
-    study = study_of(request)
-    marks = {arm.name: request.attempt(partial(marks_of, study, arm)) for arm in study.arms} if study else {}
-    request.check()
-    assert study is not None
-    ledger = Ledger(model=study.model)
-    rows = [
-        {
-            "arm": name,
-            "accounting": mark.accounting,
-            "budget_share": mark.budget_share,
-            "steps": mark.schedule.tokens // study.batch_tokens,
-            "tokens": mark.schedule.tokens,
-            "flops": sum(phase_flops(ledger, mark.schedule)),
-        }
-        for name, of_arm in marks.items()
-        for mark in of_arm
-    ]
-    if request.get("json"):
-        print(json.dumps({"study": study.name, "budget_flops": budget_flops(study), "marks": rows}, indent=1))
-        return 0
-    print_table(
-        f"{study.name}: {study.model.name}, {study.baseline_tokens:,} tokens, {study.batch_tokens:,} a step",
-        ("<arm", "<mark", "budget", "steps", "tokens", "FLOPs"),
-        (
-            (
-                row["arm"],
-                row["accounting"],
-                f"{row['budget_share']:.2f}",
-                f"{row['steps']:,}",
-                short(row["tokens"]),
-                f"{row['flops']:.4g}",
-            )
-            for row in rows
-        ),
-    )
-    return 0

@@ -7,7 +7,7 @@ from deepen.cli.options import Option, Request, choice, number, only_known, path
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS
 from deepen.growth.placement import PLACEMENTS
-from deepen.model.config import PRESETS, ModelConfig
+from deepen.model.config import FAMILIES, PRESETS, ModelConfig
 from deepen.schedule.lr import RATES
 from deepen.schedule.phase import Scope
 from deepen.schedule.recipes import RECIPES, TWO_PHASE_PRESETS, make_schedule, options_of
@@ -25,11 +25,25 @@ RECIPE_OPTIONS = (
     Option(name="preset", read=choice(TWO_PHASE_PRESETS), help=f"of two-phase: {', '.join(TWO_PHASE_PRESETS)}"),
 )
 
+HEADS = ("tied", "untied")
+_SIZES = ("family", "depth", "width", "heads", "kv_heads", "mlp")
+
 RUNS = "deepen-runs"
 """Where results go, below the current folder, when --out is left out."""
 
 OUT_OPTION = Option(name="out", read=path_of, help=f"folder of the results (default: below {RUNS}/ here)")
 MODEL_OPTION = Option(name="model", read=choice(PRESETS), help=f"{', '.join(PRESETS)}")
+SIZE_OPTIONS = (
+    Option(
+        name="family", read=choice(FAMILIES), help=f"{', '.join(FAMILIES)}; this and what follows change --model"
+    ),
+    Option(name="depth", read=whole(1), help="blocks"),
+    Option(name="width", read=whole(1), help="width of the residual stream"),
+    Option(name="heads", read=whole(1), help="attention heads"),
+    Option(name="kv-heads", read=whole(1), help="heads of keys and values (llama)"),
+    Option(name="mlp", read=whole(1), help="width inside the MLP"),
+    Option(name="head", read=choice(HEADS), help="tied or untied: whether the head is the embedding's matrix"),
+)
 VOCAB_OPTION = Option(name="vocab", read=whole(2), help="tokens of the vocabulary, where not the model's own")
 BUDGET_OPTIONS = (
     Option(
@@ -72,9 +86,27 @@ def arm_of(request: Request, model: ModelConfig) -> Arm:
 
 
 def model_of(request: Request, default: str) -> ModelConfig:
-    """The model a request names."""
-    model = PRESETS[request.get("model", default)]
-    return replace(model, vocab=request.get("vocab", model.vocab))
+    """The model a request names, with the sizes it changes; a model of other sizes is called `custom`.
+
+    A changed model has as many positions as the request's context; so has a llama whose context is longer
+    than its preset's, because rotary positions are no table.
+    """
+    preset = PRESETS[request.get("model", default)]
+    model = replace(preset, vocab=request.get("vocab", preset.vocab))
+    sizes: dict[str, Any] = {key: request.values[key] for key in _SIZES if key in request.values}
+    if "head" in request.values:
+        sizes["tied"] = request.values["head"] == "tied"
+    context = request.get("context", model.context)
+    if sizes:  # what follows from a size that changed is worked out anew
+        if sizes.keys() & {"heads", "family"}:
+            sizes.setdefault("kv_heads", 0)
+        if sizes.keys() & {"width", "family"}:
+            sizes.setdefault("mlp", 0)
+        sizes |= {"name": "custom", "context": context}
+    elif model.family == "llama":
+        sizes = {"context": max(context, model.context)}
+    changed: ModelConfig | None = request.attempt(lambda: replace(model, **sizes))
+    return changed or model
 
 
 def tokens_of(request: Request, batch_tokens: int, default: int) -> int:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 def console() -> Console:
     """Standard output; wide enough for a table where it is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 130, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

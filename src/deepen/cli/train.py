@@ -21,7 +21,7 @@ from deepen.model.config import ModelConfig
 from deepen.schedule.lr import RATES, Rate
 from deepen.schedule.recipes import RECIPES
 from deepen.study.arms import Evaluation, Study
-from deepen.study.presets import PEAK_RATES, TOKENS_PER_STEP, WARMUP_SHARE, preset_training
+from deepen.study.presets import PEAK_RATES, WARMUP_SHARE, preset_training, tokens_per_step
 from deepen.train.settings import PRECISIONS, TrainSettings
 
 OPTIONS = (
@@ -43,7 +43,7 @@ def run(argv: Sequence[str]) -> int:
     model = model_of(request, "nano")
     arm = arm_of(request, model)
     context = request.get("context", model.context)
-    batch_tokens = request.get("batch_tokens", max(1, TOKENS_PER_STEP[model.name] // context) * context)
+    batch_tokens = request.get("batch_tokens", tokens_per_step(model, context))
     tokens = tokens_of(request, batch_tokens, default=20 * model.parameters_non_embedding)
     every = max(1, tokens // batch_tokens // 20) * batch_tokens
     lr, settings = _rate_and_settings(request, model, tokens)

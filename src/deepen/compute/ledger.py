@@ -225,7 +225,11 @@ def new_blocks_of(schedule: Schedule) -> list[tuple[int, ...]]:
 
 def phase_flops(ledger: Ledger, schedule: Schedule) -> list[int]:
     """FLOPs of each phase of a schedule that is already in whole steps."""
-    return [
-        phase.tokens * ledger.flops_per_token(phase, blocks)
-        for phase, blocks in zip(schedule.phases, new_blocks_of(schedule), strict=True)
-    ]
+    prices: dict[tuple[int, Scope, int, tuple[int, ...]], int] = {}  # phases of a kind have one price
+    flops = []
+    for phase, blocks in zip(schedule.phases, new_blocks_of(schedule), strict=True):
+        kind = (phase.depth, phase.train, phase.context, blocks)
+        if kind not in prices:
+            prices[kind] = ledger.flops_per_token(phase, blocks)
+        flops.append(phase.tokens * prices[kind])
+    return flops

@@ -1,58 +1,98 @@
-"""Marks: the points of a run where its compute equals a given budget."""
+"""Marks: the points of a run where its price equals a given budget."""
 
 from collections.abc import Callable
+from functools import cache
 
+from deepen.compute import paper
 from deepen.compute.ledger import Ledger, phase_flops
-from deepen.schedule.phase import Schedule
+from deepen.schedule.phase import Schedule, steps_of
+
+Make = Callable[[int], Schedule]
+"""Total tokens → schedule."""
+
+Price = Callable[[Schedule], float]
+"""A schedule in whole steps → what it costs, in FLOPs or seconds."""
 
 _MOST_STEPS = 1 << 40
 
 
+def flops_price(ledger: Ledger) -> Price:
+    """The exact price, in FLOPs."""
+    return lambda schedule: sum(phase_flops(ledger, schedule))
+
+
 def schedule_at_budget(
-    make: Callable[[int], Schedule], ledger: Ledger, budget_flops: int, batch_tokens: int, context: int
+    make: Make, price: Price, budget: float, batch_tokens: int, context: int, unit: str = "FLOPs"
 ) -> Schedule:
-    """The schedule whose compute comes nearest to the budget, in whole steps.
+    """The schedule whose price comes nearest to the budget, in whole steps.
 
     Args:
-        make: total tokens → schedule; raises ValueError for a total that ends inside a staged part, and
-            costs more FLOPs the more tokens it gets.
-        ledger: the price.
-        budget_flops: FLOPs to spend.
+        make: raises ValueError for a total that ends inside a staged part; its schedules are dearer the more
+            tokens they get.
+        price: what a schedule costs.
+        budget: what may be spent, in `unit`.
         batch_tokens, context: the run's own, in tokens.
+        unit: of price and budget, for the error.
 
     Raises:
-        ValueError: the schedule is impossible at any length, or its shortest form is dearer than the budget.
+        ValueError: the schedule is impossible at any length, or its shortest form is dearer than the budget:
+            by more than a hundredth, because the shortest form may just as well be the nearest to the budget.
     """
 
     def at(steps: int) -> Schedule:
         return make(steps * batch_tokens).in_steps(batch_tokens, context)
 
-    def cost(steps: int) -> int | None:
-        """FLOPs of so many steps, or None where they are too few for the schedule."""
+    @cache
+    def cost(steps: int) -> float | None:
+        """The price of so many steps, or None where they are too few for the schedule."""
         try:
-            return sum(phase_flops(ledger, at(steps)))
+            return price(at(steps))
         except ValueError:
             return None
 
     within, beyond = 0, 1  # `within` steps are too few or affordable, `beyond` are too dear
-    while (flops := cost(beyond)) is None or flops <= budget_flops:
+    while (found := cost(beyond)) is None or found <= budget:
         if beyond > _MOST_STEPS:
             return at(beyond)  # no number of steps is right: this says why
-        within, beyond = beyond, 2 * beyond
+        within, beyond = beyond, 4 * beyond
+    halve = False  # in turn with interpolation, which alone could creep
     while beyond - within > 1:
         middle = (within + beyond) // 2
-        flops = cost(middle)
-        if flops is None or flops <= budget_flops:
+        low, high = cost(within) if within else None, cost(beyond)
+        if not halve and low is not None and high is not None:
+            share = (budget - low) / (high - low)
+            middle = min(max(within + 1, within + int(share * (beyond - within))), beyond - 1)
+        halve = not halve
+        found = cost(middle)
+        if found is None or found <= budget:
             within = middle
         else:
             beyond = middle
     below, above = cost(within) if within else None, cost(beyond)
     assert above is not None
-    if below is not None and budget_flops - below <= above - budget_flops:
+    if below is not None and budget - below <= above - budget:
         return at(within)
-    if below is None and above > budget_flops * 1.01:
+    if below is None and above > budget * 1.01:
+        if beyond == 1:
+            raise ValueError(
+                f"a budget of {budget:.4g} {unit} is less than one step, which costs {above:.4g}: give more"
+            )
         raise ValueError(
-            f"a budget of {budget_flops:.4g} FLOPs is spent before the staged part ends: "
-            f"the shortest run, {beyond:,} steps, costs {above:.4g} FLOPs"
+            f"a budget of {budget:.4g} {unit} is spent before the staged part ends: "
+            f"the shortest run, {beyond:,} steps, costs {above:.4g} {unit}, {above / budget:.2f} times as much"
         )
     return at(beyond)
+
+
+def schedule_at_papers_mark(
+    make: Make, baseline_tokens: int, stages: int, batch_tokens: int, context: int, ratio: float = 1.0
+) -> Schedule:
+    """The schedule of `two-phase` that ends where the paper's closed form says compute is equal.
+
+    Args:
+        baseline_tokens: T, in tokens; the staged part lasts as long.
+        stages: S.
+        ratio: price of a backward pass in forward passes; the paper's is 1.
+    """
+    total = baseline_tokens + paper.continual_tokens(baseline_tokens, stages, ratio)
+    return make(steps_of(total, batch_tokens) * batch_tokens).in_steps(batch_tokens, context)

@@ -90,6 +90,11 @@ class Schedule:
         return sum(phase.tokens for phase in self.phases)
 
     @property
+    def steps(self) -> int:
+        """Optimizer steps in all, of a schedule that is in whole steps."""
+        return sum(phase.tokens // phase.batch_tokens for phase in self.phases)
+
+    @property
     def depth(self) -> int:
         """Blocks at the end."""
         return self.phases[-1].depth

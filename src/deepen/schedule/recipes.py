@@ -170,6 +170,11 @@ CONTINUAL = "continual"
 """Label of the phase that follows a staged part."""
 
 
+def is_continual(phase: Phase) -> bool:
+    """Whether a phase belongs to the continual training that follows a staged part."""
+    return phase.label.startswith(CONTINUAL)
+
+
 def stages_of(options: Mapping[str, Any]) -> int:
     """The stages of a `two-phase` arm with such options."""
     return int(options.get("stages", options_of("two-phase")["stages"].default))

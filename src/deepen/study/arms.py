@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from deepen.compute import paper
 from deepen.compute.ledger import Ledger, phase_flops
-from deepen.compute.marks import schedule_at_budget
+from deepen.compute.marks import flops_price, schedule_at_budget, schedule_at_papers_mark
 from deepen.model.config import ModelConfig
 from deepen.schedule.lr import WSD, Rate
 from deepen.schedule.phase import Schedule, steps_of
@@ -101,6 +100,11 @@ class Study:
         """The baseline's tokens in whole steps."""
         return steps_of(self.tokens, self.batch_tokens) * self.batch_tokens
 
+    @property
+    def ledger(self) -> Ledger:
+        """The price of training as this study trains, recomputed activations included."""
+        return Ledger(model=self.model, activation_checkpointing=self.settings.activation_checkpointing)
+
     def schedule(self, arm: Arm, tokens: int) -> Schedule:
         """The schedule of an arm over `tokens` in all, with the study's rate."""
         schedule = make_schedule(arm.recipe, self.model, tokens, self.baseline_tokens, arm.options)
@@ -127,7 +131,7 @@ class Mark:
 def budget_flops(study: Study) -> int:
     """The budget: exact FLOPs of full training for the baseline's tokens."""
     schedule = make_schedule("full", study.model, study.baseline_tokens, study.baseline_tokens, {})
-    return sum(phase_flops(Ledger(model=study.model), schedule.in_steps(study.batch_tokens, study.context)))
+    return sum(phase_flops(study.ledger, schedule.in_steps(study.batch_tokens, study.context)))
 
 
 def marks_of(study: Study, arm: Arm) -> list[Mark]:
@@ -143,26 +147,22 @@ def marks_of(study: Study, arm: Arm) -> list[Mark]:
 
 
 def _marks_of(study: Study, arm: Arm) -> list[Mark]:
-    budget, ledger = budget_flops(study), Ledger(model=study.model)
+    def make(tokens: int) -> Schedule:
+        return study.schedule(arm, tokens)
+
+    budget, price = budget_flops(study), flops_price(study.ledger)
     shares = study.anchors if arm.name == study.baseline and study.lr.forks else (1.0,)
     marks = [
         Mark(
             accounting="flops",
             budget_share=share,
             budget_flops=round(budget * share),
-            schedule=schedule_at_budget(
-                lambda tokens: study.schedule(arm, tokens),
-                ledger,
-                round(budget * share),
-                study.batch_tokens,
-                study.context,
-            ),
+            schedule=schedule_at_budget(make, price, round(budget * share), study.batch_tokens, study.context),
         )
         for share in shares
     ]
     if arm.recipe == "two-phase" and "paper" in study.accountings:
-        total = study.baseline_tokens + paper.continual_tokens(study.baseline_tokens, stages_of(arm.options))
-        tokens = steps_of(total, study.batch_tokens) * study.batch_tokens
-        schedule = study.schedule(arm, tokens).in_steps(study.batch_tokens, study.context)
+        stages = stages_of(arm.options)
+        schedule = schedule_at_papers_mark(make, study.baseline_tokens, stages, study.batch_tokens, study.context)
         marks.append(Mark(accounting="paper", budget_share=1.0, budget_flops=budget, schedule=schedule))
     return marks

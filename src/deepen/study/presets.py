@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from deepen.model.config import PRESETS
+from deepen.model.config import PRESETS, ModelConfig
 from deepen.schedule.lr import RATES, WSD, Rate
 from deepen.schedule.recipes import TWO_PHASE_PRESETS
 from deepen.study.arms import Arm, Evaluation, Study
@@ -11,9 +11,40 @@ from deepen.train.settings import TrainSettings
 
 PAPER_STAGES = (4, 8, 12)
 
-TOKENS_PER_STEP = {"nano": 1024, "micro": 4096, "mini": 16384, "gpt2-124m": 524_288, "gpt2-350m": 524_288}
-PEAK_RATES = {"nano": 1.6e-2, "micro": 6e-3, "mini": 3e-3, "gpt2-124m": 6e-4, "gpt2-350m": 3e-4}
-"""Starting points where --lr is left out; nano's is the best of those tried for the baseline (docs/log.md)."""
+TOKENS_PER_STEP = {
+    "nano": 1024,
+    "micro": 4096,
+    "mini": 16384,
+    "gpt2-124m": 524_288,
+    "gpt2-350m": 524_288,
+    "nano-llama": 1024,
+    "llama-160m": 524_288,
+    "llama-1b": 1_048_576,
+    "llama-7b": 4_194_304,
+    "llama-70b": 4_194_304,
+}
+PEAK_RATES = {
+    "nano": 1.6e-2,
+    "micro": 6e-3,
+    "mini": 3e-3,
+    "gpt2-124m": 6e-4,
+    "gpt2-350m": 3e-4,
+    "nano-llama": 1.6e-2,
+    "llama-160m": 6e-4,
+    "llama-1b": 4e-4,
+    "llama-7b": 3e-4,
+    "llama-70b": 1.5e-4,
+}
+"""Starting points where --lr is left out: the nanos' are the best of those tried for the baseline
+(docs/log.md), llama-7b's and -70b's are Llama's own (Touvron et al. 2023, arXiv 2302.13971 and 2307.09288)."""
+
+
+def tokens_per_step(model: ModelConfig, context: int) -> int:
+    """Tokens of a step where none are asked for: the preset's, or what models of the size take."""
+    by_size = ((10**7, 16_384), (10**9, 524_288), (3 * 10**9, 1_048_576))
+    usual = next((tokens for most, tokens in by_size if model.parameters < most), 4_194_304)
+    return max(1, TOKENS_PER_STEP.get(model.name, usual) // context) * context
+
 
 WARMUP_SHARE = 0.02
 """Warm-up of the default rates, as a share of the baseline's tokens."""

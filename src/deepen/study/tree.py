@@ -106,7 +106,7 @@ def grow_tree(study: Study, fingerprint: str) -> Tree:
     Raises:
         ValueError: an arm does not fit; the message names the arm.
     """
-    ledger = Ledger(model=study.model)
+    ledger = study.ledger
     routes = []  # every path as its pieces, each with the key that leads to it
     for arm in study.arms:
         marks = [(mark, pieces(mark.schedule, ledger)) for mark in marks_of(study, arm)]

@@ -1,11 +1,15 @@
 """The device a run uses, its precision, and its memory high-water mark."""
 
+import math
 import os
 import platform
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import torch
+
+from deepen.compute.devices import Device
 
 
 def pick_device() -> torch.device:
@@ -21,6 +25,25 @@ def machine_name() -> str:
     with suppress(OSError, IndexError):
         cpu = Path("/proc/cpuinfo").read_text().split("model name")[1].split("\n")[0].strip("\t :")
     return f"{cpu}, {cores()} cores, torch {torch.__version__}"
+
+
+def measured_cpu(precision: str) -> Device:
+    """The CPU this runs on, its peak the best of a few products of 2048-square matrices in a precision."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    size = 2048
+    left, right = torch.randn(size, size, dtype=dtype), torch.randn(size, size, dtype=dtype)
+    best = math.inf
+    for _ in range(5):
+        began = time.perf_counter()
+        left @ right
+        best = min(best, time.perf_counter() - began)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    return Device(
+        name=machine_name(),
+        peak_flops=2 * size**3 / best,
+        memory_bytes=memory,
+        source=f"measured: {precision} products of {size}-square matrices",
+    )
 
 
 def cores() -> int:

@@ -1,0 +1,131 @@
+"""A plan in JSON's types. Other people's scripts read its keys: they may get more, none may go."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from deepen.compute.devices import Fleet
+from deepen.compute.ledger import Ledger, phase_flops
+from deepen.compute.plan import Plan, PlannedPhase, Total
+from deepen.compute.timing import Timing
+
+
+def describe(plan: Plan, fleet: Fleet | None, timing: Timing | None) -> dict[str, Any]:
+    """The plan; FLOPs are of matrix products, per the attention convention that `attention_flops` names."""
+    request = plan.request
+    ledger, model = request.ledger, request.model
+    exact = replace(ledger, causal_exact=True)
+    return {
+        "recipe": request.recipe,
+        "options": dict(request.options),
+        "against": request.against,
+        "model": {
+            "name": model.name,
+            "family": model.family,
+            "depth": model.depth,
+            "width": model.width,
+            "heads": model.heads,
+            "kv_heads": model.kv_heads,
+            "mlp": model.mlp,
+            "vocab": model.vocab,
+            "context": model.context,
+            "tied": model.tied,
+            "parameters": model.parameters,
+            "parameters_non_embedding": model.parameters_non_embedding,
+        },
+        "attention_flops": "causal-exact" if ledger.causal_exact else "dense",
+        "budget": {"asked": request.budget, "unit": request.budget_unit},
+        "phases": [_phase(ledger, planned) for planned in plan.phases],
+        "total": _total(plan.total)
+        | {
+            "flops_causal_exact": sum(phase_flops(exact, plan.total.schedule)),
+            "optimizer_flops": sum(_optimizer_flops(ledger, planned) for planned in plan.phases),
+        },
+        "baseline": _total(plan.baseline),
+        "staged_share": dict(plan.staged_share),
+        "marks": {accounting: _mark(plan, total) for accounting, total in plan.marks.items()},
+        "paper_ratios": [{"ratio": ratio, "continual_share": share} for ratio, share in plan.ratios.items()],
+        "memory": _memory(plan, fleet),
+        "time": _time(plan, fleet, timing),
+    }
+
+
+def _phase(ledger: Ledger, planned: PlannedPhase) -> dict[str, Any]:
+    phase, blocks = planned.phase, planned.new_blocks
+    return {
+        "label": phase.label,
+        "depth": phase.depth,
+        "scope": str(phase.train),
+        "tokens": phase.tokens,
+        "steps": phase.tokens // phase.batch_tokens,
+        "batch_tokens": phase.batch_tokens,
+        "context": phase.context,
+        "trainable_parameters": ledger.trainable_parameters(phase, blocks),
+        "flops_per_token": planned.flops // phase.tokens,
+        "flops": planned.flops,
+        "optimizer_flops": _optimizer_flops(ledger, planned),
+        "parts": [asdict(part) for part in ledger.phase_parts(phase, blocks)],
+    }
+
+
+def _optimizer_flops(ledger: Ledger, planned: PlannedPhase) -> int:
+    steps = planned.phase.tokens // planned.phase.batch_tokens
+    return steps * ledger.optimizer_flops(planned.phase, planned.new_blocks)
+
+
+def _total(total: Total) -> dict[str, Any]:
+    return {"tokens": total.schedule.tokens, "steps": total.schedule.steps, "flops": total.flops}
+
+
+def _mark(plan: Plan, mark: Total) -> dict[str, Any]:
+    return {
+        "continual_tokens": mark.continual_tokens,
+        "continual_share": mark.continual_tokens / plan.baseline.schedule.tokens,
+        "total_steps": mark.schedule.steps,
+        "flops": mark.flops,
+        "flops_share": mark.flops / plan.baseline.flops,
+        "seconds": mark.seconds,
+    }
+
+
+def _memory(plan: Plan, fleet: Fleet | None) -> dict[str, Any]:
+    settings, peak = plan.request.memory, plan.peak
+    capacity = fleet.device.memory_bytes if fleet else None
+    return {
+        **asdict(settings),
+        "phases": [
+            {"label": planned.phase.label, **asdict(planned.memory), "peak": planned.memory.peak}
+            for planned in plan.phases
+        ],
+        "peak": peak.memory.peak,
+        "peak_phase": peak.phase.label,
+        "device_bytes": capacity,
+        "fits": None if not capacity else peak.memory.peak <= capacity,
+    }
+
+
+def _time(plan: Plan, fleet: Fleet | None, timing: Timing | None) -> dict[str, Any] | None:
+    """Hours and cost, where a device or its bench figures were named. Evaluation and saving are not in it."""
+    if plan.total.seconds is None or plan.baseline.seconds is None:
+        return None
+
+    def of(seconds: float) -> dict[str, Any]:
+        return {"hours": seconds / 3600, "cost": fleet.cost(seconds) if fleet else None}
+
+    if fleet:
+        source = {
+            "device": fleet.device.name,
+            "count": fleet.count,
+            "mfu": fleet.utilisation,
+            "peak_flops": fleet.device.peak_flops,
+            "source": fleet.device.source,
+            "price_per_hour": fleet.price_per_hour,
+        }
+    else:
+        assert timing is not None
+        source = {"device": timing.device, "count": 1, "mfu": None, "peak_flops": None, "source": "deepen bench"}
+    return {
+        **source,
+        **of(plan.total.seconds),
+        "baseline": of(plan.baseline.seconds),
+        "phases": [{"label": planned.phase.label, **of(planned.seconds or 0.0)} for planned in plan.phases],
+    }

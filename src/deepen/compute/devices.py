@@ -1,0 +1,53 @@
+"""Devices by name: dense bf16 peak, memory, and where the figures come from. What is not listed is unknown."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Device:
+    """A processor: peak FLOP/s of dense bf16 matrix products with fp32 sums, memory in bytes, source of both."""
+
+    name: str
+    peak_flops: float
+    memory_bytes: int
+    source: str
+
+
+DEVICES: dict[str, Device] = {
+    name: Device(name=full, peak_flops=tflops * 1e12, memory_bytes=gigabytes * 10**9, source=source)
+    for name, full, tflops, gigabytes, source in (
+        ("a100", "A100 SXM 80 GB", 312, 80, "NVIDIA A100 datasheet, 2021"),
+        ("h100", "H100 SXM 80 GB", 989, 80, "NVIDIA H100 datasheet, 2023, sparse figure halved"),
+        ("h200", "H200 SXM 141 GB", 989, 141, "NVIDIA H200 datasheet, 2024, sparse figure halved"),
+        ("b200", "B200 SXM 180 GB", 2250, 180, "NVIDIA HGX B200 datasheet, 2025, sparse figure halved"),
+        ("mi300x", "MI300X 192 GB", 1307.4, 192, "AMD Instinct MI300X datasheet, 2023"),
+        ("4090", "GeForce RTX 4090 24 GB", 165.2, 24, "NVIDIA Ada architecture whitepaper, 2022, appendix A"),
+    )
+}
+
+DEFAULT_UTILISATION = 0.4
+"""Where --mfu is left out: what well-kept public trainers reach on A100 and H100 (docs/planning.md)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fleet:
+    """Devices that train together, and the share of their peak that the counted FLOPs reach.
+
+    `utilisation` is MFU; with activation checkpointing the ledger counts recomputed FLOPs too, and it is what
+    others call HFU. `price_per_hour` is of one device, in whatever currency; None where it was not said.
+    """
+
+    device: Device
+    count: int = 1
+    utilisation: float = DEFAULT_UTILISATION
+    price_per_hour: float | None = None
+
+    def seconds(self, flops: float) -> float:
+        """How long so many FLOPs take."""
+        return flops / (self.count * self.device.peak_flops * self.utilisation)
+
+    def cost(self, seconds: float) -> float | None:
+        """What so many seconds of all devices cost."""
+        if self.price_per_hour is None:
+            return None
+        return seconds / 3600 * self.count * self.price_per_hour

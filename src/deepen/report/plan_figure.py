@@ -1,0 +1,92 @@
+"""The figure of a plan: depth and trained part over tokens, and below it the compute spent so far."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from deepen.compute.ledger import Role, roles
+from deepen.compute.plan import Plan
+
+_COLOURS = {Role.TRAINED: "#2166ac", Role.THROUGH: "#92c5de", Role.FORWARD: "#d9d9d9"}
+_WORDS = {
+    Role.TRAINED: "trained",
+    Role.THROUGH: "frozen, gradients run through",
+    Role.FORWARD: "frozen, forward only",
+}
+_MARKS = {
+    "flops": ("o", "equal exact FLOPs"),
+    "paper": ("o", "the paper’s mark"),
+    "seconds": ("s", "equal seconds"),
+}
+
+
+def draw_plan(plan: Plan, path: Path) -> None:
+    """Draw a plan to a .png, .svg or .pdf file."""
+    with mpl.rc_context(
+        {"font.size": 9, "svg.hashsalt": "deepen", "axes.spines.top": False, "axes.spines.right": False}
+    ):
+        figure = Figure(figsize=(8, 5.2), layout="constrained")
+        depth, compute = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1))
+        _draw_depth(depth, plan)
+        _draw_compute(compute, plan)
+        request = plan.request
+        figure.suptitle(
+            f"{request.recipe} on {request.model.name}, against {request.against} at equal exact FLOPs",
+            x=0.01,
+            ha="left",
+        )
+        figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def _draw_depth(axes: Axes, plan: Plan) -> None:
+    """Each block as a row: what a phase does with it."""
+    begin, shown = 0, set()
+    for planned in plan.phases:
+        phase = planned.phase
+        runs: list[tuple[Role, int, int]] = []
+        for index, role in enumerate(roles(phase, planned.new_blocks)):
+            if runs and runs[-1][0] is role:
+                runs[-1] = (role, runs[-1][1], index + 1)
+            else:
+                runs.append((role, index, index + 1))
+        for role, low, high in runs:
+            axes.fill_between(
+                [begin / 1e9, (begin + phase.tokens) / 1e9],
+                low,
+                high,
+                color=_COLOURS[role],
+                label=None if role in shown else _WORDS[role],
+                linewidth=0.4,
+                edgecolor="white",
+            )
+            shown.add(role)
+        begin += phase.tokens
+    axes.set_ylabel("blocks")
+    axes.set_ylim(0, plan.total.schedule.depth)
+    axes.margins(x=0)
+    axes.legend(loc="upper left", fontsize=8, framealpha=0.9)
+
+
+def _draw_compute(axes: Axes, plan: Plan) -> None:
+    """FLOPs so far, of the recipe and of what it is held against, with the marks."""
+    tokens, flops = [0.0], [0.0]
+    for planned in plan.phases:
+        tokens.append(tokens[-1] + planned.phase.tokens / 1e9)
+        flops.append(flops[-1] + planned.flops)
+    axes.plot(tokens, flops, color=_COLOURS[Role.TRAINED], label=plan.request.recipe)
+    baseline = plan.baseline
+    at = baseline.schedule.tokens / 1e9
+    axes.plot([0, at], [0, baseline.flops], color="#b2182b", linestyle="--", label=plan.request.against)
+    for accounting, mark in plan.marks.items():
+        shape, label = _MARKS[accounting]
+        face = "black" if accounting == "flops" else "none"
+        x = mark.schedule.tokens / 1e9
+        axes.plot([x], [mark.flops], shape, color="black", markersize=6, markerfacecolor=face, label=label)
+    axes.axhline(baseline.flops, color="#b2182b", linewidth=0.6, linestyle=":")
+    axes.set_ylim(0, None)
+    axes.set_xlabel("training tokens, billions")
+    convention = "causal-exact" if plan.request.ledger.causal_exact else "dense"
+    axes.set_ylabel(f"FLOPs so far ({convention} attention)")
+    axes.legend(loc="upper left", fontsize=8)

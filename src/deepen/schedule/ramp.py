@@ -1,0 +1,72 @@
+"""Ramps of batch size and context over a run: the same phases, cut where a ramp takes its next step."""
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, replace
+
+from deepen.schedule.phase import Phase, Schedule
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ramp:
+    """A quantity in tokens that changes along a run.
+
+    `steps` are pairs (share of the run's tokens at which it begins, value in tokens); the first begins at 0.
+    """
+
+    steps: tuple[tuple[float, int], ...]
+
+    def __post_init__(self) -> None:
+        shares = [share for share, _ in self.steps]
+        if not shares or shares[0] != 0 or sorted(set(shares)) != shares or shares[-1] >= 1:
+            raise ValueError("shares of a ramp must begin at 0, rise, and stay below 1, as in 0:256,0.5:1024")
+        if any(value < 1 for _, value in self.steps):
+            raise ValueError("values of a ramp must be at least 1 token")
+
+    def __str__(self) -> str:
+        return ",".join(f"{share:g}:{value}" for share, value in self.steps)
+
+    def at(self, share: float) -> int:
+        """The value once so large a share of the run is trained."""
+        return self.steps[bisect_right(self.steps, share, key=lambda step: step[0]) - 1][1]
+
+
+def ramped(
+    schedule: Schedule, *, batch: Ramp | None = None, context: Ramp | None = None, batch_tokens: int
+) -> Schedule:
+    """The schedule with its batch size and context along ramps; phases are cut where a ramp steps.
+
+    A ramp's step that falls less than an optimizer step from where a phase begins or ends waits for, or is
+    taken with, that phase, so that every piece has a whole step.
+
+    Args:
+        batch, context: the ramps; None leaves the run's own.
+        batch_tokens: the run's own batch, in tokens.
+
+    Source: batch-size warm-up as in GPT-3 (Brown et al. 2020, arXiv 2005.14165, appendix B); sequence length
+    as in Li et al. 2022 (arXiv 2108.06084).
+    """
+    if batch is None and context is None:
+        return schedule
+    total, step = schedule.tokens, max(size for _, size in batch.steps) if batch else batch_tokens
+    shares = sorted({share for ramp in (batch, context) if ramp for share, _ in ramp.steps})
+    cuts = [round(share * total) for share in shares[1:]]
+    phases: list[Phase] = []
+    begin = 0
+    for phase in schedule.phases:
+        phase_end = begin + phase.tokens
+        ends: list[int] = []
+        for cut in cuts[bisect_left(cuts, begin + step) : bisect_right(cuts, phase_end - step)]:
+            if not ends or cut >= ends[-1] + step:
+                ends.append(cut)
+        for nth, end in enumerate((*ends, phase_end)):
+            share = (begin + step - 0.5) / total  # what changes within its first step holds for the piece
+            piece = replace(phase, tokens=end - begin, reset_moments=phase.reset_moments and nth == 0)
+            if batch is not None:
+                size = batch.at(share)
+                piece = replace(piece, batch_tokens=size, label=f"{piece.label} · batch {size:,}")
+            if context is not None:
+                length = context.at(share)
+                piece = replace(piece, context=length, label=f"{piece.label} · context {length:,}")
+            phases.append(piece)
+            begin = end
+    return replace(schedule, phases=tuple(phases))

@@ -1,0 +1,204 @@
+"""Plans: what they add up to, how budgets are given, and what ramps do."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from deepen.compute import paper
+from deepen.compute.devices import DEVICES, Fleet
+from deepen.compute.ledger import Ledger, new_blocks_of, phase_flops
+from deepen.compute.memory import MemorySettings
+from deepen.compute.plan import Plan, Request, make_plan
+from deepen.model.build import build, init_weights
+from deepen.model.config import PRESETS, ModelConfig
+from deepen.schedule.phase import Schedule, Scope
+from deepen.schedule.ramp import Ramp, ramped
+from deepen.schedule.recipes import RECIPES, two_phase
+from deepen.train.scope import apply_scope
+
+NANO, FLEET = PRESETS["nano"], Fleet(device=DEVICES["h100"], count=1, utilisation=0.4)
+
+
+def request(recipe: str = "two-phase", **changes: object) -> Request:
+    given = {
+        "model": NANO,
+        "recipe": recipe,
+        "options": {},
+        "budget": 1000,
+        "budget_unit": "steps",
+        "batch_tokens": 1024,
+        "context": 64,
+        "ledger": Ledger(model=NANO),
+        "memory": MemorySettings(),
+    }
+    return Request(**(given | changes))  # type: ignore[arg-type]
+
+
+def by_the_clock(_phase: object, _blocks: object, flops: int) -> float:
+    return FLEET.seconds(flops)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(sorted(RECIPES)), st.integers(100, 3000))
+def test_phases_add_up_to_the_total_and_the_total_meets_the_budget(recipe: str, steps: int):
+    plan = make_plan(request(recipe, budget=steps))
+    assert sum(planned.flops for planned in plan.phases) == plan.total.flops
+    assert sum(planned.phase.tokens for planned in plan.phases) == plan.total.schedule.tokens
+    assert plan.total.flops == pytest.approx(plan.baseline.flops, rel=1 / steps)
+    assert plan.peak.memory.peak == max(planned.memory.peak for planned in plan.phases)
+
+
+def test_a_budget_is_the_same_in_whatever_unit_it_is_given():
+    told = make_plan(request(clock=by_the_clock))
+    tokens = told.baseline.schedule.tokens
+    assert told.baseline.seconds is not None
+    budgets = {
+        "tokens": tokens,
+        "flops": told.baseline.flops,
+        "tokens_per_parameter": tokens / NANO.parameters_non_embedding,
+        "hours": told.baseline.seconds / 3600,
+    }
+    for unit, budget in budgets.items():
+        same = make_plan(request(budget=budget, budget_unit=unit, clock=by_the_clock))
+        assert same.baseline == told.baseline and same.total == told.total, unit
+
+
+def test_at_a_constant_utilisation_seconds_are_flops():
+    plan = make_plan(request(clock=by_the_clock))
+    assert plan.marks["seconds"] == plan.marks["flops"]
+    assert plan.staged_share["seconds"] == pytest.approx(plan.staged_share["flops"])
+
+
+def test_where_shallow_steps_are_slow_the_clock_grants_less_continual_training():
+    def every_step_the_same(phase: object, _blocks: object, _flops: int) -> float:
+        return phase.tokens * 1e-6  # type: ignore[attr-defined]
+
+    plan = make_plan(request("staged", clock=every_step_the_same))
+    assert plan.marks["seconds"].continual_tokens == 0 < plan.marks["flops"].continual_tokens
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.5, 2.0, 3.0])
+def test_the_papers_mark_moves_with_the_price_of_a_backward_pass(ratio: float):
+    plan = make_plan(request(ratio=ratio))
+    share = plan.marks["paper"].continual_tokens / plan.baseline.schedule.tokens
+    assert share == pytest.approx(float(paper.continual_share(4, ratio)), abs=1e-3)
+    assert plan.ratios[ratio] == pytest.approx(share, abs=1e-3)
+
+
+def test_the_papers_price_is_of_its_own_comparison_only():
+    assert "paper" not in make_plan(request("staged")).marks
+    assert "paper" not in make_plan(request("two-phase", against="small")).marks
+
+
+def test_a_budget_that_ends_inside_the_staged_part_is_explained_with_numbers():
+    shallow = request("two-phase", against="small", options={"stages": 2, "partition": "11,1"})
+    with pytest.raises(ValueError, match=r"two-phase against small: .* costs .* times as much"):
+        make_plan(shallow)
+
+
+def test_less_than_a_step_is_said_to_be():
+    with pytest.raises(ValueError, match="less than one step"):
+        make_plan(request("full", budget=10, budget_unit="flops"))
+
+
+def test_devices_share_a_batch_of_whole_sequences():
+    with pytest.raises(ValueError, match="use --batch-tokens 2048"):
+        request(memory=MemorySettings(devices=32))
+
+
+RAMPS = st.lists(st.sampled_from([0.1, 0.25, 0.5, 0.9]), unique=True).map(lambda shares: [0.0, *sorted(shares)])
+
+
+@settings(max_examples=40, deadline=None)
+@given(RAMPS, RAMPS, st.data())
+def test_a_ramp_cuts_phases_and_changes_nothing_else(
+    batch: list[float], context: list[float], data: st.DataObject
+):
+    batches = Ramp(steps=tuple((share, data.draw(st.sampled_from([64, 128, 1024]))) for share in batch))
+    contexts = Ramp(steps=tuple((share, data.draw(st.sampled_from([8, 16, 64]))) for share in context))
+    schedule = two_phase(NANO, 3_000_000, staged_tokens=2_000_000, stages=4)
+    cut = ramped(schedule, batch=batches, context=contexts, batch_tokens=1024)
+    assert cut.tokens == schedule.tokens and cut.growth == schedule.growth
+    begin, step = 0, max(size for _, size in batches.steps)
+    assert all(phase.tokens >= step for phase in cut.phases)
+    for phase in cut.phases:
+        whole = phase_at(schedule, begin)
+        assert (phase.depth, phase.train) == (whole.depth, whole.train)
+        assert phase.label.startswith(whole.label)
+        assert phase.batch_tokens == batches.at((begin + step - 0.5) / schedule.tokens)
+        assert phase.context == contexts.at((begin + step - 0.5) / schedule.tokens)
+        begin += phase.tokens
+
+
+def phase_at(schedule: Schedule, tokens: int):
+    end = 0
+    for phase in schedule.phases:
+        end += phase.tokens
+        if tokens < end:
+            return phase
+    raise AssertionError
+
+
+def test_a_ramp_that_stays_is_no_ramp():
+    plain = make_plan(request())
+    same = make_plan(request(batch_ramp=Ramp(steps=((0.0, 1024),)), context_ramp=Ramp(steps=((0.0, 64),))))
+    assert same.total.flops == plain.total.flops and same.baseline.flops == plain.baseline.flops
+
+
+def test_a_shorter_context_at_first_costs_less():
+    ramp = Ramp(steps=((0.0, 16), (0.5, 64)))
+    assert make_plan(request("full", context_ramp=ramp)).total.flops < make_plan(request("full")).total.flops
+
+
+@pytest.mark.parametrize("steps", [(), ((0.1, 8),), ((0.0, 8), (0.0, 16)), ((0.0, 8), (1.0, 16)), ((0.0, 0),)])
+def test_a_ramp_begins_at_0_and_rises(steps: tuple[tuple[float, int], ...]):
+    with pytest.raises(ValueError, match="ramp"):
+        Ramp(steps=steps)
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+@pytest.mark.parametrize("name", ["nano", "nano-llama"])
+def test_a_ramped_growing_run_costs_what_the_counter_counts(name: str, scope: Scope):
+    model = replace(PRESETS[name], depth=4, vocab=50)
+    schedule = two_phase(model, 1024, staged_tokens=640, stages=2, scope=scope)
+    schedule = ramped(
+        schedule,
+        batch=Ramp(steps=((0.0, 32), (0.6, 64))),
+        context=Ramp(steps=((0.0, 8), (0.4, 16), (0.8, 32))),
+        batch_tokens=64,
+    ).in_steps(64, 32)
+    counted = 0
+    for phase, blocks in zip(schedule.phases, new_blocks_of(schedule), strict=True):
+        network = build(model, phase.depth)
+        network.load_state_dict(init_weights(model, phase.depth, seed=0))
+        cut = apply_scope(network, phase.train, blocks)
+        tokens = torch.randint(model.vocab, (phase.batch_tokens // phase.context, phase.context + 1))
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            F.cross_entropy(network(tokens[:, :-1], cut=cut).flatten(0, 1), tokens[:, 1:].flatten()).backward()
+        counted += counter.get_total_flops() * (phase.tokens // phase.batch_tokens)
+    assert counted == sum(phase_flops(Ledger(model=model), schedule))
+
+
+def test_models_that_cannot_be_built_here_are_planned(request_of_70b: Plan):
+    assert request_of_70b.request.model.parameters == 68_976_648_192
+    assert request_of_70b.peak.memory.peak < 10**12
+
+
+@pytest.fixture
+def request_of_70b() -> Plan:
+    model: ModelConfig = PRESETS["llama-70b"]
+    return make_plan(
+        request(
+            model=model,
+            ledger=Ledger(model=model),
+            batch_tokens=1024 * 4096,
+            context=4096,
+            memory=MemorySettings(precision="bf16", devices=1024, sharded=True),
+        )
+    )
