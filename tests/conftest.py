@@ -6,7 +6,7 @@ import torch
 
 from deepen.data.shards import Dataset, open_dataset, write_dataset
 from deepen.data.tokenizers import encode_documents, train_bpe
-from deepen.model.config import ModelConfig
+from deepen.model.config import FAMILIES, ModelConfig
 from deepen.schedule.lr import WSD
 from deepen.study.arms import Arm, Evaluation, Study
 from deepen.study.presets import two_phase_arms
@@ -32,10 +32,43 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return open_dataset(folder, VOCAB)
 
 
+def tiny(family: str, *, tied: bool) -> ModelConfig:
+    """Twelve blocks, as the paper, and otherwise as small as can be; a llama's two heads share a key head."""
+    kv_heads = 1 if family == "llama" else 2
+    return ModelConfig(
+        name="test",
+        family=family,
+        depth=12,
+        width=8,
+        heads=2,
+        kv_heads=kv_heads,
+        context=16,
+        vocab=VOCAB,
+        tied=tied,
+    )
+
+
 @pytest.fixture(scope="session")
 def model() -> ModelConfig:
-    """Twelve blocks, as the paper, and otherwise as small as can be."""
-    return ModelConfig(name="test", depth=12, width=8, heads=2, context=16, vocab=VOCAB)
+    """The paper's family."""
+    return tiny("gpt2", tied=True)
+
+
+@pytest.fixture(scope="session")
+def llama() -> ModelConfig:
+    """What differs most from `model`: the other family, grouped queries, a head of its own."""
+    return tiny("llama", tied=False)
+
+
+@pytest.fixture(
+    scope="session",
+    params=[(family, tied) for family in FAMILIES for tied in (True, False)],
+    ids=lambda case: f"{case[0]}-{'tied' if case[1] else 'untied'}",
+)
+def any_model(request: pytest.FixtureRequest) -> ModelConfig:
+    """Every family, tied and untied."""
+    family, tied = request.param
+    return tiny(family, tied=tied)
 
 
 @pytest.fixture

@@ -1,11 +1,16 @@
 """What the pages say is true: their Python runs, their commands exist, their links lead somewhere."""
 
+import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from deepen.cli.main import main
+from deepen.compute.devices import DEVICES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -16,6 +21,33 @@ def test_the_python_on_a_page_runs(page: Path, tmp_path: Path):
     for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+CONSOLE = re.compile(r"```console\n\$ deepen ([^\n]*)\n(.*?)```", re.S)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_command_prints_is_what_the_page_shows(page: Path, capsys: pytest.CaptureFixture[str]):
+    """With DEEPEN_RENEW=1 the page is written anew instead."""
+
+    def printed(found: re.Match[str]) -> str:
+        assert main(shlex.split(found[1])) == 0
+        lines = "\n".join(line.rstrip() for line in capsys.readouterr().out.splitlines())
+        return f"```console\n$ deepen {found[1]}\n{lines}\n```"
+
+    text = page.read_text()
+    renewed = CONSOLE.sub(printed, text)
+    if os.environ.get("DEEPEN_RENEW"):
+        page.write_text(renewed)
+    else:
+        assert text == renewed
+
+
+def test_the_page_on_planning_has_every_device():
+    page = (ROOT / "docs" / "planning.md").read_text()
+    for name, device in DEVICES.items():
+        row = f"| `{name}` | {device.peak_flops / 1e12:,g} | {device.memory_bytes / 1e9:g} | {device.source} |"
+        assert row in page, name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

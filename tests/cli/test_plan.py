@@ -165,7 +165,7 @@ WRONG = {
     "--batch-ramp 0:x": "--batch-ramp is '0:x'",
     "--batch-ramp 0:1000": "multiple of context",
     "--context-ramp 0:256 --context 256": "both set the context",
-    "--batch-tokens 65536 --count 128": "less than one sequence",
+    "--batch-tokens 65536 --count 128": "no whole number of sequences",
     "--figure plan.gif": ".png, .svg, .pdf",
     "--figure nowhere/plan.png": "does not exist",
     "--bench nothing.json": "nothing.json does not exist",

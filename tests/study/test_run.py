@@ -1,6 +1,7 @@
 """Whole studies: trained, interrupted, continued, extended, in real processes."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -17,8 +18,11 @@ import torch
 
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
+from deepen.model.config import PRESETS, ModelConfig
 from deepen.schedule.lr import Constant
+from deepen.schedule.recipes import RECIPES
 from deepen.study.arms import Arm, Study
+from deepen.study.presets import PEAK_RATES, TOKENS_PER_STEP
 from deepen.study.run import pending
 from deepen.study.store import Store, StoreError
 from deepen.study.tree import grow_tree
@@ -141,6 +145,28 @@ def test_two_phase_with_one_stage_equals_full_to_the_bit(
     one, other = outcomes
     assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
     assert all(torch.equal(t, other.moments[n][k]) for n, kept in one.moments.items() for k, t in kept.items())
+
+
+def test_every_preset_has_a_batch_of_whole_contexts_and_a_peak_rate():
+    assert TOKENS_PER_STEP.keys() == PEAK_RATES.keys() == PRESETS.keys()
+    assert all(TOKENS_PER_STEP[name] % model.context == 0 for name, model in PRESETS.items())
+
+
+def test_a_study_of_every_recipe_on_a_llama_ends_in_verdicts(
+    make_study: Callable[..., Study], run_study: Run, llama: ModelConfig, tmp_path: Path
+):
+    options = {"two-phase": {"stages": 2, "scope": "new-blocks-head"}, "staged": {"stages": 2}}
+    arms = tuple(Arm(name=recipe, recipe=recipe, options=options.get(recipe, {})) for recipe in RECIPES)
+    study = make_study(model=replace(llama, depth=4), arms=arms, tokens=16 * 32, anchors=(1.0,))
+    results = run_study(study, tmp_path / "study")
+    verdicts = {(v["arm"], v["accounting"]): v["difference"] for v in results["verdicts"]}
+    expected = {(recipe, "flops") for recipe in RECIPES if recipe != "full"} | {("two-phase", "paper")}
+    assert verdicts.keys() == expected
+    assert all(math.isfinite(difference) and difference != 0 for difference in verdicts.values())
+    marks = [mark for arm in results["arms"] for mark in arm["marks"] if mark["accounting"] == "flops"]
+    assert all(
+        m["flops"] == pytest.approx(m["budget_flops"], rel=0.04) for m in marks
+    )  # a step is 1/16 of the run
 
 
 def test_other_settings_are_refused_in_the_same_folder(

@@ -1,3 +1,5 @@
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -8,7 +10,7 @@ from deepen.compute.ledger import Ledger
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
 from deepen.model.build import build, init_weights
-from deepen.model.config import ModelConfig
+from deepen.model.config import FAMILIES, ModelConfig
 from deepen.schedule.lr import WSD
 from deepen.schedule.phase import Scope
 from deepen.schedule.recipes import two_phase
@@ -17,10 +19,32 @@ from deepen.train.engine import Engine, TrainingError
 from deepen.train.optim import make_optimizer
 from deepen.train.scope import apply_scope
 from deepen.train.segment import Segment, begin
-from deepen.train.settings import TrainSettings
-from deepen.train.state import TrainState, initial_state
+from deepen.train.settings import PRECISIONS, TrainSettings
+from deepen.train.state import Progress, TrainState, initial_state
 
 CPU = torch.device("cpu")
+
+AROUND_THE_BLOCKS = {  # what learns beside the new blocks, by whether the head is tied
+    True: {
+        Scope.NEW_BLOCKS: set(),
+        Scope.NEW_BLOCKS_HEAD: {"norm", "token_embedding"},
+        Scope.NEW_BLOCKS_EMBEDDINGS: {"norm", "token_embedding", "position_embedding"},
+        Scope.ALL: {"norm", "token_embedding", "position_embedding"},
+    },
+    False: {
+        Scope.NEW_BLOCKS: set(),
+        Scope.NEW_BLOCKS_HEAD: {"norm", "head"},
+        Scope.NEW_BLOCKS_EMBEDDINGS: {"norm", "head", "token_embedding", "position_embedding"},
+        Scope.ALL: {"norm", "head", "token_embedding", "position_embedding"},
+    },
+}
+
+
+def declared(names: Iterable[str], model: ModelConfig, scope: Scope, new: Sequence[int]) -> set[str]:
+    """The parameters that a scope trains, of those named."""
+    blocks = {"blocks"} if scope is Scope.ALL else {f"blocks.{index}" for index in new}
+    parts = tuple(f"{part}." for part in blocks | AROUND_THE_BLOCKS[model.tied][scope])
+    return {name for name in names if name.startswith(parts)}
 
 
 def silent(*_: object) -> None:
@@ -71,52 +95,92 @@ def test_a_run_cut_at_any_step_equals_an_uncut_run(
     assert_same(train(growing(model), model, dataset, cut=cut), uncut)
 
 
+@pytest.fixture(scope="module")
+def uncut_llama(llama: ModelConfig, dataset: Dataset) -> TrainState:
+    return train(growing(llama, Scope.NEW_BLOCKS_HEAD), llama, dataset)
+
+
+@pytest.mark.parametrize("steps", [2, 8, 10, 37], ids=["warming up", "growing", "part frozen", "decaying"])
+def test_a_llama_run_cut_where_it_may_hurt_equals_an_uncut_run(
+    steps: int, uncut_llama: TrainState, llama: ModelConfig, dataset: Dataset
+):
+    assert_same(train(growing(llama, Scope.NEW_BLOCKS_HEAD), llama, dataset, cut=32 * steps), uncut_llama)
+
+
 @pytest.mark.parametrize("scope", [scope for scope in Scope if scope is not Scope.ALL])
 def test_in_phase_1_what_is_frozen_stays_to_the_bit_and_the_rest_moves(
-    scope: Scope, model: ModelConfig, dataset: Dataset
+    scope: Scope, any_model: ModelConfig, dataset: Dataset
 ):
-    segments = growing(model, scope)
+    segments = growing(any_model, scope)
     at = next(index for index, segment in enumerate(segments) if segment.train is scope)
-    grown = begin(train(segments[:at], model, dataset), segments[at], model)
-    engine = Engine(grown, segments[at], model, Batches(dataset.tokens("train"), 16, seed=0), TrainSettings(), CPU)
-    engine.run(segments[at].end, silent)
+    segment, batches = segments[at], Batches(dataset.tokens("train"), 16, seed=0)
+    grown = begin(train(segments[:at], any_model, dataset), segment, any_model)
+    engine = Engine(grown, segment, any_model, batches, TrainSettings(), CPU)
+    engine.run(segment.end, silent)
     after = engine.state()
-    trained = {name for name, p in engine.model.named_parameters() if p.requires_grad}
-    assert trained and trained != set(after.weights)
-    for name, weight in grown.weights.items():
-        assert torch.equal(weight, after.weights[name]) == (name not in trained), name
+    trained = declared(grown.weights, any_model, scope, segment.new_blocks)
+    moved = {name for name, weight in grown.weights.items() if not torch.equal(weight, after.weights[name])}
+    assert moved == trained and 0 < len(trained) < len(grown.weights)
     assert all(after.moments[n] is grown.moments[n] for n in grown.moments if n not in trained)
+    assert all(after.moments[n]["step"] == grown.moments.get(n, {"step": 0})["step"] + 4 for n in trained)
 
 
 @pytest.mark.parametrize("scope", list(Scope))
 @pytest.mark.parametrize("new", [(2, 3), (0,), (1, 3)])
-def test_parameters_with_a_gradient_are_the_declared_ones(scope: Scope, new: tuple[int, ...], model: ModelConfig):
-    network = build(model, 4)
-    network.load_state_dict(init_weights(model, 4, seed=0))
+def test_parameters_with_a_gradient_are_the_declared_ones(
+    scope: Scope, new: tuple[int, ...], any_model: ModelConfig
+):
+    network = build(any_model, 4)
+    network.load_state_dict(init_weights(any_model, 4, seed=0))
     cut = apply_scope(network, scope, new)
     logits = network(torch.arange(16).view(1, 16), cut=cut)
     F.cross_entropy(logits.flatten(0, 1), torch.arange(16)).backward()
-    declared = {f"blocks.{index}." for index in (range(4) if scope is Scope.ALL else new)}
-    declared |= {"norm.", "token_embedding."} if scope is not Scope.NEW_BLOCKS else set()
-    declared |= {"position_embedding."} if scope in (Scope.ALL, Scope.NEW_BLOCKS_EMBEDDINGS) else set()
-    for name, parameter in network.named_parameters():
-        assert (parameter.grad is not None) == name.startswith(tuple(declared)), name
+    moved = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
+    assert moved == declared(network.state_dict(), any_model, scope, new)
 
 
-def test_with_the_head_scope_the_tied_matrix_learns_through_the_head_alone(model: ModelConfig):
+def gradient_rows(model: ModelConfig, scope: Scope) -> dict[str, set[int]]:
+    """The rows with a gradient in each matrix of the vocabulary: the input is token 0, the head is read at 5."""
     network = build(model, 2)
     network.load_state_dict(init_weights(model, 2, seed=0))
-    cut = apply_scope(network, Scope.NEW_BLOCKS_HEAD, (1,))
-    tokens = torch.zeros(1, 16, dtype=torch.int64)
-    logits = network(tokens, cut=cut)
-    logits[..., 5].sum().backward()  # only row 5 of the head is read; the input embeds only token 0
-    gradient = network.token_embedding.weight.grad
-    assert gradient[5].abs().sum() > 0 and gradient[0].abs().sum() == 0
+    cut = apply_scope(network, scope, (1,))
+    network(torch.zeros(1, 16, dtype=torch.int64), cut=cut)[..., 5].sum().backward()
+    matrices = [(name, p.grad) for name, p in network.named_parameters() if len(p) == model.vocab]
+    return {
+        name: set() if gradient is None else set(gradient.any(dim=1).nonzero().flatten().tolist())
+        for name, gradient in matrices
+    }
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_tied_matrix_learns_through_the_head_alone_unless_the_embeddings_learn(family: str, model: ModelConfig):
+    tied = replace(model, family=family)
+    rows = {scope: gradient_rows(tied, scope)["token_embedding.weight"] for scope in Scope}
+    assert rows == {
+        Scope.NEW_BLOCKS: set(),
+        Scope.NEW_BLOCKS_HEAD: {5},
+        Scope.NEW_BLOCKS_EMBEDDINGS: {0, 5},
+        Scope.ALL: {0, 5},
+    }
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_untied_embedding_learns_through_the_input_and_its_head_through_the_output(
+    family: str, model: ModelConfig
+):
+    untied = replace(model, family=family, tied=False)
+    rows = {scope: gradient_rows(untied, scope) for scope in Scope}
+    assert rows == {
+        Scope.NEW_BLOCKS: {"token_embedding.weight": set(), "head.weight": set()},
+        Scope.NEW_BLOCKS_HEAD: {"token_embedding.weight": set(), "head.weight": {5}},
+        Scope.NEW_BLOCKS_EMBEDDINGS: {"token_embedding.weight": {0}, "head.weight": {5}},
+        Scope.ALL: {"token_embedding.weight": {0}, "head.weight": {5}},
+    }
 
 
 @pytest.mark.parametrize("scope", list(Scope))
-def test_every_trainable_parameter_is_in_one_group_with_the_right_decay(scope: Scope, model: ModelConfig):
-    network = build(model, 3)
+def test_every_trainable_parameter_is_in_one_group_with_the_right_decay(scope: Scope, any_model: ModelConfig):
+    network = build(any_model, 3)
     apply_scope(network, scope, (2,))
     groups = make_optimizer(network, TrainSettings(weight_decay=0.1), {}).param_groups
     placed = [(id(p), group["weight_decay"]) for group in groups for p in group["params"]]
@@ -135,16 +199,50 @@ def test_micro_batches_change_rounding_only(uncut: TrainState, model: ModelConfi
         assert torch.allclose(weight, split.weights[name], atol=1e-3), name
 
 
-def test_training_learns(uncut: TrainState, model: ModelConfig, dataset: Dataset):
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_activation_checkpointing_changes_no_bit_of_a_run(
+    precision: str, any_model: ModelConfig, dataset: Dataset
+):
+    segments = growing(any_model, Scope.NEW_BLOCKS_HEAD)[:3]  # whole, grown, part frozen
+    stored, recomputed = (
+        train(
+            segments,
+            any_model,
+            dataset,
+            settings=TrainSettings(precision=precision, activation_checkpointing=choice),
+        )
+        for choice in (False, True)
+    )
+    assert_same(stored, recomputed)
+
+
+def test_an_engine_recomputes_the_blocks_that_learn_where_the_settings_ask_for_it(
+    llama: ModelConfig, dataset: Dataset
+):
+    segment = growing(llama)[2]  # blocks 4 to 7 learn
+    settings = TrainSettings(activation_checkpointing=True)
+    state = replace(initial_state(llama, 8, seed=0), progress=Progress(tokens=segment.start))
+    engine = Engine(state, segment, llama, Batches(dataset.tokens("train"), 16, seed=0), settings, CPU)
+    runs = Counter[int]()
+    for index, block in enumerate(engine.model.blocks):
+        block.register_forward_pre_hook(lambda *_, index=index: runs.update([index]))
+    engine.run(segment.start + 32, silent)
+    assert runs == {0: 1, 1: 1, 2: 1, 3: 1, 4: 2, 5: 2, 6: 2, 7: 2}
+
+
+def test_training_learns(
+    uncut: TrainState, uncut_llama: TrainState, model: ModelConfig, llama: ModelConfig, dataset: Dataset
+):
     inputs, targets = Batches(dataset.tokens("train"), 16, seed=9).at(0, 64 * 16, 16)
 
-    def loss(state: TrainState) -> float:
-        network = build(model, state.depth)
+    def loss(config: ModelConfig, state: TrainState) -> float:
+        network = build(config, state.depth)
         network.load_state_dict(dict(state.weights))
         with torch.no_grad():
             return F.cross_entropy(network(inputs).flatten(0, 1), targets.flatten()).item()
 
-    assert loss(uncut) < loss(initial_state(model, 12, seed=0)) - 0.3
+    for config, trained in ((model, uncut), (llama, uncut_llama)):
+        assert loss(config, trained) < loss(config, initial_state(config, 12, seed=0)) - 0.3
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(model: ModelConfig, dataset: Dataset):

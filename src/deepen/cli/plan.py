@@ -162,6 +162,7 @@ def _plan(request: Request) -> tuple[Plan | None, Fleet | None, Timing | None]:
                     devices=request.get("count", 1),
                     sharded="shard" in request.values,
                     activation_checkpointing=ledger.activation_checkpointing,
+                    fused_norm=device in DEVICES,
                 ),
                 against=request.get("against", "full"),
                 ratio=request.get("ratio", 1.0),

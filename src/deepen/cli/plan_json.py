@@ -5,6 +5,7 @@ from typing import Any
 
 from deepen.compute.devices import Fleet
 from deepen.compute.ledger import Ledger, phase_flops
+from deepen.compute.memory import micro_batch_tokens
 from deepen.compute.plan import Plan, PlannedPhase, Total
 from deepen.compute.timing import Timing
 
@@ -92,14 +93,28 @@ def _memory(plan: Plan, fleet: Fleet | None) -> dict[str, Any]:
     capacity = fleet.device.memory_bytes if fleet else None
     return {
         **asdict(settings),
-        "phases": [
-            {"label": planned.phase.label, **asdict(planned.memory), "peak": planned.memory.peak}
-            for planned in plan.phases
-        ],
+        "phases": [_phase_memory(plan, planned) for planned in plan.phases],
         "peak": peak.memory.peak,
         "peak_phase": peak.phase.label,
         "device_bytes": capacity,
         "fits": None if not capacity else peak.memory.peak <= capacity,
+    }
+
+
+def _phase_memory(plan: Plan, planned: PlannedPhase) -> dict[str, Any]:
+    phase, settings = planned.phase, plan.request.memory
+    taken = micro_batch_tokens(
+        settings.micro_batch_tokens,
+        phase.batch_tokens // settings.devices,
+        phase.context,
+        plan.request.model.vocab,
+    )
+    return {
+        "label": phase.label,
+        **asdict(planned.memory),
+        "peak": planned.memory.peak,
+        "micro_batch_tokens": taken,
+        "context": phase.context,
     }
 
 

@@ -1,5 +1,6 @@
 """A plan for people: phases with bars, marks side by side, memory, time, and what a wrong price gives away."""
 
+from itertools import groupby
 from typing import Any
 
 from deepen.cli.tables import print_lines, print_table, short
@@ -91,12 +92,17 @@ def _totals(plan: dict[str, Any]) -> list[str]:
 
 def _marks(plan: dict[str, Any]) -> list[str]:
     lines = []
-    for accounting, mark in plan["marks"].items():
-        share = plan["staged_share"].get(accounting)
-        staged = f", staged part {share:.3f} of the baseline" if share is not None else ""
+    for same, group in groupby(_marks_by_steps(plan), key=lambda named: named[1]["total_steps"]):
+        names = [name for name, _ in group]
+        mark, share = plan["marks"][names[0]], plan["staged_share"].get(names[0])
+        staged = (
+            f"continual {mark['continual_share']:.3f} T, staged part {share:.3f} of the baseline; "
+            if share
+            else ""
+        )
         lines.append(
-            f"mark      {accounting}: {mark['total_steps']:,} steps in all, "
-            f"continual {mark['continual_share']:.3f} T{staged}; {mark['flops_share']:.3f} of the baseline's FLOPs"
+            f"mark      {', '.join(names)}: {same:,} steps in all; "
+            f"{staged}{mark['flops_share']:.3f} of the baseline's FLOPs"
         )
     lines += [f"          {sentence}" for sentence in given_away(plan)]
     if plan["paper_ratios"]:
@@ -105,6 +111,14 @@ def _marks(plan: dict[str, Any]) -> list[str]:
             f"ratio     the paper's continual share when a backward pass costs r forward passes: {shares}"
         )
     return lines
+
+
+def _marks_by_steps(plan: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The marks, those that end at the same step side by side; equal FLOPs come first."""
+    first = plan["marks"]["flops"]["total_steps"]
+    return sorted(
+        plan["marks"].items(), key=lambda named: (named[1]["total_steps"] != first, named[1]["total_steps"])
+    )
 
 
 def given_away(plan: dict[str, Any]) -> list[str]:
@@ -141,8 +155,8 @@ def _memory(plan: dict[str, Any]) -> list[str]:
     ways = {
         "--shard": memory["sharded"] or memory["devices"] == 1,
         "--activation-checkpointing": memory["activation_checkpointing"],
-        "--micro-batch-tokens": False,
-        "more devices with --shard": False,
+        f"--micro-batch-tokens {at['context']}": at["micro_batch_tokens"] <= at["context"],
+        "a larger --count": not memory["sharded"],
     }
     return [
         line,

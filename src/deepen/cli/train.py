@@ -31,6 +31,7 @@ OPTIONS = (
     Option(name="data", read=text_of, help="folder of token shards; sotu, the default, is the embedded corpus"),
     *RATE_OPTIONS,
     Option(name="precision", read=text_of, help=f"{' or '.join(PRECISIONS)}"),
+    Option(name="activation-checkpointing", read=None, help="blocks store their input alone and run twice"),
     OUT_OPTION,
     *RECIPE_OPTIONS,
     Option(name="json", read=None, help="print the arm's marks as JSON"),
@@ -60,7 +61,11 @@ def run(argv: Sequence[str]) -> int:
             anchors=(1.0,),
             accountings=("flops",),
             lr=lr,
-            settings=replace(settings, precision=request.get("precision", settings.precision)),
+            settings=replace(
+                settings,
+                precision=request.get("precision", settings.precision),
+                activation_checkpointing="activation_checkpointing" in request.values,
+            ),
             baseline=arm.name,
             data=request.get("data", "sotu"),
         )

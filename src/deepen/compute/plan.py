@@ -59,10 +59,10 @@ class Request:
             for batch in batches:
                 if batch < 1 or batch % context:
                     raise ValueError(f"batch_tokens is {batch}: it must be a multiple of context {context}")
-                if batch < context * self.memory.devices:
+                if batch % (share := context * self.memory.devices):
                     raise ValueError(
-                        f"a batch of {batch:,} tokens leaves {self.memory.devices} devices less than one sequence "
-                        f"of {context:,} each: use --batch-tokens {context * self.memory.devices} or fewer devices"
+                        f"a batch of {batch:,} tokens is no whole number of sequences of {context:,} on each of "
+                        f"{self.memory.devices} devices: use --batch-tokens {-(-batch // share) * share}"
                     )
 
 

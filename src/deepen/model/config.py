@@ -37,16 +37,20 @@ class ModelConfig:
     init_std: float = 0.02
 
     def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
+        if not isinstance(self.family, str) or self.family not in FAMILIES:
             raise ValueError(f"family {self.family!r} is unknown: use {', '.join(FAMILIES)}")
         if self.kv_heads == 0:
             object.__setattr__(self, "kv_heads", self.heads)
-        if self.mlp == 0:
-            object.__setattr__(self, "mlp", default_mlp(self.family, self.width))
         for field in _SIZES:
             value = getattr(self, field)
-            if not isinstance(value, int) or value < 1:
+            if field == "mlp" and value == 0:
+                object.__setattr__(self, field, default_mlp(self.family, self.width))
+            elif not isinstance(value, int) or value < 1:
                 raise ValueError(f"{field} is {value!r}: it must be a whole number of at least 1")
+        for field in ("rope_base", "init_std"):
+            value = getattr(self, field)
+            if not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise ValueError(f"{field} is {value!r}: it must be a number above 0")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}: heads share the width")
         if self.heads % self.kv_heads:

@@ -36,7 +36,7 @@ PEAK_RATES = {
     "llama-70b": 1.5e-4,
 }
 """Starting points where --lr is left out: the nanos' are the best of those tried for the baseline
-(docs/log.md), llama-7b's and -70b's are Llama's own (Touvron et al. 2023, arXiv 2302.13971 and 2307.09288)."""
+(docs/log.md), llama-7b's and -70b's are Llama 2's own (Touvron et al. 2023, arXiv 2307.09288, section 2.2)."""
 
 
 def tokens_per_step(model: ModelConfig, context: int) -> int:

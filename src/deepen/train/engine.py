@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from deepen.compute.memory import micro_batch_tokens
 from deepen.data.batches import Batches
 from deepen.model.build import build
 from deepen.model.config import ModelConfig
@@ -25,10 +26,6 @@ from deepen.train.state import Progress, TrainState
 
 Log = Callable[[Progress, dict[str, float]], None]
 """Called after every step with the progress and `loss`, `lr`, `grad_norm`."""
-
-
-LOGITS_IN_MEMORY = 1 << 28
-"""Logits held at once where no micro-batch is asked for: 1 GiB in fp32."""
 
 
 class TrainingError(RuntimeError):
@@ -110,8 +107,8 @@ class Engine:
     def _forward_backward(self, inputs_bt: Tensor, targets_bt: Tensor) -> float:
         """Gradients of the mean loss over the batch, in micro-batches; returns the loss in nats per token."""
         rows = len(inputs_bt)
-        micro_batch_tokens = self._settings.micro_batch_tokens or LOGITS_IN_MEMORY // self.model.config.vocab
-        size = max(1, micro_batch_tokens // self._segment.context)
+        context, vocab = self._segment.context, self.model.config.vocab
+        size = micro_batch_tokens(self._settings.micro_batch_tokens, rows * context, context, vocab) // context
         total = 0.0
         for begin in range(0, rows, size):
             inputs = inputs_bt[begin : begin + size].to(self._device, non_blocking=True)
