@@ -16,6 +16,7 @@ COMMANDS = {
     "study": "run or continue a study: quickstart, paper, or a Python file",
     "train": "train one arm",
     "plan": "what a recipe or a study costs; trains nothing",
+    "bench": "what each kind of phase takes on this device, measured against the ledger",
     "report": "draw a study's figures and page again",
     "recipes": "list recipes, growth operators, placements, moment policies, partitions, rates",
     "doctor": "what this machine offers, and what is missing for which command",

@@ -185,6 +185,12 @@ def _check_together(request: Request) -> None:
         for key in ("device", "mfu", "activation_checkpointing"):
             if key in given:
                 request.problems.append(f"--{key.replace('_', '-')} and --bench exclude each other: give one")
+        for key in ("batch_ramp", "context_ramp"):
+            if key in given:
+                flag = key.replace("_", "-")
+                request.problems.append(
+                    f"--{flag} and --bench: its figures are of one batch and context; use --device"
+                )
         if given.get("count", 1) > 1:
             request.problems.append("--count and --bench: its figures are of one device; use --device and --mfu")
     elif "device" not in given and not any(problem.startswith("--device") for problem in request.problems):
@@ -208,7 +214,8 @@ def _timing(request: Request, model: ModelConfig) -> Timing | None:
     path = request.get("bench")
     timing: Timing | None = request.attempt(lambda: read_timing(path)) if path else None
     if timing:
-        request.attempt(lambda: timing.check(model, request.get("context", model.context)))
+        context, batch = request.get("context", model.context), request.get("batch_tokens", timing.batch_tokens)
+        request.attempt(lambda: timing.check(model, context, batch))
     return timing
 
 

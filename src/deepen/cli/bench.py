@@ -1,0 +1,184 @@
+"""`deepen bench`: what each kind of phase takes on this device, measured against the ledger."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from deepen.cli.options import Option, Problems, Request, Stopped, choice, path_of, read_request, whole
+from deepen.cli.shared_options import BUDGET_OPTIONS, MODEL_OPTION, SIZE_OPTIONS, VOCAB_OPTION, model_of
+from deepen.cli.tables import print_lines, print_table
+from deepen.compute.timing import read_timing
+from deepen.model.config import PRESETS, ModelConfig
+from deepen.study.arms import Arm, Evaluation, Study
+from deepen.study.presets import tokens_per_step
+from deepen.train.settings import PRECISIONS, TrainSettings
+
+BUSY = 1.2
+
+OPTIONS = (
+    MODEL_OPTION,
+    *SIZE_OPTIONS,
+    VOCAB_OPTION,
+    *(option for option in BUDGET_OPTIONS if option.key in ("batch_tokens", "context")),
+    Option(name="precision", read=choice(PRECISIONS), help=f"{' or '.join(PRECISIONS)} (default fp32)"),
+    Option(name="steps", read=whole(1), help="steps measured of each kind of phase (default 10)"),
+    Option(name="threads", read=whole(1), help="CPU threads of a step (default 1, as a study's on a CPU)"),
+    Option(name="out", read=path_of, help="JSON file for deepen plan --bench"),
+    Option(name="json", read=None, help="print the same as JSON"),
+)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command."""
+    about = "What each kind of phase takes on this device, measured against the ledger."
+    request = read_request("bench", argv, OPTIONS, what="", about=about)
+    study, out = _study_of_steps(request), request.get("out")
+    if out is not None:
+        request.attempt(lambda: _check_file(out))
+    request.check()
+    assert study is not None
+    result = _measure(study, request.get("steps", 10), request.get("threads", 1))
+    if request.get("json"):
+        print(json.dumps(result, indent=1))
+    else:
+        _print(result)
+    if out is not None:
+        from deepen.study.store import write_json
+
+        write_json(out, result)
+    if not request.get("json"):
+        print_lines([_how_to_use(study.model, out)])
+    return 0
+
+
+def _study_of_steps(request: Request) -> Study | None:
+    """What is to be measured, as a study of full training: its checks are those of steps, too."""
+    model = model_of(request, "nano")
+    context = request.get("context", model.context)
+    batch_tokens = request.get("batch_tokens", tokens_per_step(model, context))
+    study: Study | None = request.attempt(
+        lambda: Study(
+            name="bench",
+            model=model,
+            tokens=batch_tokens,
+            batch_tokens=batch_tokens,
+            context=context,
+            arms=(Arm(name="full", recipe="full"),),
+            evaluation=Evaluation(every_tokens=batch_tokens, validation_tokens=context),
+            settings=TrainSettings(precision=request.get("precision", "fp32")),
+        )
+    )
+    return study
+
+
+def _check_file(out: Path) -> None:
+    """Raise a ValueError where a bench could not be written in the end, or would replace something else."""
+    if out.is_dir():
+        raise ValueError(f"--out {out} is a folder: name a file in it")
+    if not out.absolute().parent.is_dir():
+        raise ValueError(f"--out {out}: the folder {out.parent} does not exist")
+    if out.exists():
+        try:
+            read_timing(out)
+        except ValueError:
+            raise ValueError(f"--out {out} holds something else than a bench: name another file") from None
+
+
+def _measure(study: Study, steps: int, threads: int) -> dict[str, Any]:
+    """The bench in JSON's types. Seconds are per token, `measured_to_ledger` relative to the first phase."""
+    import torch  # takes seconds to import: only for a request that is right
+    from rich.console import Console
+
+    from deepen.cli.progress import ProgressLine
+    from deepen.train.bench import bench
+    from deepen.train.device import pick_device
+
+    device = pick_device()
+    _check_room(study.model, torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0)
+    torch.set_num_threads(threads)
+    try:
+        with ProgressLine(Console(stderr=True), f"bench {study.model.name}") as progress:
+            result = bench(
+                study.model,
+                context=study.context,
+                batch_tokens=study.batch_tokens,
+                precision=study.settings.precision,
+                steps=steps,
+                device=device,
+                report=progress.report,
+            )
+    except (MemoryError, torch.OutOfMemoryError):
+        raise Stopped(1, "out of memory: use a smaller --batch-tokens or --context, or a smaller model") from None
+    return {
+        **result.timing.described(),
+        "torch": torch.__version__,
+        "threads": threads,
+        "phases": [asdict(kind) for kind in result.kinds],
+        "misfit": result.misfit,
+        "spread": result.spread,
+    }
+
+
+def _check_room(model: ModelConfig, free_on_gpu: int) -> None:
+    """Refuse a model whose weights, gradients and moments alone have no room: the system would kill something."""
+    state, live = 4 * model.parameters, 16 * model.parameters  # fp32; a copy on the CPU to build each kind from
+    needs = [(live, free_on_gpu, "GPU")] if free_on_gpu else []
+    if hasattr(os, "sysconf"):
+        has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        needs.append((state if free_on_gpu else state + live, has, "machine"))
+    for needed, has, where in needs:
+        if needed > has:
+            raise Problems([
+                f"model {model.name} takes {needed / 1e9:,.1f} GB besides activations, this {where} has "
+                f"{has / 1e9:,.1f} GB: bench a smaller --model, or on a larger machine"
+            ])  # fmt: skip
+
+
+def _print(result: dict[str, Any]) -> None:
+    first, *_ = phases = result["phases"]
+    print_table(
+        f"{result['model']['name']}: {result['batch_tokens']:,} tokens a step, context {result['context']:,}, "
+        f"{result['precision']}, on {result['device']}, threads {result['threads']}",
+        ("depth", "<trains", "<new blocks", "tokens/s", "measured", "ledger", "measured ÷ ledger", "peak memory"),
+        (
+            (
+                str(phase["depth"]),
+                phase["scope"],
+                _span(phase["new_blocks"]) if phase["scope"] != first["scope"] else "",
+                f"{phase['tokens_per_second']:,.0f}",
+                f"{phase['seconds_per_token'] / first['seconds_per_token']:.3f}",
+                f"{phase['flops_per_token'] / first['flops_per_token']:.3f}",
+                f"{phase['measured_to_ledger']:.3f}",
+                f"{phase['peak_memory_bytes'] / 1e6:,.0f} MB",
+            )
+            for phase in phases
+        ),
+    )
+    timing = result["timing"]
+    ingredients = {f"a block {role}": seconds for role, seconds in timing["block"].items()}
+    ingredients |= {"a frozen head": timing["head_frozen"], "a trained head": timing["head_trained"]}
+    told = ", ".join(f"{name} {1e6 * seconds:.3g}" for name, seconds in ingredients.items() if seconds)
+    busy = ": something else used the machine, measure again when it is idle" if result["spread"] > BUSY else ""
+    print_lines([
+        "measured and ledger are relative to training everything at full depth, which achieves "
+        f"{first['flops_per_token'] / first['seconds_per_token'] / 1e9:,.1f} GFLOP/s, attention counted densely",
+        f"fitted, in µs per token: {told}, all else {1e6 * timing['base']:.3g}; "
+        f"the sums miss no phase by more than {100 * result['misfit']:.1f} %",
+        "of each phase the fastest step counts; "
+        f"the median took at most {result['spread']:.2f} times as long{busy}",
+    ])  # fmt: skip
+
+
+def _span(blocks: Sequence[int]) -> str:
+    """Blocks in a row by the first and last, counted from the bottom, which is 0."""
+    return f"{blocks[0]}" if len(blocks) == 1 else f"{blocks[0]} to {blocks[-1]}"
+
+
+def _how_to_use(model: ModelConfig, out: Path | None) -> str:
+    name = f"--model {model.name}" if model.name in PRESETS else "and the model's options"
+    if out is None:
+        return "to plan in seconds, write it to a file with --out, for deepen plan --bench"
+    return f"written to {out}: deepen plan two-phase {name} --bench {out}"

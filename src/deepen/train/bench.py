@@ -1,0 +1,203 @@
+"""The bench: what steps of each kind of phase take on this device, measured with the engine itself."""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from deepen.compute.ledger import Ledger
+from deepen.compute.timing import MeasuredPhase, Timing, fit_timing, misfit
+from deepen.data.batches import Batches
+from deepen.data.shards import Tokens
+from deepen.growth.placement import layout, new_blocks
+from deepen.model.config import ModelConfig
+from deepen.schedule.lr import RatePiece
+from deepen.schedule.phase import Phase, Scope
+from deepen.train.device import machine_name, peak_memory_bytes, reset_peak_memory
+from deepen.train.engine import Engine
+from deepen.train.segment import Segment
+from deepen.train.settings import TrainSettings
+from deepen.train.state import Progress, TrainState, initial_state
+
+ROUNDS = 10
+"""Turns that each kind gets at most, so that a machine that slows down meanwhile slows all kinds alike."""
+
+WARM_UP_STEPS = 1
+"""Steps at the beginning of each turn that do not count: the first makes the optimizer's moments."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BenchedKind:
+    """A kind of phase and what its steps took.
+
+    `flops_per_token` is the ledger's price; `measured_to_ledger` is seconds ÷ FLOPs, each relative to training
+    everything at full depth: above 1 the device takes longer for this kind than its price says.
+    """
+
+    label: str
+    depth: int
+    scope: Scope
+    new_blocks: tuple[int, ...]
+    tokens_per_second: float
+    seconds_per_token: float
+    flops_per_token: int
+    measured_to_ledger: float
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bench:
+    """The kinds, the first training everything at full depth, the timing fitted to them, its largest misfit.
+
+    `spread` is the median step ÷ the fastest, of the kind where it is largest: above 1.2 something else was
+    using the machine.
+    """
+
+    kinds: tuple[BenchedKind, ...]
+    timing: Timing
+    misfit: float
+    spread: float
+
+
+def phase_kinds(model: ModelConfig, batch_tokens: int, context: int) -> list[tuple[Phase, tuple[int, ...]]]:
+    """The kinds to measure, each a phase of one step and its new blocks, full depth with everything first.
+
+    Everything trained at three depths tells a trained block from what is around it. Each partial scope with
+    a quarter of the blocks new on top tells a block that runs forward only, new ones at the bottom one that
+    gradients run through; what trains the embeddings lets them through wherever the new blocks are.
+    """
+
+    def phase(depth: int, scope: Scope, where: str) -> Phase:
+        label = f"depth {depth} · {scope}{where}"
+        return Phase(
+            depth=depth, tokens=batch_tokens, label=label, train=scope, batch_tokens=batch_tokens, context=context
+        )
+
+    depths = sorted({model.depth, (model.depth + 1) // 2, 1}, reverse=True)
+    kinds = [(phase(depth, Scope.ALL, ""), tuple(range(depth))) for depth in depths]
+    for depth in depths[:2]:
+        new = max(1, depth // 4)
+        for scope in Scope:
+            for placement in ("top", "bottom") if not scope.trains_embeddings else ("top",):
+                if scope is not Scope.ALL and new < depth:
+                    blocks = new_blocks(layout(depth - new, new, placement))
+                    kinds.append((phase(depth, scope, f" · {new} new, {placement}"), blocks))
+    return kinds
+
+
+def bench(
+    model: ModelConfig,
+    *,
+    context: int,
+    batch_tokens: int,
+    precision: str,
+    steps: int,
+    device: torch.device,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Bench:
+    """Train steps of every kind on random tokens; the fastest step of each kind counts.
+
+    Whatever else a machine does only ever makes a step slower, so the fastest is what repeats best: between
+    runs on a busy machine it varied half as much as the median.
+
+    Args:
+        model: at its final depth.
+        context, batch_tokens: of a step, in tokens.
+        precision: fp32 or bf16.
+        steps: steps measured per kind, over all rounds.
+        device: where.
+        report: told the FLOPs done and in all, before the first step and after every turn.
+    """
+    kinds = phase_kinds(model, batch_tokens, context)
+    ledger, rounds = Ledger(model=model), min(steps, ROUNDS)
+    prices = [ledger.flops_per_token(phase, blocks) for phase, blocks in kinds]
+    # Shards hold 16 bits a token; which rows of a larger table are looked up makes no difference in time.
+    drawn = np.random.RandomState(0).randint(0, min(model.vocab, 1 << 16), 8 * context + (1 << 20))
+    batches = Batches(Tokens([drawn.astype(np.uint16)]), context, seed=0)
+    state, settings = initial_state(model, model.depth, seed=0), TrainSettings(precision=precision)
+    taken: list[list[float]] = [[] for _ in kinds]
+    memory = [0] * len(kinds)
+    done, total = 0, sum(prices) * batch_tokens * (steps + rounds * WARM_UP_STEPS)
+    report(done, total)
+    for turn in range(rounds):
+        counted = (turn + 1) * steps // rounds - turn * steps // rounds
+        for number, ((phase, blocks), price) in enumerate(zip(kinds, prices, strict=True)):
+            segment = _segment(phase, blocks, price, WARM_UP_STEPS + counted)
+            reset_peak_memory(device)
+            engine = Engine(_shallow(state, phase.depth), segment, model, batches, settings, device)
+            taken[number] += _step_seconds(engine, segment)[WARM_UP_STEPS:]
+            memory[number] = max(memory[number], peak_memory_bytes(device))
+            del engine  # before the next is built, so that neither counts in the other's memory
+            done += price * segment.end
+            report(done, total)
+    seconds = [min(each) / batch_tokens for each in taken]
+    measured = [
+        MeasuredPhase(phase=phase, new_blocks=blocks, seconds_per_token=per_token)
+        for (phase, blocks), per_token in zip(kinds, seconds, strict=True)
+    ]
+    timing = fit_timing(
+        measured,
+        device=machine_name(),
+        precision=precision,
+        model=model,
+        context=context,
+        batch_tokens=batch_tokens,
+    )
+    benched = tuple(
+        BenchedKind(
+            label=each.phase.label,
+            depth=each.phase.depth,
+            scope=each.phase.train,
+            new_blocks=each.new_blocks,
+            tokens_per_second=1 / each.seconds_per_token,
+            seconds_per_token=each.seconds_per_token,
+            flops_per_token=price,
+            measured_to_ledger=(each.seconds_per_token / seconds[0]) / (price / prices[0]),
+            peak_memory_bytes=peak,
+        )
+        for each, price, peak in zip(measured, prices, memory, strict=True)
+    )
+    spread = max(statistics.median(each) / min(each) for each in taken)
+    return Bench(kinds=benched, timing=timing, misfit=misfit(timing, measured), spread=spread)
+
+
+def _segment(phase: Phase, blocks: tuple[int, ...], price: int, steps: int) -> Segment:
+    """So many steps of a phase, from the beginning of a run, at a rate low enough for any model."""
+    return Segment(
+        depth=phase.depth,
+        train=phase.train,
+        new_blocks=() if phase.train is Scope.ALL else blocks,
+        start=0,
+        end=steps * phase.batch_tokens,
+        batch_tokens=phase.batch_tokens,
+        context=phase.context,
+        rate=RatePiece(shape="constant", start=0, end=None, start_lr=1e-5, end_lr=1e-5),
+        growth=None,
+        reset_moments=False,
+        flops_per_token=price,
+        label=phase.label,
+    )
+
+
+def _shallow(state: TrainState, depth: int) -> TrainState:
+    """The state's lowest `depth` blocks and what is around them."""
+    weights = {
+        name: weight
+        for name, weight in state.weights.items()
+        if not name.startswith("blocks.") or int(name.split(".")[1]) < depth
+    }
+    return TrainState(weights=weights, depth=depth, seed=state.seed)
+
+
+def _step_seconds(engine: Engine, segment: Segment) -> list[float]:
+    """Seconds of each step of a segment."""
+    ends = [0.0]
+
+    def log(progress: Progress, measured: dict[str, float]) -> None:
+        ends.append(progress.seconds)
+
+    engine.run(segment.end, log)
+    return [after - before for before, after in pairwise(ends)]

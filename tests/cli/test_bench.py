@@ -1,0 +1,138 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepen.cli.main import main
+from deepen.compute.ledger import Ledger
+from deepen.compute.timing import read_timing
+from deepen.model.config import PRESETS
+from deepen.schedule.phase import Phase, Scope
+
+SMALL = ("bench", "--model", "nano", "--steps", "2", "--batch-tokens", "128")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a small bench wrote."""
+    out = tmp_path_factory.mktemp("bench") / "bench.json"
+    assert main([*SMALL, "--out", str(out)]) == 0
+    return out
+
+
+def test_the_json_is_what_is_written_and_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "bench.json"
+    assert main([*SMALL, "--json", "--out", str(out)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == json.loads(out.read_text())
+    timing = read_timing(out)
+    timing.check(PRESETS["nano"], 64, 128)
+    assert (timing.context, timing.batch_tokens, timing.precision) == (64, 128, "fp32")
+    assert told["threads"] == 1 and told["torch"]
+
+
+def test_the_timing_is_within_its_misfit_of_every_phase(written: Path):
+    bench, timing = json.loads(written.read_text()), read_timing(written)
+    misses = [
+        abs(timing.seconds_per_token(phase_of(kind), kind["new_blocks"]) / kind["seconds_per_token"] - 1)
+        for kind in bench["phases"]
+    ]
+    assert max(misses) == pytest.approx(bench["misfit"], rel=1e-6)
+
+
+def test_phases_have_the_ledgers_price_and_are_told_relative_to_full_depth(written: Path):
+    bench, ledger = json.loads(written.read_text()), Ledger(model=PRESETS["nano"])
+    full = bench["phases"][0]
+    assert (full["depth"], full["scope"], full["measured_to_ledger"]) == (12, "all", 1)
+    for kind in bench["phases"]:
+        assert kind["flops_per_token"] == ledger.flops_per_token(phase_of(kind), kind["new_blocks"])
+        assert kind["tokens_per_second"] == pytest.approx(1 / kind["seconds_per_token"])
+        ratio = kind["seconds_per_token"] / full["seconds_per_token"] / kind["flops_per_token"]
+        assert kind["measured_to_ledger"] == pytest.approx(ratio * full["flops_per_token"])
+        assert kind["peak_memory_bytes"] > 0 or sys.platform != "linux"
+    assert {kind["scope"] for kind in bench["phases"]} == set(Scope)
+    assert {kind["depth"] for kind in bench["phases"]} == {12, 6, 1}
+
+
+def test_the_table_says_what_was_found_and_how_to_use_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "b.json"
+    assert main(["bench", "--depth", "1", "--steps", "1", "--batch-tokens", "64", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "tokens/s" in said and "measured ÷ ledger" in said and "GFLOP/s" in said
+    assert f"--bench {out}" in said and read_timing(out).model.depth == 1
+    assert main(["bench", "--depth", "1", "--steps", "1", "--batch-tokens", "64", "--out", str(out)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "nanno"], ["--model", "did you mean 'nano'"]),
+        (["--precision", "fp8"], ["--precision", "fp32, bf16"]),
+        (["--steps", "0", "--threads", "0"], ["--steps is 0", "--threads is 0"]),
+        (["--context", "128"], ["context is 128", "64 positions"]),
+        (["--batch-tokens", "100"], ["batch_tokens is 100", "multiple of context 64"]),
+        (["--width", "21"], ["width 21 is not a multiple of heads 2"]),
+        (["--out", "."], ["--out . is a folder"]),
+        (["--out", "none/bench.json"], ["the folder none does not exist"]),
+        (["--out", "thesis.tex", "--steps", "x"], ["thesis.tex holds something else", "--steps"]),
+        (["nano"], ["nano"]),
+        (["--model", "llama-70b"], ["llama-70b takes", "GB", "smaller --model"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_a_wrong_request_is_answered_in_lines(
+    arguments: list[str],
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "thesis.tex").write_text("all I have")
+    assert main(["bench", *arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("error: ") for line in lines)
+    assert all(any(word in line for line in lines) for word in words), lines
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["all I have"]
+
+
+def test_a_wrong_request_does_not_wait_for_torch():
+    code = (
+        "import sys; from deepen.cli.main import main; main(['bench', '--steps', '0']); "
+        "sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def phase_of(kind: dict[str, Any]) -> Phase:
+    return Phase(depth=kind["depth"], tokens=64, label="", train=Scope(kind["scope"]), context=64)
+
+
+def test_a_plan_reads_the_bench_and_tells_the_mark_of_equal_seconds(
+    written: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["plan", "two-phase", "--model", "nano", "--bench", str(written), "--json"]) == 0
+    told, timing = json.loads(capsys.readouterr().out), read_timing(written)
+    full = Phase(depth=12, tokens=128, label="", batch_tokens=128, context=64)
+    hours = told["baseline"]["tokens"] * timing.seconds_per_token(full, range(12)) / 3600
+    assert told["time"]["source"] == "deepen bench" and told["time"]["baseline"]["hours"] == pytest.approx(hours)
+    assert told["marks"]["seconds"]["seconds"] == pytest.approx(3600 * hours, rel=1e-3)
+    assert told["phases"][0]["batch_tokens"] == 128
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("--model micro", "the bench measured nano"),
+        ("--model nano --batch-tokens 4096", "with 4,096"),
+        ("--model nano --count 2", "--count and --bench"),
+        ("--model nano --context-ramp 0:32,0.5:64", "--context-ramp and --bench"),
+        ("--model nano --mfu 0.5", "--mfu and --bench"),
+    ],
+)
+def test_a_bench_is_of_what_it_measured(wrong: str, said: str, written: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["plan", "full", *wrong.split(), "--bench", str(written)]) == 2
+    assert said in capsys.readouterr().err
