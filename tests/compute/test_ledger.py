@@ -1,5 +1,6 @@
 """The ledger against PyTorch's own operator counter, on real models doing real backward passes."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,6 +63,21 @@ def test_the_ledger_equals_the_operator_counter(
     config, phase, new_blocks = case
     ledger = Ledger(model=config, activation_checkpointing=checkpointing).flops_per_token(phase, new_blocks)
     assert counted(config, phase, new_blocks, sequences, checkpointing) == ledger * sequences * phase.context
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_ledger_equals_the_counter_on_every_preset_without_memory(name: str, scope: Scope):
+    """The 70B model too: on the meta device tensors have shapes and no content."""
+    config = PRESETS[name]
+    new_blocks = tuple(range(config.depth // 2, config.depth))
+    phase = Phase(depth=config.depth, tokens=config.context, train=scope, context=config.context, label="meta")
+    with torch.device("meta"), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        network = build(config)
+        cut = apply_scope(network, scope, new_blocks)
+        tokens = torch.zeros(1, config.context, dtype=torch.int64)
+        F.cross_entropy(network(tokens, cut=cut).flatten(0, 1), tokens.flatten()).backward()
+    assert counter.get_total_flops() == config.context * Ledger(model=config).flops_per_token(phase, new_blocks)
 
 
 def test_a_model_without_blocks_costs_its_head():

@@ -15,11 +15,12 @@ from deepen.compute.devices import DEVICES, Fleet
 from deepen.compute.ledger import Ledger, new_blocks_of, phase_flops
 from deepen.compute.memory import MemorySettings
 from deepen.compute.plan import Plan, Request, make_plan
+from deepen.growth.placement import PLACEMENTS
 from deepen.model.build import build, init_weights
 from deepen.model.config import PRESETS, ModelConfig
 from deepen.schedule.phase import Schedule, Scope
 from deepen.schedule.ramp import Ramp, ramped
-from deepen.schedule.recipes import RECIPES, two_phase
+from deepen.schedule.recipes import RECIPES, make_schedule, two_phase
 from deepen.train.scope import apply_scope
 
 NANO, FLEET = PRESETS["nano"], Fleet(device=DEVICES["h100"], count=1, utilisation=0.4)
@@ -162,17 +163,27 @@ def test_a_ramp_begins_at_0_and_rises(steps: tuple[tuple[float, int], ...]):
         Ramp(steps=steps)
 
 
-@pytest.mark.parametrize("scope", list(Scope))
-@pytest.mark.parametrize("name", ["nano", "nano-llama"])
-def test_a_ramped_growing_run_costs_what_the_counter_counts(name: str, scope: Scope):
-    model = replace(PRESETS[name], depth=4, vocab=50)
-    schedule = two_phase(model, 1024, staged_tokens=640, stages=2, scope=scope)
-    schedule = ramped(
-        schedule,
-        batch=Ramp(steps=((0.0, 32), (0.6, 64))),
-        context=Ramp(steps=((0.0, 8), (0.4, 16), (0.8, 32))),
-        batch_tokens=64,
-    ).in_steps(64, 32)
+@st.composite
+def growing_runs(draw: st.DrawFn) -> tuple[ModelConfig, Schedule]:
+    """A run of any recipe, with ramps, in whole steps; small enough to be counted."""
+    model = replace(PRESETS[draw(st.sampled_from(["nano", "nano-llama"]))], depth=4, vocab=50)
+    recipe = draw(st.sampled_from(sorted(RECIPES)))
+    options: dict[str, object] = {}
+    if recipe in ("two-phase", "staged"):
+        options["stages"] = draw(st.integers(1, 4))
+        options["placement"] = draw(st.sampled_from(PLACEMENTS))
+    if recipe == "two-phase":
+        options["scope"] = draw(st.sampled_from(list(Scope)))
+    schedule = make_schedule(recipe, model, 2048, 1024, options)
+    batch = draw(st.sampled_from([None, Ramp(steps=((0.0, 32), (0.6, 64)))]))
+    context = draw(st.sampled_from([None, Ramp(steps=((0.0, 8), (0.4, 16), (0.8, 32)))]))
+    return model, ramped(schedule, batch=batch, context=context, batch_tokens=64).in_steps(64, 32)
+
+
+@settings(max_examples=25, deadline=None)
+@given(growing_runs())
+def test_any_run_costs_what_the_counter_counts(run: tuple[ModelConfig, Schedule]):
+    model, schedule = run
     counted = 0
     for phase, blocks in zip(schedule.phases, new_blocks_of(schedule), strict=True):
         network = build(model, phase.depth)
