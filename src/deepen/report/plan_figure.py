@@ -1,15 +1,17 @@
 """The figure of a plan: depth and trained part over tokens, and below it the compute spent so far."""
 
+from itertools import accumulate
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepen.compute.ledger import Role, roles
+from deepen.compute.ledger import Role, phase_flops, roles
 from deepen.compute.plan import Plan
 
 _COLOURS = {Role.TRAINED: "#2166ac", Role.THROUGH: "#92c5de", Role.FORWARD: "#d9d9d9"}
+_BASELINE = "#b2182b"
 _WORDS = {
     Role.TRAINED: "trained",
     Role.THROUGH: "frozen, gradients run through",
@@ -71,22 +73,22 @@ def _draw_depth(axes: Axes, plan: Plan) -> None:
 
 def _draw_compute(axes: Axes, plan: Plan) -> None:
     """FLOPs so far, of the recipe and of what it is held against, with the marks."""
-    tokens, flops = [0.0], [0.0]
-    for planned in plan.phases:
-        tokens.append(tokens[-1] + planned.phase.tokens / 1e9)
-        flops.append(flops[-1] + planned.flops)
-    axes.plot(tokens, flops, color=_COLOURS[Role.TRAINED], label=plan.request.recipe)
-    baseline = plan.baseline
-    at = baseline.schedule.tokens / 1e9
-    axes.plot([0, at], [0, baseline.flops], color="#b2182b", linestyle="--", label=plan.request.against)
+    request = plan.request
+    for total, name, colour, style in (
+        (plan.total, request.recipe, _COLOURS[Role.TRAINED], "-"),
+        (plan.baseline, request.against, _BASELINE, "--"),
+    ):
+        tokens = accumulate((phase.tokens / 1e9 for phase in total.schedule.phases), initial=0.0)
+        flops = accumulate(phase_flops(request.ledger, total.schedule), initial=0)
+        axes.plot(list(tokens), list(flops), style, color=colour, label=name)
     for accounting, mark in plan.marks.items():
         shape, label = _MARKS[accounting]
         face = "black" if accounting == "flops" else "none"
         x = mark.schedule.tokens / 1e9
         axes.plot([x], [mark.flops], shape, color="black", markersize=6, markerfacecolor=face, label=label)
-    axes.axhline(baseline.flops, color="#b2182b", linewidth=0.6, linestyle=":")
+    axes.axhline(plan.baseline.flops, color=_BASELINE, linewidth=0.6, linestyle=":")
     axes.set_ylim(0, None)
     axes.set_xlabel("training tokens, billions")
-    convention = "causal-exact" if plan.request.ledger.causal_exact else "dense"
+    convention = "causal-exact" if request.ledger.causal_exact else "dense"
     axes.set_ylabel(f"FLOPs so far ({convention} attention)")
     axes.legend(loc="upper left", fontsize=8)
