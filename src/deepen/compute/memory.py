@@ -1,0 +1,249 @@
+"""Peak device memory of a phase, in bytes, in closed form: what a training step of deepen's engine allocates.
+
+Weights and AdamW's two moments of each trained weight are there all the time, in fp32; so are, from the second
+micro-batch on, gradients. The rest comes and goes. Going up, a block that gradients enter stores what its
+backward pass reads; a block below the cut stores nothing. On top the logits exist four times over: themselves
+(the loop's variable keeps them through the whole backward pass), their log-softmax, and the gradients of both.
+Going down, each block takes its activations away and leaves its gradients. With bf16 autocast, matrix products
+read and store bf16 copies of weights and activations; norms, residual stream and loss stay fp32. With
+activation checkpointing a block stores its input, and the rest exists for one block at a time.
+
+The counts are those of torch's eager mode on a CPU, and tests hold them against its allocator; a GPU stores the
+same, but for RMSNorm (`fused_norm`). Not counted are what kernels use inside (some 100 kB on a CPU) and, on a
+GPU, its context, cuBLAS's workspace, and what the allocator rounds up or cannot reuse. In fp32 with grouped
+queries a GPU has no flash attention and stores all context² scores, not counted either.
+
+Sharded memory is a formula that no test holds: there is no such engine yet. It is that of FSDP2: weights,
+gradients and moments are divided by the devices. Embeddings, final norm and head are gathered all the time,
+blocks two at a time (the current and the next), in the precision of matrix products, which takes the place of
+autocast's copies. Whole, in fp32, are the gradients of one block before they are scattered, and those of head
+and embeddings to the end. Activations are autocast's: more than FSDP2 needs where its residual stream is bf16.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from deepen.compute.ledger import Ledger, Role, role_counts
+from deepen.model.config import ModelConfig
+from deepen.schedule.phase import Phase, Scope
+
+LOGITS_IN_MEMORY = 1 << 28
+"""Logits held at once where no micro-batch is asked for: 1 GiB in fp32."""
+
+FP32, INT64 = 4, 8
+"""Bytes of a number wherever precision has no say, and of a token."""
+
+OPERAND = {"fp32": 4, "bf16": 2}
+"""Bytes of a number in matrix products, by precision."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemorySettings:
+    """What a step's memory depends on beside the model and the phase.
+
+    Args:
+        precision: "fp32", or "bf16" for autocast: fp32 weights, bf16 matrix products.
+        micro_batch_tokens: tokens of a micro-batch; 0 means as many as keep the logits under 1 GiB.
+        devices: how many share a batch.
+        sharded: weights, gradients and moments are divided over the devices (FSDP2, ZeRO-3) instead of
+            replicated (DDP, whose buckets hold all gradients from the first micro-batch on).
+        activation_checkpointing: blocks store their input alone and run forward again.
+        fused_norm: RMSNorm is one kernel that stores its input alone, as on a GPU; a CPU does it in steps and
+            stores the normed input too. GPT-2's LayerNorm is one kernel on both.
+    """
+
+    precision: str = "fp32"
+    micro_batch_tokens: int = 0
+    devices: int = 1
+    sharded: bool = False
+    activation_checkpointing: bool = False
+    fused_norm: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseMemory:
+    """Bytes on each device at the moment of the peak; they add up to it.
+
+    `weights` include their bf16 copies and what is gathered of them; `gradients` are those of weights, with
+    the one just made; `moments` AdamW's; `activations` what the backward pass is going to read; `logits` all
+    copies and gradients of them; `working` what the operation at hand needs besides.
+    """
+
+    weights: int
+    gradients: int
+    moments: int
+    activations: int
+    logits: int
+    working: int
+    moment: str
+
+    @property
+    def peak(self) -> int:
+        """Bytes in all."""
+        return self.weights + self.gradients + self.moments + self.activations + self.logits + self.working
+
+
+def micro_batch_tokens(asked: int, batch_tokens_per_device: int, context: int, vocab: int) -> int:
+    """Tokens of a micro-batch: whole sequences, at least one, at most the batch.
+
+    Args:
+        asked: tokens; 0 means as many as keep the logits within LOGITS_IN_MEMORY.
+        batch_tokens_per_device, context: in tokens.
+        vocab: logits per token.
+    """
+    sequences = max(1, (asked or LOGITS_IN_MEMORY // vocab) // context)
+    return min(sequences * context, batch_tokens_per_device)
+
+
+def phase_memory(
+    model: ModelConfig, phase: Phase, new_blocks: Sequence[int], settings: MemorySettings
+) -> PhaseMemory:
+    """Memory at the peak of a phase's steps, from the second on: the first has no moments yet.
+
+    Args:
+        model: the model; the phase says how many of its blocks exist.
+        phase: depth, scope, and batch and context filled in.
+        new_blocks: indices of the blocks added last, which a partial scope trains.
+        settings: how a step is taken.
+    """
+    sequences = -(-phase.batch_tokens // (phase.context * settings.devices))
+    tokens = sequences * phase.context
+    first = micro_batch_tokens(settings.micro_batch_tokens, tokens, phase.context, model.vocab)
+    second = min(first, tokens - first)
+    step = _Step(model, phase, new_blocks, settings)
+    timeline = list(step.timeline(first, 0)) if second < first else []  # else the second needs more throughout
+    if second:  # those after it find what it finds
+        timeline += step.timeline(second, first)
+    peak = max(timeline, key=lambda moment: sum(moment[1:]))
+    return PhaseMemory(
+        weights=step.weights + peak.copies,
+        gradients=peak.gradients,
+        moments=2 * step.gradients,
+        activations=peak.activations,
+        logits=peak.logits,
+        working=peak.working,
+        moment=peak.name,
+    )
+
+
+class _Moment(NamedTuple):
+    """What there is at a moment beside weights and AdamW's moments, in bytes."""
+
+    name: str
+    copies: int  # of weights
+    gradients: int
+    activations: int
+    logits: int
+    working: int
+
+
+class _Step:
+    """A phase's step. `graph` is the blocks that gradients enter, `trained` those that learn; the rest bytes."""
+
+    def __init__(
+        self, model: ModelConfig, phase: Phase, new_blocks: Sequence[int], settings: MemorySettings
+    ) -> None:
+        self.model, self.phase, self.settings = model, phase, settings
+        self.graph = range(role_counts(phase, new_blocks)[Role.FORWARD], phase.depth)
+        self.trained = set(self.graph if phase.train is Scope.ALL else new_blocks)
+        self.operand = OPERAND[settings.precision]
+        self.shards = settings.devices if settings.sharded else 1
+        self.weights = FP32 * model.parameters_at(phase.depth) // self.shards
+        self.gradients = FP32 * Ledger(model=model).trainable_parameters(phase, new_blocks) // self.shards
+
+    def timeline(self, tokens: int, before: int) -> Iterator[_Moment]:
+        """What there is at each moment of a micro-batch that can be the peak, in order.
+
+        Two never are: what blocks below the cut need for a moment is less than what a trained block stores,
+        and the optimizer step finds no more than the end of the backward pass.
+
+        Args:
+            tokens: of the micro-batch.
+            before: of the one before it, which left gradients and logits; 0 where it is the step's first.
+        """
+        model, settings, scope, operand = self.model, self.settings, self.phase.train, self.operand
+        sharded, checkpointing, autocast = settings.sharded, settings.activation_checkpointing, operand < FP32
+        accumulating = before > 0 or (settings.devices > 1 and not sharded)
+        table, stream = model.vocab * model.width, FP32 * model.width * tokens
+        logits, old_logits = operand * model.vocab * tokens, operand * model.vocab * before
+
+        copied = operand * (autocast and not sharded)
+        head_copy = copied * table
+        block_copy = copied * sum(inputs * outputs for inputs, outputs in model.block_linears.values())
+        gathered = sharded * operand * model.parameters_at(min(2, self.phase.depth))
+        cached = gathered + block_copy * len(self.trained if checkpointing else self.graph)  # until forward ends
+        released_copy = 0 if checkpointing else block_copy
+        copies = gathered + released_copy * len(self.graph)
+
+        stored = [self.stored_per_token(trained) * tokens for trained in (False, True)]
+        kept = [stream, stream] if checkpointing else stored
+        angles = self.phase.context * model.head_width * (model.family == "llama")
+        activations = 2 * INT64 * tokens + FP32 * angles  # inputs and targets; the rotary table
+        activations += kept[True] * len(self.trained) + kept[False] * (len(self.graph) - len(self.trained))
+        top = activations + self.final_norm_per_token() * tokens
+        gradients = self.gradients if accumulating else 0
+
+        yield _Moment("forward of the head", cached + head_copy, gradients, top, old_logits + logits, 0)
+        four = logits + 3 * FP32 * model.vocab * tokens
+        yield _Moment("backward of the loss", copies + head_copy, gradients, top, four, 0)
+
+        head = FP32 * (table + model.norm_parameters) * scope.trains_head
+        made = head + head_copy * scope.trains_head  # autocast makes the gradient in bf16 and copies it to fp32
+        both = logits if autocast else 2 * logits  # by when it has let go of the logits' gradient
+        yield _Moment("backward of the head", copies, gradients + made, top, both, stream)
+        if sharded or not accumulating or (model.tied and scope.trains_embeddings):
+            gradients += head  # a tied table's waits for what it learns as embeddings
+
+        grown = 0 if accumulating else FP32 * model.block_parameters // self.shards
+        highest: dict[bool, tuple[int, int, int, int, int]] = {}
+        for block in reversed(self.graph):
+            trained = block in self.trained
+            level = copies + gradients + activations
+            if trained not in highest or level > highest[trained][0]:
+                highest[trained] = level, block, copies, gradients, activations
+            copies -= released_copy
+            gradients += grown * trained
+            activations -= kept[trained]
+        for trained, (_, block, copies_then, gradients_then, activations_then) in highest.items():
+            made = FP32 * trained * (model.block_parameters if sharded else model.width * model.mlp)
+            yield _Moment(
+                f"backward of block {block}",
+                copies_then + block_copy - released_copy,
+                gradients_then + made,
+                activations_then + stored[trained] - kept[trained],
+                logits,
+                self.working_per_token(trained) * tokens,
+            )
+        if scope.trains_embeddings:
+            # torch adds the two gradients of a tied table in place, but not to fp32's, a transposed view
+            made = FP32 * (model.position_parameters + table * (2 if model.tied and not autocast else 1))
+            yield _Moment("backward of the embeddings", copies, gradients + made, activations, logits, stream)
+        else:
+            yield _Moment(f"backward of block {self.graph.start}", copies, gradients, activations, logits, stream)
+
+    def stored_per_token(self, trained: bool) -> int:
+        """Bytes a block that gradients enter stores for its backward pass, its input among them."""
+        model, width, keys = self.model, self.model.width, self.model.kv_heads * self.model.head_width
+        if model.family == "gpt2":
+            numbers = 2 * width + 4  # the norms' inputs, means and deviations
+            operands = 4 * width + model.mlp  # q, k, v, attended; GELU's input
+            operands += trained * (2 * width + model.mlp)  # inputs of qkv, up; of down
+        else:
+            numbers = 2 * width + 2 + trained * (not self.settings.fused_norm) * 2 * width  # normed, for the gain
+            operands = 2 * width + 2 * keys + 3 * model.mlp  # q, attended; k, v; gate, its SiLU, up
+            copies = 2 if self.operand == FP32 else 5  # autocast copies anew for each of q, k, v, gate, up
+            operands += trained * (copies * width + model.mlp)
+        return FP32 * (numbers + model.heads) + self.operand * operands  # per head, attention's log-sum-exp
+
+    def working_per_token(self, trained: bool) -> int:
+        """Bytes a block's backward pass needs beside that when they are most, inside the MLP."""
+        inner = (1 if self.model.family == "gpt2" else 2) + (not trained)
+        copied = self.operand * (self.operand < FP32)
+        return (FP32 + copied) * self.model.width + self.operand * inner * self.model.mlp
+
+    def final_norm_per_token(self) -> int:
+        """Bytes the final norm stores, and the head of the norm's output."""
+        model, trained = self.model, self.phase.train.trains_head
+        normed = trained * (model.family == "llama" and not self.settings.fused_norm)
+        return FP32 * model.width * (1 + normed) + self.operand * model.width * trained

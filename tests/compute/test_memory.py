@@ -1,0 +1,251 @@
+"""The memory model against PyTorch's own allocator, on real engines taking real steps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.profiler import ProfilerActivity, profile
+
+from deepen.compute.ledger import Ledger
+from deepen.compute.memory import LOGITS_IN_MEMORY, MemorySettings, micro_batch_tokens, phase_memory
+from deepen.data.batches import Batches
+from deepen.data.shards import Tokens
+from deepen.model.config import FAMILIES, PRESETS, ModelConfig
+from deepen.schedule.phase import Phase, Schedule, Scope
+from deepen.study.tree import pieces
+from deepen.train.engine import Engine
+from deepen.train.settings import PRECISIONS, TrainSettings
+from deepen.train.state import initial_state
+
+PARTS = ("weights", "gradients", "moments", "activations", "logits", "working")
+
+
+def counted(model: ModelConfig, phase: Phase, new_blocks: tuple[int, ...], memory: MemorySettings) -> int:
+    """Most bytes alive in the second step of a phase, from all that torch's allocator gave and took back."""
+    segment = pieces(Schedule(phases=(phase,)), Ledger(model=model))[0]
+    random = np.random.RandomState(0).randint(0, model.vocab, 1 << 15).astype(np.uint16)
+    engine = Engine(
+        initial_state(model, phase.depth, seed=0),
+        replace(segment, new_blocks=new_blocks),
+        model,
+        Batches(Tokens([random]), model.context, seed=0),
+        TrainSettings(
+            precision=memory.precision,
+            micro_batch_tokens=memory.micro_batch_tokens,
+            activation_checkpointing=memory.activation_checkpointing,
+        ),
+        torch.device("cpu"),
+    )
+    engine.run(phase.batch_tokens, lambda progress, measured: None)
+    kept = [*engine.model.parameters(), *(t for state in engine.optimizer.state.values() for t in state.values())]
+    alive = peak = sum(tensor.nbytes for tensor in kept)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        engine.run(2 * phase.batch_tokens, lambda progress, measured: None)
+    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        alive += event.nbytes()  # negative where memory is given back
+        peak = max(peak, alive)
+    return peak
+
+
+def a_phase(depth: int, batch_tokens: int, context: int, train: Scope = Scope.ALL) -> Phase:
+    tokens = 4 * batch_tokens
+    return Phase(depth=depth, tokens=tokens, batch_tokens=batch_tokens, context=context, train=train, label="x")
+
+
+@st.composite
+def models(draw: st.DrawFn) -> ModelConfig:
+    family = draw(st.sampled_from(sorted(FAMILIES)))
+    kv_heads, groups = draw(st.integers(1, 2)), draw(st.integers(1, 2)) if family == "llama" else 1
+    width = draw(st.sampled_from([96, 128, 192]))  # so that the 100 kB inside CPU kernels do not count
+    return ModelConfig(
+        name="drawn",
+        family=family,
+        depth=draw(st.integers(1, 5)),
+        width=width,
+        heads=kv_heads * groups,
+        kv_heads=kv_heads,
+        mlp=draw(st.sampled_from([0, 3 * width])),
+        context=draw(st.sampled_from([32, 128])),
+        vocab=draw(st.sampled_from([256, 4096])),
+        tied=draw(st.booleans()),
+    )
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[ModelConfig, Phase, tuple[int, ...], MemorySettings]:
+    model = draw(models())
+    context = model.context // draw(st.integers(1, 2))
+    sequences = draw(st.sampled_from([1, 2, 3, 8]))
+    phase = a_phase(model.depth, sequences * context, context, draw(st.sampled_from(list(Scope))))
+    memory = MemorySettings(
+        precision=draw(st.sampled_from(PRECISIONS)),
+        micro_batch_tokens=draw(st.sampled_from([0, context, 2 * context])),
+        activation_checkpointing=draw(st.booleans()),
+    )
+    new = (
+        range(model.depth)
+        if phase.train is Scope.ALL
+        else draw(st.sets(st.integers(0, model.depth - 1), min_size=1))
+    )
+    return model, phase, tuple(sorted(new)), memory
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases())
+def test_the_peak_is_that_of_the_allocator(case: tuple[ModelConfig, Phase, tuple[int, ...], MemorySettings]):
+    assert phase_memory(*case).peak == pytest.approx(counted(*case), rel=0.1)
+
+
+SHAPES = {  # what is most of the memory: sizes, tokens of a batch
+    "activations": ({"width": 64, "vocab": 64}, 1024),
+    "logits": ({"width": 64, "vocab": 4096}, 1024),
+    "moments": ({"width": 256, "vocab": 64}, 64),
+}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("most", SHAPES)
+def test_the_peak_is_right_whatever_it_is_made_of(most: str, family: str, precision: str):
+    sizes, batch_tokens = SHAPES[most]
+    model = ModelConfig(name="x", family=family, depth=3, heads=4, context=64, **sizes)
+    case = model, a_phase(3, batch_tokens, 64), (0, 1, 2), MemorySettings(precision=precision)
+    memory = phase_memory(*case)
+    assert max(PARTS, key=lambda part: getattr(memory, part)) == most
+    assert memory.peak == pytest.approx(counted(*case), rel=0.02)
+
+
+MOMENTS = {  # when the peak is: sizes, scope, new blocks, tokens of a batch, settings
+    "forward of the head": (
+        {"depth": 6, "width": 128, "vocab": 64}, Scope.ALL, (), 128,
+        {"precision": "bf16", "micro_batch_tokens": 64, "activation_checkpointing": True},
+    ),
+    "backward of the loss": (
+        {"depth": 1, "width": 256, "vocab": 4096}, Scope.NEW_BLOCKS_HEAD, (0,), 512, {"precision": "bf16"},
+    ),
+    "backward of the head": (
+        {"depth": 2, "width": 256, "vocab": 4096}, Scope.NEW_BLOCKS_HEAD, (1,), 128, {"micro_batch_tokens": 64},
+    ),
+    "backward of block 2": (
+        {"depth": 3, "width": 64, "vocab": 64}, Scope.NEW_BLOCKS_EMBEDDINGS, (0,), 1024, {},
+    ),
+    "backward of block 0": (
+        {"depth": 5, "width": 128, "vocab": 64}, Scope.ALL, (), 256, {"activation_checkpointing": True},
+    ),
+    "backward of the embeddings": (
+        {"depth": 1, "width": 128, "vocab": 4096}, Scope.ALL, (), 128, {"micro_batch_tokens": 64},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_the_peak_is_right_whenever_it_is(moment: str, family: str):
+    sizes, scope, new_blocks, batch_tokens, memory_settings = MOMENTS[moment]
+    model = ModelConfig(name="x", family=family, heads=4, context=64, **sizes)
+    new_blocks = tuple(range(model.depth)) if scope is Scope.ALL else new_blocks
+    case = model, a_phase(model.depth, batch_tokens, 64, scope), new_blocks, MemorySettings(**memory_settings)
+    assert phase_memory(*case).moment == moment
+    assert phase_memory(*case).peak == pytest.approx(counted(*case), rel=0.02)
+
+
+def test_a_model_without_blocks_needs_what_its_head_needs():
+    model = ModelConfig(name="flat", depth=2, width=64, heads=2, context=64, vocab=512)
+    case = model, a_phase(0, 256, 64), (), MemorySettings()
+    assert phase_memory(*case).peak == pytest.approx(counted(*case), rel=0.02)
+
+
+def test_at_the_end_of_the_backward_pass_every_trained_weight_has_a_gradient():
+    model = ModelConfig(name="x", depth=3, width=64, heads=2, context=16, vocab=512, tied=False)
+    for scope in (Scope.ALL, Scope.NEW_BLOCKS_EMBEDDINGS):
+        phase = a_phase(3, 16, 16, scope)
+        trained = Ledger(model=model).trainable_parameters(phase, (2,))
+        memory = phase_memory(model, phase, (2,), MemorySettings())
+        assert memory.moment == "backward of the embeddings"
+        assert (memory.weights, memory.gradients, memory.moments) == (
+            4 * model.parameters,
+            4 * trained,
+            8 * trained,
+        )
+
+
+def test_gradients_are_there_from_the_second_micro_batch_on_or_in_the_buckets_of_ddp():
+    model = PRESETS["gpt2-124m"]
+    phase = a_phase(12, 32 * 1024, 1024)
+    one = phase_memory(model, phase, (), MemorySettings(micro_batch_tokens=32 * 1024))
+    two = phase_memory(model, phase, (), MemorySettings(micro_batch_tokens=16 * 1024))
+    replicas = phase_memory(model, phase, (), MemorySettings(micro_batch_tokens=16 * 1024, devices=2))
+    assert one.moment == two.moment == replicas.moment == "backward of the loss"
+    assert (one.gradients, two.gradients, replicas.gradients) == (0, 4 * model.parameters, 4 * model.parameters)
+    assert replicas == two  # as many tokens at once on each
+
+
+@st.composite
+def planned(draw: st.DrawFn) -> tuple[ModelConfig, Phase, tuple[int, ...], MemorySettings]:
+    """Phases of any size: nothing is allocated for a plan."""
+    model = draw(st.one_of(models(), st.sampled_from([PRESETS[name] for name in sorted(PRESETS)])))
+    sequences = draw(st.integers(1, 64))
+    phase = a_phase(model.depth, sequences * model.context, model.context, draw(st.sampled_from(list(Scope))))
+    new = draw(st.sets(st.integers(0, model.depth - 1), min_size=1))
+    memory = MemorySettings(
+        precision=draw(st.sampled_from(PRECISIONS)),
+        micro_batch_tokens=draw(st.integers(0, 8)) * model.context,
+        devices=draw(st.integers(1, 16)),
+        sharded=draw(st.booleans()),
+        activation_checkpointing=draw(st.booleans()),
+        fused_norm=draw(st.booleans()),
+    )
+    return model, phase, tuple(sorted(new)), memory
+
+
+Planned = tuple[ModelConfig, Phase, tuple[int, ...], MemorySettings]
+
+
+@given(planned())
+def test_parts_are_never_negative_and_hold_at_least_what_is_always_there(case: Planned):
+    model, phase, new_blocks, settings = case
+    memory = phase_memory(*case)
+    shards = settings.devices if settings.sharded else 1
+    assert min(getattr(memory, part) for part in PARTS) >= 0
+    assert memory.weights >= 4 * model.parameters // shards
+    assert memory.moments // 2 == 4 * Ledger(model=model).trainable_parameters(phase, new_blocks) // shards
+
+
+@given(planned(), st.integers(1, 16))
+def test_more_devices_never_need_more_each_when_sharded(case: Planned, more: int):
+    *phase, settings = case
+    few = replace(settings, sharded=True)
+    many = replace(few, devices=few.devices + more)
+    assert phase_memory(*phase, many).peak <= phase_memory(*phase, few).peak
+
+
+@given(planned())
+def test_checkpointing_and_fused_norms_never_need_more(case: Planned):
+    *phase, settings = case
+    for saving in ("activation_checkpointing", "fused_norm"):
+        without, saved = replace(settings, **{saving: False}), replace(settings, **{saving: True})
+        assert phase_memory(*phase, saved).peak <= phase_memory(*phase, without).peak
+
+
+@given(planned())
+def test_the_less_is_trained_the_less_is_needed(case: Planned):
+    model, phase, new_blocks, settings = case
+
+    def peak(scope: Scope) -> int:
+        return phase_memory(model, replace(phase, train=scope), new_blocks, settings).peak
+
+    cut, whole = [Scope.NEW_BLOCKS, Scope.NEW_BLOCKS_HEAD], [Scope.NEW_BLOCKS_EMBEDDINGS, Scope.ALL]
+    peaks = [peak(scope) for scope in cut + whole]
+    assert peaks == sorted(peaks)
+
+
+@given(st.integers(0, 1 << 22), st.integers(1, 1 << 10), st.integers(1, 1 << 14), st.integers(1, 1 << 18))
+def test_a_micro_batch_is_whole_sequences_within_the_batch(asked: int, sequences: int, context: int, vocab: int):
+    tokens = micro_batch_tokens(asked, sequences * context, context, vocab)
+    assert tokens % context == 0 and context <= tokens <= sequences * context
+    if tokens > context:
+        assert tokens <= asked if asked else tokens * vocab <= LOGITS_IN_MEMORY
