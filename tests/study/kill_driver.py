@@ -1,0 +1,94 @@
+"""Runs a growing study in a child process and kills it: python kill_driver.py DATA_FOLDER
+
+Reads lines `FOLDER SECONDS` from standard input. For each it forks a child that runs the study in FOLDER as a
+command would, kills it with SIGKILL after so many seconds unless it has ended, and answers `killed` or its exit
+code. A fork starts in no time what a new interpreter would spend seconds on importing; the child is a process
+of its own all the same, and nothing it holds outlives it.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from deepen.data.shards import open_dataset
+from deepen.model.config import ModelConfig
+from deepen.schedule.lr import WSD
+from deepen.study import worker
+from deepen.study.arms import Arm, Evaluation, Study
+from deepen.study.results import collect
+from deepen.study.run import run_tree
+from deepen.study.store import Store, write_json
+from deepen.study.tree import grow_tree
+
+SAVE_EVERY_SECONDS = 0.02
+"""So often that a good part of all kills falls into a save."""
+
+
+def study_on(data: Path) -> Study:
+    """Stages with freezing, a copied growth, and full training, forked at every anchor, in micro-batches."""
+    model = ModelConfig(name="killed", depth=6, width=8, heads=2, context=16, vocab=512)
+    return Study(
+        name="killed",
+        model=model,
+        tokens=48 * 32,
+        batch_tokens=32,
+        context=16,
+        arms=(
+            Arm(name="full", recipe="full"),
+            Arm(name="two-phase", recipe="two-phase", options={"stages": 3}),
+            Arm(name="one-shot", recipe="one-shot"),
+        ),
+        evaluation=Evaluation(every_tokens=16 * 32, validation_tokens=256),
+        lr=WSD(peak=8e-3, warmup_tokens=3 * 32),
+        data=str(data),
+    )
+
+
+def run(data: Path, folder: Path) -> None:
+    """What `deepen study` does, without the page."""
+    study = study_on(data)
+    dataset = open_dataset(data, study.model.vocab)
+    store, tree = Store(folder), grow_tree(study, dataset.fingerprint)
+    with store.lock():
+        store.open(study.described(), {"data_fingerprint": dataset.fingerprint})
+        run_tree(study, tree, dataset, folder, lambda trained, total: None, jobs=1, threads=1)
+        write_json(folder / "results.json", collect(study, tree, store, dataset, machine="", wall_seconds=0.0))
+
+
+def child_of(data: Path, folder: Path) -> int:
+    """Fork a child that runs the study; returns its process number."""
+    if number := os.fork():
+        return number
+    try:
+        run(data, folder)
+    except BaseException as error:
+        print(repr(error), file=sys.stderr, flush=True)
+        os._exit(1)
+    os._exit(0)
+
+
+def main() -> None:
+    """Answer each line of standard input."""
+    torch.set_num_threads(1)
+    torch.optim.AdamW([torch.zeros(1)])  # the first one imports for a second
+    worker.SAVE_EVERY_SECONDS = SAVE_EVERY_SECONDS
+    data = Path(sys.argv[1])
+    for line in sys.stdin:
+        folder, seconds = line.split()
+        number, ends = child_of(data, Path(folder)), time.monotonic() + float(seconds)
+        ended, status = 0, 0
+        while not ended and time.monotonic() < ends:
+            ended, status = os.waitpid(number, os.WNOHANG)
+            time.sleep(0.001)
+        if not ended:
+            os.kill(number, signal.SIGKILL)
+            os.waitpid(number, 0)
+        print(os.waitstatus_to_exitcode(status) if ended else "killed", flush=True)
+
+
+if __name__ == "__main__":
+    main()

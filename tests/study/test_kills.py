@@ -1,0 +1,103 @@
+"""SIGKILL at random moments of a growing study, each continued. In full:
+
+DEEPEN_KILLS=200 pytest -s tests/study/test_kills.py
+"""
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepen.data.shards import Dataset
+
+KILLS = int(os.environ.get("DEEPEN_KILLS", "20"))
+
+Life = Callable[[Path, float], str]
+"""(folder, seconds) → `killed`, or the exit code of a run that ended before."""
+
+
+@pytest.fixture(scope="module")
+def live(dataset: Dataset) -> Iterator[Life]:
+    driver = Path(__file__).with_name("kill_driver.py")
+    with subprocess.Popen(
+        [sys.executable, str(driver), str(dataset.folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+
+        def live(folder: Path, seconds: float) -> str:
+            print(folder, seconds, file=process.stdin, flush=True)
+            return process.stdout.readline().strip()  # type: ignore[union-attr]
+
+        yield live
+        process.stdin.close()
+
+
+def told(folder: Path) -> dict[str, Any]:
+    """All that a study left, but what clocks said: every file by its content."""
+    left: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.suffix == ".safetensors":
+            left[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        elif path.suffix == ".jsonl":
+            left[name] = [timeless(json.loads(line)) for line in path.read_text().splitlines()]
+        elif path.suffix == ".json" and path.name != "manifest.json":  # it hashes state.json, which has seconds
+            left[name] = timeless(json.loads(path.read_text()))
+        elif path.is_file() and path.name != "manifest.json":
+            left[name] = None
+    return left
+
+
+def timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        clocks = ("seconds", "wall_seconds", "peak_memory_bytes")
+        return {key: timeless(v) for key, v in value.items() if key not in clocks}
+    return [timeless(v) for v in value] if isinstance(value, list) else value
+
+
+@pytest.fixture(scope="module")
+def undisturbed(live: Life, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("undisturbed") / "study"
+    assert live(folder, 600) == "0"
+    return told(folder)
+
+
+def where(folder: Path) -> str:
+    """What a kill left behind."""
+    if any(folder.glob("segments/*/state.new")):
+        return "in a save"
+    if any(folder.glob("segments/*/state.old")):
+        return "between two states"
+    return "elsewhere" if any(folder.glob("segments/*/state")) else "before any state"
+
+
+def test_a_study_killed_anywhere_ends_as_if_it_never_had_been(
+    live: Life, undisturbed: dict[str, Any], tmp_path: Path, record_property: Callable[[str, object], None]
+):
+    draw, killed = random.Random(0), Counter[str]()
+    study = 0
+    while killed.total() < KILLS:
+        folder = tmp_path / f"study-{study}"
+        while killed.total() < KILLS:
+            answer = live(folder, draw.choice([0.15, 0.5, 1.0]) * draw.random())
+            if answer != "killed":
+                break
+            killed[where(folder)] += 1
+        if answer == "killed":
+            answer = live(folder, 600)
+        assert answer == "0"
+        assert told(folder) == undisturbed
+        study += 1
+    record_property("kills", dict(killed))
+    print(f"{KILLS} kills in {study} studies: {dict(killed)}")
