@@ -11,9 +11,14 @@ from deepen.schedule.lr import WSD
 from deepen.study.arms import Arm, Evaluation, Study
 from deepen.study.presets import two_phase_arms
 
-torch.set_num_threads(1)
 
 VOCAB = 512
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Each test begins with one: a command that ran before in this process may have asked for more."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

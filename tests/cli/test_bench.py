@@ -121,6 +121,11 @@ def test_a_plan_reads_the_bench_and_tells_the_mark_of_equal_seconds(
     assert told["time"]["source"] == "deepen bench" and told["time"]["baseline"]["hours"] == pytest.approx(hours)
     assert told["marks"]["seconds"]["seconds"] == pytest.approx(3600 * hours, rel=1e-3)
     assert told["phases"][0]["batch_tokens"] == 128
+    assert (
+        main(["plan", "full", "--model", "nano", "--bench", str(written), "--price-per-hour", "2", "--json"]) == 0
+    )
+    told = json.loads(capsys.readouterr().out)
+    assert told["time"]["cost"] == pytest.approx(2 * told["time"]["hours"])
 
 
 @pytest.mark.parametrize(
@@ -131,6 +136,7 @@ def test_a_plan_reads_the_bench_and_tells_the_mark_of_equal_seconds(
         ("--model nano --count 2", "--count and --bench"),
         ("--model nano --context-ramp 0:32,0.5:64", "--context-ramp and --bench"),
         ("--model nano --mfu 0.5", "--mfu and --bench"),
+        ("--model nano --precision bf16", "its figures are of fp32"),
     ],
 )
 def test_a_bench_is_of_what_it_measured(wrong: str, said: str, written: Path, capsys: pytest.CaptureFixture[str]):

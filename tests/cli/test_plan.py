@@ -90,9 +90,7 @@ def test_a_budget_is_given_in_any_unit(budget: tuple[str, ...], capsys: pytest.C
 
 def test_a_model_of_any_size_is_planned(capsys: pytest.CaptureFixture[str]):
     sizes = "--family llama --depth 16 --width 2048 --heads 32 --kv-heads 8 --mlp 8192 --vocab 128256 --head tied"
-    custom = plan(
-        capsys, "full", *sizes.split(), "--context", "8192", "--batch-tokens", "1M".replace("1M", "1048576")
-    )
+    custom = plan(capsys, "full", *sizes.split(), "--context", "8192", "--batch-tokens", "1048576")
     preset = plan(capsys, "full", "--model", "llama-1b")
     assert custom["model"]["name"] == "custom" and preset["model"]["name"] == "llama-1b"
     assert custom["model"]["parameters"] == preset["model"]["parameters"] == 1_235_814_400
@@ -148,6 +146,17 @@ def test_the_figure_is_drawn(suffix: str, tmp_path: Path, capsys: pytest.Capture
 
 
 WRONG = {
+    "--device h100 --precision fp32": "peaks are of bf16",
+    "--steps 1e15": "more than 1,099,511,627,776 steps",
+    "--flops 1e60": "at most 1e+30",
+    "--tokens 1e300": "--tokens is 1e300: it must be at most",
+    "--depth 1e9": "--depth is 1e9: it must be at most 2,000",
+    "--batch-ramp 0:1e300": "at most",
+    "--batch-ramp 0:1024,nan:1024": "shares of a ramp must",
+    "--context-ramp 0:768,0.5:1024": "--batch-tokens with 524544",
+    "--device h100 --price-per-hour 1e308": "at most 1e+30",
+    "--figure .": ".png, .svg, .pdf",
+    "--model paper": "--model 'paper' is unknown",
     "--device v100": "--device 'v100' is unknown",
     "--mfu 0.4": "--mfu needs a --device",
     "--hours 3": "--hours needs a --device",
@@ -165,9 +174,9 @@ WRONG = {
     "--batch-ramp 0:x": "--batch-ramp is '0:x'",
     "--batch-ramp 0:1000": "multiple of context",
     "--context-ramp 0:256 --context 256": "both set the context",
-    "--batch-tokens 65536 --count 128": "no whole number of sequences",
+    "--batch-tokens 65536 --count 128": "whole sequences on each of 128 devices",
     "--figure plan.gif": ".png, .svg, .pdf",
-    "--figure nowhere/plan.png": "does not exist",
+    "--figure nowhere/plan.png": "a folder that exists",
     "--bench nothing.json": "nothing.json does not exist",
     "--bench nothing.json --device h100": "exclude each other",
     "--against bert": "--against 'bert' is unknown",
@@ -188,6 +197,40 @@ def test_all_problems_come_at_once(capsys: pytest.CaptureFixture[str]):
     )
     for flag in ("--device", "--shard", "--ratio", "heads 7", "--stages"):
         assert any(flag in line for line in lines), flag
+
+
+def test_hours_do_not_depend_on_how_attention_is_told(capsys: pytest.CaptureFixture[str]):
+    dense = plan(capsys, "full", "--device", "h100")
+    exact = plan(capsys, "full", "--device", "h100", "--attention", "causal-exact")
+    assert dense["time"]["hours"] == exact["time"]["hours"] and dense["total"] != exact["total"]
+
+
+def test_naming_a_size_that_a_preset_has_changes_nothing(capsys: pytest.CaptureFixture[str]):
+    named = plan(capsys, "full", "--model", "nano", "--depth", "12", "--width", "20")
+    assert named == plan(capsys, "full", "--model", "nano")
+
+
+def test_a_variant_keeps_batch_and_groups_of_its_preset(capsys: pytest.CaptureFixture[str]):
+    told = plan(capsys, "full", "--model", "llama-70b", "--heads", "128")
+    assert told["model"]["kv_heads"] == 8 and told["phases"][0]["batch_tokens"] == 4_194_304
+
+
+def test_a_narrow_terminal_sees_whole_numbers(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(["plan", "two-phase", "--device", "h100", "--price-per-hour", "2"]) == 0
+    table = capsys.readouterr().out.split("total ")[0]
+    assert "…" not in table and "hours" in table and "cost" in table and "memory" in table
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
+    assert table.count("stage 4 · phase 2 ") == 1
+
+
+def test_rounding_is_told_against_what_was_asked(capsys: pytest.CaptureFixture[str]):
+    told = plan(capsys, "full", "--flops", "123456789", "--model", "nano", "--batch-tokens", "64")
+    assert told["budget"] == {"asked": 123456789, "unit": "flops", "got": told["baseline"]["flops"]}
+    assert main(["plan", "full", "--flops", "123456789", "--model", "nano", "--batch-tokens", "64"]) == 0
+    assert "3 whole steps of full are +1.5" in capsys.readouterr().out
 
 
 def test_planning_does_not_wait_for_torch():

@@ -1,5 +1,6 @@
 """Plans: what they add up to, how budgets are given, and what ramps do."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -14,15 +15,16 @@ from deepen.compute import paper
 from deepen.compute.devices import DEVICES, Fleet
 from deepen.compute.ledger import Ledger, new_blocks_of, phase_flops
 from deepen.compute.memory import MemorySettings
-from deepen.compute.plan import Plan, Request, make_plan
+from deepen.compute.plan import Plan, Request, make_plan, remedy
 from deepen.growth.placement import PLACEMENTS
 from deepen.model.build import build, init_weights
 from deepen.model.config import PRESETS, ModelConfig
-from deepen.schedule.phase import Schedule, Scope
+from deepen.schedule.phase import Phase, Schedule, Scope
 from deepen.schedule.ramp import Ramp, ramped
 from deepen.schedule.recipes import RECIPES, make_schedule, two_phase
 from deepen.train.scope import apply_scope
 
+RAMPS = st.lists(st.sampled_from([0.1, 0.25, 0.5, 0.9]), unique=True).map(lambda shares: [0.0, *sorted(shares)])
 NANO, FLEET = PRESETS["nano"], Fleet(device=DEVICES["h100"], count=1, utilisation=0.4)
 
 
@@ -41,8 +43,8 @@ def request(recipe: str = "two-phase", **changes: object) -> Request:
     return Request(**(given | changes))  # type: ignore[arg-type]
 
 
-def by_the_clock(_phase: object, _blocks: object, flops: int) -> float:
-    return FLEET.seconds(flops)
+def by_the_clock(phase: Phase, blocks: Sequence[int]) -> float:
+    return FLEET.seconds(phase.tokens * Ledger(model=NANO).flops_per_token(phase, blocks))
 
 
 @settings(max_examples=30, deadline=None)
@@ -77,8 +79,8 @@ def test_at_a_constant_utilisation_seconds_are_flops():
 
 
 def test_where_shallow_steps_are_slow_the_clock_grants_less_continual_training():
-    def every_step_the_same(phase: object, _blocks: object, _flops: int) -> float:
-        return phase.tokens * 1e-6  # type: ignore[attr-defined]
+    def every_step_the_same(phase: Phase, _blocks: Sequence[int]) -> float:
+        return phase.tokens * 1e-6
 
     plan = make_plan(request("staged", clock=every_step_the_same))
     assert plan.marks["seconds"].continual_tokens == 0 < plan.marks["flops"].continual_tokens
@@ -103,17 +105,88 @@ def test_a_budget_that_ends_inside_the_staged_part_is_explained_with_numbers():
         make_plan(shallow)
 
 
+def test_a_plan_stands_where_only_the_clock_finds_no_mark():
+    def shallow_steps_are_dear(phase: Phase, _blocks: Sequence[int]) -> float:
+        return phase.tokens / (1 + phase.depth)
+
+    plan = make_plan(request("staged", clock=shallow_steps_are_dear))
+    assert plan.marks.keys() == {"flops"} and "costs" in plan.impossible["seconds"]
+
+
+@pytest.mark.parametrize("unit", ["tokens", "steps", "flops", "hours", "tokens_per_parameter"])
+def test_a_budget_beyond_all_measure_is_refused(unit: str):
+    with pytest.raises(ValueError, match="more than 1,099,511,627,776 steps"):
+        make_plan(request("full", budget=1e25, budget_unit=unit, clock=by_the_clock))
+
+
+def test_so_many_steps_are_so_many_steps_on_a_ramp_too():
+    ramp = Ramp(steps=((0.0, 64), (0.1, 512)))
+    plan = make_plan(request("full", budget=1000, batch_tokens=512, batch_ramp=ramp))
+    assert plan.baseline.schedule.steps == pytest.approx(1000, abs=4)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from(sorted(RECIPES)), st.integers(60, 300), RAMPS, st.data())
+def test_a_ramped_mark_is_the_nearest_of_all(recipe: str, steps: int, shares: list[float], data: st.DataObject):
+    ramp = Ramp(steps=tuple((share, data.draw(st.sampled_from([128, 512, 1024]))) for share in shares))
+    largest = max(size for _, size in ramp.steps)
+    asked = request(recipe, budget=steps, batch_tokens=largest, batch_ramp=ramp)
+    plan = make_plan(asked)
+    tokens, price = plan.baseline.schedule.tokens, []
+    for total in range(tokens // largest - 5, 3 * tokens // largest):
+        try:
+            schedule = make_schedule(recipe, NANO, total * largest, tokens, {})
+            schedule = ramped(schedule, batch=ramp, batch_tokens=largest).in_steps(largest, 64)
+        except ValueError:
+            continue
+        price.append(sum(phase_flops(asked.ledger, schedule)))
+    assert abs(plan.total.flops - plan.baseline.flops) == min(abs(each - plan.baseline.flops) for each in price)
+
+
+def test_what_it_is_held_against_has_the_recipes_options():
+    plan = make_plan(request("two-phase", options={"stages": 6, "scope": "new-blocks-head"}, against="staged"))
+    assert plan.request.against_options == {"stages": 6}
+    assert [phase.depth for phase in plan.baseline.schedule.phases] == [2, 4, 6, 8, 10, 12]
+
+
+def test_one_stage_is_a_staged_part_too():
+    assert make_plan(request(options={"stages": 1})).staged_share == {"flops": 1.0, "paper": 1.0}
+
+
+def test_all_that_is_wrong_with_a_request_is_told_at_once():
+    with pytest.raises(ValueError) as wrong:
+        request(context=128, batch_tokens=1000, budget_unit="hours")
+    told = str(wrong.value).splitlines()
+    assert len(told) == 3 and all(any(word in line for line in told) for word in ("hours", "64 positions", "1000"))
+
+
+def test_the_remedy_fits():
+    model = PRESETS["llama-7b"]
+    asked = request(
+        "full",
+        model=model,
+        ledger=Ledger(model=model),
+        batch_tokens=1 << 22,
+        context=4096,
+        memory=MemorySettings(precision="bf16"),
+    )
+    plan, capacity = make_plan(asked), 80 * 10**9
+    assert plan.peak.memory.peak > capacity
+    found = remedy(plan, capacity)
+    assert found is not None
+    better = replace(asked, memory=replace(asked.memory, **found))
+    assert make_plan(better).peak.memory.peak <= capacity
+    assert remedy(plan, 10**6) is None
+
+
 def test_less_than_a_step_is_said_to_be():
     with pytest.raises(ValueError, match="less than one step"):
         make_plan(request("full", budget=10, budget_unit="flops"))
 
 
 def test_devices_share_a_batch_of_whole_sequences():
-    with pytest.raises(ValueError, match="use --batch-tokens 2048"):
+    with pytest.raises(ValueError, match="--batch-tokens with 2048"):
         request(memory=MemorySettings(devices=32))
-
-
-RAMPS = st.lists(st.sampled_from([0.1, 0.25, 0.5, 0.9]), unique=True).map(lambda shares: [0.0, *sorted(shares)])
 
 
 @settings(max_examples=40, deadline=None)

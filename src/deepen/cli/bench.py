@@ -36,6 +36,8 @@ def run(argv: Sequence[str]) -> int:
     about = "What each kind of phase takes on this device, measured against the ledger."
     request = read_request("bench", argv, OPTIONS, what="", about=about)
     study, out = _study_of_steps(request), request.get("out")
+    if request.get("threads", 1) > (cores := os.cpu_count() or 1):
+        request.problems.append(f"--threads is {request.get('threads')}: this machine has {cores} cores")
     if out is not None:
         request.attempt(lambda: _check_file(out))
     request.check()
@@ -78,8 +80,8 @@ def _check_file(out: Path) -> None:
     """Raise a ValueError where a bench could not be written in the end, or would replace something else."""
     if out.is_dir():
         raise ValueError(f"--out {out} is a folder: name a file in it")
-    if not out.absolute().parent.is_dir():
-        raise ValueError(f"--out {out}: the folder {out.parent} does not exist")
+    if not os.access(out.absolute().parent, os.W_OK):
+        raise ValueError(f"--out {out}: the folder {out.parent} does not exist or cannot be written to")
     if out.exists():
         try:
             read_timing(out)
@@ -94,10 +96,13 @@ def _measure(study: Study, steps: int, threads: int) -> dict[str, Any]:
 
     from deepen.cli.progress import ProgressLine
     from deepen.train.bench import bench
-    from deepen.train.device import pick_device
+    from deepen.train.device import check_room, pick_device
 
     device = pick_device()
-    _check_room(study.model, torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0)
+    try:
+        check_room(study.model, device)
+    except ValueError as error:
+        raise Problems([str(error)]) from None
     torch.set_num_threads(threads)
     try:
         with ProgressLine(Console(stderr=True), f"bench {study.model.name}") as progress:
@@ -120,21 +125,6 @@ def _measure(study: Study, steps: int, threads: int) -> dict[str, Any]:
         "misfit": result.misfit,
         "spread": result.spread,
     }
-
-
-def _check_room(model: ModelConfig, free_on_gpu: int) -> None:
-    """Refuse a model whose weights, gradients and moments alone have no room: the system would kill something."""
-    state, live = 4 * model.parameters, 16 * model.parameters  # fp32; a copy on the CPU to build each kind from
-    needs = [(live, free_on_gpu, "GPU")] if free_on_gpu else []
-    if hasattr(os, "sysconf"):
-        has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        needs.append((state if free_on_gpu else state + live, has, "machine"))
-    for needed, has, where in needs:
-        if needed > has:
-            raise Problems([
-                f"model {model.name} takes {needed / 1e9:,.1f} GB besides activations, this {where} has "
-                f"{has / 1e9:,.1f} GB: bench a smaller --model, or on a larger machine"
-            ])  # fmt: skip
 
 
 def _print(result: dict[str, Any]) -> None:

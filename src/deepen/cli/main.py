@@ -29,6 +29,8 @@ def entry() -> int:
     While segments are trained, `study.run` takes them over, to finish the step and save. Everything else is
     written whole or not at all, so the process leaves at once.
     """
+    if sys.stdout is None:  # somebody closed it
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
     return main()

@@ -71,8 +71,7 @@ class Request:
         try:
             return make()
         except ValueError as error:
-            if str(error) not in self.problems:
-                self.problems.append(str(error))
+            self.problems += [line for line in str(error).splitlines() if line not in self.problems]
             return None
 
     def check(self) -> None:
@@ -130,7 +129,18 @@ def read_request(
     return Request(name=name, values=values, problems=problems)
 
 
-def whole(lowest: int = 0) -> Callable[[str], int]:
+def positional(argv: Sequence[str], options: Iterable[Option]) -> str:
+    """The first word of a command line that is neither an option nor an option's value; empty if there is none."""
+    takes_value = {f"--{option.name}" for option in options if option.read is not None}
+    skip = False
+    for word in argv:
+        if not skip and not word.startswith("-"):
+            return word
+        skip = not skip and word in takes_value
+    return ""
+
+
+def whole(lowest: int = 0, highest: int = 10**18) -> Callable[[str], int]:
     """Reads a whole number; 1_000, 1e6, 20k, 5M and 10B are understood."""
 
     def read(text: str) -> int:
@@ -143,12 +153,14 @@ def whole(lowest: int = 0) -> Callable[[str], int]:
             raise ValueError(f"is {text!r}: it must be a whole number")
         if value < lowest:
             raise ValueError(f"is {text}: it must be at least {lowest}")
+        if value > highest:
+            raise ValueError(f"is {text}: it must be at most {highest:,}")
         return int(value)
 
     return read
 
 
-def number(above: float = 0.0, upto: float = math.inf) -> Callable[[str], float]:
+def number(above: float = 0.0, upto: float = 1e30) -> Callable[[str], float]:
     """Reads a number in (above, upto]."""
 
     def read(text: str) -> float:
@@ -157,8 +169,7 @@ def number(above: float = 0.0, upto: float = math.inf) -> Callable[[str], float]
         except ValueError:
             raise ValueError(f"is {text!r}: it must be a number") from None
         if not above < value <= upto or not math.isfinite(value):
-            limit = f"above {above:g}" + ("" if upto == math.inf else f" and at most {upto:g}")
-            raise ValueError(f"is {text}: it must be {limit}")
+            raise ValueError(f"is {text}: it must be above {above:g} and at most {upto:g}")
         return value
 
     return read

@@ -1,11 +1,13 @@
 """`deepen plan RECIPE`: what a recipe costs and where its compute equals the baseline's; trains nothing."""
 
 import json
+import os
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from deepen.cli.options import Option, Request, choice, nearest, number, path_of, read_request, whole
+from deepen.cli.options import Option, Request, choice, number, path_of, positional, read_request, whole
 from deepen.cli.plan_json import describe
 from deepen.cli.plan_study import plan_study
 from deepen.cli.plan_tables import print_parts, print_plan
@@ -18,13 +20,15 @@ from deepen.cli.shared_options import (
     arm_of,
     model_of,
 )
+from deepen.cli.study import OPTIONS as STUDY_OPTIONS
 from deepen.compute.devices import DEFAULT_UTILISATION, DEVICES, Device, Fleet
 from deepen.compute.ledger import Ledger
 from deepen.compute.memory import MemorySettings
-from deepen.compute.plan import BUDGETS, Plan, make_plan
+from deepen.compute.plan import BUDGETS, Clock, Plan, make_plan
 from deepen.compute.plan import Request as PlanRequest
 from deepen.compute.timing import Timing, read_timing
-from deepen.model.config import ModelConfig
+from deepen.model.config import PRESETS, ModelConfig
+from deepen.schedule.phase import Phase
 from deepen.schedule.ramp import Ramp
 from deepen.schedule.recipes import RECIPES
 from deepen.study.presets import STUDIES, tokens_per_step
@@ -48,8 +52,8 @@ def _figure(text: str) -> Path:
     path = path_of(text)
     if path.suffix not in FIGURES:
         raise ValueError(f"is {text!r}: its name must end in {', '.join(FIGURES)}")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"is {text!r}: the folder {path.parent} does not exist")
+    if not os.access(path.absolute().parent, os.W_OK) or path.is_dir():
+        raise ValueError(f"is {text!r}: name a file in a folder that exists and can be written to")
     return path
 
 
@@ -72,7 +76,7 @@ OPTIONS = (
     Option(name="attention", read=choice(ATTENTION), help="FLOPs of attention: dense (default) or causal-exact"),
     Option(name="ratio", read=number(0), help="backward:forward price in the paper's formula (default 1)"),
     Option(name="device", read=_device, help=f"{', '.join(DEVICES)}, or cpu, measured here: gives hours"),
-    Option(name="count", read=whole(1), help="devices (default 1)"),
+    Option(name="count", read=whole(1, 10**6), help="devices (default 1)"),
     Option(name="mfu", read=number(0, 1), help=f"share of the device's peak (default {DEFAULT_UTILISATION})"),
     Option(name="bench", read=path_of, help="file of `deepen bench` figures, in place of --device and --mfu"),
     Option(name="price-per-hour", read=number(0), help="price of a device for an hour"),
@@ -88,30 +92,26 @@ OPTIONS = (
 
 def run(argv: Sequence[str]) -> int:
     """Run the command."""
-    if any(word in STUDIES for word in argv):
+    if positional(argv, (*OPTIONS, *STUDY_OPTIONS)) in STUDIES:
         return plan_study(argv)
     about = "What a recipe costs at the budget of full training, or what a study trains (deepen plan paper)."
-    request = read_request("plan", argv, OPTIONS, what="RECIPE", about=about)
-    if request.name and request.name not in RECIPES:
-        names = [*RECIPES, *STUDIES]
-        request.problems.append(
-            f"RECIPE {request.name!r} is unknown{nearest(request.name, names)}: use {', '.join(names)}"
-        )
+    request = read_request("plan", argv, OPTIONS, what="RECIPE", about=about, known=(*RECIPES, *STUDIES))
     plan, fleet, timing = _plan(request)
     request.check()
     assert plan is not None
+    told = describe(plan, fleet, timing, request.get("price_per_hour"))
+    if request.get("json"):
+        print(json.dumps(told, indent=1, allow_nan=False))
+    else:
+        print_plan(told)
+        if request.get("parts"):
+            print_parts(plan)
     if path := request.get("figure"):
         from deepen.report.plan_figure import draw_plan
 
         draw_plan(plan, path)
-    if request.get("json"):
-        print(json.dumps(describe(plan, fleet, timing), indent=1))
-        return 0
-    print_plan(describe(plan, fleet, timing))
-    if request.get("parts"):
-        print_parts(plan)
-    if path:
-        print(f"figure: {path}")
+        if not request.get("json"):
+            print(f"figure: {path}")
     return 0
 
 
@@ -126,53 +126,73 @@ def _plan(request: Request) -> tuple[Plan | None, Fleet | None, Timing | None]:
         timing.precision if timing else "bf16" if device in DEVICES else "fp32"
     )
     fleet = _fleet(request, precision)
+    checkpointing = "activation_checkpointing" in request.values
     ledger = Ledger(
         model=model,
         causal_exact=request.get("attention") == "causal-exact",
-        activation_checkpointing="activation_checkpointing" in request.values,
+        activation_checkpointing=checkpointing,
     )
-    context = request.get("context", model.context)
-    batch_ramp = request.get("batch_ramp")
-    batch_tokens = timing.batch_tokens if timing else tokens_per_step(model, context)
-    if batch_ramp:
-        batch_tokens = max(size for _, size in batch_ramp.steps)  # the grid of totals
-    units = [unit for unit in BUDGETS if unit in request.values]
-    unit = units[0] if units else "steps"
-    if request.name not in RECIPES or request.problems:
+    if request.name not in RECIPES:
         return None, fleet, timing
-    clock: Any = None
-    if timing:
-        clock = lambda phase, blocks, flops: phase.tokens * timing.seconds_per_token(phase, blocks)  # noqa: E731
-    elif fleet:
-        clock = lambda phase, blocks, flops: fleet.seconds(flops)  # noqa: E731
-    plan = request.attempt(
-        lambda: make_plan(
-            PlanRequest(
-                model=model,
-                recipe=request.name,
-                options=arm.options,
-                budget=request.get(unit, DEFAULT_STEPS),
-                budget_unit=unit,
-                batch_tokens=request.get("batch_tokens", batch_tokens),
-                context=context,
-                ledger=ledger,
-                memory=MemorySettings(
-                    precision=precision,
-                    micro_batch_tokens=request.get("micro_batch_tokens", 0),
-                    devices=request.get("count", 1),
-                    sharded="shard" in request.values,
-                    activation_checkpointing=ledger.activation_checkpointing,
-                    fused_norm=device in DEVICES,
-                ),
-                against=request.get("against", "full"),
-                ratio=request.get("ratio", 1.0),
-                batch_ramp=batch_ramp,
-                context_ramp=request.get("context_ramp"),
-                clock=clock,
-            )
+    clock = _clock(ledger, fleet, timing)
+    unit = next((unit for unit in BUDGETS if unit in request.values and (unit != "hours" or clock)), "steps")
+    plan_request: PlanRequest | None = request.attempt(
+        lambda: PlanRequest(
+            model=model,
+            recipe=request.name,
+            options=arm.options,
+            budget=request.get(unit, DEFAULT_STEPS),
+            budget_unit=unit,
+            batch_tokens=_batch_tokens(request, model, timing),
+            context=request.get("context", model.context),
+            ledger=ledger,
+            memory=MemorySettings(
+                precision=precision,
+                micro_batch_tokens=request.get("micro_batch_tokens", 0),
+                devices=request.get("count", 1),
+                sharded="shard" in request.values,
+                activation_checkpointing=checkpointing,
+                fused_norm=device in DEVICES,
+            ),
+            against=request.get("against", "full"),
+            ratio=request.get("ratio", 1.0),
+            batch_ramp=request.get("batch_ramp"),
+            context_ramp=request.get("context_ramp"),
+            clock=clock,
         )
     )
-    return plan, fleet, timing
+    if plan_request is None or request.problems:
+        return None, fleet, timing
+    return request.attempt(lambda: make_plan(plan_request)), fleet, timing
+
+
+def _batch_tokens(request: Request, model: ModelConfig, timing: Timing | None) -> int:
+    """Tokens of a step: asked for, the bench's, the preset's even where its sizes were changed, or usual ones."""
+    ramp: Ramp | None = request.get("batch_ramp")
+    if ramp:
+        return max(size for _, size in ramp.steps)  # the grid of totals
+    preset = PRESETS[request.values["model"]] if "model" in request.values else model
+    usual: int = timing.batch_tokens if timing else tokens_per_step(preset, request.get("context", model.context))
+    return int(request.get("batch_tokens", usual))
+
+
+def _clock(ledger: Ledger, fleet: Fleet | None, timing: Timing | None) -> Clock | None:
+    """How seconds are told; utilisation is of FLOPs that count attention densely, however the plan counts it."""
+    if timing:
+
+        def benched(phase: Phase, blocks: Sequence[int]) -> float:
+            return phase.tokens * timing.seconds_per_token(phase, blocks)
+
+        return benched
+    if fleet is None:
+        return None
+    price = lru_cache(maxsize=4096)(replace(ledger, causal_exact=False).flops_per_token)
+
+    def at_utilisation(phase: Phase, blocks: Sequence[int]) -> float:
+        kind = replace(phase, tokens=0, batch_tokens=0, label="")  # what the price depends on
+        return fleet.seconds(phase.tokens * price(kind, blocks))
+
+    return at_utilisation
 
 
 def _check_together(request: Request) -> None:
@@ -199,6 +219,10 @@ def _check_together(request: Request) -> None:
             for key in ("mfu", "price_per_hour", "hours")
             if key in given
         ]
+    if given.get("device") in DEVICES and given.get("precision") == "fp32":
+        request.problems.append(
+            "--precision fp32 and --device: the table's peaks are of bf16; leave one out, or use --bench"
+        )
     if "shard" in given and given.get("count", 1) < 2:
         request.problems.append("--shard needs devices to share among: give --count of at least 2")
     if "ratio" in given and request.name in RECIPES and request.name != "two-phase":
@@ -216,6 +240,10 @@ def _timing(request: Request, model: ModelConfig) -> Timing | None:
     if timing:
         context, batch = request.get("context", model.context), request.get("batch_tokens", timing.batch_tokens)
         request.attempt(lambda: timing.check(model, context, batch))
+        if request.get("precision", timing.precision) != timing.precision:
+            request.problems.append(
+                f"--precision and --bench: its figures are of {timing.precision}; leave one out"
+            )
     return timing
 
 
@@ -234,5 +262,4 @@ def _fleet(request: Request, precision: str) -> Fleet | None:
         device=device,
         count=request.get("count", 1),
         utilisation=request.get("mfu", DEFAULT_UTILISATION),
-        price_per_hour=request.get("price_per_hour"),
     )

@@ -6,11 +6,13 @@ from typing import Any
 from deepen.compute.devices import Fleet
 from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.memory import micro_batch_tokens
-from deepen.compute.plan import Plan, PlannedPhase, Total
+from deepen.compute.plan import Plan, PlannedPhase, Total, remedy
 from deepen.compute.timing import Timing
 
 
-def describe(plan: Plan, fleet: Fleet | None, timing: Timing | None) -> dict[str, Any]:
+def describe(
+    plan: Plan, fleet: Fleet | None, timing: Timing | None, price_per_hour: float | None
+) -> dict[str, Any]:
     """The plan; FLOPs are of matrix products, per the attention convention that `attention_flops` names."""
     request = plan.request
     ledger, model = request.ledger, request.model
@@ -19,6 +21,7 @@ def describe(plan: Plan, fleet: Fleet | None, timing: Timing | None) -> dict[str
         "recipe": request.recipe,
         "options": dict(request.options),
         "against": request.against,
+        "against_options": request.against_options,
         "model": {
             "name": model.name,
             "family": model.family,
@@ -34,7 +37,7 @@ def describe(plan: Plan, fleet: Fleet | None, timing: Timing | None) -> dict[str
             "parameters_non_embedding": model.parameters_non_embedding,
         },
         "attention_flops": "causal-exact" if ledger.causal_exact else "dense",
-        "budget": {"asked": request.budget, "unit": request.budget_unit},
+        "budget": {"asked": request.budget, "unit": request.budget_unit, "got": _got(plan)},
         "phases": [_phase(ledger, planned) for planned in plan.phases],
         "total": _total(plan.total)
         | {
@@ -44,10 +47,23 @@ def describe(plan: Plan, fleet: Fleet | None, timing: Timing | None) -> dict[str
         "baseline": _total(plan.baseline),
         "staged_share": dict(plan.staged_share),
         "marks": {accounting: _mark(plan, total) for accounting, total in plan.marks.items()},
+        "impossible_marks": dict(plan.impossible),
         "paper_ratios": [{"ratio": ratio, "continual_share": share} for ratio, share in plan.ratios.items()],
         "memory": _memory(plan, fleet),
-        "time": _time(plan, fleet, timing),
+        "time": _time(plan, fleet, timing, price_per_hour),
     }
+
+
+def _got(plan: Plan) -> float:
+    """The budget in the unit it was asked in, in whole steps."""
+    total, model = plan.baseline, plan.request.model
+    return {
+        "tokens": total.schedule.tokens,
+        "steps": total.schedule.steps,
+        "flops": total.flops,
+        "tokens_per_parameter": total.schedule.tokens / model.parameters_non_embedding,
+        "hours": (total.seconds or 0.0) / 3600,
+    }[plan.request.budget_unit]
 
 
 def _phase(ledger: Ledger, planned: PlannedPhase) -> dict[str, Any]:
@@ -98,6 +114,7 @@ def _memory(plan: Plan, fleet: Fleet | None) -> dict[str, Any]:
         "peak_phase": peak.phase.label,
         "device_bytes": capacity,
         "fits": None if not capacity else peak.memory.peak <= capacity,
+        "remedy": remedy(plan, capacity) if capacity and peak.memory.peak > capacity else None,
     }
 
 
@@ -118,28 +135,32 @@ def _phase_memory(plan: Plan, planned: PlannedPhase) -> dict[str, Any]:
     }
 
 
-def _time(plan: Plan, fleet: Fleet | None, timing: Timing | None) -> dict[str, Any] | None:
+def _time(
+    plan: Plan, fleet: Fleet | None, timing: Timing | None, price_per_hour: float | None
+) -> dict[str, Any] | None:
     """Hours and cost, where a device or its bench figures were named. Evaluation and saving are not in it."""
     if plan.total.seconds is None or plan.baseline.seconds is None:
         return None
+    count = fleet.count if fleet else 1
 
     def of(seconds: float) -> dict[str, Any]:
-        return {"hours": seconds / 3600, "cost": fleet.cost(seconds) if fleet else None}
+        hours = seconds / 3600
+        return {"hours": hours, "cost": None if price_per_hour is None else hours * count * price_per_hour}
 
     if fleet:
         source = {
             "device": fleet.device.name,
-            "count": fleet.count,
             "mfu": fleet.utilisation,
             "peak_flops": fleet.device.peak_flops,
             "source": fleet.device.source,
-            "price_per_hour": fleet.price_per_hour,
         }
     else:
         assert timing is not None
-        source = {"device": timing.device, "count": 1, "mfu": None, "peak_flops": None, "source": "deepen bench"}
+        source = {"device": timing.device, "mfu": None, "peak_flops": None, "source": "deepen bench"}
     return {
         **source,
+        "count": count,
+        "price_per_hour": price_per_hour,
         **of(plan.total.seconds),
         "baseline": of(plan.baseline.seconds),
         "phases": [{"label": planned.phase.label, **of(planned.seconds or 0.0)} for planned in plan.phases],

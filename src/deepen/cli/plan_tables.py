@@ -12,7 +12,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 def print_plan(plan: dict[str, Any]) -> None:
     """Print what `describe` tells."""
-    model, time = plan["model"], plan["time"]
+    time = plan["time"]
     columns = [
         "<phase",
         "depth",
@@ -23,18 +23,24 @@ def print_plan(plan: dict[str, Any]) -> None:
         "MFLOP/token",
         "compute",
         "<",
-        "peak memory",
+        "memory",
     ]
     columns += ["hours"] if time else []
     columns += ["cost"] if time and time["cost"] is not None else []
     most = max(phase["flops"] for phase in plan["phases"])
-    print_table(
-        f"{plan['recipe']} on {model['name']}: {model['depth']} blocks, {model['parameters']:,} parameters, "
-        f"{model['parameters_non_embedding']:,} without embeddings",
-        columns,
-        (_row(plan, index, most) for index in range(len(plan["phases"]))),
-    )
+    rows = (_row(plan, index, most) for index in range(len(plan["phases"])))
+    print_table(_title(plan), columns, rows, droppable=("<", "trainable", "tokens", "MFLOP/token", "steps"))
     print_lines([*_totals(plan), *_marks(plan), *_memory(plan), _conventions(plan)])
+
+
+def _title(plan: dict[str, Any]) -> str:
+    model = plan["model"]
+    grouped = f", {model['kv_heads']} of keys" if model["kv_heads"] < model["heads"] else ""
+    return (
+        f"{plan['recipe']} on {model['name']}: {model['depth']} blocks of width {model['width']:,}, "
+        f"{model['heads']} heads{grouped}, MLP {model['mlp']:,}, vocabulary {model['vocab']:,}\n"
+        f"{model['parameters']:,} parameters, {model['parameters_non_embedding']:,} without embeddings"
+    )
 
 
 def _row(plan: dict[str, Any], index: int, most: int) -> list[str]:
@@ -62,7 +68,7 @@ def _totals(plan: dict[str, Any]) -> list[str]:
     lines = []
     for name, what, own in (
         ("total", plan["recipe"], total),
-        ("baseline", plan["against"], baseline),
+        ("baseline", _baseline_name(plan), baseline),
     ):
         line = f"{name:10}{what}: {own['steps']:,} steps, {own['tokens']:,} tokens, {own['flops']:.4g} FLOPs"
         if time:
@@ -70,12 +76,12 @@ def _totals(plan: dict[str, Any]) -> list[str]:
             line += f", {hours(spent['hours'])} h"
             line += f", {money(spent['cost'])}" if spent["cost"] is not None else ""
         lines.append(line)
-    off = 100 * (total["flops"] / baseline["flops"] - 1)
     asked = f"{budget['asked']:.6g}" if budget["asked"] >= 1e15 else f"{budget['asked']:,.10g}"
     unit = {"flops": "FLOPs"}.get(budget["unit"], budget["unit"].replace("_", " "))
     lines.append(
-        f"rounding  a budget of {asked} {unit} is {baseline['steps']:,} whole steps of {plan['against']}; "
-        f"{plan['recipe']}, in whole steps too, costs {off:+.4f} % beside it"
+        f"rounding  {asked} {unit} asked; {baseline['steps']:,} whole steps of {plan['against']} are "
+        f"{100 * (budget['got'] / budget['asked'] - 1):+.4f} % off, "
+        f"{total['steps']:,} of {plan['recipe']} then {100 * (total['flops'] / baseline['flops'] - 1):+.4f} %"
     )
     lines.append(f"optimizer {total['optimizer_flops']:.4g} FLOPs of AdamW and clipping, apart from the total")
     if time:
@@ -92,9 +98,11 @@ def _totals(plan: dict[str, Any]) -> list[str]:
 
 def _marks(plan: dict[str, Any]) -> list[str]:
     lines = []
-    for same, group in groupby(_marks_by_steps(plan), key=lambda named: named[1]["total_steps"]):
-        names = [name for name, _ in group]
-        mark, share = plan["marks"][names[0]], plan["staged_share"].get(names[0])
+    rounded = {name: round(share, 6) for name, share in plan["staged_share"].items()}
+    named = [((mark["total_steps"], rounded.get(name)), name) for name, mark in plan["marks"].items()]
+    for (same, share), group in groupby(sorted(named, key=_place), key=lambda each: each[0]):
+        names = [name for _, name in group]
+        mark = plan["marks"][names[0]]
         staged = (
             f"continual {mark['continual_share']:.3f} T, staged part {share:.3f} of the baseline; "
             if share
@@ -105,6 +113,7 @@ def _marks(plan: dict[str, Any]) -> list[str]:
             f"{staged}{mark['flops_share']:.3f} of the baseline's FLOPs"
         )
     lines += [f"          {sentence}" for sentence in given_away(plan)]
+    lines += [f"mark      {name}: none: {why}" for name, why in plan["impossible_marks"].items()]
     if plan["paper_ratios"]:
         shares = ", ".join(f"{row['continual_share']:.3f} (r = {row['ratio']:g})" for row in plan["paper_ratios"])
         lines.append(
@@ -113,12 +122,15 @@ def _marks(plan: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _marks_by_steps(plan: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The marks, those that end at the same step side by side; equal FLOPs come first."""
-    first = plan["marks"]["flops"]["total_steps"]
-    return sorted(
-        plan["marks"].items(), key=lambda named: (named[1]["total_steps"] != first, named[1]["total_steps"])
-    )
+def _place(named: tuple[Any, str]) -> tuple[bool, int, float]:
+    """Where a mark stands: equal FLOPs first, then by steps, those that are one and the same side by side."""
+    (steps, share), name = named
+    return name != "flops" and name != "seconds", steps, share or 0.0
+
+
+def _baseline_name(plan: dict[str, Any]) -> str:
+    options = "".join(f" --{key.replace('_', '-')} {value}" for key, value in plan["against_options"].items())
+    return f"{plan['against']}{options}"
 
 
 def given_away(plan: dict[str, Any]) -> list[str]:
@@ -126,8 +138,9 @@ def given_away(plan: dict[str, Any]) -> list[str]:
     names = {"paper": "By the paper's price", "seconds": "By the clock"}
     sentences = []
     for accounting, mark in plan["marks"].items():
-        off = mark["flops_share"] - plan["marks"]["flops"]["flops_share"]
-        if accounting in names and abs(off) >= 0.0005:
+        off = mark["flops_share"] - 1
+        same = mark["total_steps"] == plan["marks"]["flops"]["total_steps"]
+        if accounting in names and abs(off) >= 0.0005 and not same:
             more = f"{100 * abs(off):.1f} % {'more' if off > 0 else 'fewer'}"
             sentences.append(
                 f"{names[accounting]} {plan['recipe']} would get {more} FLOPs than {plan['against']} has: "
@@ -152,16 +165,14 @@ def _memory(plan: dict[str, Any]) -> list[str]:
     has = f"the device's {gigabytes(memory['device_bytes'])}"
     if memory["fits"]:
         return [line, f"          fits into {has}"]
-    ways = {
-        "--shard": memory["sharded"] or memory["devices"] == 1,
-        "--activation-checkpointing": memory["activation_checkpointing"],
-        f"--micro-batch-tokens {at['context']}": at["micro_batch_tokens"] <= at["context"],
-        "a larger --count": not memory["sharded"],
-    }
-    return [
-        line,
-        f"          does not fit into {has}: try {', '.join(way for way, used in ways.items() if not used)}",
-    ]
+    if memory["remedy"] is None:
+        return [line, f"          does not fit into {has}, nor in any of the usual ways"]
+    flags = {"devices": "--count", "sharded": "--shard"}
+    ways = " ".join(
+        flags.get(key, f"--{key.replace('_', '-')}") + ("" if value is True else f" {value}")
+        for key, value in memory["remedy"].items()
+    )
+    return [line, f"          does not fit into {has}; with {ways} it would"]
 
 
 def _conventions(plan: dict[str, Any]) -> str:
@@ -188,7 +199,7 @@ def print_parts(plan: Plan) -> None:
         ),
         (
             (
-                planned.phase.label if first else "",
+                planned.phase.label if nth == 0 else "",
                 part.part,
                 short(part.parameters),
                 *(
@@ -198,13 +209,9 @@ def print_parts(plan: Plan) -> None:
                 f"{part.bytes:,}",
             )
             for planned in plan.phases
-            for part, first in _with_first(plan.request.ledger.phase_parts(planned.phase, planned.new_blocks))
+            for nth, part in enumerate(plan.request.ledger.phase_parts(planned.phase, planned.new_blocks))
         ),
     )
-
-
-def _with_first(parts: Any) -> Any:
-    return ((part, index == 0) for index, part in enumerate(parts))
 
 
 def bar(share: float) -> str:
@@ -223,6 +230,6 @@ def hours(count: float) -> str:
     return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
 
 
-def money(count: float | None) -> str:
+def money(count: float) -> str:
     """An amount in the currency that the price was given in."""
-    return f"{count or 0:,.2f}"
+    return f"{count:,.2f}"

@@ -26,7 +26,7 @@ from deepen.study.run import Interrupted, run_tree
 from deepen.study.store import Store, write_json
 from deepen.study.tree import Tree, grow_tree
 from deepen.train.checkpoint import StateError
-from deepen.train.device import cores, machine_name, pick_device
+from deepen.train.device import check_room, cores, machine_name, pick_device
 from deepen.train.engine import TrainingError
 
 
@@ -82,6 +82,7 @@ def _check(study: Study, store: Store) -> Dataset | None:
                 load_tokenizer(named_data.folder)
 
     checks: list[Callable[[], object]] = [
+        lambda: check_room(study.model, pick_device()),
         *(partial(marks_of, study, arm) for arm in study.arms),
         partial(store.check, study.described()),
         open_named_data,

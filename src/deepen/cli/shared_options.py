@@ -37,14 +37,16 @@ SIZE_OPTIONS = (
     Option(
         name="family", read=choice(FAMILIES), help=f"{', '.join(FAMILIES)}; this and what follows change --model"
     ),
-    Option(name="depth", read=whole(1), help="blocks"),
-    Option(name="width", read=whole(1), help="width of the residual stream"),
-    Option(name="heads", read=whole(1), help="attention heads"),
-    Option(name="kv-heads", read=whole(1), help="heads of keys and values (llama)"),
-    Option(name="mlp", read=whole(1), help="width inside the MLP"),
+    Option(name="depth", read=whole(1, 2_000), help="blocks"),
+    Option(name="width", read=whole(1, 10**7), help="width of the residual stream"),
+    Option(name="heads", read=whole(1, 10**6), help="attention heads"),
+    Option(name="kv-heads", read=whole(1, 10**6), help="heads of keys and values (llama)"),
+    Option(name="mlp", read=whole(1, 10**8), help="width inside the MLP"),
     Option(name="head", read=choice(HEADS), help="tied or untied: whether the head is the embedding's matrix"),
 )
-VOCAB_OPTION = Option(name="vocab", read=whole(2), help="tokens of the vocabulary, where not the model's own")
+VOCAB_OPTION = Option(
+    name="vocab", read=whole(2, 10**9), help="tokens of the vocabulary, where not the model's own"
+)
 BUDGET_OPTIONS = (
     Option(
         name="tokens",
@@ -52,8 +54,8 @@ BUDGET_OPTIONS = (
         help="the baseline's tokens; the arm gets the FLOPs of full training for them",
     ),
     Option(name="steps", read=whole(1), help="the same in steps"),
-    Option(name="batch-tokens", read=whole(1), help="tokens of a step"),
-    Option(name="context", read=whole(1), help="tokens of a sequence"),
+    Option(name="batch-tokens", read=whole(1, 10**12), help="tokens of a step"),
+    Option(name="context", read=whole(1, 10**9), help="tokens of a sequence"),
 )
 RATE_OPTIONS = (
     Option(name="lr", read=number(0), help="peak learning rate"),
@@ -88,6 +90,7 @@ def arm_of(request: Request, model: ModelConfig) -> Arm:
 def model_of(request: Request, default: str) -> ModelConfig:
     """The model a request names, with the sizes it changes; a model of other sizes is called `custom`.
 
+    What follows from a size that changed is worked out anew, but grouped key heads stay as many where they can.
     A changed model has as many positions as the request's context; so has a llama whose context is longer
     than its preset's, because rotary positions are no table.
     """
@@ -97,9 +100,10 @@ def model_of(request: Request, default: str) -> ModelConfig:
     if "head" in request.values:
         sizes["tied"] = request.values["head"] == "tied"
     context = request.get("context", model.context)
-    if sizes:  # what follows from a size that changed is worked out anew
-        if sizes.keys() & {"heads", "family"}:
-            sizes.setdefault("kv_heads", 0)
+    if any(getattr(model, key) != value for key, value in sizes.items()):
+        heads, family = sizes.get("heads", model.heads), sizes.get("family", model.family)
+        grouped = model.kv_heads < model.heads and heads % model.kv_heads == 0 and family == model.family
+        sizes.setdefault("kv_heads", model.kv_heads if grouped else 0)  # 0: what follows from the rest
         if sizes.keys() & {"width", "family"}:
             sizes.setdefault("mlp", 0)
         sizes |= {"name": "custom", "context": context}

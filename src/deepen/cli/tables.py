@@ -14,14 +14,28 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; columns whose name begins with `<` are text, aligned left, the others numbers."""
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, droppable: Sequence[str] = ()
+) -> None:
+    """Print a table; columns whose name begins with `<` are text, aligned left, the others numbers.
+
+    Numbers are never cut. Where the terminal is too narrow, `droppable` columns go, the first first.
+    """
+    out, cells = console(), [list(row) for row in rows]
+    kept = list(range(len(columns)))
+    widths = [
+        max(map(len, (name.removeprefix("<"), *(row[at] for row in cells)))) for at, name in enumerate(columns)
+    ]
+    for name in droppable:
+        if sum(widths[at] + 3 for at in kept) > out.width and name in columns:
+            kept.remove(columns.index(name))
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column.removeprefix("<"), justify="left" if column.startswith("<") else "right")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console().print(table)
+    for at in kept:
+        text = columns[at].startswith("<")
+        table.add_column(columns[at].removeprefix("<"), justify="left" if text else "right", no_wrap=not text)
+    for row in cells:
+        table.add_row(*(Text(row[at]) for at in kept))
+    out.print(table)
 
 
 def print_lines(lines: Iterable[str]) -> None:

@@ -4,12 +4,7 @@ Each is stated as its source computes it, so that a throughput or an MFU from el
 the ledger's. All count attention densely where they count it at all.
 """
 
-from collections.abc import Callable
-
 from deepen.model.config import ModelConfig
-
-Convention = Callable[[ModelConfig, int], int]
-"""(model, context in tokens) → training FLOPs per token."""
 
 
 def kaplan(model: ModelConfig, context: int) -> int:
@@ -28,7 +23,7 @@ def nanogpt(model: ModelConfig, context: int) -> int:
 
 
 def torchtitan(model: ModelConfig, context: int) -> int:
-    """PaLM's with N less tables that only embed; a tied one is the head too, and counts (torchtitan)."""
+    """PaLM's with N less tables that only embed; a tied one is the head too, and counts (torchtitan, 2026)."""
     table = 0 if model.tied else model.vocab * model.width
     return 6 * (model.parameters - model.position_parameters - table) + _attention(model, context)
 
@@ -36,11 +31,3 @@ def torchtitan(model: ModelConfig, context: int) -> int:
 def _attention(model: ModelConfig, context: int) -> int:
     """12·L·H·Q·T: two products forward, four backward, for every query head."""
     return 12 * model.depth * model.width * context
-
-
-CONVENTIONS: dict[str, Convention] = {
-    "6N (Kaplan)": kaplan,
-    "PaLM": palm,
-    "nanoGPT": nanogpt,
-    "torchtitan": torchtitan,
-}

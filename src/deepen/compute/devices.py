@@ -26,28 +26,21 @@ DEVICES: dict[str, Device] = {
 }
 
 DEFAULT_UTILISATION = 0.4
-"""Where --mfu is left out: what well-kept public trainers reach on A100 and H100 (docs/planning.md)."""
+"""Where --mfu is left out: what public trainers report at 124M on an H100 (docs/planning.md)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fleet:
-    """Devices that train together, and the share of their peak that the counted FLOPs reach.
+    """Devices that train together, and the share of their peak that is reached.
 
-    `utilisation` is MFU; with activation checkpointing the ledger counts recomputed FLOPs too, and it is what
-    others call HFU. `price_per_hour` is of one device, in whatever currency; None where it was not said.
+    `utilisation` is MFU, of FLOPs that count attention densely; where activations are recomputed these FLOPs
+    count too, and it is what others call HFU.
     """
 
     device: Device
     count: int = 1
     utilisation: float = DEFAULT_UTILISATION
-    price_per_hour: float | None = None
 
     def seconds(self, flops: float) -> float:
         """How long so many FLOPs take."""
         return flops / (self.count * self.device.peak_flops * self.utilisation)
-
-    def cost(self, seconds: float) -> float | None:
-        """What so many seconds of all devices cost."""
-        if self.price_per_hour is None:
-            return None
-        return seconds / 3600 * self.count * self.price_per_hour

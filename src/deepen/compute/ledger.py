@@ -14,6 +14,7 @@ block that gradients enter runs forward again, up to its last linear, whose outp
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import repeat
 
 from deepen.growth.operators import growth_layout
@@ -217,10 +218,12 @@ def roles(phase: Phase, new_blocks: Sequence[int]) -> Iterator[Role]:
 def new_blocks_of(schedule: Schedule) -> list[tuple[int, ...]]:
     """For each phase of a schedule, the indices of the blocks added last."""
     growth = schedule.growth
-    return new_blocks_by_phase(
-        [phase.depth for phase in schedule.phases],
-        lambda old, new: growth_layout(growth.operator, growth.placement, old, new),
-    )
+    return _new_blocks(tuple(phase.depth for phase in schedule.phases), growth.operator, growth.placement)
+
+
+@lru_cache(maxsize=16)  # a search for a mark asks again and again for the same depths
+def _new_blocks(depths: tuple[int, ...], operator: str, placement: str) -> list[tuple[int, ...]]:
+    return new_blocks_by_phase(depths, lambda old, new: growth_layout(operator, placement, old, new))
 
 
 def phase_flops(ledger: Ledger, schedule: Schedule) -> list[int]:

@@ -1,5 +1,6 @@
 """Marks: the points of a run where its price equals a given budget."""
 
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -13,7 +14,11 @@ Make = Callable[[int], Schedule]
 Price = Callable[[Schedule], float]
 """A schedule in whole steps → what it costs, in FLOPs or seconds."""
 
-_MOST_STEPS = 1 << 40
+MOST_STEPS = 1 << 40
+"""More steps than anybody trains; beyond them a budget is a slip of the pen."""
+
+_NEIGHBOURS = 4
+"""Steps to either side in which the rounding of ramps can hide a better fit."""
 
 
 def flops_price(ledger: Ledger) -> Price:
@@ -28,7 +33,7 @@ def schedule_at_budget(
 
     Args:
         make: raises ValueError for a total that ends inside a staged part; its schedules are dearer the more
-            tokens they get.
+            tokens they get, but for the rounding of phases and ramps.
         price: what a schedule costs.
         budget: what may be spent, in `unit`.
         batch_tokens, context: the run's own, in tokens.
@@ -52,8 +57,9 @@ def schedule_at_budget(
 
     within, beyond = 0, 1  # `within` steps are too few or affordable, `beyond` are too dear
     while (found := cost(beyond)) is None or found <= budget:
-        if beyond > _MOST_STEPS:
-            return at(beyond)  # no number of steps is right: this says why
+        if beyond > MOST_STEPS:
+            at(beyond)  # where no number of steps is right, this says why
+            raise ValueError(f"a budget of {budget:.4g} {unit} is more than {MOST_STEPS:,} steps: give less")
         within, beyond = beyond, 4 * beyond
     halve = False  # in turn with interpolation, which alone could creep
     while beyond - within > 1:
@@ -68,20 +74,20 @@ def schedule_at_budget(
             within = middle
         else:
             beyond = middle
-    below, above = cost(within) if within else None, cost(beyond)
-    assert above is not None
-    if below is not None and budget - below <= above - budget:
-        return at(within)
-    if below is None and above > budget * 1.01:
+    around = range(max(1, within - _NEIGHBOURS), beyond + _NEIGHBOURS + 1)
+    near = {steps: found for steps in around if (found := cost(steps)) is not None}
+    nearest = min(near, key=lambda steps: (abs(near[steps] - budget), steps))
+    above = near[beyond]
+    if min(near) == beyond and above > budget * 1.01:
         if beyond == 1:
             raise ValueError(
                 f"a budget of {budget:.4g} {unit} is less than one step, which costs {above:.4g}: give more"
             )
         raise ValueError(
-            f"a budget of {budget:.4g} {unit} is spent before the staged part ends: "
+            f"a budget of {budget:.4g} {unit} is spent before every phase has had its tokens: "
             f"the shortest run, {beyond:,} steps, costs {above:.4g} {unit}, {above / budget:.2f} times as much"
         )
-    return at(beyond)
+    return at(nearest)
 
 
 def schedule_at_papers_mark(
@@ -95,4 +101,5 @@ def schedule_at_papers_mark(
         ratio: price of a backward pass in forward passes; the paper's is 1.
     """
     total = baseline_tokens + paper.continual_tokens(baseline_tokens, stages, ratio)
-    return make(steps_of(total, batch_tokens) * batch_tokens).in_steps(batch_tokens, context)
+    steps = max(steps_of(total, batch_tokens), math.ceil(baseline_tokens / batch_tokens))
+    return make(steps * batch_tokens).in_steps(batch_tokens, context)

@@ -1,20 +1,20 @@
 """A plan: what a recipe costs, phase by phase, and where its compute equals the baseline's. Trains nothing."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deepen.compute import paper
 from deepen.compute.ledger import Ledger, new_blocks_of, phase_flops
-from deepen.compute.marks import Price, flops_price, schedule_at_budget, schedule_at_papers_mark
+from deepen.compute.marks import MOST_STEPS, Price, flops_price, schedule_at_budget, schedule_at_papers_mark
 from deepen.compute.memory import MemorySettings, PhaseMemory, phase_memory
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase, Schedule, steps_of
 from deepen.schedule.ramp import Ramp, ramped
-from deepen.schedule.recipes import is_continual, make_schedule, stages_of
+from deepen.schedule.recipes import has_stages, is_continual, make_schedule, options_of, stages_of
 
-Clock = Callable[[Phase, Sequence[int], int], float]
-"""Seconds of a phase, from the phase, its new blocks and its FLOPs."""
+Clock = Callable[[Phase, Sequence[int]], float]
+"""Seconds of a phase, from the phase and its new blocks."""
 
 BUDGETS = ("tokens", "steps", "flops", "tokens_per_parameter", "hours")
 
@@ -44,26 +44,37 @@ class Request:
     clock: Clock | None = None
 
     def __post_init__(self) -> None:
+        if problems := [*self._problems()]:
+            raise ValueError("\n".join(dict.fromkeys(problems)))
+
+    def _problems(self) -> Iterator[str]:
+        """All that is wrong, a line each."""
         if self.budget_unit not in BUDGETS:
-            raise ValueError(f"budget unit {self.budget_unit!r} is unknown: use {', '.join(BUDGETS)}")
+            yield f"budget unit {self.budget_unit!r} is unknown: use {', '.join(BUDGETS)}"
         if self.budget_unit == "hours" and self.clock is None:
-            raise ValueError("a budget in hours needs a device: name one with --device, or a --bench file")
+            yield "a budget in hours needs a device: name one with --device, or a --bench file"
         batches = [size for _, size in self.batch_ramp.steps] if self.batch_ramp else [self.batch_tokens]
         contexts = [size for _, size in self.context_ramp.steps] if self.context_ramp else [self.context]
         for context in contexts:
             if context > self.model.context:
-                raise ValueError(
+                yield (
                     f"context is {context}, but {self.model.name} has {self.model.context} positions: "
                     f"use --context {self.model.context} or less, or a llama, whose positions are no table"
                 )
+            share = context * self.memory.devices
             for batch in batches:
-                if batch < 1 or batch % context:
-                    raise ValueError(f"batch_tokens is {batch}: it must be a multiple of context {context}")
-                if batch % (share := context * self.memory.devices):
-                    raise ValueError(
-                        f"a batch of {batch:,} tokens is no whole number of sequences of {context:,} on each of "
-                        f"{self.memory.devices} devices: use --batch-tokens {-(-batch // share) * share}"
+                if batch < 1 or batch % share:
+                    where = "--batch-ramp" if self.batch_ramp else "--batch-tokens"
+                    on = f" on each of {self.memory.devices} devices" if self.memory.devices > 1 else ""
+                    yield (
+                        f"batch_tokens is {batch}: it must be a multiple of context {context}, "
+                        f"whole sequences{on}: use {where} with {max(1, -(-batch // share)) * share}"
                     )
+
+    @property
+    def against_options(self) -> dict[str, Any]:
+        """The recipe's own options, as far as what it is held against has them too."""
+        return {name: value for name, value in self.options.items() if name in options_of(self.against)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,8 +107,9 @@ class Plan:
     """The answer to a request.
 
     `total` ends at the mark of equal exact FLOPs, and `phases` are its; `marks` holds the run that ends at
-    the mark of each accounting; `staged_share` what the staged part costs ÷ the baseline, by accounting;
-    `ratios` the paper's continual share by backward:forward ratio (empty but for `two-phase`).
+    the mark of each accounting, `impossible` says why one has none; `staged_share` is what the staged part
+    costs ÷ the baseline, by accounting; `ratios` the paper's continual share by backward:forward ratio (empty
+    but for `two-phase`).
     """
 
     request: Request
@@ -105,6 +117,7 @@ class Plan:
     total: Total
     baseline: Total
     marks: Mapping[str, Total]
+    impossible: Mapping[str, str]
     staged_share: Mapping[str, float]
     ratios: Mapping[float, float]
 
@@ -112,6 +125,30 @@ class Plan:
     def peak(self) -> PlannedPhase:
         """The phase that needs the most memory, the first of equals."""
         return max(self.phases, key=lambda planned: planned.memory.peak)
+
+
+def remedy(plan: Plan, capacity_bytes: int) -> dict[str, Any] | None:
+    """The first of the usual ways that makes a plan fit into a device's memory, as settings that change.
+
+    Tried in turn: one sequence at a time, recomputed activations, both, sharding over the devices there are,
+    over more devices.
+    """
+    settings = plan.request.memory
+    leaner: list[dict[str, Any]] = [
+        {},
+        {"micro_batch_tokens": plan.request.context},
+        {"activation_checkpointing": True},
+        {"micro_batch_tokens": plan.request.context, "activation_checkpointing": True},
+    ]
+    more = [{"devices": settings.devices * 2**n, "sharded": True} for n in range(1, 12)]
+    fleets: list[dict[str, Any]] = [{}, {"sharded": True}, *more] if settings.devices > 1 else [{}, *more]
+    for fleet in fleets:
+        for lean in leaner:
+            changed = replace(settings, **lean, **fleet)
+            peaks = (phase_memory(plan.request.model, p.phase, p.new_blocks, changed).peak for p in plan.phases)
+            if all(peak <= capacity_bytes for peak in peaks):
+                return {key: value for key, value in {**fleet, **lean}.items() if getattr(settings, key) != value}
+    return None
 
 
 RATIOS = (1.0, 1.5, 2.0, 2.5, 3.0)
@@ -124,11 +161,11 @@ def make_plan(request: Request) -> Plan:
         ValueError: the recipe does not fit the model, or the budget is spent before its staged part ends.
     """
     baseline = _total(request, _baseline(request))
-    marks = _marks(request, baseline)
+    marks, impossible = _marks(request, baseline)
     total = marks["flops"]
     staged: dict[str, float] = {}
     ratios: dict[float, float] = {}
-    if any(mark.continual_tokens for mark in marks.values()):
+    if has_stages(request.recipe):
         part = [phase for phase in total.schedule.phases if not is_continual(phase)]
         before = _total(request, Schedule(phases=tuple(part), growth=total.schedule.growth))
         staged["flops"] = before.flops / baseline.flops
@@ -144,6 +181,7 @@ def make_plan(request: Request) -> Plan:
         total=total,
         baseline=baseline,
         marks=marks,
+        impossible=impossible,
         staged_share=staged,
         ratios=ratios,
     )
@@ -154,7 +192,7 @@ def _baseline(request: Request) -> Schedule:
     batch = request.batch_tokens
 
     def make(tokens: int) -> Schedule:
-        schedule = make_schedule(request.against, request.model, tokens, tokens, {})
+        schedule = make_schedule(request.against, request.model, tokens, tokens, request.against_options)
         return ramped(schedule, batch=request.batch_ramp, context=request.context_ramp, batch_tokens=batch)
 
     match request.budget_unit:
@@ -164,6 +202,10 @@ def _baseline(request: Request) -> Schedule:
         case "hours":
             seconds = request.budget * 3600
             return schedule_at_budget(make, _seconds_price(request), seconds, batch, request.context, "seconds")
+        case "steps" if request.batch_ramp:
+            return schedule_at_budget(
+                make, lambda schedule: schedule.steps, request.budget, batch, request.context, "steps"
+            )
         case "steps":
             tokens = request.budget * batch
         case "tokens_per_parameter":
@@ -173,6 +215,8 @@ def _baseline(request: Request) -> Schedule:
     steps = steps_of(tokens, batch)
     if steps < 1:
         raise ValueError(f"a budget of {tokens:,.0f} tokens is less than one step of {batch:,}: give more")
+    if steps > MOST_STEPS:
+        raise ValueError(f"a budget of {tokens:.4g} tokens is more than {MOST_STEPS:,} steps: give less")
     return make(steps * batch).in_steps(batch, request.context)
 
 
@@ -181,8 +225,8 @@ def _has_papers_price(request: Request) -> bool:
     return request.recipe == "two-phase" and request.against == "full"
 
 
-def _marks(request: Request, baseline: Total) -> dict[str, Total]:
-    """The run of the recipe that ends at equal price, by accounting."""
+def _marks(request: Request, baseline: Total) -> tuple[dict[str, Total], dict[str, str]]:
+    """The run of the recipe that ends at equal price, by accounting, and why there is none by another."""
     tokens, batch, context = baseline.schedule.tokens, request.batch_tokens, request.context
 
     def make(total: int) -> Schedule:
@@ -200,9 +244,13 @@ def _marks(request: Request, baseline: Total) -> dict[str, Total]:
         stages = stages_of(request.options)
         schedule = schedule_at_papers_mark(make, tokens, stages, batch, context, request.ratio)
         marks["paper"] = _total(request, schedule)
+    impossible = {}
     if baseline.seconds is not None:
-        marks["seconds"] = equal(_seconds_price(request), baseline.seconds, "seconds")
-    return marks
+        try:
+            marks["seconds"] = equal(_seconds_price(request), baseline.seconds, "seconds")
+        except ValueError as error:  # the plan stands without it
+            impossible["seconds"] = str(error)
+    return marks, impossible
 
 
 def _total(request: Request, schedule: Schedule) -> Total:
@@ -224,7 +272,7 @@ def _priced(request: Request, schedule: Schedule) -> list[tuple[Phase, tuple[int
     priced: list[tuple[Phase, tuple[int, ...], int, float | None]] = []
     each = zip(schedule.phases, new_blocks_of(schedule), phase_flops(request.ledger, schedule), strict=True)
     for phase, blocks, flops in each:
-        priced.append((phase, blocks, flops, request.clock(phase, blocks, flops) if request.clock else None))
+        priced.append((phase, blocks, flops, request.clock(phase, blocks) if request.clock else None))
     return priced
 
 

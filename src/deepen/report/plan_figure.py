@@ -17,6 +17,7 @@ _WORDS = {
     Role.THROUGH: "frozen, gradients run through",
     Role.FORWARD: "frozen, forward only",
 }
+_UNITS = ((1e12, ", trillions"), (1e9, ", billions"), (1e6, ", millions"))
 _MARKS = {
     "flops": ("o", "equal exact FLOPs"),
     "paper": ("o", "the paper’s mark"),
@@ -31,8 +32,10 @@ def draw_plan(plan: Plan, path: Path) -> None:
     ):
         figure = Figure(figsize=(8, 5.2), layout="constrained")
         depth, compute = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1))
-        _draw_depth(depth, plan)
-        _draw_compute(compute, plan)
+        most = max(total.schedule.tokens for total in (plan.baseline, *plan.marks.values()))
+        scale, unit = next((each for each in _UNITS if most >= each[0]), (1.0, ""))
+        _draw_depth(depth, plan, scale)
+        _draw_compute(compute, plan, scale, unit)
         request = plan.request
         figure.suptitle(
             f"{request.recipe} on {request.model.name}, against {request.against} at equal exact FLOPs",
@@ -42,7 +45,7 @@ def draw_plan(plan: Plan, path: Path) -> None:
         figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
-def _draw_depth(axes: Axes, plan: Plan) -> None:
+def _draw_depth(axes: Axes, plan: Plan, scale: float) -> None:
     """Each block as a row: what a phase does with it."""
     begin, shown = 0, set()
     for planned in plan.phases:
@@ -55,7 +58,7 @@ def _draw_depth(axes: Axes, plan: Plan) -> None:
                 runs.append((role, index, index + 1))
         for role, low, high in runs:
             axes.fill_between(
-                [begin / 1e9, (begin + phase.tokens) / 1e9],
+                [begin / scale, (begin + phase.tokens) / scale],
                 low,
                 high,
                 color=_COLOURS[role],
@@ -66,29 +69,31 @@ def _draw_depth(axes: Axes, plan: Plan) -> None:
             shown.add(role)
         begin += phase.tokens
     axes.set_ylabel("blocks")
-    axes.set_ylim(0, plan.total.schedule.depth)
+    axes.set_ylim(0, max(1, plan.total.schedule.depth))
     axes.margins(x=0)
-    axes.legend(loc="upper left", fontsize=8, framealpha=0.9)
+    if shown:
+        axes.legend(loc="upper left", fontsize=8, framealpha=0.9)
 
 
-def _draw_compute(axes: Axes, plan: Plan) -> None:
+def _draw_compute(axes: Axes, plan: Plan, scale: float, unit: str) -> None:
     """FLOPs so far, of the recipe and of what it is held against, with the marks."""
     request = plan.request
     for total, name, colour, style in (
         (plan.total, request.recipe, _COLOURS[Role.TRAINED], "-"),
         (plan.baseline, request.against, _BASELINE, "--"),
     ):
-        tokens = accumulate((phase.tokens / 1e9 for phase in total.schedule.phases), initial=0.0)
+        tokens = accumulate((phase.tokens / scale for phase in total.schedule.phases), initial=0.0)
         flops = accumulate(phase_flops(request.ledger, total.schedule), initial=0)
         axes.plot(list(tokens), list(flops), style, color=colour, label=name)
     for accounting, mark in plan.marks.items():
         shape, label = _MARKS[accounting]
         face = "black" if accounting == "flops" else "none"
-        x = mark.schedule.tokens / 1e9
-        axes.plot([x], [mark.flops], shape, color="black", markersize=6, markerfacecolor=face, label=label)
+        at, end = mark.schedule.tokens / scale, plan.total.schedule.tokens / scale
+        axes.plot([end, at], [plan.total.flops, mark.flops], ":", color=_COLOURS[Role.TRAINED])  # the way there
+        axes.plot([at], [mark.flops], shape, color="black", markersize=6, markerfacecolor=face, label=label)
     axes.axhline(plan.baseline.flops, color=_BASELINE, linewidth=0.6, linestyle=":")
     axes.set_ylim(0, None)
-    axes.set_xlabel("training tokens, billions")
+    axes.set_xlabel(f"training tokens{unit}")
     convention = "causal-exact" if request.ledger.causal_exact else "dense"
     axes.set_ylabel(f"FLOPs so far ({convention} attention)")
     axes.legend(loc="upper left", fontsize=8)

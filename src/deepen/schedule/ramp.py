@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from deepen.schedule.phase import Phase, Schedule
 
@@ -17,7 +18,8 @@ class Ramp:
 
     def __post_init__(self) -> None:
         shares = [share for share, _ in self.steps]
-        if not shares or shares[0] != 0 or sorted(set(shares)) != shares or shares[-1] >= 1:
+        rising = all(before < after for before, after in pairwise(shares))  # false of NaN too
+        if not shares or shares[0] != 0 or not rising or shares[-1] >= 1:
             raise ValueError("shares of a ramp must begin at 0, rise, and stay below 1, as in 0:256,0.5:1024")
         if any(value < 1 for _, value in self.steps):
             raise ValueError("values of a ramp must be at least 1 token")

@@ -170,6 +170,11 @@ CONTINUAL = "continual"
 """Label of the phase that follows a staged part."""
 
 
+def has_stages(recipe: str) -> bool:
+    """Whether a recipe trains in stages first, for as many tokens as the baseline."""
+    return "staged_tokens" in inspect.signature(RECIPES[recipe]).parameters
+
+
 def is_continual(phase: Phase) -> bool:
     """Whether a phase belongs to the continual training that follows a staged part."""
     return phase.label.startswith(CONTINUAL)
@@ -198,8 +203,7 @@ def make_schedule(
             f"recipe {recipe} has no option {unknown[0]}: it has {', '.join(options_of(recipe)) or 'none'}"
         )
     function = RECIPES[recipe]
-    staged_part = "staged_tokens" in inspect.signature(function).parameters
-    budget = {"staged_tokens": baseline_tokens} if staged_part else {}
+    budget = {"staged_tokens": baseline_tokens} if has_stages(recipe) else {}
     return function(model, tokens, **budget, **options)
 
 

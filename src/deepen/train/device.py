@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from deepen.compute.devices import Device
+from deepen.model.config import ModelConfig
 
 
 def pick_device() -> torch.device:
@@ -49,6 +50,27 @@ def measured_cpu(precision: str) -> Device:
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_room(model: ModelConfig, device: torch.device) -> None:
+    """Refuse a model whose weights, gradients and moments alone have no room: the system would kill something.
+
+    Raises:
+        ValueError: the line says how much it takes and how much there is.
+    """
+    copy, live = 4 * model.parameters, 16 * model.parameters  # fp32: a state's weights; what a step needs
+    needs = []
+    if device.type == "cuda":
+        needs.append((live, torch.cuda.mem_get_info(device)[0], "GPU"))
+    if hasattr(os, "sysconf"):
+        has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        needs.append((copy if needs else copy + live, has, "machine"))
+    for needed, has, where in needs:
+        if needed > has:
+            raise ValueError(
+                f"model {model.name} takes {needed / 1e9:,.1f} GB besides activations, this {where} has "
+                f"{has / 1e9:,.1f} GB: use a smaller --model or a larger machine; deepen plan prices it anywhere"
+            )
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
