@@ -11,6 +11,7 @@ from deepen.schedule.lr import WSD
 from deepen.study.arms import Arm, Evaluation, Study
 from deepen.study.presets import two_phase_arms
 
+torch.set_num_threads(1)
 
 VOCAB = 512
 
