@@ -68,7 +68,9 @@ def test_the_losses_of_a_short_run_are_the_golden_ones(
         file.write_text(json.dumps(now, indent=1) + "\n")
         return
     golden = json.loads(file.read_text())
-    assert now["data_fingerprint"] == golden["data_fingerprint"], "the tokenized speeches changed, not the numerics"
+    assert now["data_fingerprint"] == golden["data_fingerprint"], (
+        "the tokenized speeches changed, not the numerics"
+    )
     if all(now[key] == golden[key] for key in ("torch", "cpu_capability", "threads")):
         assert now == golden  # to the bit: JSON keeps every digit of a float
     else:
