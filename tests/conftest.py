@@ -1,10 +1,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from deepen.data.shards import Dataset, open_dataset, write_dataset
+from deepen.data.batches import Batches
+from deepen.data.shards import Dataset, Tokens, open_dataset, write_dataset
 from deepen.data.tokenizers import encode_documents, train_bpe
 from deepen.model.config import FAMILIES, ModelConfig
 from deepen.schedule.lr import WSD
@@ -36,6 +38,24 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("data")
     write_dataset(folder, "speeches", VOCAB, tokenizer.to_str(), splits)
     return open_dataset(folder, VOCAB)
+
+
+@pytest.fixture(scope="session")
+def noisy_data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """One sentence again and again, soon learnt; but step 41 of batches of two sequences of 16 finds noise."""
+    context, steps, noise_from = 16, 48, 40
+    tokens = np.tile(np.arange(100, 108, dtype=np.uint16), steps * context // 4 + 1)[: 2 * steps * context + 1]
+    spoilt = Batches(Tokens([tokens]), context, seed=0).start((2 * noise_from + 1) * context)
+    tokens[spoilt : spoilt + context] = np.random.RandomState(0).randint(0, VOCAB, context)
+    folder = tmp_path_factory.mktemp("noisy")
+    write_dataset(folder, "noisy", VOCAB, "{}", {"train": tokens, "validation": tokens})
+    return open_dataset(folder, VOCAB)
+
+
+@pytest.fixture(scope="session")
+def noisy(noisy_data: Dataset) -> Tokens:
+    """Its tokens."""
+    return noisy_data.tokens("train")
 
 
 def tiny(family: str, *, tied: bool) -> ModelConfig:

@@ -30,6 +30,8 @@ REQUESTS = [
     (["study", "quickstart", "--scale", "0"], ["--scale", "above 0"]),
     (["study", "quickstart", "--jobs", "0"], ["--jobs", "at least 1"]),
     (["study", "quickstart", "--out"], ["--out"]),
+    (["study", "quickstart", "--on-spike", "skp"], ["--on-spike", "did you mean 'skip'", "warn", "stop"]),
+    (["train", "full", "--on-spike", "no"], ["--on-spike", "warn, skip, stop"]),
     (["study", "paper"], ["--data", "FineWeb-edu"]),
     (["study", "quickstart", "--scale", "0.5", "--tokens", "50000"], ["--tokens", "--scale"]),
     (["study", "paper", "--preset", "paper-as-writen"], ["paper-as-writen", "paper-as-written"]),

@@ -15,7 +15,8 @@ from deepen.schedule.lr import WSD
 from deepen.schedule.phase import Scope
 from deepen.schedule.recipes import two_phase
 from deepen.study.tree import pieces
-from deepen.train.engine import Engine, TrainingError
+from deepen.train.engine import Engine
+from deepen.train.health import TrainingError
 from deepen.train.optim import make_optimizer
 from deepen.train.scope import apply_scope
 from deepen.train.segment import Segment, begin

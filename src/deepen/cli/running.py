@@ -27,7 +27,7 @@ from deepen.study.store import Store, write_json
 from deepen.study.tree import Tree, grow_tree
 from deepen.train.checkpoint import StateError
 from deepen.train.device import check_room, cores, machine_name, pick_device
-from deepen.train.engine import TrainingError
+from deepen.train.health import TrainingError
 
 
 def conduct(study: Study, out: Path, jobs: int | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from deepen.schedule.lr import RATES
 from deepen.schedule.phase import Scope
 from deepen.schedule.recipes import RECIPES, TWO_PHASE_PRESETS, make_schedule, options_of
 from deepen.study.arms import Arm
+from deepen.train.settings import ON_SPIKE
 
 RECIPE_OPTIONS = (
     Option(name="stages", read=whole(1), help="number of stages (two-phase, staged)"),
@@ -56,6 +57,11 @@ BUDGET_OPTIONS = (
     Option(name="steps", read=whole(1), help="the same in steps"),
     Option(name="batch-tokens", read=whole(1, 10**12), help="tokens of a step"),
     Option(name="context", read=whole(1, 10**9), help="tokens of a sequence"),
+)
+SPIKE_OPTION = Option(
+    name="on-spike",
+    read=choice(ON_SPIKE),
+    help="a step whose loss jumps: warn (default), skip its update, or stop",
 )
 RATE_OPTIONS = (
     Option(name="lr", read=number(0), help="peak learning rate"),

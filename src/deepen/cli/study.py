@@ -17,7 +17,7 @@ from deepen.cli.options import (
     text_of,
     whole,
 )
-from deepen.cli.shared_options import OUT_OPTION, RUNS
+from deepen.cli.shared_options import OUT_OPTION, RUNS, SPIKE_OPTION
 from deepen.cli.verdict_table import print_results
 from deepen.model.config import PRESETS, ModelConfig
 from deepen.schedule.lr import RATES
@@ -42,6 +42,7 @@ OPTIONS = (
         read=whole(1),
         help="segments trained at once (default: a core each on a CPU, one on a GPU)",
     ),
+    SPIKE_OPTION,
     Option(name="json", read=None, help="print the verdicts as JSON"),
 )
 
@@ -132,6 +133,7 @@ def _customised(request: Request, study: Study | None, done: tuple[str, ...] = (
             evaluation=_spaced(base.evaluation, share, on_model.batch_tokens, values.get("hellaswag")),
             seeds=tuple(range(values["seeds"])) if "seeds" in values else base.seeds,
             data=values.get("data", base.data),
+            settings=replace(base.settings, on_spike=values.get("on_spike", base.settings.on_spike)),
         )
 
     made: Study | None = request.attempt(changed)

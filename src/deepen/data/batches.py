@@ -36,12 +36,12 @@ class Batches:
             context: tokens per sequence; divides the largest context.
         """
         assert self.window % context == 0 and position % context == 0 and batch_tokens % context == 0
-        starts = [self._start(position + offset) for offset in range(0, batch_tokens, context)]
+        starts = [self.start(position + offset) for offset in range(0, batch_tokens, context)]
         rows = np.stack([self.tokens.window(start, context + 1) for start in starts]).astype(np.int64)
         rows_bt = torch.from_numpy(rows)
         return rows_bt[:, :-1], rows_bt[:, 1:]
 
-    def _start(self, position: int) -> int:
+    def start(self, position: int) -> int:
         """Where in the data the sequence at a position of the run begins."""
         window, inside = divmod(position, self.window)
         epoch, nth = divmod(window, self.windows)

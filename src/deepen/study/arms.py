@@ -112,7 +112,8 @@ class Study:
 
     def described(self) -> dict[str, Any]:
         """The study in JSON's types."""
-        return asdict(self) | {"lr": asdict(self.lr) | {"rate": type(self.lr).__name__.lower()}}  # type: ignore[call-overload]
+        lr = asdict(self.lr) | {"rate": type(self.lr).__name__.lower()}  # type: ignore[call-overload]
+        return asdict(self) | {"lr": lr, "settings": self.settings.described()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

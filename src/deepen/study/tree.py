@@ -151,7 +151,7 @@ def numeric_settings(settings: TrainSettings) -> dict[str, Any]:
     """The settings that results depend on beyond rounding."""
     return {
         k: v
-        for k, v in asdict(settings).items()
+        for k, v in settings.described().items()
         if k not in ("micro_batch_tokens", "compile", "activation_checkpointing")
     }
 

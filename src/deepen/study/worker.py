@@ -24,6 +24,7 @@ from deepen.study.tree import Node
 from deepen.train.checkpoint import StateError
 from deepen.train.device import peak_memory_bytes, pick_device, reset_peak_memory
 from deepen.train.engine import Engine
+from deepen.train.health import WINDOW, TrainingError
 from deepen.train.segment import begin
 from deepen.train.settings import TrainSettings
 from deepen.train.state import Progress, TrainState, initial_state
@@ -56,6 +57,8 @@ def train_segment(job: Job, stop: Callable[[], bool]) -> bool:
     reset_peak_memory(device)
     batches = Batches(_tokens(job.dataset, "train"), job.window, node.seed)
     engine = Engine(state, segment, job.model, batches, job.settings, device)
+    if state.progress.step == 0:
+        engine.check_fresh()
     metrics: list[dict[str, Any]] = []
     save_at = time.monotonic() + SAVE_EVERY_SECONDS
     evaluated = {line["tokens"] for line in own.lines("evals")}
@@ -64,7 +67,13 @@ def train_segment(job: Job, stop: Callable[[], bool]) -> bool:
         return stop() or time.monotonic() > save_at
 
     while True:
-        engine.run(_next_stop(engine.progress.tokens, job), _logger(metrics, job), leave_loop)
+        try:
+            engine.run(_next_stop(engine.progress.tokens, job), _logger(metrics, job), leave_loop)
+        except TrainingError:  # the step was not taken: what came before it is good
+            own.append("metrics", metrics)
+            if engine.progress.tokens > segment.start:
+                own.save(engine.state())
+            raise
         own.append("metrics", metrics)
         metrics.clear()
         tokens = engine.progress.tokens
@@ -95,7 +104,7 @@ def _state_to_go_on_from(store: Store, job: Job) -> TrainState:
             if state.progress.tokens > node.segment.start:
                 return state
         except StateError as error:
-            print(f"warning: {error}; going on from the segment's beginning", file=sys.stderr)
+            _warn(f"{error}; going on from the segment's beginning")
         own.drop_state()
     if node.parent is None:
         return initial_state(job.model, node.segment.depth, node.seed)
@@ -169,6 +178,15 @@ def _logger(metrics: list[dict[str, Any]], job: Job) -> Callable[[Progress, dict
     segment = job.node.segment
 
     def log(progress: Progress, measured: dict[str, float]) -> None:
+        if "spike" in measured:
+            done = (
+                "its update was skipped" if "skipped" in measured else "--on-spike skip or stop would not take it"
+            )
+            _warn(
+                f"loss {measured['loss']:.4f} is a spike at step {progress.step} ({progress.tokens:,} tokens, "
+                f"{segment.label}, seed {job.node.seed}), {measured['spike']:.1f} deviations above the median "
+                f"of the last {WINDOW}; {done}; logged in {Store(job.folder).segment(job.node.key).folder}"
+            )
         metrics.append({
             "step": progress.step,
             "tokens": progress.tokens,
@@ -180,6 +198,13 @@ def _logger(metrics: list[dict[str, Any]], job: Job) -> Callable[[Progress, dict
         })  # fmt: skip
 
     return log
+
+
+def _warn(text: str) -> None:
+    """A line on standard error, in one piece; on a terminal in place of the progress line, which comes again."""
+    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+    sys.stderr.write(f"{clear}warning: {text}\n")
+    sys.stderr.flush()
 
 
 @lru_cache(maxsize=4)

@@ -35,6 +35,7 @@ def save_state(state: TrainState, folder: Path) -> None:
     except SafetensorError as error:  # it wraps what the system said, such as a full disk
         raise OSError(str(error)) from None
     about = {"depth": state.depth, "seed": state.seed, "progress": asdict(state.progress)}
+    about["recent_losses"] = state.recent_losses
     (new / "state.json").write_text(json.dumps(about))
     names = ("weights.safetensors", "moments.safetensors", "state.json")
     manifest = {name: {"bytes": (new / name).stat().st_size, "sha256": _sha256(new / name)} for name in names}
@@ -83,6 +84,7 @@ def _read(folder: Path) -> TrainState:
             depth=about["depth"],
             seed=about["seed"],
             progress=Progress(**about["progress"]),
+            recent_losses=tuple(about.get("recent_losses", ())),
         )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         if isinstance(error, StateError):

@@ -6,6 +6,7 @@ any step does not change a bit: all that a step reads is in the state.
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from deepen.data.batches import Batches
 from deepen.model.build import build
 from deepen.model.config import ModelConfig
 from deepen.train.device import autocast
+from deepen.train.health import SPIKE, WINDOW, TrainingError, check_fresh, spike_score, where_not_finite
 from deepen.train.optim import make_optimizer, read_moments
 from deepen.train.scope import apply_scope
 from deepen.train.segment import Segment
@@ -25,11 +27,11 @@ from deepen.train.settings import TrainSettings
 from deepen.train.state import Progress, TrainState
 
 Log = Callable[[Progress, dict[str, float]], None]
-"""Called after every step with the progress and `loss`, `lr`, `grad_norm`."""
+"""Called after every step with the progress and `loss`, `lr`, `grad_norm`; where the loss is a spike also with
+`spike`, its score, and where the update was left out `skipped`."""
 
-
-class TrainingError(RuntimeError):
-    """A run that cannot go on; the message says where it stopped and what was kept."""
+CHECKED_TOKENS = 4096
+"""Of the first batch, for `check_fresh`: enough for a mean loss, and next to nothing to compute."""
 
 
 class Engine:
@@ -66,12 +68,25 @@ class Engine:
         if compiled:
             for block in self.model.blocks:
                 block.compile()
-        self.progress = state.progress
+        self.progress, self.recent_losses = state.progress, deque(state.recent_losses, maxlen=WINDOW)
         self._before, self._segment, self._batches = state, segment, batches
         self._settings, self._device = settings, device
 
+    def check_fresh(self) -> None:
+        """Raise a TrainingError unless the model is, on the next batch, as fresh weights should be."""
+        segment = self._segment
+        batch = self._batches.at(self.progress.tokens, segment.batch_tokens, segment.context)
+        rows = max(1, CHECKED_TOKENS // segment.context)
+        inputs_bt, targets_bt = (part[:rows].to(self._device) for part in batch)
+        check_fresh(self.model, inputs_bt, targets_bt)
+
     def run(self, until: int, log: Log, stop: Callable[[], bool] = lambda: False) -> None:
-        """Train until `until` tokens of the run, or until `stop()` says so between two steps."""
+        """Train until `until` tokens of the run, or until `stop()` says so between two steps.
+
+        Raises:
+            TrainingError: a loss or gradient is not finite, or a spike is to stop the run. The step was not
+                taken: the state is that before it.
+        """
         segment, first = self._segment, True
         while self.progress.tokens < until and not stop():
             began = time.perf_counter()
@@ -83,43 +98,86 @@ class Engine:
                 first = False
             grad_norm = self._clip()
             if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-                raise TrainingError(
-                    f"loss {loss}, gradient norm {grad_norm} at step {self.progress.step + 1} "
-                    f"({self.progress.tokens:,} tokens, {segment.label}): nothing was updated; use a lower --lr"
+                raise self._stopped(
+                    f"loss {loss}, gradient norm {grad_norm}",
+                    f"{self._blame(inputs_bt, targets_bt)}; use a lower --lr",
                 )
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
-            self.optimizer.step()
+            measured = {"loss": loss, "lr": lr, "grad_norm": grad_norm}
+            if (score := spike_score(self.recent_losses, loss)) > SPIKE:
+                if self._settings.on_spike == "stop":
+                    raise self._stopped(
+                        f"loss {loss:.4f} is a spike, {score:.1f} deviations above the median of those before it,",
+                        "--on-spike warn goes on all the same",
+                    )
+                measured["spike"] = score
+                if self._settings.on_spike == "skip":
+                    measured["skipped"] = True
+            self.recent_losses.append(loss)
+            if "skipped" not in measured:
+                for group in self.optimizer.param_groups:
+                    group["lr"] = lr
+                self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             self.progress = self.progress.advanced(
                 tokens=segment.batch_tokens,
                 flops=segment.batch_tokens * segment.flops_per_token,
                 seconds=time.perf_counter() - began,
             )
-            log(self.progress, {"loss": loss, "lr": lr, "grad_norm": grad_norm})
+            log(self.progress, measured)
 
     def state(self) -> TrainState:
         """The state now, in memory of its own."""
         weights = {name: w.detach().cpu().clone() for name, w in self.model.state_dict().items()}
         moments = read_moments(self.model, self.optimizer, self._before.moments)
-        return replace(self._before, weights=weights, moments=moments, progress=self.progress)
+        recent = tuple(self.recent_losses)
+        return replace(
+            self._before, weights=weights, moments=moments, progress=self.progress, recent_losses=recent
+        )
 
     def _forward_backward(self, inputs_bt: Tensor, targets_bt: Tensor) -> float:
         """Gradients of the mean loss over the batch, in micro-batches; returns the loss in nats per token."""
-        rows = len(inputs_bt)
-        context, vocab = self._segment.context, self.model.config.vocab
-        size = micro_batch_tokens(self._settings.micro_batch_tokens, rows * context, context, vocab) // context
-        total = 0.0
+        rows, total = len(inputs_bt), 0.0
+        size = self._micro_batch_rows(rows)
         for begin in range(0, rows, size):
-            inputs = inputs_bt[begin : begin + size].to(self._device, non_blocking=True)
-            targets = targets_bt[begin : begin + size].to(self._device, non_blocking=True)
-            with autocast(self._device, self._settings.precision):
-                logits_btv = self.model(inputs, cut=self.cut)
-            loss = F.cross_entropy(logits_btv.float().flatten(0, 1), targets.flatten())
-            loss = loss * (len(inputs) / rows)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
+            part = slice(begin, begin + size)
+            total += self._backward(inputs_bt[part], targets_bt[part], rows)
         return total
+
+    def _micro_batch_rows(self, rows: int) -> int:
+        context, vocab = self._segment.context, self.model.config.vocab
+        return micro_batch_tokens(self._settings.micro_batch_tokens, rows * context, context, vocab) // context
+
+    def _backward(self, inputs_bt: Tensor, targets_bt: Tensor, rows: int) -> float:
+        """Add the gradients of a micro-batch of a batch of so many rows; returns its share of the loss."""
+        inputs = inputs_bt.to(self._device, non_blocking=True)
+        targets = targets_bt.to(self._device, non_blocking=True)
+        with autocast(self._device, self._settings.precision):
+            logits_btv = self.model(inputs, cut=self.cut)
+        loss = F.cross_entropy(logits_btv.float().flatten(0, 1), targets.flatten())
+        loss = loss * (len(inputs) / rows)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    def _blame(self, inputs_bt: Tensor, targets_bt: Tensor) -> str:
+        """What of a batch is not finite, in words."""
+        rows = len(inputs_bt)
+
+        def backward(begin: int, end: int) -> float:
+            self.optimizer.zero_grad(set_to_none=True)
+            return self._backward(inputs_bt[begin:end], targets_bt[begin:end], rows)
+
+        positions = range(
+            self.progress.tokens, self.progress.tokens + self._segment.batch_tokens, self._segment.context
+        )
+        starts = [self._batches.start(position) for position in positions]
+        return where_not_finite(self.model, starts, self._micro_batch_rows(rows), backward)
+
+    def _stopped(self, what: str, why: str) -> TrainingError:
+        """The error of a step that was not taken, with no gradient left behind."""
+        self.optimizer.zero_grad(set_to_none=True)
+        progress = self.progress
+        at = f"step {progress.step + 1} ({progress.tokens:,} tokens, {self._segment.label})"
+        return TrainingError(f"{what} at {at}: nothing was updated; {why}")
 
     def _clip(self) -> float:
         """Clip the gradient to the allowed norm; returns the norm before."""
@@ -131,4 +189,8 @@ class Engine:
         """The parameters with a gradient must be exactly the declared ones: torch has lost some in silence."""
         declared = {name for name, p in self.model.named_parameters() if p.requires_grad}
         moved = {name for name, p in self.model.named_parameters() if p.grad is not None}
-        assert declared == moved, f"trainable set broken: {sorted(declared ^ moved)}"
+        if declared != moved:  # raised, not asserted: python -O must not lose it
+            raise AssertionError(
+                f"trainable set broken in {self._segment.label}: no gradient for {sorted(declared - moved)}, "
+                f"one that was not declared for {sorted(moved - declared)}: the network cuts its graph"
+            )

@@ -33,10 +33,13 @@ class Segment:
 
 
 def begin(state: TrainState, segment: Segment, config: ModelConfig) -> TrainState:
-    """The state as a segment's first step finds it: grown, or with empty moments, where the segment says so."""
+    """The state as a segment's first step finds it: grown, or with empty moments, where the segment says so.
+
+    After growth the losses before it say nothing: new blocks make the loss jump.
+    """
     if state.progress.tokens > segment.start:
         return state
     assert state.progress.tokens == segment.start, "a segment begins where its parent ended"
     if segment.growth is not None and state.depth < segment.depth:
-        state = grow(state, segment.depth, segment.growth, config)
+        state = replace(grow(state, segment.depth, segment.growth, config), recent_losses=())
     return replace(state, moments={}) if segment.reset_moments else state

@@ -1,8 +1,10 @@
 """How a step is taken: optimizer, clipping, precision, micro-batches."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 PRECISIONS = ("fp32", "bf16")
+ON_SPIKE = ("warn", "skip", "stop")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -12,7 +14,8 @@ class TrainSettings:
     `max_grad_norm` None means no clipping. `micro_batch_tokens` 0 means as many as keep the logits under
     1 GiB; it, like `compile` (per block, on a GPU), moves results by rounding only. With
     `activation_checkpointing` each block stores its input alone and runs forward twice: less memory, more
-    FLOPs, the same results.
+    FLOPs, the same results. `on_spike` says what becomes of a step whose loss jumps (see `train/health.py`):
+    `warn` takes it and says so, `skip` does not update by it, `stop` ends the run before it.
     """
 
     weight_decay: float = 0.1
@@ -24,11 +27,22 @@ class TrainSettings:
     micro_batch_tokens: int = 0
     compile: bool = False
     activation_checkpointing: bool = False
+    on_spike: str = "warn"
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision {self.precision!r} is unknown: use {' or '.join(PRECISIONS)}")
+        if self.on_spike not in ON_SPIKE:
+            raise ValueError(f"on_spike {self.on_spike!r} is unknown: use {', '.join(ON_SPIKE)}")
         if self.weight_decay < 0:
             raise ValueError(f"weight_decay is {self.weight_decay}: it must be 0 or more")
         if self.max_grad_norm is not None and not self.max_grad_norm > 0:
             raise ValueError(f"max_grad_norm is {self.max_grad_norm}: it must be above 0, or none")
+
+    def described(self) -> dict[str, Any]:
+        """The settings in JSON's types; `on_spike` only where it is `skip`.
+
+        What `warn` trains `stop` would have trained too, as far as it goes: a run may go on with the other.
+        """
+        settings = asdict(self)
+        return settings if self.on_spike == "skip" else {k: v for k, v in settings.items() if k != "on_spike"}

@@ -37,7 +37,8 @@ class TrainState:
 
     Tensors are fp32 on the CPU, by parameter name (`blocks.<index>.<name>`). The data cursor is
     `progress.tokens` with `seed`: batches depend on nothing else. Training draws no random numbers, and new
-    blocks draw theirs from `seed`, so there is no generator to save.
+    blocks draw theirs from `seed`, so there is no generator to save. `recent_losses` are those a spike is told
+    by, the latest last.
     """
 
     weights: Mapping[str, Tensor]
@@ -45,6 +46,7 @@ class TrainState:
     seed: int
     moments: Mapping[str, Moments] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
+    recent_losses: tuple[float, ...] = ()
 
 
 def initial_state(config: ModelConfig, depth: int, seed: int) -> TrainState:

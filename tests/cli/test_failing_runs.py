@@ -1,0 +1,55 @@
+"""Runs that fail: exit code 1, one line that says where, why, what is kept and how to go on; then they go on."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deepen.cli.main import main
+from deepen.data.shards import Dataset
+
+SHORT = ["train", "full", "--context", "16", "--batch-tokens", "32", "--steps", "48", "--rate", "constant"]
+
+
+def run(out: Path, data: Dataset, *arguments: str) -> int:
+    return main([*SHORT, *arguments, "--data", str(data.folder), "--out", str(out)])
+
+
+def test_a_spike_that_stops_a_run_is_told_and_warn_goes_on_where_it_stopped(
+    tmp_path: Path, noisy_data: Dataset, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "run"
+    for _ in range(2):  # the same command stops at the same step
+        assert run(out, noisy_data, "--on-spike", "stop") == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        for words in (
+            "spike",
+            "step 41 (1,280 tokens, full depth)",
+            "the last complete state is",
+            "--on-spike warn",
+        ):
+            assert words in error, error
+    assert run(out, noisy_data, "--on-spike", "warn") == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert len(warnings) == 1 and "step 41 " in warnings[0]
+    logs = [log.read_text().splitlines() for log in out.glob("segments/*/metrics.jsonl")]
+    spikes = {line["step"]: "spike" in line for log in logs for line in map(json.loads, log)}
+    assert sorted(spikes) == list(range(1, 49)) and len(spikes) == sum(map(len, logs))
+    assert [step for step, is_spike in spikes.items() if is_spike] == [41]
+    assert run(out, noisy_data, "--on-spike", "skip") == 2  # other numbers, another folder
+    assert "other settings" in capsys.readouterr().err
+
+
+def test_a_run_that_leaves_the_numbers_ends_before_the_update_and_keeps_what_was_good(
+    tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "run"
+    assert run(out, dataset, "--lr", "1e36") == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    for words in ("error: the run failed: loss", "nothing was updated", "--lr", "the last complete state is"):
+        assert words in error, error
+    steps = max(
+        json.loads(state.read_text())["progress"]["step"] for state in out.glob("segments/*/state/state.json")
+    )
+    logs = [log.read_text().splitlines() for log in out.glob("segments/*/metrics.jsonl")]
+    assert sum(map(len, logs)) == steps > 0 and f"step {steps + 1} " in error

@@ -1,0 +1,78 @@
+"""Golden runs: the loss of every step of a short run per recipe. A change of numerics is a change of these files.
+
+`DEEPEN_RENEW=1 pytest tests/test_golden.py` writes them anew; then say in the commit why the numbers changed.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deepen.data.shards import Dataset
+from deepen.model.config import ModelConfig
+from deepen.schedule.lr import WSD
+from deepen.schedule.recipes import RECIPES
+from deepen.study.arms import Arm, Evaluation, Study
+from deepen.study.store import Store
+
+GOLDEN = Path(__file__).parent / "golden"
+OPTIONS: dict[str, dict[str, Any]] = {"two-phase": {"stages": 2}, "staged": {"stages": 2}}
+CASES = [*((recipe, "gpt2") for recipe in RECIPES), ("two-phase", "llama")]
+STEPS, BATCH_TOKENS, CONTEXT = 48, 64, 16
+
+TOLERANCE = 1e-4
+"""Relative, where torch, the CPU's instructions or the threads differ: kernels sum in another order."""
+
+
+@pytest.mark.parametrize(("recipe", "family"), CASES)
+def test_the_losses_of_a_short_run_are_the_golden_ones(
+    recipe: str,
+    family: str,
+    model: ModelConfig,
+    llama: ModelConfig,
+    dataset: Dataset,
+    run_study: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+):
+    study = Study(
+        name="golden",
+        model=replace(model if family == "gpt2" else llama, depth=4, width=16, init_std=0.1),
+        tokens=STEPS * BATCH_TOKENS,
+        batch_tokens=BATCH_TOKENS,
+        context=CONTEXT,
+        arms=(Arm(name=recipe, recipe=recipe, options=OPTIONS.get(recipe, {})),),
+        baseline=recipe,
+        anchors=(1.0,),
+        accountings=("flops",),
+        evaluation=Evaluation(every_tokens=STEPS * BATCH_TOKENS, validation_tokens=512),
+        lr=WSD(peak=1e-2, warmup_tokens=3 * BATCH_TOKENS),
+    )
+    [arm] = run_study(study, tmp_path)["arms"]
+    lines = [line for key in arm["segments"] for line in Store(tmp_path).segment(key).lines("metrics")]
+    assert not any("spike" in line for line in lines)
+    now = {
+        "torch": torch.__version__,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "data_fingerprint": dataset.fingerprint,
+        "val_loss": arm["marks"][0]["val_loss"],
+        "losses": [line["loss"] for line in lines],
+    }
+    file = GOLDEN / f"{recipe}{'' if family == 'gpt2' else '-' + family}.json"
+    if os.environ.get("DEEPEN_RENEW"):
+        file.write_text(json.dumps(now, indent=1) + "\n")
+        return
+    golden = json.loads(file.read_text())
+    assert now["data_fingerprint"] == golden["data_fingerprint"], (
+        "the tokenized speeches changed, not the numerics"
+    )
+    if all(now[key] == golden[key] for key in ("torch", "cpu_capability", "threads")):
+        assert now == golden  # to the bit: JSON keeps every digit of a float
+    else:
+        assert now["losses"] == pytest.approx(golden["losses"], rel=TOLERANCE)
+        assert now["val_loss"] == pytest.approx(golden["val_loss"], rel=TOLERANCE)
