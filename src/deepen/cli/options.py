@@ -130,8 +130,8 @@ def read_request(
     return Request(name=name, values=values, problems=problems)
 
 
-def whole(lowest: int = 0) -> Callable[[str], int]:
-    """Reads a whole number; 1_000, 1e6, 20k, 5M and 10B are understood."""
+def whole(lowest: int = 0, highest: int = 10**18) -> Callable[[str], int]:
+    """Reads a whole number from `lowest` to `highest`; 1_000, 1e6, 20k, 5M and 10B are understood."""
 
     def read(text: str) -> int:
         scale = {"k": 10**3, "M": 10**6, "B": 10**9}.get(text[-1:], 1)
@@ -143,6 +143,8 @@ def whole(lowest: int = 0) -> Callable[[str], int]:
             raise ValueError(f"is {text!r}: it must be a whole number")
         if value < lowest:
             raise ValueError(f"is {text}: it must be at least {lowest}")
+        if value > highest:
+            raise ValueError(f"is {text}: it must be at most {highest:,}")
         return int(value)
 
     return read
@@ -177,9 +179,11 @@ def choice(known: Iterable[str]) -> Callable[[str], str]:
 
 
 def text_of(text: str) -> str:
-    """Reads any text but an empty one."""
+    """Reads any text but an empty one, or one with a zero byte, which no path may hold."""
     if not text:
         raise ValueError("is empty: give it a value")
+    if "\0" in text:
+        raise ValueError(f"is {text!r}: leave out the zero byte")
     return text
 
 
