@@ -22,11 +22,31 @@ RESULTS: dict[str, Any] = json.loads(
     runpy.run_path(str(Path(__file__).parent / "fuzz" / "readers.py"))["SEEDS"]["results"]
 )
 
-FORBIDDEN_MODULES = set("pickle cPickle dill cloudpickle joblib shelve marshal yaml tarfile zipfile".split())
-FORBIDDEN_CALLS = set(
-    "eval exec compile __import__ torch.load torch.jit.load numpy.load np.load os.system yaml.load "
-    "shutil.unpack_archive".split()
-)
+FORBIDDEN_MODULES = {
+    "pickle",
+    "cPickle",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "shelve",
+    "marshal",
+    "yaml",
+    "tarfile",
+    "zipfile",
+}
+FORBIDDEN_CALLS = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "torch.load",
+    "torch.jit.load",
+    "numpy.load",
+    "np.load",
+    "os.system",
+    "yaml.load",
+    "shutil.unpack_archive",
+}
 
 
 def _dotted(node: ast.expr) -> str:
