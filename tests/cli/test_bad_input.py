@@ -1,5 +1,7 @@
 """Wrong requests: exit code 2, one line per problem with its remedy, no traceback, nothing written."""
 
+import runpy
+import shlex
 from pathlib import Path
 
 import pytest
@@ -160,3 +162,128 @@ def test_a_python_file_that_is_no_study_is_said_to_be_none(tmp_path: Path, capsy
         file.write_text(text)
         assert main(["study", str(file)]) == 2
         assert words in capsys.readouterr().err
+
+
+WRONG: dict[str, str] = runpy.run_path(str(Path(__file__).with_name("wrong_requests.py")))["WRONG"]
+
+
+@pytest.mark.parametrize("request_line", WRONG)
+def test_every_option_of_every_command_is_checked(
+    request_line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(request_line)) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "Traceback" not in said.err
+    lines = said.err.splitlines()
+    assert all(line.startswith("error: ") for line in lines)
+    assert any(line.startswith(f"error: {WRONG[request_line]}") for line in lines), said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+ITEM = '{"ctx": "a b", "endings": ["c", "d"], "label": 1}\n'
+FILES: dict[str, tuple[str, bytes | None, str]] = {
+    # what is wrong: the request with FILE in it, the file's content (None: a folder), the words of the answer
+    "bench not JSON": ("plan full --model nano --bench FILE", b"{", "it is not JSON"),
+    "bench empty": ("plan full --model nano --bench FILE", b"", "it is not JSON"),
+    "bench a list": ("plan full --model nano --bench FILE", b"[]", "no object"),
+    "bench of nothing": ("plan full --model nano --bench FILE", b"{}", "has no device"),
+    "bench deep": ("plan full --model nano --bench FILE", b"[" * 200_000, "it is not JSON"),
+    "bench binary": ("plan full --model nano --bench FILE", b"\x80\x04\x95", "it is not JSON"),
+    "bench a folder": ("plan full --model nano --bench FILE", None, "is no file"),
+    "bench out over notes": ("bench --model nano --out FILE", b"my notes", "holds something else"),
+    "bench out a folder": ("bench --model nano --out FILE", None, "is a folder"),
+    "study no study": ("study FILE.py", b"study = 3", "defines no `study`"),
+    "study fails": ("study FILE.py", b"raise RuntimeError('x')", "RuntimeError: x"),
+    "study leaves": ("study FILE.py", b"import sys; sys.exit(0)", "SystemExit"),
+    "study binary": ("study FILE.py", b"\x80\x04\x95\0", "failed"),
+    "study endless": ("study FILE.py", b"def f(): f()\nf()", "RecursionError"),
+    "study imports nothing": ("study FILE.py", b"import no_such_module", "ModuleNotFoundError"),
+    "study rate nan": ("study FILE.py", b"from deepen.schedule.lr import WSD\nWSD(peak=float('nan'))", "peak"),
+    "study decay nan": (
+        "study FILE.py",
+        b"from deepen.schedule.lr import WSD\nWSD(decay_share=float('nan'))",
+        "decay_share",
+    ),
+    "study norm nan": (
+        "study FILE.py",
+        b"from deepen.train.settings import TrainSettings\nTrainSettings(max_grad_norm=float('nan'))",
+        "max_grad_norm",
+    ),
+    "study decay of weights nan": (
+        "study FILE.py",
+        b"from deepen.train.settings import TrainSettings\nTrainSettings(weight_decay=float('nan'))",
+        "weight_decay",
+    ),
+    "study init nan": (
+        "study FILE.py",
+        b"from dataclasses import replace\nfrom deepen.model.config import PRESETS\n"
+        b"replace(PRESETS['nano'], init_std=float('nan'))",
+        "init_std",
+    ),
+    "data a file": ("train full --data FILE", b"", "is a file"),
+    "data empty": ("train full --data FILE", None, "has no shard"),
+    "out a file": ("train full --out FILE", b"all I have", "is a file"),
+    "study out a file": ("study quickstart --out FILE", b"all I have", "is a file"),
+    "report a file": ("report FILE", b"x", "has no results.json"),
+    "report a folder": ("report FILE", None, "has no results.json"),
+    "task empty": ("study quickstart --hellaswag FILE", b"", "has no items"),
+    "task a folder": ("study quickstart --hellaswag FILE", None, "is no file"),
+    "task not JSON": ("study quickstart --hellaswag FILE", b"{\n", "line 1"),
+    "task second line": ("study quickstart --hellaswag FILE", ITEM.encode() + b"\n", "line 2"),
+    "task binary": ("study quickstart --hellaswag FILE", b"\x80\x04\x95\n", "line 1"),
+    "task not UTF-8": (
+        "study quickstart --hellaswag FILE",
+        ITEM.replace("a b", "\xe4").encode("latin-1"),
+        "line 1",
+    ),
+    "task half a character": (
+        "study quickstart --hellaswag FILE",
+        ITEM.replace("a b", "\\ud800").encode(),
+        "line 1",
+    ),
+    "task no context": ("study quickstart --hellaswag FILE", ITEM.replace("a b", "").encode(), "line 1"),
+    "task context a number": ("study quickstart --hellaswag FILE", ITEM.replace('"a b"', "3").encode(), "line 1"),
+    "task one ending": ("study quickstart --hellaswag FILE", ITEM.replace(', "d"', "").encode(), "line 1"),
+    "task endings text": (
+        "study quickstart --hellaswag FILE",
+        ITEM.replace('["c", "d"]', '"cd"').encode(),
+        "line 1",
+    ),
+    "task blank ending": ("study quickstart --hellaswag FILE", ITEM.replace('"d"', '" "').encode(), "line 1"),
+    "task label beyond": ("study quickstart --hellaswag FILE", ITEM.replace("1}", "2}").encode(), "line 1"),
+    "task label below": ("study quickstart --hellaswag FILE", ITEM.replace("1}", "-1}").encode(), "line 1"),
+    "task label half": ("study quickstart --hellaswag FILE", ITEM.replace("1}", "0.5}").encode(), "line 1"),
+    "task label nan": ("study quickstart --hellaswag FILE", ITEM.replace("1}", "NaN}").encode(), "line 1"),
+    "task label true": ("study quickstart --hellaswag FILE", ITEM.replace("1}", "true}").encode(), "line 1"),
+    "task deep": ("study quickstart --hellaswag FILE", b"[" * 200_000, "line 1"),
+    "task endless line": ("study quickstart --hellaswag FILE", b" " * (1 << 21), "line 1"),
+}
+
+
+@pytest.mark.parametrize("wrong", FILES)
+def test_a_file_that_is_not_what_was_asked_for_is_said_to_be_none(
+    wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    line, content, words = FILES[wrong]
+    monkeypatch.chdir(tmp_path)
+    name = "given.py" if "FILE.py" in line else "given"
+    if content is None:
+        Path(name).mkdir()
+    else:
+        Path(name).write_bytes(content)
+    assert main(line.replace("FILE.py", name).replace("FILE", name).split()) == 2
+    said = capsys.readouterr().err
+    assert words in said and "given" in said and "Traceback" not in said, said
+    assert all(each.startswith("error: ") for each in said.splitlines())
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert content is None or Path(name).read_bytes() == content
+
+
+@pytest.mark.parametrize("option", ["--out", "--data", "--hellaswag"])
+def test_no_path_holds_a_zero_byte(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", "quickstart", option, "a\0b"]) == 2
+    assert option in capsys.readouterr().err and list(tmp_path.iterdir()) == []

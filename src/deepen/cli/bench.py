@@ -25,7 +25,7 @@ OPTIONS = (
     *(option for option in BUDGET_OPTIONS if option.key in ("batch_tokens", "context")),
     Option(name="precision", read=choice(PRECISIONS), help=f"{' or '.join(PRECISIONS)} (default fp32)"),
     Option(name="steps", read=whole(1), help="steps measured of each kind of phase (default 10)"),
-    Option(name="threads", read=whole(1), help="CPU threads of a step (default 1, as a study's on a CPU)"),
+    Option(name="threads", read=whole(1, 1024), help="CPU threads of a step (default 1, as a study's on a CPU)"),
     Option(name="out", read=path_of, help="JSON file for deepen plan --bench"),
     Option(name="json", read=None, help="print the same as JSON"),
 )

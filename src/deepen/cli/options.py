@@ -188,9 +188,11 @@ def choice(known: Iterable[str]) -> Callable[[str], str]:
 
 
 def text_of(text: str) -> str:
-    """Reads any text but an empty one."""
+    """Reads any text but an empty one, or one with a zero byte, which no path may hold."""
     if not text:
         raise ValueError("is empty: give it a value")
+    if "\0" in text:
+        raise ValueError(f"is {text!r}: leave out the zero byte")
     return text
 
 

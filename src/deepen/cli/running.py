@@ -16,7 +16,7 @@ from deepen import __version__
 from deepen.cli.options import Problems, Stopped
 from deepen.cli.progress import ProgressLine
 from deepen.data.shards import Dataset
-from deepen.data.sources import EMBEDDED, prepare
+from deepen.data.sources import EMBEDDED, check_embedded, prepare
 from deepen.data.tokenizers import load_tokenizer
 from deepen.evaluate.hellaswag import read_items
 from deepen.report import write_report
@@ -75,11 +75,13 @@ def _check(study: Study, store: Store) -> Dataset | None:
 
     def open_named_data() -> None:
         nonlocal named_data
-        if study.data != EMBEDDED:
-            named_data = prepare(study.data, study.model.vocab, store.folder / "data")
-            named_data.check_context(study.context)
-            if study.evaluation.hellaswag:
-                load_tokenizer(named_data.folder)
+        if study.data == EMBEDDED:
+            check_embedded(study.model.vocab)
+            return
+        named_data = prepare(study.data, study.model.vocab, store.folder / "data")
+        named_data.check_context(study.context)
+        if study.evaluation.hellaswag:
+            load_tokenizer(named_data.folder, study.model.vocab)
 
     checks: list[Callable[[], object]] = [
         lambda: check_room(study.model, pick_device()),

@@ -15,11 +15,11 @@ from deepen.study.arms import Arm
 from deepen.train.settings import ON_SPIKE
 
 RECIPE_OPTIONS = (
-    Option(name="stages", read=whole(1), help="number of stages (two-phase, staged)"),
+    Option(name="stages", read=whole(1, 10_000), help="number of stages (two-phase, staged)"),
     Option(name="partition", read=text_of, help="spread, front, back, floor, or sizes such as 6,3,3"),
     Option(name="scope", read=choice(Scope), help=f"trained in phase 1 of a stage: {', '.join(Scope)}"),
     Option(name="grow-at", read=number(0, 1), help="share of the tokens before growth (one-shot)"),
-    Option(name="start-depth", read=whole(0), help="blocks before growth (one-shot, small)"),
+    Option(name="start-depth", read=whole(0, 10_000), help="blocks before growth (one-shot, small)"),
     Option(name="operator", read=choice(OPERATORS), help=f"growth operator: {', '.join(OPERATORS)}"),
     Option(name="placement", read=choice(PLACEMENTS), help=f"where new blocks go: {', '.join(PLACEMENTS)}"),
     Option(name="moments", read=choice(MOMENT_POLICIES), help=f"moments at growth: {', '.join(MOMENT_POLICIES)}"),

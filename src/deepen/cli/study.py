@@ -28,10 +28,10 @@ from deepen.study.presets import PEAK_RATES, STUDIES
 
 OPTIONS = (
     OUT_OPTION,
-    Option(name="seeds", read=whole(1), help="number of seeds"),
+    Option(name="seeds", read=whole(1, 1000), help="number of seeds"),
     Option(name="model", read=choice(PRESETS), help=f"another model: {', '.join(PRESETS)}"),
     Option(name="tokens", read=whole(1), help="the baseline's tokens"),
-    Option(name="scale", read=number(0), help="fewer tokens, same shape: 0.01 trains a hundredth"),
+    Option(name="scale", read=number(0, 1000), help="fewer tokens, same shape: 0.01 trains a hundredth"),
     Option(name="data", read=text_of, help="folder of token shards; sotu is the embedded corpus"),
     Option(name="lr", read=number(0), help="peak learning rate"),
     Option(name="rate", read=choice(RATES), help=f"shape of the learning rate: {', '.join(RATES)}"),
@@ -39,7 +39,7 @@ OPTIONS = (
     Option(name="hellaswag", read=path_of, help="HellaSwag JSONL file, evaluated along the run and at the marks"),
     Option(
         name="jobs",
-        read=whole(1),
+        read=whole(1, 1024),
         help="segments trained at once (default: a core each on a CPU, one on a GPU)",
     ),
     SPIKE_OPTION,
@@ -62,6 +62,8 @@ def run(argv: Sequence[str]) -> int:
             "--data is missing: paper trains on prepared FineWeb-edu shards (llm.c format); name their folder, "
             "or sotu for a try with --scale and --model"
         )
+    if study and "out" not in request.values and Path(study.name).name != study.name:
+        request.problems.append(f"study name {study.name!r} is no name of a folder: leave out /, or give --out")
     request.check()
     assert study is not None
     from deepen.cli.running import conduct  # torch takes seconds to import: only for a request that is right
@@ -99,7 +101,7 @@ def _from_file(path: Path) -> Study:
         raise ValueError(f"study file {path} does not exist")
     try:
         study = runpy.run_path(str(path)).get("study")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"study file {path} failed: {type(error).__name__}: {error}") from None
     if not isinstance(study, Study):
         raise ValueError(f"study file {path} defines no `study`: it must assign a deepen.Study to that name")

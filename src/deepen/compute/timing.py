@@ -103,6 +103,9 @@ class Timing:
         }
 
 
+_LONGEST = 1 << 24
+"""Bytes of the longest bench that is read."""
+
 _AROUND = ("head_frozen", "head_trained", "base")
 
 
@@ -160,10 +163,13 @@ def read_timing(path: Path) -> Timing:
     Raises:
         ValueError: there is no such file, or it is not whole; the message is one line.
     """
+    if not path.is_file():
+        what = "is no file: name one" if path.exists() else "does not exist: write one"
+        raise ValueError(f"bench {path} {what} with deepen bench --out FILE")
     try:
+        if path.stat().st_size > _LONGEST:
+            raise ValueError("it is too long")
         return _timing_of(json.loads(path.read_text()))
-    except FileNotFoundError:
-        raise ValueError(f"bench {path} does not exist: write one with deepen bench --out {path}") from None
     except OSError as error:
         raise ValueError(f"bench {path} cannot be read: {error.strerror or error}") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):

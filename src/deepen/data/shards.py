@@ -1,55 +1,25 @@
-"""Token shards on disk: llm.c's format, which public FineWeb shards come in, with a dataset.json beside.
+"""Token shards in a folder: a training and a validation split, with a dataset.json beside.
 
-A shard is 256 little-endian int32 (20240520, 1, number of tokens, zeros), then the tokens as uint16. File
-names contain `train` or `val`; several of one split are read in the order of their names. `dataset.json`
-names tokenizer and sha256 of each shard; without it a folder is read as it is.
+File names contain `train` or `val`; several of one split are read in the order of their names. `dataset.json`
+names the tokenizer and the sha256 of each shard; without it a folder is read as it is. Every shard is read
+whole once before training: its hash and its highest token are looked at, never a sample.
 """
 
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-MAGIC, VERSION, HEADER_BYTES = 20240520, 1, 1024
-TokenArray = NDArray[np.uint16]
-
-
-class DataError(ValueError):
-    """Data that cannot be trained on; the message names the file and what to do."""
-
-
-def write_shard(path: Path, tokens: TokenArray) -> str:
-    """Write a shard; returns its sha256."""
-    header = np.zeros(256, dtype="<i4")
-    header[:3] = MAGIC, VERSION, len(tokens)
-    content = header.tobytes() + tokens.astype("<u2").tobytes()
-    path.write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
-
-
-def read_shard(path: Path) -> TokenArray:
-    """The tokens of a shard, memory-mapped, after its header and size were checked."""
-    size = path.stat().st_size
-    if size <= HEADER_BYTES:
-        raise DataError(f"shard {path} is empty ({size} bytes): prepare or copy it again")
-    magic, version, count = np.fromfile(path, dtype="<i4", count=3)
-    if magic != MAGIC or version != VERSION:
-        raise DataError(
-            f"shard {path} is not an llm.c GPT-2 shard (header {magic}, {version}; expected {MAGIC}, 1)"
-        )
-    if size != HEADER_BYTES + 2 * count:
-        raise DataError(
-            f"shard {path} is truncated or damaged: its header promises {count:,} tokens, "
-            f"its size holds {(size - HEADER_BYTES) // 2:,}: copy it again"
-        )
-    tokens: TokenArray = np.memmap(path, dtype="<u2", mode="r", offset=HEADER_BYTES)
-    return tokens
+from deepen.data.description import FILE, Description, inside, read_description
+from deepen.data.shard_file import DataError as DataError
+from deepen.data.shard_file import TokenArray as TokenArray
+from deepen.data.shard_file import examine_shard, read_shard, write_whole
+from deepen.data.shard_file import write_shard as write_shard
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,107 +73,126 @@ class Tokens:
         return np.concatenate([tokens, rest])
 
 
-def write_dataset(folder: Path, name: str, vocab: int, tokenizer: str, splits: dict[str, TokenArray]) -> None:
-    """Write shards, the tokenizer's JSON and dataset.json, the last last.
+def write_dataset(
+    folder: Path,
+    name: str,
+    vocab: int,
+    tokenizer: str,
+    splits: Mapping[str, TokenArray],
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Write shards, the tokenizer's JSON and dataset.json, the last last; each is there whole or not at all.
 
     Args:
+        name: begins the shards' names; plain, without `train` or `val` in it.
         splits: tokens by split, `train` and `validation`.
         tokenizer: the JSON text of a `tokenizers` tokenizer.
+        about: what else dataset.json is to say, such as what was left out.
+
+    Raises:
+        DataError: a split is missing or empty, has tokens beyond the vocabulary, or is the other one.
     """
+    if not name or Path(name).name != name or "train" in name or "val" in name:
+        raise DataError(f"dataset name {name!r} is no beginning of shard names: leave out /, train and val")
+    for split in ("train", "validation"):
+        if split not in splits or not len(splits[split]):
+            raise DataError(f"dataset {name} has no {split} tokens: give it documents")
+        if (highest := int(splits[split].max())) >= vocab:
+            raise DataError(f"dataset {name} has token {highest} in {split}, its vocabulary ends at {vocab - 1}")
+    if np.array_equal(splits["train"], splits["validation"]):
+        raise DataError(f"dataset {name} has the same tokens in train and validation: hold documents out")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tokenizer.json").write_text(tokenizer)
+    write_whole(folder / "tokenizer.json", tokenizer.encode())
     shards = {}
-    for split, tokens in splits.items():
-        path = folder / f"{name}_{'train' if split == 'train' else 'val'}_000000.bin"
-        shards[path.name] = write_shard(path, tokens)
+    for split, short in (("train", "train"), ("validation", "val")):
+        path = folder / f"{name}_{short}_000000.bin"
+        shards[path.name] = write_shard(path, splits[split])
     description = {
         "name": name,
         "vocab": vocab,
         "tokenizer_sha256": hashlib.sha256(tokenizer.encode()).hexdigest(),
         "shards": shards,
+        **(about or {}),
     }
-    temporary = folder / "dataset.json.tmp"
-    temporary.write_text(json.dumps(description, indent=2))
-    temporary.replace(folder / "dataset.json")
+    write_whole(folder / FILE, json.dumps(description, indent=2).encode())
 
 
 def open_dataset(folder: Path, vocab: int) -> Dataset:
-    """Open a folder of shards for a model of `vocab` tokens, after checking what can be checked quickly.
+    """Open a folder of shards for a model of `vocab` tokens, after reading all of it once.
 
     Raises:
-        DataError: no shards, a shard that is empty, truncated or not the one dataset.json describes, or
-            tokens that the model does not have.
+        DataError: no shards, a shard that is empty, truncated, a link out of the folder, in both splits or not
+            the one dataset.json describes, or tokens that the model does not have.
     """
-    if not folder.is_dir():
-        raise DataError(f"data folder {folder} does not exist: name a folder of token shards, or leave --data out")
-    train, validation = (tuple(sorted(folder.glob(f"*{split}*.bin"))) for split in ("train", "val"))
-    if both := set(train) & set(validation):
-        raise DataError(f"shard {min(both)} is named both train and val: rename it")
-    for split, paths in (("train", train), ("val", validation)):
-        if not paths:
-            raise DataError(f"data folder {folder} has no shard named *{split}*.bin")
-    shards = [read_shard(path) for path in (*train, *validation)]
-    description = _description(folder)
-    known = int(description.get("vocab", 0))
-    if known > vocab:
+    try:
+        if not folder.is_dir():
+            hint = "name a folder of token shards, or leave --data out"
+            raise DataError(f"data folder {folder} {'is a file' if folder.exists() else 'does not exist'}: {hint}")
+        train, validation = _splits(folder)
+        paths = (*train, *validation)
+        for path in paths:
+            inside(folder, path)
+            read_shard(path)
+        description = read_description(folder)
+        if description and description.vocab > vocab:
+            raise DataError(
+                f"data in {folder} has a vocabulary of {description.vocab:,}, the model only {vocab:,}: "
+                "use another model"
+            )
+        hashes = _examine(folder, paths, description.vocab if description else vocab, description)
+    except OSError as error:
+        raise DataError(f"data folder {folder} cannot be read: {error.strerror or error}") from None
+    if both := {hashes[path] for path in train} & {hashes[path] for path in validation}:
+        one, other = (next(path.name for path in split if hashes[path] in both) for split in (train, validation))
         raise DataError(
-            f"data in {folder} has a vocabulary of {known:,}, the model only {vocab:,}: use another model"
+            f"shards {one} and {other} in {folder} are the same: validation would be on what was trained on; "
+            "hold other data out"
         )
-    for path, tokens in zip((*train, *validation), shards, strict=True):
-        _check_shard(path, tokens, vocab, description)
     return Dataset(
         folder=folder,
-        name=str(description.get("name", folder.name)),
-        vocab=known or vocab,
-        fingerprint=_fingerprint((*train, *validation), shards, description),
+        name=(description.name if description else "") or folder.name,
+        vocab=description.vocab if description else vocab,
+        fingerprint=_fingerprint(hashes, description),
         train=train,
         validation=validation,
     )
 
 
-def _description(folder: Path) -> dict[str, Any]:
-    """dataset.json, which is somebody's file: nothing in it is trusted unchecked."""
-    path = folder / "dataset.json"
-    if not path.exists():
-        return {}
-    try:
-        description = json.loads(path.read_text())
-        assert isinstance(description["vocab"], int) and isinstance(description["shards"], dict)
-    except (ValueError, KeyError, TypeError, AssertionError):
-        raise DataError(f"{path} is damaged: prepare the data again") from None
-    tokenizer = folder / "tokenizer.json"
-    if not tokenizer.exists():
-        raise DataError(f"{tokenizer} is missing, but {path.name} names a tokenizer: copy it too")
-    if hashlib.sha256(tokenizer.read_bytes()).hexdigest() != description.get("tokenizer_sha256"):
-        raise DataError(f"{tokenizer} is not the tokenizer that made these shards: prepare the data again")
-    return dict(description)
+def _splits(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The shards of each split; a name that could be either is refused."""
+    train, validation = (tuple(sorted(folder.glob(f"*{split}*.bin"))) for split in ("train", "val"))
+    if both := set(train) & set(validation):
+        raise DataError(f"shard {min(both)} is named both train and val: rename it")
+    for split, paths in (("train", train), ("val", validation)):
+        if not paths:
+            raise DataError(f"data folder {folder} has no shard named *{split}*.bin: prepare or copy one")
+    return train, validation
 
 
-def _check_shard(path: Path, tokens: TokenArray, vocab: int, description: dict[str, Any]) -> None:
+def _examine(folder: Path, paths: Sequence[Path], vocab: int, description: Description | None) -> dict[Path, str]:
+    """The sha256 of every shard, once each is what dataset.json says and within the vocabulary."""
     if description:
-        shards = description["shards"]
-        if path.name not in shards:
-            raise DataError(f"shard {path} is not among those of dataset.json: move it away")
-        if hashlib.sha256(path.read_bytes()).hexdigest() != shards[path.name]:
-            raise DataError(f"shard {path} is not the one that dataset.json describes: prepare the data again")
-        return
-    sample = tokens[:: max(1, len(tokens) // 1_000_000)]
-    if int(sample.max()) >= vocab:
-        raise DataError(
-            f"shard {path} has token {int(sample.max())}, the model's vocabulary ends at {vocab - 1}: "
-            "it was made with another tokenizer"
-        )
+        here = {path.name for path in paths}
+        if missing := sorted(set(description.shards) - here):
+            raise DataError(f"shard {folder / missing[0]} is missing, but {FILE} names it: copy it too")
+        if unknown := sorted(here - set(description.shards)):
+            raise DataError(f"shard {folder / unknown[0]} is not among those of {FILE}: move it away")
+    hashes = {}
+    for path in paths:
+        hashes[path], highest = examine_shard(path)
+        if description and hashes[path] != description.shards[path.name]:
+            raise DataError(f"shard {path} is not the one that {FILE} describes: prepare the data again")
+        if highest >= vocab:
+            whose = f"{FILE}'s" if description else "the model's"
+            raise DataError(
+                f"shard {path} has token {highest}, {whose} vocabulary ends at {vocab - 1}: "
+                "it was made with another tokenizer"
+            )
+    return hashes
 
 
-def _fingerprint(paths: Sequence[Path], shards: Sequence[TokenArray], description: dict[str, Any]) -> str:
-    """Names, sizes and a sample of the content; with dataset.json its hashes."""
-    digest = hashlib.sha256()
-    if description:
-        digest.update(
-            json.dumps([description["shards"], description["tokenizer_sha256"]], sort_keys=True).encode()
-        )
-    else:
-        for path, tokens in zip(paths, shards, strict=True):
-            digest.update(f"{path.name} {len(tokens)}".encode())
-            digest.update(tokens[:: max(1, len(tokens) // 65536)].tobytes())
-    return digest.hexdigest()[:16]
+def _fingerprint(hashes: Mapping[Path, str], description: Description | None) -> str:
+    """Identifies all the tokens, in their splits and order, and with dataset.json the tokenizer."""
+    by_name = {path.name: sha for path, sha in hashes.items()}
+    told: list[Any] = [by_name, description.tokenizer_sha256] if description else [by_name]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]

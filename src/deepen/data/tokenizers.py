@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from tokenizers import ByteLevelBPETokenizer, Tokenizer
 
-from deepen.data.shards import DataError, TokenArray
+from deepen.data.description import inside
+from deepen.data.shard_file import DataError, TokenArray
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -27,14 +28,36 @@ def encode_documents(tokenizer: Tokenizer, texts: Sequence[str]) -> TokenArray:
     return np.concatenate(pieces)
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer beside a folder's shards: `tokenizer.json`, or GPT-2's `encoder.json` and `vocab.bpe`."""
-    if (folder / "tokenizer.json").exists():
-        return Tokenizer.from_file(str(folder / "tokenizer.json"))
-    if (folder / "encoder.json").exists() and (folder / "vocab.bpe").exists():
-        bpe = ByteLevelBPETokenizer(str(folder / "encoder.json"), str(folder / "vocab.bpe"))
-        return Tokenizer.from_str(bpe.to_str())
-    raise DataError(
-        f"{folder} has no tokenizer, which tasks need: put tokenizer.json there, "
-        "or GPT-2's encoder.json and vocab.bpe"
-    )
+def load_tokenizer(folder: Path, vocab: int | None = None) -> Tokenizer:
+    """The tokenizer beside a folder's shards: `tokenizer.json`, or GPT-2's `encoder.json` and `vocab.bpe`.
+
+    Args:
+        vocab: the model's, which the tokenizer may not go beyond.
+
+    Raises:
+        DataError: there is none, it is damaged, or it has tokens that the model does not.
+    """
+    names = ("tokenizer.json",) if (folder / "tokenizer.json").exists() else ("encoder.json", "vocab.bpe")
+    paths = [folder / name for name in names]
+    if not all(path.is_file() for path in paths):
+        raise DataError(
+            f"{folder} has no tokenizer, which tasks need: put tokenizer.json there, "
+            "or GPT-2's encoder.json and vocab.bpe"
+        )
+    for path in paths:
+        inside(folder, path)
+    try:
+        if len(paths) == 1:
+            tokenizer = Tokenizer.from_file(str(paths[0]))
+        else:
+            tokenizer = Tokenizer.from_str(ByteLevelBPETokenizer(*map(str, paths)).to_str())
+        highest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    except Exception as error:  # the library raises nothing narrower
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+        raise DataError(f"{paths[0]} is no tokenizer ({reason}): copy it again") from None
+    if vocab is not None and highest >= vocab:
+        raise DataError(
+            f"{paths[0]} has token {highest}, the model's vocabulary ends at {vocab - 1}: "
+            "use the tokenizer that made the shards, or another model"
+        )
+    return tokenizer

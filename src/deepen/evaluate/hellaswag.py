@@ -37,6 +37,10 @@ class Item:
     label: int
 
 
+LONGEST_LINE = 1 << 20
+"""Bytes of the longest line that is read; the longest of HellaSwag's own has under two thousand."""
+
+
 def read_items(path: Path) -> list[Item]:
     """Read a JSONL file with `ctx`, `endings` and `label` in each line, official or tag-stripped.
 
@@ -44,30 +48,55 @@ def read_items(path: Path) -> list[Item]:
         TaskError: there is no such file, or a line of it is no item.
     """
     if not path.is_file():
-        raise TaskError(f"HellaSwag file {path} does not exist: name a JSONL file")
-    items = []
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-                item = Item(context=row["ctx"], endings=tuple(row["endings"]), label=int(row["label"]))
-                if not (
-                    0 <= item.label < len(item.endings) and all(isinstance(e, str) and e for e in item.endings)
-                ):
-                    raise ValueError
-            except (ValueError, KeyError, TypeError):
-                raise TaskError(f"{path}, line {number}: not a HellaSwag item (ctx, endings, label)") from None
-            items.append(item)
+        what = "is no file" if path.exists() else "does not exist"
+        raise TaskError(f"HellaSwag file {path} {what}: name a JSONL file")
+    items: list[Item] = []
+    try:
+        with path.open("rb") as lines:
+            while line := lines.readline(LONGEST_LINE + 1):
+                items.append(_item(line, f"{path}, line {len(items) + 1}"))
+    except OSError as error:
+        raise TaskError(f"HellaSwag file {path} cannot be read: {error.strerror or error}") from None
     if not items:
-        raise TaskError(f"HellaSwag file {path} has no items")
+        raise TaskError(f"HellaSwag file {path} has no items: name a JSONL file with a line for each")
     return items
 
 
+def _item(line: bytes, where: str) -> Item:
+    """An item from a line of somebody's file: nothing in it is trusted unchecked."""
+    try:
+        if len(line) > LONGEST_LINE:
+            raise ValueError
+        row = json.loads(line.decode("utf-8"))
+        context, endings, label = row["ctx"], row["endings"], row["label"]
+        label = int(label) if isinstance(label, str) else label
+        for text in (context, *endings):
+            if not isinstance(text, str) or not text.strip():
+                raise ValueError
+            text.encode("utf-8")  # JSON can hold halves of characters, which no tokenizer takes
+        if not isinstance(endings, list) or len(endings) < 2:
+            raise ValueError
+        if type(label) is not int or not 0 <= label < len(endings):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise TaskError(
+            f"{where}: not a HellaSwag item (ctx, endings, label): download the file again, or mend the line"
+        ) from None
+    return Item(context=context, endings=tuple(endings), label=label)
+
+
 def encode_items(items: list[Item], tokenizer: Tokenizer) -> list[Example]:
-    """The items as token ids, each ending with the space before it."""
+    """The items as token ids, each ending with the space before it.
+
+    Raises:
+        TaskError: the tokenizer makes nothing of a text.
+    """
 
     def ids(text: str) -> tuple[int, ...]:
-        return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
+        found = tuple(tokenizer.encode(text, add_special_tokens=False).ids)
+        if not found:
+            raise TaskError(f"the tokenizer makes no token of {text[:40]!r}: use the one that made the shards")
+        return found
 
     return [
         Example(context=ids(item.context), endings=tuple(ids(f" {e}") for e in item.endings), label=item.label)

@@ -25,7 +25,7 @@ def read_study(path: Path) -> Study:
         raise FileNotFoundError(f"There is no {path}: run the study first, it writes its results there.")
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}); run the study again to rewrite it.") from error
     if not isinstance(raw, Mapping) or not isinstance(raw.get("arms"), list):
         raise ValueError(f"{path} holds no 'arms' list, so it is not a study's results.")

@@ -80,6 +80,11 @@ def _check(peak: float, warmup_tokens: int) -> None:
         raise ValueError(f"warmup_tokens is {warmup_tokens}: it must be 0 or more")
 
 
+def _check_final(share: float) -> None:
+    if not 0 <= share <= 1:
+        raise ValueError(f"final_share is {share}: it must be in [0, 1]")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WSD:
     """Warm up, stay, decay linearly to `final_share` of the peak over the last `decay_share` of the run.
@@ -98,6 +103,7 @@ class WSD:
         _check(self.peak, self.warmup_tokens)
         if not 0 < self.decay_share <= 1:
             raise ValueError(f"decay_share is {self.decay_share}: it must be in (0, 1]")
+        _check_final(self.final_share)
 
     def pieces(self, total: int, batch_tokens: int) -> tuple[RatePiece, ...]:
         """Warm-up, a constant piece, and the decay that ends at `total`."""
@@ -139,6 +145,7 @@ class Cosine:
 
     def __post_init__(self) -> None:
         _check(self.peak, self.warmup_tokens)
+        _check_final(self.final_share)
 
     def pieces(self, total: int, batch_tokens: int) -> tuple[RatePiece, ...]:
         """Warm-up and one cosine that ends at `total`."""

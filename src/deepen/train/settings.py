@@ -1,5 +1,6 @@
 """How a step is taken: optimizer, clipping, precision, micro-batches."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,10 +35,17 @@ class TrainSettings:
             raise ValueError(f"precision {self.precision!r} is unknown: use {' or '.join(PRECISIONS)}")
         if self.on_spike not in ON_SPIKE:
             raise ValueError(f"on_spike {self.on_spike!r} is unknown: use {', '.join(ON_SPIKE)}")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay is {self.weight_decay}: it must be 0 or more")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay is {self.weight_decay}: it must be a number of 0 or more")
+        for name in ("beta_1", "beta_2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1")
+        if not 0 < self.epsilon < math.inf:
+            raise ValueError(f"epsilon is {self.epsilon}: it must be a number above 0")
         if self.max_grad_norm is not None and not self.max_grad_norm > 0:
             raise ValueError(f"max_grad_norm is {self.max_grad_norm}: it must be above 0, or none")
+        if self.micro_batch_tokens < 0:
+            raise ValueError(f"micro_batch_tokens is {self.micro_batch_tokens}: it must be 0 or more")
 
     def described(self) -> dict[str, Any]:
         """The settings in JSON's types; `on_spike` only where it is `skip`.

@@ -1,0 +1,238 @@
+"""Data that is not what it says it is: forged, swapped, made with another tokenizer, or leading elsewhere."""
+
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deepen.data.shards import DataError, Dataset, open_dataset, write_dataset, write_shard
+from deepen.data.tokenizers import load_tokenizer, train_bpe
+from deepen.study.arms import Study
+from deepen.study.store import Store, StoreError
+
+TRAIN, VALIDATION = "speeches_train_000000.bin", "speeches_val_000000.bin"
+
+
+@pytest.fixture(params=[True, False], ids=["described", "plain"])
+def folder(request: pytest.FixtureRequest, dataset: Dataset, tmp_path: Path) -> Path:
+    """A copy of the dataset, with its dataset.json and without."""
+    made = tmp_path / "data"
+    made.mkdir()
+    for path in dataset.folder.iterdir():
+        if request.param or path.name != "dataset.json":
+            (made / path.name).write_bytes(path.read_bytes())
+    return made
+
+
+@pytest.fixture
+def described(dataset: Dataset, tmp_path: Path) -> Path:
+    made = tmp_path / "described"
+    made.mkdir()
+    for path in dataset.folder.iterdir():
+        (made / path.name).write_bytes(path.read_bytes())
+    return made
+
+
+def forge(*values: int) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        path = folder / TRAIN
+        content = path.read_bytes()
+        header = struct.pack(f"<{len(values)}i", *values)
+        path.write_bytes(header + content[len(header) :])
+
+    return damage
+
+
+def add_a_byte(folder: Path) -> None:
+    path = folder / TRAIN
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+def lead_out(folder: Path) -> None:
+    elsewhere = folder.parent / "elsewhere.bin"
+    (folder / TRAIN).rename(elsewhere)
+    (folder / TRAIN).symlink_to(elsewhere)
+
+
+def lead_nowhere(folder: Path) -> None:
+    (folder / TRAIN).unlink()
+    (folder / TRAIN).symlink_to(folder / "nothing")
+
+
+def lead_to_itself(folder: Path) -> None:
+    (folder / TRAIN).unlink()
+    (folder / TRAIN).symlink_to(folder / TRAIN)
+
+
+def become_a_folder(folder: Path) -> None:
+    (folder / TRAIN).unlink()
+    (folder / TRAIN).mkdir()
+
+
+def become_a_pipe(folder: Path) -> None:
+    (folder / TRAIN).unlink()
+    os.mkfifo(folder / TRAIN)
+
+
+DAMAGES = {
+    "a negative count": (forge(20240520, 1, -1), "promises -1 tokens"),
+    "the lowest count": (forge(20240520, 1, -(2**31)), "promises -2,147,483,648 tokens"),
+    "the highest count": (forge(20240520, 1, 2**31 - 1), "promises 2,147,483,647 tokens"),
+    "a count of none": (forge(20240520, 1, 0), "promises 0 tokens"),
+    "another version": (forge(20240520, 2), "header 20240520, 2"),
+    "a llama shard": (forge(20240801, 7), "Llama 3"),
+    "an evaluation": (forge(20240522, 1), "evals"),
+    "a byte more": (add_a_byte, "truncated or damaged"),
+    "a link out": (lead_out, "leads out of the folder"),
+    "a link to nothing": (lead_nowhere, "leads nowhere"),
+    "a link to itself": (lead_to_itself, "leads nowhere"),
+    "a folder": (become_a_folder, "is no file"),
+    "a pipe": (become_a_pipe, "is no file"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_shard_that_lies_is_refused_by_name(folder: Path, damage: str):
+    make, words = DAMAGES[damage]
+    make(folder)
+    with pytest.raises(DataError, match=TRAIN) as refused:
+        open_dataset(folder, 512)
+    assert words in str(refused.value)
+
+
+def test_the_same_shard_in_both_splits_is_refused(folder: Path):
+    (folder / VALIDATION).write_bytes((folder / TRAIN).read_bytes())
+    description = folder / "dataset.json"
+    if description.exists():
+        told = json.loads(description.read_text())
+        told["shards"][VALIDATION] = told["shards"][TRAIN]
+        description.write_text(json.dumps(told))
+    with pytest.raises(DataError, match="are the same") as refused:
+        open_dataset(folder, 512)
+    assert TRAIN in str(refused.value) and VALIDATION in str(refused.value)
+
+
+def test_swapped_shards_are_refused_where_they_are_described_and_are_other_data_where_not(
+    folder: Path, dataset: Dataset
+):
+    plain = not (folder / "dataset.json").exists()
+    before = open_dataset(folder, 512).fingerprint
+    (folder / TRAIN).rename(folder / "kept")
+    (folder / VALIDATION).rename(folder / TRAIN)
+    (folder / "kept").rename(folder / VALIDATION)
+    if plain:
+        assert open_dataset(folder, 512).fingerprint != before
+    else:
+        with pytest.raises(DataError, match=TRAIN):
+            open_dataset(folder, 512)
+
+
+@pytest.mark.parametrize("place", [0, 777, -1])
+def test_one_token_beyond_the_vocabulary_is_found_wherever_it_is(tmp_path: Path, place: int):
+    tokens = np.arange(2_000_003, dtype=np.uint16) % 500
+    tokens[place] = 512
+    write_shard(tmp_path / "a_train.bin", tokens)
+    write_shard(tmp_path / "a_val.bin", tokens[:5000] % 500)
+    with pytest.raises(DataError, match=r"a_train\.bin has token 512"):
+        open_dataset(tmp_path, 512)
+
+
+@pytest.mark.parametrize("place", [1, 1234, -1])
+def test_the_fingerprint_of_plain_shards_is_of_every_token(tmp_path: Path, place: int):
+    tokens = np.arange(500_000, dtype=np.uint16) % 500
+    write_shard(tmp_path / "a_val.bin", tokens[:5000])
+    fingerprints = set()
+    for value in (3, 4):
+        tokens[place] = value
+        write_shard(tmp_path / "a_train.bin", tokens)
+        fingerprints.add(open_dataset(tmp_path, 512).fingerprint)
+    assert len(fingerprints) == 2
+
+
+def test_a_tokenizer_of_another_vocabulary_beside_the_shards_is_refused(described: Path):
+    other = train_bpe(["other words than before"] * 3, 300)
+    (described / "tokenizer.json").write_text(other.to_str())
+    with pytest.raises(DataError, match=r"tokenizer\.json is not the tokenizer"):
+        open_dataset(described, 512)
+    (described / "dataset.json").unlink()  # a plain folder does not say: what tasks need is still checked
+    with pytest.raises(DataError, match=r"has token \d+, the model's vocabulary ends at 255"):
+        load_tokenizer(described, 256)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"null", b"{}", b"\x80\x04", b'{"model": {"type": "BPE", "vocab": {"a": -1}}}']
+)
+def test_a_file_that_is_no_tokenizer_is_refused_by_name(tmp_path: Path, content: bytes):
+    (tmp_path / "tokenizer.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"tokenizer\.json"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../up.bin", "/etc/passwd", "a/b.bin", "..", "", "a\\b.bin"])
+def test_a_description_that_names_files_elsewhere_is_refused(described: Path, name: str):
+    path = described / "dataset.json"
+    told = json.loads(path.read_text())
+    told["shards"][name] = "0" * 64
+    path.write_text(json.dumps(told))
+    with pytest.raises(DataError, match="leads out of the folder"):
+        open_dataset(described, 512)
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "vocab true": lambda told: told | {"vocab": True},
+    "vocab nan": lambda told: told | {"vocab": float("nan")},
+    "vocab text": lambda told: told | {"vocab": "512"},
+    "vocab negative": lambda told: told | {"vocab": -512},
+    "no vocab": lambda told: {key: value for key, value in told.items() if key != "vocab"},
+    "name a list": lambda told: told | {"name": ["x"]},
+    "shards a list": lambda told: told | {"shards": list(told["shards"])},
+    "sha a number": lambda told: told | {"shards": dict.fromkeys(told["shards"], 5)},
+    "no tokenizer": lambda told: told | {"tokenizer_sha256": None},
+    "a list": lambda told: [told],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_description_of_wrong_types_is_damaged(described: Path, change: str):
+    path = described / "dataset.json"
+    path.write_text(json.dumps(CHANGES[change](json.loads(path.read_text()))))
+    with pytest.raises(DataError, match=r"dataset\.json is damaged"):
+        open_dataset(described, 512)
+
+
+def test_a_description_of_endless_depth_is_damaged(described: Path):
+    (described / "dataset.json").write_text("[" * 200_000)
+    with pytest.raises(DataError, match="damaged"):
+        open_dataset(described, 512)
+
+
+def test_a_shard_that_is_named_but_gone_or_there_but_not_named_is_refused(described: Path):
+    shard, other = described / TRAIN, described / "speeches_train_000001.bin"
+    other.write_bytes(shard.read_bytes())
+    with pytest.raises(DataError, match=f"{other.name} is not among"):
+        open_dataset(described, 512)
+    other.unlink()
+    told = json.loads((described / "dataset.json").read_text())
+    told["shards"][other.name] = "0" * 64
+    (described / "dataset.json").write_text(json.dumps(told))
+    with pytest.raises(DataError, match=f"{other.name} is missing"):
+        open_dataset(described, 512)
+
+
+def test_a_study_refuses_other_data_under_the_same_name(
+    described: Path, tmp_path: Path, make_study: Callable[..., Study]
+):
+    store, study = Store(tmp_path / "out"), make_study(data=str(described)).described()
+    store.open(study, {"data_fingerprint": open_dataset(described, 512).fingerprint})
+    kept = (store.folder / "study.json").read_bytes()
+    tokens = np.arange(5000, dtype=np.uint16) % 512
+    tokenizer = (described / "tokenizer.json").read_text()
+    write_dataset(described, "speeches", 512, tokenizer, {"train": tokens, "validation": tokens[:999]})
+    with pytest.raises(StoreError, match="the data is not what"):
+        store.open(study, {"data_fingerprint": open_dataset(described, 512).fingerprint})
+    assert (store.folder / "study.json").read_bytes() == kept

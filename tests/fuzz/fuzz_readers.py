@@ -1,0 +1,36 @@
+"""Fuzz a reader of strangers' files, guided by coverage.
+
+    pip install -c constraints.txt '.[fuzz]'
+    python tests/fuzz/fuzz_readers.py READER -max_total_time=60
+
+READER is shard, dataset, description, tokenizer, items, bench, results, study or manifest. It ends with the
+number of executions, or with the input that made a reader raise anything but its own error. Options:
+libFuzzer's.
+"""
+
+import contextlib
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["deepen", "json", "readers"]):
+    sys.path.insert(0, str(Path(__file__).parent))
+    from readers import READERS, SEEDS
+
+NAME = sys.argv.pop(1)
+READER, OWN = READERS[NAME]
+FOLDER = Path(tempfile.mkdtemp())
+
+
+def once(content: bytes) -> None:
+    with contextlib.suppress(OWN):
+        READER(FOLDER, content)
+
+
+if __name__ == "__main__":
+    corpus = Path(tempfile.mkdtemp())
+    (corpus / "valid").write_bytes(SEEDS[NAME])
+    atheris.Setup([*sys.argv, "-timeout=10", "-rss_limit_mb=4096", "-max_len=65536", str(corpus)], once)
+    atheris.Fuzz()

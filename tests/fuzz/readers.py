@@ -1,0 +1,132 @@
+"""The readers of strangers' files, each as a function of a folder and the bytes put there.
+
+A reader returns, or raises its own ValueError. Whatever else happens is a fault.
+"""
+
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from deepen.compute.timing import read_timing
+from deepen.data.description import read_description
+from deepen.data.shards import DataError, open_dataset, read_shard
+from deepen.data.tokenizers import load_tokenizer, train_bpe
+from deepen.evaluate.hellaswag import TaskError, read_items
+from deepen.model.config import PRESETS
+from deepen.report.page import render_page
+from deepen.report.read import read_study
+from deepen.study.store import Store, StoreError
+from deepen.train.checkpoint import StateError, load_state
+
+
+def _put(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def shard(folder: Path, content: bytes) -> None:
+    tokens = read_shard(_put(folder / "a_train.bin", content))
+    assert len(tokens) * 2 + 1024 == len(content)
+
+
+def dataset(folder: Path, content: bytes) -> None:
+    _put(folder / "b_train.bin", content)
+    _put(folder / "b_val.bin", SEEDS["shard"])
+    open_dataset(folder, 512)
+
+
+def description(folder: Path, content: bytes) -> None:
+    _put(folder / "tokenizer.json", b"{}")
+    read_description(_put(folder / "dataset.json", content).parent)
+
+
+def tokenizer(folder: Path, content: bytes) -> None:
+    load_tokenizer(_put(folder / "words" / "tokenizer.json", content).parent, 512)
+
+
+def items(folder: Path, content: bytes) -> None:
+    assert all(item.endings for item in read_items(_put(folder / "task.jsonl", content)))
+
+
+def bench(folder: Path, content: bytes) -> None:
+    read_timing(_put(folder / "bench.json", content))
+
+
+def results(folder: Path, content: bytes) -> None:
+    render_page(read_study(_put(folder / "results.json", content)), ())
+
+
+def study(folder: Path, content: bytes) -> None:
+    store = Store(_put(folder / "study" / "study.json", content).parent)
+    store.check({"name": "x", "arms": [1], "seeds": [0]})
+
+
+def manifest(folder: Path, content: bytes) -> None:
+    load_state(_put(folder / "state" / "manifest.json", content).parent)
+
+
+READERS: dict[str, tuple[Callable[[Path, bytes], None], tuple[type[ValueError], ...]]] = {
+    "shard": (shard, (DataError,)),
+    "dataset": (dataset, (DataError,)),
+    "description": (description, (DataError,)),
+    "tokenizer": (tokenizer, (DataError,)),
+    "items": (items, (TaskError,)),
+    "bench": (bench, (ValueError,)),
+    "results": (results, (ValueError,)),
+    "study": (study, (StoreError,)),
+    "manifest": (manifest, (StateError,)),
+}
+"""Readers by name, and what each may raise."""
+
+
+def _shard() -> bytes:
+    header = struct.pack("<3i", 20240520, 1, 600) + bytes(1012)
+    return header + (np.arange(600, dtype="<u2") % 512).tobytes()
+
+
+def _bench() -> bytes:
+    block = {"trained": 1e-6, "graph": 1e-6, "frozen": 1e-6} | {str(role): 1e-6 for role in _roles()}
+    return json.dumps({
+        "device": "cpu", "precision": "fp32", "model": asdict(PRESETS["nano"]), "context": 64, "batch_tokens": 64,
+        "timing": {"block": block, "head_frozen": 0.0, "head_trained": 1e-6, "base": 1e-6},
+    }).encode()  # fmt: skip
+
+
+def _roles() -> list[str]:
+    from deepen.compute.ledger import Role
+
+    return [str(role) for role in Role]
+
+
+def _results() -> bytes:
+    place = {"tokens": 64, "step": 1, "flops": 10, "seconds": 1.0, "val_loss": 3.0, "train_loss": 3.0}
+    mark = place | {"accounting": "flops", "budget_share": 1.0, "annealed": True}
+    arm = {"recipe": "full", "seed": 0, "curve": [place], "marks": [mark], "peak_memory_bytes": 5}
+    arm |= {"tasks": [place | {"task": "hellaswag", "value": 0.3, "stderr": 0.1, "n": 8}]}
+    verdict = {"arm": "b", "accounting": "flops", "n_seeds": 1, "loss": 3.0, "difference": 0.1, "interval": [0, 1]}
+    verdict |= {"compute_multiplier": 1.0, "outcome": "wins", "sentence": "x"}
+    return json.dumps({
+        "study": "s", "baseline": "a", "regime": {"depth": 12, "data": {"name": "x", "epochs": 2.0}},
+        "noise": {"baseline_seed_std": 0.1}, "arms": [arm | {"name": "a"}, arm | {"name": "b"}],
+        "verdicts": [verdict], "sharing": {"tokens_trained": 5, "tokens_if_separate": 9},
+    }).encode()  # fmt: skip
+
+
+_ITEM = {"ctx": "The Congress", "endings": ["met.", "of of", "ran", "sea"], "label": 1}
+SEEDS = {
+    "shard": _shard(),
+    "dataset": _shard(),
+    "description": json.dumps({"name": "a", "vocab": 512, "tokenizer_sha256": "0", "shards": {"a": "b"}}).encode(),
+    "tokenizer": train_bpe(["a few words of text, and then a few words more"], 300).to_str().encode(),
+    "items": (json.dumps(_ITEM) + "\n").encode() * 2,
+    "bench": _bench(),
+    "results": _results(),
+    "study": json.dumps({"study": {"name": "x", "arms": [1], "seeds": [0]}, "threads": 1}).encode(),
+    "manifest": json.dumps({"weights.safetensors": {"bytes": 1, "sha256": "0"}}).encode(),
+}
+"""A valid file for each reader, to be damaged."""
