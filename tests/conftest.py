@@ -48,7 +48,7 @@ def noisy_data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     spoilt = Batches(Tokens([tokens]), context, seed=0).start((2 * noise_from + 1) * context)
     tokens[spoilt : spoilt + context] = np.random.RandomState(0).randint(0, VOCAB, context)
     folder = tmp_path_factory.mktemp("noisy")
-    write_dataset(folder, "noisy", VOCAB, "{}", {"train": tokens, "validation": tokens})
+    write_dataset(folder, "noisy", VOCAB, "{}", {"train": tokens, "validation": tokens[: 4 * context + 1]})
     return open_dataset(folder, VOCAB)
 
 
