@@ -183,7 +183,7 @@ WRONG = {
     'plan full --against ""': "--against '' is unknown: use full,",
     'plan full --figure ""': "--figure is empty: give it a value",
     "plan full --figure .png": "--figure is '.png': its name must end in",
-    "plan full --figure /nowhere/x.png": "--figure is '/nowhere/x.png': the folder",
+    "plan full --figure /nowhere/x.png": "--figure is '/nowhere/x.png': name a file",
     "plan full --figure plan": "--figure is 'plan': its name must end in",
     'plan full --bench ""': "--bench is empty: give it a value",
     "plan full --bench /": "bench / is no file: name one with deepen",

@@ -121,8 +121,8 @@ def open_dataset(folder: Path, vocab: int) -> Dataset:
     """Open a folder of shards for a model of `vocab` tokens, after reading all of it once.
 
     Raises:
-        DataError: no shards, a shard that is empty, truncated, a link out of the folder, in both splits or not
-            the one dataset.json describes, or tokens that the model does not have.
+        DataError: no shards, a shard that is empty, truncated, in both splits, not the one dataset.json
+            describes or there a link out of the folder, or tokens that the model does not have.
     """
     try:
         if not folder.is_dir():
@@ -130,10 +130,11 @@ def open_dataset(folder: Path, vocab: int) -> Dataset:
             raise DataError(f"data folder {folder} {'is a file' if folder.exists() else 'does not exist'}: {hint}")
         train, validation = _splits(folder)
         paths = (*train, *validation)
-        for path in paths:
-            inside(folder, path)
-            read_shard(path)
         description = read_description(folder)
+        for path in paths:
+            if description:  # a plain folder may link to shards kept elsewhere; a prepared one is whole in itself
+                inside(folder, path)
+            read_shard(path)
         if description and description.vocab > vocab:
             raise DataError(
                 f"data in {folder} has a vocabulary of {description.vocab:,}, the model only {vocab:,}: "
