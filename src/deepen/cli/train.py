@@ -13,6 +13,7 @@ from deepen.cli.shared_options import (
     RATE_OPTIONS,
     RECIPE_OPTIONS,
     RUNS,
+    STORE_OPTIONS,
     arm_of,
     model_of,
     tokens_of,
@@ -33,6 +34,7 @@ OPTIONS = (
     Option(name="precision", read=text_of, help=f"{' or '.join(PRECISIONS)}"),
     Option(name="activation-checkpointing", read=None, help="blocks store their input alone and run twice"),
     OUT_OPTION,
+    *STORE_OPTIONS,
     *RECIPE_OPTIONS,
     Option(name="json", read=None, help="print the arm's marks as JSON"),
 )
@@ -75,7 +77,8 @@ def run(argv: Sequence[str]) -> int:
 
     options = "".join(f"-{key.replace('_', '-')}-{value}" for key, value in arm.options.items())
     out = request.get("out", Path(RUNS) / f"{arm.name}{options}-{model.name}-seed-{study.seeds[0]}")
-    results = conduct(study, out, jobs=1)
+    keep, verify = request.get("keep", "last"), request.get("verify", False)
+    results = conduct(study, out, jobs=1, keep=keep, verify=verify)
     result = results["arms"][0]
     mark = result["marks"][0]
     if request.get("json"):

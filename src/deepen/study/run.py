@@ -16,7 +16,9 @@ import torch
 
 from deepen.data.shards import Dataset
 from deepen.study.arms import Study
-from deepen.study.store import SegmentFolder, Store
+from deepen.study.retention import Lineage, final_state_problem
+from deepen.study.segment_folder import SegmentFolder
+from deepen.study.store import Store, warn
 from deepen.study.tree import Node, Tree
 from deepen.study.worker import Job, die_with_parent, train_segment
 
@@ -43,13 +45,44 @@ def pending(tree: Tree, store: Store) -> list[Node]:
     return [node for node in tree.nodes.values() if node.key in missing]
 
 
+def look_over(tree: Tree, store: Store, *, verify: bool) -> None:
+    """Find what is damaged before anything is built on it, say so, and leave it to be trained again."""
+    for node in tree.nodes.values():
+        folder = store.segment(node.key)
+        if not folder.folder.is_dir():
+            continue
+        if folder.has_state:
+            for problem in folder.settle_state(verify=verify):
+                warn(f"{problem}; going on from the newest good state before it")
+        for problem in folder.damaged_json():
+            warn(f"{problem}; it is written anew")
+        folder.open(node)  # says again what a damaged spec.json said
+        if (folder.folder / "done.json").exists():
+            problems = folder.damaged_logs() if folder.done else []
+            if folder.has_state and (problem_at_end := final_state_problem(folder)):
+                problems.append(problem_at_end)
+            for problem in problems:
+                warn(f"{problem}; the segment is trained again")
+            if problems or folder.done is None:
+                folder.forget()
+
+
 def _unmeasured(tree: Tree, node: Node, folder: SegmentFolder) -> bool:
     ends = (line["tokens"] for line in folder.lines("evals"))
     return node.key in tree.mark_keys and node.segment.end not in ends
 
 
 def run_tree(
-    study: Study, tree: Tree, dataset: Dataset, folder: Path, report: Report, *, jobs: int, threads: int
+    study: Study,
+    tree: Tree,
+    dataset: Dataset,
+    folder: Path,
+    report: Report,
+    *,
+    jobs: int,
+    threads: int,
+    keep: str = "last",
+    verify: bool = False,
 ) -> None:
     """Train what is pending; segments with the most work behind them first.
 
@@ -58,21 +91,24 @@ def run_tree(
         jobs: segments trained at once, each in a process of its own; 1 trains here.
         threads: CPU threads of each. Sums are taken in another order with other threads, so a study keeps
             its number for all its life.
+        keep: which states stay (`study.keep.KEEPS`).
+        verify: hash every byte of every state first, rather than sizes and headers.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; every segment stopped after a step and kept its state.
     """
-    store, todo = Store(folder), pending(tree, Store(folder))
+    store, lineage = Store(folder), Lineage.of(tree)
+    look_over(tree, store, verify=verify)
+    todo = pending(tree, store)
     missing = {node.key for node in todo}
     for node in todo:
-        if store.segment(node.key).done is not None:  # its state is gone: it is trained again
+        if store.segment(node.key).done is not None:  # its state or an evaluation is missing: it is finished again
             store.segment(node.key).forget()
     urgency = _work_behind(tree)
     flops = {key: (n.segment.end - n.segment.start) * n.segment.flops_per_token for key, n in tree.nodes.items()}
     total, trained = sum(flops.values()), sum(flops[key] for key in tree.nodes if key not in missing)
     report(trained, total)
-    for node in tree.nodes.values():
-        _drop_unneeded(tree, store, node, missing)  # what a kill left behind
+    lineage.drop(tree.nodes, store, keep)  # what a kill left behind, or another --keep
     running: dict[Future[bool], Node] = {}
     with _executor(jobs, threads) as (executor, stop, call):
         while (missing or running) and not (stop.is_set() and not running):
@@ -90,7 +126,7 @@ def run_tree(
                 if _finished(future, stop):
                     missing.discard(node.key)
                     trained += flops[node.key]
-                    _drop_unneeded(tree, store, node, missing)
+                    lineage.drop([key for key in (node.parent, node.key) if key], store, keep)
                     report(trained, total)
         if stop.is_set():
             raise Interrupted
@@ -117,14 +153,6 @@ def _finished(future: Future[bool], stop: threading.Event) -> bool:
         if stop.is_set():
             return False
         raise
-
-
-def _drop_unneeded(tree: Tree, store: Store, node: Node, missing: set[str]) -> None:
-    """Once a segment is done, its parent's state goes, unless it is a mark or another child waits for it."""
-    if node.parent is None or node.parent in tree.mark_keys or node.key in missing:
-        return
-    if not any(child in missing for child in tree.children()[node.parent]):
-        store.segment(node.parent).drop_state()
 
 
 def _work_behind(tree: Tree) -> dict[str, int]:
