@@ -45,22 +45,26 @@ class Lineage:
             )
         return Lineage(children=said["children"], marks=frozenset(said["marks"]))
 
-    def may_go(self, key: str, store: Store, keep: str) -> bool:
+    def may_go(self, key: str, store: Store, keep: str, *, verify: bool = False) -> bool:
         """Whether the state of a segment is no longer needed, and every state that replaces it is good."""
         children = self.children.get(key, ())
         if keep == "all" or key in self.marks or not children or (keep == "forks" and len(children) > 1):
             return False
-        return store.segment(key).done is not None and all(self._replaced_by(child, store) for child in children)
+        return store.segment(key).done is not None and all(
+            self._replaced_by(child, store, verify) for child in children
+        )
 
-    def _replaced_by(self, key: str, store: Store) -> bool:
+    def _replaced_by(self, key: str, store: Store, verify: bool) -> bool:
         """Whether a segment is done and its final state, or what came after where that is gone, is good."""
         folder = store.segment(key)
         if folder.done is None:
             return False
         if folder.has_state:
-            return final_state_problem(folder) is None
+            return final_state_problem(folder, verify=verify) is None
         children = self.children.get(key, ())
-        return key not in self.marks and bool(children) and all(self._replaced_by(c, store) for c in children)
+        return (
+            key not in self.marks and bool(children) and all(self._replaced_by(c, store, verify) for c in children)
+        )
 
     def drop(self, keys: Iterable[str], store: Store, keep: str) -> None:
         """Remove those states of `keys` that may go."""

@@ -16,10 +16,11 @@ import torch
 
 from deepen.data.shards import Dataset
 from deepen.study.arms import Study
-from deepen.study.retention import Lineage, final_state_problem
+from deepen.study.retention import Lineage
 from deepen.study.segment_folder import SegmentFolder
-from deepen.study.store import Store, warn
+from deepen.study.store import Store
 from deepen.study.tree import Node, Tree
+from deepen.study.upkeep import look_over
 from deepen.study.worker import Job, die_with_parent, train_segment
 
 Report = Callable[[int, int], None]
@@ -43,28 +44,6 @@ def pending(tree: Tree, store: Store) -> list[Node]:
         if folder.done is None or (needed and not folder.has_state) or _unmeasured(tree, node, folder):
             missing.add(node.key)
     return [node for node in tree.nodes.values() if node.key in missing]
-
-
-def look_over(tree: Tree, store: Store, *, verify: bool) -> None:
-    """Find what is damaged before anything is built on it, say so, and leave it to be trained again."""
-    for node in tree.nodes.values():
-        folder = store.segment(node.key)
-        if not folder.folder.is_dir():
-            continue
-        if folder.has_state:
-            for problem in folder.settle_state(verify=verify):
-                warn(f"{problem}; going on from the newest good state before it")
-        for problem in folder.damaged_json():
-            warn(f"{problem}; it is written anew")
-        folder.open(node)  # says again what a damaged spec.json said
-        if (folder.folder / "done.json").exists():
-            problems = folder.damaged_logs() if folder.done else []
-            if folder.has_state and (problem_at_end := final_state_problem(folder)):
-                problems.append(problem_at_end)
-            for problem in problems:
-                warn(f"{problem}; the segment is trained again")
-            if problems or folder.done is None:
-                folder.forget()
 
 
 def _unmeasured(tree: Tree, node: Node, folder: SegmentFolder) -> bool:

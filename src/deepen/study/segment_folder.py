@@ -12,7 +12,16 @@ from typing import Any
 
 from deepen import durable
 from deepen.study.tree import Node, recipe_of
-from deepen.train.checkpoint import drop_state, has_state, load_state, logs_of, newest_good, save_state, settle
+from deepen.train.checkpoint import (
+    SUFFIXES,
+    drop_state,
+    has_state,
+    load_state,
+    logs_of,
+    newest_good,
+    save_state,
+    settle,
+)
 from deepen.train.state import Progress, TrainState
 
 LOGS = ("metrics", "evals")
@@ -100,6 +109,10 @@ class SegmentFolder:
     def drop_state(self) -> None:
         """Forget the state of a segment that nothing starts from any more."""
         drop_state(self.folder / "state")
+
+    def drop_leftovers(self) -> None:
+        """Remove what saves left beside the state, where that is good."""
+        drop_state(self.folder / "state", SUFFIXES[1:])
 
     def _log(self, log: str) -> Path:
         return self.folder / f"{log}.jsonl"

@@ -111,7 +111,7 @@ class Store:
             )
         durable.write_json(self.folder / "study.json", {"study": described, **about})
 
-    def keys(self) -> list[str]:
+    def segment_keys(self) -> list[str]:
         """The segments that have a folder."""
         return sorted(path.name for path in self.folder.glob("segments/*") if path.is_dir())
 

@@ -9,11 +9,9 @@ not verify is never used. There are two levels:
 - full, with `verify`: the sha256 of every byte.
 """
 
-import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +21,13 @@ from safetensors.torch import load_file
 
 from deepen import durable
 from deepen.train.state import Progress, TrainState
+from deepen.train.tensor_file import header_size
 
 TENSOR_FILES = ("weights.safetensors", "moments.safetensors")
 FILES = (*TENSOR_FILES, "state.json")
 MANIFEST = "manifest.json"
 SUFFIXES = ("", ".new", ".old")
 """Where a state may be after a save that was cut off, the newest first."""
-
-_MOST_HEADER_BYTES = 100_000_000
-"""What the safetensors library allows; a forged length must not make us allocate more."""
-_BYTES_OF = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
 class StateError(ValueError):
@@ -122,11 +117,13 @@ def check_state(folder: Path, *, verify: bool = False) -> None:
             if size != entry["bytes"]:
                 raise StateError(f"{path} is damaged: it has {size:,} bytes, the manifest says {entry['bytes']:,}")
             if name in TENSOR_FILES:
-                header = durable.sha256(path, _check_header(path))
+                header = durable.sha256(path, header_size(path))
                 if header != entry.get("header_sha256", header):  # deepen 0.1 wrote none
                     raise StateError(f"{path} is damaged: its header's sha256 is not the manifest's")
             if (verify or name not in TENSOR_FILES) and durable.sha256(path) != entry.get("sha256"):
                 raise StateError(f"{path} is damaged: its sha256 is not the manifest's")
+        except durable.DamagedError as error:
+            raise StateError(str(error)) from None
         except OSError as error:
             raise StateError(f"{path} cannot be read ({error.strerror})") from None
     _about(folder)
@@ -135,8 +132,8 @@ def check_state(folder: Path, *, verify: bool = False) -> None:
 def _header_sha256_of_new(path: Path) -> str:
     """That of a file just written; a short write that nobody reported is found here, before the manifest."""
     try:
-        return durable.sha256(path, _check_header(path))
-    except StateError as error:
+        return durable.sha256(path, header_size(path))
+    except durable.DamagedError as error:
         raise OSError(str(error)) from None
 
 
@@ -173,9 +170,9 @@ def has_state(folder: Path) -> bool:
     return any((folder.with_name(folder.name + suffix) / MANIFEST).exists() for suffix in SUFFIXES)
 
 
-def drop_state(folder: Path) -> None:
-    """Remove a state and all that saves left beside it."""
-    for suffix in reversed(SUFFIXES):
+def drop_state(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
+    """Remove a state and what saves left beside it."""
+    for suffix in reversed(suffixes):
         durable.remove_folder(folder.with_name(folder.name + suffix), MANIFEST)
 
 
@@ -226,40 +223,3 @@ def _json_of(path: Path) -> dict[str, Any]:
     if value is None:
         raise StateError(f"{path} is missing")
     return value
-
-
-def _check_header(path: Path) -> int:
-    """Bytes of a safetensors file before its tensors; a StateError unless these fill the rest exactly."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(size - 8, _MOST_HEADER_BYTES):
-            raise StateError(f"{path} is damaged: its header is said to have {length:,} bytes of {size:,}")
-        text = file.read(length)
-    try:
-        header = json.loads(text)
-        header.pop("__metadata__", None)
-        spans = sorted(_span(entry, size) for entry in header.values())
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise StateError(f"{path} is damaged: its header cannot be read ({error})") from None
-    end = 0
-    for begin, stop in spans:
-        if begin != end:
-            raise StateError(f"{path} is damaged: its tensors do not follow one another")
-        end = stop
-    if 8 + length + end != size:
-        raise StateError(f"{path} is damaged: its header tells of {8 + length + end:,} bytes, there are {size:,}")
-    return 8 + length
-
-
-def _span(entry: Mapping[str, Any], size: int) -> tuple[int, int]:
-    """Where a tensor lies; a ValueError where its shape and dtype do not fill that."""
-    begin, end = entry["data_offsets"]
-    shape = entry["shape"]
-    if len(shape) > 8 or not all(
-        isinstance(number, int) and 0 <= number <= size for number in (begin, end, *shape)
-    ):
-        raise ValueError("a shape or an offset is out of bounds")
-    if prod(shape) * _BYTES_OF[entry["dtype"]] != end - begin:
-        raise ValueError("a tensor's shape does not fill its bytes")
-    return begin, end
