@@ -83,7 +83,8 @@ class Store:
         if not self.folder.is_dir():
             raise StoreError(f"--out {self.folder} is a file: name a folder")
         if not (self.folder / "study.json").exists():
-            if any(entry.name not in ("lock", "lock.holder", "data") for entry in self.folder.iterdir()):
+            ours = ("lock", "lock.holder", "data", "lock.holder.tmp", "study.json.tmp")  # a beginning cut off
+            if any(entry.name not in ours for entry in self.folder.iterdir()):
                 raise StoreError(f"--out {self.folder} holds something else: name a new folder or a study's own")
             return
         before = self._study_json()

@@ -59,11 +59,14 @@ def train_segment(job: Job, stop: Callable[[], bool]) -> bool:
     batches = Batches(_tokens(job.dataset, "train"), job.window, node.seed)
     engine = Engine(state, segment, job.model, batches, job.settings, device)
     metrics: list[dict[str, Any]] = []
-    save_at = time.monotonic() + SAVE_EVERY_SECONDS
+    saved, save_at = engine.progress.tokens, time.monotonic() + SAVE_EVERY_SECONDS
     evaluated = {line["tokens"] for line in own.lines("evals")}
 
+    def save_is_due() -> bool:
+        return engine.progress.tokens > saved and time.monotonic() > save_at
+
     def leave_loop() -> bool:
-        return stop() or time.monotonic() > save_at
+        return stop() or save_is_due()
 
     with Saver(own) as saver:  # leaving it waits for the save in flight
         while True:
@@ -81,9 +84,9 @@ def train_segment(job: Job, stop: Callable[[], bool]) -> bool:
                 if tokens > segment.start:
                     saver.save(engine.state())
                 return False
-            if time.monotonic() > save_at:
+            if save_is_due():
                 saver.save(engine.state())
-                save_at = time.monotonic() + SAVE_EVERY_SECONDS
+                saved, save_at = tokens, time.monotonic() + SAVE_EVERY_SECONDS
 
 
 def _own_state(store: Store, job: Job) -> TrainState | None:
