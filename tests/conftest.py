@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,10 +133,10 @@ def run_study(dataset: Dataset) -> Callable[..., dict[str, object]]:
     from deepen.study.store import Store
     from deepen.study.tree import grow_tree
 
-    def run(study: Study, folder: Path, jobs: int = 1) -> dict[str, object]:
+    def run(study: Study, folder: Path, jobs: int = 1, **how: Any) -> dict[str, object]:
         tree, store = grow_tree(study, dataset.fingerprint), Store(folder)
         store.open(study.described(), {})
-        run_tree(study, tree, dataset, folder, lambda trained, total: None, jobs=jobs, threads=1)
+        run_tree(study, tree, dataset, folder, lambda trained, total: None, jobs=jobs, threads=1, **how)
         return collect(study, tree, store, dataset, machine="", wall_seconds=0.0)
 
     return run

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from deepen.durable import write_json
 from deepen.report import write_report
 from deepen.study.arms import Arm, Study
-from deepen.study.store import write_json
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ class Run:
 
 def without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        times = ("seconds", "wall_seconds", "peak_memory_bytes")
+        times = ("seconds", "wall_seconds", "peak_memory_bytes", "logs", "sha256")  # hashes of lines with seconds
         return {key: without_times(v) for key, v in value.items() if key not in times}
     return [without_times(v) for v in value] if isinstance(value, list) else value
 

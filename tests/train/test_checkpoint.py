@@ -42,11 +42,13 @@ def test_a_damaged_state_is_never_used_and_the_one_before_it_is(
         (folder / file).unlink()
     else:
         (folder / file).write_bytes(content if damage == "flip" else content[: len(content) // 2])
-    read = load_state(folder)
+    said: list[str] = []
+    read = load_state(folder, verify=True, warn=said.append)
+    assert said and str(folder / file) in said[0] and "state.old" in said[0]
     assert all(torch.equal(read.weights[name], w) for name, w in state.weights.items())
     shutil.rmtree(tmp_path / "state.old")
     with pytest.raises(StateError, match="state"):
-        load_state(folder)
+        load_state(folder, verify=True)
 
 
 def test_a_save_that_was_cut_off_leaves_the_state_before_it(state: TrainState, tmp_path: Path):

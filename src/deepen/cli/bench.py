@@ -48,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
     else:
         _print(result)
     if out is not None:
-        from deepen.study.store import write_json
+        from deepen.durable import write_json
 
         write_json(out, result)
     if not request.get("json"):

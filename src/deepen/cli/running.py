@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from deepen import __version__
+from deepen import __version__, durable
 from deepen.cli.options import Problems, Stopped
 from deepen.cli.progress import ProgressLine
 from deepen.data.shards import Dataset
@@ -22,18 +22,22 @@ from deepen.evaluate.hellaswag import read_items
 from deepen.report import write_report
 from deepen.study.arms import Study, marks_of
 from deepen.study.results import collect
+from deepen.study.retention import Lineage
 from deepen.study.run import Interrupted, run_tree
-from deepen.study.store import Store, write_json
+from deepen.study.store import Store
 from deepen.study.tree import Tree, grow_tree
 from deepen.train.checkpoint import StateError
 from deepen.train.device import check_room, cores, machine_name, pick_device
 from deepen.train.health import TrainingError
 
 
-def conduct(study: Study, out: Path, jobs: int | None) -> dict[str, Any]:
+def conduct(
+    study: Study, out: Path, jobs: int | None, *, keep: str = "last", verify: bool = False
+) -> dict[str, Any]:
     """Run a study to its end in `out` and draw its report; returns results.json's content.
 
-    Every problem of the request is found before anything is written.
+    Every problem of the request is found before anything is written. Where the process before died, or its disk
+    failed, all states are verified in full, asked for or not.
     """
     store, console, began = Store(out), Console(stderr=True), time.monotonic()
     named_data = _check(study, store)
@@ -41,11 +45,12 @@ def conduct(study: Study, out: Path, jobs: int | None) -> dict[str, Any]:
         console.print("HellaSwag is not evaluated: name its JSONL file with --hellaswag")
     jobs = jobs or (1 if pick_device().type == "cuda" else cores())
     progress = ProgressLine(console, study.name)
-    with _failures_told(store), store.lock():
+    with _failures_told(store), store.lock() as session:
         dataset = named_data or prepare(study.data, study.model.vocab, out / "data")
         tree = grow_tree(study, dataset.fingerprint)
         threads = store.recorded("threads") or max(1, cores() // jobs)
-        store.open(study.described(), _about(dataset, jobs, threads))
+        lineage = Lineage.of(tree).described()
+        store.open(study.described(), {**_about(dataset, jobs, threads), "lineage": lineage})
         before = store.wall_seconds()
 
         def publish() -> dict[str, Any]:
@@ -54,9 +59,24 @@ def conduct(study: Study, out: Path, jobs: int | None) -> dict[str, Any]:
 
         try:
             with progress:
-                run_tree(study, tree, dataset, out, progress.report, jobs=jobs, threads=threads)
+                run_tree(
+                    study,
+                    tree,
+                    dataset,
+                    out,
+                    progress.report,
+                    jobs=jobs,
+                    threads=threads,
+                    keep=keep,
+                    verify=verify or session.unverified,
+                )
+            session.unverified = False
         except Interrupted:
+            session.unverified = False
             publish()
+            raise
+        except (OSError, BrokenProcessPool):  # what the disk really has is not known, so the next run hashes it
+            session.unverified = True
             raise
         return publish()
 
@@ -64,7 +84,7 @@ def conduct(study: Study, out: Path, jobs: int | None) -> dict[str, Any]:
 def _publish(study: Study, tree: Tree, store: Store, dataset: Dataset, wall_seconds: float) -> dict[str, Any]:
     """Write results.json and the report of what is trained so far."""
     results = collect(study, tree, store, dataset, machine_name(), wall_seconds)
-    write_json(store.folder / "results.json", results)
+    durable.write_json(store.folder / "results.json", results)
     write_report(store.folder)
     return results
 

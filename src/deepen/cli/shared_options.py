@@ -12,6 +12,7 @@ from deepen.schedule.lr import RATES
 from deepen.schedule.phase import Scope
 from deepen.schedule.recipes import RECIPES, TWO_PHASE_PRESETS, make_schedule, options_of
 from deepen.study.arms import Arm
+from deepen.study.keep import KEEPS
 from deepen.train.settings import ON_SPIKE
 
 RECIPE_OPTIONS = (
@@ -33,6 +34,14 @@ RUNS = "deepen-runs"
 """Where results go, below the current folder, when --out is left out."""
 
 OUT_OPTION = Option(name="out", read=path_of, help=f"folder of the results (default: below {RUNS}/ here)")
+STORE_OPTIONS = (
+    Option(
+        name="keep",
+        read=choice(KEEPS),
+        help="; ".join(f"{name}: {what}" for name, what in KEEPS.items()) + " (default last)",
+    ),
+    Option(name="verify", read=None, help="hash every byte of the states that are there first"),
+)
 MODEL_OPTION = Option(name="model", read=choice(PRESETS), help=f"{', '.join(PRESETS)}")
 SIZE_OPTIONS = (
     Option(

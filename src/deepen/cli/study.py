@@ -17,7 +17,7 @@ from deepen.cli.options import (
     text_of,
     whole,
 )
-from deepen.cli.shared_options import OUT_OPTION, RUNS, SPIKE_OPTION
+from deepen.cli.shared_options import OUT_OPTION, RUNS, SPIKE_OPTION, STORE_OPTIONS
 from deepen.cli.verdict_table import print_results
 from deepen.model.config import PRESETS, ModelConfig
 from deepen.schedule.lr import RATES
@@ -43,6 +43,7 @@ OPTIONS = (
         help="segments trained at once (default: a core each on a CPU, one on a GPU)",
     ),
     SPIKE_OPTION,
+    *STORE_OPTIONS,
     Option(name="json", read=None, help="print the verdicts as JSON"),
 )
 
@@ -69,7 +70,9 @@ def run(argv: Sequence[str]) -> int:
     from deepen.cli.running import conduct  # torch takes seconds to import: only for a request that is right
 
     out = request.get("out", Path(RUNS) / study.name)
-    results = conduct(study, out, request.get("jobs"))
+    results = conduct(
+        study, out, request.get("jobs"), keep=request.get("keep", "last"), verify=request.get("verify", False)
+    )
     if request.get("json"):
         print(json.dumps(results["verdicts"], indent=1))
     else:

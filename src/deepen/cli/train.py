@@ -14,6 +14,7 @@ from deepen.cli.shared_options import (
     RECIPE_OPTIONS,
     RUNS,
     SPIKE_OPTION,
+    STORE_OPTIONS,
     arm_of,
     model_of,
     tokens_of,
@@ -35,6 +36,7 @@ OPTIONS = (
     SPIKE_OPTION,
     Option(name="activation-checkpointing", read=None, help="blocks store their input alone and run twice"),
     OUT_OPTION,
+    *STORE_OPTIONS,
     *RECIPE_OPTIONS,
     Option(name="json", read=None, help="print the arm's marks as JSON"),
 )
@@ -78,7 +80,8 @@ def run(argv: Sequence[str]) -> int:
 
     options = "".join(f"-{key.replace('_', '-')}-{value}" for key, value in arm.options.items())
     out = request.get("out", Path(RUNS) / f"{arm.name}{options}-{model.name}-seed-{study.seeds[0]}")
-    results = conduct(study, out, jobs=1)
+    keep, verify = request.get("keep", "last"), request.get("verify", False)
+    results = conduct(study, out, jobs=1, keep=keep, verify=verify)
     result = results["arms"][0]
     mark = result["marks"][0]
     if request.get("json"):

@@ -5,12 +5,13 @@ shard may be a stranger's: nothing is allocated by what its header says, only by
 """
 
 import hashlib
-import os
 import struct
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from deepen.durable import write_whole
 
 MAGIC, VERSION, HEADER_BYTES = 20240520, 1, 1024
 TokenArray = NDArray[np.uint16]
@@ -74,21 +75,3 @@ def examine_shard(path: Path) -> tuple[str, int]:
     except OSError as error:
         raise DataError(f"shard {path} cannot be read: {error.strerror or error}: copy it again") from None
     return digest.hexdigest(), highest
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, make it durable, rename it: it is there whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -18,8 +18,9 @@ import numpy as np
 from deepen.data.description import FILE, Description, inside, read_description
 from deepen.data.shard_file import DataError as DataError
 from deepen.data.shard_file import TokenArray as TokenArray
-from deepen.data.shard_file import examine_shard, read_shard, write_whole
+from deepen.data.shard_file import examine_shard, read_shard
 from deepen.data.shard_file import write_shard as write_shard
+from deepen.durable import write_whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

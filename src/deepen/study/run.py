@@ -16,8 +16,11 @@ import torch
 
 from deepen.data.shards import Dataset
 from deepen.study.arms import Study
-from deepen.study.store import SegmentFolder, Store
+from deepen.study.retention import Lineage
+from deepen.study.segment_folder import SegmentFolder
+from deepen.study.store import Store
 from deepen.study.tree import Node, Tree
+from deepen.study.upkeep import look_over
 from deepen.study.worker import Job, die_with_parent, train_segment
 
 Report = Callable[[int, int], None]
@@ -49,7 +52,16 @@ def _unmeasured(tree: Tree, node: Node, folder: SegmentFolder) -> bool:
 
 
 def run_tree(
-    study: Study, tree: Tree, dataset: Dataset, folder: Path, report: Report, *, jobs: int, threads: int
+    study: Study,
+    tree: Tree,
+    dataset: Dataset,
+    folder: Path,
+    report: Report,
+    *,
+    jobs: int,
+    threads: int,
+    keep: str = "last",
+    verify: bool = False,
 ) -> None:
     """Train what is pending; segments with the most work behind them first.
 
@@ -58,21 +70,24 @@ def run_tree(
         jobs: segments trained at once, each in a process of its own; 1 trains here.
         threads: CPU threads of each. Sums are taken in another order with other threads, so a study keeps
             its number for all its life.
+        keep: which states stay (`study.keep.KEEPS`).
+        verify: hash every byte of every state first, rather than sizes and headers.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; every segment stopped after a step and kept its state.
     """
-    store, todo = Store(folder), pending(tree, Store(folder))
+    store, lineage = Store(folder), Lineage.of(tree)
+    look_over(tree, store, verify=verify)
+    todo = pending(tree, store)
     missing = {node.key for node in todo}
     for node in todo:
-        if store.segment(node.key).done is not None:  # its state is gone: it is trained again
+        if store.segment(node.key).done is not None:  # its state or an evaluation is missing: it is finished again
             store.segment(node.key).forget()
     urgency = _work_behind(tree)
     flops = {key: (n.segment.end - n.segment.start) * n.segment.flops_per_token for key, n in tree.nodes.items()}
     total, trained = sum(flops.values()), sum(flops[key] for key in tree.nodes if key not in missing)
     report(trained, total)
-    for node in tree.nodes.values():
-        _drop_unneeded(tree, store, node, missing)  # what a kill left behind
+    lineage.drop(tree.nodes, store, keep)  # what a kill left behind, or another --keep
     running: dict[Future[bool], Node] = {}
     with _executor(jobs, threads) as (executor, stop, call):
         while (missing or running) and not (stop.is_set() and not running):
@@ -90,7 +105,7 @@ def run_tree(
                 if _finished(future, stop):
                     missing.discard(node.key)
                     trained += flops[node.key]
-                    _drop_unneeded(tree, store, node, missing)
+                    lineage.drop([key for key in (node.parent, node.key) if key], store, keep)
                     report(trained, total)
         if stop.is_set():
             raise Interrupted
@@ -117,14 +132,6 @@ def _finished(future: Future[bool], stop: threading.Event) -> bool:
         if stop.is_set():
             return False
         raise
-
-
-def _drop_unneeded(tree: Tree, store: Store, node: Node, missing: set[str]) -> None:
-    """Once a segment is done, its parent's state goes, unless it is a mark or another child waits for it."""
-    if node.parent is None or node.parent in tree.mark_keys or node.key in missing:
-        return
-    if not any(child in missing for child in tree.children()[node.parent]):
-        store.segment(node.parent).drop_state()
 
 
 def _work_behind(tree: Tree) -> dict[str, int]:

@@ -1,121 +1,39 @@
-"""A study's folder: study.json, a folder per segment, results.json. One writer at a time.
-
-Everything but the line logs is written to a temporary name, made durable and renamed. A line log is cut back
-to the state it belongs to before a segment goes on, so no line is ever there twice.
-"""
+"""A study's folder: study.json, a folder per segment, results.json. One writer at a time."""
 
 import json
 import os
-import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from deepen.study.tree import Node, recipe_of
-from deepen.train.checkpoint import fsync, load_state, save_state
-from deepen.train.state import Progress, TrainState
+from deepen import durable
+from deepen.study.segment_folder import SegmentFolder
 
 
 class StoreError(ValueError):
     """A folder that cannot be used for this study; the message says what to do."""
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that the file is always whole: the old or the new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=1))
-    fsync(temporary)
-    temporary.replace(path)
+def warn(line: str) -> None:
+    """Say on stderr, in one piece, what is wrong and what is done about it; the progress line comes again."""
+    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+    sys.stderr.write(f"{clear}warning: {line}\n")
+    sys.stderr.flush()
 
 
-class SegmentFolder:
-    """What is kept of one segment: spec.json, metrics.jsonl, evals.jsonl, state/; done.json once it is done."""
+@dataclass(slots=True)
+class Session:
+    """Being a folder's only writer.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    `unverified`: the one before died, or its disk failed, and no state was hashed in full since.
+    """
 
-    def open(self, node: Node) -> None:
-        """Make the folder and say what the segment is."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / "spec.json").exists():
-            spec = {
-                "key": node.key,
-                "parent": node.parent,
-                "seed": node.seed,
-                "label": node.segment.label,
-                "recipe": recipe_of(node.segment),
-                "end": node.segment.end,
-            }
-            write_json(self.folder / "spec.json", spec)
-
-    @property
-    def done(self) -> dict[str, Any] | None:
-        """Progress and peak memory of a finished segment, else None."""
-        return _read_json(self.folder / "done.json")
-
-    def finish(self, state: TrainState, peak_memory_bytes: int) -> None:
-        """Keep the final state, then say that the segment is done."""
-        self.save(state)
-        write_json(
-            self.folder / "done.json",
-            {"progress": asdict(state.progress), "peak_memory_bytes": peak_memory_bytes},
-        )
-
-    def save(self, state: TrainState) -> None:
-        """Keep a state."""
-        save_state(state, self.folder / "state")
-
-    def state(self) -> TrainState:
-        """The newest good state."""
-        return load_state(self.folder / "state")
-
-    @property
-    def has_state(self) -> bool:
-        """Whether there is a state at all."""
-        return any((self.folder / name / "manifest.json").exists() for name in ("state", "state.new", "state.old"))
-
-    def forget(self) -> None:
-        """Make the segment one that is still to be trained, from its beginning."""
-        (self.folder / "done.json").unlink(missing_ok=True)
-        self.drop_state()
-
-    def drop_state(self) -> None:
-        """Forget the state of a segment that nothing starts from any more."""
-        for name in ("state", "state.new", "state.old"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-
-    def append(self, log: str, lines: list[dict[str, Any]]) -> None:
-        """Append lines to `metrics` or `evals`."""
-        if lines:
-            with (self.folder / f"{log}.jsonl").open("a") as file:
-                file.writelines(json.dumps(line) + "\n" for line in lines)
-
-    def lines(self, log: str) -> list[dict[str, Any]]:
-        """The whole lines of `metrics` or `evals`."""
-        path = self.folder / f"{log}.jsonl"
-        if not path.exists():
-            return []
-        lines = []
-        for text in path.read_text().splitlines():
-            try:
-                lines.append(json.loads(text))
-            except ValueError:
-                break  # a kill in the middle of a line: everything from here on is done again
-        return lines
-
-    def cut_back(self, progress: Progress) -> None:
-        """Forget the lines after a state that is gone on from."""
-        for log in ("metrics", "evals"):
-            path = self.folder / f"{log}.jsonl"
-            if path.exists():
-                kept = [line for line in self.lines(log) if line["tokens"] <= progress.tokens]
-                temporary = path.with_name(path.name + ".tmp")
-                temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
-                temporary.replace(path)
+    unverified: bool
 
 
 _MAY_GROW = ("arms", "seeds", "anchors", "accountings")
@@ -141,11 +59,15 @@ class Store:
 
     def recorded(self, key: str) -> Any:
         """What study.json says of a key, None where it says nothing."""
-        return (_read_json(self.folder / "study.json") or {}).get(key)
+        return (self._study_json() or {}).get(key)
 
     def wall_seconds(self) -> float:
-        """Wall time of the sessions that went into results.json so far."""
-        before = _read_json(self.folder / "results.json") or {}
+        """Wall time of the sessions that went into results.json so far; 0 where it is not there or damaged."""
+        try:
+            before = durable.read_json(self.folder / "results.json") or {}
+        except durable.DamagedError as error:
+            warn(f"{error}; it is written anew, and its wall time counts from now")
+            before = {}
         return float(before.get("regime", {}).get("wall_seconds", 0.0))
 
     def newest_state(self) -> Path | None:
@@ -163,13 +85,15 @@ class Store:
         if not self.folder.is_dir():
             raise StoreError(f"--out {self.folder} is a file: name a folder")
         if not (self.folder / "study.json").exists():
-            if any(entry.name not in ("lock", "lock.holder", "data") for entry in self.folder.iterdir()):
+            ours = ("lock", "lock.holder", "data", "lock.holder.tmp", "study.json.tmp")  # a beginning cut off
+            if any(entry.name not in ours for entry in self.folder.iterdir()):
                 raise StoreError(f"--out {self.folder} holds something else: name a new folder or a study's own")
             return
-        before = _read_json(self.folder / "study.json")
+        before = self._study_json()
         if before is None or "study" not in before:
             raise StoreError(
-                f"{self.folder / 'study.json'} is damaged: move the folder away or name another --out"
+                f"{self.folder / 'study.json'} is damaged: it names no study; restore it from a copy, "
+                "or name another --out"
             )
         old, new = before["study"], json.loads(json.dumps(described))
         differing = [key for key in new if not _is_kept(key, old.get(key), new[key])]
@@ -188,11 +112,24 @@ class Store:
             raise StoreError(
                 f"the data is not what {self.folder} was trained on: restore it, or name another --out"
             )
-        write_json(self.folder / "study.json", {"study": described, **about})
+        durable.write_json(self.folder / "study.json", {"study": described, **about})
+
+    def segment_keys(self) -> list[str]:
+        """The segments that have a folder."""
+        return sorted(path.name for path in self.folder.glob("segments/*") if path.is_dir())
+
+    def _study_json(self) -> dict[str, Any] | None:
+        try:
+            return durable.read_json(self.folder / "study.json")
+        except durable.DamagedError as error:
+            raise StoreError(f"{error}: restore it from a copy, or name another --out") from None
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Be the only writer. A dead process holds no lock."""
+    def lock(self) -> Iterator[Session]:
+        """Be the only writer. A dead process holds no lock, but its note of who holds it is still there.
+
+        Whoever has verified the states sets `unverified` to False; until then the note stays for the next one.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / "lock", timeout=0)
         holder = self.folder / "lock.holder"
@@ -202,16 +139,10 @@ class Store:
             who = holder.read_text().strip() if holder.exists() else "another process"
             raise StoreError(f"{self.folder} is in use by {who}: wait for it, or name another --out") from None
         try:
-            holder.write_text(f"process {os.getpid()} on {os.uname().nodename}\n")
-            yield
+            session = Session(unverified=holder.exists())
+            durable.write_whole(holder, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
+            yield session
         finally:
-            holder.unlink(missing_ok=True)
+            if not session.unverified:
+                holder.unlink(missing_ok=True)
             lock.release()
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None

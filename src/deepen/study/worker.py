@@ -1,7 +1,6 @@
 """Train one segment of a study, in whatever process: from its parent's state to its own."""
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +18,9 @@ from deepen.evaluate.hellaswag import Example, encode_items, hellaswag, read_ite
 from deepen.evaluate.validation import validation_loss
 from deepen.model.config import ModelConfig
 from deepen.study.arms import Evaluation
-from deepen.study.store import Store
+from deepen.study.retention import final_state_problem
+from deepen.study.saver import Saver
+from deepen.study.store import Store, warn
 from deepen.study.tree import Node
 from deepen.train.checkpoint import StateError
 from deepen.train.device import peak_memory_bytes, pick_device, reset_peak_memory
@@ -50,8 +51,9 @@ def train_segment(job: Job, stop: Callable[[], bool]) -> bool:
     """Train a segment, going on from what is there; returns whether it was finished rather than stopped."""
     store, node, segment = Store(job.folder), job.node, job.node.segment
     own, device = store.segment(node.key), pick_device()
-    own.open(node)
-    state = begin(_state_to_go_on_from(store, job), segment, job.model)
+    kept = _own_state(store, job)
+    own.open(node, anew=kept is None)
+    state = begin(kept or _first_state(store, job), segment, job.model)
     own.cut_back(state.progress)
 
     reset_peak_memory(device)
@@ -60,59 +62,76 @@ def train_segment(job: Job, stop: Callable[[], bool]) -> bool:
     if state.progress.step == 0:
         engine.check_fresh()
     metrics: list[dict[str, Any]] = []
-    save_at = time.monotonic() + SAVE_EVERY_SECONDS
+    saved, save_at = engine.progress.tokens, time.monotonic() + SAVE_EVERY_SECONDS
     evaluated = {line["tokens"] for line in own.lines("evals")}
 
+    def save_is_due() -> bool:
+        return engine.progress.tokens > saved and time.monotonic() > save_at
+
     def leave_loop() -> bool:
-        return stop() or time.monotonic() > save_at
+        return stop() or save_is_due()
 
-    while True:
-        try:
-            engine.run(_next_stop(engine.progress.tokens, job), _logger(metrics, job), leave_loop)
-        except TrainingError:  # the step was not taken: what came before it is good
+    with Saver(own) as saver:  # leaving it waits for the save in flight
+        while True:
+            try:
+                engine.run(_next_stop(engine.progress.tokens, job), _logger(metrics, job), leave_loop)
+            except TrainingError:  # the step was not taken: what came before it is good
+                own.append("metrics", metrics)
+                if engine.progress.tokens > segment.start:
+                    saver.save(engine.state())
+                raise
             own.append("metrics", metrics)
-            if engine.progress.tokens > segment.start:
-                own.save(engine.state())
-            raise
-        own.append("metrics", metrics)
-        metrics.clear()
-        tokens = engine.progress.tokens
-        if tokens > segment.start and tokens not in evaluated and (at := _evaluations_at(tokens, job)):
-            own.append("evals", [_evaluate(task, engine, job, device) for task in at])
-        if tokens == segment.end:
-            own.finish(engine.state(), peak_memory_bytes(device))
-            return True
-        if stop():
-            if tokens > segment.start:
-                own.save(engine.state())
-            return False
-        if time.monotonic() > save_at:
-            own.save(engine.state())
-            save_at = time.monotonic() + SAVE_EVERY_SECONDS
+            metrics.clear()
+            tokens = engine.progress.tokens
+            if tokens > segment.start and tokens not in evaluated and (at := _evaluations_at(tokens, job)):
+                own.append("evals", [_evaluate(task, engine, job, device) for task in at])
+            if tokens == segment.end:
+                saver.wait()
+                own.finish(engine.state(), peak_memory_bytes(device))
+                return True
+            if stop():
+                if tokens > segment.start:
+                    saver.save(engine.state())
+                return False
+            if save_is_due():
+                saver.save(engine.state())
+                saved, save_at = tokens, time.monotonic() + SAVE_EVERY_SECONDS
 
 
-def _state_to_go_on_from(store: Store, job: Job) -> TrainState:
-    """The segment's own state where it was begun before, else its parent's last, or a fresh one.
+def _own_state(store: Store, job: Job) -> TrainState | None:
+    """The segment's own state where it was begun before, None where it has to begin anew.
 
-    A damaged state is never used. The segment's own costs only its beginning; the parent's means that the
-    parent is trained again by the next run.
+    A state that is damaged, or whose logs are, is never gone on from; that costs the segment's beginning.
     """
     node, own = job.node, store.segment(job.node.key)
-    if own.has_state:
-        try:
-            state = own.state()
-            if state.progress.tokens > node.segment.start:
-                return state
-        except StateError as error:
-            _warn(f"{error}; going on from the segment's beginning")
+    if not own.has_state:
+        return None
+    problems = own.damaged_logs()
+    try:
+        state = own.state()
+        if not problems and state.progress.tokens > node.segment.start:
+            return state
+    except StateError as error:
+        problems = [str(error)]
         own.drop_state()
+    for problem in problems:
+        warn(f"{problem}; going on from the segment's beginning")
+    return None
+
+
+def _first_state(store: Store, job: Job) -> TrainState:
+    """The state that the segment starts from: its parent's last, or a fresh one.
+
+    Raises:
+        StateError: the parent's is damaged; the next run finds that out at its beginning and trains it again.
+    """
+    node = job.node
     if node.parent is None:
         return initial_state(job.model, node.segment.depth, node.seed)
-    try:
-        return store.segment(node.parent).state()
-    except StateError:
-        store.segment(node.parent).forget()
-        raise
+    parent = store.segment(node.parent)
+    if problem := final_state_problem(parent):
+        raise StateError(problem)
+    return parent.state()
 
 
 def _grids(job: Job) -> dict[str, int]:
@@ -182,7 +201,7 @@ def _logger(metrics: list[dict[str, Any]], job: Job) -> Callable[[Progress, dict
             done = (
                 "its update was skipped" if "skipped" in measured else "--on-spike skip or stop would not take it"
             )
-            _warn(
+            warn(
                 f"loss {measured['loss']:.4f} is a spike at step {progress.step} ({progress.tokens:,} tokens, "
                 f"{segment.label}, seed {job.node.seed}), {measured['spike']:.1f} deviations above the median "
                 f"of the last {WINDOW}; {done}; logged in {Store(job.folder).segment(job.node.key).folder}"
@@ -198,13 +217,6 @@ def _logger(metrics: list[dict[str, Any]], job: Job) -> Callable[[Progress, dict
         })  # fmt: skip
 
     return log
-
-
-def _warn(text: str) -> None:
-    """A line on standard error, in one piece; on a terminal in place of the progress line, which comes again."""
-    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-    sys.stderr.write(f"{clear}warning: {text}\n")
-    sys.stderr.flush()
 
 
 @lru_cache(maxsize=4)
