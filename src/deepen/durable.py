@@ -92,8 +92,9 @@ def remove_folder(folder: Path, first: str) -> None:
 
 
 def sealed(value: Mapping[str, Any]) -> bytes:
-    """JSON with its seal."""
-    return json.dumps({**value, SEAL: _seal(value)}, indent=1).encode()
+    """JSON with its seal, in place of one that was read with it."""
+    content = {key: entry for key, entry in value.items() if key != SEAL}
+    return json.dumps({**content, SEAL: _seal(content)}, indent=1).encode()
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
