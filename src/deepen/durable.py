@@ -60,10 +60,14 @@ def rename(old: Path, new: Path) -> None:
 def write_whole(path: Path, content: bytes) -> None:
     """Replace a file so that, whatever happens, it is the old one or the new one."""
     temporary = path.with_name(path.name + ".tmp")
-    write(temporary, content)
-    check_size(temporary, len(content))
-    fsync(temporary)
-    rename(temporary, path)
+    try:
+        write(temporary, content)
+        check_size(temporary, len(content))
+        fsync(temporary)
+        rename(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)  # on a full disk its bytes are wanted
+        raise
     fsync(path.parent)
 
 

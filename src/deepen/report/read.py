@@ -6,11 +6,11 @@ and the figures' business), numbers that are missing or not finite become None.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deepen import durable
 from deepen.report.results import Arm, Band, Json, Mark, Point, Study, TaskPoint, Verdict, number, table, text
 
 BASELINE_COLOUR = "#1a1a1a"
@@ -24,10 +24,10 @@ def read_study(path: Path) -> Study:
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}: run the study first, it writes its results there.")
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); run the study again to rewrite it.") from error
-    if not isinstance(raw, Mapping) or not isinstance(raw.get("arms"), list):
+        raw = durable.read_json(path) or {}
+    except durable.DamagedError as error:
+        raise ValueError(f"{error}; run the study again to rewrite it.") from error
+    if not isinstance(raw.get("arms"), list):
         raise ValueError(f"{path} holds no 'arms' list, so it is not a study's results.")
     baseline = text(raw.get("baseline")) or "full"
     entries: dict[str, list[Json]] = {}
