@@ -17,9 +17,6 @@ from hypothesis import strategies as st
 HERE = runpy.run_path(str(Path(__file__).with_name("readers.py")))
 READERS, SEEDS = HERE["READERS"], HERE["SEEDS"]
 
-BEING_REWRITTEN = pytest.mark.xfail(reason='study.json with "study": null is an AttributeError in Store.check')
-NAMES = [pytest.param(name, marks=BEING_REWRITTEN) if name == "study" else name for name in READERS]
-
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
@@ -44,14 +41,14 @@ def test_the_valid_file_is_read(name: str, tmp_path: Path):
         assert name == "dataset" and "are the same" in str(error)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READERS)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(content=st.binary(max_size=4096))
 def test_arbitrary_bytes(name: str, content: bytes):
     read(name, content)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READERS)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_valid_file_with_some_bytes_changed_or_cut(name: str, data: st.DataObject):
@@ -61,7 +58,7 @@ def test_a_valid_file_with_some_bytes_changed_or_cut(name: str, data: st.DataObj
     read(name, bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("shard", "dataset")])
+@pytest.mark.parametrize("name", [name for name in READERS if name not in ("shard", "dataset")])
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_valid_file_with_a_value_of_another_kind(name: str, data: st.DataObject):

@@ -68,7 +68,9 @@ class Store:
         except durable.DamagedError as error:
             warn(f"{error}; it is written anew, and its wall time counts from now")
             before = {}
-        return float(before.get("regime", {}).get("wall_seconds", 0.0))
+        regime = before.get("regime")
+        seconds = regime.get("wall_seconds") if isinstance(regime, dict) else 0.0
+        return float(seconds) if isinstance(seconds, int | float) else 0.0
 
     def newest_state(self) -> Path | None:
         """The folder of the state that was completed last."""
@@ -90,7 +92,7 @@ class Store:
                 raise StoreError(f"--out {self.folder} holds something else: name a new folder or a study's own")
             return
         before = self._study_json()
-        if before is None or "study" not in before:
+        if before is None or not isinstance(before.get("study"), dict):
             raise StoreError(
                 f"{self.folder / 'study.json'} is damaged: it names no study; restore it from a copy, "
                 "or name another --out"
