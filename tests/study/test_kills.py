@@ -85,7 +85,7 @@ def where(folder: Path) -> str:
 def test_a_study_killed_anywhere_ends_as_if_it_never_had_been(
     live: Life, undisturbed: dict[str, Any], tmp_path: Path, record_property: Callable[[str, object], None]
 ):
-    draw, killed = random.Random(0), Counter[str]()
+    draw, killed = random.Random(int(os.environ.get("DEEPEN_KILLS_SEED", "0"))), Counter[str]()
     study = 0
     while killed.total() < KILLS:
         folder = tmp_path / f"study-{study}"
