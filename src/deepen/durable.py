@@ -4,7 +4,8 @@ Whatever must outlive a kill, a power cut or a full disk is written here: to a t
 (fsync), renamed into place, and the folder made durable too. JSON carries a *seal*, the sha256 of its own
 content, so that a flipped bit that still parses is found out.
 
-The four functions at the top are all that touches the disk for good; tests replace them to make disks fail.
+The five primitives at the top are all that touches the disk for good; tests replace them to make disks fail and
+processes die.
 """
 
 import hashlib
@@ -57,6 +58,11 @@ def rename(old: Path, new: Path) -> None:
     old.replace(new)
 
 
+def remove(folder: Path) -> None:
+    """Remove a folder and all in it, as far as it lets itself. Primitive: a kill leaves half of it."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Replace a file so that, whatever happens, it is the old one or the new one."""
     temporary = path.with_name(path.name + ".tmp")
@@ -89,10 +95,17 @@ def check_size(path: Path, expected: int) -> None:
         raise OSError(f"{path}: {expected:,} bytes were written and {found:,} arrived")
 
 
-def remove_folder(folder: Path, first: str) -> None:
-    """Remove a folder, its file `first` before all else, so that what a kill leaves does not look whole."""
-    (folder / first).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+def remove_folder(folder: Path) -> None:
+    """Remove a folder so that, whatever happens, it is whole under its name or not there.
+
+    What a kill leaves of it has the suffix `.gone`, and goes with the next folder that is removed beside it.
+    """
+    gone = folder.with_suffix(".gone")
+    if gone.exists():
+        remove(gone)
+    if folder.exists():
+        rename(folder, gone)
+        remove(gone)
 
 
 def sealed(value: Mapping[str, Any]) -> bytes:

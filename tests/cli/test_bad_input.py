@@ -1,6 +1,5 @@
 """Wrong requests: exit code 2, one line per problem with its remedy, no traceback, nothing written."""
 
-import runpy
 import shlex
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from deepen.cli.main import main
 from deepen.data.shards import Dataset
+from wrong_requests import WRONG
 
 REQUESTS = [
     # arguments, words that the error must hold
@@ -162,9 +162,6 @@ def test_a_python_file_that_is_no_study_is_said_to_be_none(tmp_path: Path, capsy
         file.write_text(text)
         assert main(["study", str(file)]) == 2
         assert words in capsys.readouterr().err
-
-
-WRONG: dict[str, str] = runpy.run_path(str(Path(__file__).with_name("wrong_requests.py")))["WRONG"]
 
 
 @pytest.mark.parametrize("request_line", WRONG)

@@ -1,12 +1,13 @@
-"""SIGKILL at random moments of a growing study, each continued. In full:
+"""SIGKILL at random moments of a growing study, and at what it does to the disk, each continued. In full:
 
-DEEPEN_KILLS=200 pytest -s tests/study/test_kills.py
+DEEPEN_KILLS=200 DEEPEN_KILL_EVERY=1 pytest -s tests/study/test_kills.py
 """
 
 import hashlib
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -19,14 +20,16 @@ import pytest
 from deepen.data.shards import Dataset
 
 KILLS = int(os.environ.get("DEEPEN_KILLS", "20"))
+KILL_EVERY = int(os.environ.get("DEEPEN_KILL_EVERY", "41"))
+"""One touch of the disk in so many is the last of a process."""
 
-Life = Callable[[Path, float], str]
-"""(folder, seconds) → `killed`, or the exit code of a run that ended before."""
+Life = Callable[..., str]
+"""(folder, after=seconds or at=touch of the disk) → `killed`, or the exit code of a run that ended before."""
 
 
 @pytest.fixture(scope="module")
 def live(dataset: Dataset) -> Iterator[Life]:
-    driver = Path(__file__).with_name("kill_driver.py")
+    driver = Path(__file__).parents[1] / "support" / "kill_driver.py"
     with subprocess.Popen(
         [sys.executable, str(driver), str(dataset.folder)],
         stdin=subprocess.PIPE,
@@ -35,8 +38,9 @@ def live(dataset: Dataset) -> Iterator[Life]:
     ) as process:
         assert process.stdin is not None and process.stdout is not None
 
-        def live(folder: Path, seconds: float) -> str:
-            print(folder, seconds, file=process.stdin, flush=True)
+        def live(folder: Path, **when: float) -> str:
+            ((how, number),) = when.items()
+            print(folder, how, number, file=process.stdin, flush=True)
             return process.stdout.readline().strip()  # type: ignore[union-attr]
 
         yield live
@@ -69,8 +73,18 @@ def timeless(value: Any) -> Any:
 @pytest.fixture(scope="module")
 def undisturbed(live: Life, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("undisturbed") / "study"
-    assert live(folder, 600) == "0"
+    assert live(folder, at=0) == "0"
     return told(folder)
+
+
+def differences(folder: Path, undisturbed: dict[str, Any]) -> dict[str, str]:
+    """What a study left that it should not have, and what it did not leave or left otherwise."""
+    left = told(folder)
+    return {
+        name: "missing" if name not in left else "left over" if name not in undisturbed else "different"
+        for name in left.keys() | undisturbed.keys()
+        if name not in left or name not in undisturbed or left[name] != undisturbed[name]
+    }
 
 
 def where(folder: Path) -> str:
@@ -90,14 +104,29 @@ def test_a_study_killed_anywhere_ends_as_if_it_never_had_been(
     while killed.total() < KILLS:
         folder = tmp_path / f"study-{study}"
         while killed.total() < KILLS:
-            answer = live(folder, draw.choice([0.15, 0.5, 1.0]) * draw.random())
+            answer = live(folder, after=draw.choice([0.15, 0.5, 1.0]) * draw.random())
             if answer != "killed":
                 break
             killed[where(folder)] += 1
         if answer == "killed":
-            answer = live(folder, 600)
+            answer = live(folder, at=0)
         assert answer == "0"
-        assert told(folder) == undisturbed
+        assert differences(folder, undisturbed) == {}
         study += 1
     record_property("kills", dict(killed))
     print(f"{KILLS} kills in {study} studies: {dict(killed)}")
+
+
+def test_a_study_killed_half_way_through_what_it_does_to_the_disk_ends_as_if_it_never_had_been(
+    live: Life, undisturbed: dict[str, Any], tmp_path: Path, record_property: Callable[[str, object], None]
+):
+    killed, at = Counter[str](), 1
+    while live(folder := tmp_path / f"study-{at}", at=at) == "killed":
+        killed[where(folder)] += 1
+        assert live(folder, at=0) == "0"
+        assert differences(folder, undisturbed) == {}, at
+        shutil.rmtree(folder)
+        at += KILL_EVERY
+    assert killed.total() > 1
+    record_property("kills", dict(killed))
+    print(f"killed at {killed.total()} touches of the disk: {dict(killed)}")

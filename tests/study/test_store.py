@@ -1,11 +1,12 @@
 """Disks that fail and files that rot: nothing that was complete is lost, nothing wrong is used in silence."""
 
-import errno
+import itertools
 import json
 import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,39 +23,7 @@ from deepen.study.segment_folder import SegmentFolder
 from deepen.study.store import Store
 from deepen.train.checkpoint import StateError, load_state, save_state
 from deepen.train.state import Progress, TrainState, initial_state
-
-FAULTS = [
-    ("write", "short"),
-    ("write", "ENOSPC"),
-    ("save_tensors", "short"),
-    ("save_tensors", "ENOSPC"),
-    ("fsync", "EIO"),
-    ("rename", "EIO"),
-]
-
-
-class FailingDisk:
-    """Stands before one primitive of `durable` and makes its n-th call fail; 0 only counts."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, primitive: str, fault: str) -> None:
-        self.real, self.fault, self.calls, self.at = getattr(durable, primitive), fault, 0, 0
-        patch.setattr(durable, primitive, self)
-
-    def fail_at(self, n: int) -> None:
-        self.calls, self.at = 0, n
-
-    def __call__(self, path: Path, *rest: Any) -> None:
-        self.calls += 1
-        if self.calls != self.at:
-            self.real(path, *rest)
-            return
-        if rest and isinstance(rest[0], bytes):
-            self.real(path, rest[0][: len(rest[0]) // 2], *rest[1:])
-        elif rest and not isinstance(rest[0], Path):
-            self.real(path, *rest)
-            path.write_bytes(path.read_bytes()[:-3])
-        if self.fault != "short":
-            raise OSError(getattr(errno, self.fault), self.fault, str(path))
+from disks import FAULTS, FailingDisk
 
 
 def a_state(model: ModelConfig, step: int) -> TrainState:
@@ -164,6 +133,47 @@ def test_a_run_whose_disk_fails_ends_with_one_line_and_goes_on_to_the_same_bits(
         assert run(tmp_path / str(n)) == 0, capsys.readouterr().err
         assert results_of(tmp_path / str(n)) == results_of(finished)
         assert main(["store", "check", str(tmp_path / str(n))]) == 0
+
+
+def test_whenever_a_save_falls_due_everything_is_told_once(
+    run: Callable[..., int], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The clock is looked at several times between two steps; the save falls due at each of these looks."""
+    for looks in range(1, 9):
+        monkeypatch.setattr(worker, "SAVE_EVERY_SECONDS", float(looks))
+        monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=itertools.count().__next__))
+        assert run(tmp_path / str(looks)) == 0
+        assert results_of(tmp_path / str(looks)) == results_of(finished)
+        assert main(["store", "check", str(tmp_path / str(looks))]) == 0
+
+
+def test_a_state_without_its_manifest_is_damaged_not_absent(
+    run: Callable[..., int], finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    manifest = min(out.glob("segments/*/state/manifest.json"))
+    manifest.unlink()
+    assert main(["store", "check", str(out)]) == 1
+    assert f"{manifest} is missing" in capsys.readouterr().out
+    assert run(out, "--keep", "all") == 0
+    assert f"{manifest} is missing" in capsys.readouterr().err
+    assert results_of(out) == results_of(finished)
+    assert main(["store", "check", str(out)]) == 0
+
+
+def test_a_removal_that_was_cut_off_is_finished(
+    run: Callable[..., int], finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    for state in out.glob("segments/*/state"):
+        gone = state.with_name("state.gone")
+        shutil.copytree(state, gone)
+        (gone / "manifest.json").unlink()
+    assert run(out, "--keep", "all") == 0
+    assert capsys.readouterr().err.count("warning") == 0
+    assert {path.name for path in out.glob("segments/*/state*")} == {"state"}
 
 
 STATE_FILES = ("weights.safetensors", "moments.safetensors", "state.json", "manifest.json")

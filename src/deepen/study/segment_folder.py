@@ -13,7 +13,6 @@ from typing import Any
 from deepen import durable
 from deepen.study.tree import Node, recipe_of
 from deepen.train.checkpoint import (
-    SUFFIXES,
     drop_state,
     has_state,
     load_state,
@@ -94,7 +93,7 @@ class SegmentFolder:
         return load_state(self.folder / "state")
 
     def settle_state(self, *, verify: bool) -> list[str]:
-        """Leave the newest good state and nothing damaged; returns what was wrong."""
+        """Leave the newest good state and nothing beside it; returns what was wrong."""
         return settle(self.folder / "state", verify=verify)
 
     @property
@@ -109,10 +108,6 @@ class SegmentFolder:
     def drop_state(self) -> None:
         """Forget the state of a segment that nothing starts from any more."""
         drop_state(self.folder / "state")
-
-    def drop_leftovers(self) -> None:
-        """Remove what saves left beside the state, where that is good."""
-        drop_state(self.folder / "state", SUFFIXES[1:])
 
     def _log(self, log: str) -> Path:
         return self.folder / f"{log}.jsonl"

@@ -108,9 +108,8 @@ def look_over(tree: Tree, store: Store, *, verify: bool) -> None:
         folder = store.segment(node.key)
         if not folder.folder.is_dir():
             continue
-        if folder.has_state:
-            for problem in folder.settle_state(verify=verify):
-                warn(f"{problem}; going on from the newest good state before it")
+        for problem in folder.settle_state(verify=verify):
+            warn(f"{problem}; going on from the newest good state before it")
         for problem in folder.damaged_json():
             warn(f"{problem}; it is written anew")
         folder.open(node)  # says again what a damaged spec.json said
@@ -137,15 +136,14 @@ def prune(store: Store, keep: str) -> dict[str, int]:
     freed: dict[str, int] = {}
     for key in store.segment_keys():
         folder = store.segment(key)
-        if not folder.has_state or final_state_problem(folder, verify=True) is not None:
+        if folder.has_state and final_state_problem(folder, verify=True) is not None:
             continue
-        if lineage.may_go(key, store, keep, verify=True):
+        if folder.has_state and lineage.may_go(key, store, keep, verify=True):
             freed |= _bytes_of(store, folder.folder, SUFFIXES)
             folder.drop_state()
         else:
-            folder.settle_state(verify=False)
             freed |= _bytes_of(store, folder.folder, SUFFIXES[1:])
-            folder.drop_leftovers()
+            folder.settle_state(verify=False)
     return freed
 
 

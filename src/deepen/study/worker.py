@@ -85,6 +85,7 @@ def train_segment(job: Job, stop: Callable[[], bool]) -> bool:
             tokens = engine.progress.tokens
             if tokens > segment.start and tokens not in evaluated and (at := _evaluations_at(tokens, job)):
                 own.append("evals", [_evaluate(task, engine, job, device) for task in at])
+                evaluated.add(tokens)  # a save may fall due before the next step and bring us here again
             if tokens == segment.end:
                 saver.wait()
                 own.finish(engine.state(), peak_memory_bytes(device))

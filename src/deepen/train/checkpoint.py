@@ -46,7 +46,7 @@ def save_state(state: TrainState, folder: Path, logs: Mapping[str, Any] | None =
     """
     new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
     _finish_what_was_cut_off(folder)
-    durable.remove_folder(new, MANIFEST)
+    durable.remove_folder(new)
     new.mkdir(parents=True)
     moments = {f"{name}:{key}": t for name, kept in state.moments.items() for key, t in kept.items()}
     about = {
@@ -70,11 +70,11 @@ def save_state(state: TrainState, folder: Path, logs: Mapping[str, Any] | None =
         durable.fsync(path)
     durable.write_json(new / MANIFEST, manifest)
     if folder.exists():
-        durable.remove_folder(old, MANIFEST)
+        durable.remove_folder(old)
         durable.rename(folder, old)
     durable.rename(new, folder)
     durable.fsync(folder.parent)
-    durable.remove_folder(old, MANIFEST)
+    durable.remove_folder(old)
 
 
 def load_state(folder: Path, *, verify: bool = False, warn: Callable[[str], None] = _warn) -> TrainState:
@@ -102,7 +102,7 @@ def newest_good(folder: Path, *, verify: bool = False) -> tuple[Path, list[str]]
     problems: list[str] = []
     for suffix in SUFFIXES:
         candidate = folder.with_name(folder.name + suffix)
-        if candidate.is_dir() and not (suffix == ".new" and not (candidate / MANIFEST).exists()):
+        if _is_state(candidate):
             try:
                 check_state(candidate, verify=verify)
                 return candidate, problems
@@ -144,19 +144,22 @@ def _header_sha256_of_new(path: Path) -> str:
 
 
 def settle(folder: Path, *, verify: bool = False) -> list[str]:
-    """Leave the newest good state at `folder` and nothing that is damaged; returns what was wrong.
+    """Leave the newest good state at `folder` and nothing beside it; returns what was wrong.
 
     Where there is no good state at all, none is left, so that it is trained again.
     """
-    try:
-        found, problems = newest_good(folder, verify=verify)
-    except StateError as error:
-        drop_state(folder)
-        return [str(error)]
-    if found != folder:
-        durable.remove_folder(folder, MANIFEST)
-        durable.rename(found, folder)
-        durable.fsync(folder.parent)
+    problems: list[str] = []
+    if has_state(folder):
+        try:
+            found, problems = newest_good(folder, verify=verify)
+        except StateError as error:
+            drop_state(folder)
+            return [str(error)]
+        if found != folder:
+            durable.remove_folder(folder)
+            durable.rename(found, folder)
+            durable.fsync(folder.parent)
+    drop_state(folder, SUFFIXES[1:])
     return problems
 
 
@@ -173,13 +176,18 @@ def progress_of(folder: Path) -> Progress:
 
 def has_state(folder: Path) -> bool:
     """Whether there is a state at all, good or damaged."""
-    return any((folder.with_name(folder.name + suffix) / MANIFEST).exists() for suffix in SUFFIXES)
+    return any(_is_state(folder.with_name(folder.name + suffix)) for suffix in SUFFIXES)
+
+
+def _is_state(folder: Path) -> bool:
+    """Whether a folder is a state, and not what is left of the beginning of one."""
+    return folder.is_dir() and not (folder.suffix == ".new" and not (folder / MANIFEST).exists())
 
 
 def drop_state(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
     """Remove a state and what saves left beside it."""
     for suffix in reversed(suffixes):
-        durable.remove_folder(folder.with_name(folder.name + suffix), MANIFEST)
+        durable.remove_folder(folder.with_name(folder.name + suffix))
 
 
 def _finish_what_was_cut_off(folder: Path) -> None:

@@ -1,15 +1,17 @@
 """Runs a growing study in a child process and kills it: python kill_driver.py DATA_FOLDER
 
-Reads lines `FOLDER SECONDS` from standard input. For each it forks a child that runs the study in FOLDER as a
-command would, kills it with SIGKILL after so many seconds unless it has ended, and answers `killed` or its exit
-code. A fork starts in no time what a new interpreter would spend seconds on importing; the child is a process
-of its own all the same, and nothing it holds outlives it.
+Reads lines `FOLDER after SECONDS` or `FOLDER at N` from standard input. For each it forks a child that runs the
+study in FOLDER as a command would, kills it with SIGKILL after so many seconds, or lets it kill itself half way
+through its N-th touch of the disk, and answers `killed` or the child's exit code. A fork starts in no time what
+a new interpreter would spend seconds on importing; the child is a process of its own all the same, and nothing
+it holds outlives it.
 """
 
+import math
 import os
 import signal
 import sys
-import time
+import threading
 from pathlib import Path
 
 import torch
@@ -24,6 +26,7 @@ from deepen.study.results import collect
 from deepen.study.run import run_tree
 from deepen.study.store import Store
 from deepen.study.tree import grow_tree
+from disks import die_at
 
 SAVE_EVERY_SECONDS = 0.02
 """So often that a good part of all kills falls into a save."""
@@ -62,16 +65,35 @@ def run(data: Path, folder: Path) -> None:
         write_json(folder / "results.json", collect(study, tree, store, dataset, machine="", wall_seconds=0.0))
 
 
-def child_of(data: Path, folder: Path) -> int:
+def child_of(data: Path, folder: Path, dies_at: int) -> int:
     """Fork a child that runs the study; returns its process number."""
     if number := os.fork():
         return number
     try:
+        die_at(dies_at)
         run(data, folder)
     except BaseException as error:
         print(repr(error), file=sys.stderr, flush=True)
         os._exit(1)
     os._exit(0)
+
+
+def life(data: Path, folder: Path, seconds: float = math.inf, dies_at: int = 0) -> str:
+    """Run the study in a child until it ends or is killed; returns `killed` or the exit code."""
+    number, ended = child_of(data, folder, dies_at), threading.Event()
+
+    def kill() -> None:
+        if not ended.wait(seconds):
+            os.kill(number, signal.SIGKILL)
+
+    if seconds < math.inf:
+        threading.Thread(target=kill).start()
+    # Left as it is until the killer is past: a number that was waited for may be given to another process.
+    os.waitid(os.P_PID, number, os.WEXITED | os.WNOWAIT)
+    ended.set()
+    _, status = os.waitpid(number, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return "killed" if code == -signal.SIGKILL else str(code)
 
 
 def main() -> None:
@@ -81,16 +103,11 @@ def main() -> None:
     worker.SAVE_EVERY_SECONDS = SAVE_EVERY_SECONDS
     data = Path(sys.argv[1])
     for line in sys.stdin:
-        folder, seconds = line.split()
-        number, ends = child_of(data, Path(folder)), time.monotonic() + float(seconds)
-        ended, status = 0, 0
-        while not ended and time.monotonic() < ends:
-            ended, status = os.waitpid(number, os.WNOHANG)
-            time.sleep(0.001)
-        if not ended:
-            os.kill(number, signal.SIGKILL)
-            os.waitpid(number, 0)
-        print(os.waitstatus_to_exitcode(status) if ended else "killed", flush=True)
+        folder, how, when = line.split()
+        if how == "after":
+            print(life(data, Path(folder), seconds=float(when)), flush=True)
+        else:
+            print(life(data, Path(folder), dies_at=int(when)), flush=True)
 
 
 if __name__ == "__main__":
