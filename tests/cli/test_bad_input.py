@@ -76,6 +76,17 @@ REQUESTS = [
     (["recipes", "--jsn"], ["--jsn", "--json"]),
     (["recipes", "full"], ["full"]),
     (["doctor", "--verbose"], ["--verbose"]),
+    (["bench", "--model", "nanno"], ["--model", "did you mean 'nano'"]),
+    (["bench", "--precision", "fp8"], ["--precision", "fp32, bf16"]),
+    (["bench", "--steps", "0", "--threads", "0"], ["--steps is 0", "--threads is 0"]),
+    (["bench", "--context", "128"], ["context is 128", "64 positions"]),
+    (["bench", "--batch-tokens", "100"], ["batch_tokens is 100", "multiple of context 64"]),
+    (["bench", "--width", "21"], ["width 21 is not a multiple of heads 2"]),
+    (["bench", "--out", "."], ["--out . is a folder"]),
+    (["bench", "--out", "none/bench.json"], ["the folder none does not exist"]),
+    (["bench", "--out", "thesis.tex", "--steps", "x"], ["thesis.tex holds something else", "--steps"]),
+    (["bench", "nano"], ["nano"]),
+    (["bench", "--model", "llama-70b"], ["llama-70b takes", "GB", "smaller --model"]),
 ]
 
 
@@ -90,6 +101,7 @@ def test_a_wrong_request_is_answered_in_lines(
     capsys: pytest.CaptureFixture[str],
 ):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "thesis.tex").write_text("all I have")
     assert main(arguments) == 2
     printed = capsys.readouterr()
     said = printed.err or printed.out
@@ -98,7 +110,7 @@ def test_a_wrong_request_is_answered_in_lines(
     assert "Traceback" not in said
     if arguments:
         assert all(line.startswith("error: ") for line in printed.err.splitlines())
-    assert list(tmp_path.iterdir()) == []
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["all I have"]
 
 
 def test_all_problems_are_said_at_once(

@@ -67,39 +67,6 @@ def test_the_table_says_what_was_found_and_how_to_use_it(tmp_path: Path, capsys:
     assert main(["bench", "--depth", "1", "--steps", "1", "--batch-tokens", "64", "--out", str(out)]) == 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--model", "nanno"], ["--model", "did you mean 'nano'"]),
-        (["--precision", "fp8"], ["--precision", "fp32, bf16"]),
-        (["--steps", "0", "--threads", "0"], ["--steps is 0", "--threads is 0"]),
-        (["--context", "128"], ["context is 128", "64 positions"]),
-        (["--batch-tokens", "100"], ["batch_tokens is 100", "multiple of context 64"]),
-        (["--width", "21"], ["width 21 is not a multiple of heads 2"]),
-        (["--out", "."], ["--out . is a folder"]),
-        (["--out", "none/bench.json"], ["the folder none does not exist"]),
-        (["--out", "thesis.tex", "--steps", "x"], ["thesis.tex holds something else", "--steps"]),
-        (["nano"], ["nano"]),
-        (["--model", "llama-70b"], ["llama-70b takes", "GB", "smaller --model"]),
-    ],
-    ids=lambda value: " ".join(value),
-)
-def test_a_wrong_request_is_answered_in_lines(
-    arguments: list[str],
-    words: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "thesis.tex").write_text("all I have")
-    assert main(["bench", *arguments]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert all(line.startswith("error: ") for line in lines)
-    assert all(any(word in line for line in lines) for word in words), lines
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["all I have"]
-
-
 def test_a_wrong_request_does_not_wait_for_torch():
     code = (
         "import sys; from deepen.cli.main import main; main(['bench', '--steps', '0']); "

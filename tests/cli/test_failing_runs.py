@@ -37,7 +37,7 @@ def test_a_spike_that_stops_a_run_is_told_and_warn_goes_on_where_it_stopped(
     assert sorted(spikes) == list(range(1, 49)) and len(spikes) == sum(map(len, logs))
     assert [step for step, is_spike in spikes.items() if is_spike] == [41]
     assert run(out, noisy_data, "--on-spike", "skip") == 2  # other numbers, another folder
-    assert "other settings" in capsys.readouterr().err
+    assert "settings.on_spike was not set" in capsys.readouterr().err
 
 
 def test_a_run_that_leaves_the_numbers_ends_before_the_update_and_keeps_what_was_good(

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from compare import without_times
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
@@ -83,13 +84,6 @@ class Run:
         return without_times({
             "metrics": folder.lines("metrics"), "evals": folder.lines("evals"), "done": folder.done,
         })  # fmt: skip
-
-
-def without_times(value: Any) -> Any:
-    if isinstance(value, dict):
-        times = ("seconds", "wall_seconds", "peak_memory_bytes", "logs", "sha256")  # hashes of lines with seconds
-        return {key: without_times(v) for key, v in value.items() if key not in times}
-    return [without_times(v) for v in value] if isinstance(value, list) else value
 
 
 def assert_same(run: Run, reference: Run, node: Node) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from compare import without_times
 from deepen.data.shards import Dataset
 
 KILLS = int(os.environ.get("DEEPEN_KILLS", "20"))
@@ -55,19 +56,12 @@ def told(folder: Path) -> dict[str, Any]:
         if path.suffix == ".safetensors":
             left[name] = hashlib.sha256(path.read_bytes()).hexdigest()
         elif path.suffix == ".jsonl":
-            left[name] = [timeless(json.loads(line)) for line in path.read_text().splitlines()]
+            left[name] = [without_times(json.loads(line)) for line in path.read_text().splitlines()]
         elif path.suffix == ".json" and path.name != "manifest.json":  # it hashes state.json, which has seconds
-            left[name] = timeless(json.loads(path.read_text()))
+            left[name] = without_times(json.loads(path.read_text()))
         elif path.is_file() and path.name != "manifest.json":
             left[name] = None
     return left
-
-
-def timeless(value: Any) -> Any:
-    if isinstance(value, dict):
-        clocks = ("seconds", "wall_seconds", "peak_memory_bytes", "logs", "sha256")  # hashes of lines with seconds
-        return {key: timeless(v) for key, v in value.items() if key not in clocks}
-    return [timeless(v) for v in value] if isinstance(value, list) else value
 
 
 @pytest.fixture(scope="module")

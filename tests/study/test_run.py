@@ -7,8 +7,8 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from compare import without_times
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
 from deepen.model.config import PRESETS, ModelConfig
@@ -29,16 +30,9 @@ from deepen.study.tree import grow_tree
 from deepen.train.engine import Engine
 from deepen.train.segment import begin
 from deepen.train.state import initial_state
+from processes import wait_until
 
 Run = Callable[..., dict[str, Any]]
-
-
-def without_times(value: Any) -> Any:
-    """Results with what clocks and memory meters said taken out."""
-    if isinstance(value, dict):
-        times = ("seconds", "wall_seconds", "peak_memory_bytes", "sha256")
-        return {key: without_times(v) for key, v in value.items() if key not in times}
-    return [without_times(v) for v in value] if isinstance(value, list) else value
 
 
 @pytest.fixture(scope="module")
@@ -309,11 +303,9 @@ def test_a_run_stopped_again_and_again_ends_as_if_it_never_had_been(
     out, stopped = tmp_path / "run", 0
     for wait in seconds_to_wait():
         process = start(ARGUMENTS, out, dataset.folder)
-        while process.poll() is None and not any(out.glob("segments/*/metrics.jsonl")):
-            time.sleep(0.01)  # training has begun
-        began = time.monotonic()
-        while process.poll() is None and time.monotonic() - began < wait + 1.5 * (stopped > 0):
-            time.sleep(0.01)
+        wait_until(lambda: any(out.glob("segments/*/metrics.jsonl")), process)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(wait + 1.5 * (stopped > 0))
         if process.poll() is None and stopped < 4:
             process.send_signal(how)
             stopped += 1
@@ -348,14 +340,13 @@ def test_a_study_in_two_processes_survives_a_kill(
     )
     out = tmp_path / "run"
     process = start(["study", str(file), "--jobs", "2"], out, dataset.folder)
-    while process.poll() is None and not any(out.glob("segments/*/metrics.jsonl")):
-        time.sleep(0.05)
+    wait_until(lambda: any(out.glob("segments/*/metrics.jsonl")), process)
     process.kill()
     process.communicate(timeout=60)  # the orphans hold its pipes: this returns once they have ended
     left = dict(_logs(out))
     second = start(["study", str(file), "--jobs", "2"], out, dataset.folder)
-    while second.poll() is None and not any(text != left.get(log) and text for log, text in _logs(out)):
-        time.sleep(0.05)  # until it trains: its first act is to cut back the logs
+    # It trains once a log is another than before: its first act is to cut them back.
+    wait_until(lambda: any(text != left.get(log) and text for log, text in _logs(out)), second)
     second.send_signal(signal.SIGINT)
     _, errors = second.communicate(timeout=60)
     assert second.returncode == 130 and "same command continues" in errors, errors

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from compare import without_times
 from deepen import durable
 from deepen.cli import running
 from deepen.cli.main import main
@@ -101,13 +102,7 @@ def finished(study_file: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def results_of(folder: Path) -> Any:
-    def timeless(value: Any) -> Any:
-        if isinstance(value, dict):
-            times = ("seconds", "wall_seconds", "peak_memory_bytes", "sha256")
-            return {key: timeless(v) for key, v in value.items() if key not in times}
-        return [timeless(v) for v in value] if isinstance(value, list) else value
-
-    return timeless(json.loads((folder / "results.json").read_text()))
+    return without_times(json.loads((folder / "results.json").read_text()))
 
 
 @pytest.mark.parametrize(("primitive", "fault"), FAULTS)

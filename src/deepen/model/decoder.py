@@ -3,6 +3,8 @@
 Shapes: b sequences, t tokens of context, d width, h heads, k width of a head, v vocabulary.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,8 +16,25 @@ OUTPUT_PROJECTIONS = ("attention.out", "mlp.down")
 """The linears of a block that write to the residual stream: zero them and the block is the identity."""
 
 
-class Decoder(nn.Module):
-    """A decoder at a given depth; a family fills in the parts, says how to `embed`, and what a block is.
+class Block(nn.Module):
+    """One pre-norm residual layer, (b, t, d) → (b, t, d), of a family's parts."""
+
+    def __init__(self, norm_1: nn.Module, attention: nn.Module, norm_2: nn.Module, mlp: nn.Module) -> None:
+        super().__init__()
+        self.norm_1 = norm_1
+        self.attention = attention
+        self.norm_2 = norm_2
+        self.mlp = mlp
+
+    def forward(self, x_btd: Tensor, *shared: Tensor) -> Tensor:
+        """Add attention, then the MLP, to the residual stream; attention is given what all blocks share."""
+        x_btd = x_btd + self.attention(self.norm_1(x_btd), *shared)
+        out: Tensor = x_btd + self.mlp(self.norm_2(x_btd))
+        return out
+
+
+class Decoder(nn.Module, ABC):
+    """A decoder at a given depth; a family fills in the parts and says how to `embed`.
 
     With `activation_checkpointing` a block stores its input only and runs forward again in the backward pass.
     """
@@ -30,9 +49,9 @@ class Decoder(nn.Module):
         self.config = config
         self.activation_checkpointing = False
 
+    @abstractmethod
     def embed(self, tokens_bt: Tensor) -> tuple[Tensor, ...]:
         """The bottom of the residual stream, (b, t, d), and whatever every block is given beside it."""
-        raise NotImplementedError
 
     def forward(self, tokens_bt: Tensor, cut: int | None = None) -> Tensor:
         """Logits (b, t, v) of the next token.

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepen.model.config import ModelConfig
-from deepen.model.decoder import Decoder, untied_head
+from deepen.model.decoder import Block, Decoder, untied_head
 
 
 class Attention(nn.Module):
@@ -40,21 +40,9 @@ class MLP(nn.Module):
         return out
 
 
-class Block(nn.Module):
-    """One residual layer, (b, t, d) → (b, t, d)."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.norm_1 = nn.LayerNorm(config.width)
-        self.attention = Attention(config)
-        self.norm_2 = nn.LayerNorm(config.width)
-        self.mlp = MLP(config)
-
-    def forward(self, x_btd: Tensor) -> Tensor:
-        """Add attention, then the MLP, to the residual stream."""
-        x_btd = x_btd + self.attention(self.norm_1(x_btd))
-        out: Tensor = x_btd + self.mlp(self.norm_2(x_btd))
-        return out
+def block(config: ModelConfig) -> Block:
+    """One residual layer."""
+    return Block(nn.LayerNorm(config.width), Attention(config), nn.LayerNorm(config.width), MLP(config))
 
 
 class GPT2(Decoder):
@@ -69,7 +57,7 @@ class GPT2(Decoder):
         super().__init__(config)
         self.token_embedding = nn.Embedding(config.vocab, config.width)
         self.position_embedding = nn.Embedding(config.context, config.width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth if depth is None else depth))
+        self.blocks = nn.ModuleList(block(config) for _ in range(config.depth if depth is None else depth))
         self.norm = nn.LayerNorm(config.width)
         self.head = untied_head(config)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepen.model.config import ModelConfig
-from deepen.model.decoder import Decoder, untied_head
+from deepen.model.decoder import Block, Decoder, untied_head
 
 NORM_EPSILON = 1e-5
 
@@ -74,21 +74,14 @@ class MLP(nn.Module):
         return out
 
 
-class Block(nn.Module):
-    """One residual layer, (b, t, d) → (b, t, d)."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.norm_1 = nn.RMSNorm(config.width, eps=NORM_EPSILON)
-        self.attention = Attention(config)
-        self.norm_2 = nn.RMSNorm(config.width, eps=NORM_EPSILON)
-        self.mlp = MLP(config)
-
-    def forward(self, x_btd: Tensor, table_2tk: Tensor) -> Tensor:
-        """Add attention, then the MLP, to the residual stream."""
-        x_btd = x_btd + self.attention(self.norm_1(x_btd), table_2tk)
-        out: Tensor = x_btd + self.mlp(self.norm_2(x_btd))
-        return out
+def block(config: ModelConfig) -> Block:
+    """One residual layer."""
+    return Block(
+        nn.RMSNorm(config.width, eps=NORM_EPSILON),
+        Attention(config),
+        nn.RMSNorm(config.width, eps=NORM_EPSILON),
+        MLP(config),
+    )
 
 
 class Llama(Decoder):
@@ -102,7 +95,7 @@ class Llama(Decoder):
     def __init__(self, config: ModelConfig, depth: int | None = None) -> None:
         super().__init__(config)
         self.token_embedding = nn.Embedding(config.vocab, config.width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth if depth is None else depth))
+        self.blocks = nn.ModuleList(block(config) for _ in range(config.depth if depth is None else depth))
         self.norm = nn.RMSNorm(config.width, eps=NORM_EPSILON)
         self.head = untied_head(config)
 

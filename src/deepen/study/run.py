@@ -96,9 +96,7 @@ def run_tree(
                 ready = [tree.nodes[key] for key in missing - busy if tree.nodes[key].parent not in missing]
                 ready.sort(key=lambda node: (-urgency[node.key], node.key))
                 for node in ready[: jobs - len(running)]:
-                    with _signals_held():  # a worker that this starts inherits it
-                        future = executor.submit(call, _job(study, tree, dataset, folder, node))
-                    running[future] = node
+                    running[executor.submit(call, _job(study, tree, dataset, folder, node))] = node
             finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
             for future in finished:
                 node = running.pop(future)
@@ -155,7 +153,7 @@ def _executor(jobs: int, threads: int) -> Iterator[tuple[Executor, threading.Eve
     else:
         context = multiprocessing.get_context("spawn")
         stop_workers = context.Event()
-        executor = ProcessPoolExecutor(jobs, context, initializer=_begin_worker, initargs=(threads, stop_workers))
+        executor = _Workers(jobs, context, initializer=_begin_worker, initargs=(threads, stop_workers))
         call = _call_in_worker
         # A signal handler must not set the workers' flag: its lock may be held by what the signal interrupted.
         threading.Thread(target=_pass_on, args=(stop, stop_workers), daemon=True).start()
@@ -187,6 +185,15 @@ class _Here(Executor):
         except Exception as error:
             future.set_exception(error)
         return future
+
+
+class _Workers(ProcessPoolExecutor):
+    """Processes, each started with signals held back: it inherits that until it ignores them."""
+
+    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
+        """Start a worker where one is wanted, and give it the work."""
+        with _signals_held():
+            return super().submit(fn, *args, **kwargs)
 
 
 # A process can only inherit a flag, not be sent one, so a worker keeps it here.

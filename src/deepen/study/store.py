@@ -47,6 +47,15 @@ def _is_kept(key: str, old: Any, new: Any) -> bool:
     return bool(old == new)
 
 
+def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any]:
+    """The name of the first value that differs, `settings.on_spike`, and what it was."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for inner in sorted(old.keys() | new.keys()):
+            if old.get(inner) != new.get(inner):
+                return _first_difference(f"{key}.{inner}", old.get(inner), new.get(inner))
+    return key, "not set" if old is None else old
+
+
 class Store:
     """The folder of a study."""
 
@@ -100,10 +109,10 @@ class Store:
         old, new = before["study"], json.loads(json.dumps(described))
         differing = [key for key in new if not _is_kept(key, old.get(key), new[key])]
         if differing:
-            key = differing[0]
+            where, was = _first_difference(differing[0], old.get(differing[0]), new[differing[0]])
             raise StoreError(
                 f"--out {self.folder} holds a study with other settings ({', '.join(differing)}; "
-                f"{key} was {old.get(key)}): name another --out, or ask for what is there or more of it"
+                f"{where} was {was}): name another --out, or ask for what is there or more of it"
             )
 
     def open(self, described: dict[str, Any], about: dict[str, Any]) -> None:

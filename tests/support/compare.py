@@ -1,0 +1,13 @@
+"""Comparing what runs leave behind."""
+
+from typing import Any
+
+TIMES = ("seconds", "wall_seconds", "peak_memory_bytes", "logs", "sha256")
+"""What clocks and memory meters said, and the hashes of files that tell it."""
+
+
+def without_times(value: Any) -> Any:
+    """A value as read from JSON, with all that differs between two equal runs taken out."""
+    if isinstance(value, dict):
+        return {key: without_times(v) for key, v in value.items() if key not in TIMES}
+    return [without_times(v) for v in value] if isinstance(value, list) else value
