@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from torch import nn
-from torch.nn import functional as F
+
+from deepen.model.decoder import Decoder
 
 
 class TaskError(ValueError):
@@ -106,7 +106,7 @@ def encode_items(items: list[Item], tokenizer: Tokenizer) -> list[Example]:
 
 @torch.no_grad()
 def hellaswag(
-    model: nn.Module,
+    model: Decoder,
     examples: list[Example],
     *,
     context: int,
@@ -133,9 +133,8 @@ def hellaswag(
             ids_bt[row, :length] = torch.tensor(ids)
             scored_bt[row, length - 1 - scored : length - 1] = 1 / scored
         ids_bt, scored_bt = ids_bt.to(device), scored_bt.to(device)
-        logits_btv = model(ids_bt[:, :-1])
-        losses_bt = F.cross_entropy(logits_btv.float().flatten(0, 1), ids_bt[:, 1:].flatten(), reduction="none")
-        means = (losses_bt.view_as(scored_bt) * scored_bt).sum(dim=1).tolist()
+        losses_bt = model.token_losses(ids_bt[:, :-1], ids_bt[:, 1:])
+        means = (losses_bt * scored_bt).sum(dim=1).tolist()
         for (_, index, choice, _, _), loss in zip(batch, means, strict=True):
             losses[index][choice] = loss
     return [scores.index(min(scores)) == example.label for scores, example in zip(losses, examples, strict=True)]

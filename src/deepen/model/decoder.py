@@ -1,4 +1,4 @@
-"""What the families share: embeddings → blocks → norm → head, with the graph cut where a scope says so.
+"""What the families share: embeddings → blocks → norm → head and loss, with the graph cut where a scope says so.
 
 Shapes: b sequences, t tokens of context, d width, h heads, k width of a head, v vocabulary.
 """
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from deepen.model.config import ModelConfig
+from deepen.model.loss import mean_loss, token_losses
 
 OUTPUT_PROJECTIONS = ("attention.out", "mlp.down")
 """The linears of a block that write to the residual stream: zero them and the block is the identity."""
@@ -53,12 +54,30 @@ class Decoder(nn.Module, ABC):
     def embed(self, tokens_bt: Tensor) -> tuple[Tensor, ...]:
         """The bottom of the residual stream, (b, t, d), and whatever every block is given beside it."""
 
-    def forward(self, tokens_bt: Tensor, cut: int | None = None) -> Tensor:
-        """Logits (b, t, v) of the next token.
+    def forward(self, tokens_bt: Tensor, targets_bt: Tensor | None = None, *, cut: int | None = None) -> Tensor:
+        """Logits (b, t, v) of the next token; where targets are given, their mean loss in nats a token instead.
 
         `cut` = n cuts the graph below block n: embeddings and the n blocks under it run without gradients
         and store no activations. None leaves the graph whole.
         """
+        x_btd = self.top(tokens_bt, cut)
+        if targets_bt is None:
+            return F.linear(x_btd, self.head_weight)
+        return mean_loss(x_btd.flatten(0, 1), self.head_weight, targets_bt.flatten())
+
+    def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """The loss of every target, (b, t), in nats, without gradients."""
+        with torch.no_grad():
+            x_nd = self.top(tokens_bt, cut=None).flatten(0, 1)
+        return token_losses(x_nd, self.head_weight, targets_bt.flatten()).view(targets_bt.shape)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """What the top is multiplied with for logits, (v, d): the token embedding's where they are tied."""
+        return (self.head or self.token_embedding).weight
+
+    def top(self, tokens_bt: Tensor, cut: int | None) -> Tensor:
+        """The normed top of the residual stream, (b, t, d); `cut` as in `forward`."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and cut is None):
             x_btd, *shared = self.embed(tokens_bt)
             for block in self.blocks[: cut or 0]:
@@ -68,7 +87,8 @@ class Decoder(nn.Module, ABC):
                 x_btd = checkpoint(block, x_btd, *shared, use_reentrant=False, preserve_rng_state=False)
             else:
                 x_btd = block(x_btd, *shared)
-        return F.linear(self.norm(x_btd), (self.head or self.token_embedding).weight)
+        normed_btd: Tensor = self.norm(x_btd)
+        return normed_btd
 
 
 def untied_head(config: ModelConfig) -> nn.Linear | None:

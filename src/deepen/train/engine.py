@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from deepen.compute.memory import micro_batch_tokens
 from deepen.data.batches import Batches
@@ -152,9 +151,7 @@ class Engine:
         inputs = inputs_bt.to(self._device, non_blocking=True)
         targets = targets_bt.to(self._device, non_blocking=True)
         with autocast(self._device, self._settings.precision):
-            logits_btv = self.model(inputs, cut=self.cut)
-        loss = F.cross_entropy(logits_btv.float().flatten(0, 1), targets.flatten())
-        loss = loss * (len(inputs) / rows)
+            loss: Tensor = self.model(inputs, targets, cut=self.cut) * (len(inputs) / rows)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 

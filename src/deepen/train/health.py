@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from deepen.model.decoder import Decoder
+from deepen.model.loss import token_losses
 
 WINDOW = 64
 """Losses that a step's loss is compared with. They are part of the state, so that a cut changes nothing."""
@@ -124,8 +124,7 @@ def check_fresh(model: Decoder, inputs_bt: Tensor, targets_bt: Tensor) -> None:
                 f"activations after blocks.{index} have root mean square {rms:.3g} before the first step, "
                 f"outside {low:.3g} to 10: {remedy}"
             )
-    logits_btv = F.linear(model.norm(x_btd), (model.head or model.token_embedding).weight)
-    loss = F.cross_entropy(logits_btv.float().flatten(0, 1), targets_bt.flatten()).item()
+    loss = token_losses(model.norm(x_btd).flatten(0, 1), model.head_weight, targets_bt.flatten()).mean().item()
     spread = config.width * config.init_std**2
     expected = math.log(config.vocab) + min(spread / 2, 2.0)
     if config.tied:  # log(V·e^(spread / 2) + e^(spread / rms))

@@ -1,0 +1,95 @@
+"""The fused head and loss: the values of torch's cross-entropy, without its memory."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from deepen.model import loss as fused
+from deepen.model.loss import LEAST_ROWS, chunk_rows, mean_loss, token_losses
+
+
+def drawn(n: int, d: int, v: int, dtype: torch.dtype, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    x_nd = torch.randn(n, d, dtype=dtype, generator=draw)
+    weight_vd = torch.randn(v, d, dtype=dtype, generator=draw)
+    return x_nd, weight_vd, torch.randint(0, v, (n,), generator=draw)
+
+
+def gradients(loss: Tensor, *of: Tensor) -> list[Tensor]:
+    return list(torch.autograd.grad(loss * 3, of))  # what comes from above is not always 1
+
+
+@given(n=st.integers(1, 3 * LEAST_ROWS + 1), d=st.integers(1, 9), v=st.integers(1, 20), seed=st.integers(0, 99))
+def test_it_is_cross_entropy(n: int, d: int, v: int, seed: int):
+    x_nd, weight_vd, targets_n = drawn(n, d, v, torch.float64, seed)
+    x_nd.requires_grad_()
+    weight_vd.requires_grad_()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused, "CHUNK_LOGITS", {"cpu": 1, "cuda": 1})  # so that a chunk is LEAST_ROWS
+        ours = mean_loss(x_nd, weight_vd, targets_n)
+        theirs = F.cross_entropy(F.linear(x_nd, weight_vd), targets_n)
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+        wanted = gradients(theirs, x_nd, weight_vd)
+        for mine, torchs in zip(gradients(ours, x_nd, weight_vd), wanted, strict=True):
+            torch.testing.assert_close(mine, torchs, rtol=1e-11, atol=1e-12)
+        each = token_losses(x_nd, weight_vd, targets_n)
+        torch.testing.assert_close(each.mean(), theirs.detach(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("trained", ["both", "stream", "head"])
+def test_what_is_frozen_gets_no_gradient_and_costs_none(trained: str):
+    x_nd, weight_vd, targets_n = drawn(5, 4, 7, torch.float32)
+    x_nd.requires_grad_(trained != "head")
+    weight_vd.requires_grad_(trained != "stream")
+    products = 0
+
+    class Count(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            nonlocal products
+            products += operation in (torch.ops.aten.mm.default, torch.ops.aten.addmm_.default)
+            return operation(*args, **(kwargs or {}))
+
+    with Count():
+        mean_loss(x_nd, weight_vd, targets_n).backward()
+    assert products == (3 if trained == "both" else 2)
+    assert (x_nd.grad is not None, weight_vd.grad is not None) == (trained != "head", trained != "stream")
+
+
+def test_under_autocast_products_are_bf16_and_the_softmax_is_not():
+    x_nd, weight_vd, targets_n = drawn(300, 64, 1000, torch.float32)
+    x_nd.requires_grad_()
+    weight_vd.requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = mean_loss(x_nd, weight_vd, targets_n)
+        theirs = F.cross_entropy(F.linear(x_nd, weight_vd).float(), targets_n)
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+    for mine, torchs in zip(gradients(ours, x_nd, weight_vd), gradients(theirs, x_nd, weight_vd), strict=True):
+        assert mine.dtype == torch.float32
+        assert (mine - torchs).norm() < 0.02 * torchs.norm()
+
+
+def test_logits_are_never_whole_in_memory():
+    n, vocab = 4 * LEAST_ROWS, 1 << 15
+    x_nd, weight_vd, targets_n = drawn(n, 4, vocab, torch.float32)
+    largest = 0
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            nonlocal largest
+            made = operation(*args, **(kwargs or {}))
+            largest = max(
+                [
+                    largest,
+                    *(t.numel() for t in (made if isinstance(made, tuple) else (made,)) if isinstance(t, Tensor)),
+                ]
+            )
+            return made
+
+    with Watch():
+        mean_loss(x_nd.requires_grad_(), weight_vd.requires_grad_(), targets_n).backward()
+    assert largest == chunk_rows(vocab, "cpu") * vocab < n * vocab
