@@ -102,7 +102,7 @@ def test_the_peak_is_that_of_the_allocator(case: tuple[ModelConfig, Phase, tuple
 
 SHAPES = {  # what is most of the memory: sizes, tokens of a batch
     "activations": ({"width": 64, "vocab": 64}, 1024),
-    "logits": ({"width": 64, "vocab": 4096}, 1024),
+    "logits": ({"width": 8, "vocab": 8192}, 512),
     "moments": ({"width": 256, "vocab": 64}, 64),
 }
 
@@ -120,15 +120,12 @@ def test_the_peak_is_right_whatever_it_is_made_of(most: str, family: str, precis
 
 
 MOMENTS = {  # when the peak is: sizes, scope, new blocks, tokens of a batch, settings
-    "forward of the head": (
-        {"depth": 6, "width": 128, "vocab": 64}, Scope.ALL, (), 128,
-        {"precision": "bf16", "micro_batch_tokens": 64, "activation_checkpointing": True},
-    ),
-    "backward of the loss": (
+    "head and loss": (
         {"depth": 1, "width": 256, "vocab": 4096}, Scope.NEW_BLOCKS_HEAD, (0,), 512, {"precision": "bf16"},
     ),
-    "backward of the head": (
-        {"depth": 2, "width": 256, "vocab": 4096}, Scope.NEW_BLOCKS_HEAD, (1,), 128, {"micro_batch_tokens": 64},
+    "head and loss of a tied table": (
+        {"depth": 1, "width": 128, "vocab": 4096}, Scope.ALL, (), 128,
+        {"precision": "bf16", "micro_batch_tokens": 64},
     ),
     "backward of block 2": (
         {"depth": 3, "width": 64, "vocab": 64}, Scope.NEW_BLOCKS_EMBEDDINGS, (0,), 1024, {},
@@ -149,7 +146,7 @@ def test_the_peak_is_right_whenever_it_is(moment: str, family: str):
     model = ModelConfig(name="x", family=family, heads=4, context=64, **sizes)
     new_blocks = tuple(range(model.depth)) if scope is Scope.ALL else new_blocks
     case = model, a_phase(model.depth, batch_tokens, 64, scope), new_blocks, MemorySettings(**memory_settings)
-    assert phase_memory(*case).moment == moment
+    assert moment.startswith(phase_memory(*case).moment)
     assert phase_memory(*case).peak == pytest.approx(counted(*case), rel=0.02)
 
 
@@ -174,13 +171,14 @@ def test_at_the_end_of_the_backward_pass_every_trained_weight_has_a_gradient():
 
 
 def test_gradients_are_there_from_the_second_micro_batch_on_or_in_the_buckets_of_ddp():
-    model = PRESETS["gpt2-124m"]
-    phase = a_phase(12, 32 * 1024, 1024)
-    one = phase_memory(model, phase, (), MemorySettings(micro_batch_tokens=32 * 1024))
-    two = phase_memory(model, phase, (), MemorySettings(micro_batch_tokens=16 * 1024))
-    replicas = phase_memory(model, phase, (), MemorySettings(micro_batch_tokens=16 * 1024, devices=2))
-    assert one.moment == two.moment == replicas.moment == "backward of the loss"
-    assert (one.gradients, two.gradients, replicas.gradients) == (0, 4 * model.parameters, 4 * model.parameters)
+    model = replace(PRESETS["gpt2-124m"], depth=1)
+    phase = a_phase(1, 2 * 1024, 1024)
+    one = phase_memory(model, phase, (), MemorySettings(micro_batch_tokens=2 * 1024))
+    two = phase_memory(model, phase, (), MemorySettings(micro_batch_tokens=1024))
+    replicas = phase_memory(model, phase, (), MemorySettings(micro_batch_tokens=1024, devices=2))
+    blocks = 4 * model.block_parameters  # at the peak one micro-batch has made all, the second nothing but the rest
+    assert one.moment == two.moment == "backward of the embeddings"
+    assert two.gradients - one.gradients == 4 * model.parameters - blocks
     assert replicas == two  # as many tokens at once on each
 
 
@@ -197,7 +195,7 @@ def planned(draw: st.DrawFn) -> tuple[ModelConfig, Phase, tuple[int, ...], Memor
         devices=draw(st.integers(1, 16)),
         sharded=draw(st.booleans()),
         activation_checkpointing=draw(st.booleans()),
-        fused_norm=draw(st.booleans()),
+        gpu=draw(st.booleans()),
     )
     return model, phase, tuple(sorted(new)), memory
 
@@ -224,11 +222,10 @@ def test_more_devices_never_need_more_each_when_sharded(case: Planned, more: int
 
 
 @given(planned())
-def test_checkpointing_and_fused_norms_never_need_more(case: Planned):
+def test_checkpointing_never_needs_more(case: Planned):
     *phase, settings = case
-    for saving in ("activation_checkpointing", "fused_norm"):
-        without, saved = replace(settings, **{saving: False}), replace(settings, **{saving: True})
-        assert phase_memory(*phase, saved).peak <= phase_memory(*phase, without).peak
+    without, saved = (replace(settings, activation_checkpointing=on) for on in (False, True))
+    assert phase_memory(*phase, saved).peak <= phase_memory(*phase, without).peak
 
 
 @given(planned())

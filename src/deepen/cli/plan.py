@@ -152,7 +152,7 @@ def _plan(request: Request) -> tuple[Plan | None, Fleet | None, Timing | None]:
                 devices=request.get("count", 1),
                 sharded="shard" in request.values,
                 activation_checkpointing=checkpointing,
-                fused_norm=device in DEVICES,
+                gpu=device in DEVICES,
             ),
             against=request.get("against", "full"),
             ratio=request.get("ratio", 1.0),

@@ -2,16 +2,16 @@
 
 Weights and AdamW's two moments of each trained weight are there all the time, in fp32; so are, from the second
 micro-batch on, gradients. The rest comes and goes. Going up, a block that gradients enter stores what its
-backward pass reads; a block below the cut stores nothing. On top the logits exist four times over: themselves
-(the loop's variable keeps them through the whole backward pass), their log-softmax, and the gradients of both.
-Going down, each block takes its activations away and leaves its gradients. With bf16 autocast, matrix products
-read and store bf16 copies of weights and activations; norms, residual stream and loss stay fp32. With
-activation checkpointing a block stores its input, and the rest exists for one block at a time.
+backward pass reads; a block below the cut stores nothing. On top, head and loss leave the gradients of the stream
+and of the head at once; of the logits only a few rows exist at a time. Going down, each block takes its
+activations away and leaves its gradients. With bf16 autocast, matrix products read and store bf16 copies of
+weights and activations; norms, residual stream and loss stay fp32. With activation checkpointing a block stores
+its input, and the rest exists for one block at a time.
 
 The counts are those of torch's eager mode on a CPU, and tests hold them against its allocator; a GPU stores the
-same, but for RMSNorm (`fused_norm`). Not counted are what kernels use inside (some 100 kB on a CPU) and, on a
-GPU, its context, cuBLAS's workspace, and what the allocator rounds up or cannot reuse. In fp32 with grouped
-queries a GPU has no flash attention and stores all context² scores, not counted either.
+same, but for RMSNorm and more rows of logits (`gpu`). Not counted are what kernels use inside (some 100 kB on a
+CPU) and, on a GPU, its context, cuBLAS's workspace, and what the allocator rounds up or cannot reuse. In fp32 with
+grouped queries a GPU has no flash attention and stores all context² scores, not counted either.
 
 Sharded memory is a formula that no test holds: there is no such engine yet. It is that of FSDP2: weights,
 gradients and moments are divided by the devices. Embeddings, final norm and head are gathered all the time,
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from deepen.compute.ledger import Ledger, Role, role_counts
-from deepen.model.config import ModelConfig
+from deepen.model.config import ModelConfig, chunk_rows
 from deepen.schedule.phase import Phase, Scope
 
 LOGITS_IN_MEMORY = 1 << 28
@@ -49,8 +49,8 @@ class MemorySettings:
         sharded: weights, gradients and moments are divided over the devices (FSDP2, ZeRO-3) instead of
             replicated (DDP, whose buckets hold all gradients from the first micro-batch on).
         activation_checkpointing: blocks store their input alone and run forward again.
-        fused_norm: RMSNorm is one kernel that stores its input alone, as on a GPU; a CPU does it in steps and
-            stores the normed input too. GPT-2's LayerNorm is one kernel on both.
+        gpu: more rows of logits at once; RMSNorm is one kernel that stores its input alone, which a CPU does in
+            steps and stores the normed input too. GPT-2's LayerNorm is one kernel on both.
     """
 
     precision: str = "fp32"
@@ -58,7 +58,7 @@ class MemorySettings:
     devices: int = 1
     sharded: bool = False
     activation_checkpointing: bool = False
-    fused_norm: bool = False
+    gpu: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,9 +112,9 @@ def phase_memory(
     first = micro_batch_tokens(settings.micro_batch_tokens, tokens, phase.context, model.vocab)
     second = min(first, tokens - first)
     step = _Step(model, phase, new_blocks, settings)
-    timeline = list(step.timeline(first, 0)) if second < first else []  # else the second needs more throughout
+    timeline = list(step.timeline(first, nth=1)) if second < first else []  # else the second needs more throughout
     if second:  # those after it find what it finds
-        timeline += step.timeline(second, first)
+        timeline += step.timeline(second, nth=2)
     peak = max(timeline, key=lambda moment: sum(moment[1:]))
     return PhaseMemory(
         weights=step.weights + peak.copies,
@@ -152,24 +152,23 @@ class _Step:
         self.weights = FP32 * model.parameters_at(phase.depth) // self.shards
         self.gradients = FP32 * Ledger(model=model).trainable_parameters(phase, new_blocks) // self.shards
 
-    def timeline(self, tokens: int, before: int) -> Iterator[_Moment]:
+    def timeline(self, tokens: int, nth: int) -> Iterator[_Moment]:
         """What there is at each moment of a micro-batch that can be the peak, in order.
 
-        Two never are: what blocks below the cut need for a moment is less than what a trained block stores,
-        and the optimizer step finds no more than the end of the backward pass.
+        Three never are: what blocks below the cut need for a moment is less than what a trained block stores,
+        the backward pass of the final norm finds what head and loss left, and the optimizer step no more than the
+        end of the backward pass.
 
         Args:
             tokens: of the micro-batch.
-            before: of the one before it, which left gradients and logits; 0 where it is the step's first.
+            nth: which of the step; from the second on there are gradients already.
         """
         model, settings, scope, operand = self.model, self.settings, self.phase.train, self.operand
         sharded, checkpointing, autocast = settings.sharded, settings.activation_checkpointing, operand < FP32
-        accumulating = before > 0 or (settings.devices > 1 and not sharded)
+        accumulating = nth > 1 or (settings.devices > 1 and not sharded)
         table, stream = model.vocab * model.width, FP32 * model.width * tokens
-        logits, old_logits = operand * model.vocab * tokens, operand * model.vocab * before
 
         copied = operand * (autocast and not sharded)
-        head_copy = copied * table
         block_copy = copied * sum(inputs * outputs for inputs, outputs in model.block_linears.values())
         gathered = sharded * operand * model.parameters_at(min(2, self.phase.depth))
         cached = gathered + block_copy * len(self.trained if checkpointing else self.graph)  # until forward ends
@@ -184,14 +183,17 @@ class _Step:
         top = activations + self.final_norm_per_token() * tokens
         gradients = self.gradients if accumulating else 0
 
-        yield _Moment("forward of the head", cached + head_copy, gradients, top, old_logits + logits, 0)
-        four = logits + 3 * FP32 * model.vocab * tokens
-        yield _Moment("backward of the loss", copies + head_copy, gradients, top, four, 0)
+        rows = min(tokens, chunk_rows(model.vocab, gpu=settings.gpu))
+        logits = (FP32 + operand * autocast) * rows * model.vocab
+        head = FP32 * table * scope.trains_head
+        product = (
+            operand * rows * model.width
+        )  # the stream's gradient, or the head's, which autocast makes in bf16
+        product = max(product, (operand + FP32) * table * (autocast and scope.trains_head))
+        working = 2 * stream + operand * autocast * model.width * tokens + product  # the top, its gradient, a copy
+        yield _Moment("head and loss", cached + copied * table, gradients + head, top, logits, working)
 
-        head = FP32 * (table + model.norm_parameters) * scope.trains_head
-        made = head + head_copy * scope.trains_head  # autocast makes the gradient in bf16 and copies it to fp32
-        both = logits if autocast else 2 * logits  # by when it has let go of the logits' gradient
-        yield _Moment("backward of the head", copies, gradients + made, top, both, stream)
+        head += FP32 * model.norm_parameters * scope.trains_head
         if sharded or not accumulating or (model.tied and scope.trains_embeddings):
             gradients += head  # a tied table's waits for what it learns as embeddings
 
@@ -212,15 +214,14 @@ class _Step:
                 copies_then + block_copy - released_copy,
                 gradients_then + made,
                 activations_then + stored[trained] - kept[trained],
-                logits,
+                0,
                 self.working_per_token(trained) * tokens,
             )
         if scope.trains_embeddings:
-            # torch adds the two gradients of a tied table in place, but not to fp32's, a transposed view
-            made = FP32 * (model.position_parameters + table * (2 if model.tied and not autocast else 1))
-            yield _Moment("backward of the embeddings", copies, gradients + made, activations, logits, stream)
+            made = FP32 * (model.position_parameters + table)  # added in place to what a tied table learnt as head
+            yield _Moment("backward of the embeddings", copies, gradients + made, activations, 0, stream)
         else:
-            yield _Moment(f"backward of block {self.graph.start}", copies, gradients, activations, logits, stream)
+            yield _Moment(f"backward of block {self.graph.start}", copies, gradients, activations, 0, stream)
 
     def stored_per_token(self, trained: bool) -> int:
         """Bytes a block that gradients enter stores for its backward pass, its input among them."""
@@ -230,7 +231,7 @@ class _Step:
             operands = 4 * width + model.mlp  # q, k, v, attended; GELU's input
             operands += trained * (2 * width + model.mlp)  # inputs of qkv, up; of down
         else:
-            numbers = 2 * width + 2 + trained * (not self.settings.fused_norm) * 2 * width  # normed, for the gain
+            numbers = 2 * width + 2 + trained * (not self.settings.gpu) * 2 * width  # normed, for the gain
             operands = 2 * width + 2 * keys + 3 * model.mlp  # q, attended; k, v; gate, its SiLU, up
             copies = 2 if self.operand == FP32 else 5  # autocast copies anew for each of q, k, v, gate, up
             operands += trained * (copies * width + model.mlp)
@@ -243,7 +244,7 @@ class _Step:
         return (FP32 + copied) * self.model.width + self.operand * inner * self.model.mlp
 
     def final_norm_per_token(self) -> int:
-        """Bytes the final norm stores, and the head of the norm's output."""
-        model, trained = self.model, self.phase.train.trains_head
-        normed = trained * (model.family == "llama" and not self.settings.fused_norm)
-        return FP32 * model.width * (1 + normed) + self.operand * model.width * trained
+        """Bytes the final norm stores."""
+        model = self.model
+        normed = self.phase.train.trains_head and model.family == "llama" and not self.settings.gpu
+        return FP32 * model.width * (1 + normed)

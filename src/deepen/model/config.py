@@ -181,3 +181,15 @@ PRESETS: dict[str, ModelConfig] = {
         ),
     )
 }  # fmt: skip
+
+
+LOGITS_AT_ONCE = {"cpu": 1 << 20, "gpu": 1 << 26}
+"""Logits held in memory: on a CPU as many as stay in its cache, on a GPU as many as keep it busy."""
+
+LEAST_ROWS = 128
+"""With fewer rows of logits at once, matrix products lose more than the cache gains."""
+
+
+def chunk_rows(vocab: int, *, gpu: bool) -> int:
+    """Rows of logits, one a token, that the loss is computed of at once."""
+    return max(LEAST_ROWS, LOGITS_AT_ONCE["gpu" if gpu else "cpu"] // vocab)

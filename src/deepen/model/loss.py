@@ -9,16 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK_LOGITS = {"cpu": 1 << 20, "cuda": 1 << 26}
-"""Logits held at once: on a CPU as many as stay in its cache, on a GPU as many as keep it busy."""
-
-LEAST_ROWS = 128
-"""Below this, matrix products are slower than what the cache gains."""
-
-
-def chunk_rows(vocab: int, device_type: str) -> int:
-    """Rows of logits, one a token, that are held at once."""
-    return max(LEAST_ROWS, CHUNK_LOGITS.get(device_type, CHUNK_LOGITS["cuda"]) // vocab)
+from deepen.model.config import chunk_rows
 
 
 def mean_loss(x_nd: Tensor, weight_vd: Tensor, targets_n: Tensor) -> Tensor:
@@ -46,7 +37,7 @@ def _operands(x_nd: Tensor, weight_vd: Tensor) -> tuple[Tensor, Tensor]:
 
 def _chunks(x_nd: Tensor, weight_vd: Tensor, targets_n: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """For some rows at a time: which, their losses, and their probabilities, to be overwritten at will."""
-    rows = chunk_rows(len(weight_vd), x_nd.device.type)
+    rows = chunk_rows(len(weight_vd), gpu=x_nd.device.type != "cpu")
     for begin in range(0, len(x_nd), rows):
         part = slice(begin, begin + rows)
         with torch.autocast(x_nd.device.type, enabled=False):
@@ -56,6 +47,7 @@ def _chunks(x_nd: Tensor, weight_vd: Tensor, targets_n: Tensor) -> Iterator[tupl
         picked_n1 = p_nv.gather(1, targets_n[part, None])
         sum_n1 = p_nv.exp_().sum(dim=1, keepdim=True)
         yield part, (sum_n1.log() - picked_n1).squeeze(1), p_nv.div_(sum_n1)
+        del p_nv  # before the next is made
 
 
 class _MeanLoss(torch.autograd.Function):
@@ -79,6 +71,7 @@ class _MeanLoss(torch.autograd.Function):
                     grad_weight_vd.addmm_(grad_nv.T, x[part])
                 elif grad_weight_vd is not None:
                     grad_weight_vd += grad_nv.T @ x[part]
+            del p_nv, grad_nv
         ctx.gradients = grad_x_nd, grad_weight_vd
         return total / len(x_nd)
 
