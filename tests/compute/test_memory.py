@@ -176,7 +176,9 @@ def test_gradients_are_there_from_the_second_micro_batch_on_or_in_the_buckets_of
     one = phase_memory(model, phase, (), MemorySettings(micro_batch_tokens=2 * 1024))
     two = phase_memory(model, phase, (), MemorySettings(micro_batch_tokens=1024))
     replicas = phase_memory(model, phase, (), MemorySettings(micro_batch_tokens=1024, devices=2))
-    blocks = 4 * model.block_parameters  # at the peak one micro-batch has made all, the second nothing but the rest
+    blocks = (
+        4 * model.block_parameters
+    )  # at the peak one micro-batch has made all, the second nothing but the rest
     assert one.moment == two.moment == "backward of the embeddings"
     assert two.gradients - one.gradients == 4 * model.parameters - blocks
     assert replicas == two  # as many tokens at once on each

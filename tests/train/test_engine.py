@@ -1,3 +1,5 @@
+import math
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -5,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from deepen.compute.ledger import Ledger
 from deepen.data.batches import Batches
@@ -13,7 +16,7 @@ from deepen.model.build import build, init_weights
 from deepen.model.config import FAMILIES, ModelConfig
 from deepen.schedule.lr import WSD
 from deepen.schedule.phase import Scope
-from deepen.schedule.recipes import two_phase
+from deepen.schedule.recipes import full, two_phase
 from deepen.study.tree import pieces
 from deepen.train.engine import Engine
 from deepen.train.health import TrainingError
@@ -258,3 +261,80 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(model: ModelConfig, d
 def test_bf16_trains_too(model: ModelConfig, dataset: Dataset):
     state = train(growing(model)[:2], model, dataset, settings=TrainSettings(precision="bf16"))
     assert all(weight.dtype is torch.float32 and weight.isfinite().all() for weight in state.weights.values())
+
+
+def test_numbers_read_back_late_are_the_same_numbers(model: ModelConfig, dataset: Dataset):
+    """As on a GPU, where reading at once would wait for the device."""
+    batches, segments = Batches(dataset.tokens("train"), 16, seed=0), growing(model)
+    states, logs = [], []
+    for late in (False, True):
+        state, logged = initial_state(model, segments[0].depth, seed=0), []
+        for segment in segments:
+            engine = Engine(begin(state, segment, model), segment, model, batches, TrainSettings(), CPU)
+            engine._reads_late = late
+            engine.run(segment.end, lambda progress, measured, to=logged: to.append((progress.tokens, measured)))
+            state = engine.state()
+        states.append(state)
+        logs.append(logged)
+    assert_same(*states)
+    assert states[0].recent_losses == states[1].recent_losses
+    assert logs[0] == logs[1]
+
+
+def test_read_back_late_nothing_moves_after_a_step_that_is_not_finite(model: ModelConfig, dataset: Dataset):
+    batches, segment = Batches(dataset.tokens("train"), 16, seed=0), growing(model)[0]
+    fresh = begin(initial_state(model, segment.depth, seed=0), segment, model)
+    states, errors = [], []
+    for late in (False, True):
+        engine = Engine(fresh, segment, model, batches, TrainSettings(), CPU)
+        engine._reads_late = late
+        engine.run(segment.start + 64, silent)
+        before = engine.state()
+        overflow = engine.model.blocks[0].mlp.up.register_full_backward_hook(
+            lambda module, inputs, outputs: tuple(None if each is None else each * math.inf for each in inputs)
+        )
+        with pytest.raises(TrainingError, match="step 3 ") as raised:
+            engine.run(segment.end, silent)
+        overflow.remove()
+        errors.append(str(raised.value))
+        states.append(engine.state())
+        assert_same(states[-1], before)
+    assert errors[0] == errors[1]
+    assert_same(*states)
+
+
+def test_a_step_reads_nothing_back(model: ModelConfig, dataset: Dataset):
+    """On a GPU each number read would stop the queue of work: one step late, one read a step is all."""
+    batches, segment = Batches(dataset.tokens("train"), 16, seed=0), growing(model)[0]
+    fresh = begin(initial_state(model, segment.depth, seed=0), segment, model)
+    reads = Counter[str]()
+
+    class Reads(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            reads[str(operation)] += 1
+            return operation(*args, **(kwargs or {}))
+
+    engine = Engine(fresh, segment, model, batches, TrainSettings(), CPU)
+    engine._reads_late = True
+    with Reads():
+        engine.run(segment.start + 64, silent)
+    assert reads["aten._local_scalar_dense.default"] == 0 and reads["aten._fused_adamw_.default"] > 0
+    assert not any("nonzero" in name for name in reads)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs a C++ compiler")
+def test_a_compiled_network_that_grows_needs_no_new_graph(model: ModelConfig, dataset: Dataset):
+    batches, settings, graphs = Batches(dataset.tokens("train"), 16, seed=0), TrainSettings(compile="yes"), []
+    torch._dynamo.reset()
+    for depth in (2, 3, 5):
+        deeper = replace(model, depth=depth)
+        segment = pieces(full(deeper, 3 * 32).in_steps(32, 16), Ledger(model=deeper))[0]
+        state = initial_state(deeper, depth, seed=0)
+        engine = Engine(state, segment, deeper, batches, settings, CPU)
+        engine.run(segment.end, silent)
+        graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert graphs[0] > 0 and graphs == [graphs[0]] * 3
+    eager = Engine(state, segment, deeper, batches, TrainSettings(), CPU)
+    eager.run(segment.end, silent)
+    for name, weight in eager.state().weights.items():
+        torch.testing.assert_close(engine.state().weights[name], weight, rtol=1e-3, atol=1e-4)

@@ -1,5 +1,6 @@
 """Batches that depend only on the data, the seed and the position in tokens."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -46,6 +47,39 @@ class Batches:
         window, inside = divmod(position, self.window)
         epoch, nth = divmod(window, self.windows)
         return int(_order(self.windows, self.seed, epoch)[nth]) * self.window + inside
+
+
+class Prefetcher:
+    """Batches of one size, the next read in the background while one is trained on; pinned for a GPU."""
+
+    def __init__(self, batches: Batches, batch_tokens: int, context: int) -> None:
+        self._batches, self._batch_tokens, self._context = batches, batch_tokens, context
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+        self._next: tuple[int, Future[tuple[Tensor, Tensor]]] | None = None
+
+    def at(self, position: int) -> tuple[Tensor, Tensor]:
+        """As `Batches.at`; the batch that follows is begun."""
+        expected, batch = self._next or self._begin(position)
+        if expected != position:
+            _, batch = self._begin(position)
+        found = batch.result()
+        self._next = self._begin(position + self._batch_tokens)
+        return found
+
+    def _begin(self, position: int) -> tuple[int, Future[tuple[Tensor, Tensor]]]:
+        return position, self._reader.submit(self._read, position)
+
+    def _read(self, position: int) -> tuple[Tensor, Tensor]:
+        inputs_bt, targets_bt = self._batches.at(position, self._batch_tokens, self._context)
+        if torch.cuda.is_available():
+            return inputs_bt.pin_memory(), targets_bt.pin_memory()
+        return inputs_bt, targets_bt
+
+    def __enter__(self) -> "Prefetcher":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.shutdown(cancel_futures=True)
 
 
 @lru_cache(maxsize=4)

@@ -115,7 +115,7 @@ def paper(*, preset: str = "paper-as-written", rate: str = "", scale: float = 1.
     settings = replace(
         settings,
         precision="fp32" if released else "bf16",
-        compile=not released,
+        compile="no" if released else "auto",
         micro_batch_tokens=min(batch_tokens, 32 * model.context),
     )
     return Study(

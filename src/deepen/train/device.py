@@ -1,10 +1,12 @@
 """The device a run uses, its precision, and its memory high-water mark."""
 
+import gc
 import math
 import os
 import platform
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -76,6 +78,21 @@ def check_room(model: ModelConfig, device: torch.device) -> None:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """bf16 autocast for matrix products; switched off for fp32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+@contextmanager
+def collector_at_rest() -> Iterator[None]:
+    """Keep Python's garbage collector from stopping steps; what it would find waits until they are over."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.freeze()  # what is there by now is not looked at again
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def reset_peak_memory(device: torch.device) -> None:

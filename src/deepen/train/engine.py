@@ -8,16 +8,17 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from deepen.compute.memory import micro_batch_tokens
-from deepen.data.batches import Batches
+from deepen.data.batches import Batches, Prefetcher
 from deepen.model.build import build
 from deepen.model.config import ModelConfig
-from deepen.train.device import autocast
+from deepen.train.compiling import compile_blocks
+from deepen.train.device import autocast, collector_at_rest
 from deepen.train.health import SPIKE, WINDOW, TrainingError, check_fresh, spike_score, where_not_finite
 from deepen.train.optim import make_optimizer, read_moments
 from deepen.train.scope import apply_scope
@@ -31,6 +32,16 @@ Log = Callable[[Progress, dict[str, float]], None]
 
 CHECKED_TOKENS = 4096
 """Of the first batch, for `check_fresh`: enough for a mean loss, and next to nothing to compute."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step: progress before and after it, its rate, and loss and gradient norm, (2,), on the device."""
+
+    before: Progress
+    after: Progress
+    lr: float
+    numbers: Tensor
 
 
 class Engine:
@@ -54,9 +65,6 @@ class Engine:
         settings: TrainSettings,
         device: torch.device,
     ) -> None:
-        compiled = settings.compile and device.type == "cuda"
-        if compiled:
-            torch._dynamo.reset()  # torch < 2.12 silently does not train blocks that were frozen before
         with torch.device("meta"):
             self.model = build(config, segment.depth)
         self.model.to_empty(device=device)
@@ -64,12 +72,14 @@ class Engine:
         self.model.activation_checkpointing = settings.activation_checkpointing
         self.cut = apply_scope(self.model, segment.train, segment.new_blocks)
         self.optimizer = make_optimizer(self.model, settings, state.moments)
-        if compiled:
-            for block in self.model.blocks:
-                block.compile()
+        compile_blocks(self.model, settings.compile, device)
         self.progress, self.recent_losses = state.progress, deque(state.recent_losses, maxlen=WINDOW)
         self._before, self._segment, self._batches = state, segment, batches
-        self._settings, self._device = settings, device
+        self._settings, self._device, self._checked, self._logged_at = settings, device, False, 0.0
+        # Reading a number back waits for the device; one step late it never does. Where a spike decides about an
+        # update, its loss has to be known before.
+        self._reads_late = device.type == "cuda" and settings.on_spike == "warn"
+        self._halted = torch.zeros((), device=device)
 
     def check_fresh(self) -> None:
         """Raise a TrainingError unless the model is, on the next batch, as fresh weights should be."""
@@ -86,43 +96,81 @@ class Engine:
             TrainingError: a loss or gradient is not finite, or a spike is to stop the run. The step was not
                 taken: the state is that before it.
         """
-        segment, first = self._segment, True
-        while self.progress.tokens < until and not stop():
-            began = time.perf_counter()
-            lr = segment.rate.at(self.progress.tokens)
-            inputs_bt, targets_bt = self._batches.at(self.progress.tokens, segment.batch_tokens, segment.context)
-            loss = self._forward_backward(inputs_bt, targets_bt)
-            if first:
-                self._check_trainable_set()
-                first = False
-            grad_norm = self._clip()
-            if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-                raise self._stopped(
-                    f"loss {loss}, gradient norm {grad_norm}",
-                    f"{self._blame(inputs_bt, targets_bt)}; use a lower --lr",
-                )
-            measured = {"loss": loss, "lr": lr, "grad_norm": grad_norm}
-            if (score := spike_score(self.recent_losses, loss)) > SPIKE:
-                if self._settings.on_spike == "stop":
-                    raise self._stopped(
-                        f"loss {loss:.4f} is a spike, {score:.1f} deviations above the median of those before it,",
-                        "--on-spike warn goes on all the same",
-                    )
-                measured["spike"] = score
-                if self._settings.on_spike == "skip":
-                    measured["skipped"] = True
-            self.recent_losses.append(loss)
-            if "skipped" not in measured:
-                for group in self.optimizer.param_groups:
-                    group["lr"] = lr
-                self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            self.progress = self.progress.advanced(
-                tokens=segment.batch_tokens,
-                flops=segment.batch_tokens * segment.flops_per_token,
-                seconds=time.perf_counter() - began,
-            )
-            log(self.progress, measured)
+        segment, steps = self._segment, deque[_Step]()
+        with collector_at_rest(), Prefetcher(self._batches, segment.batch_tokens, segment.context) as prefetched:
+            self._logged_at = time.perf_counter()
+            while self.progress.tokens < until and not stop():
+                step = self._gradients(*prefetched.at(self.progress.tokens))
+                if self._reads_late:
+                    self._update(step)
+                    steps.append(step)
+                else:
+                    measured = self._judged(step)
+                    if "skipped" not in measured:
+                        self._update(step)
+                    self._log(step, measured, log)
+                self.optimizer.zero_grad(set_to_none=True)
+                if len(steps) > 1:
+                    self._log(steps[0], self._judged(steps[0]), log)
+                    steps.popleft()
+            for step in steps:
+                self._log(step, self._judged(step), log)
+
+    def _gradients(self, inputs_bt: Tensor, targets_bt: Tensor) -> "_Step":
+        """Gradients of the next batch, clipped. Nothing is read back: a GPU works on while this returns."""
+        loss = self._forward_backward(inputs_bt, targets_bt)
+        if not self._checked:
+            self._check_trainable_set()
+            self._checked = True
+        limit = self._settings.max_grad_norm
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if limit is None else limit)
+        before, segment = self.progress, self._segment
+        self.progress = before.advanced(
+            tokens=segment.batch_tokens, flops=segment.batch_tokens * segment.flops_per_token, seconds=0.0
+        )
+        return _Step(
+            before=before,
+            after=self.progress,
+            lr=segment.rate.at(before.tokens),
+            numbers=torch.stack((loss, norm.to(loss.dtype))),
+        )
+
+    def _update(self, step: "_Step") -> None:
+        """Move the weights; on the device nothing moves any more once a loss or gradient was not finite."""
+        if self._reads_late:
+            self._halted = torch.maximum(self._halted, 1.0 - step.numbers.isfinite().all().float())
+            self.optimizer.found_inf = self._halted  # type: ignore[attr-defined]
+        for group in self.optimizer.param_groups:
+            group["lr"] = step.lr
+        self.optimizer.step()
+
+    def _judged(self, step: "_Step") -> dict[str, float]:
+        """What is logged of a step; raises where it must not be taken, and the state is that before it."""
+        loss, grad_norm = step.numbers.tolist()
+        measured = {"loss": loss, "lr": step.lr, "grad_norm": grad_norm}
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            self.progress = replace(step.before, seconds=self.progress.seconds)
+            what = f"loss {loss}, gradient norm {grad_norm}"
+            raise self._stopped(what, f"{self._blame()}; use a lower --lr")
+        if (score := spike_score(self.recent_losses, loss)) > SPIKE:
+            if self._settings.on_spike == "stop":
+                self.progress = replace(step.before, seconds=self.progress.seconds)
+                what = f"loss {loss:.4f} is a spike, {score:.1f} deviations above the median of those before it,"
+                raise self._stopped(what, "--on-spike warn goes on all the same")
+            measured["spike"] = score
+            if self._settings.on_spike == "skip":
+                measured["skipped"] = True
+        self.recent_losses.append(loss)
+        return measured
+
+    def _log(self, step: "_Step", measured: dict[str, float], log: Log) -> None:
+        """Tell of a step that is over; its seconds are those since the one before it was."""
+        now = time.perf_counter()
+        seconds = self.progress.seconds + now - self._logged_at
+        self._logged_at = now
+        self.progress = replace(self.progress, seconds=seconds)
+        log(replace(step.after, seconds=seconds), measured)
 
     def state(self) -> TrainState:
         """The state now, in memory of its own."""
@@ -133,39 +181,37 @@ class Engine:
             self._before, weights=weights, moments=moments, progress=self.progress, recent_losses=recent
         )
 
-    def _forward_backward(self, inputs_bt: Tensor, targets_bt: Tensor) -> float:
+    def _forward_backward(self, inputs_bt: Tensor, targets_bt: Tensor) -> Tensor:
         """Gradients of the mean loss over the batch, in micro-batches; returns the loss in nats per token."""
-        rows, total = len(inputs_bt), 0.0
+        rows = len(inputs_bt)
         size = self._micro_batch_rows(rows)
-        for begin in range(0, rows, size):
-            part = slice(begin, begin + size)
-            total += self._backward(inputs_bt[part], targets_bt[part], rows)
-        return total
+        parts = [slice(begin, begin + size) for begin in range(0, rows, size)]
+        return torch.stack([self._backward(inputs_bt[part], targets_bt[part], rows) for part in parts]).sum()
 
     def _micro_batch_rows(self, rows: int) -> int:
         context, vocab = self._segment.context, self.model.config.vocab
         return micro_batch_tokens(self._settings.micro_batch_tokens, rows * context, context, vocab) // context
 
-    def _backward(self, inputs_bt: Tensor, targets_bt: Tensor, rows: int) -> float:
+    def _backward(self, inputs_bt: Tensor, targets_bt: Tensor, rows: int) -> Tensor:
         """Add the gradients of a micro-batch of a batch of so many rows; returns its share of the loss."""
         inputs = inputs_bt.to(self._device, non_blocking=True)
         targets = targets_bt.to(self._device, non_blocking=True)
         with autocast(self._device, self._settings.precision):
             loss: Tensor = self.model(inputs, targets, cut=self.cut) * (len(inputs) / rows)
         loss.backward()  # type: ignore[no-untyped-call]
-        return loss.item()
+        return loss.detach()
 
-    def _blame(self, inputs_bt: Tensor, targets_bt: Tensor) -> str:
-        """What of a batch is not finite, in words."""
+    def _blame(self) -> str:
+        """What of the next batch is not finite, in words."""
+        tokens, segment = self.progress.tokens, self._segment
+        inputs_bt, targets_bt = self._batches.at(tokens, segment.batch_tokens, segment.context)
         rows = len(inputs_bt)
 
         def backward(begin: int, end: int) -> float:
             self.optimizer.zero_grad(set_to_none=True)
-            return self._backward(inputs_bt[begin:end], targets_bt[begin:end], rows)
+            return self._backward(inputs_bt[begin:end], targets_bt[begin:end], rows).item()
 
-        positions = range(
-            self.progress.tokens, self.progress.tokens + self._segment.batch_tokens, self._segment.context
-        )
+        positions = range(tokens, tokens + segment.batch_tokens, segment.context)
         starts = [self._batches.start(position) for position in positions]
         return where_not_finite(self.model, starts, self._micro_batch_rows(rows), backward)
 
@@ -175,12 +221,6 @@ class Engine:
         progress = self.progress
         at = f"step {progress.step + 1} ({progress.tokens:,} tokens, {self._segment.label})"
         return TrainingError(f"{what} at {at}: nothing was updated; {why}")
-
-    def _clip(self) -> float:
-        """Clip the gradient to the allowed norm; returns the norm before."""
-        limit = self._settings.max_grad_norm
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
-        return torch.nn.utils.clip_grad_norm_(parameters, math.inf if limit is None else limit).item()
 
     def _check_trainable_set(self) -> None:
         """The parameters with a gradient must be exactly the declared ones: torch has lost some in silence."""

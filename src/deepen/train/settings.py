@@ -6,6 +6,7 @@ from typing import Any
 
 PRECISIONS = ("fp32", "bf16")
 ON_SPIKE = ("warn", "skip", "stop")
+COMPILE = ("no", "auto", "yes", "max-autotune", "cuda-graphs")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,7 +14,7 @@ class TrainSettings:
     """Settings of the optimizer step, the same for every arm of a study.
 
     `max_grad_norm` None means no clipping. `micro_batch_tokens` 0 means as many as keep the logits under
-    1 GiB; it, like `compile` (per block, on a GPU), moves results by rounding only. With
+    1 GiB; it, like `compile` (per block; see `train/compiling.py`), moves results by rounding only. With
     `activation_checkpointing` each block stores its input alone and runs forward twice: less memory, more
     FLOPs, the same results. `on_spike` says what becomes of a step whose loss jumps (see `train/health.py`):
     `warn` takes it and says so, `skip` does not update by it, `stop` ends the run before it.
@@ -26,7 +27,7 @@ class TrainSettings:
     max_grad_norm: float | None = 1.0
     precision: str = "fp32"
     micro_batch_tokens: int = 0
-    compile: bool = False
+    compile: str = "no"
     activation_checkpointing: bool = False
     on_spike: str = "warn"
 
@@ -35,6 +36,8 @@ class TrainSettings:
             raise ValueError(f"precision {self.precision!r} is unknown: use {' or '.join(PRECISIONS)}")
         if self.on_spike not in ON_SPIKE:
             raise ValueError(f"on_spike {self.on_spike!r} is unknown: use {', '.join(ON_SPIKE)}")
+        if self.compile not in COMPILE:
+            raise ValueError(f"compile {self.compile!r} is unknown: use {', '.join(COMPILE)}")
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight_decay is {self.weight_decay}: it must be a number of 0 or more")
         for name in ("beta_1", "beta_2"):
