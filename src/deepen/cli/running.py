@@ -21,10 +21,10 @@ from deepen.evaluate.hellaswag import read_items
 from deepen.report import write_report
 from deepen.study.arms import Study, marks_of
 from deepen.study.executor_choice import ExecutorChoice, local
-from deepen.study.executors import check_executor, default_jobs
+from deepen.study.executors import WorkersLostError, check_executor, default_jobs
 from deepen.study.results import collect
 from deepen.study.retention import Lineage
-from deepen.study.run import Interrupted, WorkersLostError, run_tree
+from deepen.study.run import Interrupted, run_tree
 from deepen.study.store import Store
 from deepen.study.tree import Tree, grow_tree
 from deepen.train.checkpoint import StateError

@@ -35,6 +35,10 @@ class Outcome:
     error: Exception | None = None
 
 
+class WorkersLostError(Exception):
+    """A segment lost its worker again and again, or there is no executor any more."""
+
+
 Call = Callable[[Job, int], Outcome]
 """Trains a segment; the number says which attempt at it this is."""
 
@@ -45,13 +49,19 @@ class Workers:
     def __init__(
         self, executor: Executor, call: Call, capacity: Callable[[], int], session: Session | None = None
     ) -> None:
-        self._executor, self._call, self.capacity, self._session = executor, call, capacity, session
+        self._executor, self._call, self._capacity, self._session = executor, call, capacity, session
         self._running: dict[Future[Outcome], str] = {}
         self._stopped = False
 
+    def capacity(self) -> int:
+        """Segments trained at once; a WorkersLostError where the executor is gone."""
+        with _executor_asked():
+            return self._capacity()
+
     def submit(self, job: Job, attempt: int) -> "Future[Outcome]":
-        """Have a segment trained."""
-        future = self._executor.submit(self._call, job, attempt)
+        """Have a segment trained; a WorkersLostError where the executor takes none."""
+        with _executor_asked():
+            future = self._executor.submit(self._call, job, attempt)
         self._running[future] = job.node.key
         future.add_done_callback(lambda done: self._running.pop(done, None))
         return future
@@ -69,6 +79,15 @@ class Workers:
         """Stop, and wait until all have left."""
         self.stop()
         wait([future for future in list(self._running) if not future.cancelled()])
+
+
+@contextmanager
+def _executor_asked() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # of somebody else's library, which may raise anything
+        said = next(iter(str(error).splitlines()), "")
+        raise WorkersLostError(f"the executor takes no more segments ({type(error).__name__}: {said})") from error
 
 
 def check_executor(choice: ExecutorChoice) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from deepen.data.shards import Dataset
 from deepen.study.arms import Study
 from deepen.study.executor_choice import ExecutorChoice
-from deepen.study.executors import Outcome, open_workers
+from deepen.study.executors import Outcome, WorkersLostError, open_workers
 from deepen.study.ownership import end_earlier_session
 from deepen.study.retention import Lineage
 from deepen.study.scheduling import ReadyQueue, flops_of
@@ -32,10 +32,6 @@ MOST_LOSSES = 3
 
 class Interrupted(Exception):
     """The user asked to stop; all that was done is kept."""
-
-
-class WorkersLostError(Exception):
-    """A segment lost its worker again and again."""
 
 
 def pending(tree: Tree, store: Store) -> list[Node]:
@@ -82,7 +78,8 @@ def run_tree(
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; every segment stopped after a step and kept its state.
-        WorkersLostError: a segment's worker was lost `MOST_LOSSES` times without getting it further.
+        WorkersLostError: a segment's worker was lost `MOST_LOSSES` times without getting it further, or the
+            executor is gone.
     """
     store, lineage = Store(folder), Lineage.of(tree)
     end_earlier_session(folder)

@@ -94,4 +94,7 @@ class SubmititJobs(Executor):
         try:
             future.set_result(job.result())
         except Exception as error:
-            future.set_exception(error)
+            said = f"job {job.job_id} left no result, its state is {job.state}; its log is {job.paths.stderr}"
+            failure = RuntimeError(said)
+            failure.__cause__ = error
+            future.set_exception(failure)
