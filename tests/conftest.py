@@ -128,6 +128,7 @@ def make_study(model: ModelConfig, dataset: Dataset) -> Callable[..., Study]:
 @pytest.fixture
 def run_study(dataset: Dataset) -> Callable[..., dict[str, object]]:
     """Trains a study in a folder, in this process, and returns its results."""
+    from deepen.study.executor_choice import local
     from deepen.study.results import collect
     from deepen.study.run import run_tree
     from deepen.study.store import Store
@@ -136,7 +137,8 @@ def run_study(dataset: Dataset) -> Callable[..., dict[str, object]]:
     def run(study: Study, folder: Path, jobs: int = 1, **how: Any) -> dict[str, object]:
         tree, store = grow_tree(study, dataset.fingerprint), Store(folder)
         store.open(study.described(), {})
-        run_tree(study, tree, dataset, folder, lambda trained, total: None, jobs=jobs, threads=1, **how)
+        how.setdefault("executor", local(jobs))
+        run_tree(study, tree, dataset, folder, lambda trained, total: None, threads=1, **how)
         return collect(study, tree, store, dataset, machine="", wall_seconds=0.0)
 
     return run

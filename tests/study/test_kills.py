@@ -3,8 +3,6 @@
 DEEPEN_KILLS=200 DEEPEN_KILL_EVERY=1 pytest -s tests/study/test_kills.py
 """
 
-import hashlib
-import json
 import os
 import random
 import shutil
@@ -17,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from compare import without_times
 from deepen.data.shards import Dataset
+from leftovers import differences, told
 
 KILLS = int(os.environ.get("DEEPEN_KILLS", "20"))
 KILL_EVERY = int(os.environ.get("DEEPEN_KILL_EVERY", "41"))
@@ -48,37 +46,11 @@ def live(dataset: Dataset) -> Iterator[Life]:
         process.stdin.close()
 
 
-def told(folder: Path) -> dict[str, Any]:
-    """All that a study left, but what clocks said: every file by its content."""
-    left: dict[str, Any] = {}
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        if path.suffix == ".safetensors":
-            left[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        elif path.suffix == ".jsonl":
-            left[name] = [without_times(json.loads(line)) for line in path.read_text().splitlines()]
-        elif path.suffix == ".json" and path.name != "manifest.json":  # it hashes state.json, which has seconds
-            left[name] = without_times(json.loads(path.read_text()))
-        elif path.is_file() and path.name != "manifest.json":
-            left[name] = None
-    return left
-
-
 @pytest.fixture(scope="module")
 def undisturbed(live: Life, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("undisturbed") / "study"
     assert live(folder, at=0) == "0"
     return told(folder)
-
-
-def differences(folder: Path, undisturbed: dict[str, Any]) -> dict[str, str]:
-    """What a study left that it should not have, and what it did not leave or left otherwise."""
-    left = told(folder)
-    return {
-        name: "missing" if name not in left else "left over" if name not in undisturbed else "different"
-        for name in left.keys() | undisturbed.keys()
-        if name not in left or name not in undisturbed or left[name] != undisturbed[name]
-    }
 
 
 def where(folder: Path) -> str:

@@ -22,6 +22,7 @@ from deepen.model.config import ModelConfig
 from deepen.schedule.lr import WSD
 from deepen.study import worker
 from deepen.study.arms import Arm, Evaluation, Study
+from deepen.study.executor_choice import local
 from deepen.study.results import collect
 from deepen.study.run import run_tree
 from deepen.study.store import Store
@@ -60,7 +61,8 @@ def run(data: Path, folder: Path) -> None:
     with store.lock() as session:
         store.open(study.described(), {"data_fingerprint": dataset.fingerprint})
         verify = session.unverified  # the one before was killed: every byte of its states is hashed
-        run_tree(study, tree, dataset, folder, lambda trained, total: None, jobs=1, threads=1, verify=verify)
+        executor = local(1)
+        run_tree(study, tree, dataset, folder, lambda *_: None, executor=executor, threads=1, verify=verify)
         session.unverified = False
         write_json(folder / "results.json", collect(study, tree, store, dataset, machine="", wall_seconds=0.0))
 

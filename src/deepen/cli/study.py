@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from deepen.cli.executor_option import EXECUTOR_OPTION, JOBS_OPTION, executor_of
 from deepen.cli.options import (
     Option,
     Request,
@@ -37,11 +38,8 @@ OPTIONS = (
     Option(name="rate", read=choice(RATES), help=f"shape of the learning rate: {', '.join(RATES)}"),
     Option(name="preset", read=choice(TWO_PHASE_PRESETS), help=f"of paper: {', '.join(TWO_PHASE_PRESETS)}"),
     Option(name="hellaswag", read=path_of, help="HellaSwag JSONL file, evaluated along the run and at the marks"),
-    Option(
-        name="jobs",
-        read=whole(1, 1024),
-        help="segments trained at once (default: a core each on a CPU, one on a GPU)",
-    ),
+    EXECUTOR_OPTION,
+    JOBS_OPTION,
     SPIKE_OPTION,
     *STORE_OPTIONS,
     Option(name="json", read=None, help="print the verdicts as JSON"),
@@ -65,14 +63,13 @@ def run(argv: Sequence[str]) -> int:
         )
     if study and "out" not in request.values and Path(study.name).name != study.name:
         request.problems.append(f"study name {study.name!r} is no name of a folder: leave out /, or give --out")
+    executor = executor_of(request)
     request.check()
     assert study is not None
     from deepen.cli.running import conduct  # torch takes seconds to import: only for a request that is right
 
     out = request.get("out", Path(RUNS) / study.name)
-    results = conduct(
-        study, out, request.get("jobs"), keep=request.get("keep", "last"), verify=request.get("verify", False)
-    )
+    results = conduct(study, out, executor, keep=request.get("keep", "last"), verify=request.get("verify", False))
     if request.get("json"):
         print(json.dumps(results["verdicts"], indent=1))
     else:

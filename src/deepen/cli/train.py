@@ -23,6 +23,7 @@ from deepen.model.config import ModelConfig
 from deepen.schedule.lr import RATES, Rate
 from deepen.schedule.recipes import RECIPES
 from deepen.study.arms import Evaluation, Study
+from deepen.study.executor_choice import local
 from deepen.study.presets import PEAK_RATES, WARMUP_SHARE, preset_training, tokens_per_step
 from deepen.train.settings import PRECISIONS, TrainSettings
 
@@ -81,7 +82,7 @@ def run(argv: Sequence[str]) -> int:
     options = "".join(f"-{key.replace('_', '-')}-{value}" for key, value in arm.options.items())
     out = request.get("out", Path(RUNS) / f"{arm.name}{options}-{model.name}-seed-{study.seeds[0]}")
     keep, verify = request.get("keep", "last"), request.get("verify", False)
-    results = conduct(study, out, jobs=1, keep=keep, verify=verify)
+    results = conduct(study, out, local(1), keep=keep, verify=verify)
     result = results["arms"][0]
     mark = result["marks"][0]
     if request.get("json"):

@@ -1,30 +1,33 @@
-"""Run a tree: segments whose parents are done, on as many processes as asked for, until all is there."""
+"""Run a tree: segments whose parents are done, on as many workers as there are, until all is there."""
 
-import multiprocessing
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager
-from functools import partial
-from multiprocessing.synchronize import Event
+from dataclasses import replace
 from pathlib import Path
-
-import torch
 
 from deepen.data.shards import Dataset
 from deepen.study.arms import Study
+from deepen.study.executor_choice import ExecutorChoice
+from deepen.study.executors import Outcome, WorkersLostError, open_workers
+from deepen.study.ownership import end_earlier_session
 from deepen.study.retention import Lineage
+from deepen.study.scheduling import ReadyQueue, flops_of
 from deepen.study.segment_folder import SegmentFolder
-from deepen.study.store import Store
+from deepen.study.store import Store, warn
 from deepen.study.tree import Node, Tree
 from deepen.study.upkeep import look_over
-from deepen.study.worker import Job, die_with_parent, train_segment
+from deepen.study.worker import Job
 
 Report = Callable[[int, int], None]
 """Called with the FLOPs trained so far and the FLOPs there are in all."""
+
+MOST_LOSSES = 3
+"""Workers lost in a row on a segment, none of which got it further, before the run gives up."""
 
 
 class Interrupted(Exception):
@@ -58,7 +61,7 @@ def run_tree(
     folder: Path,
     report: Report,
     *,
-    jobs: int,
+    executor: ExecutorChoice,
     threads: int,
     keep: str = "last",
     verify: bool = False,
@@ -67,7 +70,7 @@ def run_tree(
 
     Args:
         report: told of the progress.
-        jobs: segments trained at once, each in a process of its own; 1 trains here.
+        executor: where segments are trained, and how many at once.
         threads: CPU threads of each. Sums are taken in another order with other threads, so a study keeps
             its number for all its life.
         keep: which states stay (`study.keep.KEEPS`).
@@ -75,154 +78,114 @@ def run_tree(
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; every segment stopped after a step and kept its state.
+        WorkersLostError: a segment's worker was lost `MOST_LOSSES` times without getting it further, or the
+            executor is gone.
     """
     store, lineage = Store(folder), Lineage.of(tree)
+    end_earlier_session(folder)
     look_over(tree, store, verify=verify)
     todo = pending(tree, store)
-    missing = {node.key for node in todo}
     for node in todo:
         if store.segment(node.key).done is not None:  # its state or an evaluation is missing: it is finished again
             store.segment(node.key).forget()
-    urgency = _work_behind(tree)
-    flops = {key: (n.segment.end - n.segment.start) * n.segment.flops_per_token for key, n in tree.nodes.items()}
-    total, trained = sum(flops.values()), sum(flops[key] for key in tree.nodes if key not in missing)
+    queue = ReadyQueue(tree, [node.key for node in todo])
+    total = sum(flops_of(node) for node in tree.nodes.values())
+    trained = total - sum(flops_of(node) for node in todo)
     report(trained, total)
     lineage.drop(tree.nodes, store, keep)  # what a kill left behind, or another --keep
-    running: dict[Future[bool], Node] = {}
-    with _executor(jobs, threads) as (executor, stop, call):
-        while (missing or running) and not (stop.is_set() and not running):
-            if not stop.is_set():
-                busy = {node.key for node in running.values()}
-                ready = [tree.nodes[key] for key in missing - busy if tree.nodes[key].parent not in missing]
-                ready.sort(key=lambda node: (-urgency[node.key], node.key))
-                for node in ready[: jobs - len(running)]:
-                    running[executor.submit(call, _job(study, tree, dataset, folder, node))] = node
+    make_job, losses = _job_maker(study, tree, dataset, folder), _Losses(store)
+    running: dict[Future[Outcome], Node] = {}
+    stop = threading.Event()
+    with _signals_set(stop), open_workers(executor, folder, threads, stop) as workers:
+        while running or (queue.left and not stop.is_set()):
+            while not stop.is_set() and len(running) < workers.capacity() and (next_one := queue.pop()):
+                running[workers.submit(make_job(next_one), losses.attempt(next_one))] = next_one
+            if stop.is_set():
+                workers.stop()
             finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-            for future in finished:
+            for future in finished | {future for future in running if future.cancelled()}:
                 node = running.pop(future)
-                if _finished(future, stop):
-                    missing.discard(node.key)
-                    trained += flops[node.key]
+                if _finished(future, node, losses, stop):
+                    queue.done(node)
+                    trained += flops_of(node)
                     lineage.drop([key for key in (node.parent, node.key) if key], store, keep)
                     report(trained, total)
-        if stop.is_set():
-            raise Interrupted
+                else:
+                    queue.put_back(node)
+    if stop.is_set():
+        raise Interrupted
 
 
-def _job(study: Study, tree: Tree, dataset: Dataset, folder: Path, node: Node) -> Job:
-    return Job(
-        node=node,
-        is_mark=node.key in tree.mark_keys,
-        folder=folder,
-        model=study.model,
-        settings=study.settings,
-        evaluation=study.evaluation,
-        dataset=dataset,
-        window=study.context,
+def _finished(future: Future[Outcome], node: Node, losses: "_Losses", stop: threading.Event) -> bool:
+    """Whether a segment was trained to its end. An error of its training ends the run, a lost worker does not."""
+    try:
+        outcome = future.result()
+    except Exception as error:  # the executor's own: what training raises is in the outcome
+        if not stop.is_set():
+            losses.add(node, _reason(error))
+        return False
+    if outcome.error is not None:
+        raise outcome.error
+    if not outcome.finished and not stop.is_set():
+        losses.add(node, "its machine asked it to leave")
+    return outcome.finished
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, BrokenExecutor):
+        return "its process died: killed, or out of memory"
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+
+
+class _Losses:
+    """Counts attempts at segments, and the workers lost in a row on each without getting it further."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._attempts = store, Counter[str]()
+        self._lost: dict[str, tuple[int, int]] = {}  # losses, tokens saved at the last of them
+
+    def attempt(self, node: Node) -> int:
+        """The number of the attempt that begins."""
+        self._attempts[node.key] += 1
+        return self._attempts[node.key]
+
+    def add(self, node: Node, reason: str) -> None:
+        """A worker was lost: say so, or that it was one too many."""
+        folder = self._store.segment(node.key)
+        saved, (count, before) = folder.tokens_saved, self._lost.get(node.key, (0, 0))
+        count = 1 if saved > before else count + 1
+        self._lost[node.key] = (count, saved)
+        what = f"segment {folder.folder} ({node.segment.label}, seed {node.seed})"
+        if count == MOST_LOSSES:
+            raise WorkersLostError(f"{count} workers in a row were lost on {what}: {reason}")
+        warn(f"the worker of {what} was lost ({reason}); another goes on from {saved:,} tokens")
+
+
+def _job_maker(study: Study, tree: Tree, dataset: Dataset, folder: Path) -> Callable[[Node], Job]:
+    """Makes the job of a segment; its paths mean the same in any process on any machine."""
+    marks, hellaswag = tree.mark_keys, study.evaluation.hellaswag
+    evaluation = replace(study.evaluation, hellaswag=hellaswag and str(Path(hellaswag).resolve()))
+    dataset = replace(
+        dataset,
+        folder=dataset.folder.resolve(),
+        train=tuple(path.resolve() for path in dataset.train),
+        validation=tuple(path.resolve() for path in dataset.validation),
     )
 
+    def make(node: Node) -> Job:
+        return Job(
+            node=node,
+            is_mark=node.key in marks,
+            folder=folder.resolve(),
+            model=study.model,
+            settings=study.settings,
+            evaluation=evaluation,
+            dataset=dataset,
+            window=study.context,
+        )
 
-def _finished(future: Future[bool], stop: threading.Event) -> bool:
-    """Whether a segment was trained to its end; a worker that died of the signal to stop was not."""
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        if stop.is_set():
-            return False
-        raise
-
-
-def _work_behind(tree: Tree) -> dict[str, int]:
-    """FLOPs on the longest way from each segment, itself included, to the end of a path."""
-    longest: dict[str, int] = {}
-    children = tree.children()
-    for node in reversed(tree.nodes.values()):
-        own = (node.segment.end - node.segment.start) * node.segment.flops_per_token
-        longest[node.key] = own + max((longest[child] for child in children.get(node.key, ())), default=0)
-    return longest
-
-
-@contextmanager
-def _executor(jobs: int, threads: int) -> Iterator[tuple[Executor, threading.Event, Callable[[Job], bool]]]:
-    """An executor, the flag that stops its work after the step at hand, and the function to submit."""
-    stop = threading.Event()
-    executor: Executor = _Here()
-    call: Callable[[Job], bool] = partial(_train, stop)
-    if jobs == 1:
-        torch.set_num_threads(threads)
-    else:
-        context = multiprocessing.get_context("spawn")
-        stop_workers = context.Event()
-        executor = _Workers(jobs, context, initializer=_begin_worker, initargs=(threads, stop_workers))
-        call = _call_in_worker
-        # A signal handler must not set the workers' flag: its lock may be held by what the signal interrupted.
-        threading.Thread(target=_pass_on, args=(stop, stop_workers), daemon=True).start()
-    with _signals_set(stop), executor:
-        try:
-            yield executor, stop, call
-        except BaseException:
-            stop.set()
-            raise
-
-
-def _pass_on(stop: threading.Event, stop_workers: Event) -> None:
-    stop.wait()
-    stop_workers.set()
-
-
-def _train(stop: threading.Event, job: Job) -> bool:
-    return train_segment(job, stop.is_set)
-
-
-class _Here(Executor):
-    """Runs what is submitted at once, in this thread."""
-
-    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
-        """Run it now."""
-        future: Future[bool] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
-class _Workers(ProcessPoolExecutor):
-    """Processes, each started with signals held back: it inherits that until it ignores them."""
-
-    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
-        """Start a worker where one is wanted, and give it the work."""
-        with _signals_held():
-            return super().submit(fn, *args, **kwargs)
-
-
-# A process can only inherit a flag, not be sent one, so a worker keeps it here.
-_stop_worker: Event | None = None
-
-
-def _begin_worker(threads: int, stop: Event) -> None:
-    """A worker leaves signals to the process that started it, and does not outlive it."""
-    global _stop_worker
-    _stop_worker = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    torch.set_num_threads(threads)
-    die_with_parent()
-
-
-def _call_in_worker(job: Job) -> bool:
-    assert _stop_worker is not None
-    return train_segment(job, _stop_worker.is_set)
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back for a moment."""
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    return make
 
 
 @contextmanager

@@ -5,7 +5,7 @@ and its sha256 so far, so a log is never behind its state, and before a segment 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from typing import Any
 from deepen import durable
 from deepen.study.tree import Node, recipe_of
 from deepen.train.checkpoint import (
+    StateError,
     drop_state,
     has_state,
     load_state,
     logs_of,
     newest_good,
+    progress_of,
     save_state,
     settle,
 )
@@ -32,11 +34,13 @@ LogSizes = Mapping[str, int]
 class SegmentFolder:
     """What is kept of one segment."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, check: Callable[[], None] = lambda: None) -> None:
+        """`check` is called before each write of training; it raises where another process took over."""
+        self.folder, self._check = folder, check
 
     def open(self, node: Node, *, anew: bool = False) -> None:
         """Make the folder and say what the segment is, over what was said before where it begins anew."""
+        self._check()
         if not self.folder.is_dir():
             self.folder.mkdir(parents=True)
             durable.fsync(self.folder.parent)
@@ -75,6 +79,7 @@ class SegmentFolder:
             "peak_memory_bytes": peak_memory_bytes,
             "logs": self._digests(self.log_sizes()),
         }
+        self._check()
         durable.write_json(self.folder / "done.json", done)
 
     def save(self, state: TrainState, sizes: LogSizes | None = None) -> None:
@@ -86,6 +91,7 @@ class SegmentFolder:
         sizes = self.log_sizes() if sizes is None else sizes
         for log in sizes:
             durable.fsync(self._log(log))
+        self._check()
         save_state(state, self.folder / "state", self._digests(sizes))
 
     def state(self) -> TrainState:
@@ -94,7 +100,16 @@ class SegmentFolder:
 
     def settle_state(self, *, verify: bool) -> list[str]:
         """Leave the newest good state and nothing beside it; returns what was wrong."""
+        self._check()
         return settle(self.folder / "state", verify=verify)
+
+    @property
+    def tokens_saved(self) -> int:
+        """Tokens at which the newest good state stands, 0 where there is none."""
+        try:
+            return progress_of(newest_good(self.folder / "state")[0]).tokens
+        except StateError:
+            return 0
 
     @property
     def has_state(self) -> bool:
@@ -107,6 +122,7 @@ class SegmentFolder:
 
     def drop_state(self) -> None:
         """Forget the state of a segment that nothing starts from any more."""
+        self._check()
         drop_state(self.folder / "state")
 
     def _log(self, log: str) -> Path:
@@ -115,6 +131,7 @@ class SegmentFolder:
     def append(self, log: str, lines: list[dict[str, Any]]) -> None:
         """Append lines to `metrics` or `evals`."""
         if lines:
+            self._check()
             durable.append(self._log(log), "".join(json.dumps(line) + "\n" for line in lines).encode())
 
     def lines(self, log: str) -> list[dict[str, Any]]:
@@ -135,6 +152,7 @@ class SegmentFolder:
 
     def cut_back(self, progress: Progress) -> None:
         """Forget the lines after a state that is gone on from."""
+        self._check()
         for log in LOGS:
             if self._log(log).exists():
                 kept = b"".join(t for t, line in self._whole_lines(log) if line["tokens"] <= progress.tokens)

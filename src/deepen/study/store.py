@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,9 +62,9 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def segment(self, key: str) -> SegmentFolder:
-        """The folder of a segment."""
-        return SegmentFolder(self.folder / "segments" / key)
+    def segment(self, key: str, check: Callable[[], None] = lambda: None) -> SegmentFolder:
+        """The folder of a segment; `check` is called before each write of training."""
+        return SegmentFolder(self.folder / "segments" / key, check)
 
     def recorded(self, key: str) -> Any:
         """What study.json says of a key, None where it says nothing."""

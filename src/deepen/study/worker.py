@@ -1,7 +1,5 @@
 """Train one segment of a study, in whatever process: from its parent's state to its own."""
 
-import os
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from deepen.model.config import ModelConfig
 from deepen.study.arms import Evaluation
 from deepen.study.retention import final_state_problem
 from deepen.study.saver import Saver
+from deepen.study.segment_folder import SegmentFolder
 from deepen.study.store import Store, warn
 from deepen.study.tree import Node
 from deepen.train.checkpoint import StateError
@@ -47,11 +46,16 @@ class Job:
     window: int
 
 
-def train_segment(job: Job, stop: Callable[[], bool]) -> bool:
-    """Train a segment, going on from what is there; returns whether it was finished rather than stopped."""
+def train_segment(job: Job, stop: Callable[[], bool], check: Callable[[], None] = lambda: None) -> bool:
+    """Train a segment, going on from what is there; returns whether it was finished rather than stopped.
+
+    Args:
+        stop: asked after each step.
+        check: called before each write; it raises where another process took the segment over.
+    """
     store, node, segment = Store(job.folder), job.node, job.node.segment
-    own, device = store.segment(node.key), pick_device()
-    kept = _own_state(store, job)
+    own, device = store.segment(node.key, check), pick_device()
+    kept = _own_state(own, job)
     own.open(node, anew=kept is None)
     state = begin(kept or _first_state(store, job), segment, job.model)
     own.cut_back(state.progress)
@@ -99,18 +103,17 @@ def train_segment(job: Job, stop: Callable[[], bool]) -> bool:
                 saved, save_at = tokens, time.monotonic() + SAVE_EVERY_SECONDS
 
 
-def _own_state(store: Store, job: Job) -> TrainState | None:
+def _own_state(own: SegmentFolder, job: Job) -> TrainState | None:
     """The segment's own state where it was begun before, None where it has to begin anew.
 
     A state that is damaged, or whose logs are, is never gone on from; that costs the segment's beginning.
     """
-    node, own = job.node, store.segment(job.node.key)
     if not own.has_state:
         return None
     problems = own.damaged_logs()
     try:
         state = own.state()
-        if not problems and state.progress.tokens > node.segment.start:
+        if not problems and state.progress.tokens > job.node.segment.start:
             return state
     except StateError as error:
         problems = [str(error)]
@@ -228,15 +231,3 @@ def _tokens(dataset: Dataset, split: str) -> Any:
 @lru_cache(maxsize=2)
 def _examples(evaluation: Evaluation, dataset: Dataset) -> list[Example]:
     return encode_items(read_items(Path(evaluation.hellaswag)), load_tokenizer(dataset.folder))
-
-
-def die_with_parent() -> None:
-    """End this process when the one that started it is gone, so that no orphan writes on."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

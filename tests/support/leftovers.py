@@ -1,0 +1,34 @@
+"""What a study left in its folder, to compare with what another way to the same end left."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from compare import without_times
+
+
+def told(folder: Path) -> dict[str, Any]:
+    """All that a study left, but what clocks said: every file by its content."""
+    left: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.suffix == ".safetensors":
+            left[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        elif path.suffix == ".jsonl":
+            left[name] = [without_times(json.loads(line)) for line in path.read_text().splitlines()]
+        elif path.suffix == ".json" and path.name != "manifest.json":  # it hashes state.json, which has seconds
+            left[name] = without_times(json.loads(path.read_text()))
+        elif path.is_file() and path.name != "manifest.json":
+            left[name] = None
+    return left
+
+
+def differences(folder: Path, undisturbed: dict[str, Any]) -> dict[str, str]:
+    """What a study left that it should not have, and what it did not leave or left otherwise."""
+    left = told(folder)
+    return {
+        name: "missing" if name not in left else "left over" if name not in undisturbed else "different"
+        for name in left.keys() | undisturbed.keys()
+        if name not in left or name not in undisturbed or left[name] != undisturbed[name]
+    }
