@@ -1,5 +1,6 @@
 """`deepen bench`: what each kind of phase takes on this device, measured against the ledger."""
 
+import importlib.util
 import json
 import os
 from collections.abc import Sequence
@@ -7,16 +8,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from deepen.cli.options import Option, Problems, Request, Stopped, choice, path_of, read_request, whole
+from deepen.cli.options import Option, Problems, Request, Stopped, choice, choices, path_of, read_request, whole
 from deepen.cli.shared_options import BUDGET_OPTIONS, MODEL_OPTION, SIZE_OPTIONS, VOCAB_OPTION, model_of
 from deepen.cli.tables import print_lines, print_table
 from deepen.compute.timing import read_timing
 from deepen.model.config import PRESETS, ModelConfig
 from deepen.study.arms import Arm, Evaluation, Study
 from deepen.study.presets import tokens_per_step
-from deepen.train.settings import PRECISIONS, TrainSettings
+from deepen.train.settings import COMPILE, PRECISIONS, TrainSettings
 
 BUSY = 1.2
+
+RIVALS = {"transformers": ("transformers", "accelerate"), "litgpt": ("litgpt", "lightning"), "loop": ()}
+"""What can be measured beside deepen, and the modules it needs."""
 
 OPTIONS = (
     MODEL_OPTION,
@@ -26,6 +30,10 @@ OPTIONS = (
     Option(name="precision", read=choice(PRECISIONS), help=f"{' or '.join(PRECISIONS)} (default fp32)"),
     Option(name="steps", read=whole(1), help="steps measured of each kind of phase (default 10)"),
     Option(name="threads", read=whole(1, 1024), help="CPU threads of a step (default 1, as a study's on a CPU)"),
+    Option(name="compile", read=choice(COMPILE), help=f"blocks: {', '.join(COMPILE)} (default no)"),
+    Option(
+        name="against", read=choices(RIVALS), help=f"measure these too: {', '.join(RIVALS)}, with commas between"
+    ),
     Option(name="out", read=path_of, help="JSON file for deepen plan --bench"),
     Option(name="json", read=None, help="print the same as JSON"),
 )
@@ -40,9 +48,11 @@ def run(argv: Sequence[str]) -> int:
         request.problems.append(f"--threads is {request.get('threads')}: this machine has {cores} cores")
     if out is not None:
         request.attempt(lambda: _check_file(out))
+    against = request.get("against", ())
+    request.attempt(lambda: _check_installed(against))
     request.check()
     assert study is not None
-    result = _measure(study, request.get("steps", 10), request.get("threads", 1))
+    result = _measure(study, request.get("steps", 10), request.get("threads", 1), against)
     if request.get("json"):
         print(json.dumps(result, indent=1))
     else:
@@ -70,10 +80,19 @@ def _study_of_steps(request: Request) -> Study | None:
             context=context,
             arms=(Arm(name="full", recipe="full"),),
             evaluation=Evaluation(every_tokens=batch_tokens, validation_tokens=context),
-            settings=TrainSettings(precision=request.get("precision", "fp32")),
+            settings=TrainSettings(
+                precision=request.get("precision", "fp32"), compile=request.get("compile", "no")
+            ),
         )
     )
     return study
+
+
+def _check_installed(rivals: Sequence[str]) -> None:
+    """Raise a ValueError where the library of a rival is missing."""
+    for name in rivals:
+        if missing := [module for module in RIVALS[name] if importlib.util.find_spec(module) is None]:
+            raise ValueError(f"--against {name} needs {', '.join(missing)}: pip install 'deepen[against]'")
 
 
 def _check_file(out: Path) -> None:
@@ -89,13 +108,13 @@ def _check_file(out: Path) -> None:
             raise ValueError(f"--out {out} holds something else than a bench: name another file") from None
 
 
-def _measure(study: Study, steps: int, threads: int) -> dict[str, Any]:
+def _measure(study: Study, steps: int, threads: int, against: Sequence[str]) -> dict[str, Any]:
     """The bench in JSON's types. Seconds are per token, `measured_to_ledger` relative to the first phase."""
     import torch  # takes seconds to import: only for a request that is right
     from rich.console import Console
 
     from deepen.cli.progress import ProgressLine
-    from deepen.train.bench import bench
+    from deepen.train.bench import bench, bench_against
     from deepen.train.device import check_room, pick_device
 
     device = pick_device()
@@ -113,8 +132,23 @@ def _measure(study: Study, steps: int, threads: int) -> dict[str, Any]:
                 precision=study.settings.precision,
                 steps=steps,
                 device=device,
+                compile=study.settings.compile,
                 report=progress.report,
             )
+        paces = (
+            bench_against(
+                against,
+                study.model,
+                context=study.context,
+                batch_tokens=study.batch_tokens,
+                precision=study.settings.precision,
+                steps=steps,
+                device=device,
+                compile=study.settings.compile,
+            )
+            if against
+            else []
+        )
     except (MemoryError, torch.OutOfMemoryError):
         raise Stopped(1, "out of memory: use a smaller --batch-tokens or --context, or a smaller model") from None
     return {
@@ -124,6 +158,9 @@ def _measure(study: Study, steps: int, threads: int) -> dict[str, Any]:
         "phases": [asdict(kind) for kind in result.kinds],
         "misfit": result.misfit,
         "spread": result.spread,
+        "compile": study.settings.compile,
+        "peak_flops": result.peak_flops,
+        "against": [asdict(pace) for pace in paces],
     }
 
 
@@ -132,7 +169,7 @@ def _print(result: dict[str, Any]) -> None:
     print_table(
         f"{result['model']['name']}: {result['batch_tokens']:,} tokens a step, context {result['context']:,}, "
         f"{result['precision']}, on {result['device']}, threads {result['threads']}",
-        ("depth", "<trains", "<new blocks", "tokens/s", "measured", "ledger", "measured ÷ ledger", "peak memory"),
+        ("depth", "<trains", "<new blocks", "tokens/s", "measured", "ledger", "÷ ledger", "MFU", "peak memory"),
         (
             (
                 str(phase["depth"]),
@@ -142,6 +179,7 @@ def _print(result: dict[str, Any]) -> None:
                 f"{phase['seconds_per_token'] / first['seconds_per_token']:.3f}",
                 f"{phase['flops_per_token'] / first['flops_per_token']:.3f}",
                 f"{phase['measured_to_ledger']:.3f}",
+                f"{phase['mfu']:.1%}",
                 f"{phase['peak_memory_bytes'] / 1e6:,.0f} MB",
             )
             for phase in phases
@@ -154,12 +192,32 @@ def _print(result: dict[str, Any]) -> None:
     busy = ": something else used the machine, measure again when it is idle" if result["spread"] > BUSY else ""
     print_lines([
         "measured and ledger are relative to training everything at full depth, which achieves "
-        f"{first['flops_per_token'] / first['seconds_per_token'] / 1e9:,.1f} GFLOP/s, attention counted densely",
+        f"{first['flops_per_token'] / first['seconds_per_token'] / 1e9:,.1f} GFLOP/s, attention counted densely; "
+        f"÷ ledger is measured ÷ ledger; MFU is of {result['peak_flops'] / 1e9:,.0f} GFLOP/s, products of large "
+        "matrices",
         f"fitted, in µs per token: {told}, all else {1e6 * timing['base']:.3g}; "
         f"the sums miss no phase by more than {100 * result['misfit']:.1f} %",
         "of each phase the fastest step counts; "
         f"the median took at most {result['spread']:.2f} times as long{busy}",
     ])  # fmt: skip
+    if result["against"]:
+        _print_paces(result["against"])
+
+
+def _print_paces(paces: Sequence[dict[str, Any]]) -> None:
+    print_table(
+        "full training, in turns",
+        ("<", "tokens/s, median", "fastest", "deepen is faster by"),
+        (
+            (
+                pace["name"],
+                f"{pace['tokens_per_second']:,.0f}",
+                f"{pace['fastest_tokens_per_second']:,.0f}",
+                "" if pace["name"] == "deepen" else f"{pace['ratio']:.2f}",
+            )
+            for pace in paces
+        ),
+    )
 
 
 def _span(blocks: Sequence[int]) -> str:

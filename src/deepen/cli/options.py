@@ -187,6 +187,16 @@ def choice(known: Iterable[str]) -> Callable[[str], str]:
     return read
 
 
+def choices(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """Reads some of some names, with commas between, each once."""
+    one = choice(known)
+
+    def read(text: str) -> list[str]:
+        return list(dict.fromkeys(one(name.strip()) for name in text.split(",")))
+
+    return read
+
+
 def text_of(text: str) -> str:
     """Reads any text but an empty one, or one with a zero byte, which no path may hold."""
     if not text:

@@ -1,12 +1,13 @@
 """The bench: what steps of each kind of phase take on this device, measured with the engine itself."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from deepen.compute.ledger import Ledger
 from deepen.compute.timing import MeasuredPhase, Timing, fit_timing, misfit
@@ -16,8 +17,9 @@ from deepen.growth.placement import layout, new_blocks
 from deepen.model.config import ModelConfig
 from deepen.schedule.lr import RatePiece
 from deepen.schedule.phase import Phase, Scope
-from deepen.train.device import machine_name, peak_memory_bytes, reset_peak_memory
+from deepen.train.device import machine_name, measured_peak, peak_memory_bytes, reset_peak_memory
 from deepen.train.engine import Engine
+from deepen.train.rivals import Pace, race, rival
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import Progress, TrainState, initial_state
@@ -34,7 +36,9 @@ class BenchedKind:
     """A kind of phase and what its steps took.
 
     `flops_per_token` is the ledger's price; `measured_to_ledger` is seconds ÷ FLOPs, each relative to training
-    everything at full depth: above 1 the device takes longer for this kind than its price says.
+    everything at full depth: above 1 the device takes longer for this kind than its price says. `mfu` is the share
+    of the device's measured peak that the FLOPs of training make up (model FLOPs utilization, Chowdhery et al.
+    2022, arXiv 2204.02311, appendix B; the FLOPs are the ledger's).
     """
 
     label: str
@@ -45,6 +49,7 @@ class BenchedKind:
     seconds_per_token: float
     flops_per_token: int
     measured_to_ledger: float
+    mfu: float
     peak_memory_bytes: int
 
 
@@ -52,6 +57,7 @@ class BenchedKind:
 class Bench:
     """The kinds, the first training everything at full depth, the timing fitted to them, its largest misfit.
 
+    `peak_flops` is what the device reached in products of large matrices, FLOP/s, just before.
     `spread` is the median step ÷ the fastest, of the kind where it is largest: above 1.2 something else was
     using the machine.
     """
@@ -60,6 +66,7 @@ class Bench:
     timing: Timing
     misfit: float
     spread: float
+    peak_flops: float
 
 
 def phase_kinds(model: ModelConfig, batch_tokens: int, context: int) -> list[tuple[Phase, tuple[int, ...]]]:
@@ -96,6 +103,7 @@ def bench(
     precision: str,
     steps: int,
     device: torch.device,
+    compile: str = "no",
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Bench:
     """Train steps of every kind on random tokens; the fastest step of each kind counts.
@@ -109,15 +117,18 @@ def bench(
         precision: fp32 or bf16.
         steps: steps measured per kind, over all rounds.
         device: where.
+        compile: of blocks, as in TrainSettings.
         report: told the FLOPs done and in all, before the first step and after every turn.
     """
     kinds = phase_kinds(model, batch_tokens, context)
     ledger, rounds = Ledger(model=model), min(steps, ROUNDS)
     prices = [ledger.flops_per_token(phase, blocks) for phase, blocks in kinds]
-    # Shards hold 16 bits a token; which rows of a larger table are looked up makes no difference in time.
-    drawn = np.random.RandomState(0).randint(0, min(model.vocab, 1 << 16), 8 * context + (1 << 20))
-    batches = Batches(Tokens([drawn.astype(np.uint16)]), context, seed=0)
-    state, settings = initial_state(model, model.depth, seed=0), TrainSettings(precision=precision)
+    batches = Batches(Tokens([_drawn(model, context)]), context, seed=0)
+    state, settings = (
+        initial_state(model, model.depth, seed=0),
+        TrainSettings(precision=precision, compile=compile),
+    )
+    peak_flops = measured_peak(device, precision)
     taken: list[list[float]] = [[] for _ in kinds]
     memory = [0] * len(kinds)
     done, total = 0, sum(prices) * batch_tokens * (steps + rounds * WARM_UP_STEPS)
@@ -128,7 +139,7 @@ def bench(
             segment = _segment(phase, blocks, price, WARM_UP_STEPS + counted)
             reset_peak_memory(device)
             engine = Engine(_shallow(state, phase.depth), segment, model, batches, settings, device)
-            taken[number] += _step_seconds(engine, segment)[WARM_UP_STEPS:]
+            taken[number] += _step_seconds(engine, segment.end)[WARM_UP_STEPS:]
             memory[number] = max(memory[number], peak_memory_bytes(device))
             del engine  # before the next is built, so that neither counts in the other's memory
             done += price * segment.end
@@ -156,12 +167,49 @@ def bench(
             seconds_per_token=each.seconds_per_token,
             flops_per_token=price,
             measured_to_ledger=(each.seconds_per_token / seconds[0]) / (price / prices[0]),
+            mfu=price / each.seconds_per_token / peak_flops,
             peak_memory_bytes=peak,
         )
         for each, price, peak in zip(measured, prices, memory, strict=True)
     )
     spread = max(statistics.median(each) / min(each) for each in taken)
-    return Bench(kinds=benched, timing=timing, misfit=misfit(timing, measured), spread=spread)
+    return Bench(
+        kinds=benched, timing=timing, misfit=misfit(timing, measured), spread=spread, peak_flops=peak_flops
+    )
+
+
+def bench_against(
+    names: Sequence[str],
+    model: ModelConfig,
+    *,
+    context: int,
+    batch_tokens: int,
+    precision: str,
+    steps: int,
+    device: torch.device,
+    compile: str = "no",
+) -> list[Pace]:
+    """Full training by deepen and by what a user would pick instead, in turns; deepen first."""
+    drawn = _drawn(model, context)
+    phase, blocks = phase_kinds(model, batch_tokens, context)[0]
+    segment = _segment(phase, blocks, Ledger(model=model).flops_per_token(phase, blocks), 1 << 40)
+    batches = Batches(Tokens([drawn]), context, seed=0)
+    settings = TrainSettings(precision=precision, compile=compile)
+    engine = Engine(initial_state(model, model.depth, seed=0), segment, model, batches, settings, device)
+
+    def ours(steps: int) -> list[float]:
+        return _step_seconds(engine, engine.progress.tokens + steps * batch_tokens)
+
+    length = context + 1
+    rows = torch.from_numpy(drawn[: len(drawn) // length * length].astype(np.int64)).view(-1, length)
+    others = [rival(name, model, rows[:4096], batch_tokens, context, precision) for name in names]
+    return race(names, ours, others, batch_tokens, steps)
+
+
+def _drawn(model: ModelConfig, context: int) -> NDArray[np.uint16]:
+    """Random tokens. Shards hold 16 bits each; which rows of a larger table are looked up takes the same time."""
+    drawn = np.random.RandomState(0).randint(0, min(model.vocab, 1 << 16), 8 * context + (1 << 20))
+    return drawn.astype(np.uint16)
 
 
 def _segment(phase: Phase, blocks: tuple[int, ...], price: int, steps: int) -> Segment:
@@ -192,12 +240,12 @@ def _shallow(state: TrainState, depth: int) -> TrainState:
     return TrainState(weights=weights, depth=depth, seed=state.seed)
 
 
-def _step_seconds(engine: Engine, segment: Segment) -> list[float]:
-    """Seconds of each step of a segment."""
-    ends = [0.0]
+def _step_seconds(engine: Engine, until: int) -> list[float]:
+    """Seconds of each step up to so many tokens of the run."""
+    ends = [engine.progress.seconds]
 
     def log(progress: Progress, measured: dict[str, float]) -> None:
         ends.append(progress.seconds)
 
-    engine.run(segment.end, log)
+    engine.run(until, log)
     return [after - before for before, after in pairwise(ends)]

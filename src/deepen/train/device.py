@@ -31,22 +31,35 @@ def machine_name() -> str:
 
 
 def measured_cpu(precision: str) -> Device:
-    """The CPU this runs on, its peak the best of a few products of 2048-square matrices in a precision."""
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    size = 2048
-    left, right = torch.randn(size, size, dtype=dtype), torch.randn(size, size, dtype=dtype)
-    best = math.inf
-    for _ in range(5):
-        began = time.perf_counter()
-        left @ right
-        best = min(best, time.perf_counter() - began)
+    """The CPU this runs on, with its measured peak."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     return Device(
         name=machine_name(),
-        peak_flops=2 * size**3 / best,
+        peak_flops=measured_peak(torch.device("cpu"), precision),
         memory_bytes=memory,
-        source=f"measured: {precision} products of {size}-square matrices",
+        source=f"measured: {precision} products of square matrices",
     )
+
+
+def measured_peak(device: torch.device, precision: str) -> float:
+    """FLOP/s of the best of a few products of large square matrices in a precision."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    size = 8192 if device.type == "cuda" else 2048
+    left, right = (torch.randn(size, size, dtype=dtype, device=device) for _ in range(2))
+    best = math.inf
+    for _ in range(10 if device.type == "cuda" else 5):
+        wait_for(device)
+        began = time.perf_counter()
+        left @ right
+        wait_for(device)
+        best = min(best, time.perf_counter() - began)
+    return 2 * size**3 / best
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def cores() -> int:

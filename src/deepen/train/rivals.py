@@ -1,54 +1,88 @@
-"""What a user would pick instead, taking steps of the same size: Hugging Face's Trainer, and litgpt's loop.
+"""What a user would pick instead, taking steps of the same size: Hugging Face's Trainer, litgpt's, a plain loop.
 
 Each is given its own defaults but for what is compared: sizes, batch, context, precision, fused AdamW, clipping.
-The libraries are extras (`pip install 'deepen[against]'`) and imported here only.
+The libraries are an extra (`pip install 'deepen[against]'`) and imported here only.
 """
 
-import importlib.util
+import logging
+import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
-from deepen.train.device import autocast
+from deepen.train.device import autocast, pick_device, wait_for
 
 Turn = Callable[[int], list[float]]
 """Takes so many steps and returns the seconds of each."""
 
-NEEDS = {"transformers": ("transformers", "accelerate"), "litgpt": ("litgpt", "lightning")}
-"""Modules of each rival."""
+ROUNDS = 5
+"""Turns of each."""
 
 
-def check_rivals(names: Sequence[str]) -> None:
-    """Raise a ValueError where a rival's library is not installed."""
-    for name in names:
-        if missing := [module for module in NEEDS[name] if importlib.util.find_spec(module) is None]:
-            raise ValueError(f"--against {name} needs {', '.join(missing)}: pip install 'deepen[against]'")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """What somebody's steps took: medians over all turns. `ratio` is deepen's tokens a second ÷ theirs."""
+
+    name: str
+    tokens_per_second: float
+    fastest_tokens_per_second: float
+    ratio: float
+
+
+def race(names: Sequence[str], ours: Turn, rivals: Sequence[Turn], batch_tokens: int, steps: int) -> list[Pace]:
+    """Deepen, first, and its rivals taking turns, so that a machine that slows down slows all alike.
+
+    Args:
+        names: of the rivals.
+        ours, rivals: ready to take steps.
+        batch_tokens: tokens of a step.
+        steps: counted of each, in ROUNDS turns; the first of every turn does not count.
+    """
+    taken: list[list[float]] = [[] for _ in (ours, *rivals)]
+    for turn in range(ROUNDS):
+        counted = (turn + 1) * steps // ROUNDS - turn * steps // ROUNDS
+        for seconds, take in zip(taken, (ours, *rivals), strict=True):
+            seconds += take(1 + counted)[1:] if counted else []
+    medians = [statistics.median(seconds) for seconds in taken]
+    return [
+        Pace(
+            name=name,
+            tokens_per_second=batch_tokens / median,
+            fastest_tokens_per_second=batch_tokens / min(seconds),
+            ratio=median / medians[0],
+        )
+        for name, median, seconds in zip(("deepen", *names), medians, taken, strict=True)
+    ]
 
 
 def rival(name: str, model: ModelConfig, rows: Tensor, batch_tokens: int, context: int, precision: str) -> Turn:
     """A rival ready to take steps.
 
     Args:
-        name: one of NEEDS.
+        name: transformers, litgpt, or loop: a plain loop around our network, compiled whole.
         model: trained at full depth.
         rows: tokens, (sequences, context + 1), taken in turn.
         batch_tokens, context: of a step, in tokens.
         precision: fp32 or bf16 (autocast).
     """
-    make = {"transformers": _transformers, "litgpt": _litgpt}[name]
-    return make(model, rows, batch_tokens // context, precision)
+    make = {"transformers": _transformers, "litgpt": _litgpt, "loop": _loop}[name]
+    with _quiet():
+        return make(model, rows, batch_tokens // context, precision)
 
 
 def _transformers(model: ModelConfig, rows: Tensor, batch: int, precision: str) -> Turn:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
-    network = hugging_face_model(model)
+    network, device = hugging_face_model(model), pick_device()
     data = [{"input_ids": row[:-1], "labels": row[:-1]} for row in rows]  # it shifts labels itself
 
     class Clock(TrainerCallback):  # type: ignore[misc]
@@ -59,19 +93,19 @@ def _transformers(model: ModelConfig, rows: Tensor, batch: int, precision: str) 
             self.began = time.perf_counter()
 
         def on_step_end(self, *_: object, **__: object) -> None:
-            _wait()
+            wait_for(device)
             self.seconds.append(time.perf_counter() - self.began)
 
     def turn(steps: int) -> list[float]:
         clock = Clock()
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, _quiet():
             arguments = TrainingArguments(
                 output_dir=folder,
                 per_device_train_batch_size=batch,
                 max_steps=steps,
                 optim="adamw_torch_fused",
                 bf16=precision == "bf16",
-                use_cpu=not torch.cuda.is_available(),
+                use_cpu=device.type == "cpu",
                 save_strategy="no",
                 logging_strategy="no",
                 report_to=[],
@@ -83,14 +117,17 @@ def _transformers(model: ModelConfig, rows: Tensor, batch: int, precision: str) 
     return turn
 
 
-def hugging_face_model(model: ModelConfig) -> torch.nn.Module:
+def hugging_face_model(model: ModelConfig) -> Any:
     """Hugging Face's network of the same family and sizes, with fresh weights and no dropout."""
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
     if model.family == "gpt2":
-        sizes = {"n_layer": model.depth, "n_embd": model.width, "n_head": model.heads, "n_inner": model.mlp}
         return GPT2LMHeadModel(
             GPT2Config(
+                n_layer=model.depth,
+                n_embd=model.width,
+                n_head=model.heads,
+                n_inner=model.mlp,
                 vocab_size=model.vocab,
                 n_positions=model.context,
                 resid_pdrop=0.0,
@@ -98,7 +135,6 @@ def hugging_face_model(model: ModelConfig) -> torch.nn.Module:
                 attn_pdrop=0.0,
                 use_cache=False,
                 tie_word_embeddings=model.tied,
-                **sizes,
             )
         )
     return LlamaForCausalLM(
@@ -137,6 +173,7 @@ def _litgpt(model: ModelConfig, rows: Tensor, batch: int, precision: str) -> Tur
         norm_class_name="RMSNorm" if llama else "LayerNorm",
         mlp_class_name="LLaMAMLP" if llama else "GptNeoxMLP",
     )
+    device = pick_device()
     fabric = Fabric(devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true")
     network = GPT(config)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5, weight_decay=0.1, betas=(0.9, 0.95), fused=True)
@@ -153,16 +190,16 @@ def _litgpt(model: ModelConfig, rows: Tensor, batch: int, precision: str) -> Tur
             fabric.clip_gradients(network, optimizer, max_norm=1.0)
             optimizer.step()
             optimizer.zero_grad()
-            _wait()
+            wait_for(device)
             seconds.append(time.perf_counter() - began)
         return seconds
 
     return turn
 
 
-def compiled_loop(model: ModelConfig, rows: Tensor, batch_tokens: int, context: int, precision: str) -> Turn:
-    """The loop that a good hand writes: `network`, whole-model torch.compile, fused AdamW, nothing else."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _loop(model: ModelConfig, rows: Tensor, batch: int, precision: str) -> Turn:
+    """The loop that a good hand writes: our network, compiled whole with its loss, fused AdamW, nothing else."""
+    device = pick_device()
     network = build(model, model.depth).to(device)
     network.load_state_dict(init_weights(model, model.depth, seed=0))
 
@@ -172,7 +209,7 @@ def compiled_loop(model: ModelConfig, rows: Tensor, batch_tokens: int, context: 
 
     compiled = torch.compile(loss_of)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5, weight_decay=0.1, betas=(0.9, 0.95), fused=True)
-    batches = _endless(rows.to(device), batch_tokens // context)
+    batches = _endless(rows.to(device), batch)
 
     def turn(steps: int) -> list[float]:
         seconds = []
@@ -180,11 +217,11 @@ def compiled_loop(model: ModelConfig, rows: Tensor, batch_tokens: int, context: 
             began = time.perf_counter()
             with autocast(device, precision):
                 loss = compiled(next(batches))
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            _wait()
+            wait_for(device)
             seconds.append(time.perf_counter() - began)
         return seconds
 
@@ -193,20 +230,13 @@ def compiled_loop(model: ModelConfig, rows: Tensor, batch_tokens: int, context: 
 
 def _endless(rows: Tensor, batch: int) -> Iterator[Tensor]:
     while True:
-        yield from rows[: len(rows) // batch * batch].split(batch)
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+        for begin in range(0, len(rows) - batch + 1, batch):
+            yield rows[begin : begin + batch]
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """Nothing of what libraries tell while they are set up."""
-    import logging
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
