@@ -19,7 +19,7 @@ from deepen.data.shards import Dataset
 from leftovers import differences, told
 
 KILLS = int(os.environ.get("DEEPEN_KILLS", "20"))
-KILL_EVERY = int(os.environ.get("DEEPEN_KILL_EVERY", "41"))
+KILL_EVERY = int(os.environ.get("DEEPEN_KILL_EVERY", "199"))
 """One touch of the disk in so many is the last of a process."""
 
 Life = Callable[..., str]

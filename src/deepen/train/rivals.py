@@ -80,7 +80,7 @@ def rival(name: str, model: ModelConfig, rows: Tensor, batch_tokens: int, contex
 
 
 def _transformers(model: ModelConfig, rows: Tensor, batch: int, precision: str) -> Turn:
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
     network, device = hugging_face_model(model), pick_device()
     data = [{"input_ids": row[:-1], "labels": row[:-1]} for row in rows]  # it shifts labels itself
@@ -111,7 +111,9 @@ def _transformers(model: ModelConfig, rows: Tensor, batch: int, precision: str) 
                 report_to=[],
                 disable_tqdm=True,
             )
-            Trainer(model=network, args=arguments, train_dataset=data, callbacks=[clock]).train()
+            trainer = Trainer(model=network, args=arguments, train_dataset=data, callbacks=[clock])
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
         return clock.seconds
 
     return turn
