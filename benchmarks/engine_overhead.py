@@ -85,7 +85,7 @@ for segment in segments:
     whole = time.perf_counter() - began
     step = statistics.median(after - before for before, after in pairwise(ends[1:]))
     print(
-        f"{segment.depth} blocks: a step {1e3 * step:.1f} ms, {100 * (1 - engine.seconds / whole):.2f} % of it neither "
-        f"forward, backward nor optimizer; the segment begins in {first - step:.2f} s beyond its first step"
+        f"{segment.depth} blocks: a step {1e3 * step:.1f} ms, {100 * (1 - engine.seconds / whole):.2f} % of it "
+        f"neither forward, backward nor optimizer; it begins in {first - step:.2f} s beyond its first step"
     )
     state = engine.state()

@@ -127,3 +127,29 @@ def test_a_full_disk_fails_with_one_line_and_loses_nothing(dataset: Dataset, tmp
         sum(line.startswith("error: ") for line in failed.stderr.splitlines()) == 1 and str(out) in failed.stderr
     )
     assert main(arguments) == 0
+
+
+def test_a_precision_left_to_the_machine_is_measured_once_and_then_kept(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    arguments = ["train", "full", "--steps", "3", "--batch-tokens", "64", "--data", str(dataset.folder)]
+    out = tmp_path / "run"
+    assert main([*arguments, "--precision", "auto", "--out", str(out)]) == 0
+    said = capsys.readouterr().err
+    chosen = json.loads((out / "study.json").read_text())["study"]["settings"]["precision"]
+    assert chosen in ("fp32", "bf16") and f"precision {chosen}: " in said
+    assert main([*arguments, "--precision", "auto", "--out", str(out)]) == 0
+    said = capsys.readouterr().err
+    assert "precision" not in said and "nothing to train" in said
+    other = {"fp32": "bf16", "bf16": "fp32"}[chosen]
+    assert main([*arguments, "--precision", other, "--out", str(out)]) == 2
+    assert f"settings.precision was {chosen}" in capsys.readouterr().err
+
+
+def test_compiling_on_a_cpu_without_a_compiler_is_refused(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    out = tmp_path / "run"
+    assert main(["train", "full", "--steps", "2", "--compile", "yes", "--out", str(out)]) == 2
+    assert "--compile yes needs a C++ compiler" in capsys.readouterr().err and not out.exists()

@@ -4,6 +4,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,12 @@ from deepen.study.retention import Lineage
 from deepen.study.run import Interrupted, run_tree
 from deepen.study.store import Store
 from deepen.study.tree import Tree, grow_tree
+from deepen.train.bench import faster_precision
 from deepen.train.checkpoint import StateError
+from deepen.train.compiling import check_compiler
 from deepen.train.device import check_room, cores, machine_name, pick_device
 from deepen.train.health import TrainingError
+from deepen.train.settings import AUTO, PRECISIONS
 
 
 def conduct(
@@ -41,9 +45,14 @@ def conduct(
     failed, all states are verified in full, asked for or not.
     """
     store, console, began = Store(out), Console(stderr=True), time.monotonic()
+    study = _as_recorded(study, store)
     named_data = _check(study, store, executor)
     if study.evaluation.hellaswag_every_tokens and not study.evaluation.hellaswag:
         console.print("HellaSwag is not evaluated: name its JSONL file with --hellaswag")
+    if study.settings.precision == AUTO:
+        precision, factor = faster_precision(study.model, study.context, pick_device())
+        study = _in_precision(study, precision)
+        console.print(f"precision {precision}: the other would take {factor:.2f} times as long here")
     if executor.kind == "local":
         executor = local(executor.jobs or default_jobs())
     progress = ProgressLine(console, study.name)
@@ -83,6 +92,20 @@ def conduct(
         return publish()
 
 
+def _as_recorded(study: Study, store: Store) -> Study:
+    """The study in the precision that its folder was begun in, where it is left to the machine."""
+    if study.settings.precision != AUTO:
+        return study
+    recorded = store.recorded("study")
+    settings = recorded.get("settings") if isinstance(recorded, dict) else None
+    precision = settings.get("precision") if isinstance(settings, dict) else None
+    return _in_precision(study, precision) if precision in PRECISIONS else study
+
+
+def _in_precision(study: Study, precision: str) -> Study:
+    return replace(study, settings=replace(study.settings, precision=precision))
+
+
 def _publish(study: Study, tree: Tree, store: Store, dataset: Dataset, wall_seconds: float) -> dict[str, Any]:
     """Write results.json and the report of what is trained so far."""
     results = collect(study, tree, store, dataset, machine_name(), wall_seconds)
@@ -107,6 +130,7 @@ def _check(study: Study, store: Store, executor: ExecutorChoice) -> Dataset | No
 
     checks: list[Callable[[], object]] = [
         partial(check_executor, executor),
+        *([partial(check_compiler, study.settings.compile, pick_device())] if executor.kind == "local" else []),
         *([partial(check_room, study.model, pick_device())] if executor.kind == "local" else []),
         *(partial(marks_of, study, arm) for arm in study.arms),
         partial(store.check, study.described()),

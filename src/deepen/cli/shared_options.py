@@ -13,7 +13,7 @@ from deepen.schedule.phase import Scope
 from deepen.schedule.recipes import RECIPES, TWO_PHASE_PRESETS, make_schedule, options_of
 from deepen.study.arms import Arm
 from deepen.study.keep import KEEPS
-from deepen.train.settings import ON_SPIKE
+from deepen.train.settings import AUTO, COMPILE, ON_SPIKE, PRECISIONS
 
 RECIPE_OPTIONS = (
     Option(name="stages", read=whole(1, 10_000), help="number of stages (two-phase, staged)"),
@@ -66,6 +66,14 @@ BUDGET_OPTIONS = (
     Option(name="steps", read=whole(1), help="the same in steps"),
     Option(name="batch-tokens", read=whole(1, 10**12), help="tokens of a step"),
     Option(name="context", read=whole(1, 10**9), help="tokens of a sequence"),
+)
+STEP_OPTIONS = (
+    Option(
+        name="precision",
+        read=choice((*PRECISIONS, AUTO)),
+        help="fp32, bf16, or auto: the faster one here, found by a few steps",
+    ),
+    Option(name="compile", read=choice(COMPILE), help=f"of blocks: {', '.join(COMPILE)}"),
 )
 SPIKE_OPTION = Option(
     name="on-spike",

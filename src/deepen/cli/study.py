@@ -18,7 +18,7 @@ from deepen.cli.options import (
     text_of,
     whole,
 )
-from deepen.cli.shared_options import OUT_OPTION, RUNS, SPIKE_OPTION, STORE_OPTIONS
+from deepen.cli.shared_options import OUT_OPTION, RUNS, SPIKE_OPTION, STEP_OPTIONS, STORE_OPTIONS
 from deepen.cli.verdict_table import print_results
 from deepen.model.config import PRESETS, ModelConfig
 from deepen.schedule.lr import RATES
@@ -41,9 +41,13 @@ OPTIONS = (
     EXECUTOR_OPTION,
     JOBS_OPTION,
     SPIKE_OPTION,
+    *STEP_OPTIONS,
     *STORE_OPTIONS,
     Option(name="json", read=None, help="print the verdicts as JSON"),
 )
+
+SETTINGS = ("on_spike", "precision", "compile")
+"""Options that are settings of a step."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -135,7 +139,10 @@ def _customised(request: Request, study: Study | None, done: tuple[str, ...] = (
             evaluation=_spaced(base.evaluation, share, on_model.batch_tokens, values.get("hellaswag")),
             seeds=tuple(range(values["seeds"])) if "seeds" in values else base.seeds,
             data=values.get("data", base.data),
-            settings=replace(base.settings, on_spike=values.get("on_spike", base.settings.on_spike)),
+            settings=replace(
+                base.settings,
+                **{key: values[key] for key in ("on_spike", "precision", "compile") if key in values},
+            ),
         )
 
     made: Study | None = request.attempt(changed)

@@ -14,6 +14,7 @@ from deepen.cli.shared_options import (
     RECIPE_OPTIONS,
     RUNS,
     SPIKE_OPTION,
+    STEP_OPTIONS,
     STORE_OPTIONS,
     arm_of,
     model_of,
@@ -25,7 +26,7 @@ from deepen.schedule.recipes import RECIPES
 from deepen.study.arms import Evaluation, Study
 from deepen.study.executor_choice import local
 from deepen.study.presets import PEAK_RATES, WARMUP_SHARE, preset_training, tokens_per_step
-from deepen.train.settings import PRECISIONS, TrainSettings
+from deepen.train.settings import TrainSettings
 
 OPTIONS = (
     MODEL_OPTION,
@@ -33,7 +34,7 @@ OPTIONS = (
     Option(name="seed", read=whole(0), help="of initialisation and data order (default 0)"),
     Option(name="data", read=text_of, help="folder of token shards; sotu, the default, is the embedded corpus"),
     *RATE_OPTIONS,
-    Option(name="precision", read=text_of, help=f"{' or '.join(PRECISIONS)}"),
+    *STEP_OPTIONS,
     SPIKE_OPTION,
     Option(name="activation-checkpointing", read=None, help="blocks store their input alone and run twice"),
     OUT_OPTION,
@@ -69,6 +70,7 @@ def run(argv: Sequence[str]) -> int:
             settings=replace(
                 settings,
                 precision=request.get("precision", settings.precision),
+                compile=request.get("compile", settings.compile),
                 activation_checkpointing="activation_checkpointing" in request.values,
                 on_spike=request.get("on_spike", settings.on_spike),
             ),

@@ -1,5 +1,6 @@
 """The bench: what steps of each kind of phase take on this device, measured with the engine itself."""
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,11 +22,13 @@ from deepen.train.device import machine_name, measured_peak, peak_memory_bytes, 
 from deepen.train.engine import Engine
 from deepen.train.rivals import Pace, race, rival
 from deepen.train.segment import Segment
-from deepen.train.settings import TrainSettings
+from deepen.train.settings import PRECISIONS, TrainSettings
 from deepen.train.state import Progress, TrainState, initial_state
 
 ROUNDS = 10
 """Turns that each kind gets at most, so that a machine that slows down meanwhile slows all kinds alike."""
+
+CALIBRATION_TOKENS = 1024
 
 WARM_UP_STEPS = 1
 """Steps at the beginning of each turn that do not count: the first makes the optimizer's moments."""
@@ -204,6 +207,33 @@ def bench_against(
     rows = torch.from_numpy(drawn[: len(drawn) // length * length].astype(np.int64)).view(-1, length)
     others = [rival(name, model, rows[:4096], batch_tokens, context, precision) for name in names]
     return race(names, ours, others, batch_tokens, steps)
+
+
+def faster_precision(model: ModelConfig, context: int, device: torch.device) -> tuple[str, float]:
+    """The precision in which full training is faster here, and how many times as long the other takes.
+
+    Both take a few steps of about CALIBRATION_TOKENS in turns: a second or two for small models.
+    """
+    if device.type == "cuda":
+        return "bf16", math.inf
+    batch_tokens = max(1, CALIBRATION_TOKENS // context) * context
+    phase, blocks = phase_kinds(model, batch_tokens, context)[0]
+    segment = _segment(phase, blocks, Ledger(model=model).flops_per_token(phase, blocks), 1 << 40)
+    state, batches = (
+        initial_state(model, model.depth, seed=0),
+        Batches(Tokens([_drawn(model, context)]), context, seed=0),
+    )
+    engines = {
+        precision: Engine(state, segment, model, batches, TrainSettings(precision=precision), device)
+        for precision in PRECISIONS
+    }
+    fastest = dict.fromkeys(PRECISIONS, math.inf)
+    for _ in range(WARM_UP_STEPS + 3):
+        for precision, engine in engines.items():
+            seconds = min(_step_seconds(engine, engine.progress.tokens + batch_tokens))
+            fastest[precision] = min(fastest[precision], seconds)
+    best = min(fastest, key=fastest.__getitem__)
+    return best, max(fastest.values()) / fastest[best]
 
 
 def _drawn(model: ModelConfig, context: int) -> NDArray[np.uint16]:

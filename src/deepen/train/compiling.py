@@ -1,11 +1,20 @@
 """torch.compile, block by block: a network of another depth then costs no new graph."""
 
+import shutil
+
 import torch
 
 from deepen.model.decoder import Decoder
 
 MODES = {"max-autotune": "max-autotune-no-cudagraphs", "cuda-graphs": "reduce-overhead"}
 """torch's names, where they are others."""
+
+
+def check_compiler(how: str, device: torch.device) -> None:
+    """Raise a ValueError where compiling is asked for on a CPU and there is nothing to do it with."""
+    asked = how not in ("no", "auto")
+    if asked and device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        raise ValueError(f"--compile {how} needs a C++ compiler on a CPU: install g++ or clang, or leave it out")
 
 
 def compile_blocks(model: Decoder, how: str, device: torch.device) -> None:

@@ -5,6 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 PRECISIONS = ("fp32", "bf16")
+AUTO = "auto"
+"""The precision that is the faster one here; a study remembers which that was when it began."""
+
 ON_SPIKE = ("warn", "skip", "stop")
 COMPILE = ("no", "auto", "yes", "max-autotune", "cuda-graphs")
 
@@ -32,8 +35,8 @@ class TrainSettings:
     on_spike: str = "warn"
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision {self.precision!r} is unknown: use {' or '.join(PRECISIONS)}")
+        if self.precision not in (*PRECISIONS, AUTO):
+            raise ValueError(f"precision {self.precision!r} is unknown: use {', '.join((*PRECISIONS, AUTO))}")
         if self.on_spike not in ON_SPIKE:
             raise ValueError(f"on_spike {self.on_spike!r} is unknown: use {', '.join(ON_SPIKE)}")
         if self.compile not in COMPILE:
