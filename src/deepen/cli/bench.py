@@ -19,8 +19,13 @@ from deepen.train.settings import COMPILE, PRECISIONS, TrainSettings
 
 BUSY = 1.2
 
-RIVALS = {"transformers": ("transformers", "accelerate"), "litgpt": ("litgpt", "lightning"), "loop": ()}
-"""What can be measured beside deepen, and the modules it needs."""
+RIVALS = {
+    "transformers": ("pip install 'deepen[against]'", "transformers", "accelerate"),
+    "litgpt": ("pip install --no-deps litgpt lightning lightning-utilities torchmetrics", "litgpt", "lightning"),
+    "loop": ("",),
+}
+"""What can be measured beside deepen, how to get it, and the modules it needs. litgpt asks for an older
+huggingface-hub than transformers, which it does not use here: hence no extra of its own."""
 
 OPTIONS = (
     MODEL_OPTION,
@@ -91,8 +96,9 @@ def _study_of_steps(request: Request) -> Study | None:
 def _check_installed(rivals: Sequence[str]) -> None:
     """Raise a ValueError where the library of a rival is missing."""
     for name in rivals:
-        if missing := [module for module in RIVALS[name] if importlib.util.find_spec(module) is None]:
-            raise ValueError(f"--against {name} needs {', '.join(missing)}: pip install 'deepen[against]'")
+        remedy, *modules = RIVALS[name]
+        if missing := [module for module in modules if importlib.util.find_spec(module) is None]:
+            raise ValueError(f"--against {name} needs {', '.join(missing)}: {remedy}")
 
 
 def _check_file(out: Path) -> None:

@@ -1,7 +1,7 @@
 """What a user would pick instead, taking steps of the same size: Hugging Face's Trainer, litgpt's, a plain loop.
 
 Each is given its own defaults but for what is compared: sizes, batch, context, precision, fused AdamW, clipping.
-The libraries are an extra (`pip install 'deepen[against]'`) and imported here only.
+The libraries are optional and imported here only.
 """
 
 import logging
