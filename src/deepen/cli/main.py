@@ -37,18 +37,19 @@ def entry() -> int:
     if sys.stdout is None:  # somebody closed it
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
+        signal.signal(number, leave)
     if "WORLD_SIZE" not in os.environ:
         return main()
     from deepen.cli.together import run_together  # imports torch
 
     try:
-        return run_together(main, sys.argv[1:])
+        return run_together(sys.argv[1:])
     except Problems as wrong:
         return _fail(2, wrong.problems if os.environ.get("RANK", "0") == "0" else [])
 
 
-def _leave(number: int, frame: object) -> None:
+def leave(number: int, frame: object) -> None:
+    """End at a signal, with one line."""
     print("stopped; what was complete is kept: the same command continues", file=sys.stderr, flush=True)
     os._exit(130)
 

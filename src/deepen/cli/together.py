@@ -4,11 +4,12 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 
+from deepen.cli.main import leave, main
 from deepen.cli.options import Problems
 from deepen.study.follow import follow
 from deepen.train.world import Link, World, is_of_connection, join, processes, say
@@ -16,16 +17,13 @@ from deepen.train.world import Link, World, is_of_connection, join, processes, s
 COMMANDS = ("train", "study")
 """What trains; everything else is done in one process."""
 
-Main = Callable[[Sequence[str], World | None], int]
-"""Runs a command line, alone or leading others; returns the exit code."""
 
-
-def run_together(main: Main, argv: Sequence[str]) -> int:
+def run_together(argv: Sequence[str]) -> int:
     """Run a command on rank 0 and follow on the others; returns the exit code, the same on all of them."""
     try:
         size = processes()
         if argv and argv[0] in COMMANDS:
-            return _join(main, argv) if size > 1 else main(argv, None)
+            return _join(argv) if size > 1 else main(argv, None)
         if size > 1:
             raise ValueError(f"{' '.join(['deepen', *argv[:1]])} runs in one process: leave out torchrun")
         return main(argv, None)
@@ -33,24 +31,22 @@ def run_together(main: Main, argv: Sequence[str]) -> int:
         raise Problems([str(error)]) from None
 
 
-def _join(main: Main, argv: Sequence[str]) -> int:
+def _join(argv: Sequence[str]) -> int:
     is_leader = os.environ["RANK"] == "0"
     if not is_leader:  # rank 0 hears of signals too: it finishes the step, saves, and tells the others to leave
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
     world = join()
     assert world.link is not None
-    code = _lead(world, world.link, main, argv) if is_leader else _follow(world, world.link)
+    code = _lead(world, world.link, argv) if is_leader else _follow(world, world.link)
     sys.stdout.flush()
     sys.stderr.flush()
     return code
 
 
-def _lead(world: World, link: Link, main: Main, argv: Sequence[str]) -> int:
-    leave_alone = signal.getsignal(signal.SIGTERM)
-    assert callable(leave_alone)
+def _lead(world: World, link: Link, argv: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, partial(_leave, link, leave_alone))
+        signal.signal(number, partial(_leave, link))
     try:
         code = main(argv, world)
     except SystemExit as left:  # after --help
@@ -68,7 +64,7 @@ def _lead(world: World, link: Link, main: Main, argv: Sequence[str]) -> int:
     os._exit(code)  # what the processes began together does not end without the others
 
 
-def _leave(link: Link, leave: Callable[..., object], number: int, frame: object) -> None:
+def _leave(link: Link, number: int, frame: object) -> None:
     link.leave(130)
     leave(number, frame)
 
@@ -88,5 +84,4 @@ def _follow(world: World, link: Link) -> int:
             if not isinstance(error, OSError | ValueError | MemoryError | torch.OutOfMemoryError):
                 traceback.print_exc()
             link.failed(error)
-            link.wait_for_word()
-        os._exit(1)
+        os._exit(1)  # rank 0 waits for this process no longer, and finds the note

@@ -1,6 +1,5 @@
 """What the processes do that follow rank 0: the same as it, on their share of the data and the model."""
 
-import gc
 from dataclasses import replace
 
 import torch
@@ -35,8 +34,7 @@ class _Follower:
 
     def begin(self, job: Job, state: TrainState, shard: bool, threads: int) -> None:
         """Build the engine of a segment from a state without numbers."""
-        self._engine = None
-        gc.collect()
+        self._engine = None  # before the next is built, so that memory never holds both
         torch.set_num_threads(threads)
         batches = Batches(job.dataset.tokens("train"), job.window, job.node.seed)
         world = replace(self._world, shard=shard)

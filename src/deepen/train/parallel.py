@@ -39,7 +39,8 @@ def place(
         model.to_empty(device=device)
         model.load_state_dict(dict(weights))
         return model
-    gc.collect()  # the segment before may have left a model that only this finds, as large as the one to come
+    if device.type == "cuda":
+        gc.collect()  # DDP and FSDP2 leave cycles: the model of the segment before would stand beside this one
     if world.shard:
         _shard(model, device, precision, world)
     model.to_empty(device=device)
