@@ -63,7 +63,8 @@ def _started(size: int, target: Work, *arguments: Any) -> list[Any]:
         port = free.getsockname()[1]
     context = multiprocessing.get_context("spawn")
     processes = [
-        context.Process(target=_begin, args=(rank, size, port, target, *arguments), daemon=True) for rank in range(size)
+        context.Process(target=_begin, args=(rank, size, port, target, *arguments), daemon=True)
+        for rank in range(size)
     ]
     for process in processes:
         process.start()

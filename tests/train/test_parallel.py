@@ -23,6 +23,7 @@ from deepen.model.decoder import Decoder
 from deepen.schedule.lr import WSD, Constant
 from deepen.schedule.phase import Scope
 from deepen.study.arms import Arm, Evaluation, Study
+from deepen.study.executor_choice import local
 from deepen.study.run import pending, run_tree
 from deepen.study.store import Store
 from deepen.study.tree import grow_tree
@@ -96,7 +97,7 @@ def trained(world: World, study: Study, dataset: Dataset, folder: Path, *, shard
         tree, store = grow_tree(study, dataset.fingerprint), Store(folder)
         store.open(study.described(), {})
         run_tree(
-            study, tree, dataset, folder, lambda trained, total: None, jobs=1, threads=1, keep="all",
+            study, tree, dataset, folder, lambda trained, total: None, executor=local(1), threads=1, keep="all",
             world=replace(world, shard=shard),
         )  # fmt: skip
     finally:
@@ -168,7 +169,7 @@ def trained_for(
             node=node, is_mark=node.key in tree.mark_keys, folder=folder, model=study.model, window=CONTEXT,
             settings=study.settings, evaluation=study.evaluation, dataset=dataset,
         )  # fmt: skip
-        if not train_segment(job, stop, replace(world, shard=shard)):
+        if not train_segment(job, stop, world=replace(world, shard=shard)):
             break
     deepen.study.worker.initial_state = initial_state
     return [node.key for node in pending(tree, store)]
@@ -270,7 +271,7 @@ def test_what_many_processes_cannot_do_is_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     assert main(["study", "quickstart", "--jobs", "2"], World(size=2)) == 2
-    assert capsys.readouterr().err.startswith("error: --jobs is 2: under torchrun")
+    assert capsys.readouterr().err.startswith("error: --jobs: under torchrun")
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     for size, rank, command, said in (
         ("2", "0", "plan full", "error: deepen plan runs in one process: leave out torchrun"),

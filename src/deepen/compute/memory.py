@@ -13,8 +13,8 @@ same, but for RMSNorm and more rows of logits (`gpu`). Not counted are what kern
 CPU) and, on a GPU, its context, cuBLAS's workspace, and what the allocator rounds up or cannot reuse. In fp32 with
 grouped queries a GPU has no flash attention and stores all context² scores, not counted either.
 
-Sharded memory is a formula that no test holds: there is no such engine yet. It is that of FSDP2: weights,
-gradients and moments are divided by the devices. Embeddings, final norm and head are gathered all the time,
+Sharded memory is a formula that no test holds. It is that of FSDP2 with bf16 gathered; the engine gathers fp32 and
+leaves bf16 to autocast, whose copies come on top (docs/scaling.md). Weights, gradients and moments are divided by the devices. Embeddings, final norm and head are gathered all the time,
 blocks two at a time (the current and the next), in the precision of matrix products, which takes the place of
 autocast's copies. Whole, in fp32, are the gradients of one block before they are scattered, and those of head
 and embeddings to the end. Activations are autocast's: more than FSDP2 needs where its residual stream is bf16.

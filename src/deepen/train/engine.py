@@ -73,7 +73,7 @@ class Engine:
             self.model = build(config, segment.depth).to(state.weights["token_embedding.weight"].dtype)
         self.model.activation_checkpointing = settings.activation_checkpointing
         self.cut = apply_scope(self.model, segment.train, segment.new_blocks)
-        self._network = place(self.model, state.weights, device, settings.precision, world)
+        self._network = place(self.model, state.weights, device, world)
         self.optimizer = make_optimizer(self.model, settings, state.moments, world)
         compile_blocks(self.model, settings.compile, device)
         self.progress, self.recent_losses = state.progress, deque(state.recent_losses, maxlen=WINDOW)

@@ -24,16 +24,13 @@ from deepen.train.state import TrainState
 from deepen.train.world import World
 
 
-def place(
-    model: Decoder, weights: Mapping[str, Tensor], device: torch.device, precision: str, world: World
-) -> nn.Module:
+def place(model: Decoder, weights: Mapping[str, Tensor], device: torch.device, world: World) -> nn.Module:
     """Give a model on the meta device its weights; returns what to call in its place for a training loss.
 
     Who requires gradients must be settled before: DDP takes it as it is now and never looks again.
 
     Args:
         weights: by parameter name; those of rank 0 count.
-        precision: of matrix products, fp32 or bf16.
     """
     if world.size == 1:
         model.to_empty(device=device)
@@ -42,7 +39,7 @@ def place(
     if device.type == "cuda":
         gc.collect()  # DDP and FSDP2 leave cycles: the model of the segment before would stand beside this one
     if world.shard:
-        _shard(model, device, precision, world)
+        _shard(model, device, world)
     model.to_empty(device=device)
     for name, parameter in model.named_parameters():
         parameter.detach().copy_(spread(weights[name], parameter, world))
@@ -52,24 +49,19 @@ def place(
     return DistributedDataParallel(model, init_sync=False, gradient_as_bucket_view=True)
 
 
-def _shard(model: Decoder, device: torch.device, precision: str, world: World) -> None:
+def _shard(model: Decoder, device: torch.device, world: World) -> None:
     """Make each block a unit that is gathered when it runs, and all around the blocks another, always there.
 
-    Embeddings, norm and head are one unit because a tied head is the embedding, used at both ends. Blocks are
-    gathered in the type of their matrix products, which is what autocast would make of them; around them, where
-    lookups and norms stay in fp32, they are gathered as they are.
+    Embeddings, norm and head are one unit because a tied head is the embedding, used at both ends. What is
+    gathered is fp32, of which autocast makes its copies, as in one process: gathering bf16 would halve the
+    traffic, but evaluation, which has no autocast, would then be in bf16 too.
     """
     from torch.distributed.device_mesh import init_device_mesh  # these take a second, which one process is spared
-    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
     mesh = init_device_mesh(device.type, (world.size,))
-    policy = MixedPrecisionPolicy()
-    if precision == "bf16":
-        policy = MixedPrecisionPolicy(
-            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
-        )
     for block in model.blocks:
-        fully_shard(block, mesh=mesh, mp_policy=policy)
+        fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
     register_fsdp_forward_method(model, "token_losses")
 
