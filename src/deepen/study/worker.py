@@ -68,7 +68,7 @@ def train_segment(
 
     reset_peak_memory(device)
     batches = Batches(_tokens(job.dataset, "train"), job.window, node.seed)
-    engine = _engine(state, job, batches, device, world)
+    engine = open_engine(state, job, batches, device, world)
     if state.progress.step == 0:
         engine.check_fresh()
     metrics: list[dict[str, Any]] = []
@@ -109,7 +109,7 @@ def train_segment(
                 saved, save_at = tokens, time.monotonic() + SAVE_EVERY_SECONDS
 
 
-def _engine(state: TrainState, job: Job, batches: Batches, device: torch.device, world: World) -> Engine:
+def open_engine(state: TrainState, job: Job, batches: Batches, device: torch.device, world: World) -> Engine:
     """The segment's engine; where processes follow this one, each of them builds its own in step with it."""
     arguments = (state, job.node.segment, job.model, batches, job.settings, device)
     if world.link is None:

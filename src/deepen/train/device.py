@@ -91,9 +91,15 @@ def check_room(model: ModelConfig, device: torch.device, shards: int = 1) -> Non
             )
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """bf16 autocast for matrix products; switched off for fp32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+def autocast(device: torch.device, precision: str, *, keep_copies: bool = True) -> torch.autocast:
+    """bf16 autocast for matrix products; switched off for fp32.
+
+    Args:
+        keep_copies: of weights, in bf16, until the end of the forward pass, read again or not.
+    """
+    return torch.autocast(
+        device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=keep_copies
+    )
 
 
 @contextmanager

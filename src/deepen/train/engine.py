@@ -217,7 +217,8 @@ class Engine:
         targets = targets_bt.to(self._device, non_blocking=True)
         size = self._world.size
         with exchange(self._network, at_once=is_last):
-            with autocast(self._device, self._settings.precision):
+            # Copies that stay would add up to the whole model, which no device has room for where it is divided.
+            with autocast(self._device, self._settings.precision, keep_copies=not self._world.shard):
                 loss: Tensor = self._network(inputs, targets, cut=self.cut) * (share * size)
             loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach() / size
