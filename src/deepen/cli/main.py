@@ -8,9 +8,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from deepen import __version__
 from deepen.cli.options import Problems, Stopped, nearest
+
+if TYPE_CHECKING:
+    from deepen.train.world import World
 
 COMMANDS = {
     "study": "run or continue a study: quickstart, paper, or a Python file",
@@ -33,17 +37,29 @@ def entry() -> int:
     if sys.stdout is None:  # somebody closed it
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
-    return main()
+        signal.signal(number, leave)
+    if "WORLD_SIZE" not in os.environ:
+        return main()
+    from deepen.cli.together import run_together  # imports torch
+
+    try:
+        return run_together(sys.argv[1:])
+    except Problems as wrong:
+        return _fail(2, wrong.problems if os.environ.get("RANK", "0") == "0" else [])
 
 
-def _leave(number: int, frame: object) -> None:
+def leave(number: int, frame: object) -> None:
+    """End at a signal, with one line."""
     print("stopped; what was complete is kept: the same command continues", file=sys.stderr, flush=True)
     os._exit(130)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+def main(arguments: Sequence[str] | None = None, world: "World | None" = None) -> int:
+    """Run a command; returns the exit code.
+
+    Args:
+        world: the processes that this one leads.
+    """
     argv = list(sys.argv[1:] if arguments is None else arguments)
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage())
@@ -55,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         return _fail(2, [f"command {name!r} is unknown{nearest(name, COMMANDS)}: use {', '.join(COMMANDS)}"])
     try:
-        return _run(name, argv[1:])
+        return _run(name, argv[1:], world)
     except Problems as wrong:
         return _fail(2, wrong.problems)
     except BrokenPipeError:
@@ -68,8 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(1, [f"{error.strerror or error}{where}; nothing that was complete is lost"])
 
 
-def _run(name: str, argv: Sequence[str]) -> int:
-    result: int = import_module(f"deepen.cli.{name}").run(argv)
+def _run(name: str, argv: Sequence[str], world: "World | None") -> int:
+    run = import_module(f"deepen.cli.{name}").run
+    result: int = run(argv) if world is None else run(argv, world)
     return result
 
 

@@ -34,19 +34,32 @@ from deepen.train.compiling import check_compiler
 from deepen.train.device import check_room, cores, machine_name, pick_device
 from deepen.train.health import TrainingError
 from deepen.train.settings import AUTO, PRECISIONS
+from deepen.train.world import ALONE, LostProcess, World
 
 
 def conduct(
-    study: Study, out: Path, executor: ExecutorChoice, *, keep: str = "last", verify: bool = False
+    study: Study,
+    out: Path,
+    executor: ExecutorChoice,
+    *,
+    keep: str = "last",
+    verify: bool = False,
+    shard: bool = False,
+    world: World | None = None,
 ) -> dict[str, Any]:
     """Run a study to its end in `out` and draw its report; returns results.json's content.
 
     Every problem of the request is found before anything is written. Where the process before died, or its disk
     failed, all states are verified in full, asked for or not.
+
+    Args:
+        world: the processes that train each segment together, which this one leads; with `shard` they divide
+            the model among them.
     """
+    world = replace(world or ALONE, shard=shard)
     store, console, began = Store(out), Console(stderr=True), time.monotonic()
     study = _as_recorded(study, store)
-    named_data = _check(study, store, executor)
+    named_data = _check(study, store, executor, world)
     if study.evaluation.hellaswag_every_tokens and not study.evaluation.hellaswag:
         console.print("HellaSwag is not evaluated: name its JSONL file with --hellaswag")
     if study.settings.precision == AUTO:
@@ -61,7 +74,7 @@ def conduct(
         tree = grow_tree(study, dataset.fingerprint)
         threads = store.recorded("threads") or executor.threads or max(1, cores() // (executor.jobs or 1))
         lineage = Lineage.of(tree).described()
-        store.open(study.described(), {**_about(dataset, executor, threads), "lineage": lineage})
+        store.open(study.described(), {**_about(dataset, executor, threads, world), "lineage": lineage})
         before = store.wall_seconds()
 
         def publish() -> dict[str, Any]:
@@ -77,16 +90,21 @@ def conduct(
                     out,
                     progress.report,
                     executor=executor,
-                    threads=threads,
+                    threads=threads if world.size == 1 else max(1, cores() // world.local_size),
                     keep=keep,
                     verify=verify or session.unverified,
+                    world=world,
                 )
             session.unverified = False
         except Interrupted:
             session.unverified = False
             publish()
             raise
-        except (OSError, WorkersLostError):  # what the disk really has is not known, so the next run hashes it
+        except (
+            OSError,
+            WorkersLostError,
+            LostProcess,
+        ):  # what the disk really has is not known, so the next run hashes it
             session.unverified = True
             raise
         return publish()
@@ -114,7 +132,7 @@ def _publish(study: Study, tree: Tree, store: Store, dataset: Dataset, wall_seco
     return results
 
 
-def _check(study: Study, store: Store, executor: ExecutorChoice) -> Dataset | None:
+def _check(study: Study, store: Store, executor: ExecutorChoice, world: World) -> Dataset | None:
     """The data, where the study names a folder of it; raises all problems of the study at once."""
     named_data: Dataset | None = None
 
@@ -131,7 +149,11 @@ def _check(study: Study, store: Store, executor: ExecutorChoice) -> Dataset | No
     checks: list[Callable[[], object]] = [
         partial(check_executor, executor),
         *([partial(check_compiler, study.settings.compile, pick_device())] if executor.kind == "local" else []),
-        *([partial(check_room, study.model, pick_device())] if executor.kind == "local" else []),
+        *(
+            [partial(check_room, study.model, pick_device(), world.size if world.shard else 1)]
+            if executor.kind == "local"
+            else []
+        ),
         *(partial(marks_of, study, arm) for arm in study.arms),
         partial(store.check, study.described()),
         open_named_data,
@@ -158,7 +180,7 @@ def _failures_told(store: Store) -> Iterator[None]:
         raise Stopped(130, line) from None
     except WorkersLostError as error:
         raise Stopped(1, f"{error}; {_kept(store)}") from None
-    except (TrainingError, StateError) as error:
+    except (TrainingError, StateError, LostProcess) as error:
         raise Stopped(1, f"the run failed: {error}; {_kept(store)}") from None
     except (MemoryError, torch.OutOfMemoryError):
         raise Stopped(1, f"out of memory: use a smaller --batch-tokens or --context; {_kept(store)}") from None
@@ -176,13 +198,15 @@ def _kept(store: Store) -> str:
     return f"{kept}; once the cause is mended, the same command continues"
 
 
-def _about(dataset: Dataset, executor: ExecutorChoice, threads: int) -> dict[str, Any]:
+def _about(dataset: Dataset, executor: ExecutorChoice, threads: int, world: World) -> dict[str, Any]:
     """What study.json says beside the study: versions, machine, data."""
     return {
         "data_fingerprint": dataset.fingerprint,
         "executor": executor.kind,
         "jobs": executor.jobs,
         "threads": threads,
+        "processes": world.size,
+        "shard": world.shard,
         "versions": {"deepen": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "machine": machine_name(),
     }

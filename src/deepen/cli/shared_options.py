@@ -42,6 +42,9 @@ STORE_OPTIONS = (
     ),
     Option(name="verify", read=None, help="hash every byte of the states that are there first"),
 )
+SHARD_OPTION = Option(
+    name="shard", read=None, help="under torchrun: divide weights, gradients and moments among its processes"
+)
 MODEL_OPTION = Option(name="model", read=choice(PRESETS), help=f"{', '.join(PRESETS)}")
 SIZE_OPTIONS = (
     Option(
@@ -84,6 +87,14 @@ RATE_OPTIONS = (
     Option(name="lr", read=number(0), help="peak learning rate"),
     Option(name="rate", read=choice(RATES), help="shape of the learning rate: wsd (default), cosine, constant"),
 )
+
+
+def check_shard(request: Request, world: object | None) -> None:
+    """Add a problem where a model is to be divided and there is no other process."""
+    if "shard" in request.values and world is None:
+        request.problems.append(
+            "--shard divides a model among processes, here is one: torchrun --nproc-per-node=N -m deepen ..."
+        )
 
 
 _AMPLE = 10**12

@@ -5,6 +5,7 @@ import runpy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepen.cli.executor_option import EXECUTOR_OPTION, JOBS_OPTION, executor_of
 from deepen.cli.options import (
@@ -18,14 +19,26 @@ from deepen.cli.options import (
     text_of,
     whole,
 )
-from deepen.cli.shared_options import OUT_OPTION, RUNS, SPIKE_OPTION, STEP_OPTIONS, STORE_OPTIONS
+from deepen.cli.shared_options import (
+    OUT_OPTION,
+    RUNS,
+    SHARD_OPTION,
+    SPIKE_OPTION,
+    STEP_OPTIONS,
+    STORE_OPTIONS,
+    check_shard,
+)
 from deepen.cli.verdict_table import print_results
 from deepen.model.config import PRESETS, ModelConfig
 from deepen.schedule.lr import RATES
 from deepen.schedule.phase import steps_of
 from deepen.schedule.recipes import TWO_PHASE_PRESETS
 from deepen.study.arms import Evaluation, Study
+from deepen.study.executor_choice import local
 from deepen.study.presets import PEAK_RATES, STUDIES
+
+if TYPE_CHECKING:
+    from deepen.train.world import World
 
 OPTIONS = (
     OUT_OPTION,
@@ -42,6 +55,7 @@ OPTIONS = (
     JOBS_OPTION,
     SPIKE_OPTION,
     *STEP_OPTIONS,
+    SHARD_OPTION,
     *STORE_OPTIONS,
     Option(name="json", read=None, help="print the verdicts as JSON"),
 )
@@ -50,7 +64,7 @@ SETTINGS = ("on_spike", "precision", "compile")
 """Options that are settings of a step."""
 
 
-def run(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str], world: "World | None" = None) -> int:
     """Run the command."""
     request = read_request(
         "study",
@@ -68,12 +82,26 @@ def run(argv: Sequence[str]) -> int:
     if study and "out" not in request.values and Path(study.name).name != study.name:
         request.problems.append(f"study name {study.name!r} is no name of a folder: leave out /, or give --out")
     executor = executor_of(request)
+    check_shard(request, world)
+    for option in ("executor", "jobs"):
+        if world is not None and option in request.values:
+            request.problems.append(
+                f"--{option}: under torchrun all processes train the same segment, one after another; leave it out"
+            )
     request.check()
     assert study is not None
     from deepen.cli.running import conduct  # torch takes seconds to import: only for a request that is right
 
     out = request.get("out", Path(RUNS) / study.name)
-    results = conduct(study, out, executor, keep=request.get("keep", "last"), verify=request.get("verify", False))
+    results = conduct(
+        study,
+        out,
+        executor if world is None else local(1),
+        keep=request.get("keep", "last"),
+        verify=request.get("verify", False),
+        shard=request.get("shard", False),
+        world=world,
+    )
     if request.get("json"):
         print(json.dumps(results["verdicts"], indent=1))
     else:

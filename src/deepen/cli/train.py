@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepen.cli.options import Option, Request, read_request, text_of, whole
 from deepen.cli.shared_options import (
@@ -13,10 +14,12 @@ from deepen.cli.shared_options import (
     RATE_OPTIONS,
     RECIPE_OPTIONS,
     RUNS,
+    SHARD_OPTION,
     SPIKE_OPTION,
     STEP_OPTIONS,
     STORE_OPTIONS,
     arm_of,
+    check_shard,
     model_of,
     tokens_of,
 )
@@ -28,6 +31,9 @@ from deepen.study.executor_choice import local
 from deepen.study.presets import PEAK_RATES, WARMUP_SHARE, preset_training, tokens_per_step
 from deepen.train.settings import TrainSettings
 
+if TYPE_CHECKING:
+    from deepen.train.world import World
+
 OPTIONS = (
     MODEL_OPTION,
     *BUDGET_OPTIONS,
@@ -38,13 +44,14 @@ OPTIONS = (
     SPIKE_OPTION,
     Option(name="activation-checkpointing", read=None, help="blocks store their input alone and run twice"),
     OUT_OPTION,
+    SHARD_OPTION,
     *STORE_OPTIONS,
     *RECIPE_OPTIONS,
     Option(name="json", read=None, help="print the arm's marks as JSON"),
 )
 
 
-def run(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str], world: "World | None" = None) -> int:
     """Run the command."""
     request = read_request("train", argv, OPTIONS, what="RECIPE", about="Train one arm.", known=RECIPES)
     model = model_of(request, "nano")
@@ -78,13 +85,16 @@ def run(argv: Sequence[str]) -> int:
             data=request.get("data", "sotu"),
         )
     )
+    check_shard(request, world)
     request.check()
     from deepen.cli.running import conduct  # torch takes seconds to import: only for a request that is right
 
     options = "".join(f"-{key.replace('_', '-')}-{value}" for key, value in arm.options.items())
     out = request.get("out", Path(RUNS) / f"{arm.name}{options}-{model.name}-seed-{study.seeds[0]}")
     keep, verify = request.get("keep", "last"), request.get("verify", False)
-    results = conduct(study, out, local(1), keep=keep, verify=verify)
+    results = conduct(
+        study, out, local(1), keep=keep, verify=verify, shard=request.get("shard", False), world=world
+    )
     result = results["arms"][0]
     mark = result["marks"][0]
     if request.get("json"):

@@ -13,11 +13,11 @@ same, but for RMSNorm and more rows of logits (`gpu`). Not counted are what kern
 CPU) and, on a GPU, its context, cuBLAS's workspace, and what the allocator rounds up or cannot reuse. In fp32 with
 grouped queries a GPU has no flash attention and stores all context² scores, not counted either.
 
-Sharded memory is a formula that no test holds: there is no such engine yet. It is that of FSDP2: weights,
-gradients and moments are divided by the devices. Embeddings, final norm and head are gathered all the time,
-blocks two at a time (the current and the next), in the precision of matrix products, which takes the place of
-autocast's copies. Whole, in fp32, are the gradients of one block before they are scattered, and those of head
-and embeddings to the end. Activations are autocast's: more than FSDP2 needs where its residual stream is bf16.
+Sharded (FSDP2), weights, gradients and moments are divided by the devices. Gathered in fp32 are embeddings, final
+norm and head all the time, and blocks two at a time (the current and the next). Autocast's copies come on top, and
+stay for the backward pass unless blocks run twice. Whole, in fp32, are the gradients of one block before they are
+scattered, and those of head and embeddings to the end. What the exchange needs for itself is not counted, and
+differs from run to run: where weights are most of it the peak was up to 24 % higher (docs/log.md).
 """
 
 from collections.abc import Iterator, Sequence
@@ -168,10 +168,12 @@ class _Step:
         accumulating = nth > 1 or (settings.devices > 1 and not sharded)
         table, stream = model.vocab * model.width, FP32 * model.width * tokens
 
-        copied = operand * (autocast and not sharded)
+        copied = operand * autocast
         block_copy = copied * sum(inputs * outputs for inputs, outputs in model.block_linears.values())
-        gathered = sharded * operand * model.parameters_at(min(2, self.phase.depth))
+        gathered = sharded * FP32 * model.parameters_at(min(2, self.phase.depth))
         cached = gathered + block_copy * len(self.trained if checkpointing else self.graph)  # until forward ends
+        if sharded and checkpointing:
+            cached = gathered  # autocast is told to keep none
         released_copy = 0 if checkpointing else block_copy
         copies = gathered + released_copy * len(self.graph)
 

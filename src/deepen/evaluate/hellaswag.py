@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from deepen.model.decoder import Decoder
+from deepen.evaluate.scorer import Scorer
 
 
 class TaskError(ValueError):
@@ -104,14 +104,18 @@ def encode_items(items: list[Item], tokenizer: Tokenizer) -> list[Example]:
     ]
 
 
+HELLASWAG_BATCH_TOKENS = 8192
+"""Of one process."""
+
+
 @torch.no_grad()
 def hellaswag(
-    model: Decoder,
+    model: Scorer,
     examples: list[Example],
     *,
     context: int,
     device: torch.device,
-    batch_tokens: int = 8192,
+    batch_tokens: int = HELLASWAG_BATCH_TOKENS,
 ) -> list[bool]:
     """Whether the model picks the right ending, example by example.
 

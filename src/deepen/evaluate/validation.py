@@ -6,12 +6,21 @@ import numpy as np
 import torch
 
 from deepen.data.shards import Tokens
-from deepen.model.decoder import Decoder
+from deepen.evaluate.scorer import Scorer
+
+VALIDATION_BATCH_TOKENS = 4096
+"""Of one process."""
 
 
 @torch.no_grad()
 def validation_loss(
-    model: Decoder, tokens: Tokens, limit: int, context: int, *, device: torch.device, batch_tokens: int = 4096
+    model: Scorer,
+    tokens: Tokens,
+    limit: int,
+    context: int,
+    *,
+    device: torch.device,
+    batch_tokens: int = VALIDATION_BATCH_TOKENS,
 ) -> tuple[float, float, int]:
     """Mean loss in nats per token over the first `limit` tokens, in whole windows, without autocast.
 

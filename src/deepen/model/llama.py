@@ -28,7 +28,7 @@ def rotary_table(config: ModelConfig, context: int, device: torch.device) -> Ten
 def rotate(x_bthk: Tensor, table_2tk: Tensor) -> Tensor:
     """Turn each pair (i, i + k / 2) of a head by its position's angle, as Hugging Face's Llama pairs them."""
     cos_tk, sin_tk = table_2tk[:, :, None].unbind()
-    low, high = x_bthk.float().chunk(2, dim=-1)
+    low, high = x_bthk.to(torch.promote_types(x_bthk.dtype, torch.float32)).chunk(2, dim=-1)
     return torch.cat((low * cos_tk - high * sin_tk, high * cos_tk + low * sin_tk), dim=-1).type_as(x_bthk)
 
 

@@ -25,6 +25,7 @@ from deepen.study.slurm_jobs import JOBS, check_slurm, slurm_jobs, told_to_leave
 from deepen.study.store import Store, warn
 from deepen.study.worker import Job, train_segment
 from deepen.train.device import cores, pick_device
+from deepen.train.world import ALONE, World
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,16 +109,19 @@ def default_jobs() -> int:
 
 
 @contextmanager
-def open_workers(choice: ExecutorChoice, folder: Path, threads: int, stop: threading.Event) -> Iterator[Workers]:
+def open_workers(
+    choice: ExecutorChoice, folder: Path, threads: int, stop: threading.Event, world: World = ALONE
+) -> Iterator[Workers]:
     """The workers of a choice for the study in `folder`; leaving waits until all of them have left.
 
     Args:
         threads: CPU threads of each segment.
+        world: the processes that train together what is trained in this one.
         stop: stops what is trained in this process; workers elsewhere are stopped by `Workers.stop`.
     """
     if choice.kind == "local" and (jobs := choice.jobs or default_jobs()) == 1:
         torch.set_num_threads(threads)
-        yield Workers(_Here(), partial(_train_here, stop), lambda: 1)
+        yield Workers(_Here(), partial(_train_here, stop, world), lambda: 1)
         return
     with session_of(folder) as session:
         call: Call = partial(work, session.token, threads)
@@ -151,9 +155,9 @@ class _Here(Executor):
         return future
 
 
-def _train_here(stop: threading.Event, job: Job, _: int) -> Outcome:
+def _train_here(stop: threading.Event, world: World, job: Job, _: int) -> Outcome:
     try:
-        return Outcome(finished=train_segment(job, stop.is_set))
+        return Outcome(finished=train_segment(job, stop.is_set, world=world))
     except Exception as error:
         return Outcome(error=error)
 

@@ -22,6 +22,7 @@ from deepen.study.store import Store, warn
 from deepen.study.tree import Node, Tree
 from deepen.study.upkeep import look_over
 from deepen.study.worker import Job
+from deepen.train.world import ALONE, World
 
 Report = Callable[[int, int], None]
 """Called with the FLOPs trained so far and the FLOPs there are in all."""
@@ -65,6 +66,7 @@ def run_tree(
     threads: int,
     keep: str = "last",
     verify: bool = False,
+    world: World = ALONE,
 ) -> None:
     """Train what is pending; segments with the most work behind them first.
 
@@ -75,6 +77,7 @@ def run_tree(
             its number for all its life.
         keep: which states stay (`study.keep.KEEPS`).
         verify: hash every byte of every state first, rather than sizes and headers.
+        world: the processes that train each segment together; with more than this one, it is one at a time.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; every segment stopped after a step and kept its state.
@@ -96,7 +99,7 @@ def run_tree(
     make_job, losses = _job_maker(study, tree, dataset, folder), _Losses(store)
     running: dict[Future[Outcome], Node] = {}
     stop = threading.Event()
-    with _signals_set(stop), open_workers(executor, folder, threads, stop) as workers:
+    with _signals_set(stop), open_workers(executor, folder, threads, stop, world) as workers:
         while running or (queue.left and not stop.is_set()):
             while not stop.is_set() and len(running) < workers.capacity() and (next_one := queue.pop()):
                 running[workers.submit(make_job(next_one), losses.attempt(next_one))] = next_one

@@ -12,8 +12,8 @@ import torch
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
 from deepen.data.tokenizers import load_tokenizer
-from deepen.evaluate.hellaswag import Example, encode_items, hellaswag, read_items
-from deepen.evaluate.validation import validation_loss
+from deepen.evaluate.hellaswag import HELLASWAG_BATCH_TOKENS, Example, encode_items, hellaswag, read_items
+from deepen.evaluate.validation import VALIDATION_BATCH_TOKENS, validation_loss
 from deepen.model.config import ModelConfig
 from deepen.study.arms import Evaluation
 from deepen.study.retention import final_state_problem
@@ -25,9 +25,12 @@ from deepen.train.checkpoint import StateError
 from deepen.train.device import peak_memory_bytes, pick_device, reset_peak_memory
 from deepen.train.engine import Engine
 from deepen.train.health import WINDOW, TrainingError
+from deepen.train.lead import LeadingEngine
+from deepen.train.parallel import skeleton
 from deepen.train.segment import begin
 from deepen.train.settings import TrainSettings
 from deepen.train.state import Progress, TrainState, initial_state
+from deepen.train.world import ALONE, World
 
 SAVE_EVERY_SECONDS = 60.0
 
@@ -46,12 +49,15 @@ class Job:
     window: int
 
 
-def train_segment(job: Job, stop: Callable[[], bool], check: Callable[[], None] = lambda: None) -> bool:
+def train_segment(
+    job: Job, stop: Callable[[], bool], check: Callable[[], None] = lambda: None, world: World = ALONE
+) -> bool:
     """Train a segment, going on from what is there; returns whether it was finished rather than stopped.
 
     Args:
         stop: asked after each step.
         check: called before each write; it raises where another process took the segment over.
+        world: the processes that train it together; this one leads.
     """
     store, node, segment = Store(job.folder), job.node, job.node.segment
     own, device = store.segment(node.key, check), pick_device()
@@ -62,7 +68,7 @@ def train_segment(job: Job, stop: Callable[[], bool], check: Callable[[], None] 
 
     reset_peak_memory(device)
     batches = Batches(_tokens(job.dataset, "train"), job.window, node.seed)
-    engine = Engine(state, segment, job.model, batches, job.settings, device)
+    engine = open_engine(state, job, batches, device, world)
     if state.progress.step == 0:
         engine.check_fresh()
     metrics: list[dict[str, Any]] = []
@@ -88,7 +94,7 @@ def train_segment(job: Job, stop: Callable[[], bool], check: Callable[[], None] 
             metrics.clear()
             tokens = engine.progress.tokens
             if tokens > segment.start and tokens not in evaluated and (at := _evaluations_at(tokens, job)):
-                own.append("evals", [_evaluate(task, engine, job, device) for task in at])
+                own.append("evals", [_evaluate(task, engine, job, device, world) for task in at])
                 evaluated.add(tokens)  # a save may fall due before the next step and bring us here again
             if tokens == segment.end:
                 saver.wait()
@@ -101,6 +107,15 @@ def train_segment(job: Job, stop: Callable[[], bool], check: Callable[[], None] 
             if save_is_due():
                 saver.save(engine.state())
                 saved, save_at = tokens, time.monotonic() + SAVE_EVERY_SECONDS
+
+
+def open_engine(state: TrainState, job: Job, batches: Batches, device: torch.device, world: World) -> Engine:
+    """The segment's engine; where processes follow this one, each of them builds its own in step with it."""
+    arguments = (state, job.node.segment, job.model, batches, job.settings, device)
+    if world.link is None:
+        return Engine(*arguments)
+    with world.link.together("begin", job, skeleton(state), world.shard, torch.get_num_threads()):
+        return LeadingEngine(*arguments, world)
 
 
 def _own_state(own: SegmentFolder, job: Job) -> TrainState | None:
@@ -170,7 +185,7 @@ def _evaluations_at(tokens: int, job: Job) -> list[str]:
     ]
 
 
-def _evaluate(task: str, engine: Engine, job: Job, device: torch.device) -> dict[str, Any]:
+def _evaluate(task: str, engine: Engine, job: Job, device: torch.device, world: World) -> dict[str, Any]:
     """One line of evals.jsonl."""
     progress = engine.progress
     line: dict[str, Any] = {
@@ -183,10 +198,21 @@ def _evaluate(task: str, engine: Engine, job: Job, device: torch.device) -> dict
     if task == "validation":
         tokens = _tokens(job.dataset, "validation")
         loss, stderr, n = validation_loss(
-            engine.model, tokens, job.evaluation.validation_tokens, job.window, device=device
+            engine,
+            tokens,
+            job.evaluation.validation_tokens,
+            job.window,
+            device=device,
+            batch_tokens=VALIDATION_BATCH_TOKENS * world.size,
         )
         return line | {"split": "validation", "value": loss, "stderr": stderr, "n": n}
-    correct = hellaswag(engine.model, _examples(job.evaluation, job.dataset), context=job.window, device=device)
+    correct = hellaswag(
+        engine,
+        _examples(job.evaluation, job.dataset),
+        context=job.window,
+        device=device,
+        batch_tokens=HELLASWAG_BATCH_TOKENS * world.size,
+    )
     share = sum(correct) / len(correct)
     return line | {
         "split": "validation",

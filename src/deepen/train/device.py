@@ -67,8 +67,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def check_room(model: ModelConfig, device: torch.device) -> None:
+def check_room(model: ModelConfig, device: torch.device, shards: int = 1) -> None:
     """Refuse a model whose weights, gradients and moments alone have no room: the system would kill something.
+
+    Args:
+        shards: GPUs that the model is divided among.
 
     Raises:
         ValueError: the line says how much it takes and how much there is.
@@ -76,7 +79,7 @@ def check_room(model: ModelConfig, device: torch.device) -> None:
     copy, live = 4 * model.parameters, 16 * model.parameters  # fp32: a state's weights; what a step needs
     needs = []
     if device.type == "cuda":
-        needs.append((live, torch.cuda.mem_get_info(device)[0], "GPU"))
+        needs.append((live // shards, torch.cuda.mem_get_info(device)[0], "GPU"))
     if hasattr(os, "sysconf"):
         has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         needs.append((copy if needs else copy + live, has, "machine"))
@@ -88,9 +91,15 @@ def check_room(model: ModelConfig, device: torch.device) -> None:
             )
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """bf16 autocast for matrix products; switched off for fp32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+def autocast(device: torch.device, precision: str, *, keep_copies: bool = True) -> torch.autocast:
+    """bf16 autocast for matrix products; switched off for fp32.
+
+    Args:
+        keep_copies: of weights, in bf16, until the end of the forward pass, read again or not.
+    """
+    return torch.autocast(
+        device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=keep_copies
+    )
 
 
 @contextmanager

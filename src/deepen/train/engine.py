@@ -21,10 +21,12 @@ from deepen.train.compiling import compile_blocks
 from deepen.train.device import autocast, collector_at_rest
 from deepen.train.health import SPIKE, WINDOW, TrainingError, check_fresh, spike_score, where_not_finite
 from deepen.train.optim import make_optimizer, read_moments
+from deepen.train.parallel import exchange, gathered, micro_batches, most_rows, place, summed, token_losses, whole
 from deepen.train.scope import apply_scope
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import Progress, TrainState
+from deepen.train.world import ALONE, World
 
 Log = Callable[[Progress, dict[str, float]], None]
 """Called after every step with the progress and `loss`, `lr`, `grad_norm`; where the loss is a spike also with
@@ -54,6 +56,7 @@ class Engine:
         batches: the data.
         settings: how a step is taken.
         device: where.
+        world: the processes that do it together, each with an engine of its own.
     """
 
     def __init__(
@@ -64,21 +67,22 @@ class Engine:
         batches: Batches,
         settings: TrainSettings,
         device: torch.device,
+        world: World = ALONE,
     ) -> None:
         with torch.device("meta"):
-            self.model = build(config, segment.depth)
-        self.model.to_empty(device=device)
-        self.model.load_state_dict(dict(state.weights))
+            self.model = build(config, segment.depth).to(state.weights["token_embedding.weight"].dtype)
         self.model.activation_checkpointing = settings.activation_checkpointing
         self.cut = apply_scope(self.model, segment.train, segment.new_blocks)
-        self.optimizer = make_optimizer(self.model, settings, state.moments)
+        self._network = place(self.model, state.weights, device, world)
+        self.optimizer = make_optimizer(self.model, settings, state.moments, world)
         compile_blocks(self.model, settings.compile, device)
         self.progress, self.recent_losses = state.progress, deque(state.recent_losses, maxlen=WINDOW)
-        self._before, self._segment, self._batches = state, segment, batches
-        self._settings, self._device, self._checked, self._logged_at = settings, device, False, 0.0
+        self._before, self._segment, self._config, self._batches = state, segment, config, batches
+        self._world, self._settings, self._device = world, settings, device
+        self._checked, self._logged_at = False, 0.0
         # Reading a number back waits for the device; one step late it never does. Where a spike decides about an
-        # update, its loss has to be known before.
-        self._reads_late = device.type == "cuda" and settings.on_spike == "warn"
+        # update, its loss has to be known before; and a divided optimizer has no device flag that holds it back.
+        self._reads_late = device.type == "cuda" and settings.on_spike == "warn" and not world.shard
         self._halted = torch.zeros((), device=device)
 
     def check_fresh(self) -> None:
@@ -124,7 +128,7 @@ class Engine:
             self._checked = True
         limit = self._settings.max_grad_norm
         parameters = [p for p in self.model.parameters() if p.grad is not None]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if limit is None else limit)
+        norm = whole(torch.nn.utils.clip_grad_norm_(parameters, math.inf if limit is None else limit))
         before, segment = self.progress, self._segment
         self.progress = before.advanced(
             tokens=segment.batch_tokens, flops=segment.batch_tokens * segment.flops_per_token, seconds=0.0
@@ -174,32 +178,45 @@ class Engine:
 
     def state(self) -> TrainState:
         """The state now, in memory of its own."""
-        weights = {name: w.detach().cpu().clone() for name, w in self.model.state_dict().items()}
+        weights = {name: gathered(weight) for name, weight in self.model.state_dict().items()}
         moments = read_moments(self.model, self.optimizer, self._before.moments)
         recent = tuple(self.recent_losses)
         return replace(
             self._before, weights=weights, moments=moments, progress=self.progress, recent_losses=recent
         )
 
+    def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """The loss of every target, (b, t), in nats, without gradients."""
+        return token_losses(self.model, tokens_bt, targets_bt, self._world)
+
     def _forward_backward(self, inputs_bt: Tensor, targets_bt: Tensor) -> Tensor:
         """Gradients of the mean loss over the batch, in micro-batches; returns the loss in nats per token."""
         rows = len(inputs_bt)
-        size = self._micro_batch_rows(rows)
-        parts = [slice(begin, begin + size) for begin in range(0, rows, size)]
-        return torch.stack([self._backward(inputs_bt[part], targets_bt[part], rows) for part in parts]).sum()
+        size = self._micro_batch_rows(most_rows(rows, self._world))
+        losses = [
+            self._backward(inputs_bt[part], targets_bt[part], share, is_last=is_last)
+            for part, share, is_last in micro_batches(rows, size, self._world)
+        ]
+        return summed(torch.stack(losses).sum(), self._world)
 
     def _micro_batch_rows(self, rows: int) -> int:
         context, vocab = self._segment.context, self.model.config.vocab
         return micro_batch_tokens(self._settings.micro_batch_tokens, rows * context, context, vocab) // context
 
-    def _backward(self, inputs_bt: Tensor, targets_bt: Tensor, rows: int) -> Tensor:
-        """Add the gradients of a micro-batch of a batch of so many rows; returns its share of the loss."""
+    def _backward(self, inputs_bt: Tensor, targets_bt: Tensor, share: float, *, is_last: bool = True) -> Tensor:
+        """Add the gradients of a micro-batch that is so large a share of its batch; returns its share of the loss.
+
+        Gradients of all processes are averaged, so each is made as many times larger as there are processes.
+        """
         inputs = inputs_bt.to(self._device, non_blocking=True)
         targets = targets_bt.to(self._device, non_blocking=True)
-        with autocast(self._device, self._settings.precision):
-            loss: Tensor = self.model(inputs, targets, cut=self.cut) * (len(inputs) / rows)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+        size = self._world.size
+        with exchange(self._network, at_once=is_last):
+            # Copies that stay would add up to the whole model, which no device has room for where it is divided.
+            with autocast(self._device, self._settings.precision, keep_copies=not self._world.shard):
+                loss: Tensor = self._network(inputs, targets, cut=self.cut) * (share * size)
+            loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach() / size
 
     def _blame(self) -> str:
         """What of the next batch is not finite, in words."""
@@ -209,7 +226,7 @@ class Engine:
 
         def backward(begin: int, end: int) -> float:
             self.optimizer.zero_grad(set_to_none=True)
-            return self._backward(inputs_bt[begin:end], targets_bt[begin:end], rows).item()
+            return self._backward(inputs_bt[begin:end], targets_bt[begin:end], (end - begin) / rows).item()
 
         positions = range(tokens, tokens + segment.batch_tokens, segment.context)
         starts = [self._batches.start(position) for position in positions]

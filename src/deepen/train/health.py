@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from deepen.model.decoder import Decoder
 from deepen.model.loss import token_losses
+from deepen.train.parallel import whole
 
 WINDOW = 64
 """Losses that a step's loss is compared with. They are part of the state, so that a cut changes nothing."""
@@ -50,6 +51,11 @@ def spike_score(losses: Sequence[float], loss: float) -> float:
     return (loss - median) / max(deviation, LEAST_DEVIATION * abs(median))
 
 
+def is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are; of a tensor that many processes share, whether they are on every one."""
+    return not whole(tensor.isfinite().logical_not().sum()).item()
+
+
 def where_not_finite(
     model: nn.Module, starts: Sequence[int], size: int, backward: Callable[[int, int], float]
 ) -> str:
@@ -64,7 +70,7 @@ def where_not_finite(
         backward: leaves the gradients of the sequences from one number up to another; returns their loss.
     """
     for name, parameter in model.named_parameters():
-        if not parameter.isfinite().all():
+        if not is_finite(parameter):
             return f"weight {name} is not finite already"
 
     def breaks(begin: int, end: int) -> str:
@@ -72,7 +78,7 @@ def where_not_finite(
         if not math.isfinite(loss):
             return "the loss"
         gradients = ((name, p.grad) for name, p in model.named_parameters() if p.grad is not None)
-        return next((f"the gradient of {name}" for name, grad in gradients if not grad.isfinite().all()), "")
+        return next((f"the gradient of {name}" for name, grad in gradients if not is_finite(grad)), "")
 
     rows = len(starts)
     micro_batches = range(0, rows, size)

@@ -5,12 +5,18 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from deepen.train.parallel import gathered, spread
 from deepen.train.settings import TrainSettings
 from deepen.train.state import Moments
+from deepen.train.world import ALONE, World
 
 
-def make_optimizer(model: nn.Module, settings: TrainSettings, moments: Mapping[str, Moments]) -> torch.optim.AdamW:
+def make_optimizer(
+    model: nn.Module, settings: TrainSettings, moments: Mapping[str, Moments], world: World = ALONE
+) -> torch.optim.AdamW:
     """Fused AdamW over the trainable parameters, matrices decayed and vectors not, going on from `moments`.
+
+    Each process keeps the moments of what it holds of a parameter.
 
     Source: Loshchilov & Hutter 2019 (arXiv 1711.05101); the groups are those of GPT-2 trainers at large.
     """
@@ -25,7 +31,7 @@ def make_optimizer(model: nn.Module, settings: TrainSettings, moments: Mapping[s
     for name, parameter in trainable.items():
         if name in moments:
             optimizer.state[parameter] = {
-                key: value.to(parameter.device, copy=True) for key, value in moments[name].items()
+                key: spread(value, parameter, world) for key, value in moments[name].items()
             }
     return optimizer
 
@@ -38,5 +44,5 @@ def read_moments(
     for name, parameter in model.named_parameters():
         if parameter in optimizer.state:
             kept = optimizer.state[parameter]
-            moments[name] = {key: kept[key].detach().cpu().clone() for key in ("exp_avg", "exp_avg_sq", "step")}
+            moments[name] = {key: gathered(kept[key]) for key in ("exp_avg", "exp_avg_sq", "step")}
     return moments

@@ -1,0 +1,7 @@
+"""`python -m deepen`: the command, for launchers that start modules, such as torchrun."""
+
+import sys
+
+from deepen.cli.main import entry
+
+sys.exit(entry())

@@ -1,0 +1,111 @@
+"""Real processes that train together: a pool of them that many tests use, and groups that a test may break."""
+
+import multiprocessing
+import os
+import socket
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from deepen.cli.together import run_together
+from deepen.study.follow import follow
+from deepen.train.world import World, join
+
+Work = Callable[..., Any]
+"""A function at the top of a module: rank 0 calls it with its world and the arguments."""
+
+
+class Ranks:
+    """A pool of processes, the first of which does what it is given while the others follow it."""
+
+    def __init__(self, size: int) -> None:
+        self._here, there = multiprocessing.Pipe()
+        self._processes = _started(size, _serve, there)
+
+    def call(self, work: Work, *arguments: Any, **options: Any) -> Any:
+        """What the work returns; where it fails, its traceback."""
+        self._here.send((work, arguments, options))
+        failed, result = self._here.recv()
+        assert not failed, result
+        return result
+
+    def close(self) -> None:
+        """End them all."""
+        with suppress(OSError):
+            self._here.send(None)
+        for process in self._processes:
+            process.join(30)
+            process.kill()
+
+
+def run_command(size: int, argv: list[str], ends: dict[int, Work], timeout_seconds: float = 60) -> list[Any]:
+    """Run a command in so many processes, as torchrun would; returns their exit codes, None where one hangs.
+
+    Args:
+        ends: called first in the process of that rank, to break something there.
+    """
+    processes = _started(size, _command, argv, ends)
+    for process in processes:
+        process.join(timeout_seconds)
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    return codes
+
+
+def _started(size: int, target: Work, *arguments: Any) -> list[Any]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=_begin, args=(rank, size, port, target, *arguments), daemon=True)
+        for rank in range(size)
+    ]
+    for process in processes:
+        process.start()
+    return processes
+
+
+def _begin(rank: int, size: int, port: int, target: Work, *arguments: Any) -> None:
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(size),
+        "LOCAL_WORLD_SIZE": str(size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    torch.set_num_threads(1)
+    target(rank, *arguments)
+
+
+def _serve(rank: int, pipe: Connection) -> None:
+    world = join()
+    if rank > 0:
+        follow(world)
+        return
+    assert world.link is not None
+    while task := pipe.recv():
+        work, arguments, options = task
+        try:
+            pipe.send((False, work(world, *arguments, **options)))
+        except Exception:
+            pipe.send((True, traceback.format_exc()))
+    world.link.tell("quit", 0)
+    world.link.part()
+
+
+def _command(rank: int, argv: list[str], ends: dict[int, Work]) -> None:
+    if rank in ends:
+        ends[rank]()
+    raise SystemExit(run_together(argv))
+
+
+def alone(work: Work, *arguments: Any, **options: Any) -> Any:
+    """The same work in this process, without others."""
+    return work(World(), *arguments, **options)
