@@ -50,15 +50,21 @@ class Batches:
 
 
 class Prefetcher:
-    """Batches of one size, the next read in the background while one is trained on; pinned for a GPU."""
+    """Batches of one size, the next read in the background while one is trained on; pinned for a GPU.
 
-    def __init__(self, batches: Batches, batch_tokens: int, context: int) -> None:
+    With `ahead` False each is read when it is asked for: on a CPU there is nothing to gain.
+    """
+
+    def __init__(self, batches: Batches, batch_tokens: int, context: int, *, ahead: bool) -> None:
+        self._ahead = ahead
         self._batches, self._batch_tokens, self._context = batches, batch_tokens, context
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
         self._next: tuple[int, Future[tuple[Tensor, Tensor]]] | None = None
 
     def at(self, position: int) -> tuple[Tensor, Tensor]:
         """As `Batches.at`; the batch that follows is begun."""
+        if not self._ahead:
+            return self._batches.at(position, self._batch_tokens, self._context)
         expected, batch = self._next or self._begin(position)
         if expected != position:
             _, batch = self._begin(position)

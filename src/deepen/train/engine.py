@@ -101,7 +101,9 @@ class Engine:
                 taken: the state is that before it.
         """
         segment, steps = self._segment, deque[_Step]()
-        with collector_at_rest(), Prefetcher(self._batches, segment.batch_tokens, segment.context) as prefetched:
+        ahead = self._device.type == "cuda"
+        prefetcher = Prefetcher(self._batches, segment.batch_tokens, segment.context, ahead=ahead)
+        with collector_at_rest(), prefetcher as prefetched:
             self._logged_at = time.perf_counter()
             while self.progress.tokens < until and not stop():
                 step = self._gradients(*prefetched.at(self.progress.tokens))
