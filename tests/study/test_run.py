@@ -277,16 +277,8 @@ ARGUMENTS = [
 
 def start(arguments: list[str], out: Path, data: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "deepen.cli.main", *arguments, "--out", str(out), "--data", str(data)]
-    # On one core, so with one thread: with two, a continued run differed in rounding twice (docs/log.md, open).
-    core = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
-    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 @pytest.fixture(scope="module")
