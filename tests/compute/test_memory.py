@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.profiler import ProfilerActivity, profile
 
+from allocator import most_alive
 from deepen.compute.ledger import Ledger
 from deepen.compute.memory import LOGITS_IN_MEMORY, MemorySettings, micro_batch_tokens, phase_memory
 from deepen.data.batches import Batches
@@ -41,14 +41,7 @@ def counted(model: ModelConfig, phase: Phase, new_blocks: tuple[int, ...], memor
     )
     engine.run(phase.batch_tokens, lambda progress, measured: None)
     kept = [*engine.model.parameters(), *(t for state in engine.optimizer.state.values() for t in state.values())]
-    alive = peak = sum(tensor.nbytes for tensor in kept)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        engine.run(2 * phase.batch_tokens, lambda progress, measured: None)
-    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        alive += event.nbytes()  # negative where memory is given back
-        peak = max(peak, alive)
-    return peak
+    return most_alive(kept, lambda: engine.run(2 * phase.batch_tokens, lambda progress, measured: None))
 
 
 def a_phase(depth: int, batch_tokens: int, context: int, train: Scope = Scope.ALL) -> Phase:

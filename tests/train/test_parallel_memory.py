@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 
+from allocator import most_alive
 from deepen.compute.ledger import Ledger
 from deepen.compute.memory import MemorySettings, phase_memory
 from deepen.data.batches import Batches
@@ -61,14 +61,7 @@ def counted(world: World, model: ModelConfig, phase: Phase, dataset: Dataset, ho
     engine = open_engine(state, job, batches, cpu, replace(world, shard=how.sharded))
     engine.run(phase.batch_tokens, lambda progress, measured: None)
     kept = [*engine.model.parameters(), *(t for each in engine.optimizer.state.values() for t in each.values())]
-    alive = peak = sum(getattr(tensor, "_local_tensor", tensor).nbytes for tensor in kept)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        engine.run(2 * phase.batch_tokens, lambda progress, measured: None)
-    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        alive += event.nbytes()  # negative where memory is given back
-        peak = max(peak, alive)
-    return peak
+    return most_alive(kept, lambda: engine.run(2 * phase.batch_tokens, lambda progress, measured: None))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
