@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from deepen.cli.options import Option, Problems, Request, Stopped, choice, choices, path_of, read_request, whole
-from deepen.cli.shared_options import BUDGET_OPTIONS, MODEL_OPTION, SIZE_OPTIONS, VOCAB_OPTION, model_of
+from deepen.cli.shared_options import (
+    BUDGET_OPTIONS,
+    MODEL_OPTION,
+    MOMENT_PRECISION_OPTION,
+    SIZE_OPTIONS,
+    VOCAB_OPTION,
+    model_of,
+)
 from deepen.cli.tables import print_lines, print_table
 from deepen.compute.timing import read_timing
 from deepen.model.config import PRESETS, ModelConfig
@@ -36,6 +43,7 @@ OPTIONS = (
     Option(name="steps", read=whole(1), help="steps measured of each kind of phase (default 10)"),
     Option(name="threads", read=whole(1, 1024), help="CPU threads of a step (default 1, as a study's on a CPU)"),
     Option(name="compile", read=choice(COMPILE), help=f"blocks: {', '.join(COMPILE)} (default no)"),
+    MOMENT_PRECISION_OPTION,
     Option(
         name="against", read=choices(RIVALS), help=f"measure these too: {', '.join(RIVALS)}, with commas between"
     ),
@@ -86,7 +94,9 @@ def _study_of_steps(request: Request) -> Study | None:
             arms=(Arm(name="full", recipe="full"),),
             evaluation=Evaluation(every_tokens=batch_tokens, validation_tokens=context),
             settings=TrainSettings(
-                precision=request.get("precision", "fp32"), compile=request.get("compile", "no")
+                precision=request.get("precision", "fp32"),
+                compile=request.get("compile", "no"),
+                moment_precision=request.get("moment_precision", "fp32"),
             ),
         )
     )
@@ -120,41 +130,26 @@ def _measure(study: Study, steps: int, threads: int, against: Sequence[str]) -> 
     from rich.console import Console
 
     from deepen.cli.progress import ProgressLine
-    from deepen.train.bench import bench, bench_against
+    from deepen.train.bench import Workload, bench, bench_against
     from deepen.train.device import check_room, pick_device
 
     device = pick_device()
     try:
-        check_room(study.model, device)
+        check_room(study.model, device, moment_precision=study.settings.moment_precision)
     except ValueError as error:
         raise Problems([str(error)]) from None
     torch.set_num_threads(threads)
+    workload = Workload(
+        model=study.model,
+        context=study.context,
+        batch_tokens=study.batch_tokens,
+        settings=study.settings,
+        device=device,
+    )
     try:
         with ProgressLine(Console(stderr=True), f"bench {study.model.name}") as progress:
-            result = bench(
-                study.model,
-                context=study.context,
-                batch_tokens=study.batch_tokens,
-                precision=study.settings.precision,
-                steps=steps,
-                device=device,
-                compile=study.settings.compile,
-                report=progress.report,
-            )
-        paces = (
-            bench_against(
-                against,
-                study.model,
-                context=study.context,
-                batch_tokens=study.batch_tokens,
-                precision=study.settings.precision,
-                steps=steps,
-                device=device,
-                compile=study.settings.compile,
-            )
-            if against
-            else []
-        )
+            result = bench(workload, steps, progress.report)
+        paces = bench_against(against, workload, steps) if against else []
     except (MemoryError, torch.OutOfMemoryError):
         raise Stopped(1, "out of memory: use a smaller --batch-tokens or --context, or a smaller model") from None
     return {
@@ -165,6 +160,7 @@ def _measure(study: Study, steps: int, threads: int, against: Sequence[str]) -> 
         "misfit": result.misfit,
         "spread": result.spread,
         "compile": study.settings.compile,
+        "moment_precision": study.settings.moment_precision,
         "peak_flops": result.peak_flops,
         "against": [asdict(pace) for pace in paces],
     }

@@ -14,6 +14,7 @@ from deepen.cli.plan_tables import print_parts, print_plan
 from deepen.cli.shared_options import (
     BUDGET_OPTIONS,
     MODEL_OPTION,
+    MOMENT_PRECISION_OPTION,
     RECIPE_OPTIONS,
     SIZE_OPTIONS,
     VOCAB_OPTION,
@@ -81,6 +82,7 @@ OPTIONS = (
     Option(name="bench", read=path_of, help="file of `deepen bench` figures, in place of --device and --mfu"),
     Option(name="price-per-hour", read=number(0), help="price of a device for an hour"),
     Option(name="precision", read=choice(PRECISIONS), help="default bf16 with a GPU named, else fp32"),
+    MOMENT_PRECISION_OPTION,
     Option(name="micro-batch-tokens", read=whole(1), help="tokens a device takes at once"),
     Option(name="shard", read=None, help="weights, gradients and moments sharded over the devices (FSDP)"),
     Option(name="activation-checkpointing", read=None, help="blocks store their input alone and run twice"),
@@ -148,6 +150,7 @@ def _plan(request: Request) -> tuple[Plan | None, Fleet | None, Timing | None]:
             ledger=ledger,
             memory=MemorySettings(
                 precision=precision,
+                moment_precision=request.get("moment_precision", "fp32"),
                 micro_batch_tokens=request.get("micro_batch_tokens", 0),
                 devices=request.get("count", 1),
                 sharded="shard" in request.values,

@@ -150,7 +150,15 @@ def _check(study: Study, store: Store, executor: ExecutorChoice, world: World) -
         partial(check_executor, executor),
         *([partial(check_compiler, study.settings.compile, pick_device())] if executor.kind == "local" else []),
         *(
-            [partial(check_room, study.model, pick_device(), world.size if world.shard else 1)]
+            [
+                partial(
+                    check_room,
+                    study.model,
+                    pick_device(),
+                    shards=world.size if world.shard else 1,
+                    moment_precision=study.settings.moment_precision,
+                )
+            ]
             if executor.kind == "local"
             else []
         ),

@@ -13,7 +13,7 @@ from deepen.schedule.phase import Scope
 from deepen.schedule.recipes import RECIPES, TWO_PHASE_PRESETS, make_schedule, options_of
 from deepen.study.arms import Arm
 from deepen.study.keep import KEEPS
-from deepen.train.settings import AUTO, COMPILE, ON_SPIKE, PRECISIONS
+from deepen.train.settings import AUTO, COMPILE, MOMENT_PRECISIONS, ON_SPIKE, PRECISIONS
 
 RECIPE_OPTIONS = (
     Option(name="stages", read=whole(1, 10_000), help="number of stages (two-phase, staged)"),
@@ -70,6 +70,11 @@ BUDGET_OPTIONS = (
     Option(name="batch-tokens", read=whole(1, 10**12), help="tokens of a step"),
     Option(name="context", read=whole(1, 10**9), help="tokens of a sequence"),
 )
+MOMENT_PRECISION_OPTION = Option(
+    name="moment-precision",
+    read=choice(MOMENT_PRECISIONS),
+    help="in which AdamW's moments are kept: fp32 (default), or bf16, half the memory",
+)
 STEP_OPTIONS = (
     Option(
         name="precision",
@@ -77,6 +82,7 @@ STEP_OPTIONS = (
         help="fp32, bf16, or auto: the faster one here, found by a few steps",
     ),
     Option(name="compile", read=choice(COMPILE), help=f"of blocks: {', '.join(COMPILE)}"),
+    MOMENT_PRECISION_OPTION,
 )
 SPIKE_OPTION = Option(
     name="on-spike",

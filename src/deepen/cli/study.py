@@ -60,7 +60,7 @@ OPTIONS = (
     Option(name="json", read=None, help="print the verdicts as JSON"),
 )
 
-SETTINGS = ("on_spike", "precision", "compile")
+SETTINGS = ("on_spike", "precision", "compile", "moment_precision")
 """Options that are settings of a step."""
 
 
@@ -169,7 +169,7 @@ def _customised(request: Request, study: Study | None, done: tuple[str, ...] = (
             data=values.get("data", base.data),
             settings=replace(
                 base.settings,
-                **{key: values[key] for key in ("on_spike", "precision", "compile") if key in values},
+                **{key: values[key] for key in SETTINGS if key in values},
             ),
         )
 

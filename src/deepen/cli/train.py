@@ -78,6 +78,7 @@ def run(argv: Sequence[str], world: "World | None" = None) -> int:
                 settings,
                 precision=request.get("precision", settings.precision),
                 compile=request.get("compile", settings.compile),
+                moment_precision=request.get("moment_precision", settings.moment_precision),
                 activation_checkpointing="activation_checkpointing" in request.values,
                 on_spike=request.get("on_spike", settings.on_spike),
             ),

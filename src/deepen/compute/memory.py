@@ -49,6 +49,8 @@ class MemorySettings:
         sharded: weights, gradients and moments are divided over the devices (FSDP2, ZeRO-3) instead of
             replicated (DDP, whose buckets hold all gradients from the first micro-batch on).
         activation_checkpointing: blocks store their input alone and run forward again.
+        moment_precision: in which AdamW's two moments are kept; it computes with fp32 copies, one parameter's at
+            a time.
         gpu: more rows of logits at once; RMSNorm is one kernel that stores its input alone, which a CPU does in
             steps and stores the normed input too. GPT-2's LayerNorm is one kernel on both.
     """
@@ -58,6 +60,7 @@ class MemorySettings:
     devices: int = 1
     sharded: bool = False
     activation_checkpointing: bool = False
+    moment_precision: str = "fp32"
     gpu: bool = False
 
 
@@ -119,7 +122,7 @@ def phase_memory(
     return PhaseMemory(
         weights=step.weights + peak.copies,
         gradients=peak.gradients,
-        moments=2 * step.gradients,
+        moments=2 * step.gradients * OPERAND[settings.moment_precision] // FP32,
         activations=peak.activations,
         logits=peak.logits,
         working=peak.working,
@@ -156,8 +159,8 @@ class _Step:
         """What there is at each moment of a micro-batch that can be the peak, in order.
 
         Three never are: what blocks below the cut need for a moment is less than what a trained block stores,
-        the backward pass of the final norm finds what head and loss left, and the optimizer step no more than the
-        end of the backward pass.
+        the backward pass of the final norm finds what head and loss left, and the optimizer step, unless it has to
+        widen moments, no more than the end of the backward pass.
 
         Args:
             tokens: of the micro-batch.
@@ -224,6 +227,11 @@ class _Step:
             yield _Moment("backward of the embeddings", copies, gradients + made, activations, 0, stream)
         else:
             yield _Moment(f"backward of block {self.graph.start}", copies, gradients, activations, 0, stream)
+        if settings.moment_precision == "bf16":
+            matrices = [inputs * outputs for inputs, outputs in model.block_linears.values() if self.trained]
+            largest = max([*matrices, table * (scope.trains_head or scope.trains_embeddings)])
+            widened = 2 * FP32 * largest // self.shards
+            yield _Moment("optimizer step", gathered, self.gradients, 0, 0, widened)
 
     def stored_per_token(self, trained: bool) -> int:
         """Bytes a block that gradients enter stores for its backward pass, its input among them."""

@@ -1,5 +1,6 @@
 """A network from its config, and fresh weights for it or for one more block."""
 
+import functools
 import hashlib
 import math
 
@@ -16,6 +17,7 @@ _NETWORKS: dict[str, type[GPT2] | type[Llama]] = {"gpt2": GPT2, "llama": Llama}
 
 def build(config: ModelConfig, depth: int | None = None) -> Decoder:
     """The network of a config's family, `depth` blocks deep (`config.depth` where left out)."""
+    _choose_kernels()
     return _NETWORKS[config.family](config, depth)
 
 
@@ -57,6 +59,19 @@ def init_weights(config: ModelConfig, depth: int, seed: int) -> dict[str, Tensor
         for name, weight in init_block(config, seed, index).items()
     }
     return around | blocks
+
+
+@functools.cache
+def _choose_kernels() -> None:
+    """Call once, on one thread, the functions for which MKL picks a kernel when they are first called.
+
+    Where two threads of a new process make that call together, one may get the least accurate kernel, that one
+    time: a loss was off by 1e-5, and a continued run no longer the same to the bit (pytorch/pytorch#188792).
+    """
+    for dtype in (torch.float32, torch.float64):
+        one = torch.ones(1, dtype=dtype, device="cpu")
+        for function in (torch.exp, torch.log, torch.sin, torch.cos, torch.sqrt):
+            function(one)
 
 
 def _shapes(config: ModelConfig, depth: int, prefix: str = "") -> dict[str, torch.Size]:

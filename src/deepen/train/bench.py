@@ -20,7 +20,7 @@ from deepen.schedule.lr import RatePiece
 from deepen.schedule.phase import Phase, Scope
 from deepen.train.device import machine_name, measured_peak, peak_memory_bytes, reset_peak_memory
 from deepen.train.engine import Engine
-from deepen.train.rivals import Pace, race, rival
+from deepen.train.rivals import Pace, Task, race, rival
 from deepen.train.segment import Segment
 from deepen.train.settings import PRECISIONS, TrainSettings
 from deepen.train.state import Progress, TrainState, initial_state
@@ -32,6 +32,43 @@ CALIBRATION_TOKENS = 1024
 
 WARM_UP_STEPS = 1
 """Steps at the beginning of each turn that do not count: the first makes the optimizer's moments."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """What is measured: a model at its final depth, and steps of so many tokens.
+
+    Args:
+        model: at its final depth.
+        context, batch_tokens: of a step, in tokens.
+        settings: how a step is taken.
+        device: where.
+    """
+
+    model: ModelConfig
+    context: int
+    batch_tokens: int
+    settings: TrainSettings
+    device: torch.device
+
+    def full_training(self) -> Engine:
+        """An engine that trains everything at full depth on random tokens, for as long as it is asked to."""
+        phase, blocks = phase_kinds(self.model, self.batch_tokens, self.context)[0]
+        segment = _segment(phase, blocks, Ledger(model=self.model).flops_per_token(phase, blocks), 1 << 40)
+        return self.engine(initial_state(self.model, self.model.depth, seed=0), segment)
+
+    def engine(self, state: TrainState, segment: Segment) -> Engine:
+        """An engine for a segment, on random tokens."""
+        batches = Batches(Tokens([self.drawn()]), self.context, seed=0)
+        return Engine(state, segment, self.model, batches, self.settings, self.device)
+
+    def drawn(self) -> NDArray[np.uint16]:
+        """Random tokens. Shards hold 16 bits each; which rows of a larger table are read takes the same time."""
+        return (
+            np.random.RandomState(0)
+            .randint(0, min(self.model.vocab, 1 << 16), 8 * self.context + (1 << 20))
+            .astype(np.uint16)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,40 +135,23 @@ def phase_kinds(model: ModelConfig, batch_tokens: int, context: int) -> list[tup
     return kinds
 
 
-def bench(
-    model: ModelConfig,
-    *,
-    context: int,
-    batch_tokens: int,
-    precision: str,
-    steps: int,
-    device: torch.device,
-    compile: str = "no",
-    report: Callable[[int, int], None] = lambda done, total: None,
-) -> Bench:
+def bench(workload: Workload, steps: int, report: Callable[[int, int], None] = lambda done, total: None) -> Bench:
     """Train steps of every kind on random tokens; the fastest step of each kind counts.
 
     Whatever else a machine does only ever makes a step slower, so the fastest is what repeats best: between
     runs on a busy machine it varied half as much as the median.
 
     Args:
-        model: at its final depth.
-        context, batch_tokens: of a step, in tokens.
-        precision: fp32 or bf16.
+        workload: what, how and where.
         steps: steps measured per kind, over all rounds.
-        device: where.
-        compile: of blocks, as in TrainSettings.
         report: told the FLOPs done and in all, before the first step and after every turn.
     """
-    kinds = phase_kinds(model, batch_tokens, context)
+    model, device, batch_tokens = workload.model, workload.device, workload.batch_tokens
+    kinds = phase_kinds(model, batch_tokens, workload.context)
     ledger, rounds = Ledger(model=model), min(steps, ROUNDS)
     prices = [ledger.flops_per_token(phase, blocks) for phase, blocks in kinds]
-    batches = Batches(Tokens([_drawn(model, context)]), context, seed=0)
-    state, settings = (
-        initial_state(model, model.depth, seed=0),
-        TrainSettings(precision=precision, compile=compile),
-    )
-    peak_flops = measured_peak(device, precision)
+    state = initial_state(model, model.depth, seed=0)
+    peak_flops = measured_peak(device, workload.settings.precision)
     taken: list[list[float]] = [[] for _ in kinds]
     memory = [0] * len(kinds)
     done, total = 0, sum(prices) * batch_tokens * (steps + rounds * WARM_UP_STEPS)
@@ -141,7 +161,7 @@ def bench(
         for number, ((phase, blocks), price) in enumerate(zip(kinds, prices, strict=True)):
             segment = _segment(phase, blocks, price, WARM_UP_STEPS + counted)
             reset_peak_memory(device)
-            engine = Engine(_shallow(state, phase.depth), segment, model, batches, settings, device)
+            engine = workload.engine(_shallow(state, phase.depth), segment)
             taken[number] += _step_seconds(engine, segment.end)[WARM_UP_STEPS:]
             memory[number] = max(memory[number], peak_memory_bytes(device))
             del engine  # before the next is built, so that neither counts in the other's memory
@@ -155,9 +175,9 @@ def bench(
     timing = fit_timing(
         measured,
         device=machine_name(),
-        precision=precision,
+        precision=workload.settings.precision,
         model=model,
-        context=context,
+        context=workload.context,
         batch_tokens=batch_tokens,
     )
     benched = tuple(
@@ -181,32 +201,23 @@ def bench(
     )
 
 
-def bench_against(
-    names: Sequence[str],
-    model: ModelConfig,
-    *,
-    context: int,
-    batch_tokens: int,
-    precision: str,
-    steps: int,
-    device: torch.device,
-    compile: str = "no",
-) -> list[Pace]:
+def bench_against(names: Sequence[str], workload: Workload, steps: int) -> list[Pace]:
     """Full training by deepen and by what a user would pick instead, in turns; deepen first."""
-    drawn = _drawn(model, context)
-    phase, blocks = phase_kinds(model, batch_tokens, context)[0]
-    segment = _segment(phase, blocks, Ledger(model=model).flops_per_token(phase, blocks), 1 << 40)
-    batches = Batches(Tokens([drawn]), context, seed=0)
-    settings = TrainSettings(precision=precision, compile=compile)
-    engine = Engine(initial_state(model, model.depth, seed=0), segment, model, batches, settings, device)
+    engine, batch_tokens = workload.full_training(), workload.batch_tokens
 
     def ours(steps: int) -> list[float]:
         return _step_seconds(engine, engine.progress.tokens + steps * batch_tokens)
 
-    length = context + 1
+    drawn, length = workload.drawn(), workload.context + 1
     rows = torch.from_numpy(drawn[: len(drawn) // length * length].astype(np.int64)).view(-1, length)
-    others = [rival(name, model, rows[:4096], batch_tokens, context, precision) for name in names]
-    return race(names, ours, others, batch_tokens, steps)
+    task = Task(
+        model=workload.model,
+        rows=rows[:4096],
+        sequences=batch_tokens // workload.context,
+        precision=workload.settings.precision,
+        device=workload.device,
+    )
+    return race(names, ours, [rival(name, task) for name in names], batch_tokens, steps)
 
 
 def faster_precision(model: ModelConfig, context: int, device: torch.device) -> tuple[str, float]:
@@ -217,14 +228,14 @@ def faster_precision(model: ModelConfig, context: int, device: torch.device) -> 
     if device.type == "cuda":
         return "bf16", math.inf
     batch_tokens = max(1, CALIBRATION_TOKENS // context) * context
-    phase, blocks = phase_kinds(model, batch_tokens, context)[0]
-    segment = _segment(phase, blocks, Ledger(model=model).flops_per_token(phase, blocks), 1 << 40)
-    state, batches = (
-        initial_state(model, model.depth, seed=0),
-        Batches(Tokens([_drawn(model, context)]), context, seed=0),
-    )
     engines = {
-        precision: Engine(state, segment, model, batches, TrainSettings(precision=precision), device)
+        precision: Workload(
+            model=model,
+            context=context,
+            batch_tokens=batch_tokens,
+            settings=TrainSettings(precision=precision),
+            device=device,
+        ).full_training()
         for precision in PRECISIONS
     }
     fastest = dict.fromkeys(PRECISIONS, math.inf)
@@ -234,12 +245,6 @@ def faster_precision(model: ModelConfig, context: int, device: torch.device) -> 
             fastest[precision] = min(fastest[precision], seconds)
     best = min(fastest, key=fastest.__getitem__)
     return best, max(fastest.values()) / fastest[best]
-
-
-def _drawn(model: ModelConfig, context: int) -> NDArray[np.uint16]:
-    """Random tokens. Shards hold 16 bits each; which rows of a larger table are looked up takes the same time."""
-    drawn = np.random.RandomState(0).randint(0, min(model.vocab, 1 << 16), 8 * context + (1 << 20))
-    return drawn.astype(np.uint16)
 
 
 def _segment(phase: Phase, blocks: tuple[int, ...], price: int, steps: int) -> Segment:

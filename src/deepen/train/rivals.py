@@ -19,7 +19,7 @@ from torch import Tensor
 
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
-from deepen.train.device import autocast, pick_device, wait_for
+from deepen.train.device import autocast, wait_for
 
 Turn = Callable[[int], list[float]]
 """Takes so many steps and returns the seconds of each."""
@@ -64,26 +64,58 @@ def race(names: Sequence[str], ours: Turn, rivals: Sequence[Turn], batch_tokens:
     ]
 
 
-def rival(name: str, model: ModelConfig, rows: Tensor, batch_tokens: int, context: int, precision: str) -> Turn:
-    """A rival ready to take steps.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """What everybody is given.
 
     Args:
-        name: transformers, litgpt, or loop: a plain loop around our network, compiled whole.
         model: trained at full depth.
-        rows: tokens, (sequences, context + 1), taken in turn.
-        batch_tokens, context: of a step, in tokens.
+        rows: tokens, (any, context + 1), taken in turn.
+        sequences: of a step.
         precision: fp32 or bf16 (autocast).
+        device: where.
     """
+
+    model: ModelConfig
+    rows: Tensor
+    sequences: int
+    precision: str
+    device: torch.device
+
+    def turns(self, step: Callable[[Tensor], None]) -> Turn:
+        """Turns of a loop around one step of somebody's, which is given its rows on the device."""
+        batches = self._batches()
+
+        def turn(steps: int) -> list[float]:
+            seconds = []
+            for _ in range(steps):
+                began = time.perf_counter()
+                step(next(batches))
+                wait_for(self.device)
+                seconds.append(time.perf_counter() - began)
+            return seconds
+
+        return turn
+
+    def _batches(self) -> Iterator[Tensor]:
+        rows = self.rows.to(self.device)
+        while True:
+            for begin in range(0, len(rows) - self.sequences + 1, self.sequences):
+                yield rows[begin : begin + self.sequences]
+
+
+def rival(name: str, task: Task) -> Turn:
+    """A rival ready to take steps: transformers, litgpt, or loop, a plain one around our network, compiled."""
     make = {"transformers": _transformers, "litgpt": _litgpt, "loop": _loop}[name]
     with _quiet():
-        return make(model, rows, batch_tokens // context, precision)
+        return make(task)
 
 
-def _transformers(model: ModelConfig, rows: Tensor, batch: int, precision: str) -> Turn:
+def _transformers(task: Task) -> Turn:
     from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-    network, device = hugging_face_model(model), pick_device()
-    data = [{"input_ids": row[:-1], "labels": row[:-1]} for row in rows]  # it shifts labels itself
+    network = hugging_face_model(task.model)
+    data = [{"input_ids": row[:-1], "labels": row[:-1]} for row in task.rows]  # it shifts labels itself
 
     class Clock(TrainerCallback):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -93,7 +125,7 @@ def _transformers(model: ModelConfig, rows: Tensor, batch: int, precision: str) 
             self.began = time.perf_counter()
 
         def on_step_end(self, *_: object, **__: object) -> None:
-            wait_for(device)
+            wait_for(task.device)
             self.seconds.append(time.perf_counter() - self.began)
 
     def turn(steps: int) -> list[float]:
@@ -101,11 +133,11 @@ def _transformers(model: ModelConfig, rows: Tensor, batch: int, precision: str) 
         with tempfile.TemporaryDirectory() as folder, _quiet():
             arguments = TrainingArguments(
                 output_dir=folder,
-                per_device_train_batch_size=batch,
+                per_device_train_batch_size=task.sequences,
                 max_steps=steps,
                 optim="adamw_torch_fused",
-                bf16=precision == "bf16",
-                use_cpu=device.type == "cpu",
+                bf16=task.precision == "bf16",
+                use_cpu=task.device.type == "cpu",
                 save_strategy="no",
                 logging_strategy="no",
                 report_to=[],
@@ -154,12 +186,13 @@ def hugging_face_model(model: ModelConfig) -> Any:
     )
 
 
-def _litgpt(model: ModelConfig, rows: Tensor, batch: int, precision: str) -> Turn:
+def _litgpt(task: Task) -> Turn:
     """litgpt has no learned positions and no tied head: of a GPT-2 it takes the nearest that it can build."""
     from lightning.fabric import Fabric
     from litgpt.model import GPT, Config
     from litgpt.utils import chunked_cross_entropy
 
+    model = task.model
     llama = model.family == "llama"
     config = Config(
         n_layer=model.depth,
@@ -175,65 +208,45 @@ def _litgpt(model: ModelConfig, rows: Tensor, batch: int, precision: str) -> Tur
         norm_class_name="RMSNorm" if llama else "LayerNorm",
         mlp_class_name="LLaMAMLP" if llama else "GptNeoxMLP",
     )
-    device = pick_device()
-    fabric = Fabric(devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true")
+    fabric = Fabric(devices=1, precision="bf16-mixed" if task.precision == "bf16" else "32-true")
     network = GPT(config)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5, weight_decay=0.1, betas=(0.9, 0.95), fused=True)
-    network, optimizer = fabric.setup(network, optimizer)
-    batches = _endless(rows.to(fabric.device), batch)
+    network, optimizer = fabric.setup(network, _adamw(network))
 
-    def turn(steps: int) -> list[float]:
-        seconds = []
-        for _ in range(steps):
-            began = time.perf_counter()
-            row = next(batches)
-            loss = chunked_cross_entropy(network(row[:, :-1]), row[:, 1:])
-            fabric.backward(loss)
-            fabric.clip_gradients(network, optimizer, max_norm=1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            wait_for(device)
-            seconds.append(time.perf_counter() - began)
-        return seconds
+    def step(row: Tensor) -> None:
+        loss = chunked_cross_entropy(network(row[:, :-1]), row[:, 1:])
+        fabric.backward(loss)
+        fabric.clip_gradients(network, optimizer, max_norm=1.0)
+        optimizer.step()
+        optimizer.zero_grad()
 
-    return turn
+    return task.turns(step)
 
 
-def _loop(model: ModelConfig, rows: Tensor, batch: int, precision: str) -> Turn:
+def _loop(task: Task) -> Turn:
     """The loop that a good hand writes: our network, compiled whole with its loss, fused AdamW, nothing else."""
-    device = pick_device()
-    network = build(model, model.depth).to(device)
+    model = task.model
+    network = build(model, model.depth).to(task.device)
     network.load_state_dict(init_weights(model, model.depth, seed=0))
 
     def loss_of(row: Tensor) -> Tensor:
         logits_btv = network(row[:, :-1])
         return torch.nn.functional.cross_entropy(logits_btv.float().flatten(0, 1), row[:, 1:].flatten())
 
-    compiled = torch.compile(loss_of)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5, weight_decay=0.1, betas=(0.9, 0.95), fused=True)
-    batches = _endless(rows.to(device), batch)
+    compiled, optimizer = torch.compile(loss_of), _adamw(network)
 
-    def turn(steps: int) -> list[float]:
-        seconds = []
-        for _ in range(steps):
-            began = time.perf_counter()
-            with autocast(device, precision):
-                loss = compiled(next(batches))
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            wait_for(device)
-            seconds.append(time.perf_counter() - began)
-        return seconds
+    def step(row: Tensor) -> None:
+        with autocast(task.device, task.precision):
+            loss = compiled(row)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
 
-    return turn
+    return task.turns(step)
 
 
-def _endless(rows: Tensor, batch: int) -> Iterator[Tensor]:
-    while True:
-        for begin in range(0, len(rows) - batch + 1, batch):
-            yield rows[begin : begin + batch]
+def _adamw(network: torch.nn.Module) -> torch.optim.AdamW:
+    return torch.optim.AdamW(network.parameters(), lr=1e-5, weight_decay=0.1, betas=(0.9, 0.95), fused=True)
 
 
 @contextmanager

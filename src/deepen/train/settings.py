@@ -8,6 +8,10 @@ PRECISIONS = ("fp32", "bf16")
 AUTO = "auto"
 """The precision that is the faster one here; a study remembers which that was when it began."""
 
+MOMENT_PRECISIONS = ("fp32", "bf16")
+COARSEST_BETA = 0.99
+"""The largest beta for bf16 moments: their steps are up to 1/128, and a move of less than half a step is lost."""
+
 ON_SPIKE = ("warn", "skip", "stop")
 COMPILE = ("no", "auto", "yes", "max-autotune", "cuda-graphs")
 
@@ -20,7 +24,8 @@ class TrainSettings:
     1 GiB; it, like `compile` (per block; see `train/compiling.py`), moves results by rounding only. With
     `activation_checkpointing` each block stores its input alone and runs forward twice: less memory, more
     FLOPs, the same results. `on_spike` says what becomes of a step whose loss jumps (see `train/health.py`):
-    `warn` takes it and says so, `skip` does not update by it, `stop` ends the run before it.
+    `warn` takes it and says so, `skip` does not update by it, `stop` ends the run before it. `moment_precision`
+    is that in which AdamW's moments are kept between steps; it computes in the weights' own.
     """
 
     weight_decay: float = 0.1
@@ -29,6 +34,7 @@ class TrainSettings:
     epsilon: float = 1e-8
     max_grad_norm: float | None = 1.0
     precision: str = "fp32"
+    moment_precision: str = "fp32"
     micro_batch_tokens: int = 0
     compile: str = "no"
     activation_checkpointing: bool = False
@@ -37,6 +43,9 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if self.precision not in (*PRECISIONS, AUTO):
             raise ValueError(f"precision {self.precision!r} is unknown: use {', '.join((*PRECISIONS, AUTO))}")
+        if self.moment_precision not in MOMENT_PRECISIONS:
+            known = ", ".join(MOMENT_PRECISIONS)
+            raise ValueError(f"moment_precision {self.moment_precision!r} is unknown: use {known}")
         if self.on_spike not in ON_SPIKE:
             raise ValueError(f"on_spike {self.on_spike!r} is unknown: use {', '.join(ON_SPIKE)}")
         if self.compile not in COMPILE:
@@ -46,6 +55,11 @@ class TrainSettings:
         for name in ("beta_1", "beta_2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1")
+            if self.moment_precision == "bf16" and getattr(self, name) > COARSEST_BETA:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}: bf16 moments cannot move by so small steps; use at most "
+                    f"{COARSEST_BETA}, or moment_precision fp32"
+                )
         if not 0 < self.epsilon < math.inf:
             raise ValueError(f"epsilon is {self.epsilon}: it must be a number above 0")
         if self.max_grad_norm is not None and not self.max_grad_norm > 0:
@@ -54,9 +68,13 @@ class TrainSettings:
             raise ValueError(f"micro_batch_tokens is {self.micro_batch_tokens}: it must be 0 or more")
 
     def described(self) -> dict[str, Any]:
-        """The settings in JSON's types; `on_spike` only where it is `skip`.
+        """The settings in JSON's types; `on_spike` only where it is `skip`, what came later only where it is used.
 
         What `warn` trains `stop` would have trained too, as far as it goes: a run may go on with the other.
         """
         settings = asdict(self)
-        return settings if self.on_spike == "skip" else {k: v for k, v in settings.items() if k != "on_spike"}
+        if self.on_spike != "skip":
+            del settings["on_spike"]
+        if self.moment_precision == "fp32":
+            del settings["moment_precision"]
+        return settings
