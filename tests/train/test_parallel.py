@@ -28,6 +28,8 @@ from deepen.study.run import pending, run_tree
 from deepen.study.store import Store
 from deepen.study.tree import grow_tree
 from deepen.study.worker import Job, train_segment
+from deepen.train.checkpoint import load_state
+from deepen.train.engine import Engine
 from deepen.train.health import TrainingError
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
@@ -122,7 +124,7 @@ def assert_close(found: dict[str, Any], expected: dict[str, Any]) -> None:
     for key in expected:
         assert found[key].keys() == expected[key].keys()
         for name, numbers in expected[key].items():
-            assert numbers.dtype == torch.float64 or name.startswith("step"), name
+            assert numbers.dtype in (torch.float64, torch.bfloat16) or name.startswith("step"), name
             # AdamW's denominator is as small as a gradient, so a weight moves by more than its gradient errs.
             tolerance = TOLERANCE if name in ("loss", "grad_norm", "value") else 1e-7
             torch.testing.assert_close(found[key][name], numbers, rtol=tolerance, atol=tolerance, msg=name)
@@ -148,6 +150,16 @@ def test_every_scope_and_growth_give_the_losses_of_one_process(
 ):
     study, by_one = expected[size]
     assert_close(pools(size).call(trained, study, dataset, tmp_path / "many", shard=shard), by_one)
+
+
+@SHARDED
+def test_moments_in_bf16_are_those_of_one_process(
+    shard: bool, pools: Pools, model: ModelConfig, dataset: Dataset, tmp_path: Path
+):
+    study = study_of(model, ARMS[3], moment_precision="bf16")
+    by_one = alone(trained, study, dataset, tmp_path / "one")
+    assert any(numbers.dtype is torch.bfloat16 for kept in by_one.values() for numbers in kept.values())
+    assert_close(pools(2).call(trained, study, dataset, tmp_path / "many", shard=shard), by_one)
 
 
 def trained_for(
@@ -265,6 +277,38 @@ def test_when_one_fails_all_end_with_one_line(
     assert run_command(2, arguments(tmp_path / "run", dataset), {rank: breaks}) == codes
     errors = [line for line in capfd.readouterr().err.splitlines() if "error:" in line or "Trace" in line]
     assert [line.startswith(f"error: {said}") for line in errors] == [True] * bool(said), errors
+
+
+def be_told_to_stop() -> None:
+    at_third_forward(lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def test_a_signal_that_reaches_one_process_stops_all(
+    dataset: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    endless = arguments(tmp_path / "run", dataset)
+    endless[endless.index("--steps") + 1] = "100000"
+    assert run_command(2, endless, {1: be_told_to_stop}) == [130, 130]
+    assert "the same command continues" in capfd.readouterr().err
+    (state,) = (tmp_path / "run").glob("segments/*/state")
+    assert load_state(state).progress.step > 2
+
+
+def read_late() -> None:
+    """As on a GPU, where reading at once would wait for the device."""
+    Engine._reads_late = property(lambda engine: True, lambda engine, value: None)  # type: ignore[assignment]
+
+
+def test_numbers_that_break_end_all_where_they_are_read_late(
+    dataset: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    breaking = [*arguments(tmp_path / "one", dataset)[:-1], "--lr", "1e30"]
+    assert main(breaking) == 1
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert "at step 2 (128 tokens" in said
+    breaking[breaking.index("--out") + 1] = str(tmp_path / "many")
+    assert run_command(2, breaking, {0: read_late, 1: read_late}) == [1, 1]
+    assert [line for line in capfd.readouterr().err.splitlines() if "error:" in line] == [said]
 
 
 def test_what_many_processes_cannot_do_is_refused(

@@ -33,7 +33,7 @@ def run_together(argv: Sequence[str]) -> int:
 
 def _join(argv: Sequence[str]) -> int:
     is_leader = os.environ["RANK"] == "0"
-    if not is_leader:  # rank 0 hears of signals too: it finishes the step, saves, and tells the others to leave
+    if not is_leader:  # until there is somebody to tell
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
     world = join()
@@ -70,7 +70,13 @@ def _leave(link: Link, number: int, frame: object) -> None:
 
 
 def _follow(world: World, link: Link) -> int:
-    """Follow to the end; what goes wrong here is for rank 0 to tell."""
+    """Follow to the end; what goes wrong here is for rank 0 to tell.
+
+    A signal is told to rank 0, which may be on a machine that got none: it finishes the step, saves, and tells
+    all to leave.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: link.ask_to_stop())
     try:
         return follow(world)
     except Exception as error:

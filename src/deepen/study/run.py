@@ -99,6 +99,8 @@ def run_tree(
     make_job, losses = _job_maker(study, tree, dataset, folder), _Losses(store)
     running: dict[Future[Outcome], Node] = {}
     stop = threading.Event()
+    if world.link is not None:
+        world.link.on_stop = stop.set
     with _signals_set(stop), open_workers(executor, folder, threads, stop, world) as workers:
         while running or (queue.left and not stop.is_set()):
             while not stop.is_set() and len(running) < workers.capacity() and (next_one := queue.pop()):
@@ -194,10 +196,13 @@ def _job_maker(study: Study, tree: Tree, dataset: Dataset, folder: Path) -> Call
 @contextmanager
 def _signals_set(stop: threading.Event) -> Iterator[None]:
     """Let SIGINT and SIGTERM set the flag; a second one leaves at once, without harm to what is kept."""
+    heard = False
 
     def handle(number: int, frame: object) -> None:
-        if stop.is_set():
+        nonlocal heard
+        if heard:  # the flag alone may come from a signal that another process of the run heard
             os._exit(130)
+        heard = True
         stop.set()
 
     if threading.current_thread() is not threading.main_thread():

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -38,10 +38,16 @@ class LostProcess(RuntimeError):
 
 
 class Link:
-    """The way between rank 0 and the others. `in_step`: none is in the midst of what all do together."""
+    """The way between rank 0 and the others.
+
+    `in_step`: none is in the midst of what all do together. `on_stop`: called on rank 0, again and again, once
+    another process has asked to stop.
+    """
 
     def __init__(self, rank: int, size: int, store: Store) -> None:
         self.rank, self.size, self.in_step = rank, size, True
+        self.on_stop: Callable[[], None] = lambda: None
+        self._asked = False
         self._store = store
         self._control = dist.new_group(backend="gloo", timeout=CONTROL_TIMEOUT)
         self._watch: threading.Thread | None = None
@@ -92,6 +98,10 @@ class Link:
         self._watch = threading.Thread(target=self._look, name="watch", daemon=True)
         self._watch.start()
 
+    def ask_to_stop(self) -> None:
+        """On a process that follows, in a signal's handler: have rank 0 finish the step, save, and end the run."""
+        self._asked = True
+
     def failed(self, error: Exception) -> None:
         """On a process that follows: say why it cannot go on."""
         what = " ".join(str(error).split()) or type(error).__name__
@@ -114,7 +124,7 @@ class Link:
         time.sleep(2 * POLL_SECONDS)  # the store may go with this process
 
     def _look(self) -> None:
-        answered = False
+        answered = asked = False
         while not self._over.wait(POLL_SECONDS):
             try:
                 if self.rank > 0 and self._store.check(["leave"]):
@@ -122,6 +132,11 @@ class Link:
                 if self.rank > 0 and not answered and self._store.check(["roll"]):
                     self._store.set(f"here {self.rank}", "")
                     answered = True
+                if self._asked and not asked:
+                    self._store.set("stop", "")
+                    asked = True
+                if self.rank == 0 and self._store.check(["stop"]):
+                    self.on_stop()
                 failed = self.rank == 0 and self._store.check(["failed"])
                 if failed and not self._over.wait(PATIENCE_SECONDS):
                     say(f"error: {self._store.get('failed').decode()}; the same command continues")
