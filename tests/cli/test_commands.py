@@ -75,7 +75,7 @@ def test_the_paper_runs_scaled_down_on_prepared_shards_with_hellaswag(
     task.write_text("".join(json.dumps(item) + "\n" for item in items))
     out = tmp_path / "paper"
     for preset, rate in (("paper-as-written", "wsd"), ("paper-as-released", "constant")):
-        arguments = ["study", "paper", "--scale", "2e-5", "--model", "nano", "--preset", preset, "--rate", rate]
+        arguments = ["study", "paper", "--scale", "6e-6", "--model", "nano", "--preset", preset, "--rate", rate]
         arguments += [
             "--data",
             str(dataset.folder),

@@ -12,11 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from deepen.compute.ledger import Ledger
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
+from deepen.evaluate.validation import validation_loss
 from deepen.model.build import build, init_weights
 from deepen.model.config import FAMILIES, ModelConfig
 from deepen.schedule.lr import WSD
 from deepen.schedule.phase import Scope
-from deepen.schedule.recipes import full, two_phase
+from deepen.schedule.recipes import two_phase
 from deepen.study.tree import pieces
 from deepen.train.engine import Engine
 from deepen.train.health import TrainingError
@@ -324,17 +325,22 @@ def test_a_step_reads_nothing_back(model: ModelConfig, dataset: Dataset):
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs a C++ compiler")
 def test_a_compiled_network_that_grows_needs_no_new_graph(model: ModelConfig, dataset: Dataset):
+    """Graphs are made when the first blocks train, when blocks are frozen first, and no more."""
     batches, settings, graphs = Batches(dataset.tokens("train"), 16, seed=0), TrainSettings(compile="yes"), []
+    segments, losses = growing(model), dict[str, list[float]](yes=[], no=[])
     torch._dynamo.reset()
-    for depth in (2, 3, 5):
-        deeper = replace(model, depth=depth)
-        segment = pieces(full(deeper, 3 * 32).in_steps(32, 16), Ledger(model=deeper))[0]
-        state = initial_state(deeper, depth, seed=0)
-        engine = Engine(state, segment, deeper, batches, settings, CPU)
-        engine.run(segment.end, silent)
-        graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
-    assert graphs[0] > 0 and graphs == [graphs[0]] * 3
-    eager = Engine(state, segment, deeper, batches, TrainSettings(), CPU)
-    eager.run(segment.end, silent)
-    for name, weight in eager.state().weights.items():
-        torch.testing.assert_close(engine.state().weights[name], weight, rtol=1e-3, atol=1e-4)
+    for how, logged in losses.items():
+        state = initial_state(model, segments[0].depth, seed=0)
+        for segment in segments:
+            state = begin(state, segment, model)
+            engine = Engine(state, segment, model, batches, replace(settings, compile=how), CPU)
+            engine.run(segment.end, lambda progress, measured, to=logged: to.append(measured["loss"]))
+            validation_loss(engine, dataset.tokens("validation"), 50 * 16, 16, device=CPU, batch_tokens=20 * 16)
+            for length in (5, 9, 13):  # tasks come in all lengths
+                engine.token_losses(*torch.zeros(2, 3, length, dtype=torch.int64))
+            graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+            state = engine.state()
+    stages = [segment.depth for segment in segments]
+    assert stages == [4, 4, 8, 8, 12, 12, 12]
+    assert 0 < graphs[0] == graphs[1] < graphs[2] and graphs[2:] == [graphs[2]] * (2 * len(segments) - 2)
+    assert losses["yes"] == pytest.approx(losses["no"], rel=1e-3)

@@ -16,6 +16,7 @@ from deepen.cli.shared_options import (
     SIZE_OPTIONS,
     VOCAB_OPTION,
     model_of,
+    settings_of,
 )
 from deepen.cli.tables import print_lines, print_table
 from deepen.compute.timing import read_timing
@@ -93,11 +94,7 @@ def _study_of_steps(request: Request) -> Study | None:
             context=context,
             arms=(Arm(name="full", recipe="full"),),
             evaluation=Evaluation(every_tokens=batch_tokens, validation_tokens=context),
-            settings=TrainSettings(
-                precision=request.get("precision", "fp32"),
-                compile=request.get("compile", "no"),
-                moment_precision=request.get("moment_precision", "fp32"),
-            ),
+            settings=settings_of(request, TrainSettings()),
         )
     )
     return study

@@ -44,14 +44,14 @@ def read_executor(text: str) -> ExecutorChoice:
             raise ValueError(f"local:N {error}") from None
     if kind == "slurm":
         slurm = _pairs(rest, _SLURM, "slurm")
-        jobs, threads = slurm.pop("jobs", None), slurm.get("cpus_per_task", 1)
+        jobs, threads = slurm.pop("jobs", None), slurm.get("cpus_per_task")
         return ExecutorChoice(kind=kind, jobs=jobs, threads=threads, slurm=slurm)
     address, _, options = rest.partition(",")
     if not re.fullmatch(r"(tcp|tls)://[^\s,/]+:\d{1,5}", address):
         raise ValueError(
             f"dask names no scheduler ({address!r}): write dask:tcp://HOST:8786; on this machine alone use local:N"
         )
-    threads = _pairs(options, _DASK, "dask").get("threads", 1)
+    threads = _pairs(options, _DASK, "dask").get("threads")
     return ExecutorChoice(kind=kind, address=address, threads=threads)
 
 

@@ -58,21 +58,21 @@ def conduct(
     """
     world = replace(world or ALONE, shard=shard)
     store, console, began = Store(out), Console(stderr=True), time.monotonic()
-    study = _as_recorded(study, store)
-    named_data = _check(study, store, executor, world)
-    if study.evaluation.hellaswag_every_tokens and not study.evaluation.hellaswag:
-        console.print("HellaSwag is not evaluated: name its JSONL file with --hellaswag")
-    if study.settings.precision == AUTO:
-        precision, factor = faster_precision(study.model, study.context, pick_device())
-        study = _in_precision(study, precision)
-        console.print(f"precision {precision}: the other would take {factor:.2f} times as long here")
+    progress = ProgressLine(console, study.name)
     if executor.kind == "local":
         executor = local(executor.jobs or default_jobs())
-    progress = ProgressLine(console, study.name)
+    with _failures_told(store):
+        study, threads = _as_recorded(study, store), _threads(store, executor)
+        named_data = _check(study, store, executor, world)
+        if study.settings.precision == AUTO:
+            study = _in_faster_precision(study, threads, console)
+    if executor.kind == "slurm":
+        executor = replace(executor, slurm={**executor.slurm, "cpus_per_task": threads})
+    if study.evaluation.hellaswag_every_tokens and not study.evaluation.hellaswag:
+        console.print("HellaSwag is not evaluated: name its JSONL file with --hellaswag")
     with _failures_told(store), store.lock() as session:
         dataset = named_data or prepare(study.data, study.model.vocab, out / "data")
         tree = grow_tree(study, dataset.fingerprint)
-        threads = store.recorded("threads") or executor.threads or max(1, cores() // (executor.jobs or 1))
         lineage = Lineage.of(tree).described()
         store.open(study.described(), {**_about(dataset, executor, threads, world), "lineage": lineage})
         before = store.wall_seconds()
@@ -100,11 +100,8 @@ def conduct(
             session.unverified = False
             publish()
             raise
-        except (
-            OSError,
-            WorkersLostError,
-            LostProcess,
-        ):  # what the disk really has is not known, so the next run hashes it
+        except (OSError, WorkersLostError, LostProcess):
+            # What the disk really has is not known: the next run hashes it.
             session.unverified = True
             raise
         return publish()
@@ -120,8 +117,36 @@ def _as_recorded(study: Study, store: Store) -> Study:
     return _in_precision(study, precision) if precision in PRECISIONS else study
 
 
+def _in_faster_precision(study: Study, threads: int, console: Console) -> Study:
+    """The study in the precision that is the faster one on this machine, with so many threads."""
+    torch.set_num_threads(threads)
+    precision, factor = faster_precision(study.model, study.context, pick_device())
+    console.print(f"precision {precision}: the other would take {factor:.2f} times as long here")
+    return _in_precision(study, precision)
+
+
 def _in_precision(study: Study, precision: str) -> Study:
     return replace(study, settings=replace(study.settings, precision=precision))
+
+
+def _threads(store: Store, executor: ExecutorChoice) -> int:
+    """CPU threads of a segment: those the study began with, else as asked for, else a fair share of the cores."""
+    recorded: int | None = store.recorded("threads")
+    if recorded and executor.threads and executor.threads != recorded:
+        raise ValueError(
+            f"--executor asks for {executor.threads} threads a segment: this study began with {recorded}, and "
+            "others round differently; ask for as many"
+        )
+    alone = max(1, cores() // (executor.jobs or 1)) if executor.kind == "local" else 1
+    return recorded or executor.threads or alone
+
+
+def _check_measurable(study: Study, executor: ExecutorChoice) -> None:
+    """Refuse to choose a precision on a machine that does not train."""
+    if study.settings.precision == AUTO and executor.kind != "local":
+        raise ValueError(
+            "--precision auto measures this machine, and segments are trained elsewhere: name fp32 or bf16"
+        )
 
 
 def _publish(study: Study, tree: Tree, store: Store, dataset: Dataset, wall_seconds: float) -> dict[str, Any]:
@@ -146,22 +171,16 @@ def _check(study: Study, store: Store, executor: ExecutorChoice, world: World) -
         if study.evaluation.hellaswag:
             load_tokenizer(named_data.folder, study.model.vocab)
 
+    def check_this_machine() -> None:
+        if executor.kind == "local":
+            check_compiler(study.settings.compile, pick_device())
+            shards, kept = world.size if world.shard else 1, study.settings.moment_precision
+            check_room(study.model, pick_device(), shards=shards, moment_precision=kept)
+
     checks: list[Callable[[], object]] = [
         partial(check_executor, executor),
-        *([partial(check_compiler, study.settings.compile, pick_device())] if executor.kind == "local" else []),
-        *(
-            [
-                partial(
-                    check_room,
-                    study.model,
-                    pick_device(),
-                    shards=world.size if world.shard else 1,
-                    moment_precision=study.settings.moment_precision,
-                )
-            ]
-            if executor.kind == "local"
-            else []
-        ),
+        partial(_check_measurable, study, executor),
+        check_this_machine,
         *(partial(marks_of, study, arm) for arm in study.arms),
         partial(store.check, study.described()),
         open_named_data,

@@ -13,7 +13,7 @@ from deepen.schedule.phase import Scope
 from deepen.schedule.recipes import RECIPES, TWO_PHASE_PRESETS, make_schedule, options_of
 from deepen.study.arms import Arm
 from deepen.study.keep import KEEPS
-from deepen.train.settings import AUTO, COMPILE, MOMENT_PRECISIONS, ON_SPIKE, PRECISIONS
+from deepen.train.settings import AUTO, COMPILE, MOMENT_PRECISIONS, ON_SPIKE, PRECISIONS, TrainSettings
 
 RECIPE_OPTIONS = (
     Option(name="stages", read=whole(1, 10_000), help="number of stages (two-phase, staged)"),
@@ -89,10 +89,17 @@ SPIKE_OPTION = Option(
     read=choice(ON_SPIKE),
     help="a step whose loss jumps: warn (default), skip its update, or stop",
 )
+SETTINGS = ("precision", "compile", "moment_precision", "on_spike", "activation_checkpointing")
+"""Options that are settings of a step."""
 RATE_OPTIONS = (
     Option(name="lr", read=number(0), help="peak learning rate"),
     Option(name="rate", read=choice(RATES), help="shape of the learning rate: wsd (default), cosine, constant"),
 )
+
+
+def settings_of(request: Request, settings: TrainSettings) -> TrainSettings:
+    """The settings with what a request changes of them."""
+    return replace(settings, **{key: request.values[key] for key in SETTINGS if key in request.values})
 
 
 def check_shard(request: Request, world: object | None) -> None:

@@ -27,6 +27,7 @@ from deepen.cli.shared_options import (
     STEP_OPTIONS,
     STORE_OPTIONS,
     check_shard,
+    settings_of,
 )
 from deepen.cli.verdict_table import print_results
 from deepen.model.config import PRESETS, ModelConfig
@@ -59,9 +60,6 @@ OPTIONS = (
     *STORE_OPTIONS,
     Option(name="json", read=None, help="print the verdicts as JSON"),
 )
-
-SETTINGS = ("on_spike", "precision", "compile", "moment_precision")
-"""Options that are settings of a step."""
 
 
 def run(argv: Sequence[str], world: "World | None" = None) -> int:
@@ -167,10 +165,7 @@ def _customised(request: Request, study: Study | None, done: tuple[str, ...] = (
             evaluation=_spaced(base.evaluation, share, on_model.batch_tokens, values.get("hellaswag")),
             seeds=tuple(range(values["seeds"])) if "seeds" in values else base.seeds,
             data=values.get("data", base.data),
-            settings=replace(
-                base.settings,
-                **{key: values[key] for key in SETTINGS if key in values},
-            ),
+            settings=settings_of(request, base.settings),
         )
 
     made: Study | None = request.attempt(changed)

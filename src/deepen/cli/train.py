@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from deepen.cli.shared_options import (
     arm_of,
     check_shard,
     model_of,
+    settings_of,
     tokens_of,
 )
 from deepen.model.config import ModelConfig
@@ -74,14 +74,7 @@ def run(argv: Sequence[str], world: "World | None" = None) -> int:
             anchors=(1.0,),
             accountings=("flops",),
             lr=lr,
-            settings=replace(
-                settings,
-                precision=request.get("precision", settings.precision),
-                compile=request.get("compile", settings.compile),
-                moment_precision=request.get("moment_precision", settings.moment_precision),
-                activation_checkpointing="activation_checkpointing" in request.values,
-                on_spike=request.get("on_spike", settings.on_spike),
-            ),
+            settings=settings_of(request, settings),
             baseline=arm.name,
             data=request.get("data", "sotu"),
         )

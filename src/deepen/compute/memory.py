@@ -34,8 +34,8 @@ LOGITS_IN_MEMORY = 1 << 28
 FP32, INT64 = 4, 8
 """Bytes of a number wherever precision has no say, and of a token."""
 
-OPERAND = {"fp32": 4, "bf16": 2}
-"""Bytes of a number in matrix products, by precision."""
+BYTES = {"fp32": 4, "bf16": 2}
+"""Bytes of a number, by precision."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +122,7 @@ def phase_memory(
     return PhaseMemory(
         weights=step.weights + peak.copies,
         gradients=peak.gradients,
-        moments=2 * step.gradients * OPERAND[settings.moment_precision] // FP32,
+        moments=2 * step.gradients * BYTES[settings.moment_precision] // FP32,
         activations=peak.activations,
         logits=peak.logits,
         working=peak.working,
@@ -150,7 +150,7 @@ class _Step:
         self.model, self.phase, self.settings = model, phase, settings
         self.graph = range(role_counts(phase, new_blocks)[Role.FORWARD], phase.depth)
         self.trained = set(self.graph if phase.train is Scope.ALL else new_blocks)
-        self.operand = OPERAND[settings.precision]
+        self.operand = BYTES[settings.precision]
         self.shards = settings.devices if settings.sharded else 1
         self.weights = FP32 * model.parameters_at(phase.depth) // self.shards
         self.gradients = FP32 * Ledger(model=model).trainable_parameters(phase, new_blocks) // self.shards
@@ -229,7 +229,9 @@ class _Step:
             yield _Moment(f"backward of block {self.graph.start}", copies, gradients, activations, 0, stream)
         if settings.moment_precision == "bf16":
             matrices = [inputs * outputs for inputs, outputs in model.block_linears.values() if self.trained]
-            largest = max([*matrices, table * (scope.trains_head or scope.trains_embeddings)])
+            tables = [table * (scope.trains_head or scope.trains_embeddings)]
+            tables.append(model.position_parameters * scope.trains_embeddings)
+            largest = max(*matrices, *tables)
             widened = 2 * FP32 * largest // self.shards
             yield _Moment("optimizer step", gathered, self.gradients, 0, 0, widened)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deepen.compute.ledger import Role, role_counts
-from deepen.compute.memory import OPERAND
+from deepen.compute.memory import BYTES
 from deepen.model.config import PRESETS, ModelConfig
 from deepen.schedule.phase import Phase
 
@@ -49,8 +49,8 @@ class Timing:
     base: float
 
     def __post_init__(self) -> None:
-        if self.precision not in OPERAND:
-            raise ValueError(f"precision {self.precision!r} is unknown: use {' or '.join(OPERAND)}")
+        if self.precision not in BYTES:
+            raise ValueError(f"precision {self.precision!r} is unknown: use {' or '.join(BYTES)}")
         for name in ("context", "batch_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")

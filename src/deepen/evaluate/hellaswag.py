@@ -104,8 +104,8 @@ def encode_items(items: list[Item], tokenizer: Tokenizer) -> list[Example]:
     ]
 
 
-HELLASWAG_BATCH_TOKENS = 8192
-"""Of one process."""
+HELLASWAG_BATCH_TOKENS = {"cpu": 8192, "cuda": 65_536}
+"""Of one process, by kind of device."""
 
 
 @torch.no_grad()
@@ -115,7 +115,7 @@ def hellaswag(
     *,
     context: int,
     device: torch.device,
-    batch_tokens: int = HELLASWAG_BATCH_TOKENS,
+    batch_tokens: int = HELLASWAG_BATCH_TOKENS["cpu"],
 ) -> list[bool]:
     """Whether the model picks the right ending, example by example.
 

@@ -8,8 +8,8 @@ import torch
 from deepen.data.shards import Tokens
 from deepen.evaluate.scorer import Scorer
 
-VALIDATION_BATCH_TOKENS = 4096
-"""Of one process."""
+VALIDATION_BATCH_TOKENS = {"cpu": 4096, "cuda": 65_536}
+"""Of one process, by kind of device."""
 
 
 @torch.no_grad()
@@ -20,11 +20,12 @@ def validation_loss(
     context: int,
     *,
     device: torch.device,
-    batch_tokens: int = VALIDATION_BATCH_TOKENS,
+    batch_tokens: int = VALIDATION_BATCH_TOKENS["cpu"],
 ) -> tuple[float, float, int]:
-    """Mean loss in nats per token over the first `limit` tokens, in whole windows, without autocast.
+    """Mean loss in nats per token over the first `limit` tokens, in whole windows.
 
-    The set is fixed by `tokens`, `limit` and `context`: every arm, depth and device sees the same windows.
+    Means are fp64, losses what the model gives. The set is fixed by `tokens`, `limit` and `context`: every arm,
+    depth and device sees the same windows.
 
     Returns:
         Loss, its standard error over windows, and the number of predicted tokens.

@@ -20,7 +20,7 @@ from deepen.study.arms import Arm, Mark, Study, marks_of
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the same recipe would give other numbers than before, so that old results are not reused."""
 
 

@@ -203,7 +203,7 @@ def _evaluate(task: str, engine: Engine, job: Job, device: torch.device, world: 
             job.evaluation.validation_tokens,
             job.window,
             device=device,
-            batch_tokens=VALIDATION_BATCH_TOKENS * world.size,
+            batch_tokens=VALIDATION_BATCH_TOKENS[device.type] * world.size,
         )
         return line | {"split": "validation", "value": loss, "stderr": stderr, "n": n}
     correct = hellaswag(
@@ -211,7 +211,7 @@ def _evaluate(task: str, engine: Engine, job: Job, device: torch.device, world: 
         _examples(job.evaluation, job.dataset),
         context=job.window,
         device=device,
-        batch_tokens=HELLASWAG_BATCH_TOKENS * world.size,
+        batch_tokens=HELLASWAG_BATCH_TOKENS[device.type] * world.size,
     )
     share = sum(correct) / len(correct)
     return line | {

@@ -30,8 +30,8 @@ ROUNDS = 10
 
 CALIBRATION_TOKENS = 1024
 
-WARM_UP_STEPS = 1
-"""Steps at the beginning of each turn that do not count: the first makes the optimizer's moments."""
+CALIBRATION_STEPS = 4
+"""Of each precision, the first to warm up."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +50,14 @@ class Workload:
     batch_tokens: int
     settings: TrainSettings
     device: torch.device
+
+    @property
+    def warm_up_steps(self) -> int:
+        """Steps at the beginning of each turn that do not count: the first makes the optimizer's moments.
+
+        CUDA graphs are warmed up, then recorded, then replayed.
+        """
+        return 3 if self.settings.compile == "cuda-graphs" else 1
 
     def full_training(self) -> Engine:
         """An engine that trains everything at full depth on random tokens, for as long as it is asked to."""
@@ -154,15 +162,15 @@ def bench(workload: Workload, steps: int, report: Callable[[int, int], None] = l
     peak_flops = measured_peak(device, workload.settings.precision)
     taken: list[list[float]] = [[] for _ in kinds]
     memory = [0] * len(kinds)
-    done, total = 0, sum(prices) * batch_tokens * (steps + rounds * WARM_UP_STEPS)
+    done, total = 0, sum(prices) * batch_tokens * (steps + rounds * workload.warm_up_steps)
     report(done, total)
     for turn in range(rounds):
         counted = (turn + 1) * steps // rounds - turn * steps // rounds
         for number, ((phase, blocks), price) in enumerate(zip(kinds, prices, strict=True)):
-            segment = _segment(phase, blocks, price, WARM_UP_STEPS + counted)
+            segment = _segment(phase, blocks, price, workload.warm_up_steps + counted)
             reset_peak_memory(device)
             engine = workload.engine(_shallow(state, phase.depth), segment)
-            taken[number] += _step_seconds(engine, segment.end)[WARM_UP_STEPS:]
+            taken[number] += _step_seconds(engine, segment.end)[workload.warm_up_steps :]
             memory[number] = max(memory[number], peak_memory_bytes(device))
             del engine  # before the next is built, so that neither counts in the other's memory
             done += price * segment.end
@@ -239,7 +247,7 @@ def faster_precision(model: ModelConfig, context: int, device: torch.device) -> 
         for precision in PRECISIONS
     }
     fastest = dict.fromkeys(PRECISIONS, math.inf)
-    for _ in range(WARM_UP_STEPS + 3):
+    for _ in range(CALIBRATION_STEPS):
         for precision, engine in engines.items():
             seconds = min(_step_seconds(engine, engine.progress.tokens + batch_tokens))
             fastest[precision] = min(fastest[precision], seconds)

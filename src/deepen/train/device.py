@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from deepen.compute.devices import Device
-from deepen.compute.memory import OPERAND
+from deepen.compute.memory import BYTES
 from deepen.model.config import ModelConfig
 
 
@@ -79,7 +79,7 @@ def check_room(model: ModelConfig, device: torch.device, shards: int = 1, moment
         ValueError: the line says how much it takes and how much there is.
     """
     copy = 4 * model.parameters  # fp32, of a state's weights
-    live = (8 + 2 * OPERAND[moment_precision]) * model.parameters
+    live = (8 + 2 * BYTES[moment_precision]) * model.parameters
     needs = []
     if device.type == "cuda":
         needs.append((live // shards, torch.cuda.mem_get_info(device)[0], "GPU"))

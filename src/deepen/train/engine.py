@@ -188,8 +188,9 @@ class Engine:
         )
 
     def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
-        """The loss of every target, (b, t), in nats, without gradients."""
-        return token_losses(self.model, tokens_bt, targets_bt, self._world)
+        """The loss of every target, (b, t), in nats, without gradients; matrix products are training's."""
+        with autocast(self._device, self._settings.precision, keep_copies=not self._world.shard):
+            return token_losses(self.model, tokens_bt, targets_bt, self._world)
 
     def _forward_backward(self, inputs_bt: Tensor, targets_bt: Tensor) -> Tensor:
         """Gradients of the mean loss over the batch, in micro-batches; returns the loss in nats per token."""

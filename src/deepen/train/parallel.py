@@ -53,8 +53,7 @@ def _shard(model: Decoder, device: torch.device, world: World) -> None:
     """Make each block a unit that is gathered when it runs, and all around the blocks another, always there.
 
     Embeddings, norm and head are one unit because a tied head is the embedding, used at both ends. What is
-    gathered is fp32, of which autocast makes its copies, as in one process: gathering bf16 would halve the
-    traffic, but evaluation, which has no autocast, would then be in bf16 too.
+    gathered is fp32, of which autocast makes its copies, as in one process; bf16 would halve the traffic.
     """
     from torch.distributed.device_mesh import init_device_mesh  # these take a second, which one process is spared
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method

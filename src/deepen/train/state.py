@@ -35,7 +35,8 @@ class Progress:
 class TrainState:
     """Weights, optimizer moments and progress of a run.
 
-    Tensors are fp32 on the CPU, by parameter name (`blocks.<index>.<name>`). The data cursor is
+    Tensors are on the CPU, by parameter name (`blocks.<index>.<name>`), fp32 but for moments that are kept in
+    bf16 (`TrainSettings.moment_precision`). The data cursor is
     `progress.tokens` with `seed`: batches depend on nothing else. Training draws no random numbers, and new
     blocks draw theirs from `seed`, so there is no generator to save. `recent_losses` are those a spike is told
     by, the latest last.
