@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from deepen.cli.main import main
+from deepen.cli.running import threads_of
 from deepen.data.shards import Dataset
+from deepen.study.executor_choice import ExecutorChoice
+from deepen.study.store import Store
 
 SHORT = ["train", "full", "--context", "16", "--batch-tokens", "32", "--steps", "48", "--rate", "constant"]
 
@@ -53,3 +56,22 @@ def test_a_run_that_leaves_the_numbers_ends_before_the_update_and_keeps_what_was
     )
     logs = [log.read_text().splitlines() for log in out.glob("segments/*/metrics.jsonl")]
     assert sum(map(len, logs)) == steps > 0 and f"step {steps + 1} " in error
+
+
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_a_damaged_study_file_is_named(
+    precision: str, tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "study.json").write_text('{"study": {"settings"')
+    assert run(tmp_path, dataset, "--precision", precision) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "study.json" in error and error.startswith("error: ")
+
+
+def test_a_study_keeps_its_threads(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]):
+    assert run(tmp_path, dataset) == 0
+    recorded = json.loads((tmp_path / "study.json").read_text())["threads"]
+    asked = ExecutorChoice(kind="slurm", threads=recorded + 1)
+    with pytest.raises(ValueError, match=f"began with {recorded}"):
+        threads_of(Store(tmp_path), asked)
+    assert threads_of(Store(tmp_path), ExecutorChoice(kind="slurm")) == recorded

@@ -39,6 +39,7 @@ WRONG = {
     "study quickstart --jobs 1.5": "--jobs is '1.5': it must be a whole number",
     "study quickstart --jobs -3": "--jobs is -3: it must be at least 1",
     "study quickstart --jobs many": "--jobs is 'many': it must be a whole number",
+    "study quickstart --executor slurm --precision auto": "--precision auto measures this machine, and",
     "study quickstart --executor loca": "--executor 'loca' is unknown (did you mean 'local'?): use local:",
     'study quickstart --executor ""': "--executor '' is unknown: use local:",
     "study quickstart --executor local:": "--executor local:N is '': it must be a whole",

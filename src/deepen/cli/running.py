@@ -62,7 +62,7 @@ def conduct(
     if executor.kind == "local":
         executor = local(executor.jobs or default_jobs())
     with _failures_told(store):
-        study, threads = _as_recorded(study, store), _threads(store, executor)
+        study, threads = _as_recorded(study, store), threads_of(store, executor)
         named_data = _check(study, store, executor, world)
         if study.settings.precision == AUTO:
             study = _in_faster_precision(study, threads, console)
@@ -129,7 +129,7 @@ def _in_precision(study: Study, precision: str) -> Study:
     return replace(study, settings=replace(study.settings, precision=precision))
 
 
-def _threads(store: Store, executor: ExecutorChoice) -> int:
+def threads_of(store: Store, executor: ExecutorChoice) -> int:
     """CPU threads of a segment: those the study began with, else as asked for, else a fair share of the cores."""
     recorded: int | None = store.recorded("threads")
     if recorded and executor.threads and executor.threads != recorded:
