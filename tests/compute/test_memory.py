@@ -131,6 +131,9 @@ MOMENTS = {  # when the peak is: sizes, scope, new blocks, tokens of a batch, se
     "optimizer step": (
         {"depth": 1, "width": 256, "vocab": 4096}, Scope.ALL, (), 64, {"moment_precision": "bf16"},
     ),
+    "optimizer step of a table of positions": (
+        {"depth": 1, "width": 128, "vocab": 64, "context": 4096}, Scope.ALL, (), 64, {"moment_precision": "bf16"},
+    ),
     "backward of the embeddings": (
         {"depth": 1, "width": 128, "vocab": 4096}, Scope.ALL, (), 128, {"micro_batch_tokens": 64},
     ),
@@ -141,7 +144,7 @@ MOMENTS = {  # when the peak is: sizes, scope, new blocks, tokens of a batch, se
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_the_peak_is_right_whenever_it_is(moment: str, family: str):
     sizes, scope, new_blocks, batch_tokens, memory_settings = MOMENTS[moment]
-    model = ModelConfig(name="x", family=family, heads=4, context=64, **sizes)
+    model = ModelConfig(name="x", family=family, heads=4, **{"context": 64, **sizes})
     new_blocks = tuple(range(model.depth)) if scope is Scope.ALL else new_blocks
     case = model, a_phase(model.depth, batch_tokens, 64, scope), new_blocks, MemorySettings(**memory_settings)
     assert moment.startswith(phase_memory(*case).moment)

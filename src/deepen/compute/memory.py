@@ -227,13 +227,18 @@ class _Step:
             yield _Moment("backward of the embeddings", copies, gradients + made, activations, 0, stream)
         else:
             yield _Moment(f"backward of block {self.graph.start}", copies, gradients, activations, 0, stream)
-        if settings.moment_precision == "bf16":
-            matrices = [inputs * outputs for inputs, outputs in model.block_linears.values() if self.trained]
-            tables = [table * (scope.trains_head or scope.trains_embeddings)]
-            tables.append(model.position_parameters * scope.trains_embeddings)
-            largest = max(*matrices, *tables)
-            widened = 2 * FP32 * largest // self.shards
+        if widened := self.widened_moments():
             yield _Moment("optimizer step", gathered, self.gradients, 0, 0, widened)
+
+    def widened_moments(self) -> int:
+        """Bytes of the fp32 copies that AdamW makes of one parameter's moments at a time, the largest's."""
+        if self.settings.moment_precision == "fp32":
+            return 0
+        model, scope = self.model, self.phase.train
+        sizes = [inputs * outputs for inputs, outputs in model.block_linears.values() if self.trained]
+        sizes.append(model.vocab * model.width * (scope.trains_head or scope.trains_embeddings))
+        sizes.append(model.position_parameters * scope.trains_embeddings)
+        return 2 * FP32 * max(sizes) // self.shards
 
     def stored_per_token(self, trained: bool) -> int:
         """Bytes a block that gradients enter stores for its backward pass, its input among them."""
