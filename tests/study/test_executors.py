@@ -1,5 +1,6 @@
 """The same study on every executor, with workers stopped and killed in mid-segment: the same to the bit."""
 
+import errno
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ from deepen.study.executors import Outcome, WorkersLostError, check_executor, wo
 from deepen.study.local_processes import visible_devices
 from deepen.study.ownership import Claim, Session, SupersededError, end_earlier_session
 from deepen.study.run import MOST_LOSSES, Interrupted
+from deepen.study.slurm_jobs import MOST_FAILURES, SubmititJobs
 from deepen.study.store import Store
 from deepen.study.tree import grow_tree
 from deepen.study.worker import Job
@@ -192,6 +194,39 @@ def test_in_jobs_of_submitit_a_study_is_stopped_and_goes_on(
     assert every_step_is_kept(out) and not (out / "workers").exists()
     run_study(study, out, executor=executor)
     assert_segments_are_undisturbed(out, undisturbed)
+
+
+def test_a_job_whose_future_was_cancelled_is_cancelled_though_nobody_looks_at_it_any_more(tmp_path: Path):
+    submitit = pytest.importorskip("submitit")
+    with SubmititJobs(submitit.LocalExecutor(tmp_path / "slurm"), poll_seconds=600) as jobs:
+        future = jobs.submit(time.sleep, 20)
+        (job,) = jobs._jobs.values()
+        assert future.cancel()
+    while not job.done():
+        time.sleep(0.01)
+    assert not job.paths.result_pickle.exists()
+
+
+@pytest.mark.parametrize("failures", [MOST_FAILURES - 1, MOST_FAILURES])
+def test_a_job_that_cannot_be_asked_is_asked_again_before_it_is_given_up(
+    failures: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    local_jobs = pytest.importorskip("submitit.local.local")
+    asked, done = iter(range(failures)), local_jobs.LocalJob.done
+
+    def fails_at_first(job: Any) -> Any:
+        if next(asked, None) is not None:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return done(job)
+
+    monkeypatch.setattr(local_jobs.LocalJob, "done", fails_at_first)
+    with SubmititJobs(local_jobs.LocalExecutor(tmp_path / "slurm"), poll_seconds=0.01) as jobs:
+        futures = [jobs.submit(os.path.basename, "a/b")]
+        if failures < MOST_FAILURES:
+            assert futures[0].result(60) == "b"
+        else:
+            assert isinstance(futures[0].exception(60), OSError)
+            assert jobs.submit(os.path.basename, "a/c").result(60) == "c"
 
 
 @pytest.fixture
