@@ -285,7 +285,34 @@ def test_an_attempt_is_claimed_once_and_the_latest_alone_may_write(job: Job):
         third.check()  # it may still save
         with pytest.raises(SupersededError, match="another attempt"):
             second.check()
-    assert work(session.token, 1, job, 4) == Outcome()  # a job that starts after the stop trains nothing
+    with pytest.raises(SupersededError, match="has ended"):  # a job that starts after the stop trains nothing
+        work(session.token, 1, job, 4)
+
+
+def test_a_job_that_an_earlier_command_left_does_not_take_over_from_a_worker_of_the_one_that_runs(job: Job):
+    earlier = Session(job.folder)
+    earlier.end()
+    session = Session(job.folder)
+    with Claim(job.folder, job.node.key, session.token, 1) as claim:
+        with pytest.raises(SupersededError, match="has ended"):
+            work(earlier.token, 1, job, 2)
+        claim.check()
+
+
+def test_a_file_that_is_replaced_while_nfs_opens_it_is_opened_again(job: Job, monkeypatch: pytest.MonkeyPatch):
+    session, read_bytes, stale = Session(job.folder), Path.read_bytes, list[Path]()
+
+    def fails_first(path: Path) -> bytes:
+        if path not in stale:
+            stale.append(path)
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return read_bytes(path)
+
+    with Claim(job.folder, job.node.key, session.token, 1) as claim:
+        monkeypatch.setattr(Path, "read_bytes", fails_first)
+        claim.check()
+        assert not claim.shall_stop()
+    assert {path.name for path in stale} == {"session", f"{job.node.key}.owner"}
 
 
 def test_a_command_waits_until_what_a_killed_one_left_behind_has_saved_and_stopped(

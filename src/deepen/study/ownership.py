@@ -109,12 +109,25 @@ def _is_held(path: Path) -> bool:
 
 
 def _owner(path: Path) -> dict[str, Any]:
-    """What an owner file says; nothing where it is not there. Opened anew each time: NFS then asks its server."""
+    """What an owner file says; nothing where it is not there."""
     try:
-        value = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+        value = json.loads(_read(path) or b"{}")
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _read(path: Path) -> bytes | None:
+    """The content of a file that others replace, None where it is not there; on NFS, what its server has."""
+    try:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            return path.read_bytes()  # it was replaced between NFS's look for it and its opening
+    except FileNotFoundError:
+        return None
 
 
 class Claim:
@@ -139,10 +152,13 @@ class Claim:
         """Claim the segment.
 
         Raises:
-            SupersededError: another attempt is the latest, or the one before does not let go.
+            SupersededError: the command that sent this attempt has ended, another attempt is the latest, or
+                the one before does not let go.
             OSError: the study's folder is not to be seen from here.
         """
         self._wait_until_visible()
+        if self._read_session() != self._token:  # the attempts of another command are counted anew
+            raise SupersededError("the command that sent this job has ended")
         if (latest := _owner(self._owner)).get("attempt", 0) >= self._attempt:
             raise SupersededError(f"attempt {self._attempt} was begun before, by {latest['who']}")
         said = {"attempt": self._attempt, "token": self._own, "who": self._who}
@@ -178,10 +194,7 @@ class Claim:
         return self._shall_stop
 
     def _read_session(self) -> str:
-        try:
-            return self._session.read_text()
-        except FileNotFoundError:
-            return _STOPPED
+        return (_read(self._session) or _STOPPED.encode()).decode()
 
     def _wait_until_visible(self) -> None:
         give_up_at = time.monotonic() + _VISIBLE_SECONDS
