@@ -69,7 +69,7 @@ def conduct(
     if executor.kind == "local":
         executor = local(executor.jobs or default_jobs())
     progress = ProgressLine(console, study.name)
-    with _failures_told(store), store.lock() as session:
+    with _failures_told(store), store.lock() as hold:
         dataset = named_data or prepare(study.data, study.model.vocab, out / "data")
         tree = grow_tree(study, dataset.fingerprint)
         threads = store.recorded("threads") or executor.threads or max(1, cores() // (executor.jobs or 1))
@@ -92,12 +92,12 @@ def conduct(
                     executor=executor,
                     threads=threads if world.size == 1 else max(1, cores() // world.local_size),
                     keep=keep,
-                    verify=verify or session.unverified,
+                    verify=verify or hold.unverified,
                     world=world,
                 )
-            session.unverified = False
+            hold.unverified = False
         except Interrupted:
-            session.unverified = False
+            hold.unverified = False
             publish()
             raise
         except (
@@ -105,7 +105,7 @@ def conduct(
             WorkersLostError,
             LostProcess,
         ):  # what the disk really has is not known, so the next run hashes it
-            session.unverified = True
+            hold.unverified = True
             raise
         return publish()
 

@@ -50,9 +50,9 @@ def _check(argv: Sequence[str]) -> int:
     from deepen.study.upkeep import check_store
 
     try:
-        with store.lock() as session:
+        with store.lock() as hold:
             found = check_store(store)
-            session.unverified = session.unverified and bool(found.all_problems)
+            hold.unverified = hold.unverified and bool(found.all_problems)
     except StoreError as error:
         raise Problems([str(error)]) from None
     problems = found.all_problems

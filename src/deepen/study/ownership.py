@@ -26,10 +26,10 @@ from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from deepen import durable
-from deepen.study.store import StoreError, warn
+from deepen.study.store import StoreError, locked, warn
 
 POLL_SECONDS = 0.5
 """How often a worker looks whether it shall stop: two files are opened for it."""
@@ -87,8 +87,7 @@ def end_earlier_session(study: Path) -> None:
 def _clear(folder: Path) -> None:
     for path in sorted(folder.glob("*.lock")):
         try:
-            with FileLock(path, timeout=PATIENCE_SECONDS):
-                pass
+            locked(path, timeout=PATIENCE_SECONDS).release()
         except Timeout:
             owner = _owner(path.with_suffix(".owner"))
             raise StoreError(
@@ -102,10 +101,10 @@ def _is_held(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with FileLock(path, timeout=0):
-            return False
+        locked(path, timeout=0).release()
     except Timeout:
         return True
+    return False
 
 
 def _owner(path: Path) -> dict[str, Any]:
@@ -155,6 +154,7 @@ class Claim:
             SupersededError: the command that sent this attempt has ended, another attempt is the latest, or
                 the one before does not let go.
             OSError: the study's folder is not to be seen from here.
+            StoreError: its file system has no locks.
         """
         self._wait_until_visible()
         if self._read_session() != self._token:  # the attempts of another command are counted anew
@@ -163,12 +163,11 @@ class Claim:
             raise SupersededError(f"attempt {self._attempt} was begun before, by {latest['who']}")
         said = {"attempt": self._attempt, "token": self._own, "who": self._who}
         durable.write_whole(self._owner, json.dumps(said).encode())
-        self._held = FileLock(self._lock, timeout=POLL_SECONDS)
         give_up_at = time.monotonic() + PATIENCE_SECONDS
         while True:
             self.check()
             try:
-                self._held.acquire()
+                self._held = locked(self._lock, timeout=POLL_SECONDS)
                 return self
             except Timeout:
                 if time.monotonic() > give_up_at:
