@@ -327,6 +327,22 @@ def test_a_command_waits_until_what_a_killed_one_left_behind_has_saved_and_stopp
     assert "waiting until they have saved" in capfd.readouterr().err and not (job.folder / "workers").exists()
 
 
+def test_a_store_is_not_checked_while_what_a_killed_command_left_behind_trains_and_pruned_once_it_has_stopped(
+    job: Job, capfd: pytest.CaptureFixture[str]
+):
+    store, session, outcomes = Store(job.folder), Session(job.folder), list[Outcome]()
+    store.open(store.recorded("study"), {"lineage": {"children": {}, "marks": []}})
+    with meanwhile(lambda: outcomes.append(work(session.token, 1, job, 1))):
+        next(in_mid_segment(job.folder))
+        assert main(["store", "check", str(job.folder)]) == 2
+        said = capfd.readouterr().err
+        assert "are still training" in said and said.count("\n") == 1 and outcomes == []
+        assert main(["store", "prune", str(job.folder), "--keep", "last"]) == 0
+        assert every_step_is_kept(job.folder)
+    assert outcomes == [Outcome()]
+    assert main(["store", "check", str(job.folder)]) == 0
+
+
 def test_a_folder_that_a_machine_does_not_see_is_an_error_that_names_the_machine(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ):

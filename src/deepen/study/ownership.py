@@ -78,10 +78,23 @@ def end_earlier_session(study: Path) -> None:
     folder = study / "workers"
     if not folder.is_dir():
         return
-    if any(_is_held(path) for path in folder.glob("*.lock")):
+    if _any_is_held(folder):
         warn("workers of an earlier run are still training: waiting until they have saved and stopped")
     durable.write_whole(folder / "session", _STOPPED.encode())
     _clear(folder)
+
+
+def refuse_while_trained(study: Path) -> None:
+    """Raise a StoreError while workers that a killed command left behind change files under a reader."""
+    if _any_is_held(study / "workers"):
+        raise StoreError(
+            f"workers of a command that was killed are still training in {study}: wait until they have ended, "
+            "or run the command again, which stops them first"
+        )
+
+
+def _any_is_held(folder: Path) -> bool:
+    return any(_is_held(path) for path in folder.glob("*.lock"))
 
 
 def _clear(folder: Path) -> None:
