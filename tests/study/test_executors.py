@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -180,6 +181,48 @@ def test_on_dask_a_study_is_stopped_and_goes_on_and_a_killed_worker_costs_its_se
             run_study(study, out, executor=executor)
     assert differences(out, undisturbed) == {}
     assert capfd.readouterr().err.count("was lost") == 1
+
+
+@contextmanager
+def scheduler_with_a_worker(folder: Path) -> Iterator[tuple[Any, str]]:
+    """The process of a Dask scheduler, and its address."""
+    told_at = folder / "scheduler.json"
+
+    def start(what: str, *options: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", f"distributed.cli.{what}", "--scheduler-file", str(told_at)]
+        return subprocess.Popen([*command, "--no-dashboard", *options], cwd=folder)
+
+    scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0")
+    worker = start("dask_worker", "--nthreads", "1")
+    try:
+        while not told_at.exists():
+            time.sleep(0.01)
+        yield scheduler, json.loads(told_at.read_text())["address"]
+    finally:
+        for process in (worker, scheduler):
+            process.terminate()
+            process.wait()
+
+
+def test_a_dask_scheduler_that_dies_ends_the_run_after_what_was_trained_is_saved(
+    study: Study,
+    run_study: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(dask_workers, "_CONNECT_SECONDS", 3)
+    out, long = tmp_path / "study", replace(study, arms=study.arms[:1], tokens=100 * study.tokens)
+    with scheduler_with_a_worker(tmp_path) as (scheduler, address):
+        with (
+            meanwhile(lambda: next(in_mid_segment(out)) and scheduler.kill()),
+            pytest.raises(WorkersLostError, match=r"the executor is gone|takes no more segments"),
+        ):
+            run_study(long, out, executor=read_executor(f"dask:{address}"))
+        assert every_step_is_kept(out) and not (out / "workers").exists()
+    assert not list(out.rglob("done.json"))  # it was in the middle
+    assert "was lost" not in capfd.readouterr().err
 
 
 def test_in_jobs_of_submitit_a_study_is_stopped_and_goes_on(

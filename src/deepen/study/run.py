@@ -5,7 +5,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -125,6 +125,10 @@ def _finished(future: Future[Outcome], node: Node, losses: "_Losses", stop: thre
     """Whether a segment was trained to its end. An error of its training ends the run, a lost worker does not."""
     try:
         outcome = future.result()
+    except CancelledError:
+        if stop.is_set():
+            return False
+        raise WorkersLostError("the executor is gone: it cancelled what it was given") from None
     except Exception as error:  # the executor's own: what training raises is in the outcome
         if not stop.is_set():
             losses.add(node, _reason(error))
