@@ -21,13 +21,13 @@ from deepen.cli.main import main
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
 from deepen.schedule.lr import Constant
-from deepen.study import dask_workers
+from deepen.study import dask_workers, run
 from deepen.study.arms import Arm, Evaluation, Study
 from deepen.study.executor_choice import ExecutorChoice, local
 from deepen.study.executors import Outcome, WorkersLostError, check_executor, work
 from deepen.study.local_processes import visible_devices
 from deepen.study.ownership import Claim, Session, SupersededError, end_earlier_session
-from deepen.study.run import MOST_LOSSES, Interrupted
+from deepen.study.run import MOST_LOSSES, MOST_REFUSALS, Interrupted
 from deepen.study.slurm_jobs import MOST_FAILURES, SubmititJobs
 from deepen.study.store import Store
 from deepen.study.tree import grow_tree
@@ -270,6 +270,37 @@ def test_a_job_that_cannot_be_asked_is_asked_again_before_it_is_given_up(
         else:
             assert isinstance(futures[0].exception(60), OSError)
             assert jobs.submit(os.path.basename, "a/c").result(60) == "c"
+
+
+@pytest.mark.parametrize("refusals", [2, MOST_REFUSALS])
+def test_a_job_that_is_not_taken_is_submitted_again_while_another_is_trained(
+    refusals: int,
+    study: Study,
+    run_study: Run,
+    undisturbed: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    submitit = pytest.importorskip("submitit")
+    out, submit, taken = tmp_path / "study", submitit.AutoExecutor.submit, iter([True, *[False] * refusals])
+
+    def sometimes(executor: Any, *call: Any) -> Any:
+        if next(taken, True):
+            return submit(executor, *call)
+        raise submitit.core.utils.FailedJobError("sbatch: error: Socket timed out on send/recv operation")
+
+    monkeypatch.setattr(submitit.AutoExecutor, "submit", sometimes)
+    monkeypatch.setattr(run, "_REFUSED_SECONDS", 0.0)
+    executor = read_executor("slurm:cluster=local,jobs=2,time=30")
+    if refusals < MOST_REFUSALS:
+        run_study(study, out, executor=executor)
+        assert differences(out, undisturbed).keys() <= {f"slurm/{path.name}" for path in (out / "slurm").iterdir()}
+    else:
+        with pytest.raises(WorkersLostError, match=r"takes no more segments .*Socket timed out"):
+            run_study(study, out, executor=executor)
+        assert not (out / "workers").exists()
+    assert capfd.readouterr().err.count("warning: the executor takes no more segments") == 1
 
 
 @pytest.fixture
