@@ -183,6 +183,31 @@ def test_on_dask_a_study_is_stopped_and_goes_on_and_a_killed_worker_costs_its_se
     assert capfd.readouterr().err.count("was lost") == 1
 
 
+@pytest.mark.parametrize(
+    ("threads", "torch_here", "said"), [(2, "", "has 2 Dask threads"), (1, "1.0", "here are .* and 1.0: install")]
+)
+def test_a_dask_worker_that_comes_late_and_is_not_as_the_others_ends_the_run(
+    threads: int,
+    torch_here: str,
+    said: str,
+    study: Study,
+    run_study: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    distributed = pytest.importorskip("distributed")
+    if torch_here:
+        monkeypatch.setattr("torch.__version__", torch_here)  # here, not in the worker
+    out = tmp_path / "study"
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=threads, dashboard_address=None) as cluster:
+        executor = read_executor(f"dask:{cluster.scheduler_address}")
+        with pytest.raises(ValueError, match=said):
+            check_executor(executor)
+        with pytest.raises(ValueError, match=said):  # as if it had come after that
+            run_study(study, out, executor=executor)
+    assert not list(out.rglob("state")) and not (out / "workers").exists()
+
+
 @contextmanager
 def scheduler_with_a_worker(folder: Path) -> Iterator[tuple[Any, str]]:
     """The process of a Dask scheduler, and its address."""
