@@ -85,7 +85,10 @@ def test_an_attempt_is_claimed_once_and_the_latest_alone_may_write(job: Job):
         work(session.token, 1, job, 4)
 
 
-def test_a_job_that_an_earlier_command_left_does_not_take_over_from_a_worker_of_the_one_that_runs(job: Job):
+def test_a_job_that_an_earlier_command_left_does_not_take_over_from_a_worker_of_the_one_that_runs(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("deepen.study.ownership.PATIENCE_SECONDS", 0)
     earlier = Session(job.folder)
     earlier.end()
     session = Session(job.folder)
