@@ -1,10 +1,8 @@
 """The same study on every executor, with workers stopped and killed in mid-segment: the same to the bit."""
 
 import json
-import os
-import signal
+import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,112 +14,25 @@ import pytest
 
 from deepen.cli.executor_option import read_executor
 from deepen.cli.main import main
-from deepen.data.shards import Dataset
-from deepen.model.config import ModelConfig
 from deepen.schedule.lr import Constant
-from deepen.study import dask_workers
-from deepen.study.arms import Arm, Evaluation, Study
+from deepen.study import dask_workers, run
+from deepen.study.arms import Study
 from deepen.study.executor_choice import ExecutorChoice, local
-from deepen.study.executors import Outcome, WorkersLostError, check_executor, work
+from deepen.study.executors import WorkersLostError, check_executor
 from deepen.study.local_processes import visible_devices
-from deepen.study.ownership import Claim, Session, SupersededError, end_earlier_session
-from deepen.study.run import MOST_LOSSES, Interrupted
-from deepen.study.store import Store
-from deepen.study.tree import grow_tree
-from deepen.study.worker import Job
+from deepen.study.run import MOST_LOSSES, MOST_REFUSALS, Interrupted
 from deepen.train.health import TrainingError
-from leftovers import differences, told
+from leftovers import differences
+from workers import (
+    assert_segments_are_undisturbed,
+    every_step_is_kept,
+    in_mid_segment,
+    interrupting,
+    killing,
+    meanwhile,
+)
 
 Run = Callable[..., Any]
-BATCH, STEPS = 32, 450
-
-
-@pytest.fixture
-def study(make_study: Callable[..., Study], model: ModelConfig) -> Study:
-    """Three segments: one alone, and one that begins with the state of another, grown."""
-    return make_study(
-        model=replace(model, depth=2),
-        tokens=STEPS * BATCH,
-        arms=(
-            Arm(name="full", recipe="full"),
-            Arm(name="one-shot", recipe="one-shot", options={"start_depth": 1}),
-        ),
-        anchors=(1.0,),
-        accountings=("flops",),
-        lr=Constant(peak=1e-3),
-        evaluation=Evaluation(every_tokens=10 * BATCH, validation_tokens=64),
-    )
-
-
-@pytest.fixture(scope="module")
-def reference() -> dict[str, Any]:
-    return {}
-
-
-@pytest.fixture
-def undisturbed(reference: dict[str, Any], study: Study, run_study: Run, tmp_path: Path) -> dict[str, Any]:
-    """What one process leaves, trained once for this module."""
-    if not reference:
-        run_study(study, tmp_path / "undisturbed")
-        reference.update(told(tmp_path / "undisturbed"))
-    return reference
-
-
-def in_mid_segment(out: Path) -> Iterator[tuple[str, int]]:
-    """Segments that have logged and are far from done, each with the process that trains it, again and again."""
-    while True:
-        for log in out.glob("segments/*/metrics.jsonl"):
-            owner = out / "workers" / f"{log.parent.name}.owner"
-            if 0 < len(log.read_text().splitlines()) < STEPS / 3 and owner.exists():
-                yield log.parent.name, int(json.loads(owner.read_text())["who"].split()[1])
-        time.sleep(0.01)
-
-
-@contextmanager
-def meanwhile(do: Callable[[], None]) -> Iterator[None]:
-    """Do something in a thread beside."""
-    thread = threading.Thread(target=do, daemon=True)
-    thread.start()
-    yield
-    thread.join()
-
-
-@contextmanager
-def killing(out: Path, times: int = 1) -> Iterator[None]:
-    """SIGKILL processes in mid-segment."""
-
-    def kill() -> None:
-        killed: set[int] = set()
-        for _, process in in_mid_segment(out):
-            if process not in killed:
-                os.kill(process, signal.SIGKILL)
-                killed.add(process)
-            if len(killed) == times:
-                return
-
-    with meanwhile(kill):
-        yield
-
-
-@contextmanager
-def interrupting(out: Path) -> Iterator[None]:
-    """SIGINT to the command in mid-segment."""
-    with meanwhile(lambda: next(in_mid_segment(out)) and os.kill(os.getpid(), signal.SIGINT)):
-        yield
-
-
-def every_step_is_kept(out: Path) -> bool:
-    """Whether each segment that was begun has a state of the last step that it logged."""
-    store = Store(out)
-    segments = [store.segment(key) for key in store.segment_keys()]
-    begun = [segment for segment in segments if segment.lines("metrics")]
-    return bool(begun) and all(s.lines("metrics")[-1]["tokens"] == s.tokens_saved for s in begun)
-
-
-def assert_segments_are_undisturbed(out: Path, undisturbed: dict[str, Any]) -> None:
-    """Of a study with some of the arms: every file of its segments is what it should be."""
-    segments = {name: content for name, content in told(out).items() if name.startswith("segments/")}
-    assert segments and all(undisturbed[name] == content for name, content in segments.items())
 
 
 def test_a_killed_process_of_this_machine_costs_its_segment_and_nothing_else(
@@ -180,6 +91,73 @@ def test_on_dask_a_study_is_stopped_and_goes_on_and_a_killed_worker_costs_its_se
     assert capfd.readouterr().err.count("was lost") == 1
 
 
+@pytest.mark.parametrize(
+    ("threads", "torch_here", "said"), [(2, "", "has 2 Dask threads"), (1, "1.0", "here are .* and 1.0: install")]
+)
+def test_a_dask_worker_that_comes_late_and_is_not_as_the_others_ends_the_run(
+    threads: int,
+    torch_here: str,
+    said: str,
+    study: Study,
+    run_study: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    distributed = pytest.importorskip("distributed")
+    if torch_here:
+        monkeypatch.setattr("torch.__version__", torch_here)  # here, not in the worker
+    out = tmp_path / "study"
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=threads, dashboard_address=None) as cluster:
+        executor = read_executor(f"dask:{cluster.scheduler_address}")
+        with pytest.raises(ValueError, match=said):
+            check_executor(executor)
+        with pytest.raises(ValueError, match=said):  # as if it had come after that
+            run_study(study, out, executor=executor)
+    assert not list(out.rglob("state")) and not (out / "workers").exists()
+
+
+@contextmanager
+def scheduler_with_a_worker(folder: Path) -> Iterator[tuple[Any, str]]:
+    """The process of a Dask scheduler, and its address."""
+    told_at = folder / "scheduler.json"
+
+    def start(what: str, *options: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", f"distributed.cli.{what}", "--scheduler-file", str(told_at)]
+        return subprocess.Popen([*command, "--no-dashboard", *options], cwd=folder)
+
+    scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0")
+    worker = start("dask_worker", "--nthreads", "1")
+    try:
+        while not told_at.exists():
+            time.sleep(0.01)
+        yield scheduler, json.loads(told_at.read_text())["address"]
+    finally:
+        for process in (worker, scheduler):
+            process.terminate()
+            process.wait()
+
+
+def test_a_dask_scheduler_that_dies_ends_the_run_after_what_was_trained_is_saved(
+    study: Study,
+    run_study: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(dask_workers, "_CONNECT_SECONDS", 3)
+    out, long = tmp_path / "study", replace(study, arms=study.arms[:1], tokens=100 * study.tokens)
+    with scheduler_with_a_worker(tmp_path) as (scheduler, address):
+        with (
+            meanwhile(lambda: next(in_mid_segment(out)) and scheduler.kill()),
+            pytest.raises(WorkersLostError, match=r"the executor is gone|takes no more segments"),
+        ):
+            run_study(long, out, executor=read_executor(f"dask:{address}"))
+        assert every_step_is_kept(out) and not (out / "workers").exists()
+    assert not list(out.rglob("done.json"))  # it was in the middle
+    assert "was lost" not in capfd.readouterr().err
+
+
 def test_in_jobs_of_submitit_a_study_is_stopped_and_goes_on(
     study: Study, run_study: Run, undisturbed: dict[str, Any], tmp_path: Path
 ):
@@ -194,83 +172,35 @@ def test_in_jobs_of_submitit_a_study_is_stopped_and_goes_on(
     assert_segments_are_undisturbed(out, undisturbed)
 
 
-@pytest.fixture
-def job(study: Study, dataset: Dataset, tmp_path: Path) -> Job:
-    """The first segment of the study, in a folder where a session can begin."""
-    tree, store = grow_tree(study, dataset.fingerprint), Store(tmp_path / "study")
-    store.open(study.described(), {})
-    return Job(
-        node=next(iter(tree.nodes.values())),
-        is_mark=True,
-        folder=store.folder,
-        model=study.model,
-        settings=study.settings,
-        evaluation=study.evaluation,
-        dataset=dataset,
-        window=study.context,
-    )
-
-
-def test_a_late_writer_leaves_without_writing_and_the_attempt_after_it_ends_as_if_it_had_never_been(
-    job: Job, undisturbed: dict[str, Any]
+@pytest.mark.parametrize("refusals", [2, MOST_REFUSALS])
+def test_a_job_that_is_not_taken_is_submitted_again_while_another_is_trained(
+    refusals: int,
+    study: Study,
+    run_study: Run,
+    undisturbed: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ):
-    session, ends = Session(job.folder), list[object]()
+    submitit = pytest.importorskip("submitit")
+    out, submit, taken = tmp_path / "study", submitit.AutoExecutor.submit, iter([True, *[False] * refusals])
 
-    def late() -> None:
-        try:
-            ends.append(work(session.token, 1, job, 1))
-        except SupersededError as error:
-            ends.append(error)
+    def sometimes(executor: Any, *call: Any) -> Any:
+        if next(taken, True):
+            return submit(executor, *call)
+        raise submitit.core.utils.FailedJobError("sbatch: error: Socket timed out on send/recv operation")
 
-    with meanwhile(late):
-        next(in_mid_segment(job.folder))
-        assert work(session.token, 1, job, 2) == Outcome(finished=True)
-    session.end()
-    assert isinstance(ends[0], SupersededError)
-    assert_segments_are_undisturbed(job.folder, undisturbed)
-
-
-def test_an_attempt_is_claimed_once_and_the_latest_alone_may_write(job: Job):
-    session = Session(job.folder)
-
-    def claim(attempt: int) -> Claim:
-        return Claim(job.folder, job.node.key, session.token, attempt)
-
-    with claim(2) as second:
-        second.check()
-        for attempt in (1, 2):
-            with pytest.raises(SupersededError, match="was begun before, by process"), claim(attempt):
-                pass
-        second.check()
-        assert session.is_held(job.node.key) and not second.shall_stop()
-    assert not session.is_held(job.node.key)
-    with claim(3) as third:
-        session.stop()
-        assert third.shall_stop()
-        third.check()  # it may still save
-        with pytest.raises(SupersededError, match="another attempt"):
-            second.check()
-    assert work(session.token, 1, job, 4) == Outcome()  # a job that starts after the stop trains nothing
-
-
-def test_a_command_waits_until_what_a_killed_one_left_behind_has_saved_and_stopped(
-    job: Job, capfd: pytest.CaptureFixture[str]
-):
-    session, outcomes = Session(job.folder), list[Outcome]()
-    with meanwhile(lambda: outcomes.append(work(session.token, 1, job, 1))):
-        next(in_mid_segment(job.folder))
-        end_earlier_session(job.folder)
-        kept = Store(job.folder).segment(job.node.key).tokens_saved
-    assert outcomes == [Outcome()] and 0 < kept < BATCH * STEPS
-    assert "waiting until they have saved" in capfd.readouterr().err and not (job.folder / "workers").exists()
-
-
-def test_a_folder_that_a_machine_does_not_see_is_an_error_that_names_the_machine(
-    job: Job, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("deepen.study.ownership._VISIBLE_SECONDS", 0)
-    outcome = work("token", 1, job, 1)
-    assert isinstance(outcome.error, FileNotFoundError) and os.uname().nodename in str(outcome.error)
+    monkeypatch.setattr(submitit.AutoExecutor, "submit", sometimes)
+    monkeypatch.setattr(run, "_REFUSED_SECONDS", 0.0)
+    executor = read_executor("slurm:cluster=local,jobs=2,time=30")
+    if refusals < MOST_REFUSALS:
+        run_study(study, out, executor=executor)
+        assert differences(out, undisturbed).keys() <= {f"slurm/{path.name}" for path in (out / "slurm").iterdir()}
+    else:
+        with pytest.raises(WorkersLostError, match=r"takes no more segments .*Socket timed out"):
+            run_study(study, out, executor=executor)
+        assert not (out / "workers").exists()
+    assert capfd.readouterr().err.count("warning: the executor takes no more segments") == 1
 
 
 def test_each_process_gets_a_device_of_those_that_are_visible():

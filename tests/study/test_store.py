@@ -1,7 +1,10 @@
 """Disks that fail and files that rot: nothing that was complete is lost, nothing wrong is used in silence."""
 
+import errno
+import fcntl
 import itertools
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -19,10 +22,11 @@ from deepen.cli.main import main
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
 from deepen.study import worker
+from deepen.study.ownership import SupersededError
 from deepen.study.saver import Saver
 from deepen.study.segment_folder import SegmentFolder
 from deepen.study.store import Store
-from deepen.train.checkpoint import StateError, load_state, save_state
+from deepen.train.checkpoint import StateError, load_state, progress_of, save_state
 from deepen.train.state import Progress, TrainState, initial_state
 from disks import FAULTS, FailingDisk
 
@@ -308,6 +312,19 @@ def test_a_state_is_never_ahead_of_its_logs(model: ModelConfig, tmp_path: Path, 
     assert "metrics.jsonl" in folder.damaged_logs()[0]
 
 
+def test_a_writer_that_is_overtaken_while_it_saves_leaves_the_state_that_is_there(
+    model: ModelConfig, tmp_path: Path
+):
+    def check() -> None:
+        if (tmp_path / "state.new").exists():
+            raise SupersededError
+
+    SegmentFolder(tmp_path).save(a_state(model, 1))
+    with pytest.raises(SupersededError):
+        SegmentFolder(tmp_path, check).save(a_state(model, 2))
+    assert progress_of(tmp_path / "state").step == 1
+
+
 def kept_states(out: Path) -> set[str]:
     return {path.parent.name for path in out.glob("segments/*/state")}
 
@@ -353,6 +370,18 @@ def test_a_folder_in_use_is_left_alone(finished: Path, capsys: pytest.CaptureFix
     with Store(finished).lock():
         assert main(["store", "prune", str(finished), "--keep", "last"]) == 2
         assert "in use" in capsys.readouterr().err
+
+
+def test_a_file_system_without_locks_is_one_line(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def flock(file: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))  # as Lustre says
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert run(tmp_path / "run") == 2
+    line = f"error: {tmp_path}/run/lock: this file system has no locks (mount Lustre with -o flock)\n"
+    assert capsys.readouterr().err.endswith(line)
 
 
 @pytest.mark.parametrize(

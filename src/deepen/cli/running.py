@@ -70,7 +70,7 @@ def conduct(
         executor = replace(executor, slurm={**executor.slurm, "cpus_per_task": threads})
     if study.evaluation.hellaswag_every_tokens and not study.evaluation.hellaswag:
         console.print("HellaSwag is not evaluated: name its JSONL file with --hellaswag")
-    with _failures_told(store), store.lock() as session:
+    with _failures_told(store), store.lock() as hold:
         dataset = named_data or prepare(study.data, study.model.vocab, out / "data")
         tree = grow_tree(study, dataset.fingerprint)
         lineage = Lineage.of(tree).described()
@@ -92,17 +92,17 @@ def conduct(
                     executor=executor,
                     threads=threads if world.size == 1 else max(1, cores() // world.local_size),
                     keep=keep,
-                    verify=verify or session.unverified,
+                    verify=verify or hold.unverified,
                     world=world,
                 )
-            session.unverified = False
+            hold.unverified = False
         except Interrupted:
-            session.unverified = False
+            hold.unverified = False
             publish()
             raise
         except (OSError, WorkersLostError, LostProcess):
             # What the disk really has is not known: the next run hashes it.
-            session.unverified = True
+            hold.unverified = True
             raise
         return publish()
 

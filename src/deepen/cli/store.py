@@ -46,13 +46,15 @@ def run(argv: Sequence[str]) -> int:
 def _check(argv: Sequence[str]) -> int:
     request = read_request("store check", argv, (JSON_OPTION,), what="STUDY", about=ABOUT_CHECK)
     store = _store_of(request)
+    from deepen.study.ownership import refuse_while_trained
     from deepen.study.store import StoreError
     from deepen.study.upkeep import check_store
 
     try:
-        with store.lock() as session:
+        with store.lock() as hold:
+            refuse_while_trained(store.folder)
             found = check_store(store)
-            session.unverified = session.unverified and bool(found.all_problems)
+            hold.unverified = hold.unverified and bool(found.all_problems)
     except StoreError as error:
         raise Problems([str(error)]) from None
     problems = found.all_problems
@@ -92,11 +94,13 @@ def _prune(argv: Sequence[str]) -> int:
     if "keep" not in request.values and not any("--keep" in problem for problem in request.problems):
         request.problems.append(f"--keep is missing: use {' or '.join(_PRUNABLE)}")
     store = _store_of(request)
+    from deepen.study.ownership import end_earlier_session
     from deepen.study.store import StoreError
     from deepen.study.upkeep import prune
 
     try:
         with store.lock():
+            end_earlier_session(store.folder)
             freed = prune(store, request.values["keep"])
     except StoreError as error:
         raise Problems([str(error)]) from None

@@ -41,27 +41,43 @@ def count_workers(client: Any) -> int:
 
 def check_workers(client: Any) -> None:
     """Raise a ValueError where a worker would train otherwise than here, or several segments in one process."""
-    for worker, threads in client.nthreads().items():
-        if threads != 1:
-            raise ValueError(
-                f"--executor dask: worker {worker} has {threads} Dask threads, and each would train a segment "
-                "in the same process: start workers with --nthreads 1 (dask:ADDRESS,threads=N gives it cores)"
-            )
-    here = _versions()
+    here = versions()
     try:
-        found = client.run(_versions)
+        found = client.run(versions)
     except Exception as error:
         raise ValueError(
             f"--executor dask: its workers cannot run deepen ({type(error).__name__}: {error}): install it there"
         ) from None
+    threads = client.nthreads()
     for worker, there in found.items():
-        if there != here:
-            raise ValueError(
-                f"--executor dask: worker {worker} has deepen {there[0]} and torch {there[1]}, "
-                f"here are {here[0]} and {here[1]}: install the same"
-            )
+        _check_worker(worker, threads.get(worker, 1), there, here)
 
 
-def _versions() -> tuple[str, str]:
+def check_this_worker(here: tuple[str, str]) -> None:
+    """The same of the worker that runs this, which may have come after the others were checked.
+
+    Args:
+        here: versions where the study runs.
+    """
+    from distributed import get_worker
+
+    worker: Any = get_worker()
+    _check_worker(worker.address, worker.state.nthreads, versions(), here)
+
+
+def _check_worker(worker: str, threads: int, there: tuple[str, str], here: tuple[str, str]) -> None:
+    if threads != 1:
+        raise ValueError(
+            f"--executor dask: worker {worker} has {threads} Dask threads, and each would train a segment "
+            "in the same process: start workers with --nthreads 1 (dask:ADDRESS,threads=N gives it cores)"
+        )
+    if there != here:
+        raise ValueError(
+            f"--executor dask: worker {worker} has deepen {there[0]} and torch {there[1]}, "
+            f"here are {here[0]} and {here[1]}: install the same"
+        )
+
+
+def versions() -> tuple[str, str]:
     """Those that numbers depend on."""
     return __version__, torch.__version__

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from deepen.study.dask_workers import check_workers, count_workers, dask_client
+from deepen.study.dask_workers import check_this_worker, check_workers, count_workers, dask_client, versions
 from deepen.study.executor_choice import ExecutorChoice
 from deepen.study.local_processes import LocalProcesses
 from deepen.study.ownership import Claim, Session, SupersededError, session_of
@@ -135,6 +135,7 @@ def open_workers(
         else:
             with dask_client(choice.address) as client:
                 executor = client.get_executor(pure=False)
+                call = partial(work_on_dask, versions(), session.token, threads)
                 yield from _until_left(Workers(executor, call, partial(count_workers, client), session))
 
 
@@ -190,3 +191,12 @@ def work(session: str, threads: int, job: Job, attempt: int, leave: Callable[[],
 def work_in_slurm_job(session: str, threads: int, job: Job, attempt: int) -> Outcome:
     """The same in a SLURM job, which saves and leaves when its time is nearly up."""
     return work(session, threads, job, attempt, told_to_leave())
+
+
+def work_on_dask(here: tuple[str, str], session: str, threads: int, job: Job, attempt: int) -> Outcome:
+    """The same on a worker of Dask; one that came late and is not as it must be ends the run."""
+    try:
+        check_this_worker(here)
+    except ValueError as error:
+        return Outcome(error=error)
+    return work(session, threads, job, attempt)

@@ -16,7 +16,8 @@ import torch
 class LocalProcesses(Executor):
     """A pool of one process for each place: a pool of several breaks whole when one of its processes dies.
 
-    With GPUs, each process sees only the one that is its own; more processes than GPUs share them in turn.
+    With GPUs, each process sees only the one that is its own; where there are more processes than
+    GPUs, several share one at the same time.
     """
 
     def __init__(self, processes: int) -> None:

@@ -26,10 +26,10 @@ from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from deepen import durable
-from deepen.study.store import StoreError, warn
+from deepen.study.store import StoreError, locked, warn
 
 POLL_SECONDS = 0.5
 """How often a worker looks whether it shall stop: two files are opened for it."""
@@ -78,17 +78,29 @@ def end_earlier_session(study: Path) -> None:
     folder = study / "workers"
     if not folder.is_dir():
         return
-    if any(_is_held(path) for path in folder.glob("*.lock")):
+    if _any_is_held(folder):
         warn("workers of an earlier run are still training: waiting until they have saved and stopped")
     durable.write_whole(folder / "session", _STOPPED.encode())
     _clear(folder)
 
 
+def refuse_while_trained(study: Path) -> None:
+    """Raise a StoreError while workers that a killed command left behind change files under a reader."""
+    if _any_is_held(study / "workers"):
+        raise StoreError(
+            f"workers of a command that was killed are still training in {study}: wait until they have ended, "
+            "or run the command again, which stops them first"
+        )
+
+
+def _any_is_held(folder: Path) -> bool:
+    return any(_is_held(path) for path in folder.glob("*.lock"))
+
+
 def _clear(folder: Path) -> None:
     for path in sorted(folder.glob("*.lock")):
         try:
-            with FileLock(path, timeout=PATIENCE_SECONDS):
-                pass
+            locked(path, timeout=PATIENCE_SECONDS).release()
         except Timeout:
             owner = _owner(path.with_suffix(".owner"))
             raise StoreError(
@@ -102,19 +114,32 @@ def _is_held(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with FileLock(path, timeout=0):
-            return False
+        locked(path, timeout=0).release()
     except Timeout:
         return True
+    return False
 
 
 def _owner(path: Path) -> dict[str, Any]:
-    """What an owner file says; nothing where it is not there. Opened anew each time: NFS then asks its server."""
+    """What an owner file says; nothing where it is not there."""
     try:
-        value = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+        value = json.loads(_read(path) or b"{}")
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _read(path: Path) -> bytes | None:
+    """The content of a file that others replace, None where it is not there; on NFS, what its server has."""
+    try:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            return path.read_bytes()  # it was replaced between NFS's look for it and its opening
+    except FileNotFoundError:
+        return None
 
 
 class Claim:
@@ -139,20 +164,23 @@ class Claim:
         """Claim the segment.
 
         Raises:
-            SupersededError: another attempt is the latest, or the one before does not let go.
+            SupersededError: the command that sent this attempt has ended, another attempt is the latest, or
+                the one before does not let go.
             OSError: the study's folder is not to be seen from here.
+            StoreError: its file system has no locks.
         """
         self._wait_until_visible()
+        if self._read_session() != self._token:  # the attempts of another command are counted anew
+            raise SupersededError("the command that sent this job has ended")
         if (latest := _owner(self._owner)).get("attempt", 0) >= self._attempt:
             raise SupersededError(f"attempt {self._attempt} was begun before, by {latest['who']}")
         said = {"attempt": self._attempt, "token": self._own, "who": self._who}
         durable.write_whole(self._owner, json.dumps(said).encode())
-        self._held = FileLock(self._lock, timeout=POLL_SECONDS)
         give_up_at = time.monotonic() + PATIENCE_SECONDS
         while True:
             self.check()
             try:
-                self._held.acquire()
+                self._held = locked(self._lock, timeout=POLL_SECONDS)
                 return self
             except Timeout:
                 if time.monotonic() > give_up_at:
@@ -178,10 +206,7 @@ class Claim:
         return self._shall_stop
 
     def _read_session(self) -> str:
-        try:
-            return self._session.read_text()
-        except FileNotFoundError:
-            return _STOPPED
+        return (_read(self._session) or _STOPPED.encode()).decode()
 
     def _wait_until_visible(self) -> None:
         give_up_at = time.monotonic() + _VISIBLE_SECONDS

@@ -3,9 +3,10 @@
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,12 @@ Report = Callable[[int, int], None]
 
 MOST_LOSSES = 3
 """Workers lost in a row on a segment, none of which got it further, before the run gives up."""
+
+MOST_REFUSALS = 10
+"""Times in a row that the executor takes no segment, while others are trained, before the run gives up."""
+
+_REFUSED_SECONDS = 30.0
+"""How long after a refusal the executor is asked again: it may be busy, or have as many jobs as it allows."""
 
 
 class Interrupted(Exception):
@@ -82,7 +89,7 @@ def run_tree(
     Raises:
         Interrupted: SIGINT or SIGTERM came; every segment stopped after a step and kept its state.
         WorkersLostError: a segment's worker was lost `MOST_LOSSES` times without getting it further, or the
-            executor is gone.
+            executor is gone, or took no segment `MOST_REFUSALS` times in a row or while none was trained.
     """
     store, lineage = Store(folder), Lineage.of(tree)
     end_earlier_session(folder)
@@ -96,15 +103,26 @@ def run_tree(
     trained = total - sum(flops_of(node) for node in todo)
     report(trained, total)
     lineage.drop(tree.nodes, store, keep)  # what a kill left behind, or another --keep
-    make_job, losses = _job_maker(study, tree, dataset, folder), _Losses(store)
+    make_job, losses, refusals = _job_maker(study, tree, dataset, folder), _Losses(store), _Refusals()
     running: dict[Future[Outcome], Node] = {}
     stop = threading.Event()
     if world.link is not None:
         world.link.on_stop = stop.set
     with _signals_set(stop), open_workers(executor, folder, threads, stop, world) as workers:
         while running or (queue.left and not stop.is_set()):
-            while not stop.is_set() and len(running) < workers.capacity() and (next_one := queue.pop()):
-                running[workers.submit(make_job(next_one), losses.attempt(next_one))] = next_one
+            while (
+                not (stop.is_set() or refusals.shall_wait)
+                and len(running) < workers.capacity()
+                and (next_one := queue.pop())
+            ):
+                try:
+                    running[workers.submit(make_job(next_one), losses.attempt(next_one))] = next_one
+                    refusals.over()
+                except WorkersLostError as error:
+                    if not running:
+                        raise
+                    refusals.add(error)
+                    queue.put_back(next_one)
             if stop.is_set():
                 workers.stop()
             finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -125,6 +143,10 @@ def _finished(future: Future[Outcome], node: Node, losses: "_Losses", stop: thre
     """Whether a segment was trained to its end. An error of its training ends the run, a lost worker does not."""
     try:
         outcome = future.result()
+    except CancelledError:
+        if stop.is_set():
+            return False
+        raise WorkersLostError("the executor is gone: it cancelled what it was given") from None
     except Exception as error:  # the executor's own: what training raises is in the outcome
         if not stop.is_set():
             losses.add(node, _reason(error))
@@ -165,6 +187,31 @@ class _Losses:
         if count == MOST_LOSSES:
             raise WorkersLostError(f"{count} workers in a row were lost on {what}: {reason}")
         warn(f"the worker of {what} was lost ({reason}); another goes on from {saved:,} tokens")
+
+
+class _Refusals:
+    """Counts how often in a row the executor took no segment, and says when it is asked again."""
+
+    def __init__(self) -> None:
+        self._count, self._wait_until = 0, 0.0
+
+    @property
+    def shall_wait(self) -> bool:
+        """Whether the last refusal was a moment ago."""
+        return self._count > 0 and time.monotonic() < self._wait_until
+
+    def add(self, error: WorkersLostError) -> None:
+        """It refused: say so the first time; a WorkersLostError where it was one too many."""
+        self._count += 1
+        self._wait_until = time.monotonic() + _REFUSED_SECONDS
+        if self._count == MOST_REFUSALS:
+            raise error
+        if self._count == 1:
+            warn(f"{error}; asking again every {_REFUSED_SECONDS:.0f} s while others are trained")
+
+    def over(self) -> None:
+        """It took one."""
+        self._count = 0
 
 
 def _job_maker(study: Study, tree: Tree, dataset: Dataset, folder: Path) -> Callable[[Node], Job]:

@@ -92,7 +92,7 @@ class SegmentFolder:
         for log in sizes:
             durable.fsync(self._log(log))
         self._check()
-        save_state(state, self.folder / "state", self._digests(sizes))
+        save_state(state, self.folder / "state", self._digests(sizes), self._check)
 
     def state(self) -> TrainState:
         """The newest good state; a StateError where there is none."""

@@ -1,5 +1,6 @@
 """A study's folder: study.json, a folder per segment, results.json. One writer at a time."""
 
+import errno
 import json
 import os
 import sys
@@ -26,8 +27,28 @@ def warn(line: str) -> None:
     sys.stderr.flush()
 
 
+def locked(path: Path, timeout: float) -> FileLock:
+    """Take a lock on a file, which the system drops when this process ends, however it ends.
+
+    Args:
+        timeout: seconds to wait for it.
+
+    Raises:
+        Timeout: another process holds it.
+        StoreError: the file system has no locks.
+    """
+    lock = FileLock(path, timeout=timeout, fallback_to_soft=False)  # a soft lock outlives its process
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        raise StoreError(f"{path}: this file system has no locks (mount Lustre with -o flock)") from None
+    return lock
+
+
 @dataclass(slots=True)
-class Session:
+class Hold:
     """Being a folder's only writer.
 
     `unverified`: the one before died, or its disk failed, and no state was hashed in full since.
@@ -136,24 +157,23 @@ class Store:
             raise StoreError(f"{error}: restore it from a copy, or name another --out") from None
 
     @contextmanager
-    def lock(self) -> Iterator[Session]:
+    def lock(self) -> Iterator[Hold]:
         """Be the only writer. A dead process holds no lock, but its note of who holds it is still there.
 
         Whoever has verified the states sets `unverified` to False; until then the note stays for the next one.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / "lock", timeout=0)
         holder = self.folder / "lock.holder"
         try:
-            lock.acquire()
+            lock = locked(self.folder / "lock", timeout=0)
         except Timeout:
             who = holder.read_text().strip() if holder.exists() else "another process"
             raise StoreError(f"{self.folder} is in use by {who}: wait for it, or name another --out") from None
         try:
-            session = Session(unverified=holder.exists())
+            hold = Hold(unverified=holder.exists())
             durable.write_whole(holder, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
-            yield session
+            yield hold
         finally:
-            if not session.unverified:
+            if not hold.unverified:
                 holder.unlink(missing_ok=True)
             lock.release()

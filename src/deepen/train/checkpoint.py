@@ -27,7 +27,11 @@ TENSOR_FILES = ("weights.safetensors", "moments.safetensors")
 FILES = (*TENSOR_FILES, "state.json")
 MANIFEST = "manifest.json"
 SUFFIXES = ("", ".new", ".old")
-"""Where a state may be after a save that was cut off, the newest first."""
+"""Where a state may be after a save that was cut off, in the order in which one is looked for.
+
+A whole `.new` beside one without suffix is newer, but its save had not ended: it is dropped, and its steps are
+trained again.
+"""
 
 
 class StateError(ValueError):
@@ -38,11 +42,17 @@ def _warn(line: str) -> None:
     print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
-def save_state(state: TrainState, folder: Path, logs: Mapping[str, Any] | None = None) -> None:
+def save_state(
+    state: TrainState,
+    folder: Path,
+    logs: Mapping[str, Any] | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> None:
     """Write a state to `folder`, replacing the one that is there only once the new one is whole.
 
     Args:
         logs: kept in state.json, for whoever must know how far the logs were (`logs_of`).
+        check: called right before the new one replaces the other; raises where that must not be.
     """
     new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
     _finish_what_was_cut_off(folder)
@@ -69,6 +79,7 @@ def save_state(state: TrainState, folder: Path, logs: Mapping[str, Any] | None =
             manifest[name]["header_sha256"] = _header_sha256_of_new(path)
         durable.fsync(path)
     durable.write_json(new / MANIFEST, manifest)
+    check()
     if folder.exists():
         durable.remove_folder(old)
         durable.rename(folder, old)

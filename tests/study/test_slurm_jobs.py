@@ -1,0 +1,44 @@
+"""Jobs of submitit as futures."""
+
+import errno
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepen.study.slurm_jobs import MOST_FAILURES, SubmititJobs
+
+
+def test_a_job_whose_future_was_cancelled_is_cancelled_though_nobody_looks_at_it_any_more(tmp_path: Path):
+    submitit = pytest.importorskip("submitit")
+    with SubmititJobs(submitit.LocalExecutor(tmp_path / "slurm"), poll_seconds=600) as jobs:
+        future = jobs.submit(time.sleep, 20)
+        (job,) = jobs._jobs.values()
+        assert future.cancel()
+    while not job.done():
+        time.sleep(0.01)
+    assert not job.paths.result_pickle.exists()
+
+
+@pytest.mark.parametrize("failures", [MOST_FAILURES - 1, MOST_FAILURES])
+def test_a_job_that_cannot_be_asked_is_asked_again_before_it_is_given_up(
+    failures: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    local_jobs = pytest.importorskip("submitit.local.local")
+    asked, done = iter(range(failures)), local_jobs.LocalJob.done
+
+    def fails_at_first(job: Any) -> Any:
+        if next(asked, None) is not None:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return done(job)
+
+    monkeypatch.setattr(local_jobs.LocalJob, "done", fails_at_first)
+    with SubmititJobs(local_jobs.LocalExecutor(tmp_path / "slurm"), poll_seconds=0.01) as jobs:
+        futures = [jobs.submit(os.path.basename, "a/b")]
+        if failures < MOST_FAILURES:
+            assert futures[0].result(60) == "b"
+        else:
+            assert isinstance(futures[0].exception(60), OSError)
+            assert jobs.submit(os.path.basename, "a/c").result(60) == "c"

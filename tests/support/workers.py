@@ -1,0 +1,73 @@
+"""Worker processes of a study: met in mid-segment, killed, interrupted; and what they left."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from deepen.study.store import Store
+from leftovers import told
+
+BATCH, STEPS = 32, 450
+
+
+def in_mid_segment(out: Path) -> Iterator[tuple[str, int]]:
+    """Segments that have logged and are far from done, each with the process that trains it, again and again."""
+    while True:
+        for log in out.glob("segments/*/metrics.jsonl"):
+            owner = out / "workers" / f"{log.parent.name}.owner"
+            if 0 < len(log.read_text().splitlines()) < STEPS / 3 and owner.exists():
+                yield log.parent.name, int(json.loads(owner.read_text())["who"].split()[1])
+        time.sleep(0.01)
+
+
+@contextmanager
+def meanwhile(do: Callable[[], None]) -> Iterator[None]:
+    """Do something in a thread beside."""
+    thread = threading.Thread(target=do, daemon=True)
+    thread.start()
+    yield
+    thread.join()
+
+
+@contextmanager
+def killing(out: Path, times: int = 1) -> Iterator[None]:
+    """SIGKILL processes in mid-segment."""
+
+    def kill() -> None:
+        killed: set[int] = set()
+        for _, process in in_mid_segment(out):
+            if process not in killed:
+                os.kill(process, signal.SIGKILL)
+                killed.add(process)
+            if len(killed) == times:
+                return
+
+    with meanwhile(kill):
+        yield
+
+
+@contextmanager
+def interrupting(out: Path) -> Iterator[None]:
+    """SIGINT to the command in mid-segment."""
+    with meanwhile(lambda: next(in_mid_segment(out)) and os.kill(os.getpid(), signal.SIGINT)):
+        yield
+
+
+def every_step_is_kept(out: Path) -> bool:
+    """Whether each segment that was begun has a state of the last step that it logged."""
+    store = Store(out)
+    segments = [store.segment(key) for key in store.segment_keys()]
+    begun = [segment for segment in segments if segment.lines("metrics")]
+    return bool(begun) and all(s.lines("metrics")[-1]["tokens"] == s.tokens_saved for s in begun)
+
+
+def assert_segments_are_undisturbed(out: Path, undisturbed: dict[str, Any]) -> None:
+    """Of a study with some of the arms: every file of its segments is what it should be."""
+    segments = {name: content for name, content in told(out).items() if name.startswith("segments/")}
+    assert segments and all(undisturbed[name] == content for name, content in segments.items())
