@@ -58,12 +58,12 @@ def run(data: Path, folder: Path) -> None:
     study = study_on(data)
     dataset = open_dataset(data, study.model.vocab)
     store, tree = Store(folder), grow_tree(study, dataset.fingerprint)
-    with store.lock() as session:
+    with store.lock() as hold:
         store.open(study.described(), {"data_fingerprint": dataset.fingerprint})
-        verify = session.unverified  # the one before was killed: every byte of its states is hashed
+        verify = hold.unverified  # the one before was killed: every byte of its states is hashed
         executor = local(1)
         run_tree(study, tree, dataset, folder, lambda *_: None, executor=executor, threads=1, verify=verify)
-        session.unverified = False
+        hold.unverified = False
         write_json(folder / "results.json", collect(study, tree, store, dataset, machine="", wall_seconds=0.0))
 
 
