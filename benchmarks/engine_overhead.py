@@ -3,7 +3,6 @@
 python benchmarks/engine_overhead.py --width 128 --vocab 8192
 """
 
-import argparse
 import statistics
 import time
 from itertools import pairwise
@@ -15,7 +14,6 @@ import torch
 from deepen.compute.ledger import Ledger
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
-from deepen.model.config import ModelConfig, scaled_init_std
 from deepen.schedule.recipes import one_shot
 from deepen.study.tree import pieces
 from deepen.train.device import pick_device
@@ -23,23 +21,12 @@ from deepen.train.engine import Engine
 from deepen.train.segment import begin
 from deepen.train.settings import TrainSettings
 from deepen.train.state import initial_state
+from sizes import model_of_sizes, parser_of_sizes
 
-parser = argparse.ArgumentParser(description=Path(__file__).name)
-for name, default in (("width", 128), ("vocab", 8192), ("context", 256), ("batch-tokens", 2048), ("threads", 2)):
-    parser.add_argument(f"--{name}", type=int, default=default)
+parser = parser_of_sizes(Path(__file__).name, width=128)
 parser.add_argument("--steps", type=int, default=20, help="of each half of a run that grows from 6 to 12 blocks")
 given = parser.parse_args()
-
-torch.set_num_threads(given.threads)
-model = ModelConfig(
-    name="bench",
-    depth=12,
-    width=given.width,
-    heads=given.width // 64,
-    context=given.context,
-    vocab=given.vocab,
-    init_std=scaled_init_std(given.width),
-)
+model = model_of_sizes(given)
 schedule = one_shot(model, 2 * given.steps * given.batch_tokens, start_depth=6)
 segments = [
     segment

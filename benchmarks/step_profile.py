@@ -3,17 +3,15 @@
 python benchmarks/step_profile.py --width 256 --vocab 8192
 """
 
-import argparse
 from collections import Counter
 from pathlib import Path
 
-import torch
 from torch.profiler import ProfilerActivity, profile
 
-from deepen.model.config import ModelConfig, scaled_init_std
 from deepen.train.bench import Workload
 from deepen.train.device import pick_device
 from deepen.train.settings import PRECISIONS, TrainSettings
+from sizes import model_of_sizes, parser_of_sizes
 
 KINDS = {
     "matrix products": ("mm",),
@@ -25,25 +23,13 @@ KINDS = {
 }
 """Parts of the operations' names in torch; the first kind that fits counts."""
 
-parser = argparse.ArgumentParser(description=Path(__file__).name)
-for name, default in (("width", 256), ("vocab", 8192), ("context", 256), ("batch-tokens", 2048), ("threads", 2)):
-    parser.add_argument(f"--{name}", type=int, default=default)
+parser = parser_of_sizes(Path(__file__).name)
 parser.add_argument("--steps", type=int, default=5)
 parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
 given = parser.parse_args()
 
-torch.set_num_threads(given.threads)
-model = ModelConfig(
-    name="profiled",
-    depth=12,
-    width=given.width,
-    heads=given.width // 64,
-    context=given.context,
-    vocab=given.vocab,
-    init_std=scaled_init_std(given.width),
-)
 engine = Workload(
-    model=model,
+    model=model_of_sizes(given),
     context=given.context,
     batch_tokens=given.batch_tokens,
     settings=TrainSettings(precision=given.precision),

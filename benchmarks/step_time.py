@@ -3,42 +3,28 @@
 Full depth, scope `all`, the engine as a study uses it, on random tokens; the median of the last steps.
 """
 
-import argparse
 import statistics
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from deepen.compute.ledger import Ledger
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
-from deepen.model.config import ModelConfig, scaled_init_std
 from deepen.schedule.recipes import full
 from deepen.study.tree import pieces
 from deepen.train.device import pick_device
 from deepen.train.engine import Engine
 from deepen.train.settings import TrainSettings
 from deepen.train.state import Progress, initial_state
+from sizes import model_of_sizes, parser_of_sizes
 
-parser = argparse.ArgumentParser(description=Path(__file__).name)
-for name, default in (("width", 20), ("context", 64), ("vocab", 1024), ("batch-tokens", 1024), ("threads", 1)):
-    parser.add_argument(f"--{name}", type=int, default=default)
+parser = parser_of_sizes(Path(__file__).name, width=20, context=64, vocab=1024, batch_tokens=1024, threads=1)
 parser.add_argument("--steps", type=int, default=40)
 parser.add_argument("--precision", default="fp32")
 given = parser.parse_args()
-
-torch.set_num_threads(given.threads)
-model = ModelConfig(
-    name="bench",
-    depth=12,
-    width=given.width,
-    heads=2,
-    context=given.context,
-    vocab=given.vocab,
-    init_std=scaled_init_std(given.width),
-)
+model = model_of_sizes(given)
 schedule = full(model, given.steps * given.batch_tokens).in_steps(given.batch_tokens, given.context)
 segment = pieces(schedule, Ledger(model=model))[0]
 tokens = Tokens([np.random.RandomState(0).randint(0, model.vocab, 1 << 20).astype(np.uint16)])
