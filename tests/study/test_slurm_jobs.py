@@ -2,7 +2,9 @@
 
 import errno
 import os
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,23 @@ import pytest
 from deepen.study.slurm_jobs import MOST_FAILURES, SubmititJobs
 
 
-def test_a_job_whose_future_was_cancelled_is_cancelled_though_nobody_looks_at_it_any_more(tmp_path: Path):
+@pytest.fixture
+def heard_sigint() -> Iterator[None]:
+    """Let processes begun here hear SIGINT, by which submitit cancels: in a shell's background all ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_job_whose_future_was_cancelled_is_cancelled_though_nobody_looks_at_it_any_more(
+    tmp_path: Path, heard_sigint: None
+):
     submitit = pytest.importorskip("submitit")
     with SubmititJobs(submitit.LocalExecutor(tmp_path / "slurm"), poll_seconds=600) as jobs:
-        future = jobs.submit(time.sleep, 20)
+        future = jobs.submit(time.sleep, 60)
         (job,) = jobs._jobs.values()
+        while not (job.paths.stdout.exists() or job.done()):
+            time.sleep(0.01)  # before, there is nobody yet who could hear
         assert future.cancel()
     while not job.done():
         time.sleep(0.01)
