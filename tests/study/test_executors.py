@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +22,7 @@ from deepen.study.local_processes import visible_devices
 from deepen.study.run import MOST_LOSSES, MOST_REFUSALS, Interrupted
 from deepen.train.health import TrainingError
 from leftovers import differences
+from processes import wait_until
 from workers import (
     assert_segments_are_undisturbed,
     every_step_is_kept,
@@ -128,8 +128,7 @@ def scheduler_with_a_worker(folder: Path) -> Iterator[tuple[Any, str]]:
     scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0")
     worker = start("dask_worker", "--nthreads", "1")
     try:
-        while not told_at.exists():
-            time.sleep(0.01)
+        wait_until(told_at.exists, scheduler)
         yield scheduler, json.loads(told_at.read_text())["address"]
     finally:
         for process in (worker, scheduler):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from deepen.study.slurm_jobs import MOST_FAILURES, SubmititJobs
+from processes import PATIENCE_SECONDS, wait_until
 
 
 @pytest.fixture
@@ -26,13 +27,11 @@ def test_a_job_whose_future_was_cancelled_is_cancelled_though_nobody_looks_at_it
 ):
     submitit = pytest.importorskip("submitit")
     with SubmititJobs(submitit.LocalExecutor(tmp_path / "slurm"), poll_seconds=600) as jobs:
-        future = jobs.submit(time.sleep, 60)
+        future = jobs.submit(time.sleep, 600)  # longer than anybody waits: only cancelled does it end
         (job,) = jobs._jobs.values()
-        while not (job.paths.stdout.exists() or job.done()):
-            time.sleep(0.01)  # before, there is nobody yet who could hear
-        assert future.cancel()
-    while not job.done():
-        time.sleep(0.01)
+        wait_until(job.paths.stdout.exists, job._process)  # before, there is nobody yet who could hear
+        assert job._process.poll() is None and future.cancel()
+    job._process.wait(PATIENCE_SECONDS)
     assert not job.paths.result_pickle.exists()
 
 

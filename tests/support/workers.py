@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,18 +11,18 @@ from typing import Any
 
 from deepen.study.store import Store
 from leftovers import told
+from processes import looks
 
 BATCH, STEPS = 32, 450
 
 
 def in_mid_segment(out: Path) -> Iterator[tuple[str, int]]:
     """Segments that have logged and are far from done, each with the process that trains it, again and again."""
-    while True:
+    for _ in looks():
         for log in out.glob("segments/*/metrics.jsonl"):
             owner = out / "workers" / f"{log.parent.name}.owner"
             if 0 < len(log.read_text().splitlines()) < STEPS / 3 and owner.exists():
                 yield log.parent.name, int(json.loads(owner.read_text())["who"].split()[1])
-        time.sleep(0.01)
 
 
 @contextmanager
