@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from deepen.model.build import build
-from deepen.model.config import PRESETS
+from deepen.model.presets import PRESETS
 
 ARMS = ("as it is", "cured")
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from deepen.compute.ledger import Ledger
 from deepen.compute.memory import MemorySettings
 from deepen.compute.plan import Request, make_plan
-from deepen.model.config import PRESETS
+from deepen.model.presets import PRESETS
 from deepen.schedule.ramp import Ramp
 
 model = replace(PRESETS["llama-70b"], name="llama-96", depth=96)

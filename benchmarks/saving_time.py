@@ -20,13 +20,13 @@ import torch
 from deepen.compute.ledger import Ledger
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
-from deepen.model.config import PRESETS
+from deepen.model.presets import PRESETS, tokens_per_step
 from deepen.schedule.recipes import full
-from deepen.study.presets import quickstart, tokens_per_step
-from deepen.study.saver import Saver
-from deepen.study.segment_folder import SegmentFolder
-from deepen.study.tree import pieces
-from deepen.study.worker import SAVE_EVERY_SECONDS
+from deepen.study.compile.tree import pieces
+from deepen.study.define.presets import quickstart
+from deepen.study.run.worker import SAVE_EVERY_SECONDS
+from deepen.study.store.segment_folder import SegmentFolder
+from deepen.train.checkpoint.saver import Saver
 from deepen.train.device import pick_device
 from deepen.train.engine import Engine
 from deepen.train.settings import TrainSettings

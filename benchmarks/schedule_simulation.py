@@ -14,11 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from deepen.model.config import PRESETS
-from deepen.study.arms import Arm, Evaluation, Study
-from deepen.study.presets import tokens_per_step
-from deepen.study.scheduling import ReadyQueue, flops_of
-from deepen.study.tree import Node, Tree, grow_tree
+from deepen.model.presets import PRESETS, tokens_per_step
+from deepen.study.compile.tree import Node, Tree, compile_tree
+from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.study.run.ready_queue import ReadyQueue, flops_of
 
 SAVE_EVERY_SECONDS = 60.0
 
@@ -108,7 +107,7 @@ def main() -> None:
     given = parser.parse_args()
 
     began = time.perf_counter()
-    tree = grow_tree(study_of(given.arms), "simulated")
+    tree = compile_tree(study_of(given.arms), "simulated")
     built = time.perf_counter() - began
 
     def seconds(node: Node) -> float:

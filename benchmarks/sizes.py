@@ -4,7 +4,8 @@ import argparse
 
 import torch
 
-from deepen.model.config import ModelConfig, scaled_init_std
+from deepen.model.config import ModelConfig
+from deepen.model.presets import scaled_init_std
 
 
 def parser_of_sizes(name: str, **other_defaults: int) -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from deepen.compute.ledger import Ledger
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
 from deepen.schedule.recipes import full
-from deepen.study.tree import pieces
+from deepen.study.compile.tree import pieces
 from deepen.train.device import pick_device
 from deepen.train.engine import Engine
 from deepen.train.settings import TrainSettings

@@ -9,10 +9,11 @@ import torch
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset, Tokens, open_dataset, write_dataset
 from deepen.data.tokenizers import encode_documents, train_bpe
-from deepen.model.config import FAMILIES, ModelConfig
-from deepen.schedule.lr import WSD
-from deepen.study.arms import Arm, Evaluation, Study
-from deepen.study.presets import two_phase_arms
+from deepen.model.config import ModelConfig
+from deepen.model.families import FAMILIES
+from deepen.schedule.rate import WSD
+from deepen.study.define.presets import two_phase_arms
+from deepen.study.define.study import Arm, Evaluation, Study
 
 torch.set_num_threads(1)
 
@@ -128,14 +129,14 @@ def make_study(model: ModelConfig, dataset: Dataset) -> Callable[..., Study]:
 @pytest.fixture
 def run_study(dataset: Dataset) -> Callable[..., dict[str, object]]:
     """Trains a study in a folder, in this process, and returns its results."""
-    from deepen.study.executor_choice import local
-    from deepen.study.results import collect
-    from deepen.study.run import run_tree
-    from deepen.study.store import Store
-    from deepen.study.tree import grow_tree
+    from deepen.study.compile.tree import compile_tree
+    from deepen.study.define.executor import local
+    from deepen.study.results.collect import collect
+    from deepen.study.run.scheduler import run_tree
+    from deepen.study.store.study_folder import Store
 
     def run(study: Study, folder: Path, jobs: int = 1, **how: Any) -> dict[str, object]:
-        tree, store = grow_tree(study, dataset.fingerprint), Store(folder)
+        tree, store = compile_tree(study, dataset.fingerprint), Store(folder)
         store.open(study.described(), {})
         how.setdefault("executor", local(jobs))
         run_tree(study, tree, dataset, folder, lambda trained, total: None, threads=1, **how)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deepen.cli.main import main
+from deepen.cli.entry import main
 from deepen.compute.devices import DEVICES
 
 ROOT = Path(__file__).parent.parent

@@ -15,10 +15,10 @@ import torch
 
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
-from deepen.schedule.lr import WSD
+from deepen.schedule.rate import WSD
 from deepen.schedule.recipes import RECIPES
-from deepen.study.arms import Arm, Evaluation, Study
-from deepen.study.store import Store
+from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.study.store.study_folder import Store
 
 GOLDEN = Path(__file__).parent / "golden"
 OPTIONS: dict[str, dict[str, Any]] = {"two-phase": {"stages": 2}, "staged": {"stages": 2}}

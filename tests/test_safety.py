@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from deepen.cli.main import main
+from deepen.cli.entry import main
 from deepen.data.shards import DataError, Dataset, open_dataset
 from deepen.data.tokenizers import load_tokenizer
 from deepen.report import write_report
-from deepen.train.checkpoint import StateError, load_state
+from deepen.train.checkpoint.state_folder import StateError, load_state
 
 SOURCE = Path(__file__).parent.parent / "src" / "deepen"
 RESULTS: dict[str, Any] = json.loads(
@@ -119,8 +119,8 @@ def test_a_pickle_in_place_of_a_state_is_refused_unrun(
     import hashlib
 
     from deepen.model.build import init_weights
-    from deepen.model.config import PRESETS
-    from deepen.train.checkpoint import save_state
+    from deepen.model.presets import PRESETS
+    from deepen.train.checkpoint.state_folder import save_state
     from deepen.train.state import TrainState
 
     folder = tmp_path / "state"
@@ -181,7 +181,7 @@ def test_a_study_whose_name_is_a_path_does_not_write_elsewhere(
     monkeypatch.chdir(tmp_path / "inside")
     for name in ("../../outside", "/tmp/outside-deepen", "a/b"):
         Path("mine.py").write_text(
-            "from dataclasses import replace\nfrom deepen.study.presets import STUDIES\n"
+            "from dataclasses import replace\nfrom deepen.study.define.presets import STUDIES\n"
             f"study = replace(STUDIES['quickstart'](), name={name!r})"
         )
         assert main(["study", "mine.py"]) == 2

@@ -14,8 +14,8 @@ _LIBRARY = {
     "Ledger": "deepen.compute.ledger",
     "grow": "deepen.growth.grow",
     "TrainState": "deepen.train.state",
-    "Study": "deepen.study.arms",
-    "Arm": "deepen.study.arms",
+    "Study": "deepen.study.define.study",
+    "Arm": "deepen.study.define.study",
 }
 
 __all__ = [

@@ -2,6 +2,6 @@
 
 import sys
 
-from deepen.cli.main import entry
+from deepen.cli.entry import entry
 
 sys.exit(entry())

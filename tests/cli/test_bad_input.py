@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deepen.cli.main import main
+from deepen.cli.entry import main
 from deepen.data.shards import Dataset
 from wrong_requests import WRONG
 
@@ -159,7 +159,8 @@ def test_a_python_file_that_is_no_study_is_said_to_be_none(tmp_path: Path, capsy
     file = tmp_path / "study.py"
     arm = "Arm(name='a', recipe='{}', options={{'sizes': 3}})"
     study = (
-        "from deepen import *\nfrom deepen.model.config import PRESETS\nfrom deepen.study.arms import Evaluation\n"
+        "from deepen import *\nfrom deepen.model.presets import PRESETS\n"
+        "from deepen.study.define.study import Evaluation\n"
         "study = Study(name='x', model=PRESETS['nano'], tokens=99999, batch_tokens=64, context=64, baseline='{}',"
         f" arms=({arm},), evaluation=Evaluation(every_tokens=640, validation_tokens=64))"
     )
@@ -208,10 +209,10 @@ FILES: dict[str, tuple[str, bytes | None, str]] = {
     "study binary": ("study FILE.py", b"\x80\x04\x95\0", "failed"),
     "study endless": ("study FILE.py", b"def f(): f()\nf()", "RecursionError"),
     "study imports nothing": ("study FILE.py", b"import no_such_module", "ModuleNotFoundError"),
-    "study rate nan": ("study FILE.py", b"from deepen.schedule.lr import WSD\nWSD(peak=float('nan'))", "peak"),
+    "study rate nan": ("study FILE.py", b"from deepen.schedule.rate import WSD\nWSD(peak=float('nan'))", "peak"),
     "study decay nan": (
         "study FILE.py",
-        b"from deepen.schedule.lr import WSD\nWSD(decay_share=float('nan'))",
+        b"from deepen.schedule.rate import WSD\nWSD(decay_share=float('nan'))",
         "decay_share",
     ),
     "study norm nan": (

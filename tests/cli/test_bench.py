@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from deepen.cli.main import main
+from deepen.cli.entry import main
 from deepen.compute.ledger import Ledger
 from deepen.compute.timing import read_timing
-from deepen.model.config import PRESETS
+from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase, Scope
 
 SMALL = ("bench", "--model", "nano", "--steps", "2", "--batch-tokens", "128")
@@ -69,7 +69,7 @@ def test_the_table_says_what_was_found_and_how_to_use_it(tmp_path: Path, capsys:
 
 def test_a_wrong_request_does_not_wait_for_torch():
     code = (
-        "import sys; from deepen.cli.main import main; main(['bench', '--steps', '0']); "
+        "import sys; from deepen.cli.entry import main; main(['bench', '--steps', '0']); "
         "sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

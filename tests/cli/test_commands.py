@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from deepen.cli.main import COMMANDS, main
+from deepen.cli.entry import COMMANDS, main
 from deepen.data.shards import Dataset
 from deepen.schedule.recipes import RECIPES
-from deepen.study.store import SegmentFolder
+from deepen.study.store.study_folder import SegmentFolder
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -119,7 +119,7 @@ def test_a_full_disk_fails_with_one_line_and_loses_nothing(dataset: Dataset, tmp
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY)); "
-        f"from deepen.cli.main import main; sys.exit(main({arguments!r}))"
+        f"from deepen.cli.entry import main; sys.exit(main({arguments!r}))"
     )
     failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert failed.returncode == 1 and "Traceback" not in failed.stderr, failed.stderr

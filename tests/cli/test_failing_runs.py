@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from deepen.cli.main import main
+from deepen.cli.entry import main
 from deepen.cli.running import threads_of
 from deepen.data.shards import Dataset
-from deepen.study.executor_choice import ExecutorChoice
-from deepen.study.store import Store
+from deepen.study.define.executor import ExecutorChoice
+from deepen.study.store.study_folder import Store
 
 SHORT = ["train", "full", "--context", "16", "--batch-tokens", "32", "--steps", "48", "--rate", "constant"]
 

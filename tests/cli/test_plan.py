@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deepen.cli.main import main
+from deepen.cli.entry import main
 from deepen.compute.devices import DEVICES
 
 
@@ -236,7 +236,7 @@ def test_rounding_is_told_against_what_was_asked(capsys: pytest.CaptureFixture[s
 def test_planning_does_not_wait_for_torch():
     for arguments in (["two-phase", "--json"], ["full", "--device", "h100", "--parts"], ["paper"]):
         code = (
-            f"import sys; from deepen.cli.main import main; main(['plan', *{arguments}]); "
+            f"import sys; from deepen.cli.entry import main; main(['plan', *{arguments}]); "
             "sys.exit('torch' in sys.modules)"
         )
         assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0, arguments

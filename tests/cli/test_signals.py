@@ -12,9 +12,9 @@ import pytest
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from compare import without_times
-from deepen.cli.main import main
+from deepen.cli.entry import main
 from deepen.data.shards import Dataset
-from deepen.study.store import Store
+from deepen.study.store.study_folder import Store
 
 STEPS = 12
 
@@ -69,7 +69,7 @@ def test_a_second_signal_leaves_at_once_and_does_no_harm(undisturbed: Any, datas
     code = """
 import itertools, signal, sys
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from deepen.cli.main import main
+from deepen.cli.entry import main
 taken = itertools.count(1)
 
 def interrupt(*_):

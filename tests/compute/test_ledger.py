@@ -8,12 +8,14 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from deepen.compute.ledger import Ledger, new_blocks_of, phase_flops
+from deepen.compute.ledger import Ledger, new_blocks_per_phase, phase_flops
 from deepen.model.build import build, init_weights
-from deepen.model.config import FAMILIES, PRESETS, ModelConfig
+from deepen.model.config import ModelConfig
+from deepen.model.families import FAMILIES
+from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase, Schedule, Scope
 from deepen.schedule.recipes import two_phase
-from deepen.train.scope import apply_scope
+from deepen.train.trainable import apply_scope
 
 
 def counted(
@@ -165,4 +167,4 @@ def test_a_frozen_block_costs_its_forward_pass_or_what_runs_through_it():
 
 def test_new_blocks_of_a_schedule_are_those_added_last():
     schedule = Schedule(phases=tuple(Phase(depth=d, tokens=1, label="") for d in (2, 2, 5, 5, 6)))
-    assert new_blocks_of(schedule) == [(0, 1), (0, 1), (2, 3, 4), (2, 3, 4), (5,)]
+    assert new_blocks_per_phase(schedule) == [(0, 1), (0, 1), (2, 3, 4), (2, 3, 4), (5,)]

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.marks import flops_price, schedule_at_budget
-from deepen.model.config import PRESETS, ModelConfig
+from deepen.model.config import ModelConfig
+from deepen.model.presets import PRESETS
 from deepen.schedule.recipes import RECIPES, make_schedule
 
 MODEL, BATCH, CONTEXT = PRESETS["nano"], 1024, 64

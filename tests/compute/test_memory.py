@@ -13,9 +13,11 @@ from deepen.compute.ledger import Ledger
 from deepen.compute.memory import LOGITS_IN_MEMORY, MemorySettings, micro_batch_tokens, phase_memory
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
-from deepen.model.config import FAMILIES, PRESETS, ModelConfig
+from deepen.model.config import ModelConfig
+from deepen.model.families import FAMILIES
+from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase, Schedule, Scope
-from deepen.study.tree import pieces
+from deepen.study.compile.tree import pieces
 from deepen.train.engine import Engine
 from deepen.train.settings import MOMENT_PRECISIONS, PRECISIONS, TrainSettings
 from deepen.train.state import initial_state

@@ -13,16 +13,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deepen.compute import paper
 from deepen.compute.devices import DEVICES, Fleet
-from deepen.compute.ledger import Ledger, new_blocks_of, phase_flops
+from deepen.compute.ledger import Ledger, new_blocks_per_phase, phase_flops
 from deepen.compute.memory import MemorySettings
 from deepen.compute.plan import Plan, Request, make_plan, remedy
-from deepen.growth.placement import PLACEMENTS
+from deepen.growth.layout import PLACEMENTS
 from deepen.model.build import build, init_weights
-from deepen.model.config import PRESETS, ModelConfig
+from deepen.model.config import ModelConfig
+from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase, Schedule, Scope
 from deepen.schedule.ramp import Ramp, ramped
 from deepen.schedule.recipes import RECIPES, make_schedule, two_phase
-from deepen.train.scope import apply_scope
+from deepen.train.trainable import apply_scope
 
 RAMPS = st.lists(st.sampled_from([0.1, 0.25, 0.5, 0.9]), unique=True).map(lambda shares: [0.0, *sorted(shares)])
 NANO, FLEET = PRESETS["nano"], Fleet(device=DEVICES["h100"], count=1, utilisation=0.4)
@@ -258,7 +259,7 @@ def growing_runs(draw: st.DrawFn) -> tuple[ModelConfig, Schedule]:
 def test_any_run_costs_what_the_counter_counts(run: tuple[ModelConfig, Schedule]):
     model, schedule = run
     counted = 0
-    for phase, blocks in zip(schedule.phases, new_blocks_of(schedule), strict=True):
+    for phase, blocks in zip(schedule.phases, new_blocks_per_phase(schedule), strict=True):
         network = build(model, phase.depth)
         network.load_state_dict(init_weights(model, phase.depth, seed=0))
         cut = apply_scope(network, phase.train, blocks)

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepen.bench.measurement import phase_kinds
 from deepen.compute.ledger import Role
 from deepen.compute.timing import MeasuredPhase, Timing, fit_timing, misfit, read_timing
-from deepen.growth.placement import PLACEMENTS, layout, new_blocks
-from deepen.model.config import PRESETS, ModelConfig
+from deepen.growth.layout import PLACEMENTS, layout, new_blocks
+from deepen.model.config import ModelConfig
+from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase, Scope
-from deepen.train.bench import phase_kinds
 
 NANO = PRESETS["nano"]
 RUN = {"device": "a machine", "precision": "fp32", "context": 64, "batch_tokens": 1024}

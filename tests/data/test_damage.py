@@ -12,8 +12,8 @@ import pytest
 
 from deepen.data.shards import DataError, Dataset, open_dataset, write_dataset, write_shard
 from deepen.data.tokenizers import load_tokenizer, train_bpe
-from deepen.study.arms import Study
-from deepen.study.store import Store, StoreError
+from deepen.study.define.study import Study
+from deepen.study.store.study_folder import Store, StoreError
 
 TRAIN, VALIDATION = "speeches_train_000000.bin", "speeches_val_000000.bin"
 

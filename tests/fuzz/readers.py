@@ -15,12 +15,12 @@ from deepen.compute.timing import read_timing
 from deepen.data.description import read_description
 from deepen.data.shards import DataError, open_dataset, read_shard
 from deepen.data.tokenizers import load_tokenizer, train_bpe
-from deepen.evaluate.hellaswag import TaskError, read_items
-from deepen.model.config import PRESETS
+from deepen.evaluate.multiple_choice import TaskError, read_items
+from deepen.model.presets import PRESETS
 from deepen.report.page import render_page
 from deepen.report.read import read_study
-from deepen.study.store import Store, StoreError
-from deepen.train.checkpoint import StateError, load_state
+from deepen.study.store.study_folder import Store, StoreError
+from deepen.train.checkpoint.state_folder import StateError, load_state
 
 
 def _put(path: Path, content: bytes) -> Path:

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepen.growth.grow import grow
+from deepen.growth.layout import PLACEMENTS, layout, new_blocks
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS
-from deepen.growth.placement import PLACEMENTS, layout, new_blocks
 from deepen.model.build import build, init_block
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import OUTPUT_PROJECTIONS

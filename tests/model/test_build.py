@@ -8,8 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepen.model.build import build, init_block, init_weights
-from deepen.model.config import FAMILIES, PRESETS, ModelConfig
+from deepen.model.config import ModelConfig
 from deepen.model.decoder import OUTPUT_PROJECTIONS, Decoder
+from deepen.model.families import FAMILIES
+from deepen.model.presets import PRESETS
 
 CUTS = [None, 0, 2, 3]  # of three blocks
 

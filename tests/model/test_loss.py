@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from deepen.model import config
-from deepen.model.config import LEAST_ROWS, chunk_rows
+from deepen.model.config import MIN_CHUNK_ROWS, chunk_rows
 from deepen.model.loss import mean_loss, token_losses
 
 
@@ -25,13 +25,15 @@ def gradients(loss: Tensor, *of: Tensor) -> list[Tensor]:
 
 
 @settings(deadline=None)
-@given(n=st.integers(1, 3 * LEAST_ROWS + 1), d=st.integers(1, 9), v=st.integers(1, 20), seed=st.integers(0, 99))
+@given(
+    n=st.integers(1, 3 * MIN_CHUNK_ROWS + 1), d=st.integers(1, 9), v=st.integers(1, 20), seed=st.integers(0, 99)
+)
 def test_it_is_cross_entropy(n: int, d: int, v: int, seed: int):
     x_nd, weight_vd, targets_n = drawn(n, d, v, torch.float64, seed)
     x_nd.requires_grad_()
     weight_vd.requires_grad_()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(config.LOGITS_AT_ONCE, "cpu", 1)  # so that a chunk is LEAST_ROWS
+        patch.setitem(config.LOGITS_AT_ONCE, "cpu", 1)  # so that a chunk is MIN_CHUNK_ROWS
         ours = mean_loss(x_nd, weight_vd, targets_n)
         theirs = F.cross_entropy(F.linear(x_nd, weight_vd), targets_n)
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
@@ -76,7 +78,7 @@ def test_under_autocast_products_are_bf16_and_the_softmax_is_not():
 
 
 def test_logits_are_never_whole_in_memory():
-    n, vocab = 4 * LEAST_ROWS, 1 << 15
+    n, vocab = 4 * MIN_CHUNK_ROWS, 1 << 15
     x_nd, weight_vd, targets_n = drawn(n, 4, vocab, torch.float32)
     largest = 0
 

@@ -10,7 +10,7 @@ import pytest
 
 from deepen.durable import write_json
 from deepen.report import write_report
-from deepen.study.arms import Arm, Study
+from deepen.study.define.study import Arm, Study
 
 
 @pytest.fixture
@@ -57,12 +57,12 @@ def test_strings_from_a_file_stay_strings(study_folder: Path):
 
 
 def test_a_study_that_has_only_begun_is_told_as_one(make_study: Callable[..., Study], tmp_path: Path, dataset):
-    from deepen.study.results import collect
-    from deepen.study.store import Store
-    from deepen.study.tree import grow_tree
+    from deepen.study.compile.tree import compile_tree
+    from deepen.study.results.collect import collect
+    from deepen.study.store.study_folder import Store
 
     study = make_study(arms=(Arm(name="full", recipe="full"), Arm(name="small", recipe="small")))
-    tree = grow_tree(study, dataset.fingerprint)
+    tree = compile_tree(study, dataset.fingerprint)
     write_json(tmp_path / "results.json", collect(study, tree, Store(tmp_path), dataset, "", 0.0))
     assert "no finding yet" in write_report(tmp_path).read_text()
 

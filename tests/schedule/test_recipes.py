@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepen.model.config import PRESETS
+from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase, Schedule, Scope
 from deepen.schedule.recipes import RECIPES, TWO_PHASE_PRESETS, full, make_schedule, one_shot, small, two_phase
 

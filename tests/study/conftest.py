@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from deepen.model.config import ModelConfig
-from deepen.schedule.lr import Constant
-from deepen.study.arms import Arm, Evaluation, Study
+from deepen.schedule.rate import Constant
+from deepen.study.define.study import Arm, Evaluation, Study
 from leftovers import told
 from workers import BATCH, STEPS
 

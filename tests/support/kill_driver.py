@@ -19,14 +19,14 @@ import torch
 from deepen.data.shards import open_dataset
 from deepen.durable import write_json
 from deepen.model.config import ModelConfig
-from deepen.schedule.lr import WSD
-from deepen.study import worker
-from deepen.study.arms import Arm, Evaluation, Study
-from deepen.study.executor_choice import local
-from deepen.study.results import collect
-from deepen.study.run import run_tree
-from deepen.study.store import Store
-from deepen.study.tree import grow_tree
+from deepen.schedule.rate import WSD
+from deepen.study.compile.tree import compile_tree
+from deepen.study.define.executor import local
+from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.study.results.collect import collect
+from deepen.study.run import worker
+from deepen.study.run.scheduler import run_tree
+from deepen.study.store.study_folder import Store
 from disks import die_at
 
 SAVE_EVERY_SECONDS = 0.02
@@ -57,7 +57,7 @@ def run(data: Path, folder: Path) -> None:
     """What `deepen study` does, without the page."""
     study = study_on(data)
     dataset = open_dataset(data, study.model.vocab)
-    store, tree = Store(folder), grow_tree(study, dataset.fingerprint)
+    store, tree = Store(folder), compile_tree(study, dataset.fingerprint)
     with store.lock() as hold:
         store.open(study.described(), {"data_fingerprint": dataset.fingerprint})
         verify = hold.unverified  # the one before was killed: every byte of its states is hashed

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from deepen.cli.together import run_together
-from deepen.study.follow import follow
-from deepen.train.world import World, join
+from deepen.cli.distributed import run_together
+from deepen.train.distributed.follower import follow
+from deepen.train.distributed.processes import World, join
 
 Work = Callable[..., Any]
 """A function at the top of a module: rank 0 calls it with its world and the arguments."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from deepen.study.store import Store
+from deepen.study.store.study_folder import Store
 from leftovers import told
 from processes import looks
 

@@ -14,18 +14,19 @@ from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
 from deepen.evaluate.validation import validation_loss
 from deepen.model.build import build, init_weights
-from deepen.model.config import FAMILIES, ModelConfig
-from deepen.schedule.lr import WSD
+from deepen.model.config import ModelConfig
+from deepen.model.families import FAMILIES
 from deepen.schedule.phase import Scope
+from deepen.schedule.rate import WSD
 from deepen.schedule.recipes import two_phase
-from deepen.study.tree import pieces
+from deepen.study.compile.tree import pieces
 from deepen.train.engine import Engine
 from deepen.train.health import TrainingError
-from deepen.train.optim import make_optimizer
-from deepen.train.scope import apply_scope
+from deepen.train.optim.adamw import make_optimizer
 from deepen.train.segment import Segment, begin
 from deepen.train.settings import PRECISIONS, TrainSettings
 from deepen.train.state import Progress, TrainState, initial_state
+from deepen.train.trainable import apply_scope
 
 CPU = torch.device("cpu")
 

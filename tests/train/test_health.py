@@ -16,16 +16,16 @@ from deepen.data.batches import Batches
 from deepen.data.shards import Dataset, Tokens
 from deepen.growth.operators import OPERATORS
 from deepen.model.config import ModelConfig
-from deepen.schedule.lr import Constant
 from deepen.schedule.phase import Growth
+from deepen.schedule.rate import Constant
 from deepen.schedule.recipes import full, small
-from deepen.study.arms import Arm, Study
-from deepen.study.store import Store
-from deepen.study.tree import grow_tree, pieces
-from deepen.study.worker import Job, train_segment
-from deepen.train.checkpoint import load_state, save_state
+from deepen.study.compile.tree import compile_tree, pieces
+from deepen.study.define.study import Arm, Study
+from deepen.study.run.worker import Job, train_segment
+from deepen.study.store.study_folder import Store
+from deepen.train.checkpoint.state_folder import load_state, save_state
 from deepen.train.engine import Engine
-from deepen.train.health import SPEAKS_FROM, SPIKE, WINDOW, TrainingError, spike_score
+from deepen.train.health import MIN_LOSSES, SPIKE, WINDOW, TrainingError, spike_score
 from deepen.train.segment import Segment, begin
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
@@ -132,7 +132,7 @@ def test_ordinary_losses_are_no_spikes_and_too_few_say_nothing():
         loss = 3 + 3 * math.exp(-step / 2000) + draw.gauss(0, 0.1)
         scores.append(spike_score(losses[-WINDOW:], loss))
         losses.append(loss)
-    assert max(scores) < SPIKE and scores[:SPEAKS_FROM] == [0.0] * SPEAKS_FROM
+    assert max(scores) < SPIKE and scores[:MIN_LOSSES] == [0.0] * MIN_LOSSES
     assert spike_score([3.0] * WINDOW, 3.02) < SPIKE < spike_score([3.0] * WINDOW, 3.1)
     assert spike_score([3.0] * WINDOW, 0.0) < 0
     risen = [3.0] * (WINDOW // 2 - 1) + [6.0] * (WINDOW // 2 + 1)
@@ -161,7 +161,7 @@ def test_fresh_models_pass_the_check_at_every_depth_without_a_trace(any_model: M
         [segment] = pieces(schedule, Ledger(model=any_model))
         fresh = initial_state(any_model, depth, seed=depth)
         checked, other = (Engine(fresh, segment, any_model, batches, TrainSettings(), CPU) for _ in range(2))
-        checked.check_fresh()
+        checked.check_initialization()
         checked.run(64, lambda *_: None)
         other.run(64, lambda *_: None)
         assert same(checked.state(), other.state())
@@ -185,7 +185,7 @@ def test_wrong_fresh_weights_are_named(
     with torch.no_grad():
         change(dict(engine.model.named_parameters())[name])
     with pytest.raises(TrainingError, match=words):
-        engine.check_fresh()
+        engine.check_initialization()
 
 
 def test_a_network_that_blows_up_or_guesses_wrong_is_named(shallow: ModelConfig, dataset: Dataset):
@@ -193,12 +193,12 @@ def test_a_network_that_blows_up_or_guesses_wrong_is_named(shallow: ModelConfig,
     block = engine.model.blocks[1]
     engine.model.blocks[1].forward = lambda x, f=block.forward: 1000 * f(x)
     with pytest.raises(TrainingError, match=r"after blocks.1 have root mean square"):
-        engine.check_fresh()
+        engine.check_initialization()
     engine = broken(shallow, dataset)
     norm = engine.model.norm
     norm.forward = lambda x, f=norm.forward: 100 * f(x)  # type: ignore[method-assign, misc]
     with pytest.raises(TrainingError, match="loss before the first step is"):
-        engine.check_fresh()
+        engine.check_initialization()
 
 
 def test_the_guard_names_parameters_that_a_network_keeps_from_learning(shallow: ModelConfig, dataset: Dataset):
@@ -261,7 +261,7 @@ def test_a_run_that_a_spike_stopped_keeps_every_step_and_goes_on_with_warn(
         for on_spike in how:
             study = replace(base, settings=TrainSettings(on_spike=on_spike))
             store.open(study.described(), {})
-            tree = grow_tree(study, "noisy")
+            tree = compile_tree(study, "noisy")
             [node] = tree.nodes.values()
             job = Job(
                 node=node, is_mark=True, folder=store.folder, model=shallow, settings=study.settings,
@@ -284,7 +284,7 @@ def test_a_run_that_a_spike_stopped_keeps_every_step_and_goes_on_with_warn(
 
 def test_only_skip_changes_numbers_and_so_keys(make_study: Callable[..., Study]):
     studies = {on: replace(make_study(), settings=TrainSettings(on_spike=on)) for on in ("warn", "stop", "skip")}
-    keys = {on: set(grow_tree(study, "data").nodes) for on, study in studies.items()}
-    assert keys["warn"] == keys["stop"] == set(grow_tree(make_study(), "data").nodes)
+    keys = {on: set(compile_tree(study, "data").nodes) for on, study in studies.items()}
+    assert keys["warn"] == keys["stop"] == set(compile_tree(make_study(), "data").nodes)
     assert not keys["warn"] & keys["skip"]
     assert studies["warn"].described() == studies["stop"].described() != studies["skip"].described()

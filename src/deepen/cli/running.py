@@ -13,28 +13,28 @@ import torch
 from rich.console import Console
 
 from deepen import __version__, durable
-from deepen.cli.options import Problems, Stopped
-from deepen.cli.progress import ProgressLine
+from deepen.bench.measurement import faster_precision
+from deepen.cli.output.progress import ProgressLine
+from deepen.cli.requests.options import Problems, Stopped
 from deepen.data.shards import Dataset
 from deepen.data.sources import EMBEDDED, check_embedded, prepare
 from deepen.data.tokenizers import load_tokenizer
-from deepen.evaluate.hellaswag import read_items
+from deepen.evaluate.multiple_choice import read_items
 from deepen.report import write_report
-from deepen.study.arms import Study, marks_of
-from deepen.study.executor_choice import ExecutorChoice, local
-from deepen.study.executors import WorkersLostError, check_executor, default_jobs
-from deepen.study.results import collect
-from deepen.study.retention import Lineage
-from deepen.study.run import Interrupted, run_tree
-from deepen.study.store import Store
-from deepen.study.tree import Tree, grow_tree
-from deepen.train.bench import faster_precision
-from deepen.train.checkpoint import StateError
+from deepen.study.compile.tree import Tree, compile_tree
+from deepen.study.define.executor import ExecutorChoice, local
+from deepen.study.define.study import Study, compile_marks
+from deepen.study.results.collect import collect
+from deepen.study.run.executors.workers import WorkersLostError, check_executor, default_jobs
+from deepen.study.run.scheduler import Interrupted, run_tree
+from deepen.study.store.retention import Lineage
+from deepen.study.store.study_folder import Store
+from deepen.train.checkpoint.state_folder import StateError
 from deepen.train.compiling import check_compiler
 from deepen.train.device import check_room, cores, machine_name, pick_device
+from deepen.train.distributed.processes import ALONE, LostProcess, World
 from deepen.train.health import TrainingError
 from deepen.train.settings import AUTO, PRECISIONS
-from deepen.train.world import ALONE, LostProcess, World
 
 
 def conduct(
@@ -72,7 +72,7 @@ def conduct(
         console.print("HellaSwag is not evaluated: name its JSONL file with --hellaswag")
     with _failures_told(store), store.lock() as hold:
         dataset = named_data or prepare(study.data, study.model.vocab, out / "data")
-        tree = grow_tree(study, dataset.fingerprint)
+        tree = compile_tree(study, dataset.fingerprint)
         lineage = Lineage.of(tree).described()
         store.open(study.described(), {**_about(dataset, executor, threads, world), "lineage": lineage})
         before = store.wall_seconds()
@@ -181,7 +181,7 @@ def _check(study: Study, store: Store, executor: ExecutorChoice, world: World) -
         partial(check_executor, executor),
         partial(_check_measurable, study, executor),
         check_this_machine,
-        *(partial(marks_of, study, arm) for arm in study.arms),
+        *(partial(compile_marks, study, arm) for arm in study.arms),
         partial(store.check, study.described()),
         open_named_data,
         lambda: study.evaluation.hellaswag and read_items(Path(study.evaluation.hellaswag)),

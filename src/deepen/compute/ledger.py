@@ -17,8 +17,8 @@ from enum import StrEnum
 from functools import lru_cache
 from itertools import repeat
 
+from deepen.growth.layout import new_blocks_by_phase
 from deepen.growth.operators import growth_layout
-from deepen.growth.placement import new_blocks_by_phase
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase, Schedule, Scope
 
@@ -215,7 +215,7 @@ def roles(phase: Phase, new_blocks: Sequence[int]) -> Iterator[Role]:
     return (Role.TRAINED if block in trained else role for block, role in enumerate(below))
 
 
-def new_blocks_of(schedule: Schedule) -> list[tuple[int, ...]]:
+def new_blocks_per_phase(schedule: Schedule) -> list[tuple[int, ...]]:
     """For each phase of a schedule, the indices of the blocks added last."""
     growth = schedule.growth
     return _new_blocks(tuple(phase.depth for phase in schedule.phases), growth.operator, growth.placement)
@@ -230,7 +230,7 @@ def phase_flops(ledger: Ledger, schedule: Schedule) -> list[int]:
     """FLOPs of each phase of a schedule that is already in whole steps."""
     prices: dict[tuple[int, Scope, int, tuple[int, ...]], int] = {}  # phases of a kind have one price
     flops = []
-    for phase, blocks in zip(schedule.phases, new_blocks_of(schedule), strict=True):
+    for phase, blocks in zip(schedule.phases, new_blocks_per_phase(schedule), strict=True):
         kind = (phase.depth, phase.train, phase.context, blocks)
         if kind not in prices:
             prices[kind] = ledger.flops_per_token(phase, blocks)

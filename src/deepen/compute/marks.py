@@ -6,7 +6,8 @@ from functools import cache
 
 from deepen.compute import paper
 from deepen.compute.ledger import Ledger, phase_flops
-from deepen.schedule.phase import Schedule, steps_of
+from deepen.schedule.grid import round_to_steps
+from deepen.schedule.phase import Schedule
 
 Make = Callable[[int], Schedule]
 """Total tokens → schedule."""
@@ -14,7 +15,7 @@ Make = Callable[[int], Schedule]
 Price = Callable[[Schedule], float]
 """A schedule in whole steps → what it costs, in FLOPs or seconds."""
 
-MOST_STEPS = 1 << 40
+MAX_STEPS = 1 << 40
 """More steps than anybody trains; beyond them a budget is a slip of the pen."""
 
 _NEIGHBOURS = 4
@@ -57,9 +58,9 @@ def schedule_at_budget(
 
     within, beyond = 0, 1  # `within` steps are too few or affordable, `beyond` are too dear
     while (found := cost(beyond)) is None or found <= budget:
-        if beyond > MOST_STEPS:
+        if beyond > MAX_STEPS:
             at(beyond)  # where no number of steps is right, this says why
-            raise ValueError(f"a budget of {budget:.4g} {unit} is more than {MOST_STEPS:,} steps: give less")
+            raise ValueError(f"a budget of {budget:.4g} {unit} is more than {MAX_STEPS:,} steps: give less")
         within, beyond = beyond, 4 * beyond
     halve = False  # in turn with interpolation, which alone could creep
     while beyond - within > 1:
@@ -101,5 +102,5 @@ def schedule_at_papers_mark(
         ratio: price of a backward pass in forward passes; the paper's is 1.
     """
     total = baseline_tokens + paper.continual_tokens(baseline_tokens, stages, ratio)
-    steps = max(steps_of(total, batch_tokens), math.ceil(baseline_tokens / batch_tokens))
+    steps = max(round_to_steps(total, batch_tokens), math.ceil(baseline_tokens / batch_tokens))
     return make(steps * batch_tokens).in_steps(batch_tokens, context)

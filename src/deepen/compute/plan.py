@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deepen.compute import paper
-from deepen.compute.ledger import Ledger, new_blocks_of, phase_flops
-from deepen.compute.marks import MOST_STEPS, Price, flops_price, schedule_at_budget, schedule_at_papers_mark
+from deepen.compute.ledger import Ledger, new_blocks_per_phase, phase_flops
+from deepen.compute.marks import MAX_STEPS, Price, flops_price, schedule_at_budget, schedule_at_papers_mark
 from deepen.compute.memory import MemorySettings, PhaseMemory, phase_memory
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule, steps_of
+from deepen.schedule.grid import round_to_steps
+from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.ramp import Ramp, ramped
 from deepen.schedule.recipes import has_stages, is_continual, make_schedule, options_of, stages_of
 
@@ -212,11 +213,11 @@ def _baseline(request: Request) -> Schedule:
             tokens = request.budget * request.model.parameters_non_embedding
         case _:
             tokens = request.budget
-    steps = steps_of(tokens, batch)
+    steps = round_to_steps(tokens, batch)
     if steps < 1:
         raise ValueError(f"a budget of {tokens:,.0f} tokens is less than one step of {batch:,}: give more")
-    if steps > MOST_STEPS:
-        raise ValueError(f"a budget of {tokens:.4g} tokens is more than {MOST_STEPS:,} steps: give less")
+    if steps > MAX_STEPS:
+        raise ValueError(f"a budget of {tokens:.4g} tokens is more than {MAX_STEPS:,} steps: give less")
     return make(steps * batch).in_steps(batch, request.context)
 
 
@@ -270,7 +271,7 @@ def _seconds_price(request: Request) -> Price:
 def _priced(request: Request, schedule: Schedule) -> list[tuple[Phase, tuple[int, ...], int, float | None]]:
     """Each phase with its new blocks, FLOPs and seconds."""
     priced: list[tuple[Phase, tuple[int, ...], int, float | None]] = []
-    each = zip(schedule.phases, new_blocks_of(schedule), phase_flops(request.ledger, schedule), strict=True)
+    each = zip(schedule.phases, new_blocks_per_phase(schedule), phase_flops(request.ledger, schedule), strict=True)
     for phase, blocks, flops in each:
         priced.append((phase, blocks, flops, request.clock(phase, blocks) if request.clock else None))
     return priced

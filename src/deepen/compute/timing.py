@@ -14,7 +14,8 @@ from typing import Any
 
 from deepen.compute.ledger import Role, role_counts
 from deepen.compute.memory import BYTES
-from deepen.model.config import PRESETS, ModelConfig
+from deepen.model.config import ModelConfig
+from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase
 
 
@@ -103,7 +104,7 @@ class Timing:
         }
 
 
-_LONGEST = 1 << 24
+_MAX_FILE_BYTES = 1 << 24
 """Bytes of the longest bench that is read."""
 
 _AROUND = ("head_frozen", "head_trained", "base")
@@ -167,7 +168,7 @@ def read_timing(path: Path) -> Timing:
         what = "is no file: name one" if path.exists() else "does not exist: write one"
         raise ValueError(f"bench {path} {what} with deepen bench --out FILE")
     try:
-        if path.stat().st_size > _LONGEST:
+        if path.stat().st_size > _MAX_FILE_BYTES:
             raise ValueError("it is too long")
         return _timing_of(json.loads(path.read_text()))
     except OSError as error:

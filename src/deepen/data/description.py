@@ -9,7 +9,7 @@ from pathlib import Path
 from deepen.data.shard_file import DataError
 
 FILE = "dataset.json"
-_LONGEST = 1 << 24
+_MAX_FILE_BYTES = 1 << 24
 """Bytes of the longest description that is read; a thousand shards take a tenth of a megabyte."""
 
 
@@ -34,7 +34,7 @@ def read_description(folder: Path) -> Description | None:
         return None
     inside(folder, path)
     try:
-        if path.stat().st_size > _LONGEST:
+        if path.stat().st_size > _MAX_FILE_BYTES:
             raise ValueError("it is too long")
         content = json.loads(path.read_text(encoding="utf-8"))
         description = _of(content)

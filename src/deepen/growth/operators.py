@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deepen.growth.placement import Layout, layout
+from deepen.growth.layout import Layout, layout
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,10 +3,7 @@
 import math
 from dataclasses import dataclass
 
-FAMILIES = {
-    "gpt2": "learned positions, LayerNorm, biases, GELU, as many key heads as query heads",
-    "llama": "rotary positions, RMSNorm, no biases, SwiGLU, grouped-query attention",
-}
+from deepen.model.families import FAMILIES, default_mlp
 
 _SIZES = ("depth", "width", "heads", "kv_heads", "mlp", "context", "vocab")
 
@@ -131,65 +128,13 @@ class ModelConfig:
         return depth * self.block_parameters + self.norm_parameters + tables
 
 
-def default_mlp(family: str, width: int) -> int:
-    """Width inside the MLP: GPT-2's 4·width; Llama's 8/3·width (as many weights), up to a multiple of 8."""
-    return 4 * width if family == "gpt2" else -(-8 * width // 24) * 8
-
-
-def scaled_init_std(width: int) -> float:
-    """The spread that gives a narrow model the activations of GPT-2 124M: 0.02·√(768 / width)."""
-    return round(0.02 * math.sqrt(768 / width), 4)
-
-
-def _narrow(name: str, width: int, heads: int, context: int, vocab: int) -> ModelConfig:
-    """A small preset: twelve blocks, as the paper's model."""
-    std = scaled_init_std(width)
-    return ModelConfig(name=name, depth=12, width=width, heads=heads, context=context, vocab=vocab, init_std=std)
-
-
-def _gpt2(name: str, depth: int, width: int, heads: int) -> ModelConfig:
-    return ModelConfig(name=name, depth=depth, width=width, heads=heads, context=1024, vocab=50257)
-
-
-PRESETS: dict[str, ModelConfig] = {
-    config.name: config
-    for config in (
-        _narrow("nano", width=20, heads=2, context=64, vocab=1024),  # the quickstart's: minutes on two CPU cores
-        _narrow("micro", width=64, heads=4, context=128, vocab=2048),
-        _narrow("mini", width=128, heads=4, context=256, vocab=8192),
-        _gpt2("gpt2-124m", depth=12, width=768, heads=12),
-        _gpt2("gpt2-350m", depth=24, width=1024, heads=16),
-        ModelConfig(  # nano in Llama's ways, two query heads to a key head
-            name="nano-llama", family="llama", depth=12, width=20, heads=2, kv_heads=1, context=64, vocab=1024,
-            init_std=scaled_init_std(20),
-        ),
-        ModelConfig(  # the shape of JackFram/llama-160m
-            name="llama-160m", family="llama", depth=12, width=768, heads=12, mlp=3072, context=2048, vocab=32000,
-            tied=False,
-        ),
-        ModelConfig(  # the shape of Llama 3.2 1B, at its context of pretraining
-            name="llama-1b", family="llama", depth=16, width=2048, heads=32, kv_heads=8, mlp=8192, context=8192,
-            vocab=128256, rope_base=500_000.0,
-        ),
-        ModelConfig(  # Llama 2 7B (arXiv 2307.09288)
-            name="llama-7b", family="llama", depth=32, width=4096, heads=32, mlp=11008, context=4096, vocab=32000,
-            tied=False,
-        ),
-        ModelConfig(  # Llama 2 70B
-            name="llama-70b", family="llama", depth=80, width=8192, heads=64, kv_heads=8, mlp=28672, context=4096,
-            vocab=32000, tied=False,
-        ),
-    )
-}  # fmt: skip
-
-
 LOGITS_AT_ONCE = {"cpu": 1 << 20, "gpu": 1 << 26}
 """Logits held in memory: on a CPU as many as stay in its cache, on a GPU as many as keep it busy."""
 
-LEAST_ROWS = 128
+MIN_CHUNK_ROWS = 128
 """With fewer rows of logits at once, matrix products lose more than the cache gains."""
 
 
 def chunk_rows(vocab: int, *, gpu: bool) -> int:
     """Rows of logits, one a token, that the loss is computed of at once."""
-    return max(LEAST_ROWS, LOGITS_AT_ONCE["gpu" if gpu else "cpu"] // vocab)
+    return max(MIN_CHUNK_ROWS, LOGITS_AT_ONCE["gpu" if gpu else "cpu"] // vocab)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from deepen.report.results import Study, Verdict, number, table, text
 from deepen.report.units import capital, count, in_words, join, percent, places_for, plain, plural, signed
 
-MOST_NAMED = 3  # arms spelled out with their numbers in one sentence; the table has them all
+MAX_NAMED = 3  # arms spelled out with their numbers in one sentence; the table has them all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +255,7 @@ def _times(verdict: Verdict) -> str:
 
 def _listed(verdicts: Sequence[Verdict], places: int) -> str:
     shown = []
-    for verdict in verdicts[:MOST_NAMED]:
+    for verdict in verdicts[:MAX_NAMED]:
         interval = f", 95 % interval {interval_text(verdict.interval, places)}" if verdict.interval else ""
         shown.append(f"{verdict.arm} ({signed(verdict.difference, places)}{interval})")
     more = len(verdicts) - len(shown)

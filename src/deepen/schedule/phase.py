@@ -1,11 +1,11 @@
 """Phases and schedules: what is trained, for how many tokens, and how the model grows in between."""
 
-import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
 
-from deepen.schedule.lr import WSD, Rate
+from deepen.schedule.grid import round_to_steps
+from deepen.schedule.rate import WSD, Rate
 
 
 class Scope(StrEnum):
@@ -25,11 +25,6 @@ class Scope(StrEnum):
     def trains_embeddings(self) -> bool:
         """Whether the embeddings learn through the input side, so that the graph must stay whole."""
         return self in (Scope.ALL, Scope.NEW_BLOCKS_EMBEDDINGS)
-
-
-def steps_of(tokens: float, batch_tokens: int) -> int:
-    """Whole steps nearest to so many tokens, halves up: the one place where tokens are rounded."""
-    return math.floor(tokens / batch_tokens + 0.5)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +107,7 @@ class Schedule:
             if phase.tokens == 0:
                 continue
             batch = phase.batch_tokens or batch_tokens
-            steps = steps_of(planned - placed, batch)
+            steps = round_to_steps(planned - placed, batch)
             if steps < 1:
                 raise ValueError(
                     f"phase {phase.label!r} has {phase.tokens:,} tokens, less than one step of {batch:,}: "

@@ -106,7 +106,7 @@ def autocast(device: torch.device, precision: str, *, keep_copies: bool = True) 
 
 
 @contextmanager
-def collector_at_rest() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Keep Python's garbage collector from stopping steps; what it would find waits until they are over."""
     if not gc.isenabled():
         yield

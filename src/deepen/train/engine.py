@@ -18,22 +18,31 @@ from deepen.data.batches import Batches, Prefetcher
 from deepen.model.build import build
 from deepen.model.config import ModelConfig
 from deepen.train.compiling import compile_blocks
-from deepen.train.device import autocast, collector_at_rest
-from deepen.train.health import SPIKE, WINDOW, TrainingError, check_fresh, spike_score, where_not_finite
-from deepen.train.optim import make_optimizer, read_moments
-from deepen.train.parallel import exchange, gathered, micro_batches, most_rows, place, summed, token_losses, whole
-from deepen.train.scope import apply_scope
+from deepen.train.device import autocast, gc_paused
+from deepen.train.distributed.placement import (
+    exchange,
+    gathered,
+    micro_batches,
+    most_rows,
+    place,
+    summed,
+    token_losses,
+    whole,
+)
+from deepen.train.distributed.processes import ALONE, World
+from deepen.train.health import SPIKE, WINDOW, TrainingError, check_initialization, spike_score, where_not_finite
+from deepen.train.optim.adamw import make_optimizer, read_moments
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import Progress, TrainState
-from deepen.train.world import ALONE, World
+from deepen.train.trainable import apply_scope
 
 Log = Callable[[Progress, dict[str, float]], None]
 """Called after every step with the progress and `loss`, `lr`, `grad_norm`; where the loss is a spike also with
 `spike`, its score, and where the update was left out `skipped`."""
 
 CHECKED_TOKENS = 4096
-"""Of the first batch, for `check_fresh`: enough for a mean loss, and next to nothing to compute."""
+"""Of the first batch, for `check_initialization`: enough for a mean loss, and next to nothing to compute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +92,15 @@ class Engine:
         # Reading a number back waits for the device; one step late it never does. Where a spike decides about an
         # update, its loss has to be known before; and a divided optimizer has no device flag that holds it back.
         self._reads_late = device.type == "cuda" and settings.on_spike == "warn" and not world.shard
-        self._halted = torch.zeros((), device=device)
+        self._frozen = torch.zeros((), device=device)
 
-    def check_fresh(self) -> None:
+    def check_initialization(self) -> None:
         """Raise a TrainingError unless the model is, on the next batch, as fresh weights should be."""
         segment = self._segment
         batch = self._batches.at(self.progress.tokens, segment.batch_tokens, segment.context)
         rows = max(1, CHECKED_TOKENS // segment.context)
         inputs_bt, targets_bt = (part[:rows].to(self._device) for part in batch)
-        check_fresh(self.model, inputs_bt, targets_bt)
+        check_initialization(self.model, inputs_bt, targets_bt)
 
     def run(self, until: int, log: Log, stop: Callable[[], bool] = lambda: False) -> None:
         """Train until `until` tokens of the run, or until `stop()` says so between two steps.
@@ -103,7 +112,7 @@ class Engine:
         segment, steps = self._segment, deque[_Step]()
         ahead = self._device.type == "cuda"
         prefetcher = Prefetcher(self._batches, segment.batch_tokens, segment.context, ahead=ahead)
-        with collector_at_rest(), prefetcher as prefetched:
+        with gc_paused(), prefetcher as prefetched:
             self._logged_at = time.perf_counter()
             while self.progress.tokens < until and not stop():
                 step = self._gradients(*prefetched.at(self.progress.tokens))
@@ -111,16 +120,16 @@ class Engine:
                     self._update(step)
                     steps.append(step)
                 else:
-                    measured = self._judged(step)
+                    measured = self._check_step(step)
                     if "skipped" not in measured:
                         self._update(step)
                     self._log(step, measured, log)
                 self.optimizer.zero_grad(set_to_none=True)
                 if len(steps) > 1:
-                    self._log(steps[0], self._judged(steps[0]), log)
+                    self._log(steps[0], self._check_step(steps[0]), log)
                     steps.popleft()
             for step in steps:
-                self._log(step, self._judged(step), log)
+                self._log(step, self._check_step(step), log)
 
     def _gradients(self, inputs_bt: Tensor, targets_bt: Tensor) -> "_Step":
         """Gradients of the next batch, clipped. Nothing is read back: a GPU works on while this returns."""
@@ -145,20 +154,20 @@ class Engine:
     def _update(self, step: "_Step") -> None:
         """Move the weights; on the device nothing moves any more once a loss or gradient was not finite."""
         if self._reads_late:
-            self._halted = torch.maximum(self._halted, 1.0 - step.numbers.isfinite().all().float())
-            self.optimizer.found_inf = self._halted  # type: ignore[attr-defined]
+            self._frozen = torch.maximum(self._frozen, 1.0 - step.numbers.isfinite().all().float())
+            self.optimizer.found_inf = self._frozen  # type: ignore[attr-defined]
         for group in self.optimizer.param_groups:
             group["lr"] = step.lr
         self.optimizer.step()
 
-    def _judged(self, step: "_Step") -> dict[str, float]:
+    def _check_step(self, step: "_Step") -> dict[str, float]:
         """What is logged of a step; raises where it must not be taken, and the state is that before it."""
         loss, grad_norm = step.numbers.tolist()
         measured = {"loss": loss, "lr": step.lr, "grad_norm": grad_norm}
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             self.progress = replace(step.before, seconds=self.progress.seconds)
             what = f"loss {loss}, gradient norm {grad_norm}"
-            raise self._stopped(what, f"{self._blame()}; use a lower --lr")
+            raise self._stopped(what, f"{self._locate_nonfinite()}; use a lower --lr")
         if (score := spike_score(self.recent_losses, loss)) > SPIKE:
             if self._settings.on_spike == "stop":
                 self.progress = replace(step.before, seconds=self.progress.seconds)
@@ -221,7 +230,7 @@ class Engine:
             loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach() / size
 
-    def _blame(self) -> str:
+    def _locate_nonfinite(self) -> str:
         """What of the next batch is not finite, in words."""
         tokens, segment = self.progress.tokens, self._segment
         inputs_bt, targets_bt = self._batches.at(tokens, segment.batch_tokens, segment.context)

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from deepen.model.decoder import Decoder
 from deepen.model.loss import token_losses
-from deepen.train.parallel import whole
+from deepen.train.distributed.placement import whole
 
 WINDOW = 64
 """Losses that a step's loss is compared with. They are part of the state, so that a cut changes nothing."""
 
-SPEAKS_FROM = WINDOW // 2
+MIN_LOSSES = WINDOW // 2
 """Losses there must be, from the beginning or from a growth on, before any loss is called a spike."""
 
 SPIKE = 7.0
@@ -23,9 +23,9 @@ SPIKE = 7.0
 above and the next 4.6. OLMo-core's SkipStepOptimizer calls 6 standard deviations a spike."""
 
 LOSS_TOLERANCE = 0.5
-"""Nats by which the first loss may miss what is expected of fresh weights (see `check_fresh`)."""
+"""Nats by which the first loss may miss what is expected of fresh weights (see `check_initialization`)."""
 
-LEAST_DEVIATION = 1e-3
+MIN_DEVIATION = 1e-3
 """Deviation of the losses, as a share of their median, below which they count as no quieter."""
 
 
@@ -44,11 +44,11 @@ def spike_score(losses: Sequence[float], loss: float) -> float:
         losses: the latest losses in nats per token, at most WINDOW of them.
         loss: of this step.
     """
-    if len(losses) < SPEAKS_FROM:
+    if len(losses) < MIN_LOSSES:
         return 0.0
     median = statistics.median(losses)
     deviation = 1.4826 * statistics.median(abs(each - median) for each in losses)
-    return (loss - median) / max(deviation, LEAST_DEVIATION * abs(median))
+    return (loss - median) / max(deviation, MIN_DEVIATION * abs(median))
 
 
 def is_finite(tensor: Tensor) -> bool:
@@ -94,7 +94,7 @@ def where_not_finite(
 
 
 @torch.no_grad()
-def check_fresh(model: Decoder, inputs_bt: Tensor, targets_bt: Tensor) -> None:
+def check_initialization(model: Decoder, inputs_bt: Tensor, targets_bt: Tensor) -> None:
     """Raise a TrainingError unless a model that was never trained is as fresh weights should be.
 
     Weights: all finite; matrices within 8·`init_std` (the largest of 10¹¹ normal numbers is at 6.8) and not all

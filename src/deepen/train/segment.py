@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 from deepen.growth.grow import grow
 from deepen.model.config import ModelConfig
-from deepen.schedule.lr import RatePiece
 from deepen.schedule.phase import Growth, Scope
+from deepen.schedule.rate import RatePiece
 from deepen.train.state import TrainState
 
 

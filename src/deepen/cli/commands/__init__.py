@@ -1,0 +1,1 @@
+"""One file per command: carry out a request and print the result."""

@@ -1,0 +1,235 @@
+"""A plan for people: phases with bars, marks side by side, memory, time, and what a wrong price gives away."""
+
+from itertools import groupby
+from typing import Any
+
+from deepen.cli.output.tables import print_lines, print_table, short
+from deepen.compute.plan import Plan
+
+_BAR = 12
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def print_plan(plan: dict[str, Any]) -> None:
+    """Print what `describe` tells."""
+    time = plan["time"]
+    columns = [
+        "<phase",
+        "depth",
+        "<trains",
+        "steps",
+        "tokens",
+        "trainable",
+        "MFLOP/token",
+        "compute",
+        "<",
+        "memory",
+    ]
+    columns += ["hours"] if time else []
+    columns += ["cost"] if time and time["cost"] is not None else []
+    most = max(phase["flops"] for phase in plan["phases"])
+    rows = (_row(plan, index, most) for index in range(len(plan["phases"])))
+    print_table(_title(plan), columns, rows, droppable=("<", "trainable", "tokens", "MFLOP/token", "steps"))
+    print_lines([*_totals(plan), *_marks(plan), *_memory(plan), _conventions(plan)])
+
+
+def _title(plan: dict[str, Any]) -> str:
+    model = plan["model"]
+    grouped = f", {model['kv_heads']} of keys" if model["kv_heads"] < model["heads"] else ""
+    return (
+        f"{plan['recipe']} on {model['name']}: {model['depth']} blocks of width {model['width']:,}, "
+        f"{model['heads']} heads{grouped}, MLP {model['mlp']:,}, vocabulary {model['vocab']:,}\n"
+        f"{model['parameters']:,} parameters, {model['parameters_non_embedding']:,} without embeddings"
+    )
+
+
+def _row(plan: dict[str, Any], index: int, most: int) -> list[str]:
+    phase, memory, time = plan["phases"][index], plan["memory"]["phases"][index], plan["time"]
+    cells = [
+        phase["label"],
+        str(phase["depth"]),
+        phase["scope"],
+        f"{phase['steps']:,}",
+        short(phase["tokens"]),
+        short(phase["trainable_parameters"]),
+        f"{phase['flops_per_token'] / 1e6:,.1f}",
+        f"{100 * phase['flops'] / plan['total']['flops']:.1f} %",
+        bar(phase["flops"] / most),
+        gigabytes(memory["peak"]),
+    ]
+    if time:
+        own = time["phases"][index]
+        cells += [hours(own["hours"])] + ([money(own["cost"])] if own["cost"] is not None else [])
+    return cells
+
+
+def _totals(plan: dict[str, Any]) -> list[str]:
+    total, baseline, budget, time = plan["total"], plan["baseline"], plan["budget"], plan["time"]
+    lines = []
+    for name, what, own in (
+        ("total", plan["recipe"], total),
+        ("baseline", _baseline_name(plan), baseline),
+    ):
+        line = f"{name:10}{what}: {own['steps']:,} steps, {own['tokens']:,} tokens, {own['flops']:.4g} FLOPs"
+        if time:
+            spent = time if name == "total" else time["baseline"]
+            line += f", {hours(spent['hours'])} h"
+            line += f", {money(spent['cost'])}" if spent["cost"] is not None else ""
+        lines.append(line)
+    asked = f"{budget['asked']:.6g}" if budget["asked"] >= 1e15 else f"{budget['asked']:,.10g}"
+    unit = {"flops": "FLOPs"}.get(budget["unit"], budget["unit"].replace("_", " "))
+    lines.append(
+        f"rounding  {asked} {unit} asked; {baseline['steps']:,} whole steps of {plan['against']} are "
+        f"{100 * (budget['got'] / budget['asked'] - 1):+.4f} % off, "
+        f"{total['steps']:,} of {plan['recipe']} then {100 * (total['flops'] / baseline['flops'] - 1):+.4f} %"
+    )
+    lines.append(f"optimizer {total['optimizer_flops']:.4g} FLOPs of AdamW and clipping, apart from the total")
+    if time:
+        how = (
+            f"{100 * time['mfu']:.3g} % of {time['peak_flops'] / 1e12:,.4g} TFLOP/s"
+            if time["mfu"]
+            else "as benched"
+        )
+        lines.append(
+            f"time      {time['count']:,} × {time['device']}, {how} ({time['source']}); training steps alone"
+        )
+    return lines
+
+
+def _marks(plan: dict[str, Any]) -> list[str]:
+    lines = []
+    rounded = {name: round(share, 6) for name, share in plan["staged_share"].items()}
+    named = [((mark["total_steps"], rounded.get(name)), name) for name, mark in plan["marks"].items()]
+    for (same, share), group in groupby(sorted(named, key=_place), key=lambda each: each[0]):
+        names = [name for _, name in group]
+        mark = plan["marks"][names[0]]
+        staged = (
+            f"continual {mark['continual_share']:.3f} T, staged part {share:.3f} of the baseline; "
+            if share
+            else ""
+        )
+        lines.append(
+            f"mark      {', '.join(names)}: {same:,} steps in all; "
+            f"{staged}{mark['flops_share']:.3f} of the baseline's FLOPs"
+        )
+    lines += [f"          {sentence}" for sentence in given_away(plan)]
+    lines += [f"mark      {name}: none: {why}" for name, why in plan["impossible_marks"].items()]
+    if plan["paper_ratios"]:
+        shares = ", ".join(f"{row['continual_share']:.3f} (r = {row['ratio']:g})" for row in plan["paper_ratios"])
+        lines.append(
+            f"ratio     the paper's continual share when a backward pass costs r forward passes: {shares}"
+        )
+    return lines
+
+
+def _place(named: tuple[Any, str]) -> tuple[bool, int, float]:
+    """Where a mark stands: equal FLOPs first, then by steps, those that are one and the same side by side."""
+    (steps, share), name = named
+    return name != "flops" and name != "seconds", steps, share or 0.0
+
+
+def _baseline_name(plan: dict[str, Any]) -> str:
+    options = "".join(f" --{key.replace('_', '-')} {value}" for key, value in plan["against_options"].items())
+    return f"{plan['against']}{options}"
+
+
+def given_away(plan: dict[str, Any]) -> list[str]:
+    """What ending at each other accounting's mark would give the recipe, or take from it, in exact FLOPs."""
+    names = {"paper": "By the paper's price", "seconds": "By the clock"}
+    sentences = []
+    for accounting, mark in plan["marks"].items():
+        off = mark["flops_share"] - 1
+        same = mark["total_steps"] == plan["marks"]["flops"]["total_steps"]
+        if accounting in names and abs(off) >= 0.0005 and not same:
+            more = f"{100 * abs(off):.1f} % {'more' if off > 0 else 'fewer'}"
+            sentences.append(
+                f"{names[accounting]} {plan['recipe']} would get {more} FLOPs than {plan['against']} has: "
+                f"{mark['total_steps']:,} steps where {plan['marks']['flops']['total_steps']:,} are equal."
+            )
+    return sentences
+
+
+def _memory(plan: dict[str, Any]) -> list[str]:
+    memory = plan["memory"]
+    at = next(phase for phase in memory["phases"] if phase["peak"] == memory["peak"])
+    parts = ("weights", "gradients", "moments", "activations", "logits", "working")
+    shares = ", ".join(f"{part} {gigabytes(at[part])}" for part in parts if at[part])
+    way = "sharded" if memory["sharded"] else "replicated"
+    on = f" on each of {memory['devices']} devices, {way}" if memory["devices"] > 1 else ""
+    line = (
+        f"memory    peak {gigabytes(memory['peak'])}{on}, {memory['precision']}, "
+        f"in {memory['peak_phase']!r}, {at['moment']}: {shares}"
+    )
+    if memory["fits"] is None:
+        return [line]
+    has = f"the device's {gigabytes(memory['device_bytes'])}"
+    if memory["fits"]:
+        return [line, f"          fits into {has}"]
+    if memory["remedy"] is None:
+        return [line, f"          does not fit into {has}, nor in any of the usual ways"]
+    flags = {"devices": "--count", "sharded": "--shard"}
+    ways = " ".join(
+        flags.get(key, f"--{key.replace('_', '-')}") + ("" if value is True else f" {value}")
+        for key, value in memory["remedy"].items()
+    )
+    return [line, f"          does not fit into {has}; with {ways} it would"]
+
+
+def _conventions(plan: dict[str, Any]) -> str:
+    causal = plan["total"]["flops_causal_exact"]
+    if plan["attention_flops"] == "dense":
+        return f"FLOPs     of matrix products, attention counted densely; causal-exact, the run costs {causal:.4g}"
+    return "FLOPs     of matrix products, attention counted causal-exact: only the keys a query may see"
+
+
+def print_parts(plan: Plan) -> None:
+    """Print each phase's FLOPs per token by part and direction."""
+    how = "causal-exact" if plan.request.ledger.causal_exact else "densely"
+    print_table(
+        f"parts: MFLOP per token by direction, attention counted {how}; bytes per token where there are none",
+        (
+            "<phase",
+            "<part",
+            "parameters",
+            "forward",
+            "recompute",
+            "backward, activations",
+            "backward, weights",
+            "bytes",
+        ),
+        (
+            (
+                planned.phase.label if nth == 0 else "",
+                part.part,
+                short(part.parameters),
+                *(
+                    f"{flops / 1e6:,.2f}"
+                    for flops in (part.forward, part.recompute, part.activation_backward, part.weight_backward)
+                ),
+                f"{part.bytes:,}",
+            )
+            for planned in plan.phases
+            for nth, part in enumerate(plan.request.ledger.phase_parts(planned.phase, planned.new_blocks))
+        ),
+    )
+
+
+def bar(share: float) -> str:
+    """A bar of `share` of the full width, in eighths of a character."""
+    eighths = round(share * _BAR * 8)
+    return "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
+
+
+def gigabytes(count: float) -> str:
+    """Bytes in GB or MB (10⁹, 10⁶)."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+
+
+def hours(count: float) -> str:
+    """Hours to three figures."""
+    return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
+
+
+def money(count: float) -> str:
+    """An amount in the currency that the price was given in."""
+    return f"{count:,.2f}"

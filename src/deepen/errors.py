@@ -1,0 +1,78 @@
+"""Errors that a user can cause: what was wrong and what would be right, as fields.
+
+The library names its own fields (`batch_tokens`) and knows no command line. Whoever shows an error may show
+fields by other names: the command line turns `batch_tokens` into `--batch-tokens`. For the same reason names of
+fields stand in backticks inside a remedy:
+
+    raise InvalidValueError(
+        "is 100, not a multiple of context 64", field="batch_tokens", value=100, remedy="use `batch_tokens` 128"
+    )
+    # str(): batch_tokens is 100, not a multiple of context 64: use batch_tokens 128
+    # the command line: --batch-tokens is 100, not a multiple of context 64: use --batch-tokens 128
+"""
+
+import re
+from collections.abc import Callable, Iterable
+
+_FIELD = re.compile(r"`(\w+)`")
+
+
+class _RemediableError(Exception):
+    """An error with a problem and a remedy, shown under whatever names fields have where it is shown."""
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        field: str = "",
+        value: object = None,
+        remedy: str = "",
+        allowed: Iterable[str] = (),
+    ) -> None:
+        self.problem, self.field, self.value, self.remedy = problem, field, value, remedy
+        self.allowed = tuple(allowed)
+        super().__init__(self.describe())
+
+    def describe(self, name_of: Callable[[str], str] = lambda field: field) -> str:
+        """The error in one line; `name_of` gives the name under which a field is shown."""
+        subject = f"{name_of(self.field)} " if self.field else ""
+        remedy = f": {self.remedy}" if self.remedy else ""
+        return f"{subject}{_FIELD.sub(lambda match: name_of(match[1]), self.problem + remedy)}"
+
+    def __reduce__(self) -> tuple[object, ...]:  # errors travel between processes
+        return _rebuild, (type(self), self.problem, self.field, self.value, self.remedy, self.allowed)
+
+
+def _rebuild(
+    kind: type[_RemediableError],
+    problem: str,
+    field: str,
+    value: object,
+    remedy: str,
+    allowed: tuple[str, ...],
+) -> _RemediableError:
+    return kind(problem, field=field, value=value, remedy=remedy, allowed=allowed)
+
+
+class InvalidValueError(_RemediableError, ValueError):
+    """A value that cannot be used.
+
+    Attributes:
+        problem: what is wrong, a clause whose subject is the field: "is 5, but there are 4 blocks".
+        field: the field or argument at fault, as the library spells it; empty where no single one is.
+        value: what was given.
+        remedy: what to do, with names of fields in backticks; empty where the problem says it already.
+        allowed: the names that would be right, where there are only some.
+    """
+
+
+class InvalidValuesError(ValueError):
+    """Several values that cannot be used, all found before anything was done."""
+
+    def __init__(self, errors: Iterable[ValueError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(dict.fromkeys(str(error) for error in self.errors)))
+
+
+class RunError(_RemediableError, RuntimeError):
+    """A run that cannot continue; what was complete is kept. Attributes as those of `InvalidValueError`."""

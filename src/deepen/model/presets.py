@@ -1,0 +1,86 @@
+"""Models by name: sizes, tokens per step and peak learning rate, in one place. Needs no torch."""
+
+import math
+
+from deepen.model.config import ModelConfig
+
+
+def scaled_init_std(width: int) -> float:
+    """The spread that gives a narrow model the activations of GPT-2 124M: 0.02·√(768 / width)."""
+    return round(0.02 * math.sqrt(768 / width), 4)
+
+
+def _narrow(name: str, width: int, heads: int, context: int, vocab: int) -> ModelConfig:
+    """A small preset: twelve blocks, as the paper's model."""
+    std = scaled_init_std(width)
+    return ModelConfig(name=name, depth=12, width=width, heads=heads, context=context, vocab=vocab, init_std=std)
+
+
+def _gpt2(name: str, depth: int, width: int, heads: int) -> ModelConfig:
+    return ModelConfig(name=name, depth=depth, width=width, heads=heads, context=1024, vocab=50257)
+
+
+PRESETS: dict[str, ModelConfig] = {
+    config.name: config
+    for config in (
+        _narrow("nano", width=20, heads=2, context=64, vocab=1024),  # the quickstart's: minutes on two CPU cores
+        _narrow("micro", width=64, heads=4, context=128, vocab=2048),
+        _narrow("mini", width=128, heads=4, context=256, vocab=8192),
+        _gpt2("gpt2-124m", depth=12, width=768, heads=12),
+        _gpt2("gpt2-350m", depth=24, width=1024, heads=16),
+        ModelConfig(  # nano in Llama's ways, two query heads to a key head
+            name="nano-llama", family="llama", depth=12, width=20, heads=2, kv_heads=1, context=64, vocab=1024,
+            init_std=scaled_init_std(20),
+        ),
+        ModelConfig(  # the shape of JackFram/llama-160m
+            name="llama-160m", family="llama", depth=12, width=768, heads=12, mlp=3072, context=2048, vocab=32000,
+            tied=False,
+        ),
+        ModelConfig(  # the shape of Llama 3.2 1B, at its context of pretraining
+            name="llama-1b", family="llama", depth=16, width=2048, heads=32, kv_heads=8, mlp=8192, context=8192,
+            vocab=128256, rope_base=500_000.0,
+        ),
+        ModelConfig(  # Llama 2 7B (arXiv 2307.09288)
+            name="llama-7b", family="llama", depth=32, width=4096, heads=32, mlp=11008, context=4096, vocab=32000,
+            tied=False,
+        ),
+        ModelConfig(  # Llama 2 70B
+            name="llama-70b", family="llama", depth=80, width=8192, heads=64, kv_heads=8, mlp=28672, context=4096,
+            vocab=32000, tied=False,
+        ),
+    )
+}  # fmt: skip
+
+TOKENS_PER_STEP = {
+    "nano": 1024,
+    "micro": 4096,
+    "mini": 16384,
+    "gpt2-124m": 524_288,
+    "gpt2-350m": 524_288,
+    "nano-llama": 1024,
+    "llama-160m": 524_288,
+    "llama-1b": 1_048_576,
+    "llama-7b": 4_194_304,
+    "llama-70b": 4_194_304,
+}
+PEAK_RATES = {
+    "nano": 1.6e-2,
+    "micro": 6e-3,
+    "mini": 3e-3,
+    "gpt2-124m": 6e-4,
+    "gpt2-350m": 3e-4,
+    "nano-llama": 1.6e-2,
+    "llama-160m": 6e-4,
+    "llama-1b": 4e-4,
+    "llama-7b": 3e-4,
+    "llama-70b": 1.5e-4,
+}
+"""Starting points where --lr is left out: the nanos' are the best of those tried for the baseline
+(docs/log.md), llama-7b's and -70b's are Llama 2's own (Touvron et al. 2023, arXiv 2307.09288, section 2.2)."""
+
+
+def tokens_per_step(model: ModelConfig, context: int) -> int:
+    """Tokens of a step where none are asked for: the preset's, or what models of the size take."""
+    by_size = ((10**7, 16_384), (10**9, 524_288), (3 * 10**9, 1_048_576))
+    usual = next((tokens for most, tokens in by_size if model.parameters < most), 4_194_304)
+    return max(1, TOKENS_PER_STEP.get(model.name, usual) // context) * context

@@ -1,0 +1,1 @@
+"""What a study is: arms, evaluation, settings, presets. Needs no torch."""

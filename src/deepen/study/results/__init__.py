@@ -1,0 +1,1 @@
+"""results.json: its schema, its collection from the store, statistics and verdicts."""

@@ -1,0 +1,1 @@
+"""Where segments are trained: this process, local processes, SLURM, Dask."""

@@ -1,0 +1,259 @@
+"""Train one segment of a study, in whatever process: from its parent's state to its own."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepen.data.batches import Batches
+from deepen.data.shards import Dataset
+from deepen.data.tokenizers import load_tokenizer
+from deepen.evaluate.multiple_choice import HELLASWAG_BATCH_TOKENS, Example, encode_items, hellaswag, read_items
+from deepen.evaluate.validation import VALIDATION_BATCH_TOKENS, validation_loss
+from deepen.model.config import ModelConfig
+from deepen.study.compile.tree import Node
+from deepen.study.define.study import Evaluation
+from deepen.study.store.retention import final_state_problem
+from deepen.study.store.segment_folder import SegmentFolder
+from deepen.study.store.study_folder import Store, warn
+from deepen.train.checkpoint.saver import Saver
+from deepen.train.checkpoint.state_folder import StateError
+from deepen.train.device import peak_memory_bytes, pick_device, reset_peak_memory
+from deepen.train.distributed.leader import LeadingEngine
+from deepen.train.distributed.placement import skeleton
+from deepen.train.distributed.processes import ALONE, World
+from deepen.train.engine import Engine
+from deepen.train.health import WINDOW, TrainingError
+from deepen.train.segment import begin
+from deepen.train.settings import TrainSettings
+from deepen.train.state import Progress, TrainState, initial_state
+
+SAVE_EVERY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """All a process needs to train one segment. `is_mark`: an arm is compared at its end."""
+
+    node: Node
+    is_mark: bool
+    folder: Path
+    model: ModelConfig
+    settings: TrainSettings
+    evaluation: Evaluation
+    dataset: Dataset
+    window: int
+
+
+def train_segment(
+    job: Job, stop: Callable[[], bool], check: Callable[[], None] = lambda: None, world: World = ALONE
+) -> bool:
+    """Train a segment, going on from what is there; returns whether it was finished rather than stopped.
+
+    Args:
+        stop: asked after each step.
+        check: called before each write; it raises where another process took the segment over.
+        world: the processes that train it together; this one leads.
+    """
+    store, node, segment = Store(job.folder), job.node, job.node.segment
+    own, device = store.segment(node.key, check), pick_device()
+    kept = _own_state(own, job)
+    own.open(node, anew=kept is None)
+    state = begin(kept or _first_state(store, job), segment, job.model)
+    own.truncate_logs(state.progress)
+
+    reset_peak_memory(device)
+    batches = Batches(_tokens(job.dataset, "train"), job.window, node.seed)
+    engine = open_engine(state, job, batches, device, world)
+    if state.progress.step == 0:
+        engine.check_initialization()
+    metrics: list[dict[str, Any]] = []
+    saved, save_at = engine.progress.tokens, time.monotonic() + SAVE_EVERY_SECONDS
+    evaluated = {line["tokens"] for line in own.lines("evals")}
+
+    def save_is_due() -> bool:
+        return engine.progress.tokens > saved and time.monotonic() > save_at
+
+    def leave_loop() -> bool:
+        return stop() or save_is_due()
+
+    with Saver(own) as saver:  # leaving it waits for the save in flight
+        while True:
+            try:
+                engine.run(_next_stop(engine.progress.tokens, job), _logger(metrics, job), leave_loop)
+            except TrainingError:  # the step was not taken: what came before it is good
+                own.append("metrics", metrics)
+                if engine.progress.tokens > segment.start:
+                    saver.save(engine.state())
+                raise
+            own.append("metrics", metrics)
+            metrics.clear()
+            tokens = engine.progress.tokens
+            if tokens > segment.start and tokens not in evaluated and (at := _evaluations_at(tokens, job)):
+                own.append("evals", [_evaluate(task, engine, job, device, world) for task in at])
+                evaluated.add(tokens)  # a save may fall due before the next step and bring us here again
+            if tokens == segment.end:
+                saver.wait()
+                own.finish(engine.state(), peak_memory_bytes(device))
+                return True
+            if stop():
+                if tokens > segment.start:
+                    saver.save(engine.state())
+                return False
+            if save_is_due():
+                saver.save(engine.state())
+                saved, save_at = tokens, time.monotonic() + SAVE_EVERY_SECONDS
+
+
+def open_engine(state: TrainState, job: Job, batches: Batches, device: torch.device, world: World) -> Engine:
+    """The segment's engine; where processes follow this one, each of them builds its own in step with it."""
+    arguments = (state, job.node.segment, job.model, batches, job.settings, device)
+    if world.link is None:
+        return Engine(*arguments)
+    with world.link.together("begin", job, skeleton(state), world.shard, torch.get_num_threads()):
+        return LeadingEngine(*arguments, world)
+
+
+def _own_state(own: SegmentFolder, job: Job) -> TrainState | None:
+    """The segment's own state where it was begun before, None where it has to begin anew.
+
+    A state that is damaged, or whose logs are, is never gone on from; that costs the segment's beginning.
+    """
+    if not own.has_state:
+        return None
+    problems = own.damaged_logs()
+    try:
+        state = own.state()
+        if not problems and state.progress.tokens > job.node.segment.start:
+            return state
+    except StateError as error:
+        problems = [str(error)]
+        own.drop_state()
+    for problem in problems:
+        warn(f"{problem}; going on from the segment's beginning")
+    return None
+
+
+def _first_state(store: Store, job: Job) -> TrainState:
+    """The state that the segment starts from: its parent's last, or a fresh one.
+
+    Raises:
+        StateError: the parent's is damaged; the next run finds that out at its beginning and trains it again.
+    """
+    node = job.node
+    if node.parent is None:
+        return initial_state(job.model, node.segment.depth, node.seed)
+    parent = store.segment(node.parent)
+    if problem := final_state_problem(parent):
+        raise StateError(problem)
+    return parent.state()
+
+
+def _grids(job: Job) -> dict[str, int]:
+    grids = {"validation": job.evaluation.every_tokens}
+    if job.evaluation.hellaswag:
+        grids["hellaswag"] = job.evaluation.hellaswag_every_tokens
+    return grids
+
+
+def _next_stop(tokens: int, job: Job) -> int:
+    """The nearest point ahead at which something is evaluated, or the segment's end."""
+    batch = job.node.segment.batch_tokens
+    ahead = [_rounded_up((tokens // every + 1) * every, batch) for every in _grids(job).values()]
+    return min(*ahead, job.node.segment.end)
+
+
+def _rounded_up(tokens: int, batch: int) -> int:
+    return -(-tokens // batch) * batch
+
+
+def _evaluations_at(tokens: int, job: Job) -> list[str]:
+    """What is due after so many tokens: on the grid of each task, and at a mark."""
+    batch = job.node.segment.batch_tokens
+    return [
+        task
+        for task, every in _grids(job).items()
+        if tokens > 0
+        and (
+            (job.is_mark and tokens == job.node.segment.end)
+            or tokens == _rounded_up(tokens // every * every, batch)
+        )
+    ]
+
+
+def _evaluate(task: str, engine: Engine, job: Job, device: torch.device, world: World) -> dict[str, Any]:
+    """One line of evals.jsonl."""
+    progress = engine.progress
+    line: dict[str, Any] = {
+        "tokens": progress.tokens,
+        "step": progress.step,
+        "flops": progress.flops,
+        "seconds": progress.seconds,
+        "task": task,
+    }
+    if task == "validation":
+        tokens = _tokens(job.dataset, "validation")
+        loss, stderr, n = validation_loss(
+            engine,
+            tokens,
+            job.evaluation.validation_tokens,
+            job.window,
+            device=device,
+            batch_tokens=VALIDATION_BATCH_TOKENS[device.type] * world.size,
+        )
+        return line | {"split": "validation", "value": loss, "stderr": stderr, "n": n}
+    correct = hellaswag(
+        engine,
+        _examples(job.evaluation, job.dataset),
+        context=job.window,
+        device=device,
+        batch_tokens=HELLASWAG_BATCH_TOKENS[device.type] * world.size,
+    )
+    share = sum(correct) / len(correct)
+    return line | {
+        "split": "validation",
+        "value": share,
+        "stderr": (share * (1 - share) / len(correct)) ** 0.5,
+        "n": len(correct),
+        "correct": "".join("01"[right] for right in correct),
+    }
+
+
+def _logger(metrics: list[dict[str, Any]], job: Job) -> Callable[[Progress, dict[str, float]], None]:
+    segment = job.node.segment
+
+    def log(progress: Progress, measured: dict[str, float]) -> None:
+        if "spike" in measured:
+            done = (
+                "its update was skipped" if "skipped" in measured else "--on-spike skip or stop would not take it"
+            )
+            warn(
+                f"loss {measured['loss']:.4f} is a spike at step {progress.step} ({progress.tokens:,} tokens, "
+                f"{segment.label}, seed {job.node.seed}), {measured['spike']:.1f} deviations above the median "
+                f"of the last {WINDOW}; {done}; logged in {Store(job.folder).segment(job.node.key).folder}"
+            )
+        metrics.append({
+            "step": progress.step,
+            "tokens": progress.tokens,
+            **measured,
+            "flops": progress.flops,
+            "seconds": progress.seconds,
+            "depth": segment.depth,
+            "phase": segment.label,
+        })  # fmt: skip
+
+    return log
+
+
+@lru_cache(maxsize=4)
+def _tokens(dataset: Dataset, split: str) -> Any:
+    return dataset.tokens(split)
+
+
+@lru_cache(maxsize=2)
+def _examples(evaluation: Evaluation, dataset: Dataset) -> list[Example]:
+    return encode_items(read_items(Path(evaluation.hellaswag)), load_tokenizer(dataset.folder))

@@ -1,0 +1,1 @@
+"""Training states on disk, written whole and verified before use."""

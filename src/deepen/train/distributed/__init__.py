@@ -1,0 +1,1 @@
+"""One model trained by many processes: who they are, what each holds, how rank 0 leads."""

@@ -1,0 +1,1 @@
+"""Optimizers as values: parameter groups, state names, bytes and FLOPs per parameter."""

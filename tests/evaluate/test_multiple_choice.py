@@ -1,0 +1,100 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from deepen.data.shards import Dataset
+from deepen.data.tokenizers import load_tokenizer
+from deepen.evaluate.multiple_choice import TaskError, encode_items, hellaswag, read_items
+from deepen.model.build import build, init_weights
+from deepen.model.config import ModelConfig
+from deepen.model.decoder import Decoder
+
+CPU = torch.device("cpu")
+
+ITEMS = [
+    {
+        "ctx": "The committee reported to the Congress that",
+        "endings": [
+            "the treaty was signed.",
+            "a treaty.",
+            "banana of of the the",
+            "peace with all nations prevails here.",
+        ],
+        "label": label,
+    }
+    for label in (0, 1, 2, 3)
+]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "hellaswag.jsonl"
+    path.write_text("".join(json.dumps(item) + "\n" for item in ITEMS))
+    return path
+
+
+def test_endings_are_scored_by_mean_loss_per_token_one_by_one_as_in_batches(
+    file: Path, dataset: Dataset, model: ModelConfig
+):
+    tokenizer = load_tokenizer(dataset.folder)
+    network = build(model, 2)
+    network.load_state_dict(init_weights(model, 2, seed=0))
+    examples = encode_items(read_items(file), tokenizer)
+    picks = set()
+    for item, example in zip(ITEMS, examples, strict=True):
+        losses = []
+        for ending in item["endings"]:
+            context, tail = tokenizer.encode(item["ctx"]).ids, tokenizer.encode(f" {ending}").ids
+            ids = torch.tensor((context + tail)[-17:])
+            scored = min(len(tail), len(ids) - 1)
+            with torch.no_grad():
+                logits = network(ids[None, :-1])[0]
+            losses.append(F.cross_entropy(logits[-scored:], ids[-scored:]).item())
+        pick = losses.index(min(losses))
+        picks.add(pick)
+        assert hellaswag(network, [example], context=16, device=CPU) == [pick == example.label]
+    together = hellaswag(network, examples, context=16, device=CPU, batch_tokens=40)
+    assert together == [label in picks for label in (0, 1, 2, 3)] and sum(together) == 1
+
+
+def parrot() -> Decoder:
+    """A network without blocks that predicts that every token is followed by the one above it."""
+    config = ModelConfig(
+        name="parrot", family="llama", depth=1, width=512, heads=2, context=16, vocab=512, tied=False
+    )
+    network = build(config, 0)
+    network.token_embedding.weight = nn.Parameter(torch.eye(512))
+    network.norm.weight = nn.Parameter(torch.ones(512))
+    network.head.weight = nn.Parameter(torch.eye(512).roll(1, dims=0))
+    return network
+
+
+def test_a_model_that_knows_the_answer_scores_full_marks():
+    from deepen.evaluate.multiple_choice import Example
+
+    examples = [
+        Example(context=(1, 2), endings=((9, 9), (3, 4), (7,), (8, 9, 10)), label=1),
+        Example(context=(5,), endings=((6, 7, 8), (9,), (1, 2), (4, 4)), label=0),
+    ]
+    assert hellaswag(parrot(), examples, context=16, device=CPU) == [True, True]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "{",
+        "[]",
+        '{"ctx": "a"}',
+        '{"ctx": "a", "endings": ["b"], "label": 4}',
+        '{"ctx": 1, "endings": [1], "label": 0}',
+    ],
+)
+def test_a_broken_line_is_named(file: Path, line: str):
+    file.write_text(file.read_text() + line + "\n")
+    with pytest.raises(TaskError, match="line 5"):
+        read_items(file)

@@ -1,0 +1,250 @@
+"""The same study on every executor, with workers stopped and killed in mid-segment: the same to the bit."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepen.cli.entry import main
+from deepen.cli.requests.executor import read_executor
+from deepen.schedule.rate import Constant
+from deepen.study.define.executor import ExecutorChoice, local
+from deepen.study.define.study import Study
+from deepen.study.run import scheduler as run
+from deepen.study.run.executors import dask as dask_workers
+from deepen.study.run.executors.local import visible_devices
+from deepen.study.run.executors.workers import WorkersLostError, check_executor
+from deepen.study.run.scheduler import MAX_REFUSALS, MAX_WORKER_FAILURES, Interrupted
+from deepen.train.health import TrainingError
+from leftovers import differences
+from processes import wait_until
+from workers import (
+    assert_segments_are_undisturbed,
+    every_step_is_kept,
+    in_mid_segment,
+    interrupting,
+    killing,
+    meanwhile,
+)
+
+Run = Callable[..., Any]
+
+
+def test_a_killed_process_of_this_machine_costs_its_segment_and_nothing_else(
+    study: Study, run_study: Run, undisturbed: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "study"
+    with killing(out):
+        run_study(study, out, executor=local(2))
+    assert differences(out, undisturbed) == {}
+    warnings = [line for line in capfd.readouterr().err.splitlines() if "warning" in line]
+    assert len(warnings) == 1 and "was lost (its process died: killed, or out of memory)" in warnings[0]
+
+
+def test_a_segment_that_loses_every_worker_ends_the_run_with_a_line_and_the_next_command_goes_on(
+    study: Study,
+    run_study: Run,
+    undisturbed: dict[str, Any],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+):
+    out, alone = tmp_path / "study", replace(study, arms=study.arms[:1])
+    with (
+        killing(out, MAX_WORKER_FAILURES),
+        pytest.raises(WorkersLostError, match=r"3 workers in a row were lost on segment .*its process died"),
+    ):
+        run_study(alone, out, executor=local(2))
+    assert len(capfd.readouterr().err.splitlines()) == MAX_WORKER_FAILURES - 1
+    assert not (out / "workers").exists()
+    run_study(alone, out)
+    assert_segments_are_undisturbed(out, undisturbed)
+
+
+def test_an_error_of_training_comes_back_from_a_worker_and_is_not_retried(
+    study: Study, run_study: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    with pytest.raises(TrainingError, match="loss"):
+        run_study(replace(study, lr=Constant(peak=1e30)), tmp_path / "study", executor=local(2))
+    assert "was lost" not in capfd.readouterr().err
+    assert not (tmp_path / "study" / "workers").exists()
+
+
+def test_on_dask_a_study_is_stopped_and_goes_on_and_a_killed_worker_costs_its_segment_and_nothing_else(
+    study: Study, run_study: Run, undisturbed: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    distributed = pytest.importorskip("distributed")
+    out = tmp_path / "study"
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        executor = read_executor(f"dask:{cluster.scheduler_address}")
+        check_executor(executor)
+        with interrupting(out), pytest.raises(Interrupted):
+            run_study(study, out, executor=executor)
+        assert every_step_is_kept(out) and not (out / "workers").exists()
+        with killing(out):
+            run_study(study, out, executor=executor)
+    assert differences(out, undisturbed) == {}
+    assert capfd.readouterr().err.count("was lost") == 1
+
+
+@pytest.mark.parametrize(
+    ("threads", "torch_here", "said"), [(2, "", "has 2 Dask threads"), (1, "1.0", "here are .* and 1.0: install")]
+)
+def test_a_dask_worker_that_comes_late_and_is_not_as_the_others_ends_the_run(
+    threads: int,
+    torch_here: str,
+    said: str,
+    study: Study,
+    run_study: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    distributed = pytest.importorskip("distributed")
+    if torch_here:
+        monkeypatch.setattr("torch.__version__", torch_here)  # here, not in the worker
+    out = tmp_path / "study"
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=threads, dashboard_address=None) as cluster:
+        executor = read_executor(f"dask:{cluster.scheduler_address}")
+        with pytest.raises(ValueError, match=said):
+            check_executor(executor)
+        with pytest.raises(ValueError, match=said):  # as if it had come after that
+            run_study(study, out, executor=executor)
+    assert not list(out.rglob("state")) and not (out / "workers").exists()
+
+
+@contextmanager
+def scheduler_with_a_worker(folder: Path) -> Iterator[tuple[Any, str]]:
+    """The process of a Dask scheduler, and its address."""
+    told_at = folder / "scheduler.json"
+
+    def start(what: str, *options: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", f"distributed.cli.{what}", "--scheduler-file", str(told_at)]
+        return subprocess.Popen([*command, "--no-dashboard", *options], cwd=folder)
+
+    scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0")
+    worker = start("dask_worker", "--nthreads", "1")
+    try:
+        wait_until(told_at.exists, scheduler)
+        yield scheduler, json.loads(told_at.read_text())["address"]
+    finally:
+        for process in (worker, scheduler):
+            process.terminate()
+            process.wait()
+
+
+def test_a_dask_scheduler_that_dies_ends_the_run_after_what_was_trained_is_saved(
+    study: Study,
+    run_study: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(dask_workers, "_CONNECT_SECONDS", 3)
+    out, long = tmp_path / "study", replace(study, arms=study.arms[:1], tokens=100 * study.tokens)
+    with scheduler_with_a_worker(tmp_path) as (scheduler, address):
+        with (
+            meanwhile(lambda: next(in_mid_segment(out)) and scheduler.kill()),
+            pytest.raises(WorkersLostError, match=r"the executor is gone|takes no more segments"),
+        ):
+            run_study(long, out, executor=read_executor(f"dask:{address}"))
+        assert every_step_is_kept(out) and not (out / "workers").exists()
+    assert not list(out.rglob("done.json"))  # it was in the middle
+    assert "was lost" not in capfd.readouterr().err
+
+
+def test_in_jobs_of_submitit_a_study_is_stopped_and_goes_on(
+    study: Study, run_study: Run, undisturbed: dict[str, Any], tmp_path: Path
+):
+    pytest.importorskip("submitit")
+    out, executor = tmp_path / "study", read_executor("slurm:cluster=local,jobs=2,time=30")
+    study = replace(study, arms=study.arms[1:], baseline="one-shot")
+    check_executor(executor)
+    with interrupting(out), pytest.raises(Interrupted):
+        run_study(study, out, executor=executor)
+    assert every_step_is_kept(out) and not (out / "workers").exists()
+    run_study(study, out, executor=executor)
+    assert_segments_are_undisturbed(out, undisturbed)
+
+
+@pytest.mark.parametrize("refusals", [2, MAX_REFUSALS])
+def test_a_job_that_is_not_taken_is_submitted_again_while_another_is_trained(
+    refusals: int,
+    study: Study,
+    run_study: Run,
+    undisturbed: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    submitit = pytest.importorskip("submitit")
+    out, submit, taken = tmp_path / "study", submitit.AutoExecutor.submit, iter([True, *[False] * refusals])
+
+    def sometimes(executor: Any, *call: Any) -> Any:
+        if next(taken, True):
+            return submit(executor, *call)
+        raise submitit.core.utils.FailedJobError("sbatch: error: Socket timed out on send/recv operation")
+
+    monkeypatch.setattr(submitit.AutoExecutor, "submit", sometimes)
+    monkeypatch.setattr(run, "_REFUSED_SECONDS", 0.0)
+    executor = read_executor("slurm:cluster=local,jobs=2,time=30")
+    if refusals < MAX_REFUSALS:
+        run_study(study, out, executor=executor)
+        assert differences(out, undisturbed).keys() <= {f"slurm/{path.name}" for path in (out / "slurm").iterdir()}
+    else:
+        with pytest.raises(WorkersLostError, match=r"takes no more segments .*Socket timed out"):
+            run_study(study, out, executor=executor)
+        assert not (out / "workers").exists()
+    assert capfd.readouterr().err.count("warning: the executor takes no more segments") == 1
+
+
+def test_each_process_gets_a_device_of_those_that_are_visible():
+    assert visible_devices(None, 2) == ["0", "1"]
+    assert visible_devices("3, 5", 2) == ["3", "5"]
+    assert visible_devices("GPU-8f2a,GPU-77b0", 2) == ["GPU-8f2a", "GPU-77b0"]
+    assert visible_devices("", 0) == visible_devices(None, 0) == []
+
+
+def test_an_executor_is_read_as_it_is_written():
+    assert read_executor("local") == ExecutorChoice() and read_executor("local:2") == local(2)
+    slurm = read_executor("slurm:partition=gpu,time=60,gpus_per_node=1,cpus_per_task=8,jobs=12")
+    assert (slurm.kind, slurm.jobs, slurm.threads) == ("slurm", 12, 8)
+    assert slurm.slurm == {"partition": "gpu", "time": 60, "gpus_per_node": 1, "cpus_per_task": 8}
+    dask = read_executor("dask:tcp://host:8786,threads=4")
+    assert (dask.kind, dask.address, dask.threads) == ("dask", "tcp://host:8786", 4)
+
+
+@pytest.mark.parametrize(("executor", "package"), [("slurm", "submitit"), ("dask:tcp://host:1", "distributed")])
+def test_a_missing_extra_is_one_line_that_names_it(
+    executor: str,
+    package: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    assert main(["study", "quickstart", "--executor", executor]) == 2
+    kind = executor.partition(":")[0]
+    assert capsys.readouterr().err == f"error: --executor {kind} needs {package}: pip install 'deepen[cluster]'\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dask_scheduler_that_does_not_answer_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("distributed")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(dask_workers, "_CONNECT_SECONDS", 0.5)
+    assert main(["study", "quickstart", "--executor", "dask:tcp://127.0.0.1:1"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        said.startswith("error: --executor dask: no scheduler answers at tcp://127.0.0.1:1")
+        and said.count("\n") == 1
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,150 @@
+"""One writer in a segment's folder, whoever else is alive."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepen.cli.entry import main
+from deepen.data.shards import Dataset
+from deepen.study.compile.tree import compile_tree
+from deepen.study.define.study import Study
+from deepen.study.run.executors.workers import Outcome, work
+from deepen.study.run.ownership import Claim, Session, SupersededError, stop_earlier_session
+from deepen.study.run.worker import Job
+from deepen.study.store.study_folder import Store
+from workers import (
+    BATCH,
+    STEPS,
+    assert_segments_are_undisturbed,
+    every_step_is_kept,
+    in_mid_segment,
+    meanwhile,
+)
+
+
+@pytest.fixture
+def job(study: Study, dataset: Dataset, tmp_path: Path) -> Job:
+    """The first segment of the study, in a folder where a session can begin."""
+    tree, store = compile_tree(study, dataset.fingerprint), Store(tmp_path / "study")
+    store.open(study.described(), {})
+    return Job(
+        node=next(iter(tree.nodes.values())),
+        is_mark=True,
+        folder=store.folder,
+        model=study.model,
+        settings=study.settings,
+        evaluation=study.evaluation,
+        dataset=dataset,
+        window=study.context,
+    )
+
+
+def test_a_late_writer_leaves_without_writing_and_the_attempt_after_it_ends_as_if_it_had_never_been(
+    job: Job, undisturbed: dict[str, Any]
+):
+    session, ends = Session(job.folder), list[object]()
+
+    def late() -> None:
+        try:
+            ends.append(work(session.token, 1, job, 1))
+        except SupersededError as error:
+            ends.append(error)
+
+    with meanwhile(late):
+        next(in_mid_segment(job.folder))
+        assert work(session.token, 1, job, 2) == Outcome(finished=True)
+    session.end()
+    assert isinstance(ends[0], SupersededError)
+    assert_segments_are_undisturbed(job.folder, undisturbed)
+
+
+def test_an_attempt_is_claimed_once_and_the_latest_alone_may_write(job: Job):
+    session = Session(job.folder)
+
+    def claim(attempt: int) -> Claim:
+        return Claim(job.folder, job.node.key, session.token, attempt)
+
+    with claim(2) as second:
+        second.check()
+        for attempt in (1, 2):
+            with pytest.raises(SupersededError, match="was begun before, by process"), claim(attempt):
+                pass
+        second.check()
+        assert session.is_held(job.node.key) and not second.should_stop()
+    assert not session.is_held(job.node.key)
+    with claim(3) as third:
+        session.stop()
+        assert third.should_stop()
+        third.check()  # it may still save
+        with pytest.raises(SupersededError, match="another attempt"):
+            second.check()
+    with pytest.raises(SupersededError, match="has ended"):  # a job that starts after the stop trains nothing
+        work(session.token, 1, job, 4)
+
+
+def test_a_job_that_an_earlier_command_left_does_not_take_over_from_a_worker_of_the_one_that_runs(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("deepen.study.run.ownership.PATIENCE_SECONDS", 0)
+    earlier = Session(job.folder)
+    earlier.end()
+    session = Session(job.folder)
+    with Claim(job.folder, job.node.key, session.token, 1) as claim:
+        with pytest.raises(SupersededError, match="has ended"):
+            work(earlier.token, 1, job, 2)
+        claim.check()
+
+
+def test_a_file_that_is_replaced_while_nfs_opens_it_is_opened_again(job: Job, monkeypatch: pytest.MonkeyPatch):
+    session, read_bytes, stale = Session(job.folder), Path.read_bytes, list[Path]()
+
+    def fails_first(path: Path) -> bytes:
+        if path not in stale:
+            stale.append(path)
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return read_bytes(path)
+
+    with Claim(job.folder, job.node.key, session.token, 1) as claim:
+        monkeypatch.setattr(Path, "read_bytes", fails_first)
+        claim.check()
+        assert not claim.should_stop()
+    assert {path.name for path in stale} == {"session", f"{job.node.key}.owner"}
+
+
+def test_a_command_waits_until_what_a_killed_one_left_behind_has_saved_and_stopped(
+    job: Job, capfd: pytest.CaptureFixture[str]
+):
+    session, outcomes = Session(job.folder), list[Outcome]()
+    with meanwhile(lambda: outcomes.append(work(session.token, 1, job, 1))):
+        next(in_mid_segment(job.folder))
+        stop_earlier_session(job.folder)
+        kept = Store(job.folder).segment(job.node.key).tokens_saved
+    assert outcomes == [Outcome()] and 0 < kept < BATCH * STEPS
+    assert "waiting until they have saved" in capfd.readouterr().err and not (job.folder / "workers").exists()
+
+
+def test_a_store_is_not_checked_while_what_a_killed_command_left_behind_trains_and_pruned_once_it_has_stopped(
+    job: Job, capfd: pytest.CaptureFixture[str]
+):
+    store, session, outcomes = Store(job.folder), Session(job.folder), list[Outcome]()
+    store.open(store.recorded("study"), {"lineage": {"children": {}, "marks": []}})
+    with meanwhile(lambda: outcomes.append(work(session.token, 1, job, 1))):
+        next(in_mid_segment(job.folder))
+        assert main(["store", "check", str(job.folder)]) == 2
+        said = capfd.readouterr().err
+        assert "are still training" in said and said.count("\n") == 1 and outcomes == []
+        assert main(["store", "prune", str(job.folder), "--keep", "last"]) == 0
+        assert every_step_is_kept(job.folder)
+    assert outcomes == [Outcome()]
+    assert main(["store", "check", str(job.folder)]) == 0
+
+
+def test_a_folder_that_a_machine_does_not_see_is_an_error_that_names_the_machine(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("deepen.study.run.ownership._VISIBLE_SECONDS", 0)
+    outcome = work("token", 1, job, 1)
+    assert isinstance(outcome.error, FileNotFoundError) and os.uname().nodename in str(outcome.error)

@@ -1,0 +1,331 @@
+"""Many processes train as one: the same losses to 1e-10 in fp64, through growth and freezing, whatever breaks.
+
+The processes are real and exchange by gloo. Batches of three sequences are divided among two processes (two and
+one) and among four (one of which has none), in micro-batches of one.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import deepen.study.run.worker
+from deepen.cli.entry import entry, main
+from deepen.data.shards import Dataset
+from deepen.model.config import ModelConfig
+from deepen.model.decoder import Decoder
+from deepen.schedule.phase import Scope
+from deepen.schedule.rate import WSD, Constant
+from deepen.study.compile.tree import compile_tree
+from deepen.study.define.executor import local
+from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.study.run.scheduler import pending, run_tree
+from deepen.study.run.worker import Job, train_segment
+from deepen.study.store.study_folder import Store
+from deepen.train.checkpoint.state_folder import load_state
+from deepen.train.distributed.processes import World
+from deepen.train.engine import Engine
+from deepen.train.health import TrainingError
+from deepen.train.settings import TrainSettings
+from deepen.train.state import TrainState, initial_state
+from ranks import Ranks, Work, alone, run_command
+
+CONTEXT, ROWS, STEPS = 8, 3, 8
+TOLERANCE = 1e-10
+ARMS = [
+    Arm(name=scope, recipe="two-phase", options={"stages": 2, "scope": str(scope)})
+    for scope in Scope
+    if scope is not Scope.ALL
+] + [
+    Arm(name="copy", recipe="one-shot", options={"start_depth": 2, "operator": "interleave", "moments": "copy"}),
+    Arm(name="from nothing", recipe="one-shot", options={"start_depth": 0, "operator": "random"}),
+]
+
+
+SHARDED = pytest.mark.parametrize("shard", [False, True], ids=["ddp", "fsdp"])
+
+Pools = Callable[[int], Ranks]
+
+
+@pytest.fixture(scope="module")
+def pools() -> Iterator[Pools]:
+    """The pool of so many processes; those of a number that no test asks for are never started."""
+    started: dict[int, Ranks] = {}
+
+    def pool(size: int) -> Ranks:
+        if size not in started:
+            started[size] = Ranks(size)
+        return started[size]
+
+    yield pool
+    for ranks in started.values():
+        ranks.close()
+
+
+def study_of(model: ModelConfig, *arms: Arm, **settings: Any) -> Study:
+    batch = CONTEXT * ROWS
+    return Study(
+        name="parallel",
+        model=replace(model, depth=4),
+        tokens=STEPS * batch,
+        batch_tokens=batch,
+        context=CONTEXT,
+        arms=arms or (Arm(name="full", recipe="full"),),
+        baseline=arms[0].name if arms else "full",
+        anchors=(1.0,),
+        accountings=("flops",),
+        evaluation=Evaluation(every_tokens=5 * batch, validation_tokens=15 * CONTEXT),
+        lr=WSD(peak=1e-2, warmup_tokens=2 * batch),
+        settings=TrainSettings(**({"micro_batch_tokens": CONTEXT} | settings)),
+    )
+
+
+def in_double(config: ModelConfig, depth: int, seed: int) -> TrainState:
+    """The state before the first step, of which all that follows is in fp64."""
+    state = initial_state(config, depth, seed)
+    return replace(state, weights={name: weight.double() for name, weight in state.weights.items()})
+
+
+def trained(world: World, study: Study, dataset: Dataset, folder: Path, *, shard: bool = False) -> dict[str, Any]:
+    """Train a study; returns, of every segment, all logged numbers, and its last state's weights and moments."""
+    deepen.study.run.worker.initial_state = in_double
+    try:
+        tree, store = compile_tree(study, dataset.fingerprint), Store(folder)
+        store.open(study.described(), {})
+        run_tree(
+            study, tree, dataset, folder, lambda trained, total: None, executor=local(1), threads=1, keep="all",
+            world=replace(world, shard=shard),
+        )  # fmt: skip
+    finally:
+        deepen.study.run.worker.initial_state = initial_state
+    return {key: _numbers(store, key) for key in tree.nodes}
+
+
+def _numbers(store: Store, key: str) -> dict[str, torch.Tensor]:
+    folder = store.segment(key)
+    state = folder.state()
+    numbers = {f"weight {name}": weight for name, weight in state.weights.items()}
+    numbers |= {f"{what} {name}": m for name, kept in state.moments.items() for what, m in kept.items()}
+    for what in ("loss", "grad_norm", "lr", "tokens"):
+        numbers[what] = torch.tensor([line[what] for line in folder.lines("metrics")], dtype=torch.float64)
+    for what in ("value", "stderr", "n"):
+        numbers[what] = torch.tensor([line[what] for line in folder.lines("evals")], dtype=torch.float64)
+    return numbers
+
+
+def assert_close(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert found.keys() == expected.keys()
+    for key in expected:
+        assert found[key].keys() == expected[key].keys()
+        for name, numbers in expected[key].items():
+            assert numbers.dtype in (torch.float64, torch.bfloat16) or name.startswith("step"), name
+            # AdamW's denominator is as small as a gradient, so a weight moves by more than its gradient errs.
+            tolerance = TOLERANCE if name in ("loss", "grad_norm", "value") else 1e-7
+            torch.testing.assert_close(found[key][name], numbers, rtol=tolerance, atol=tolerance, msg=name)
+
+
+@pytest.fixture(scope="module")
+def expected(
+    model: ModelConfig, llama: ModelConfig, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, tuple[Study, dict[str, Any]]]:
+    """What is trained on so many processes, and what one makes of it."""
+    studies = {
+        2: study_of(model, *ARMS),
+        4: study_of(llama, *ARMS[:4], activation_checkpointing=True),
+    }
+    folder = tmp_path_factory.mktemp("one")
+    return {size: (study, alone(trained, study, dataset, folder / str(size))) for size, study in studies.items()}
+
+
+@SHARDED
+@pytest.mark.parametrize("size", [2, 4])
+def test_every_scope_and_growth_give_the_losses_of_one_process(
+    size: int, shard: bool, expected: Any, pools: Pools, dataset: Dataset, tmp_path: Path
+):
+    study, by_one = expected[size]
+    assert_close(pools(size).call(trained, study, dataset, tmp_path / "many", shard=shard), by_one)
+
+
+@SHARDED
+def test_moments_in_bf16_are_those_of_one_process(
+    shard: bool, pools: Pools, model: ModelConfig, dataset: Dataset, tmp_path: Path
+):
+    study = study_of(model, ARMS[3], moment_precision="bf16")
+    by_one = alone(trained, study, dataset, tmp_path / "one")
+    assert any(numbers.dtype is torch.bfloat16 for kept in by_one.values() for numbers in kept.values())
+    assert_close(pools(2).call(trained, study, dataset, tmp_path / "many", shard=shard), by_one)
+
+
+def trained_for(
+    world: World, study: Study, dataset: Dataset, folder: Path, *, shard: bool, steps: int
+) -> list[str]:
+    """Train so many steps more of a study; returns the segments that are left."""
+    deepen.study.run.worker.initial_state = in_double
+    tree, store = compile_tree(study, dataset.fingerprint), Store(folder)
+    store.open(study.described(), {})
+    taken = 0
+
+    def stop() -> bool:
+        nonlocal taken
+        taken += 1
+        return taken > steps
+
+    for node in pending(tree, store):
+        job = Job(
+            node=node, is_mark=node.key in tree.mark_keys, folder=folder, model=study.model, window=CONTEXT,
+            settings=study.settings, evaluation=study.evaluation, dataset=dataset,
+        )  # fmt: skip
+        if not train_segment(job, stop, world=replace(world, shard=shard)):
+            break
+    deepen.study.run.worker.initial_state = initial_state
+    return [node.key for node in pending(tree, store)]
+
+
+def test_a_run_goes_on_with_any_number_of_processes(expected: Any, pools: Pools, dataset: Dataset, tmp_path: Path):
+    study, by_one = expected[4]
+    assert pools(2).call(trained_for, study, dataset, tmp_path / "run", shard=True, steps=3)
+    assert alone(trained_for, study, dataset, tmp_path / "run", shard=False, steps=3)
+    assert pools(4).call(trained_for, study, dataset, tmp_path / "run", shard=False, steps=3)
+    assert pools(4).call(trained_for, study, dataset, tmp_path / "run", shard=True, steps=1)
+    assert_close(pools(2).call(trained, study, dataset, tmp_path / "run"), by_one)
+
+
+def what_stops(world: World, study: Study, dataset: Dataset, folder: Path, *, shard: bool = False) -> str:
+    """Train until the numbers break; returns what is said."""
+    try:
+        trained(world, study, dataset, folder, shard=shard)
+    except TrainingError as error:
+        assert world.link is None or world.link.in_step
+        return str(error)
+    raise AssertionError("nothing broke")
+
+
+@SHARDED
+def test_numbers_that_break_are_traced_to_their_sequence(
+    shard: bool, pools: Pools, model: ModelConfig, dataset: Dataset, tmp_path: Path
+):
+    study = replace(study_of(model), lr=WSD(peak=1e200, warmup_tokens=CONTEXT * ROWS))
+    said = what_stops(World(), study, dataset, tmp_path / "one")
+    assert "sequence 1 of 3" in said
+    assert pools(2).call(what_stops, study, dataset, tmp_path / "many", shard=shard) == said
+
+
+@SHARDED
+def test_a_spike_is_skipped_by_all(
+    shard: bool, pools: Pools, model: ModelConfig, noisy_data: Dataset, tmp_path: Path
+):
+    batch = 2 * 16
+    study = replace(
+        study_of(model, on_spike="skip"), model=replace(model, depth=2, width=16),
+        context=16, batch_tokens=batch, tokens=48 * batch, lr=Constant(peak=3e-2),
+        evaluation=Evaluation(every_tokens=48 * batch, validation_tokens=64),
+    )  # fmt: skip
+    by_one = alone(trained, study, noisy_data, tmp_path / "one")
+    assert_close(pools(2).call(trained, study, noisy_data, tmp_path / "many", shard=shard), by_one)
+    lines = (tmp_path / "many").glob("segments/*/metrics.jsonl")
+    assert sum("skipped" in line for path in lines for line in path.read_text().splitlines()) == 1
+
+
+def arguments(out: Path, dataset: Dataset) -> list[str]:
+    run = ["train", "full", "--context", "16", "--batch-tokens", "64", "--steps", "6", "--rate", "constant"]
+    return [*run, "--data", str(dataset.folder), "--out", str(out), "--shard"]
+
+
+def at_third_forward(end: Callable[[], None]) -> None:
+    seen = 0
+
+    def before(module: torch.nn.Module, _: Any) -> None:
+        nonlocal seen
+        seen += isinstance(module, Decoder) and torch.is_grad_enabled()
+        if seen == 3:
+            end()
+
+    torch.nn.modules.module.register_module_forward_pre_hook(before)
+
+
+def run_out_of_memory() -> None:
+    def end() -> None:
+        raise MemoryError("no room for activations")
+
+    at_third_forward(end)
+
+
+def be_killed() -> None:
+    at_third_forward(lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+@pytest.mark.parametrize(
+    ("rank", "breaks", "codes", "said"),
+    [
+        (1, run_out_of_memory, [1, 1], "the run failed: process 1 of 2 failed: no room for activations; "),
+        (1, be_killed, [1, -signal.SIGKILL], "the run failed: process 1 of 2 died (killed, or out of memory?); "),
+        (0, run_out_of_memory, [1, 1], "out of memory: use a smaller --batch-tokens"),
+        (0, be_killed, [-signal.SIGKILL, 1], ""),
+    ],
+    ids=["a follower fails", "a follower dies", "the leader fails", "the leader dies"],
+)
+def test_when_one_fails_all_end_with_one_line(
+    rank: int, breaks: Work, codes: list[int], said: str, dataset: Dataset, tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+):  # fmt: skip
+    assert run_command(2, arguments(tmp_path / "run", dataset), {rank: breaks}) == codes
+    errors = [line for line in capfd.readouterr().err.splitlines() if "error:" in line or "Trace" in line]
+    assert [line.startswith(f"error: {said}") for line in errors] == [True] * bool(said), errors
+
+
+def be_told_to_stop() -> None:
+    at_third_forward(lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def test_a_signal_that_reaches_one_process_stops_all(
+    dataset: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    endless = arguments(tmp_path / "run", dataset)
+    endless[endless.index("--steps") + 1] = "100000"
+    assert run_command(2, endless, {1: be_told_to_stop}) == [130, 130]
+    assert "the same command continues" in capfd.readouterr().err
+    (state,) = (tmp_path / "run").glob("segments/*/state")
+    assert load_state(state).progress.step > 2
+
+
+def read_late() -> None:
+    """As on a GPU, where reading at once would wait for the device."""
+    Engine._reads_late = property(lambda engine: True, lambda engine, value: None)  # type: ignore[assignment]
+
+
+def test_numbers_that_break_end_all_where_they_are_read_late(
+    dataset: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    breaking = [*arguments(tmp_path / "one", dataset)[:-1], "--lr", "1e30"]
+    assert main(breaking) == 1
+    said, *_ = capfd.readouterr().err.splitlines()[-1].partition("; the last complete state is ")
+    assert said.startswith("error: the run failed: loss nan, gradient norm nan at step 2 (64 tokens, full depth)")
+    breaking[breaking.index("--out") + 1] = str(tmp_path / "many")
+    assert run_command(2, breaking, {0: read_late, 1: read_late}) == [1, 1]
+    (told,) = (line for line in capfd.readouterr().err.splitlines() if "error:" in line)
+    assert told.startswith(f"{said}; the last complete state is ")
+
+
+def test_what_many_processes_cannot_do_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    assert main(["study", "quickstart", "--jobs", "2"], World(size=2)) == 2
+    assert capsys.readouterr().err.startswith("error: --jobs: under torchrun")
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    for size, rank, command, said in (
+        ("2", "0", "plan full", "error: deepen plan runs in one process: leave out torchrun"),
+        ("2", "1", "plan full", ""),
+        ("two", "0", "train full", "error: environment variable WORLD_SIZE is 'two'"),
+    ):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setattr(sys, "argv", ["deepen", *command.split()])
+        assert entry() == 2
+        told = capsys.readouterr().err
+        assert told.startswith(said) and len(told.splitlines()) == bool(said)

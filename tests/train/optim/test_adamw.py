@@ -1,0 +1,107 @@
+"""AdamW with moments in bf16: what it computes, and that runs with it are as exact as others."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from deepen.compute.ledger import Ledger
+from deepen.data.batches import Batches
+from deepen.data.shards import Dataset
+from deepen.model.config import ModelConfig
+from deepen.schedule.rate import WSD
+from deepen.schedule.recipes import one_shot
+from deepen.study.compile.tree import pieces
+from deepen.train.checkpoint.state_folder import load_state, save_state
+from deepen.train.engine import Engine
+from deepen.train.optim.adamw import MOMENTS, make_optimizer
+from deepen.train.segment import begin
+from deepen.train.settings import TrainSettings
+from deepen.train.state import TrainState, initial_state
+
+BF16 = TrainSettings(moment_precision="bf16")
+CPU = torch.device("cpu")
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(7, 33), nn.Tanh(), nn.Linear(33, 5))
+
+
+def gradients(step: int, model: nn.Module) -> list[Tensor]:
+    draw = torch.Generator().manual_seed(step)
+    return [torch.randn(p.shape, generator=draw) * 10 ** (step % 3 - 1) for p in model.parameters()]
+
+
+def test_a_step_is_adamws_with_moments_rounded_after_it():
+    models = network(), network()
+    compact, plain = make_optimizer(models[0], BF16, {}), make_optimizer(models[1], TrainSettings(), {})
+    for step in range(20):
+        for model, optimizer in zip(models, (compact, plain), strict=True):
+            for parameter, gradient in zip(model.parameters(), gradients(step, model), strict=True):
+                parameter.grad = gradient
+            for group in optimizer.param_groups:
+                group["lr"] = 1e-2
+            optimizer.step()
+        for kept in plain.state.values():
+            for key in MOMENTS:
+                kept[key].copy_(kept[key].bfloat16())
+    for ours, theirs in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(ours, theirs)
+        assert all(compact.state[ours][key].dtype is torch.bfloat16 for key in MOMENTS)
+        assert all(torch.equal(compact.state[ours][key].float(), plain.state[theirs][key]) for key in MOMENTS)
+
+
+def test_an_update_that_is_held_back_changes_nothing():
+    """As on a GPU, where a loss that is not finite is read too late to leave the step out."""
+    model = network()
+    optimizer = make_optimizer(model, BF16, {})
+    for halted in (0.0, 1.0):
+        before = [p.detach().clone() for p in model.parameters()]
+        kept = [kept[key].clone() for kept in optimizer.state.values() for key in (*MOMENTS, "step")]
+        for parameter, gradient in zip(model.parameters(), gradients(0, model), strict=True):
+            parameter.grad = gradient
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-2
+        optimizer.found_inf = torch.tensor(halted)
+        optimizer.step()
+        moved = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
+        assert all(moved) if not halted else not any(moved)
+    after = [kept[key] for kept in optimizer.state.values() for key in (*MOMENTS, "step")]
+    assert all(torch.equal(a, b) for a, b in zip(kept, after, strict=True))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_that_grows_can_be_cut_anywhere(precision: str, model: ModelConfig, dataset: Dataset, tmp_path):
+    schedule = one_shot(model, 12 * 32, start_depth=6)
+    schedule = replace(schedule, lr=WSD(peak=1e-2, warmup_tokens=64)).in_steps(32, 16)
+    segments = pieces(schedule, Ledger(model=model))
+    batches, settings = Batches(dataset.tokens("train"), 16, seed=0), replace(BF16, precision=precision)
+
+    def train(every: int) -> TrainState:
+        state = initial_state(model, segments[0].depth, seed=0)
+        for segment in segments:
+            state = begin(state, segment, model)
+            while state.progress.tokens < segment.end:
+                engine = Engine(state, segment, model, batches, settings, CPU)
+                engine.run(min(state.progress.tokens + every, segment.end), lambda progress, measured: None)
+                save_state(engine.state(), tmp_path / "state")
+                state = load_state(tmp_path / "state")
+        return state
+
+    whole, cut = train(1 << 20), train(32)
+    assert whole.progress.tokens == cut.progress.tokens == segments[-1].end
+    assert all(torch.equal(weight, cut.weights[name]) for name, weight in whole.weights.items())
+    assert all(torch.equal(m[key], cut.moments[n][key]) for n, m in whole.moments.items() for key in m)
+    assert {m[key].dtype for m in whole.moments.values() for key in MOMENTS} == {torch.bfloat16}
+
+
+def test_rates_of_change_too_small_for_bf16_are_refused():
+    with pytest.raises(ValueError, match="so small steps; use at most"):
+        TrainSettings(beta_2=0.999, moment_precision="bf16")
+
+
+def test_settings_that_came_later_leave_what_was_trained_before_as_it_is():
+    assert "moment_precision" not in TrainSettings().described()
+    assert BF16.described()["moment_precision"] == "bf16"
