@@ -222,12 +222,12 @@ FILES: dict[str, tuple[str, bytes | None, str]] = {
     ),
     "study decay of weights nan": (
         "study FILE.py",
-        b"from deepen.train.settings import TrainSettings\nTrainSettings(weight_decay=float('nan'))",
+        b"from deepen.train.optim.spec import OptimizerSpec\nOptimizerSpec.adamw(weight_decay=float('nan'))",
         "weight_decay",
     ),
     "study init nan": (
         "study FILE.py",
-        b"from dataclasses import replace\nfrom deepen.model.config import PRESETS\n"
+        b"from dataclasses import replace\nfrom deepen.model.presets import PRESETS\n"
         b"replace(PRESETS['nano'], init_std=float('nan'))",
         "init_std",
     ),

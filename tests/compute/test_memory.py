@@ -19,9 +19,12 @@ from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase, Schedule, Scope
 from deepen.study.compile.tree import pieces
 from deepen.train.engine import Engine
-from deepen.train.settings import MOMENT_PRECISIONS, PRECISIONS, TrainSettings
+from deepen.train.optim.spec import STATE_PRECISIONS, OptimizerSpec
+from deepen.train.settings import PRECISIONS, TrainSettings
 from deepen.train.state import initial_state
 
+OPTIMIZERS = tuple(OptimizerSpec.adamw(state_precision=precision) for precision in STATE_PRECISIONS)
+BF16_STATE = OptimizerSpec.adamw(state_precision="bf16").cost
 PARTS = ("weights", "gradients", "moments", "activations", "logits", "working")
 
 
@@ -36,7 +39,7 @@ def counted(model: ModelConfig, phase: Phase, new_blocks: tuple[int, ...], memor
         Batches(Tokens([random]), model.context, seed=0),
         TrainSettings(
             precision=memory.precision,
-            moment_precision=memory.moment_precision,
+            optimizer=next(spec for spec in OPTIMIZERS if spec.cost == memory.optimizer),
             micro_batch_tokens=memory.micro_batch_tokens,
             activation_checkpointing=memory.activation_checkpointing,
         ),
@@ -79,7 +82,7 @@ def cases(draw: st.DrawFn) -> tuple[ModelConfig, Phase, tuple[int, ...], MemoryS
     phase = a_phase(model.depth, sequences * context, context, draw(st.sampled_from(list(Scope))))
     memory = MemorySettings(
         precision=draw(st.sampled_from(PRECISIONS)),
-        moment_precision=draw(st.sampled_from(MOMENT_PRECISIONS)),
+        optimizer=draw(st.sampled_from(OPTIMIZERS)).cost,
         micro_batch_tokens=draw(st.sampled_from([0, context, 2 * context])),
         activation_checkpointing=draw(st.booleans()),
     )
@@ -131,10 +134,10 @@ MOMENTS = {  # when the peak is: sizes, scope, new blocks, tokens of a batch, se
         {"depth": 5, "width": 128, "vocab": 64}, Scope.ALL, (), 256, {"activation_checkpointing": True},
     ),
     "optimizer step": (
-        {"depth": 1, "width": 256, "vocab": 4096}, Scope.ALL, (), 64, {"moment_precision": "bf16"},
+        {"depth": 1, "width": 256, "vocab": 4096}, Scope.ALL, (), 64, {"optimizer": BF16_STATE},
     ),
     "optimizer step of a table of positions": (
-        {"depth": 1, "width": 128, "vocab": 64, "context": 4096}, Scope.ALL, (), 64, {"moment_precision": "bf16"},
+        {"depth": 1, "width": 128, "vocab": 64, "context": 4096}, Scope.ALL, (), 64, {"optimizer": BF16_STATE},
     ),
     "backward of the embeddings": (
         {"depth": 1, "width": 128, "vocab": 4096}, Scope.ALL, (), 128, {"micro_batch_tokens": 64},
@@ -196,7 +199,7 @@ def planned(draw: st.DrawFn) -> tuple[ModelConfig, Phase, tuple[int, ...], Memor
     new = draw(st.sets(st.integers(0, model.depth - 1), min_size=1))
     memory = MemorySettings(
         precision=draw(st.sampled_from(PRECISIONS)),
-        moment_precision=draw(st.sampled_from(MOMENT_PRECISIONS)),
+        optimizer=draw(st.sampled_from(OPTIMIZERS)).cost,
         micro_batch_tokens=draw(st.integers(0, 8)) * model.context,
         devices=draw(st.integers(1, 16)),
         sharded=draw(st.booleans()),
@@ -216,9 +219,8 @@ def test_parts_are_never_negative_and_hold_at_least_what_is_always_there(case: P
     shards = settings.devices if settings.sharded else 1
     assert min(getattr(memory, part) for part in PARTS) >= 0
     assert memory.weights >= 4 * model.parameters // shards
-    each = {"fp32": 4, "bf16": 2}[settings.moment_precision]
-    learnt = Ledger(model=model).trainable_parameters(phase, new_blocks)
-    assert memory.moments == pytest.approx(2 * each * learnt / shards, abs=8)
+    trained = Ledger(model=model).trainable_parameters(phase, new_blocks)
+    assert memory.moments == pytest.approx(settings.optimizer.state_bytes * trained / shards, abs=8)
 
 
 @given(planned(), st.integers(1, 16))

@@ -22,7 +22,8 @@ from deepen.schedule.recipes import two_phase
 from deepen.study.compile.tree import pieces
 from deepen.train.engine import Engine
 from deepen.train.health import TrainingError
-from deepen.train.optim.adamw import make_optimizer
+from deepen.train.optim.make import make_optimizer
+from deepen.train.optim.spec import OptimizerSpec
 from deepen.train.segment import Segment, begin
 from deepen.train.settings import PRECISIONS, TrainSettings
 from deepen.train.state import Progress, TrainState, initial_state
@@ -188,7 +189,7 @@ def test_an_untied_embedding_learns_through_the_input_and_its_head_through_the_o
 def test_every_trainable_parameter_is_in_one_group_with_the_right_decay(scope: Scope, any_model: ModelConfig):
     network = build(any_model, 3)
     apply_scope(network, scope, (2,))
-    groups = make_optimizer(network, TrainSettings(weight_decay=0.1), {}).param_groups
+    groups = make_optimizer(network, OptimizerSpec.adamw(weight_decay=0.1), {}).param_groups
     placed = [(id(p), group["weight_decay"]) for group in groups for p in group["params"]]
     expected = [(id(p), 0.1 if p.dim() >= 2 else 0.0) for p in network.parameters() if p.requires_grad]
     assert sorted(placed) == sorted(expected)

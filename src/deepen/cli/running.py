@@ -174,8 +174,8 @@ def _check(study: Study, store: Store, executor: ExecutorChoice, world: World) -
     def check_this_machine() -> None:
         if executor.kind == "local":
             check_compiler(study.settings.compile, pick_device())
-            shards, kept = world.size if world.shard else 1, study.settings.moment_precision
-            check_room(study.model, pick_device(), shards=shards, moment_precision=kept)
+            shards = world.size if world.shard else 1
+            check_room(study.model, pick_device(), shards=shards, optimizer=study.settings.optimizer.cost)
 
     checks: list[Callable[[], object]] = [
         partial(check_executor, executor),

@@ -17,6 +17,7 @@ from enum import StrEnum
 from functools import lru_cache
 from itertools import repeat
 
+from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
 from deepen.growth.layout import new_blocks_by_phase
 from deepen.growth.operators import growth_layout
 from deepen.model.config import ModelConfig
@@ -53,9 +54,8 @@ class PartCost:
         return self.forward + self.recompute + self.activation_backward + self.weight_backward
 
 
-OPTIMIZER_FLOPS = 17
-"""Per trained parameter and step: AdamW's decay 1, first moment 3, second moment 4, denominator 3 (root,
-correction, epsilon), update 3; the gradient's norm 2 and its clipping 1. No matrix products, so apart."""
+CLIPPING_FLOPS = 3
+"""Per trained parameter and step: the gradient's norm 2 and its clipping 1. No matrix products, so apart."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,11 +67,13 @@ class Ledger:
         causal_exact: count only the half of the attention core that a causal mask leaves, (context + 1) / 2
             keys per query on average, instead of all context. No kernel reaches it; it is the lower bound.
         activation_checkpointing: blocks store their input alone and run forward again.
+        optimizer: FLOPs of an update.
     """
 
     model: ModelConfig
     causal_exact: bool = False
     activation_checkpointing: bool = False
+    optimizer: OptimizerCost = ADAMW_COST
 
     def linears_forward(self) -> int:
         """FLOPs per token of one block's linears, forward."""
@@ -147,8 +149,8 @@ class Ledger:
         )
 
     def optimizer_flops(self, phase: Phase, new_blocks: Sequence[int]) -> int:
-        """FLOPs of one optimizer step in a phase, clipping included (OPTIMIZER_FLOPS a parameter)."""
-        return OPTIMIZER_FLOPS * self.trainable_parameters(phase, new_blocks)
+        """FLOPs of one optimizer step in a phase, clipping included."""
+        return (self.optimizer.flops + CLIPPING_FLOPS) * self.trainable_parameters(phase, new_blocks)
 
     def _block_parts(self, prefix: str, context: int, role: Role) -> tuple[PartCost, PartCost, PartCost]:
         """Norms, linears and attention core of a block in a role."""

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from deepen.compute.ledger import Ledger, Role, role_counts
+from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
 from deepen.model.config import ModelConfig, chunk_rows
 from deepen.schedule.phase import Phase, Scope
 
@@ -49,8 +50,7 @@ class MemorySettings:
         sharded: weights, gradients and moments are divided over the devices (FSDP2, ZeRO-3) instead of
             replicated (DDP, whose buckets hold all gradients from the first micro-batch on).
         activation_checkpointing: blocks store their input alone and run forward again.
-        moment_precision: in which AdamW's two moments are kept; it computes with fp32 copies, one parameter's at
-            a time.
+        optimizer: bytes of its state, and of what a step needs besides.
         gpu: more rows of logits at once; RMSNorm is one kernel that stores its input alone, which a CPU does in
             steps and stores the normed input too. GPT-2's LayerNorm is one kernel on both.
     """
@@ -60,7 +60,7 @@ class MemorySettings:
     devices: int = 1
     sharded: bool = False
     activation_checkpointing: bool = False
-    moment_precision: str = "fp32"
+    optimizer: OptimizerCost = ADAMW_COST
     gpu: bool = False
 
 
@@ -122,7 +122,7 @@ def phase_memory(
     return PhaseMemory(
         weights=step.weights + peak.copies,
         gradients=peak.gradients,
-        moments=2 * step.gradients * BYTES[settings.moment_precision] // FP32,
+        moments=step.gradients * settings.optimizer.state_bytes // FP32,
         activations=peak.activations,
         logits=peak.logits,
         working=peak.working,
@@ -227,18 +227,16 @@ class _Step:
             yield _Moment("backward of the embeddings", copies, gradients + made, activations, 0, stream)
         else:
             yield _Moment(f"backward of block {self.graph.start}", copies, gradients, activations, 0, stream)
-        if widened := self.widened_moments():
-            yield _Moment("optimizer step", gathered, self.gradients, 0, 0, widened)
+        if copied_state := self.optimizer_working():
+            yield _Moment("optimizer step", gathered, self.gradients, 0, 0, copied_state)
 
-    def widened_moments(self) -> int:
-        """Bytes of the fp32 copies that AdamW makes of one parameter's moments at a time, the largest's."""
-        if self.settings.moment_precision == "fp32":
-            return 0
+    def optimizer_working(self) -> int:
+        """Bytes that the optimizer's step needs for the largest parameter tensor."""
         model, scope = self.model, self.phase.train
         sizes = [inputs * outputs for inputs, outputs in model.block_linears.values() if self.trained]
         sizes.append(model.vocab * model.width * (scope.trains_head or scope.trains_embeddings))
         sizes.append(model.position_parameters * scope.trains_embeddings)
-        return 2 * FP32 * max(sizes) // self.shards
+        return self.settings.optimizer.working_bytes * max(sizes) // self.shards
 
     def stored_per_token(self, trained: bool) -> int:
         """Bytes a block that gradients enter stores for its backward pass, its input among them."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from deepen.compute.devices import Device
-from deepen.compute.memory import BYTES
+from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
 from deepen.model.config import ModelConfig
 
 
@@ -68,18 +68,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def check_room(model: ModelConfig, device: torch.device, shards: int = 1, moment_precision: str = "fp32") -> None:
+def check_room(
+    model: ModelConfig, device: torch.device, shards: int = 1, optimizer: OptimizerCost = ADAMW_COST
+) -> None:
     """Refuse a model whose weights, gradients and moments alone have no room: the system would kill something.
 
     Args:
         shards: GPUs that the model is divided among.
-        moment_precision: fp32 or bf16.
+        optimizer: bytes of its state.
 
     Raises:
         ValueError: the line says how much it takes and how much there is.
     """
     copy = 4 * model.parameters  # fp32, of a state's weights
-    live = (8 + 2 * BYTES[moment_precision]) * model.parameters
+    live = (8 + optimizer.state_bytes) * model.parameters
     needs = []
     if device.type == "cuda":
         needs.append((live // shards, torch.cuda.mem_get_info(device)[0], "GPU"))

@@ -31,7 +31,7 @@ from deepen.train.distributed.placement import (
 )
 from deepen.train.distributed.processes import ALONE, World
 from deepen.train.health import SPIKE, WINDOW, TrainingError, check_initialization, spike_score, where_not_finite
-from deepen.train.optim.adamw import make_optimizer, read_moments
+from deepen.train.optim.make import make_optimizer, read_moments
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import Progress, TrainState
@@ -83,7 +83,7 @@ class Engine:
         self.model.activation_checkpointing = settings.activation_checkpointing
         self.cut = apply_scope(self.model, segment.train, segment.new_blocks)
         self._network = place(self.model, state.weights, device, world)
-        self.optimizer = make_optimizer(self.model, settings, state.moments, world)
+        self.optimizer = make_optimizer(self.model, settings.optimizer, state.moments, world)
         compile_blocks(self.model, settings.compile, device)
         self.progress, self.recent_losses = state.progress, deque(state.recent_losses, maxlen=WINDOW)
         self._before, self._segment, self._config, self._batches = state, segment, config, batches
@@ -190,7 +190,7 @@ class Engine:
     def state(self) -> TrainState:
         """The state now, in memory of its own."""
         weights = {name: gathered(weight) for name, weight in self.model.state_dict().items()}
-        moments = read_moments(self.model, self.optimizer, self._before.moments)
+        moments = read_moments(self.model, self.optimizer, self._settings.optimizer, self._before.moments)
         recent = tuple(self.recent_losses)
         return replace(
             self._before, weights=weights, moments=moments, progress=self.progress, recent_losses=recent

@@ -36,7 +36,7 @@ class TrainState:
     """Weights, optimizer moments and progress of a run.
 
     Tensors are on the CPU, by parameter name (`blocks.<index>.<name>`), fp32 but for moments that are kept in
-    bf16 (`TrainSettings.moment_precision`). The data cursor is
+    bf16 (`AdamWSpec.state_precision`). The data cursor is
     `progress.tokens` with `seed`: batches depend on nothing else. Training draws no random numbers, and new
     blocks draw theirs from `seed`, so there is no generator to save. `recent_losses` are those a spike is told
     by, the latest last.

@@ -4,6 +4,7 @@ from dataclasses import replace
 from deepen.schedule.rate import Cosine
 from deepen.study.compile.tree import Path, Tree, compile_tree
 from deepen.study.define.study import Arm, Study
+from deepen.train.optim.spec import OptimizerSpec
 
 
 def path(tree: Tree, name: str, accounting: str = "flops", share: float = 1.0) -> Path:
@@ -78,7 +79,10 @@ def test_whatever_changes_the_numbers_changes_the_keys(make_study: Callable[...,
     others = [
         (study, "other data"),
         (replace(study, seeds=(7,)), "data"),
-        (replace(study, settings=replace(study.settings, weight_decay=0.2)), "data"),
+        (
+            replace(study, settings=replace(study.settings, optimizer=OptimizerSpec.adamw(weight_decay=0.2))),
+            "data",
+        ),
         (replace(study, settings=replace(study.settings, max_grad_norm=None)), "data"),
         (replace(study, lr=replace(study.lr, peak=1e-3)), "data"),
         (replace(study, batch_tokens=16), "data"),

@@ -32,6 +32,7 @@ from deepen.train.checkpoint.state_folder import load_state
 from deepen.train.distributed.processes import World
 from deepen.train.engine import Engine
 from deepen.train.health import TrainingError
+from deepen.train.optim.spec import OptimizerSpec
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
 from ranks import Ranks, Work, alone, run_command
@@ -156,7 +157,7 @@ def test_every_scope_and_growth_give_the_losses_of_one_process(
 def test_moments_in_bf16_are_those_of_one_process(
     shard: bool, pools: Pools, model: ModelConfig, dataset: Dataset, tmp_path: Path
 ):
-    study = study_of(model, ARMS[3], moment_precision="bf16")
+    study = study_of(model, ARMS[3], optimizer=OptimizerSpec.adamw(state_precision="bf16"))
     by_one = alone(trained, study, dataset, tmp_path / "one")
     assert any(numbers.dtype is torch.bfloat16 for kept in by_one.values() for numbers in kept.values())
     assert_close(pools(2).call(trained, study, dataset, tmp_path / "many", shard=shard), by_one)

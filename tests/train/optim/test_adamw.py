@@ -15,12 +15,15 @@ from deepen.schedule.recipes import one_shot
 from deepen.study.compile.tree import pieces
 from deepen.train.checkpoint.state_folder import load_state, save_state
 from deepen.train.engine import Engine
-from deepen.train.optim.adamw import MOMENTS, make_optimizer
+from deepen.train.optim.adamw import MOMENTS
+from deepen.train.optim.make import make_optimizer
+from deepen.train.optim.spec import OptimizerSpec
 from deepen.train.segment import begin
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
 
-BF16 = TrainSettings(moment_precision="bf16")
+FP32 = OptimizerSpec.adamw()
+BF16 = OptimizerSpec.adamw(state_precision="bf16")
 CPU = torch.device("cpu")
 
 
@@ -36,7 +39,7 @@ def gradients(step: int, model: nn.Module) -> list[Tensor]:
 
 def test_a_step_is_adamws_with_moments_rounded_after_it():
     models = network(), network()
-    compact, plain = make_optimizer(models[0], BF16, {}), make_optimizer(models[1], TrainSettings(), {})
+    compact, plain = make_optimizer(models[0], BF16, {}), make_optimizer(models[1], FP32, {})
     for step in range(20):
         for model, optimizer in zip(models, (compact, plain), strict=True):
             for parameter, gradient in zip(model.parameters(), gradients(step, model), strict=True):
@@ -77,7 +80,10 @@ def test_a_run_that_grows_can_be_cut_anywhere(precision: str, model: ModelConfig
     schedule = one_shot(model, 12 * 32, start_depth=6)
     schedule = replace(schedule, lr=WSD(peak=1e-2, warmup_tokens=64)).in_steps(32, 16)
     segments = pieces(schedule, Ledger(model=model))
-    batches, settings = Batches(dataset.tokens("train"), 16, seed=0), replace(BF16, precision=precision)
+    batches, settings = (
+        Batches(dataset.tokens("train"), 16, seed=0),
+        TrainSettings(optimizer=BF16, precision=precision),
+    )
 
     def train(every: int) -> TrainState:
         state = initial_state(model, segments[0].depth, seed=0)
@@ -95,13 +101,3 @@ def test_a_run_that_grows_can_be_cut_anywhere(precision: str, model: ModelConfig
     assert all(torch.equal(weight, cut.weights[name]) for name, weight in whole.weights.items())
     assert all(torch.equal(m[key], cut.moments[n][key]) for n, m in whole.moments.items() for key in m)
     assert {m[key].dtype for m in whole.moments.values() for key in MOMENTS} == {torch.bfloat16}
-
-
-def test_rates_of_change_too_small_for_bf16_are_refused():
-    with pytest.raises(ValueError, match="so small steps; use at most"):
-        TrainSettings(beta_2=0.999, moment_precision="bf16")
-
-
-def test_settings_that_came_later_leave_what_was_trained_before_as_it_is():
-    assert "moment_precision" not in TrainSettings().described()
-    assert BF16.described()["moment_precision"] == "bf16"

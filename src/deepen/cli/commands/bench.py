@@ -142,7 +142,7 @@ def _measure(study: Study, steps: int, threads: int, against: Sequence[str]) -> 
 
     device = pick_device()
     try:
-        check_room(study.model, device, moment_precision=study.settings.moment_precision)
+        check_room(study.model, device, optimizer=study.settings.optimizer.cost)
     except ValueError as error:
         raise Problems([str(error)]) from None
     torch.set_num_threads(threads)
@@ -167,7 +167,7 @@ def _measure(study: Study, steps: int, threads: int, against: Sequence[str]) -> 
         "misfit": result.misfit,
         "spread": result.spread,
         "compile": study.settings.compile,
-        "moment_precision": study.settings.moment_precision,
+        "moment_precision": study.settings.optimizer.state_precision,
         "peak_flops": result.peak_flops,
         "against": [asdict(pace) for pace in paces],
     }

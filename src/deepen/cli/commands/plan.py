@@ -34,6 +34,7 @@ from deepen.schedule.phase import Phase
 from deepen.schedule.ramp import Ramp
 from deepen.schedule.recipes import RECIPES
 from deepen.study.define.presets import STUDIES
+from deepen.train.optim.spec import OptimizerSpec
 from deepen.train.settings import PRECISIONS
 
 ATTENTION = ("dense", "causal-exact")
@@ -151,7 +152,7 @@ def _plan(request: Request) -> tuple[Plan | None, Fleet | None, Timing | None]:
             ledger=ledger,
             memory=MemorySettings(
                 precision=precision,
-                moment_precision=request.get("moment_precision", "fp32"),
+                optimizer=OptimizerSpec.adamw(state_precision=request.get("moment_precision", "fp32")).cost,
                 micro_batch_tokens=request.get("micro_batch_tokens", 0),
                 devices=request.get("count", 1),
                 sharded="shard" in request.values,

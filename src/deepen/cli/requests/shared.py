@@ -15,7 +15,8 @@ from deepen.schedule.rate import RATES
 from deepen.schedule.recipes import RECIPES, TWO_PHASE_PRESETS, make_schedule, options_of
 from deepen.study.define.study import Arm
 from deepen.study.store.keep import KEEPS
-from deepen.train.settings import AUTO, COMPILE, MOMENT_PRECISIONS, ON_SPIKE, PRECISIONS, TrainSettings
+from deepen.train.optim.spec import STATE_PRECISIONS
+from deepen.train.settings import AUTO, COMPILE, ON_SPIKE, PRECISIONS, TrainSettings
 
 RECIPE_OPTIONS = (
     Option(name="stages", read=whole(1, 10_000), help="number of stages (two-phase, staged)"),
@@ -74,7 +75,7 @@ BUDGET_OPTIONS = (
 )
 MOMENT_PRECISION_OPTION = Option(
     name="moment-precision",
-    read=choice(MOMENT_PRECISIONS),
+    read=choice(STATE_PRECISIONS),
     help="in which AdamW's moments are kept: fp32 (default), or bf16, half the memory",
 )
 STEP_OPTIONS = (
@@ -91,7 +92,7 @@ SPIKE_OPTION = Option(
     read=choice(ON_SPIKE),
     help="a step whose loss jumps: warn (default), skip its update, or stop",
 )
-SETTINGS = ("precision", "compile", "moment_precision", "on_spike", "activation_checkpointing")
+SETTINGS = ("precision", "compile", "on_spike", "activation_checkpointing")
 """Options that are settings of a step."""
 RATE_OPTIONS = (
     Option(name="lr", read=number(0), help="peak learning rate"),
@@ -101,7 +102,10 @@ RATE_OPTIONS = (
 
 def settings_of(request: Request, settings: TrainSettings) -> TrainSettings:
     """The settings with what a request changes of them."""
-    return replace(settings, **{key: request.values[key] for key in SETTINGS if key in request.values})
+    changed = {key: request.values[key] for key in SETTINGS if key in request.values}
+    if "moment_precision" in request.values:
+        changed["optimizer"] = replace(settings.optimizer, state_precision=request.values["moment_precision"])
+    return replace(settings, **changed)
 
 
 def check_shard(request: Request, world: object | None) -> None:

@@ -1,0 +1,64 @@
+"""A torch optimizer from its spec, and its state to and from a `TrainState`.
+
+The engine uses three things of an optimizer: `param_groups`, where it sets the rate `lr` before each step; `step`;
+and `found_inf`, a tensor on the device. Where `found_inf` is set and is 1, `step` must change nothing: that is
+how a GPU leaves out an update without waiting for the CPU. torch's fused optimizers do it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from deepen.train.distributed.placement import gathered, spread
+from deepen.train.distributed.processes import ALONE, World
+from deepen.train.optim.adamw import make_adamw
+from deepen.train.optim.spec import OptimizerSpec
+from deepen.train.state import Moments
+
+IMPLEMENTATIONS: dict[str, Callable[[Any, list[dict[str, Any]]], torch.optim.Optimizer]] = {"adamw": make_adamw}
+"""By kind of spec: what makes the optimizer from the spec and the parameter groups."""
+
+
+def make_optimizer(
+    model: nn.Module, spec: OptimizerSpec, moments: Mapping[str, Moments], world: World = ALONE
+) -> torch.optim.Optimizer:
+    """The optimizer of a model's trainable parameters, continuing from `moments`.
+
+    Each process keeps the state of the part of a parameter that it holds.
+
+    Args:
+        model: with `requires_grad` set as it is to be trained.
+        spec: kind and options.
+        moments: optimizer state by parameter name; a parameter that is missing starts without any.
+        world: the processes that train together.
+    """
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    groups = [
+        {"params": [trainable[name] for name in group.names], **group.options}
+        for group in spec.groups({name: p.dim() for name, p in trainable.items()})
+    ]
+    optimizer = IMPLEMENTATIONS[spec.kind](spec, groups)
+    for name, parameter in trainable.items():
+        if name in moments:
+            optimizer.state[parameter] = {
+                key: spread(value, parameter, world) for key, value in moments[name].items()
+            }
+    return optimizer
+
+
+def read_moments(
+    model: nn.Module, optimizer: torch.optim.Optimizer, spec: OptimizerSpec, before: Mapping[str, Moments]
+) -> dict[str, Moments]:
+    """Optimizer state by parameter name, copied to the CPU.
+
+    Args:
+        before: the state that the segment began with; frozen parameters keep theirs.
+    """
+    moments = dict(before)
+    for name, parameter in model.named_parameters():
+        if parameter in optimizer.state:
+            state = optimizer.state[parameter]
+            moments[name] = {key: gathered(state[key]) for key in spec.state_names}
+    return moments

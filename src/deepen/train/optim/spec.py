@@ -1,0 +1,155 @@
+"""Optimizers as values: their options, parameter groups, state and costs. Needs no torch.
+
+Studies, plans and keys refer to an optimizer by its spec; `make.py` turns a spec into a torch optimizer. To add an
+optimizer:
+
+1. here, a subclass of `OptimizerSpec` and its entry in `OPTIMIZERS`;
+2. a module beside this one with the torch implementation;
+3. in `make.py`, an entry that connects the two.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar, NamedTuple
+
+from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
+from deepen.errors import InvalidValueError
+
+STATE_PRECISIONS = ("fp32", "bf16")
+
+MAX_BF16_BETA = 0.99
+"""The largest beta for bf16 moments: the spacing of bf16 numbers is up to 1/128 of their size, and a change of
+less than half of that is rounded away."""
+
+
+class ParameterGroup(NamedTuple):
+    """Parameters, by name, that are updated with the same options (in torch's names)."""
+
+    names: Sequence[str]
+    options: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerSpec(ABC):
+    """An optimizer's kind and options. Make one with `OptimizerSpec.adamw(...)`.
+
+    `kind` is its name in JSON. `state_names` are the tensors that it keeps of each parameter, and
+    `state_precision` is the type in which it stores those of the parameter's shape between steps.
+    """
+
+    kind: ClassVar[str]
+    state_names: ClassVar[tuple[str, ...]]
+    adamw: ClassVar[type["AdamWSpec"]]
+
+    state_precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.state_precision not in STATE_PRECISIONS:
+            raise InvalidValueError(
+                f"{self.state_precision!r} is unknown: use {', '.join(STATE_PRECISIONS)}",
+                field="state_precision",
+                value=self.state_precision,
+                allowed=STATE_PRECISIONS,
+            )
+
+    @property
+    @abstractmethod
+    def cost(self) -> OptimizerCost:
+        """Bytes and FLOPs per trained parameter."""
+
+    @abstractmethod
+    def groups(self, dimensions: Mapping[str, int]) -> list[ParameterGroup]:
+        """Divide the trained parameters into groups.
+
+        Args:
+            dimensions: the number of dimensions of each parameter, by name.
+        """
+
+    def to_json(self) -> dict[str, Any]:
+        """Kind and options in JSON's types."""
+        return {"kind": self.kind, **asdict(self)}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> "OptimizerSpec":
+        """The spec that `to_json` described."""
+        options = dict(value)
+        kind = options.pop("kind", None)
+        if kind not in OPTIMIZERS:
+            names = ", ".join(OPTIMIZERS)
+            raise InvalidValueError(
+                f"kind {kind!r} is unknown: use {names}", field="optimizer", value=kind, allowed=OPTIMIZERS
+            )
+        known = [option.name for option in fields(OPTIMIZERS[kind])]
+        if unknown := options.keys() - set(known):
+            raise InvalidValueError(
+                f"{kind} has no option {min(unknown)!r}: use {', '.join(known)}",
+                field="optimizer",
+                value=min(unknown),
+                allowed=known,
+            )
+        return OPTIMIZERS[kind](**options)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdamWSpec(OptimizerSpec):
+    """AdamW: Adam with decoupled weight decay. Matrices and tables decay; vectors (biases, norms) do not.
+
+    With `state_precision` "bf16" the two moments are stored in bf16 between steps, 4 bytes a parameter in place
+    of 8, and computed with in fp32.
+
+    Source: Loshchilov & Hutter 2019 (arXiv 1711.05101); the groups are those of most GPT-2 trainers.
+    """
+
+    kind: ClassVar[str] = "adamw"
+    state_names: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq", "step")
+
+    weight_decay: float = 0.1
+    beta_1: float = 0.9
+    beta_2: float = 0.95
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        OptimizerSpec.__post_init__(self)  # no super(): dataclasses with slots cannot call it without arguments
+        if not 0 <= self.weight_decay < math.inf:
+            raise _out_of_range("weight_decay", self.weight_decay, "it must be a number of 0 or more")
+        for name in ("beta_1", "beta_2"):
+            beta = getattr(self, name)
+            if not 0 <= beta < 1:
+                raise _out_of_range(name, beta, "it must be at least 0 and below 1")
+            if self.state_precision == "bf16" and beta > MAX_BF16_BETA:
+                raise _out_of_range(
+                    name,
+                    beta,
+                    f"bf16 moments cannot change by steps so small; use at most {MAX_BF16_BETA}, or "
+                    "`state_precision` fp32",
+                )
+        if not 0 < self.epsilon < math.inf:
+            raise _out_of_range("epsilon", self.epsilon, "it must be a number above 0")
+
+    @property
+    def cost(self) -> OptimizerCost:
+        """Bytes and FLOPs; a step with bf16 moments makes fp32 copies of one tensor's moments at a time."""
+        if self.state_precision == "bf16":
+            return replace(ADAMW_COST, state_bytes=4, working_bytes=8)
+        return ADAMW_COST
+
+    def groups(self, dimensions: Mapping[str, int]) -> list[ParameterGroup]:
+        """Matrices and tables with weight decay, vectors without."""
+        matrices = [name for name, number in dimensions.items() if number >= 2]
+        vectors = [name for name, number in dimensions.items() if number < 2]
+        return [
+            ParameterGroup(matrices, {"weight_decay": self.weight_decay}),
+            ParameterGroup(vectors, {"weight_decay": 0.0}),
+        ]
+
+
+OptimizerSpec.adamw = AdamWSpec
+
+OPTIMIZERS: dict[str, type[OptimizerSpec]] = {spec.kind: spec for spec in (AdamWSpec,)}
+"""Every optimizer by its kind."""
+
+
+def _out_of_range(name: str, value: float, remedy: str) -> InvalidValueError:
+    return InvalidValueError(f"is {value}", field=name, value=value, remedy=remedy)

@@ -1,0 +1,137 @@
+"""Optimizers as values: what they accept, what they cost, and what a second one takes."""
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from deepen.compute.optimizer_cost import OptimizerCost
+from deepen.errors import InvalidValueError
+from deepen.train.optim import make
+from deepen.train.optim.make import make_optimizer, read_moments
+from deepen.train.optim.spec import OPTIMIZERS, OptimizerSpec, ParameterGroup
+from deepen.train.settings import TrainSettings
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "words"),
+    [
+        ({"weight_decay": -0.1}, "weight_decay", "0 or more"),
+        ({"weight_decay": math.nan}, "weight_decay", "0 or more"),
+        ({"beta_1": 1.0}, "beta_1", "below 1"),
+        ({"beta_2": -0.5}, "beta_2", "at least 0"),
+        ({"epsilon": 0.0}, "epsilon", "above 0"),
+        ({"state_precision": "fp8"}, "state_precision", "use fp32, bf16"),
+        ({"beta_2": 0.999, "state_precision": "bf16"}, "beta_2", "use at most 0.99, or state_precision fp32"),
+    ],
+)
+def test_an_option_out_of_range_is_refused(options: dict[str, Any], field: str, words: str):
+    with pytest.raises(InvalidValueError, match=words) as wrong:
+        OptimizerSpec.adamw(**options)
+    assert (wrong.value.field, wrong.value.value) == (field, options[field])
+
+
+def test_a_spec_survives_json():
+    for spec in (OptimizerSpec.adamw(), OptimizerSpec.adamw(weight_decay=0.2, state_precision="bf16")):
+        assert OptimizerSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({}, "kind None is unknown: use adamw"),
+        ({"kind": "adam"}, "kind 'adam' is unknown: use adamw"),
+        ({"kind": "adamw", "beta_3": 0.9}, "adamw has no option 'beta_3'"),
+    ],
+)
+def test_an_unknown_kind_or_option_is_refused(value: dict[str, Any], words: str):
+    with pytest.raises(InvalidValueError, match=words):
+        OptimizerSpec.from_json(value)
+
+
+def test_the_state_costs_what_it_takes():
+    network = nn.Linear(64, 32)
+    for precision in ("fp32", "bf16"):
+        spec = OptimizerSpec.adamw(state_precision=precision)
+        optimizer = make_optimizer(network, spec, {})
+        for parameter in network.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        kept = read_moments(network, optimizer, spec, {})
+        tensors = [tensor for state in kept.values() for tensor in state.values() if tensor.dim()]
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        assert sum(tensor.nbytes for tensor in tensors) == spec.cost.state_bytes * parameters
+        assert all(tuple(state) == spec.state_names for state in kept.values())
+
+
+def test_specs_and_settings_need_no_torch():
+    code = "import sys, deepen.train.settings; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# A second optimizer: the spec with its entry, the implementation, and the entry that connects them.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignSpec(OptimizerSpec):
+    """Moves every weight by the rate, in the direction of its averaged gradient's sign."""
+
+    kind: ClassVar[str] = "sign"
+    state_names: ClassVar[tuple[str, ...]] = ("average",)
+    momentum: float = 0.5
+
+    @property
+    def cost(self) -> OptimizerCost:
+        return OptimizerCost(state_bytes=4, flops=5)
+
+    def groups(self, dimensions: Mapping[str, int]) -> list[ParameterGroup]:
+        return [ParameterGroup(list(dimensions), {})]
+
+
+class Sign(torch.optim.Optimizer):
+    """The torch optimizer of `SignSpec`."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                average = state.setdefault("average", torch.zeros_like(parameter))
+                average.lerp_(parameter.grad, 1 - group["momentum"])
+                parameter.sub_(average.sign(), alpha=group["lr"])
+
+
+def make_sign(spec: SignSpec, groups: list[dict[str, Any]]) -> Sign:
+    return Sign(groups, {"lr": 0.0, "momentum": spec.momentum})
+
+
+@pytest.fixture
+def sign(monkeypatch: pytest.MonkeyPatch) -> SignSpec:
+    monkeypatch.setitem(OPTIMIZERS, "sign", SignSpec)
+    monkeypatch.setitem(make.IMPLEMENTATIONS, "sign", make_sign)
+    return SignSpec()
+
+
+def test_a_second_optimizer_is_a_spec_an_implementation_and_an_entry(sign: SignSpec):
+    settings = TrainSettings(optimizer=replace(sign, momentum=0.25))
+    assert OptimizerSpec.from_json(settings.optimizer.to_json()) == settings.optimizer
+    network = nn.Linear(3, 2)
+    before = network.weight.detach().clone()
+    optimizer = make_optimizer(network, settings.optimizer, {})
+    optimizer.param_groups[0]["lr"] = 0.5
+    network.weight.grad = torch.full_like(network.weight, 2.0)
+    optimizer.step()
+    assert torch.equal(network.weight, before - 0.5)
+    kept = read_moments(network, optimizer, settings.optimizer, {})
+    assert torch.equal(kept["weight"]["average"], torch.full((2, 3), 1.5))
+    continued = make_optimizer(network, settings.optimizer, kept)
+    assert torch.equal(continued.state[network.weight]["average"], kept["weight"]["average"])
