@@ -238,7 +238,7 @@ FILES: dict[str, tuple[str, bytes | None, str]] = {
     "report a file": ("report FILE", b"x", "has no results.json"),
     "report a folder": ("report FILE", None, "has no results.json"),
     "task empty": ("study quickstart --hellaswag FILE", b"", "has no items"),
-    "task a folder": ("study quickstart --hellaswag FILE", None, "is no file"),
+    "task a folder": ("study quickstart --hellaswag FILE", None, "is not a file"),
     "task not JSON": ("study quickstart --hellaswag FILE", b"{\n", "line 1"),
     "task second line": ("study quickstart --hellaswag FILE", ITEM.encode() + b"\n", "line 2"),
     "task binary": ("study quickstart --hellaswag FILE", b"\x80\x04\x95\n", "line 1"),

@@ -91,8 +91,8 @@ DAMAGES = {
     "a link out": (lead_out, "leads out of the folder"),
     "a link to nothing": (lead_nowhere, "leads nowhere"),
     "a link to itself": (lead_to_itself, "leads nowhere"),
-    "a folder": (become_a_folder, "is no file"),
-    "a pipe": (become_a_pipe, "is no file"),
+    "a folder": (become_a_folder, "is not a file"),
+    "a pipe": (become_a_pipe, "is not a file"),
 }
 
 

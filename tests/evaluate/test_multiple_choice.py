@@ -8,12 +8,15 @@ from torch.nn import functional as F
 
 from deepen.data.shards import Dataset
 from deepen.data.tokenizers import load_tokenizer
-from deepen.evaluate.multiple_choice import TaskError, encode_items, hellaswag, read_items
+from deepen.evaluate.multiple_choice import Example
+from deepen.evaluate.registry import get_task
+from deepen.evaluate.scoring import CompletionScorer, LanguageModel
+from deepen.evaluate.task import TaskError
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
 
-CPU = torch.device("cpu")
+HELLASWAG = get_task("hellaswag")
 
 ITEMS = [
     {
@@ -37,13 +40,17 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def scorer(network: LanguageModel, **changes: int) -> CompletionScorer:
+    return CompletionScorer(model=network, context=16, device=torch.device("cpu"), **changes)
+
+
 def test_endings_are_scored_by_mean_loss_per_token_one_by_one_as_in_batches(
     file: Path, dataset: Dataset, model: ModelConfig
 ):
     tokenizer = load_tokenizer(dataset.folder)
     network = build(model, 2)
     network.load_state_dict(init_weights(model, 2, seed=0))
-    examples = encode_items(read_items(file), tokenizer)
+    examples = HELLASWAG.load(file, tokenizer)
     picks = set()
     for item, example in zip(ITEMS, examples, strict=True):
         losses = []
@@ -56,15 +63,17 @@ def test_endings_are_scored_by_mean_loss_per_token_one_by_one_as_in_batches(
             losses.append(F.cross_entropy(logits[-scored:], ids[-scored:]).item())
         pick = losses.index(min(losses))
         picks.add(pick)
-        assert hellaswag(network, [example], context=16, device=CPU) == [pick == example.label]
-    together = hellaswag(network, examples, context=16, device=CPU, batch_tokens=40)
-    assert together == [label in picks for label in (0, 1, 2, 3)] and sum(together) == 1
+        assert HELLASWAG.score(scorer(network), [example]).outcomes == (pick == example.label,)
+    in_batches = HELLASWAG.score(scorer(network, batch_tokens=40), examples)
+    assert in_batches.outcomes == tuple(label in picks for label in (0, 1, 2, 3)) and sum(in_batches.outcomes) == 1
+    assert (in_batches.value, in_batches.n) == (0.25, 4)
+    assert in_batches.stderr == pytest.approx((0.25 * 0.75 / 4) ** 0.5)
 
 
-def parrot() -> Decoder:
+def successor() -> Decoder:
     """A network without blocks that predicts that every token is followed by the one above it."""
     config = ModelConfig(
-        name="parrot", family="llama", depth=1, width=512, heads=2, context=16, vocab=512, tied=False
+        name="successor", family="llama", depth=1, width=512, heads=2, context=16, vocab=512, tied=False
     )
     network = build(config, 0)
     network.token_embedding.weight = nn.Parameter(torch.eye(512))
@@ -73,14 +82,13 @@ def parrot() -> Decoder:
     return network
 
 
-def test_a_model_that_knows_the_answer_scores_full_marks():
-    from deepen.evaluate.multiple_choice import Example
-
+def test_a_model_that_knows_the_answers_has_accuracy_one():
     examples = [
         Example(context=(1, 2), endings=((9, 9), (3, 4), (7,), (8, 9, 10)), label=1),
         Example(context=(5,), endings=((6, 7, 8), (9,), (1, 2), (4, 4)), label=0),
     ]
-    assert hellaswag(parrot(), examples, context=16, device=CPU) == [True, True]
+    score = HELLASWAG.score(scorer(successor()), examples)
+    assert (score.value, score.stderr, score.outcomes) == (1.0, 0.0, (1, 1))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +102,9 @@ def test_a_model_that_knows_the_answer_scores_full_marks():
         '{"ctx": 1, "endings": [1], "label": 0}',
     ],
 )
-def test_a_broken_line_is_named(file: Path, line: str):
+def test_a_broken_line_is_named(file: Path, dataset: Dataset, line: str):
     file.write_text(file.read_text() + line + "\n")
     with pytest.raises(TaskError, match="line 5"):
-        read_items(file)
+        HELLASWAG.check(file)
+    with pytest.raises(TaskError, match="line 5"):
+        HELLASWAG.load(file, load_tokenizer(dataset.folder))

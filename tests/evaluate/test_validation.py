@@ -13,16 +13,16 @@ def test_the_validation_set_is_fixed_whatever_the_batch(model: ModelConfig, data
     network = build(model, 2)
     network.load_state_dict(init_weights(model, 2, seed=0))
     tokens = dataset.tokens("validation")
-    results = [
+    scores = [
         validation_loss(network, tokens, 1000, 16, device=CPU, batch_tokens=16 * rows) for rows in (1, 7, 64)
     ]
-    assert {n for _, _, n in results} == {62 * 16}
-    assert results[0][0] == pytest.approx(results[1][0], rel=1e-6) == pytest.approx(results[2][0], rel=1e-6)
+    assert {score.n for score in scores} == {62 * 16}
+    assert scores[0].value == pytest.approx(scores[1].value, rel=1e-6) == pytest.approx(scores[2].value, rel=1e-6)
 
 
 def test_an_untrained_model_knows_only_the_size_of_its_vocabulary(model: ModelConfig, dataset: Dataset):
     network = build(model, 2)
     network.load_state_dict(init_weights(model, 2, seed=0))
-    loss, stderr, _ = validation_loss(network, dataset.tokens("validation"), 4096, 16, device=CPU)
-    assert loss == pytest.approx(torch.tensor(model.vocab).log().item(), abs=0.05)
-    assert 0 < stderr < 0.05
+    score = validation_loss(network, dataset.tokens("validation"), 4096, 16, device=CPU)
+    assert score.value == pytest.approx(torch.tensor(model.vocab).log().item(), abs=0.05)
+    assert 0 < score.stderr < 0.05

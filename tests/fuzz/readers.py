@@ -15,7 +15,8 @@ from deepen.compute.timing import read_timing
 from deepen.data.description import read_description
 from deepen.data.shards import DataError, open_dataset, read_shard
 from deepen.data.tokenizers import load_tokenizer, train_bpe
-from deepen.evaluate.multiple_choice import TaskError, read_items
+from deepen.evaluate.registry import get_task
+from deepen.evaluate.task import TaskError
 from deepen.model.presets import PRESETS
 from deepen.report.page import render_page
 from deepen.report.read import read_study
@@ -49,8 +50,8 @@ def tokenizer(folder: Path, content: bytes) -> None:
     load_tokenizer(_put(folder / "words" / "tokenizer.json", content).parent, 512)
 
 
-def items(folder: Path, content: bytes) -> None:
-    assert all(item.endings for item in read_items(_put(folder / "task.jsonl", content)))
+def task(folder: Path, content: bytes) -> None:
+    get_task("hellaswag").check(_put(folder / "task.jsonl", content))
 
 
 def bench(folder: Path, content: bytes) -> None:
@@ -75,7 +76,7 @@ READERS: dict[str, tuple[Callable[[Path, bytes], None], tuple[type[ValueError], 
     "dataset": (dataset, (DataError,)),
     "description": (description, (DataError,)),
     "tokenizer": (tokenizer, (DataError,)),
-    "items": (items, (TaskError,)),
+    "task": (task, (TaskError,)),
     "bench": (bench, (ValueError,)),
     "results": (results, (ValueError,)),
     "study": (study, (StoreError,)),
@@ -123,7 +124,7 @@ SEEDS = {
     "dataset": _shard(),
     "description": json.dumps({"name": "a", "vocab": 512, "tokenizer_sha256": "0", "shards": {"a": "b"}}).encode(),
     "tokenizer": train_bpe(["a few words of text, and then a few words more"], 300).to_str().encode(),
-    "items": (json.dumps(_ITEM) + "\n").encode() * 2,
+    "task": (json.dumps(_ITEM) + "\n").encode() * 2,
     "bench": _bench(),
     "results": _results(),
     "study": json.dumps({"study": {"name": "x", "arms": [1], "seeds": [0]}, "threads": 1}).encode(),

@@ -19,7 +19,7 @@ from deepen.cli.requests.options import Problems, Stopped
 from deepen.data.shards import Dataset
 from deepen.data.sources import EMBEDDED, check_embedded, prepare
 from deepen.data.tokenizers import load_tokenizer
-from deepen.evaluate.multiple_choice import read_items
+from deepen.evaluate.registry import get_task
 from deepen.report import write_report
 from deepen.study.compile.tree import Tree, compile_tree
 from deepen.study.define.executor import ExecutorChoice, local
@@ -177,6 +177,10 @@ def _check(study: Study, store: Store, executor: ExecutorChoice, world: World) -
             shards = world.size if world.shard else 1
             check_room(study.model, pick_device(), shards=shards, optimizer=study.settings.optimizer.cost)
 
+    def check_task() -> None:
+        if study.evaluation.hellaswag:
+            get_task("hellaswag").check(Path(study.evaluation.hellaswag))
+
     checks: list[Callable[[], object]] = [
         partial(check_executor, executor),
         partial(_check_measurable, study, executor),
@@ -184,7 +188,7 @@ def _check(study: Study, store: Store, executor: ExecutorChoice, world: World) -
         *(partial(compile_marks, study, arm) for arm in study.arms),
         partial(store.check, study.described()),
         open_named_data,
-        lambda: study.evaluation.hellaswag and read_items(Path(study.evaluation.hellaswag)),
+        check_task,
     ]
     problems: list[str] = []
     for check in checks:

@@ -36,7 +36,7 @@ def write_shard(path: Path, tokens: TokenArray) -> str:
 def read_shard(path: Path) -> TokenArray:
     """The tokens of a shard, memory-mapped, after its header and size were checked."""
     if not path.is_file():
-        where = "is a link that leads nowhere" if path.is_symlink() else "is no file"
+        where = "is a link that leads nowhere" if path.is_symlink() else "is not a file"
         raise DataError(f"shard {path} {where}: copy it again")
     try:
         size = path.stat().st_size

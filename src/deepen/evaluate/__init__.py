@@ -1,1 +1,1 @@
-"""What a model is worth: validation loss, and tasks."""
+"""Evaluate a language model: validation loss, and tasks with an answer to each example."""

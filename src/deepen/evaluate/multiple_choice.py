@@ -1,27 +1,50 @@
-"""HellaSwag (Zellers et al. 2019) in completion style, as the paper's code base scores it.
+"""Multiple choice in completion style: the ending with the lowest mean loss per token is the model's answer.
 
-Each ending is scored by its mean loss per token after the context, "context" + " " + ending; the lowest
-wins. This is not lm-evaluation-harness's convention (activity label, per byte): never mix the two.
+An example is a context and some endings. Each ending is scored after the context, as "context" + " " + ending:
+
+    context  "The committee reported to the Congress that"
+    endings  "the treaty was signed."    2.9 nats per token   <- the answer; right if the label is 0
+             "banana of of the the"      7.4
+
+The code of the paper scores HellaSwag (Zellers et al. 2019) like this. lm-evaluation-harness scores it in another
+way (with the activity label, per byte): numbers of the two must not be mixed.
 """
 
 import json
-import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-from tokenizers import Tokenizer
+from deepen.evaluate.task import Completion, CompletionModel, Score, TaskError
 
-from deepen.evaluate.scorer import Scorer
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MAX_LINE_BYTES = 1 << 20
+"""The longest line that is read; the longest of HellaSwag's own has under two thousand bytes."""
 
 
-class TaskError(ValueError):
-    """A task file that cannot be used; the message names the line."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """An example as text. Raises a ValueError unless it is one, with a label that points to an ending."""
+
+    context: str
+    endings: tuple[str, ...]
+    label: int
+
+    def __post_init__(self) -> None:
+        for text in (self.context, *self.endings):
+            if not isinstance(text, str) or not text.strip():
+                raise ValueError("context and endings must be text")
+            text.encode("utf-8")  # JSON can hold half a surrogate pair, which tokenizers refuse
+        if len(self.endings) < 2 or type(self.label) is not int or not 0 <= self.label < len(self.endings):
+            raise ValueError("label must be the index of one of at least two endings")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
-    """Token ids of a context and its four endings, and which ending is right."""
+    """An example as token ids. Each ending begins with the tokens of the space before it."""
 
     context: tuple[int, ...]
     endings: tuple[tuple[int, ...], ...]
@@ -29,116 +52,99 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Item:
-    """A HellaSwag item as text."""
+class MultipleChoice:
+    """A multiple-choice task, read from a JSONL file with one example per line.
 
-    context: str
-    endings: tuple[str, ...]
-    label: int
-
-
-MAX_LINE_BYTES = 1 << 20
-"""Bytes of the longest line that is read; the longest of HellaSwag's own has under two thousand."""
-
-
-def read_items(path: Path) -> list[Item]:
-    """Read a JSONL file with `ctx`, `endings` and `label` in each line, official or tag-stripped.
-
-    Raises:
-        TaskError: there is no such file, or a line of it is no item.
-    """
-    if not path.is_file():
-        what = "is no file" if path.exists() else "does not exist"
-        raise TaskError(f"HellaSwag file {path} {what}: name a JSONL file")
-    items: list[Item] = []
-    try:
-        with path.open("rb") as lines:
-            while line := lines.readline(MAX_LINE_BYTES + 1):
-                items.append(_item(line, f"{path}, line {len(items) + 1}"))
-    except OSError as error:
-        raise TaskError(f"HellaSwag file {path} cannot be read: {error.strerror or error}") from None
-    if not items:
-        raise TaskError(f"HellaSwag file {path} has no items: name a JSONL file with a line for each")
-    return items
-
-
-def _item(line: bytes, where: str) -> Item:
-    """An item from a line of somebody's file: nothing in it is trusted unchecked."""
-    try:
-        if len(line) > MAX_LINE_BYTES:
-            raise ValueError
-        row = json.loads(line.decode("utf-8"))
-        context, endings, label = row["ctx"], row["endings"], row["label"]
-        label = int(label) if isinstance(label, str) else label
-        for text in (context, *endings):
-            if not isinstance(text, str) or not text.strip():
-                raise ValueError
-            text.encode("utf-8")  # JSON can hold halves of characters, which no tokenizer takes
-        if not isinstance(endings, list) or len(endings) < 2:
-            raise ValueError
-        if type(label) is not int or not 0 <= label < len(endings):
-            raise ValueError
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise TaskError(
-            f"{where}: not a HellaSwag item (ctx, endings, label): download the file again, or mend the line"
-        ) from None
-    return Item(context=context, endings=tuple(endings), label=label)
-
-
-def encode_items(items: list[Item], tokenizer: Tokenizer) -> list[Example]:
-    """The items as token ids, each ending with the space before it.
-
-    Raises:
-        TaskError: the tokenizer makes nothing of a text.
+    Attributes:
+        name, title, chance: see `Task`.
+        fields: what a line must hold, for error messages.
+        parse: makes an item of a line's JSON; raises a ValueError, TypeError or KeyError where it is not one.
     """
 
-    def ids(text: str) -> tuple[int, ...]:
-        found = tuple(tokenizer.encode(text, add_special_tokens=False).ids)
-        if not found:
-            raise TaskError(f"the tokenizer makes no token of {text[:40]!r}: use the one that made the shards")
-        return found
+    name: str
+    title: str
+    chance: float | None
+    fields: str
+    parse: Callable[[Any], Item]
+    metric: str = "accuracy"
 
-    return [
-        Example(context=ids(item.context), endings=tuple(ids(f" {e}") for e in item.endings), label=item.label)
-        for item in items
-    ]
+    def check(self, path: Path) -> None:
+        """Raise a TaskError unless every line of the file is an example."""
+        for _ in self._read(path):
+            pass
+
+    def load(self, path: Path, tokenizer: "Tokenizer") -> list[Example]:
+        """The examples of a file, tokenized. Raises a TaskError; see `Task.load`."""
+
+        def encode(text: str) -> tuple[int, ...]:
+            ids = tuple(tokenizer.encode(text, add_special_tokens=False).ids)
+            if not ids:
+                raise TaskError(
+                    f"the tokenizer makes no tokens of {text[:40]!r} in {path}",
+                    value=path,
+                    remedy="use the tokenizer that made the shards",
+                )
+            return ids
+
+        return [
+            Example(
+                context=encode(item.context),
+                endings=tuple(encode(f" {ending}") for ending in item.endings),
+                label=item.label,
+            )
+            for item in self._read(path)
+        ]
+
+    def score(self, model: CompletionModel, examples: Sequence[Example]) -> Score:
+        """The accuracy of a model, and which examples it answered correctly."""
+        completions = [
+            Completion(prompt=example.context, tokens=ending) for example in examples for ending in example.endings
+        ]
+        losses = iter(model.completion_losses(completions))
+        correct = []
+        for example in examples:
+            own = [next(losses) for _ in example.endings]
+            correct.append(own.index(min(own)) == example.label)
+        return Score.accuracy(correct)
+
+    def _read(self, path: Path) -> Iterator[Item]:
+        """The items of a file, line by line; nothing in it is trusted unchecked."""
+        if not path.is_file():  # a pipe or a device would never end
+            problem = "is not a file" if path.exists() else "does not exist"
+            raise TaskError(f"{self.title} file {path} {problem}", value=path, remedy="name a JSONL file")
+        number = 0
+        try:
+            with path.open("rb") as lines:
+                while line := lines.readline(MAX_LINE_BYTES + 1):
+                    number += 1
+                    yield self._parse_line(line, f"{path}, line {number}")
+        except OSError as error:
+            raise TaskError(
+                f"{self.title} file {path} cannot be read: {error.strerror or error}", value=path
+            ) from None
+        if number == 0:
+            raise TaskError(
+                f"{self.title} file {path} has no items",
+                value=path,
+                remedy="name a JSONL file with one item per line",
+            )
+
+    def _parse_line(self, line: bytes, where: str) -> Item:
+        try:
+            if len(line) > MAX_LINE_BYTES:
+                raise ValueError("the line is too long")
+            return self.parse(json.loads(line.decode("utf-8")))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise TaskError(
+                f"{where}: not a {self.title} item ({self.fields})",
+                value=where,
+                remedy="download the file again, or correct the line",
+            ) from None
 
 
-HELLASWAG_BATCH_TOKENS = {"cpu": 8192, "cuda": 65_536}
-"""Of one process, by kind of device."""
-
-
-@torch.no_grad()
-def hellaswag(
-    model: Scorer,
-    examples: list[Example],
-    *,
-    context: int,
-    device: torch.device,
-    batch_tokens: int = HELLASWAG_BATCH_TOKENS["cpu"],
-) -> list[bool]:
-    """Whether the model picks the right ending, example by example.
-
-    Rows are batched by length, so that little is padded; a row longer than `context` loses its beginning.
-    """
-    rows = []
-    for index, example in enumerate(examples):
-        for choice, ending in enumerate(example.endings):
-            ids = (*example.context, *ending)[-(context + 1) :]
-            rows.append((len(ids), index, choice, ids, min(len(ending), len(ids) - 1)))
-    rows.sort(key=lambda row: row[0])
-    losses = [[math.inf] * len(example.endings) for example in examples]
-    while rows:
-        longest = rows[-1][0]
-        batch, rows = rows[-max(1, batch_tokens // longest) :], rows[: -max(1, batch_tokens // longest)]
-        ids_bt = torch.zeros(len(batch), longest, dtype=torch.int64)
-        scored_bt = torch.zeros(len(batch), longest - 1)
-        for row, (length, _, _, ids, scored) in enumerate(batch):
-            ids_bt[row, :length] = torch.tensor(ids)
-            scored_bt[row, length - 1 - scored : length - 1] = 1 / scored
-        ids_bt, scored_bt = ids_bt.to(device), scored_bt.to(device)
-        losses_bt = model.token_losses(ids_bt[:, :-1], ids_bt[:, 1:])
-        means = (losses_bt * scored_bt).sum(dim=1).tolist()
-        for (_, index, choice, _, _), loss in zip(batch, means, strict=True):
-            losses[index][choice] = loss
-    return [scores.index(min(scores)) == example.label for scores, example in zip(losses, examples, strict=True)]
+def parse_hellaswag(row: Any) -> Item:
+    """An item of HellaSwag's own files, official or tag-stripped; a label may be a number as text."""
+    context, endings, label = row["ctx"], row["endings"], row["label"]
+    if not isinstance(endings, list):
+        raise TypeError("endings must be a list")
+    return Item(context=context, endings=tuple(endings), label=int(label) if isinstance(label, str) else label)

@@ -6,38 +6,36 @@ import numpy as np
 import torch
 
 from deepen.data.shards import Tokens
-from deepen.evaluate.scorer import Scorer
+from deepen.evaluate.scoring import LanguageModel
+from deepen.evaluate.task import Score
 
 VALIDATION_BATCH_TOKENS = {"cpu": 4096, "cuda": 65_536}
-"""Of one process, by kind of device."""
+"""Tokens of a batch per process, by kind of device."""
 
 
 @torch.no_grad()
 def validation_loss(
-    model: Scorer,
+    model: LanguageModel,
     tokens: Tokens,
     limit: int,
     context: int,
     *,
     device: torch.device,
     batch_tokens: int = VALIDATION_BATCH_TOKENS["cpu"],
-) -> tuple[float, float, int]:
-    """Mean loss in nats per token over the first `limit` tokens, in whole windows.
+) -> Score:
+    """The mean loss in nats per token over the first `limit` tokens, in whole windows of `context`.
 
-    Means are fp64, losses what the model gives. The set is fixed by `tokens`, `limit` and `context`: every arm,
-    depth and device sees the same windows.
-
-    Returns:
-        Loss, its standard error over windows, and the number of predicted tokens.
+    `tokens`, `limit` and `context` fix the windows, so every arm, depth and device is measured on the same ones.
+    Means are taken in fp64; the losses have the model's own precision. The standard error is over windows.
     """
     windows = min(limit, len(tokens) - 1) // context
-    batch_rows = max(1, batch_tokens // context)
-    per_window = []
-    for begin in range(0, windows, batch_rows):
-        starts = range(begin * context, min(begin + batch_rows, windows) * context, context)
-        rows_bt = torch.from_numpy(np.stack([tokens.window(s, context + 1) for s in starts]).astype(np.int64))
-        rows_bt = rows_bt.to(device)
-        per_window.append(model.token_losses(rows_bt[:, :-1], rows_bt[:, 1:]).mean(dim=1).cpu())
-    losses_w = torch.cat(per_window).double()
+    rows_per_batch = max(1, batch_tokens // context)
+    losses = []
+    for first in range(0, windows, rows_per_batch):
+        last = min(first + rows_per_batch, windows)
+        rows = [tokens.window(index * context, context + 1) for index in range(first, last)]
+        rows_bt = torch.from_numpy(np.stack(rows).astype(np.int64)).to(device)
+        losses.append(model.token_losses(rows_bt[:, :-1], rows_bt[:, 1:]).mean(dim=1).cpu())
+    losses_w = torch.cat(losses).double()
     stderr = float(losses_w.std() / math.sqrt(windows)) if windows > 1 else 0.0
-    return float(losses_w.mean()), stderr, windows * context
+    return Score(value=float(losses_w.mean()), stderr=stderr, n=windows * context)

@@ -1,7 +1,7 @@
 """Train one segment of a study, in whatever process: from its parent's state to its own."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +12,8 @@ import torch
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
 from deepen.data.tokenizers import load_tokenizer
-from deepen.evaluate.multiple_choice import HELLASWAG_BATCH_TOKENS, Example, encode_items, hellaswag, read_items
+from deepen.evaluate.registry import get_task
+from deepen.evaluate.scoring import TASK_BATCH_TOKENS, CompletionScorer
 from deepen.evaluate.validation import VALIDATION_BATCH_TOKENS, validation_loss
 from deepen.model.config import ModelConfig
 from deepen.study.compile.tree import Node
@@ -196,31 +197,23 @@ def _evaluate(task: str, engine: Engine, job: Job, device: torch.device, world: 
         "task": task,
     }
     if task == "validation":
-        tokens = _tokens(job.dataset, "validation")
-        loss, stderr, n = validation_loss(
+        score = validation_loss(
             engine,
-            tokens,
+            _tokens(job.dataset, "validation"),
             job.evaluation.validation_tokens,
             job.window,
             device=device,
             batch_tokens=VALIDATION_BATCH_TOKENS[device.type] * world.size,
         )
-        return line | {"split": "validation", "value": loss, "stderr": stderr, "n": n}
-    correct = hellaswag(
-        engine,
-        _examples(job.evaluation, job.dataset),
-        context=job.window,
-        device=device,
-        batch_tokens=HELLASWAG_BATCH_TOKENS[device.type] * world.size,
-    )
-    share = sum(correct) / len(correct)
-    return line | {
-        "split": "validation",
-        "value": share,
-        "stderr": (share * (1 - share) / len(correct)) ** 0.5,
-        "n": len(correct),
-        "correct": "".join("01"[right] for right in correct),
-    }
+    else:
+        scorer = CompletionScorer(
+            model=engine,
+            context=job.window,
+            device=device,
+            batch_tokens=TASK_BATCH_TOKENS[device.type] * world.size,
+        )
+        score = get_task(task).score(scorer, _examples(task, job.evaluation.hellaswag, job.dataset))
+    return line | {"split": "validation"} | score.to_json()
 
 
 def _logger(metrics: list[dict[str, Any]], job: Job) -> Callable[[Progress, dict[str, float]], None]:
@@ -255,5 +248,5 @@ def _tokens(dataset: Dataset, split: str) -> Any:
 
 
 @lru_cache(maxsize=2)
-def _examples(evaluation: Evaluation, dataset: Dataset) -> list[Example]:
-    return encode_items(read_items(Path(evaluation.hellaswag)), load_tokenizer(dataset.folder))
+def _examples(task: str, path: str, dataset: Dataset) -> Sequence[Any]:
+    return get_task(task).load(Path(path), load_tokenizer(dataset.folder))

@@ -1,0 +1,121 @@
+"""What a task is: examples in a file, a way to score them, and the level that guessing reaches.
+
+    task = get_task("hellaswag")                  # deepen.evaluate.registry
+    task.check(path)                              # raises a TaskError unless the file holds its examples
+    examples = task.load(path, tokenizer)         # read and tokenized
+    score = task.score(model, examples)           # Score(value=0.29, stderr=0.005, n=10042, outcomes=(0, 1, ...))
+
+A task asks one thing of a model: the mean loss of each of many completions. How rows are batched, where they are
+computed and how many processes do it is the model's side (`deepen.evaluate.scoring`), so nothing here needs torch.
+A new task is one entry in `deepen.evaluate.registry`; one of a new kind brings its own module beside it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from deepen import durable
+from deepen.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+class TaskError(InvalidValueError):
+    """A task file that cannot be used; the message names the file, and the line where it is one."""
+
+
+class Completion(NamedTuple):
+    """A text to score after a prompt, both as token ids."""
+
+    prompt: tuple[int, ...]
+    tokens: tuple[int, ...]
+
+
+class CompletionModel(Protocol):
+    """A model that scores completions."""
+
+    def completion_losses(self, completions: Sequence[Completion]) -> list[float]:
+        """The mean loss per token of each completion given its prompt, in nats."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """The result of one evaluation.
+
+    Attributes:
+        value: the metric: a mean loss in nats per token, or a share of examples.
+        stderr: the standard error of `value` over windows or examples.
+        n: tokens predicted, or examples.
+        outcomes: the outcome of each example in the order of the file, 1 where the answer was right. Two models
+            can then be compared example by example. Empty for the validation loss.
+    """
+
+    value: float
+    stderr: float
+    n: int
+    outcomes: tuple[float, ...] = ()
+
+    @classmethod
+    def accuracy(cls, correct: Sequence[bool]) -> "Score":
+        """The share of examples that were answered correctly."""
+        n = len(correct)
+        share = sum(correct) / n
+        return cls(value=share, stderr=(share * (1 - share) / n) ** 0.5, n=n, outcomes=tuple(map(int, correct)))
+
+    def to_json(self) -> dict[str, Any]:
+        """The score as a line of evals.jsonl holds it; outcomes of 0 and 1 are the string `correct`."""
+        line: dict[str, Any] = {"value": self.value, "stderr": self.stderr, "n": self.n}
+        if not self.outcomes:
+            return line
+        if set(self.outcomes) <= {0, 1}:
+            return line | {"correct": "".join("01"[int(outcome)] for outcome in self.outcomes)}
+        return line | {"outcomes": list(self.outcomes)}
+
+
+class Task(Protocol):
+    """A task. Frozen dataclasses are the usual implementation; see `multiple_choice.MultipleChoice`."""
+
+    @property
+    def name(self) -> str:
+        """The name in requests, study files, logs and results."""
+
+    @property
+    def title(self) -> str:
+        """The name in text and figures."""
+
+    @property
+    def metric(self) -> str:
+        """What `Score.value` is, in words."""
+
+    @property
+    def chance(self) -> float | None:
+        """The value that guessing reaches, None where the metric has no such level."""
+
+    def check(self, path: Path) -> None:
+        """Raise a TaskError unless the file holds examples of this task. Needs no tokenizer."""
+
+    def load(self, path: Path, tokenizer: "Tokenizer") -> Sequence[Any]:
+        """The examples of a file, tokenized.
+
+        Raises:
+            TaskError: the file cannot be used, or the tokenizer makes no tokens of one of its texts.
+        """
+
+    def score(self, model: CompletionModel, examples: Sequence[Any]) -> Score:
+        """Score a model on the examples that `load` returned."""
+
+
+def hash_task_file(path: Path) -> str:
+    """The sha256 of a task's file: its identity, wherever the file lies.
+
+    Raises:
+        TaskError: there is no such file, or it cannot be read.
+    """
+    if not path.is_file():  # a pipe or a device would never end
+        raise TaskError(f"task file {path} {'is not a file' if path.exists() else 'does not exist'}", value=path)
+    try:
+        return durable.sha256(path)
+    except OSError as error:
+        raise TaskError(f"task file {path} cannot be read: {error.strerror or error}", value=path) from None
