@@ -15,7 +15,7 @@ from deepen.compute.ledger import Ledger
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
 from deepen.schedule.recipes import one_shot
-from deepen.study.compile.tree import pieces
+from deepen.study.compile.pieces import split_schedule
 from deepen.train.device import pick_device
 from deepen.train.engine import Engine
 from deepen.train.segment import begin
@@ -30,7 +30,7 @@ model = model_of_sizes(given)
 schedule = one_shot(model, 2 * given.steps * given.batch_tokens, start_depth=6)
 segments = [
     segment
-    for segment in pieces(schedule.in_steps(given.batch_tokens, given.context), Ledger(model=model))
+    for segment in split_schedule(schedule.in_steps(given.batch_tokens, given.context), Ledger(model=model))
     if segment.end - segment.start >= 4 * given.batch_tokens
 ]
 tokens = Tokens([np.random.RandomState(0).randint(0, min(model.vocab, 1 << 16), 1 << 20).astype(np.uint16)])

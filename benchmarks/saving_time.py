@@ -22,7 +22,7 @@ from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
 from deepen.model.presets import PRESETS, tokens_per_step
 from deepen.schedule.recipes import full
-from deepen.study.compile.tree import pieces
+from deepen.study.compile.pieces import split_schedule
 from deepen.study.define.presets import quickstart
 from deepen.study.run.worker import SAVE_EVERY_SECONDS
 from deepen.study.store.segment_folder import SegmentFolder
@@ -43,7 +43,7 @@ torch.set_num_threads(given.threads)
 model = PRESETS[given.model]
 batch_tokens = tokens_per_step(model, model.context)
 schedule = full(model, 10**6 * batch_tokens).in_steps(batch_tokens, model.context)
-segment = pieces(schedule, Ledger(model=model))[0]
+segment = split_schedule(schedule, Ledger(model=model))[0]
 tokens = Tokens([np.random.RandomState(0).randint(0, model.vocab, 1 << 20).astype(np.uint16)])
 engine = Engine(
     initial_state(model, model.depth, 0),

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 
 from deepen.model.presets import PRESETS, tokens_per_step
-from deepen.study.compile.tree import Node, Tree, compile_tree
+from deepen.study.compile.tree import Node, Tree, compile_study
 from deepen.study.define.study import Arm, Evaluation, Study
 from deepen.study.run.ready_queue import ReadyQueue, flops_of
 
@@ -107,14 +107,14 @@ def main() -> None:
     given = parser.parse_args()
 
     began = time.perf_counter()
-    tree = compile_tree(study_of(given.arms), "simulated")
+    tree = compile_study(study_of(given.arms), "simulated")
     built = time.perf_counter() - began
 
     def seconds(node: Node) -> float:
         return flops_of(node) / given.flops_per_second
 
     whole = [seconds(node) + given.start_seconds for node in tree.nodes.values()]
-    paths = [sum(seconds(tree.nodes[key]) + given.start_seconds for key in path.keys) for path in tree.paths]
+    paths = [sum(seconds(tree.nodes[key]) + given.start_seconds for key in path.keys) for path in tree.routes]
     critical, work = max(paths), sum(whole) / given.devices
     bound = max(critical, work)
     print(f"{given.arms:,} arms, {len(tree.nodes):,} segments (made in {built:.0f} s), {given.devices:,} devices")

@@ -13,7 +13,7 @@ from deepen.compute.ledger import Ledger
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
 from deepen.schedule.recipes import full
-from deepen.study.compile.tree import pieces
+from deepen.study.compile.pieces import split_schedule
 from deepen.train.device import pick_device
 from deepen.train.engine import Engine
 from deepen.train.settings import TrainSettings
@@ -26,7 +26,7 @@ parser.add_argument("--precision", default="fp32")
 given = parser.parse_args()
 model = model_of_sizes(given)
 schedule = full(model, given.steps * given.batch_tokens).in_steps(given.batch_tokens, given.context)
-segment = pieces(schedule, Ledger(model=model))[0]
+segment = split_schedule(schedule, Ledger(model=model))[0]
 tokens = Tokens([np.random.RandomState(0).randint(0, model.vocab, 1 << 20).astype(np.uint16)])
 settings = TrainSettings(precision=given.precision)
 engine = Engine(

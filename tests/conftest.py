@@ -142,14 +142,14 @@ def make_study(model: ModelConfig, dataset: Dataset) -> Callable[..., Study]:
 @pytest.fixture
 def run_study(dataset: Dataset) -> Callable[..., dict[str, object]]:
     """Trains a study in a folder, in this process, and returns its results."""
-    from deepen.study.compile.tree import compile_tree
+    from deepen.study.compile.tree import compile_study
     from deepen.study.define.executor import local
     from deepen.study.results.collect import collect
     from deepen.study.run.scheduler import run_tree
     from deepen.study.store.study_folder import Store
 
     def run(study: Study, folder: Path, jobs: int = 1, **how: Any) -> dict[str, object]:
-        tree, store = compile_tree(study, dataset.fingerprint), Store(folder)
+        tree, store = compile_study(study, dataset.fingerprint), Store(folder)
         store.open(study.described(), {})
         how.setdefault("executor", local(jobs))
         run_tree(study, tree, dataset, folder, lambda trained, total: None, threads=1, **how)

@@ -17,7 +17,7 @@ from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
 from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase, Schedule, Scope
-from deepen.study.compile.tree import pieces
+from deepen.study.compile.pieces import split_schedule
 from deepen.train.engine import Engine
 from deepen.train.optim.spec import STATE_PRECISIONS, OptimizerSpec
 from deepen.train.settings import PRECISIONS, TrainSettings
@@ -30,7 +30,7 @@ PARTS = ("weights", "gradients", "moments", "activations", "logits", "working")
 
 def counted(model: ModelConfig, phase: Phase, new_blocks: tuple[int, ...], memory: MemorySettings) -> int:
     """Most bytes alive in the second step of a phase, from all that torch's allocator gave and took back."""
-    segment = pieces(Schedule(phases=(phase,)), Ledger(model=model))[0]
+    segment = split_schedule(Schedule(phases=(phase,)), Ledger(model=model))[0]
     random = np.random.RandomState(0).randint(0, model.vocab, 1 << 15).astype(np.uint16)
     engine = Engine(
         initial_state(model, phase.depth, seed=0),

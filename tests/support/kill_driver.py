@@ -20,7 +20,7 @@ from deepen.data.shards import open_dataset
 from deepen.durable import write_json
 from deepen.model.config import ModelConfig
 from deepen.schedule.rate import WSD
-from deepen.study.compile.tree import compile_tree
+from deepen.study.compile.tree import compile_study
 from deepen.study.define.executor import local
 from deepen.study.define.study import Arm, Evaluation, Study
 from deepen.study.results.collect import collect
@@ -57,7 +57,7 @@ def run(data: Path, folder: Path) -> None:
     """What `deepen study` does, without the page."""
     study = study_on(data)
     dataset = open_dataset(data, study.model.vocab)
-    store, tree = Store(folder), compile_tree(study, dataset.fingerprint)
+    store, tree = Store(folder), compile_study(study, dataset.fingerprint)
     with store.lock() as hold:
         store.open(study.described(), {"data_fingerprint": dataset.fingerprint})
         verify = hold.unverified  # the one before was killed: every byte of its states is hashed

@@ -19,7 +19,7 @@ from deepen.model.families import FAMILIES
 from deepen.schedule.phase import Scope
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipes import two_phase
-from deepen.study.compile.tree import pieces
+from deepen.study.compile.pieces import split_schedule
 from deepen.train.engine import Engine
 from deepen.train.health import TrainingError
 from deepen.train.optim.make import make_optimizer
@@ -62,7 +62,7 @@ def growing(model: ModelConfig, scope: Scope = Scope.NEW_BLOCKS) -> list[Segment
     """A growing run of 40 steps: three stages, both phases, continual training, warm-up and decay."""
     schedule = two_phase(model, 40 * 32, staged_tokens=24 * 32, stages=3, scope=scope)
     schedule = replace(schedule, lr=WSD(peak=1e-2, warmup_tokens=3 * 32)).in_steps(32, 16)
-    return pieces(schedule, Ledger(model=model))
+    return split_schedule(schedule, Ledger(model=model))
 
 
 def train(

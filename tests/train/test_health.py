@@ -19,7 +19,8 @@ from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Growth
 from deepen.schedule.rate import Constant
 from deepen.schedule.recipes import full, small
-from deepen.study.compile.tree import compile_tree, pieces
+from deepen.study.compile.pieces import split_schedule
+from deepen.study.compile.tree import compile_study
 from deepen.study.define.study import Arm, Study
 from deepen.study.run.worker import Job, train_segment
 from deepen.study.store.study_folder import Store
@@ -42,7 +43,7 @@ def shallow(model: ModelConfig) -> ModelConfig:
 
 def segment_of(model: ModelConfig) -> Segment:
     schedule = replace(full(model, STEPS * 2 * CONTEXT), lr=Constant(peak=3e-2))
-    [segment] = pieces(schedule.in_steps(2 * CONTEXT, CONTEXT), Ledger(model=model))
+    [segment] = split_schedule(schedule.in_steps(2 * CONTEXT, CONTEXT), Ledger(model=model))
     return segment
 
 
@@ -158,7 +159,7 @@ def test_fresh_models_pass_the_check_at_every_depth_without_a_trace(any_model: M
     batches = Batches(dataset.tokens("train"), CONTEXT, seed=0)
     for depth in range(any_model.depth):
         schedule = replace(small(any_model, 320, start_depth=depth), lr=Constant()).in_steps(32, CONTEXT)
-        [segment] = pieces(schedule, Ledger(model=any_model))
+        [segment] = split_schedule(schedule, Ledger(model=any_model))
         fresh = initial_state(any_model, depth, seed=depth)
         checked, other = (Engine(fresh, segment, any_model, batches, TrainSettings(), CPU) for _ in range(2))
         checked.check_initialization()
@@ -261,10 +262,10 @@ def test_a_run_that_a_spike_stopped_keeps_every_step_and_goes_on_with_warn(
         for on_spike in how:
             study = replace(base, settings=TrainSettings(on_spike=on_spike))
             store.open(study.described(), {})
-            tree = compile_tree(study, "noisy")
+            tree = compile_study(study, "noisy")
             [node] = tree.nodes.values()
             job = Job(
-                node=node, is_mark=True, folder=store.folder, model=shallow, settings=study.settings,
+                node=node, folder=store.folder, model=shallow, settings=study.settings,
                 evaluation=study.evaluation, dataset=noisy_data, window=CONTEXT,
             )  # fmt: skip
             if on_spike == "stop":
@@ -284,7 +285,7 @@ def test_a_run_that_a_spike_stopped_keeps_every_step_and_goes_on_with_warn(
 
 def test_only_skip_changes_numbers_and_so_keys(make_study: Callable[..., Study]):
     studies = {on: replace(make_study(), settings=TrainSettings(on_spike=on)) for on in ("warn", "stop", "skip")}
-    keys = {on: set(compile_tree(study, "data").nodes) for on, study in studies.items()}
-    assert keys["warn"] == keys["stop"] == set(compile_tree(make_study(), "data").nodes)
+    keys = {on: set(compile_study(study, "data").nodes) for on, study in studies.items()}
+    assert keys["warn"] == keys["stop"] == set(compile_study(make_study(), "data").nodes)
     assert not keys["warn"] & keys["skip"]
     assert studies["warn"].described() == studies["stop"].described() != studies["skip"].described()

@@ -21,9 +21,10 @@ from deepen.data.sources import EMBEDDED, check_embedded, prepare
 from deepen.data.tokenizers import load_tokenizer
 from deepen.evaluate.registry import get_task
 from deepen.report import write_report
-from deepen.study.compile.tree import Tree, compile_tree
+from deepen.study.compile.marks import compile_marks
+from deepen.study.compile.tree import Tree, compile_study
 from deepen.study.define.executor import ExecutorChoice, local
-from deepen.study.define.study import Study, compile_marks
+from deepen.study.define.study import Study
 from deepen.study.results.collect import collect
 from deepen.study.run.executors.workers import WorkersLostError, check_executor, default_jobs
 from deepen.study.run.scheduler import Interrupted, run_tree
@@ -72,7 +73,7 @@ def conduct(
         console.print("HellaSwag is not evaluated: name its JSONL file with --hellaswag")
     with _failures_told(store), store.lock() as hold:
         dataset = named_data or prepare(study.data, study.model.vocab, out / "data")
-        tree = compile_tree(study, dataset.fingerprint)
+        tree = compile_study(study, dataset.fingerprint)
         lineage = Lineage.of(tree).described()
         store.open(study.described(), {**_about(dataset, executor, threads, world), "lineage": lineage})
         before = store.wall_seconds()

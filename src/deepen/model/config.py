@@ -1,7 +1,7 @@
 """What a model is, in numbers, and the presets by name. Needs no torch, so that planning starts at once."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deepen.model.families import FAMILIES, default_mlp
 
@@ -20,7 +20,7 @@ class ModelConfig:
     for the same spread of activations (see `scaled_init_std`).
     """
 
-    name: str
+    name: str = field(metadata={"identity": False})
     depth: int
     width: int
     heads: int
@@ -38,16 +38,16 @@ class ModelConfig:
             raise ValueError(f"family {self.family!r} is unknown: use {', '.join(FAMILIES)}")
         if self.kv_heads == 0:
             object.__setattr__(self, "kv_heads", self.heads)
-        for field in _SIZES:
-            value = getattr(self, field)
-            if field == "mlp" and value == 0:
-                object.__setattr__(self, field, default_mlp(self.family, self.width))
+        for size in _SIZES:
+            value = getattr(self, size)
+            if size == "mlp" and value == 0:
+                object.__setattr__(self, size, default_mlp(self.family, self.width))
             elif not isinstance(value, int) or value < 1:
-                raise ValueError(f"{field} is {value!r}: it must be a whole number of at least 1")
-        for field in ("rope_base", "init_std"):
-            value = getattr(self, field)
+                raise ValueError(f"{size} is {value!r}: it must be a whole number of at least 1")
+        for size in ("rope_base", "init_std"):
+            value = getattr(self, size)
             if not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise ValueError(f"{field} is {value!r}: it must be a number above 0")
+                raise ValueError(f"{size} is {value!r}: it must be a number above 0")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}: heads share the width")
         if self.heads % self.kv_heads:

@@ -1,6 +1,6 @@
 """A segment: the fully explicit recipe of one stretch of training."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from deepen.growth.grow import grow
 from deepen.model.config import ModelConfig
@@ -28,8 +28,8 @@ class Segment:
     rate: RatePiece
     growth: Growth | None
     reset_moments: bool
-    flops_per_token: int
-    label: str
+    flops_per_token: int = field(metadata={"identity": False})
+    label: str = field(metadata={"identity": False})
 
 
 def begin(state: TrainState, segment: Segment, config: ModelConfig) -> TrainState:

@@ -37,7 +37,7 @@ class TrainSettings:
     micro_batch_tokens: int = field(default=0, metadata={"identity": False})
     compile: str = field(default="no", metadata={"identity": False})
     activation_checkpointing: bool = field(default=False, metadata={"identity": False})
-    on_spike: str = "warn"
+    on_spike: str = field(default="warn", metadata={"identity": {"stop": "warn"}})
 
     def __post_init__(self) -> None:
         if not isinstance(self.optimizer, OptimizerSpec):

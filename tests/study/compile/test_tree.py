@@ -2,80 +2,80 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from deepen.schedule.rate import Cosine
-from deepen.study.compile.tree import Path, Tree, compile_tree
+from deepen.study.compile.tree import Route, Tree, compile_study
 from deepen.study.define.study import Arm, Study
 from deepen.train.optim.spec import OptimizerSpec
 
 
-def path(tree: Tree, name: str, accounting: str = "flops", share: float = 1.0) -> Path:
+def route(tree: Tree, name: str, accounting: str = "flops", share: float = 1.0) -> Route:
     return next(
-        p for p in tree.paths if (p.arm.name, p.mark.accounting, p.mark.budget_share) == (name, accounting, share)
+        r for r in tree.routes if (r.arm.name, r.mark.accounting, r.mark.budget_share) == (name, accounting, share)
     )
 
 
-def shared_tokens(tree: Tree, a: Path, b: Path) -> int:
+def shared_tokens(tree: Tree, a: Route, b: Route) -> int:
     return sum(tree.nodes[key].segment.end - tree.nodes[key].segment.start for key in set(a.keys) & set(b.keys))
 
 
-def test_every_path_is_its_schedule_without_gap_or_overlap(make_study: Callable[..., Study]):
-    tree = compile_tree(make_study(seeds=(0, 1)), "data")
-    for p in tree.paths:
-        segments, at, parent = [tree.nodes[key].segment for key in p.keys], 0, None
-        for key, segment in zip(p.keys, segments, strict=True):
+def test_every_route_is_its_schedule_without_gap_or_overlap(make_study: Callable[..., Study]):
+    tree = compile_study(make_study(seeds=(0, 1)), "data")
+    for r in tree.routes:
+        segments, at, parent = [tree.nodes[key].segment for key in r.keys], 0, None
+        for key, segment in zip(r.keys, segments, strict=True):
             assert (segment.start, tree.nodes[key].parent) == (at, parent)
             at, parent = segment.end, key
-        assert at == p.mark.schedule.tokens
-        for phase_end in _ends(p):
+        assert at == r.mark.schedule.tokens
+        for phase_end in _ends(r):
             assert any(segment.start < phase_end <= segment.end for segment in segments)
         flops = sum((s.end - s.start) * s.flops_per_token for s in segments)
-        assert abs(flops - p.mark.budget_flops) <= 32 * max(s.flops_per_token for s in segments) or (
-            p.mark.accounting == "paper"
+        assert abs(flops - r.mark.budget_flops) <= 32 * max(s.flops_per_token for s in segments) or (
+            r.mark.accounting == "paper"
         )
 
 
-def _ends(p: Path) -> list[int]:
+def _ends(r: Route) -> list[int]:
     ends, at = [], 0
-    for phase in p.mark.schedule.phases:
+    for phase in r.mark.schedule.phases:
         at += phase.tokens
         ends.append(at)
     return ends
 
 
 def test_arms_that_begin_alike_share_segments(make_study: Callable[..., Study]):
-    tree = compile_tree(make_study(), "data")
-    one_shot, small = path(tree, "one-shot"), path(tree, "small")
+    tree = compile_study(make_study(), "data")
+    one_shot, small = route(tree, "one-shot"), route(tree, "small")
     grown_at = one_shot.mark.schedule.phases[0].tokens
     assert shared_tokens(tree, one_shot, small) == grown_at > 0
-    first_stage = path(tree, "two-phase S=4").mark.schedule.phases[0].tokens * 2
-    assert shared_tokens(tree, path(tree, "two-phase S=4"), path(tree, "staged S=4")) == first_stage > 0
-    assert shared_tokens(tree, path(tree, "full"), path(tree, "small")) == 0
+    first_stage = route(tree, "two-phase S=4").mark.schedule.phases[0].tokens * 2
+    assert shared_tokens(tree, route(tree, "two-phase S=4"), route(tree, "staged S=4")) == first_stage > 0
+    assert shared_tokens(tree, route(tree, "full"), route(tree, "small")) == 0
 
 
 def test_marks_of_one_arm_share_all_but_their_decays(make_study: Callable[..., Study]):
-    tree = compile_tree(make_study(), "data")
-    near, far = (path(tree, "full", share=share) for share in (0.7, 1.4))
+    tree = compile_study(make_study(), "data")
+    near, far = (route(tree, "full", share=share) for share in (0.7, 1.4))
     decay = tree.nodes[near.keys[-1]].segment
     assert decay.rate.end_lr == 0 and shared_tokens(tree, near, far) == decay.start
-    cosine = compile_tree(make_study(lr=Cosine(peak=1e-2)), "data")
-    flops, paper = (path(cosine, "two-phase S=4", accounting) for accounting in ("flops", "paper"))
+    cosine = compile_study(make_study(lr=Cosine(peak=1e-2)), "data")
+    flops, paper = (route(cosine, "two-phase S=4", accounting) for accounting in ("flops", "paper"))
     assert shared_tokens(cosine, flops, paper) == 0
 
 
 def test_keys_stay_when_a_study_gets_more_arms_marks_and_seeds(make_study: Callable[..., Study]):
-    whole = compile_tree(make_study(seeds=(0, 1)), "data")
-    alone = compile_tree(make_study(arms=(Arm(name="full", recipe="full"),), anchors=(1.0,)), "data")
-    assert path(alone, "full").keys[-1] == path(whole, "full").keys[-1]
+    whole = compile_study(make_study(seeds=(0, 1)), "data")
+    alone = compile_study(make_study(arms=(Arm(name="full", recipe="full"),), anchors=(1.0,)), "data")
+    assert route(alone, "full").keys[-1] == route(whole, "full").keys[-1]
 
 
-def test_one_stage_of_two_phase_is_the_very_same_path_as_full(make_study: Callable[..., Study]):
+def test_one_stage_of_two_phase_is_the_very_same_route_as_full(make_study: Callable[..., Study]):
     arms = (Arm(name="full", recipe="full"), Arm(name="S=1", recipe="two-phase", options={"stages": 1}))
-    tree = compile_tree(make_study(arms=arms), "data")
-    assert path(tree, "S=1").keys == path(tree, "full").keys == path(tree, "S=1", "paper").keys
+    tree = compile_study(make_study(arms=arms), "data")
+    assert route(tree, "S=1").keys == route(tree, "full").keys == route(tree, "S=1", "paper").keys
 
 
 def test_whatever_changes_the_numbers_changes_the_keys(make_study: Callable[..., Study]):
     study = make_study()
-    keys = set(compile_tree(study, "data").nodes)
+    keys = set(compile_study(study, "data").nodes)
     others = [
         (study, "other data"),
         (replace(study, seeds=(7,)), "data"),
@@ -88,7 +88,7 @@ def test_whatever_changes_the_numbers_changes_the_keys(make_study: Callable[...,
         (replace(study, batch_tokens=16), "data"),
     ]
     for other, data in others:
-        assert not keys & set(compile_tree(other, data).nodes)
+        assert not keys & set(compile_study(other, data).nodes)
     assert keys == set(
-        compile_tree(replace(study, settings=replace(study.settings, micro_batch_tokens=16)), "data").nodes
+        compile_study(replace(study, settings=replace(study.settings, micro_batch_tokens=16)), "data").nodes
     )

@@ -23,7 +23,7 @@ from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipes import RECIPES
-from deepen.study.compile.tree import Node, Tree, compile_tree
+from deepen.study.compile.tree import Node, Tree, compile_study
 from deepen.study.define.study import Arm, Evaluation, Study
 from deepen.study.results.collect import collect
 from deepen.study.run.worker import Job, train_segment
@@ -47,12 +47,11 @@ class Run:
 
     def __init__(self, study: Study, dataset: Dataset, folder: Path) -> None:
         self.study, self.dataset, self.store = study, dataset, Store(folder)
-        self.tree: Tree = compile_tree(study, dataset.fingerprint)
+        self.tree: Tree = compile_study(study, dataset.fingerprint)
 
     def job(self, node: Node) -> Job:
         return Job(
             node=node,
-            is_mark=node.key in self.tree.mark_keys,
             folder=self.store.folder,
             model=self.study.model,
             settings=self.study.settings,
@@ -195,6 +194,6 @@ def test_stopped_after_every_step_from_beginning_to_end(reference: Run, tmp_path
             pass
         assert_same(run, reference, node)
     assert run.results() == reference.results()
-    lines = [run.store.segment(key).lines("metrics") for key in run.tree.paths[-1].keys]
+    lines = [run.store.segment(key).lines("metrics") for key in run.tree.routes[-1].keys]
     steps = [line["step"] for segment in lines for line in segment]
     assert steps == list(range(1, len(steps) + 1))

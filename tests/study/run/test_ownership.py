@@ -9,7 +9,7 @@ import pytest
 
 from deepen.cli.entry import main
 from deepen.data.shards import Dataset
-from deepen.study.compile.tree import compile_tree
+from deepen.study.compile.tree import compile_study
 from deepen.study.define.study import Study
 from deepen.study.run.executors.workers import Outcome, work
 from deepen.study.run.ownership import Claim, Session, SupersededError, stop_earlier_session
@@ -28,11 +28,10 @@ from workers import (
 @pytest.fixture
 def job(study: Study, dataset: Dataset, tmp_path: Path) -> Job:
     """The first segment of the study, in a folder where a session can begin."""
-    tree, store = compile_tree(study, dataset.fingerprint), Store(tmp_path / "study")
+    tree, store = compile_study(study, dataset.fingerprint), Store(tmp_path / "study")
     store.open(study.described(), {})
     return Job(
         node=next(iter(tree.nodes.values())),
-        is_mark=True,
         folder=store.folder,
         model=study.model,
         settings=study.settings,

@@ -3,14 +3,14 @@ from collections.abc import Callable
 import pytest
 
 from deepen.data.shards import Dataset
-from deepen.study.compile.tree import Tree, compile_tree
+from deepen.study.compile.tree import Tree, compile_study
 from deepen.study.define.study import Study
 from deepen.study.run.ready_queue import ReadyQueue, flops_of, work_behind
 
 
 @pytest.fixture
 def tree(make_study: Callable[..., Study], dataset: Dataset) -> Tree:
-    return compile_tree(make_study(seeds=(0, 1)), dataset.fingerprint)
+    return compile_study(make_study(seeds=(0, 1)), dataset.fingerprint)
 
 
 def test_every_segment_starts_once_and_after_its_parent(tree: Tree):
@@ -29,12 +29,12 @@ def test_of_those_that_can_start_the_one_with_the_most_work_behind_it_does(tree:
     started = [node.key for node in iter(queue.pop, None)]
     assert sorted(started) == sorted(roots)
     assert [behind[key] for key in started] == sorted((behind[key] for key in roots), reverse=True)
-    critical = max(sum(flops_of(tree.nodes[key]) for key in path.keys) for path in tree.paths)
+    critical = max(sum(flops_of(tree.nodes[key]) for key in path.keys) for path in tree.routes)
     assert behind[started[0]] == critical
 
 
 def test_what_is_there_is_not_started_and_what_was_not_finished_starts_again(tree: Tree):
-    path = tree.paths[0].keys
+    path = tree.routes[0].keys
     queue = ReadyQueue(tree, path[1:])
     first = queue.pop()
     assert first is not None and first.key == path[1] and queue.pop() is None

@@ -23,7 +23,7 @@ from deepen.model.config import ModelConfig
 from deepen.model.presets import PEAK_RATES, PRESETS, TOKENS_PER_STEP
 from deepen.schedule.rate import Constant
 from deepen.schedule.recipes import RECIPES
-from deepen.study.compile.tree import compile_tree
+from deepen.study.compile.tree import compile_study
 from deepen.study.define.study import Arm, Study
 from deepen.study.run.scheduler import pending
 from deepen.study.store.study_folder import Store, StoreError
@@ -96,7 +96,7 @@ def test_a_finished_study_trains_nothing_and_says_the_same(
     results: dict[str, Any], make_study: Callable[..., Study], run_study: Run, finished: Path, dataset: Dataset
 ):
     study = make_study(seeds=(0, 1))
-    assert pending(compile_tree(study, dataset.fingerprint), Store(finished)) == []
+    assert pending(compile_study(study, dataset.fingerprint), Store(finished)) == []
     before = {path: path.stat().st_mtime_ns for path in (finished / "segments").rglob("*")}
     assert run_study(study, finished) == results
     assert before == {path: path.stat().st_mtime_ns for path in (finished / "segments").rglob("*")}
@@ -105,7 +105,7 @@ def test_a_finished_study_trains_nothing_and_says_the_same(
 def test_states_are_kept_at_the_marks_and_only_there(
     results: dict[str, Any], finished: Path, make_study: Callable[..., Study], dataset: Dataset
 ):
-    tree = compile_tree(make_study(seeds=(0, 1)), dataset.fingerprint)
+    tree = compile_study(make_study(seeds=(0, 1)), dataset.fingerprint)
     kept = {path.parent.name for path in (finished / "segments").glob("*/state")}
     assert kept == tree.mark_keys
 
@@ -213,8 +213,8 @@ def test_a_segment_that_becomes_a_mark_later_is_measured(
     one_shot = Arm(name="one-shot", recipe="one-shot", options={"start_depth": 6})
     study = make_study(arms=(one_shot,), baseline="one-shot", lr=lr, anchors=anchors)
     results = run_study(study, tmp_path / "study")
-    tree = compile_tree(study, results["regime"]["data"]["fingerprint"])
-    last = tree.nodes[tree.paths[0].keys[-1]]
+    tree = compile_study(study, results["regime"]["data"]["fingerprint"])
+    last = tree.nodes[tree.routes[0].keys[-1]]
     evals = Store(tmp_path / "study").segment(last.key).folder / "evals.jsonl"
     lines = [line for line in evals.read_text().splitlines() if json.loads(line)["tokens"] != last.segment.end]
     evals.write_text("".join(line + "\n" for line in lines))
@@ -228,7 +228,7 @@ def test_a_damaged_parent_is_trained_again(
     whole = run_study(make_study(arms=arms, anchors=(0.7, 1.0)), tmp_path / "whole")
     run_study(make_study(arms=arms, anchors=(1.0,)), tmp_path / "study")
     study = make_study(arms=arms, anchors=(0.7, 1.0))
-    tree, store = compile_tree(study, dataset.fingerprint), Store(tmp_path / "study")
+    tree, store = compile_study(study, dataset.fingerprint), Store(tmp_path / "study")
     for key in tree.nodes:
         for file in (store.segment(key).folder / "state").glob("*.safetensors"):
             file.write_bytes(file.read_bytes()[:-1] + b"?")
@@ -242,7 +242,7 @@ def test_a_partial_state_beyond_a_new_cut_is_not_gone_on_from(
     """A mark added while a segment was half trained: the cut falls before, at, or after the partial state."""
     few, more = (make_study(arms=make_study().arms[:1], anchors=anchors) for anchors in ((1.0,), (0.7, 1.0, 1.4)))
     reference = run_study(more, tmp_path / "reference")
-    tree, store = compile_tree(few, dataset.fingerprint), Store(tmp_path / "study")
+    tree, store = compile_study(few, dataset.fingerprint), Store(tmp_path / "study")
     store.open(few.described(), {})
     batches = Batches(dataset.tokens("train"), few.context, seed=0)
     state = None

@@ -15,7 +15,8 @@ from deepen.data.batches import Batches
 from deepen.data.shards import Dataset, open_dataset, write_dataset
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase, Schedule, Scope
-from deepen.study.compile.tree import Node, pieces
+from deepen.study.compile.pieces import split_schedule
+from deepen.study.compile.tree import Node
 from deepen.study.define.study import Evaluation
 from deepen.study.run.worker import Job, open_engine
 from deepen.train.distributed.processes import World
@@ -45,10 +46,9 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def counted(world: World, model: ModelConfig, phase: Phase, dataset: Dataset, how: MemorySettings) -> int:
     """Most bytes alive on rank 0 in the second step of a phase."""
-    segment = pieces(Schedule(phases=(phase,)), Ledger(model=model))[0]
+    segment = split_schedule(Schedule(phases=(phase,)), Ledger(model=model))[0]
     job = Job(
         node=Node(key="", parent=None, seed=0, segment=replace(segment, new_blocks=())),
-        is_mark=False,
         folder=Path(),
         model=model,
         settings=TrainSettings(precision=how.precision, activation_checkpointing=how.activation_checkpointing),

@@ -22,7 +22,7 @@ from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
 from deepen.schedule.phase import Scope
 from deepen.schedule.rate import WSD, Constant
-from deepen.study.compile.tree import compile_tree
+from deepen.study.compile.tree import compile_study
 from deepen.study.define.executor import local
 from deepen.study.define.study import Arm, Evaluation, Study
 from deepen.study.run.scheduler import pending, run_tree
@@ -97,7 +97,7 @@ def trained(world: World, study: Study, dataset: Dataset, folder: Path, *, shard
     """Train a study; returns, of every segment, all logged numbers, and its last state's weights and moments."""
     deepen.study.run.worker.initial_state = in_double
     try:
-        tree, store = compile_tree(study, dataset.fingerprint), Store(folder)
+        tree, store = compile_study(study, dataset.fingerprint), Store(folder)
         store.open(study.described(), {})
         run_tree(
             study, tree, dataset, folder, lambda trained, total: None, executor=local(1), threads=1, keep="all",
@@ -168,7 +168,7 @@ def trained_for(
 ) -> list[str]:
     """Train so many steps more of a study; returns the segments that are left."""
     deepen.study.run.worker.initial_state = in_double
-    tree, store = compile_tree(study, dataset.fingerprint), Store(folder)
+    tree, store = compile_study(study, dataset.fingerprint), Store(folder)
     store.open(study.described(), {})
     taken = 0
 
@@ -179,7 +179,7 @@ def trained_for(
 
     for node in pending(tree, store):
         job = Job(
-            node=node, is_mark=node.key in tree.mark_keys, folder=folder, model=study.model, window=CONTEXT,
+            node=node, folder=folder, model=study.model, window=CONTEXT,
             settings=study.settings, evaluation=study.evaluation, dataset=dataset,
         )  # fmt: skip
         if not train_segment(job, stop, world=replace(world, shard=shard)):

@@ -12,7 +12,7 @@ from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipes import one_shot
-from deepen.study.compile.tree import pieces
+from deepen.study.compile.pieces import split_schedule
 from deepen.train.checkpoint.state_folder import load_state, save_state
 from deepen.train.engine import Engine
 from deepen.train.optim.adamw import MOMENTS
@@ -79,7 +79,7 @@ def test_an_update_that_is_held_back_changes_nothing():
 def test_a_run_that_grows_can_be_cut_anywhere(precision: str, model: ModelConfig, dataset: Dataset, tmp_path):
     schedule = one_shot(model, 12 * 32, start_depth=6)
     schedule = replace(schedule, lr=WSD(peak=1e-2, warmup_tokens=64)).in_steps(32, 16)
-    segments = pieces(schedule, Ledger(model=model))
+    segments = split_schedule(schedule, Ledger(model=model))
     batches, settings = (
         Batches(dataset.tokens("train"), 16, seed=0),
         TrainSettings(optimizer=BF16, precision=precision),

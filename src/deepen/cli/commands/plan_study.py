@@ -8,8 +8,8 @@ from deepen.cli.commands.study import OPTIONS, study_of
 from deepen.cli.output.tables import print_lines, print_table, short
 from deepen.cli.requests.options import read_request
 from deepen.compute.ledger import phase_flops
+from deepen.study.compile.marks import budget_flops, compile_marks
 from deepen.study.define.presets import STUDIES
-from deepen.study.define.study import budget_flops, compile_marks
 
 
 def plan_study(argv: Sequence[str]) -> int:

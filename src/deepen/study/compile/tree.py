@@ -1,42 +1,55 @@
-"""From arms to a tree of segments.
+"""From a study to the tree of segments that has to be trained.
 
-A mark's schedule is cut where phase or rate change into *pieces*, and pieces where some mark's path ends or
-leaves into *segments*. The key of a segment is the hash of what led to the piece it lies in, the piece's own
-explicit recipe, and the segment's end. Where else the piece was cut has no say, because cutting does not
-change a bit; so keys stay when a study gets more arms or marks, and paths that begin alike share segments
-without anybody arranging it.
+A *route* leads to each mark of each arm. Its schedule is split into *pieces*, where the phase or the learning rate
+changes, and pieces are cut into *segments*, where some route ends or leaves them. A segment's key is the hash of
+what led to its piece, of the piece, and of the segment's end (see `keys`). Routes that begin alike therefore
+contain the same keys: they share segments without anybody arranging it.
+
+Two arms of a study, 3 steps of 10 tokens at depth 1, and 6 of which the last 3 are at depth 2 (constant rate):
+
+    small      piece [0, 30) depth 1                             cut where `small` ends: 30
+    one-shot   piece [0, 30) depth 1, piece [30, 60) depth 2     cut at 30 too, and at 60
+    nodes      A = [0, 30) depth 1;  B = [30, 60) depth 2, grown from A's state
+    routes     small: A;  one-shot: A, B
+    sharing    60 tokens are trained where the arms alone would take 90
+
+Had `small` ended at 20, the first piece of `one-shot` would have been cut there: [0, 20) and [20, 30).
 """
 
-import hashlib
-import json
 from collections import defaultdict
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from deepen.compute.ledger import Ledger, new_blocks_per_phase
-from deepen.growth.operators import operator_named
-from deepen.schedule.phase import Growth, Schedule, Scope
-from deepen.study.define.study import Arm, Mark, Study, compile_marks
+from deepen.study.compile.evaluation_points import EvaluationPoint, evaluation_points
+from deepen.study.compile.keys import piece_key, root_key, segment_key
+from deepen.study.compile.marks import Mark, compile_marks
+from deepen.study.compile.pieces import split_schedule
+from deepen.study.define.study import Arm, Study
 from deepen.train.segment import Segment
-from deepen.train.settings import TrainSettings
-
-FORMAT = 3
-"""Raised when the same recipe would give other numbers than before, so that old results are not reused."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """A segment in the tree: its key, the key of the state it starts from (None: a fresh one), its seed."""
+    """A segment in the tree.
+
+    Attributes:
+        key: identifies the segment by everything its numbers depend on.
+        parent: key of the segment whose state it starts from; None for a fresh state.
+        seed: seed of initialisation and data order.
+        segment: what is trained.
+        evaluations: what is measured, and when, in order.
+    """
 
     key: str
     parent: str | None
     seed: int
     segment: Segment
+    evaluations: tuple[EvaluationPoint, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Path:
-    """The segments that lead an arm with one seed to one mark."""
+class Route:
+    """The keys of the segments that lead an arm with one seed to one mark."""
 
     arm: Arm
     seed: int
@@ -46,15 +59,17 @@ class Path:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tree:
-    """All segments of a study, parents before children, and the paths through them."""
+    """All segments of a study by key, parents before children, and the routes through them."""
 
+    study: Study
+    data_fingerprint: str
     nodes: dict[str, Node]
-    paths: tuple[Path, ...]
+    routes: tuple[Route, ...]
 
     @property
     def mark_keys(self) -> frozenset[str]:
         """Keys of the segments at whose end a mark is measured."""
-        return frozenset(path.keys[-1] for path in self.paths)
+        return frozenset(route.keys[-1] for route in self.routes)
 
     def children(self) -> dict[str, list[str]]:
         """Keys of the segments that start from each segment's state."""
@@ -65,134 +80,79 @@ class Tree:
         return children
 
 
-def pieces(schedule: Schedule, ledger: Ledger) -> list[Segment]:
-    """A schedule in whole steps as the longest stretches with one explicit recipe, in order."""
-    result: list[Segment] = []
-    total = schedule.tokens
-    rates = schedule.lr.pieces(total, schedule.phases[0].batch_tokens)
-    rate_starts = [max(0, rate.start) for rate in rates] + [total]
-    begin, depth = 0, schedule.phases[0].depth
-    for phase, new_blocks in zip(schedule.phases, new_blocks_per_phase(schedule), strict=True):
-        end = begin + phase.tokens
-        for rate, rate_start, rate_end in zip(rates, rate_starts, rate_starts[1:], strict=False):
-            start, stop = max(begin, rate_start), min(end, rate_end)
-            if start >= stop:
-                continue
-            piece = Segment(
-                depth=phase.depth,
-                train=phase.train,
-                new_blocks=() if phase.train is Scope.ALL else new_blocks,
-                start=start,
-                end=stop,
-                batch_tokens=phase.batch_tokens,
-                context=phase.context,
-                rate=rate,
-                growth=_explicit(schedule.growth) if start == begin and phase.depth > depth else None,
-                reset_moments=phase.reset_moments and start == begin,
-                flops_per_token=ledger.flops_per_token(phase, new_blocks),
-                label=phase.label,
-            )
-            if result and _goes_on(result[-1], piece):
-                result[-1] = replace(result[-1], end=stop)
-            else:
-                result.append(piece)
-        begin, depth = end, phase.depth
-    return result
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Draft:
+    """A route before it is cut: its pieces, each with its key."""
+
+    arm: Arm
+    seed: int
+    mark: Mark
+    pieces: tuple[tuple[str, Segment], ...]
 
 
-def compile_tree(study: Study, fingerprint: str) -> Tree:
-    """The tree of a study on the data of a fingerprint.
+def compile_study(study: Study, data_fingerprint: str) -> Tree:
+    """The tree of a study on data that has this fingerprint.
 
     Raises:
         ValueError: an arm does not fit; the message names the arm.
     """
-    ledger = study.ledger
-    routes = []  # every path as its pieces, each with the key that leads to it
-    for arm in study.arms:
-        marks = [(mark, pieces(mark.schedule, ledger)) for mark in compile_marks(study, arm)]
-        for seed in study.seeds:
-            for mark, stretch in marks:
-                anchor, route = _root_key(study, fingerprint, seed), []
-                for piece in stretch:
-                    route.append((anchor, piece))
-                    anchor = _key(anchor, piece)
-                routes.append((arm, seed, mark, route))
-
-    cuts: dict[str, set[int]] = defaultdict(set)  # piece → the ends at which some path leaves it
-    for _, _, _, route in routes:
-        for anchor, piece in route:
-            cuts[_piece_id(anchor, piece)].add(piece.end)
+    drafts = tuple(_drafts(study, data_fingerprint))
+    cuts: dict[str, set[int]] = defaultdict(set)  # by key of the piece: where some route leaves it
+    for draft in drafts:
+        for key, piece in draft.pieces:
+            cuts[key].add(piece.end)
 
     nodes: dict[str, Node] = {}
-    paths = []
-    for arm, seed, mark, route in routes:
-        parent: str | None = None
-        keys = []
-        for anchor, piece in route:
-            start = piece.start
-            for end in sorted(cut for cut in cuts[_piece_id(anchor, piece)] if cut <= piece.end):
-                first = start == piece.start
-                segment = replace(
-                    piece,
-                    start=start,
-                    end=end,
-                    growth=piece.growth if first else None,
-                    reset_moments=piece.reset_moments and first,
-                )
-                key = _key(anchor, replace(piece, end=end))
-                nodes.setdefault(key, Node(key=key, parent=parent, seed=seed, segment=segment))
-                keys.append(key)
-                parent, start = key, end
-        paths.append(Path(arm=arm, seed=seed, mark=mark, keys=tuple(keys)))
-    return Tree(nodes=nodes, paths=tuple(paths))
+    routes = []
+    for draft in drafts:
+        keys: list[str] = []
+        for key, piece in draft.pieces:
+            ends = sorted(end for end in cuts[key] if end <= piece.end)
+            for segment in _cut(piece, ends):
+                parent = keys[-1] if keys else None
+                keys.append(segment_key(key, segment.end))
+                nodes.setdefault(keys[-1], Node(key=keys[-1], parent=parent, seed=draft.seed, segment=segment))
+        routes.append(Route(arm=draft.arm, seed=draft.seed, mark=draft.mark, keys=tuple(keys)))
+    marks = {route.keys[-1] for route in routes}
+    return Tree(
+        study=study,
+        data_fingerprint=data_fingerprint,
+        nodes={key: _with_evaluations(node, study, is_mark=key in marks) for key, node in nodes.items()},
+        routes=tuple(routes),
+    )
 
 
-def numeric_settings(settings: TrainSettings) -> dict[str, Any]:
-    """The settings that results depend on beyond rounding."""
-    return {
-        k: v
-        for k, v in settings.described().items()
-        if k not in ("micro_batch_tokens", "compile", "activation_checkpointing")
-    }
+def _drafts(study: Study, data_fingerprint: str) -> Iterator[_Draft]:
+    """Every route of a study, uncut."""
+    ledger = study.ledger
+    for arm in study.arms:
+        marks = [(mark, split_schedule(mark.schedule, ledger)) for mark in compile_marks(study, arm)]
+        for seed in study.seeds:
+            root = root_key(study, data_fingerprint, seed)
+            for mark, pieces in marks:
+                yield _Draft(arm=arm, seed=seed, mark=mark, pieces=tuple(_keyed(pieces, root)))
 
 
-def _explicit(growth: Growth) -> Growth:
-    return replace(growth, placement=growth.placement or operator_named(growth.operator).placement)
+def _keyed(pieces: list[Segment], root: str) -> Iterator[tuple[str, Segment]]:
+    """Each piece with its key; the key of a whole piece is the anchor of the next."""
+    anchor = root
+    for piece in pieces:
+        key = piece_key(anchor, piece)
+        yield key, piece
+        anchor = segment_key(key, piece.end)
 
 
-def _goes_on(piece: Segment, following: Segment) -> bool:
-    """Whether `following` only continues `piece`."""
-    if following.growth is not None or following.reset_moments:
-        return False
-    same = {"start": 0, "end": 0, "label": "", "growth": None, "reset_moments": False}
-    return replace(piece, **same) == replace(following, **same)  # type: ignore[arg-type]
+def _cut(piece: Segment, ends: list[int]) -> Iterator[Segment]:
+    """The segments of a piece that is cut at `ends`; only the first grows the model or resets moments."""
+    start = piece.start
+    for end in ends:
+        if start == piece.start:
+            yield replace(piece, end=end)
+        else:
+            yield replace(piece, start=start, end=end, growth=None, reset_moments=False)
+        start = end
 
 
-def _root_key(study: Study, fingerprint: str, seed: int) -> str:
-    model = asdict(study.model)
-    del model["name"]
-    return _hash({
-        "format": FORMAT,
-        "model": model,
-        "data": fingerprint,
-        "window": study.context,
-        "settings": numeric_settings(study.settings),
-        "seed": seed,
-    })  # fmt: skip
-
-
-def recipe_of(piece: Segment) -> dict[str, Any]:
-    """What a piece is, without its end and without what only people read."""
-    return {k: v for k, v in asdict(piece).items() if k not in ("end", "label", "flops_per_token")}
-
-
-def _piece_id(anchor: str, piece: Segment) -> str:
-    return _hash({"after": anchor, "recipe": recipe_of(piece)})
-
-
-def _key(anchor: str, piece: Segment) -> str:
-    return _hash({"piece": _piece_id(anchor, piece), "end": piece.end})
-
-
-def _hash(value: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+def _with_evaluations(node: Node, study: Study, *, is_mark: bool) -> Node:
+    points = evaluation_points(node.segment, study.evaluation, is_mark=is_mark)
+    return replace(node, evaluations=points)

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from deepen.compute.ledger import Ledger, phase_flops
-from deepen.compute.marks import flops_price, schedule_at_budget, schedule_at_papers_mark
+from deepen.compute.ledger import Ledger
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.phase import Schedule
 from deepen.schedule.rate import WSD, Rate
-from deepen.schedule.recipes import make_schedule, stages_of
+from deepen.schedule.recipes import make_schedule
 from deepen.train.settings import TrainSettings
 
 ACCOUNTINGS = ("flops", "paper")
@@ -115,56 +114,3 @@ class Study:
         """The study in JSON's types."""
         lr = asdict(self.lr) | {"rate": type(self.lr).__name__.lower()}  # type: ignore[call-overload]
         return asdict(self) | {"lr": lr, "settings": self.settings.described()}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mark:
-    """A point at which an arm is compared, and the schedule that ends there.
-
-    `accounting` says by whose price compute is equal; `budget_share` is the budget ÷ the baseline's.
-    """
-
-    accounting: str
-    budget_share: float
-    budget_flops: int
-    schedule: Schedule
-
-
-def budget_flops(study: Study) -> int:
-    """The budget: exact FLOPs of full training for the baseline's tokens."""
-    schedule = make_schedule("full", study.model, study.baseline_tokens, study.baseline_tokens, {})
-    return sum(phase_flops(study.ledger, schedule.in_steps(study.batch_tokens, study.context)))
-
-
-def compile_marks(study: Study, arm: Arm) -> list[Mark]:
-    """The marks of an arm: equal exact FLOPs, and for the paper's recipe the paper's own mark too.
-
-    Raises:
-        ValueError: the arm's recipe does not fit the study's model and tokens; the message names the arm.
-    """
-    try:
-        return _marks_of(study, arm)
-    except ValueError as error:
-        raise ValueError(f"arm {arm.name}: {error}") from None
-
-
-def _marks_of(study: Study, arm: Arm) -> list[Mark]:
-    def make(tokens: int) -> Schedule:
-        return study.schedule(arm, tokens)
-
-    budget, price = budget_flops(study), flops_price(study.ledger)
-    shares = study.anchors if arm.name == study.baseline and study.lr.forks else (1.0,)
-    marks = [
-        Mark(
-            accounting="flops",
-            budget_share=share,
-            budget_flops=round(budget * share),
-            schedule=schedule_at_budget(make, price, round(budget * share), study.batch_tokens, study.context),
-        )
-        for share in shares
-    ]
-    if arm.recipe == "two-phase" and "paper" in study.accountings:
-        stages = stages_of(arm.options)
-        schedule = schedule_at_papers_mark(make, study.baseline_tokens, stages, study.batch_tokens, study.context)
-        marks.append(Mark(accounting="paper", budget_share=1.0, budget_flops=budget, schedule=schedule))
-    return marks

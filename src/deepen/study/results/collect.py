@@ -6,7 +6,7 @@ from typing import Any
 
 from deepen import __version__
 from deepen.data.shards import Dataset
-from deepen.study.compile.tree import Path, Tree
+from deepen.study.compile.tree import Route, Tree
 from deepen.study.define.study import Study
 from deepen.study.results.verdicts import judge
 from deepen.study.store.study_folder import Store
@@ -17,12 +17,12 @@ Result = dict[str, Any]
 def collect(study: Study, tree: Tree, store: Store, dataset: Dataset, machine: str, wall_seconds: float) -> Result:
     """The results of a study as far as it is trained: an arm shows the marks that are done."""
     arms = [
-        _arm_result(study, store, list(paths))
-        for _, paths in groupby(tree.paths, key=lambda path: (path.arm.name, path.seed))
+        _arm_result(study, store, list(routes))
+        for _, routes in groupby(tree.routes, key=lambda route: (route.arm.name, route.seed))
     ]
     verdicts, noise = judge(arms, study.baseline)
     done = [node for node in tree.nodes.values() if store.segment(node.key).done is not None]
-    longest = max(path.mark.schedule.tokens for path in tree.paths)
+    longest = max(route.mark.schedule.tokens for route in tree.routes)
     return {
         "study": study.name,
         "baseline": study.baseline,
@@ -38,17 +38,19 @@ def collect(study: Study, tree: Tree, store: Store, dataset: Dataset, machine: s
         "sharing": {
             "tokens_trained": sum(node.segment.end - node.segment.start for node in done),
             "tokens_if_separate": sum(
-                path.mark.schedule.tokens for path in tree.paths if store.segment(path.keys[-1]).done is not None
+                route.mark.schedule.tokens
+                for route in tree.routes
+                if store.segment(route.keys[-1]).done is not None
             ),
         },
     }
 
 
-def _arm_result(study: Study, store: Store, paths: list[Path]) -> Result:
-    """One arm with one seed: its curve along the longest path that is done, and every mark that is done."""
-    arm, seed = paths[0].arm, paths[0].seed
-    finished = [path for path in paths if store.segment(path.keys[-1]).done is not None]
-    longest = max(finished, key=lambda path: path.mark.schedule.tokens, default=None)
+def _arm_result(study: Study, store: Store, routes: list[Route]) -> Result:
+    """One arm with one seed: its curve along the longest route that is done, and every mark that is done."""
+    arm, seed = routes[0].arm, routes[0].seed
+    finished = [route for route in routes if store.segment(route.keys[-1]).done is not None]
+    longest = max(finished, key=lambda route: route.mark.schedule.tokens, default=None)
     return {
         "name": arm.name,
         "recipe": arm.recipe,
@@ -56,13 +58,13 @@ def _arm_result(study: Study, store: Store, paths: list[Path]) -> Result:
         "seed": seed,
         "segments": list(longest.keys) if longest else [],
         "curve": _curve(study, store, longest) if longest else [],
-        "marks": [_mark(study, store, path) for path in finished],
+        "marks": [_mark(study, store, route) for route in finished],
         "tasks": _tasks(store, longest) if longest else [],
         "peak_memory_bytes": max(
             (
                 done["peak_memory_bytes"]
-                for path in finished
-                for key in path.keys
+                for route in finished
+                for key in route.keys
                 if (done := store.segment(key).done)
             ),
             default=0,
@@ -70,26 +72,26 @@ def _arm_result(study: Study, store: Store, paths: list[Path]) -> Result:
     }
 
 
-def _lines(store: Store, path: Path, log: str) -> list[Result]:
-    """The lines of a log along a path, each point of the run once."""
+def _lines(store: Store, route: Route, log: str) -> list[Result]:
+    """The lines of a log along a route, each point of the run once."""
     by_point = {}
-    for key in path.keys:
+    for key in route.keys:
         for line in store.segment(key).lines(log):
-            if line["tokens"] <= path.mark.schedule.tokens:
+            if line["tokens"] <= route.mark.schedule.tokens:
                 by_point[line["tokens"], line.get("task")] = line
     return [by_point[point] for point in sorted(by_point, key=lambda point: point[0])]
 
 
-def _curve(study: Study, store: Store, path: Path) -> list[Result]:
+def _curve(study: Study, store: Store, route: Route) -> list[Result]:
     """A point for each validation: the training loss is the mean over the steps since the last one."""
-    metrics = _lines(store, path, "metrics")
+    metrics = _lines(store, route, "metrics")
     points, first = [], 0
-    for line in _lines(store, path, "evals"):
+    for line in _lines(store, route, "evals"):
         if line["task"] != "validation":
             continue
         since = [m for m in metrics if first < m["tokens"] <= line["tokens"]]
         first = line["tokens"]
-        depth, label = _phase_at(path, line["tokens"])
+        depth, label = _phase_at(route, line["tokens"])
         points.append({
             **{key: line[key] for key in ("tokens", "step", "flops", "seconds")},
             "depth": depth,
@@ -100,29 +102,29 @@ def _curve(study: Study, store: Store, path: Path) -> list[Result]:
     return points
 
 
-def _phase_at(path: Path, tokens: int) -> tuple[int, str]:
+def _phase_at(route: Route, tokens: int) -> tuple[int, str]:
     """Depth and label, in the arm's own words, of the step that ended at so many tokens."""
     end = 0
-    for phase in path.mark.schedule.phases:
+    for phase in route.mark.schedule.phases:
         end += phase.tokens
         if tokens <= end:
             break
     return phase.depth, phase.label
 
 
-def _mark(study: Study, store: Store, path: Path) -> Result:
-    tokens = path.mark.schedule.tokens
+def _mark(study: Study, store: Store, route: Route) -> Result:
+    tokens = route.mark.schedule.tokens
     at_end = {
-        line["task"]: line for line in store.segment(path.keys[-1]).lines("evals") if line["tokens"] == tokens
+        line["task"]: line for line in store.segment(route.keys[-1]).lines("evals") if line["tokens"] == tokens
     }
     validation = at_end.pop("validation")
     window = tokens - study.evaluation.every_tokens
-    losses = [m["loss"] for m in _lines(store, path, "metrics") if m["tokens"] > window]
+    losses = [m["loss"] for m in _lines(store, route, "metrics") if m["tokens"] > window]
     kept = ("value", "n", "stderr", "correct")
     return {
-        "accounting": path.mark.accounting,
-        "budget_share": path.mark.budget_share,
-        "budget_flops": path.mark.budget_flops,
+        "accounting": route.mark.accounting,
+        "budget_share": route.mark.budget_share,
+        "budget_flops": route.mark.budget_flops,
         **{key: validation[key] for key in ("tokens", "step", "flops", "seconds")},
         "val_loss": validation["value"],
         "train_loss": statistics.fmean(losses),
@@ -131,10 +133,10 @@ def _mark(study: Study, store: Store, path: Path) -> Result:
     }
 
 
-def _tasks(store: Store, path: Path) -> list[Result]:
+def _tasks(store: Store, route: Route) -> list[Result]:
     kept = ("task", "tokens", "step", "flops", "seconds", "value", "n", "stderr")
     return [
-        {key: line[key] for key in kept} for line in _lines(store, path, "evals") if line["task"] != "validation"
+        {key: line[key] for key in kept} for line in _lines(store, route, "evals") if line["task"] != "validation"
     ]
 
 

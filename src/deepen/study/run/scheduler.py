@@ -216,7 +216,7 @@ class _Refusals:
 
 def _job_maker(study: Study, tree: Tree, dataset: Dataset, folder: Path) -> Callable[[Node], Job]:
     """Makes the job of a segment; its paths mean the same in any process on any machine."""
-    marks, hellaswag = tree.mark_keys, study.evaluation.hellaswag
+    hellaswag = study.evaluation.hellaswag
     evaluation = replace(study.evaluation, hellaswag=hellaswag and str(Path(hellaswag).resolve()))
     dataset = replace(
         dataset,
@@ -228,7 +228,6 @@ def _job_maker(study: Study, tree: Tree, dataset: Dataset, folder: Path) -> Call
     def make(node: Node) -> Job:
         return Job(
             node=node,
-            is_mark=node.key in marks,
             folder=folder.resolve(),
             model=study.model,
             settings=study.settings,

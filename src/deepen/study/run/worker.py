@@ -38,10 +38,9 @@ SAVE_EVERY_SECONDS = 60.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """All a process needs to train one segment. `is_mark`: an arm is compared at its end."""
+    """All a process needs to train one segment."""
 
     node: Node
-    is_mark: bool
     folder: Path
     model: ModelConfig
     settings: TrainSettings
@@ -74,6 +73,7 @@ def train_segment(
         engine.check_initialization()
     metrics: list[dict[str, Any]] = []
     saved, save_at = engine.progress.tokens, time.monotonic() + SAVE_EVERY_SECONDS
+    due = {point.tokens: point.what for point in node.evaluations}
     evaluated = {line["tokens"] for line in own.lines("evals")}
 
     def save_is_due() -> bool:
@@ -85,7 +85,7 @@ def train_segment(
     with Saver(own) as saver:  # leaving it waits for the save in flight
         while True:
             try:
-                engine.run(_next_stop(engine.progress.tokens, job), _logger(metrics, job), leave_loop)
+                engine.run(_next_stop(engine.progress.tokens, node), _logger(metrics, job), leave_loop)
             except TrainingError:  # the step was not taken: what came before it is good
                 own.append("metrics", metrics)
                 if engine.progress.tokens > segment.start:
@@ -94,8 +94,8 @@ def train_segment(
             own.append("metrics", metrics)
             metrics.clear()
             tokens = engine.progress.tokens
-            if tokens > segment.start and tokens not in evaluated and (at := _evaluations_at(tokens, job)):
-                own.append("evals", [_evaluate(task, engine, job, device, world) for task in at])
+            if tokens in due and tokens not in evaluated:
+                own.append("evals", [_evaluate(what, engine, job, device, world) for what in due[tokens]])
                 evaluated.add(tokens)  # a save may fall due before the next step and bring us here again
             if tokens == segment.end:
                 saver.wait()
@@ -154,36 +154,9 @@ def _first_state(store: Store, job: Job) -> TrainState:
     return parent.state()
 
 
-def _grids(job: Job) -> dict[str, int]:
-    grids = {"validation": job.evaluation.every_tokens}
-    if job.evaluation.hellaswag:
-        grids["hellaswag"] = job.evaluation.hellaswag_every_tokens
-    return grids
-
-
-def _next_stop(tokens: int, job: Job) -> int:
+def _next_stop(tokens: int, node: Node) -> int:
     """The nearest point ahead at which something is evaluated, or the segment's end."""
-    batch = job.node.segment.batch_tokens
-    ahead = [_rounded_up((tokens // every + 1) * every, batch) for every in _grids(job).values()]
-    return min(*ahead, job.node.segment.end)
-
-
-def _rounded_up(tokens: int, batch: int) -> int:
-    return -(-tokens // batch) * batch
-
-
-def _evaluations_at(tokens: int, job: Job) -> list[str]:
-    """What is due after so many tokens: on the grid of each task, and at a mark."""
-    batch = job.node.segment.batch_tokens
-    return [
-        task
-        for task, every in _grids(job).items()
-        if tokens > 0
-        and (
-            (job.is_mark and tokens == job.node.segment.end)
-            or tokens == _rounded_up(tokens // every * every, batch)
-        )
-    ]
+    return min((point.tokens for point in node.evaluations if point.tokens > tokens), default=node.segment.end)
 
 
 def _evaluate(task: str, engine: Engine, job: Job, device: torch.device, world: World) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from deepen import durable
-from deepen.study.compile.tree import Node, recipe_of
+from deepen.study.compile.keys import canonical
+from deepen.study.compile.tree import Node
 from deepen.train.checkpoint.state_folder import (
     StateError,
     drop_state,
@@ -50,7 +51,7 @@ class SegmentFolder:
                 "parent": node.parent,
                 "seed": node.seed,
                 "label": node.segment.label,
-                "recipe": recipe_of(node.segment),
+                "recipe": canonical(node.segment),
                 "end": node.segment.end,
             }
             durable.write_json(self.folder / "spec.json", spec)

@@ -1,0 +1,65 @@
+"""Where a segment is evaluated: decided when a study is compiled, so that training only follows a list.
+
+Each thing measured (the validation loss, each task) has a spacing in tokens. Its points are the multiples of the
+spacing, each moved up to the next optimizer step. Where a segment ends in a mark, everything is measured.
+A segment of 10 steps of 4 tokens, with the validation loss every 10 tokens and a task every 20, ending in a mark:
+
+    multiples of 10       10   20   30   40
+    moved up to steps     12   20   32   40
+    measured              validation at 12 and 32; validation and the task at 20 and 40
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from deepen.study.define.study import Evaluation
+from deepen.train.segment import Segment
+
+VALIDATION = "validation"
+"""What the validation loss is called among the things that are measured."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationPoint:
+    """What is measured after so many tokens of the run: "validation", or the names of tasks."""
+
+    tokens: int
+    what: tuple[str, ...]
+
+
+def evaluation_points(segment: Segment, evaluation: Evaluation, *, is_mark: bool) -> tuple[EvaluationPoint, ...]:
+    """The points of a segment in order, after its start and up to its end.
+
+    Args:
+        is_mark: whether a mark is measured at the segment's end.
+    """
+    due: dict[int, list[str]] = defaultdict(list)
+    for name, spacing in _spacings(evaluation).items():
+        points = set(_on_steps(segment, spacing))
+        if is_mark:
+            points.add(segment.end)
+        for tokens in points:
+            due[tokens].append(name)
+    return tuple(EvaluationPoint(tokens=tokens, what=tuple(due[tokens])) for tokens in sorted(due))
+
+
+def _spacings(evaluation: Evaluation) -> dict[str, int]:
+    spacings = {VALIDATION: evaluation.every_tokens}
+    if evaluation.hellaswag:
+        spacings["hellaswag"] = evaluation.hellaswag_every_tokens
+    return spacings
+
+
+def _on_steps(segment: Segment, spacing: int) -> list[int]:
+    """The multiples of `spacing` within a segment, each moved up to the step that reaches it."""
+    points = []
+    tokens = segment.start
+    while (tokens := _step_reaching(segment, (tokens // spacing + 1) * spacing)) <= segment.end:
+        points.append(tokens)
+    return points
+
+
+def _step_reaching(segment: Segment, tokens: int) -> int:
+    """The end of the segment's first step that reaches so many tokens."""
+    steps = -(-(tokens - segment.start) // segment.batch_tokens)
+    return segment.start + steps * segment.batch_tokens
