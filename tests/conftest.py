@@ -145,6 +145,7 @@ def run_study(dataset: Dataset) -> Callable[..., dict[str, object]]:
     from deepen.study.compile.tree import compile_study
     from deepen.study.define.executor import local
     from deepen.study.results.collect import collect
+    from deepen.study.results.verdicts import with_verdicts
     from deepen.study.run.scheduler import run_tree
     from deepen.study.store.study_folder import Store
 
@@ -153,6 +154,6 @@ def run_study(dataset: Dataset) -> Callable[..., dict[str, object]]:
         store.open(study.described(), {})
         how.setdefault("executor", local(jobs))
         run_tree(study, tree, dataset, folder, lambda trained, total: None, threads=1, **how)
-        return collect(study, tree, store, dataset, machine="", wall_seconds=0.0)
+        return with_verdicts(collect(tree, store, dataset, machine="", wall_seconds=0.0)).to_json()
 
     return run

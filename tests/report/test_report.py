@@ -59,11 +59,12 @@ def test_strings_from_a_file_stay_strings(study_folder: Path):
 def test_a_study_that_has_only_begun_is_told_as_one(make_study: Callable[..., Study], tmp_path: Path, dataset):
     from deepen.study.compile.tree import compile_study
     from deepen.study.results.collect import collect
+    from deepen.study.results.schema import write_results
     from deepen.study.store.study_folder import Store
 
     study = make_study(arms=(Arm(name="full", recipe="full"), Arm(name="small", recipe="small")))
     tree = compile_study(study, dataset.fingerprint)
-    write_json(tmp_path / "results.json", collect(study, tree, Store(tmp_path), dataset, "", 0.0))
+    write_results(collect(tree, Store(tmp_path), dataset, machine="", wall_seconds=0.0), tmp_path)
     assert "no finding yet" in write_report(tmp_path).read_text()
 
 

@@ -17,13 +17,14 @@ from pathlib import Path
 import torch
 
 from deepen.data.shards import open_dataset
-from deepen.durable import write_json
 from deepen.model.config import ModelConfig
 from deepen.schedule.rate import WSD
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.executor import local
 from deepen.study.define.study import Arm, Evaluation, Study
 from deepen.study.results.collect import collect
+from deepen.study.results.schema import write_results
+from deepen.study.results.verdicts import with_verdicts
 from deepen.study.run import worker
 from deepen.study.run.scheduler import run_tree
 from deepen.study.store.study_folder import Store
@@ -64,7 +65,8 @@ def run(data: Path, folder: Path) -> None:
         executor = local(1)
         run_tree(study, tree, dataset, folder, lambda *_: None, executor=executor, threads=1, verify=verify)
         hold.unverified = False
-        write_json(folder / "results.json", collect(study, tree, store, dataset, machine="", wall_seconds=0.0))
+        results = collect(tree, store, dataset, machine="", wall_seconds=0.0)
+        write_results(with_verdicts(results), folder)
 
 
 def child_of(data: Path, folder: Path, dies_at: int) -> int:

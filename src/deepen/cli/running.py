@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from deepen import __version__, durable
+from deepen import __version__
 from deepen.bench.measurement import faster_precision
 from deepen.cli.output.progress import ProgressLine
 from deepen.cli.requests.options import Problems, Stopped
@@ -26,6 +26,8 @@ from deepen.study.compile.tree import Tree, compile_study
 from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.study import Study
 from deepen.study.results.collect import collect
+from deepen.study.results.schema import Results, write_results
+from deepen.study.results.verdicts import with_verdicts
 from deepen.study.run.executors.workers import WorkersLostError, check_executor, default_jobs
 from deepen.study.run.scheduler import Interrupted, run_tree
 from deepen.study.store.retention import Lineage
@@ -47,8 +49,8 @@ def conduct(
     verify: bool = False,
     shard: bool = False,
     world: World | None = None,
-) -> dict[str, Any]:
-    """Run a study to its end in `out` and draw its report; returns results.json's content.
+) -> Results:
+    """Run a study to its end in `out` and draw its report; returns its results.
 
     Every problem of the request is found before anything is written. Where the process before died, or its disk
     failed, all states are verified in full, asked for or not.
@@ -78,9 +80,9 @@ def conduct(
         store.open(study.described(), {**_about(dataset, executor, threads, world), "lineage": lineage})
         before = store.wall_seconds()
 
-        def publish() -> dict[str, Any]:
+        def publish() -> Results:
             wall_seconds = before + (time.monotonic() - began if progress.trained_here else 0.0)
-            return _publish(study, tree, store, dataset, wall_seconds)
+            return _publish(tree, store, dataset, wall_seconds)
 
         try:
             with progress:
@@ -150,10 +152,10 @@ def _check_measurable(study: Study, executor: ExecutorChoice) -> None:
         )
 
 
-def _publish(study: Study, tree: Tree, store: Store, dataset: Dataset, wall_seconds: float) -> dict[str, Any]:
+def _publish(tree: Tree, store: Store, dataset: Dataset, wall_seconds: float) -> Results:
     """Write results.json and the report of what is trained so far."""
-    results = collect(study, tree, store, dataset, machine_name(), wall_seconds)
-    durable.write_json(store.folder / "results.json", results)
+    results = with_verdicts(collect(tree, store, dataset, machine=machine_name(), wall_seconds=wall_seconds))
+    write_results(results, store.folder)
     write_report(store.folder)
     return results
 

@@ -38,7 +38,7 @@ def test_pooling_narrows_what_two_seeds_alone_cannot_tell():
 
 def test_one_seed_gives_no_interval():
     noise = seed_noise({"full": [4.0], "a": [3.9]}, "full")
-    assert noise.baseline_std is None
+    assert noise.baseline_seed_std is None
     assert pooled_interval([-0.1], noise) is own_interval([-0.1]) is bootstrap_interval([-0.1]) is None
 
 

@@ -75,7 +75,7 @@ class Run:
             hook.remove()
 
     def results(self) -> Any:
-        return without_times(collect(self.study, self.tree, self.store, self.dataset, "", 0.0))
+        return without_times(collect(self.tree, self.store, self.dataset, machine="", wall_seconds=0.0).to_json())
 
     def kept(self, node: Node) -> Any:
         """All that is kept of a segment, apart from times."""

@@ -102,7 +102,7 @@ def run(argv: Sequence[str], world: "World | None" = None) -> int:
         world=world,
     )
     if request.get("json"):
-        print(json.dumps(results["verdicts"], indent=1))
+        print(json.dumps([verdict.to_json() for verdict in results.verdicts], indent=1))
     else:
         print_results(results, out)
     return 0

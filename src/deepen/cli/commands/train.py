@@ -90,16 +90,16 @@ def run(argv: Sequence[str], world: "World | None" = None) -> int:
     results = conduct(
         study, out, local(1), keep=keep, verify=verify, shard=request.get("shard", False), world=world
     )
-    result = results["arms"][0]
-    mark = result["marks"][0]
+    result = results.arms[0]
+    mark = result.marks[0]
     if request.get("json"):
-        print(json.dumps(result["marks"], indent=1))
+        print(json.dumps([mark.to_json() for mark in result.marks], indent=1))
         return 0
     print(
-        f"{arm.name}: {mark['step']:,} steps, {mark['tokens']:,} tokens, {mark['flops']:.4g} FLOPs, "
-        f"{mark['seconds']:.0f} s; training loss {mark['train_loss']:.4f}, validation loss {mark['val_loss']:.4f}"
+        f"{arm.name}: {mark.step:,} steps, {mark.tokens:,} tokens, {mark.flops:.4g} FLOPs, "
+        f"{mark.seconds:.0f} s; training loss {mark.train_loss:.4f}, validation loss {mark.val_loss:.4f}"
     )
-    print(f"state: {out / 'segments' / result['segments'][-1] / 'state'}")
+    print(f"state: {out / 'segments' / result.segments[-1] / 'state'}")
     print(f"report: {out / 'report' / 'index.html'}")
     return 0
 

@@ -1,1 +1,1 @@
-"""results.json: its schema, its collection from the store, statistics and verdicts."""
+"""results.json: its schema, what is collected into it from the store, and the verdicts on the arms."""

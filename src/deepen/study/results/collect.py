@@ -1,109 +1,166 @@
-"""results.json: arms with curves and marks, verdicts, and what sharing saved. Read from the store alone."""
+"""Results collected from a study's store: every arm with its curve and marks, and what sharing segments saved.
 
-import statistics
+Everything is read from the logs of finished segments, so that a study can be collected at any time. An arm with
+one seed has several routes through the tree, one to each mark. Its curve follows the longest route that is
+finished; a mark is reported as soon as its own route is.
+"""
+
+from collections.abc import Mapping, Sequence
 from itertools import groupby
+from statistics import fmean
 from typing import Any
 
 from deepen import __version__
 from deepen.data.shards import Dataset
 from deepen.study.compile.tree import Route, Tree
-from deepen.study.define.study import Study
-from deepen.study.results.verdicts import judge
+from deepen.study.results.schema import (
+    NO_NOISE,
+    ArmResult,
+    CurvePoint,
+    DataFacts,
+    MarkResult,
+    Regime,
+    Results,
+    Sharing,
+    TaskResult,
+    TaskScore,
+)
 from deepen.study.store.study_folder import Store
 
-Result = dict[str, Any]
+Line = Mapping[str, Any]
+"""A line of a segment's metrics.jsonl or evals.jsonl."""
 
 
-def collect(study: Study, tree: Tree, store: Store, dataset: Dataset, machine: str, wall_seconds: float) -> Result:
-    """The results of a study as far as it is trained: an arm shows the marks that are done."""
-    arms = [
-        _arm_result(study, store, list(routes))
-        for _, routes in groupby(tree.routes, key=lambda route: (route.arm.name, route.seed))
-    ]
-    verdicts, noise = judge(arms, study.baseline)
-    done = [node for node in tree.nodes.values() if store.segment(node.key).done is not None]
-    longest = max(route.mark.schedule.tokens for route in tree.routes)
-    return {
-        "study": study.name,
-        "baseline": study.baseline,
-        "deepen_version": __version__,
-        "regime": _regime(study, dataset, longest, machine, wall_seconds),
-        "noise": {
-            "baseline_seed_std": noise.baseline_std,
-            "residual_std": noise.residual_std,
-            "degrees_of_freedom": noise.degrees_of_freedom,
-        },
-        "arms": arms,
-        "verdicts": verdicts,
-        "sharing": {
-            "tokens_trained": sum(node.segment.end - node.segment.start for node in done),
-            "tokens_if_separate": sum(
-                route.mark.schedule.tokens
-                for route in tree.routes
-                if store.segment(route.keys[-1]).done is not None
+def collect(tree: Tree, store: Store, dataset: Dataset, *, machine: str, wall_seconds: float) -> Results:
+    """Collect the results of a study as far as it is trained, without verdicts."""
+    study, collector = tree.study, _Collector(tree, store)
+    return Results(
+        study=study.name,
+        baseline=study.baseline,
+        deepen_version=__version__,
+        regime=_regime(tree, dataset, machine, wall_seconds),
+        noise=NO_NOISE,
+        arms=collector.arms(),
+        verdicts=(),
+        sharing=collector.sharing(),
+    )
+
+
+class _Collector:
+    """Reads what the finished segments of a study recorded."""
+
+    def __init__(self, tree: Tree, store: Store) -> None:
+        self.tree, self.store = tree, store
+        records = {key: store.segment(key).done for key in tree.nodes}
+        self.done = {key: record for key, record in records.items() if record is not None}
+
+    def arms(self) -> tuple[ArmResult, ...]:
+        by_run = groupby(self.tree.routes, key=lambda route: (route.arm.name, route.seed))
+        return tuple(self._arm(list(routes)) for _, routes in by_run)
+
+    def sharing(self) -> Sharing:
+        segments = [node.segment for node in self.tree.nodes.values() if node.key in self.done]
+        return Sharing(
+            tokens_trained=sum(segment.end - segment.start for segment in segments),
+            tokens_if_separate=sum(
+                route.mark.schedule.tokens for route in self.tree.routes if self._is_finished(route)
             ),
-        },
-    }
+        )
+
+    def _is_finished(self, route: Route) -> bool:
+        return route.keys[-1] in self.done
+
+    def _arm(self, routes: Sequence[Route]) -> ArmResult:
+        """One arm with one seed, from its routes to all marks."""
+        arm, seed = routes[0].arm, routes[0].seed
+        finished = [route for route in routes if self._is_finished(route)]
+        keys = {key for route in finished for key in route.keys if key in self.done}
+        longest = max(finished, key=lambda route: route.mark.schedule.tokens, default=None)
+        return ArmResult(
+            name=arm.name,
+            recipe=arm.recipe,
+            is_control=arm.recipe in ("small", "staged"),
+            options=dict(arm.options),
+            seed=seed,
+            segments=() if longest is None else longest.keys,
+            curve=() if longest is None else self._curve(longest),
+            marks=tuple(self._mark(route) for route in finished),
+            tasks=() if longest is None else self._tasks(longest),
+            peak_memory_bytes=max((self.done[key]["peak_memory_bytes"] for key in keys), default=0),
+        )
+
+    def _curve(self, route: Route) -> tuple[CurvePoint, ...]:
+        """A point for each validation."""
+        metrics = self._lines(route, "metrics")
+        points, previous = [], 0
+        for line in self._lines(route, "evals"):
+            if line["task"] != "validation":
+                continue
+            losses = [step["loss"] for step in metrics if previous < step["tokens"] <= line["tokens"]]
+            previous = line["tokens"]
+            depth, label = _phase_at(route, line["tokens"])
+            points.append(
+                CurvePoint(
+                    **_position(line),
+                    depth=depth,
+                    phase=label,
+                    train_loss=fmean(losses),
+                    val_loss=line["value"],
+                )
+            )
+        return tuple(points)
+
+    def _mark(self, route: Route) -> MarkResult:
+        """The end of a route; its training loss is the mean since one evaluation interval before."""
+        tokens = route.mark.schedule.tokens
+        evaluations = self.store.segment(route.keys[-1]).lines("evals")
+        at_end = {line["task"]: line for line in evaluations if line["tokens"] == tokens}
+        validation = at_end.pop("validation")
+        since = tokens - self.tree.study.evaluation.every_tokens
+        losses = [step["loss"] for step in self._lines(route, "metrics") if step["tokens"] > since]
+        return MarkResult(
+            accounting=route.mark.accounting,
+            budget_share=route.mark.budget_share,
+            budget_flops=route.mark.budget_flops,
+            **_position(validation),
+            val_loss=validation["value"],
+            train_loss=fmean(losses),
+            annealed=self.tree.study.lr.annealed,
+            tasks={
+                task: TaskScore(
+                    value=line["value"], n=line["n"], stderr=line["stderr"], correct=line.get("correct")
+                )
+                for task, line in at_end.items()
+            },
+        )
+
+    def _tasks(self, route: Route) -> tuple[TaskResult, ...]:
+        """The tasks along a route."""
+        return tuple(
+            TaskResult(
+                task=line["task"], **_position(line), value=line["value"], n=line["n"], stderr=line["stderr"]
+            )
+            for line in self._lines(route, "evals")
+            if line["task"] != "validation"
+        )
+
+    def _lines(self, route: Route, log: str) -> list[Line]:
+        """The lines of a log along a route, in order of tokens; of those repeated at a cut, the last."""
+        by_point = {}
+        for key in route.keys:
+            for line in self.store.segment(key).lines(log):
+                if line["tokens"] <= route.mark.schedule.tokens:
+                    by_point[line["tokens"], line.get("task")] = line
+        return [by_point[point] for point in sorted(by_point, key=lambda point: point[0])]
 
 
-def _arm_result(study: Study, store: Store, routes: list[Route]) -> Result:
-    """One arm with one seed: its curve along the longest route that is done, and every mark that is done."""
-    arm, seed = routes[0].arm, routes[0].seed
-    finished = [route for route in routes if store.segment(route.keys[-1]).done is not None]
-    longest = max(finished, key=lambda route: route.mark.schedule.tokens, default=None)
-    return {
-        "name": arm.name,
-        "recipe": arm.recipe,
-        "options": dict(arm.options),
-        "seed": seed,
-        "segments": list(longest.keys) if longest else [],
-        "curve": _curve(study, store, longest) if longest else [],
-        "marks": [_mark(study, store, route) for route in finished],
-        "tasks": _tasks(store, longest) if longest else [],
-        "peak_memory_bytes": max(
-            (
-                done["peak_memory_bytes"]
-                for route in finished
-                for key in route.keys
-                if (done := store.segment(key).done)
-            ),
-            default=0,
-        ),
-    }
-
-
-def _lines(store: Store, route: Route, log: str) -> list[Result]:
-    """The lines of a log along a route, each point of the run once."""
-    by_point = {}
-    for key in route.keys:
-        for line in store.segment(key).lines(log):
-            if line["tokens"] <= route.mark.schedule.tokens:
-                by_point[line["tokens"], line.get("task")] = line
-    return [by_point[point] for point in sorted(by_point, key=lambda point: point[0])]
-
-
-def _curve(study: Study, store: Store, route: Route) -> list[Result]:
-    """A point for each validation: the training loss is the mean over the steps since the last one."""
-    metrics = _lines(store, route, "metrics")
-    points, first = [], 0
-    for line in _lines(store, route, "evals"):
-        if line["task"] != "validation":
-            continue
-        since = [m for m in metrics if first < m["tokens"] <= line["tokens"]]
-        first = line["tokens"]
-        depth, label = _phase_at(route, line["tokens"])
-        points.append({
-            **{key: line[key] for key in ("tokens", "step", "flops", "seconds")},
-            "depth": depth,
-            "phase": label,
-            "train_loss": statistics.fmean(m["loss"] for m in since),
-            "val_loss": line["value"],
-        })  # fmt: skip
-    return points
+def _position(line: Line) -> dict[str, Any]:
+    """Where in the run a line was written."""
+    return {key: line[key] for key in ("tokens", "step", "flops", "seconds")}
 
 
 def _phase_at(route: Route, tokens: int) -> tuple[int, str]:
-    """Depth and label, in the arm's own words, of the step that ended at so many tokens."""
+    """Depth and label of the phase that the step ending at `tokens` belongs to."""
     end = 0
     for phase in route.mark.schedule.phases:
         end += phase.tokens
@@ -112,61 +169,33 @@ def _phase_at(route: Route, tokens: int) -> tuple[int, str]:
     return phase.depth, phase.label
 
 
-def _mark(study: Study, store: Store, route: Route) -> Result:
-    tokens = route.mark.schedule.tokens
-    at_end = {
-        line["task"]: line for line in store.segment(route.keys[-1]).lines("evals") if line["tokens"] == tokens
-    }
-    validation = at_end.pop("validation")
-    window = tokens - study.evaluation.every_tokens
-    losses = [m["loss"] for m in _lines(store, route, "metrics") if m["tokens"] > window]
-    kept = ("value", "n", "stderr", "correct")
-    return {
-        "accounting": route.mark.accounting,
-        "budget_share": route.mark.budget_share,
-        "budget_flops": route.mark.budget_flops,
-        **{key: validation[key] for key in ("tokens", "step", "flops", "seconds")},
-        "val_loss": validation["value"],
-        "train_loss": statistics.fmean(losses),
-        "annealed": study.lr.annealed,
-        "tasks": {task: {key: line[key] for key in kept} for task, line in at_end.items()},
-    }
-
-
-def _tasks(store: Store, route: Route) -> list[Result]:
-    kept = ("task", "tokens", "step", "flops", "seconds", "value", "n", "stderr")
-    return [
-        {key: line[key] for key in kept} for line in _lines(store, route, "evals") if line["task"] != "validation"
-    ]
-
-
-def _regime(study: Study, dataset: Dataset, longest: int, machine: str, wall_seconds: float) -> Result:
-    """What kind of comparison this was: size, tokens per parameter, repetition of data, settings."""
-    model = study.model
+def _regime(tree: Tree, dataset: Dataset, machine: str, wall_seconds: float) -> Regime:
+    study, model = tree.study, tree.study.model
     train_tokens = len(dataset.tokens("train"))
-    return {
-        "model": model.name,
-        "depth": model.depth,
-        "width": model.width,
-        "parameters": model.parameters,
-        "parameters_non_embedding": model.parameters_non_embedding,
-        "context": study.context,
-        "vocab": model.vocab,
-        "baseline_tokens": study.baseline_tokens,
-        "tokens_per_parameter": study.baseline_tokens / model.parameters_non_embedding,
-        "rate": type(study.lr).__name__.lower(),
-        "peak_lr": study.lr.peak,
-        "precision": study.settings.precision,
-        "batch_tokens": study.batch_tokens,
-        "seeds": list(study.seeds),
-        "data": {
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "train_tokens": train_tokens,
-            "validation_tokens": min(study.evaluation.validation_tokens, len(dataset.tokens("validation")) - 1),
-            "epochs": longest / train_tokens,
-        },
-        "attention_flops": "dense",
-        "machine": machine,
-        "wall_seconds": wall_seconds,
-    }
+    longest = max(route.mark.schedule.tokens for route in tree.routes)
+    return Regime(
+        model=model.name,
+        depth=model.depth,
+        width=model.width,
+        parameters=model.parameters,
+        parameters_non_embedding=model.parameters_non_embedding,
+        context=study.context,
+        vocab=model.vocab,
+        baseline_tokens=study.baseline_tokens,
+        tokens_per_parameter=study.baseline_tokens / model.parameters_non_embedding,
+        rate=type(study.lr).__name__.lower(),
+        peak_lr=study.lr.peak,
+        precision=study.settings.precision,
+        batch_tokens=study.batch_tokens,
+        seeds=study.seeds,
+        data=DataFacts(
+            name=dataset.name,
+            fingerprint=dataset.fingerprint,
+            train_tokens=train_tokens,
+            validation_tokens=min(study.evaluation.validation_tokens, len(dataset.tokens("validation")) - 1),
+            epochs=longest / train_tokens,
+        ),
+        attention_flops="dense",
+        machine=machine,
+        wall_seconds=wall_seconds,
+    )

@@ -1,4 +1,11 @@
-"""What differences mean: intervals over seeds, the compute multiplier, McNemar on examples."""
+"""Intervals over seeds, the compute multiplier, and McNemar's test on the examples of a task.
+
+With losses (nats per token) of two arms on the same three seeds:
+
+    losses = {"full": [4.00, 4.05, 3.98], "one-shot": [3.95, 4.01, 3.93]}
+    noise = seed_noise(losses, "full")                     # residual_std 0.0041, 2 degrees of freedom
+    pooled_interval([-0.05, -0.04, -0.05], noise)          # (-0.061, -0.032), around the mean -0.047
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,64 +14,54 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-Interval = tuple[float, float]
+from deepen.study.results.schema import Bound, Interval, Noise
+
+MIN_BOOTSTRAP_SEEDS = 5
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SeedNoise:
-    """The spread of a loss between seeds, in nats per token.
+def seed_noise(losses: Mapping[str, Sequence[float]], baseline: str) -> Noise:
+    """Estimate seed noise from the losses of each arm, given in the same order of seeds.
 
-    `residual_std` is that of an arm's loss once arm and seed effects are taken out, over all arms of a
-    comparison, with its degrees of freedom.
-    """
-
-    baseline_std: float | None
-    residual_std: float | None
-    degrees_of_freedom: int
-
-
-def seed_noise(losses: Mapping[str, Sequence[float]], baseline: str) -> SeedNoise:
-    """Seed noise from the losses of each arm, in the same order of seeds.
-
-    Arms share seeds (data order and initialisation), so the design is a randomised complete block with seeds
-    as blocks; its residual variance pools all arms, which is what makes two seeds say anything at all. It
-    takes the noise of all arms to be alike.
+    Arms share seeds (data order and initialisation), so this is a randomised complete block design with seeds as
+    blocks. The residual variance pools all arms, so that there is an estimate even with two seeds; it assumes
+    that all arms are equally noisy.
     """
     table = np.array(list(losses.values()), dtype=float)
     arms, seeds = table.shape
     if seeds < 2:
-        return SeedNoise(baseline_std=None, residual_std=None, degrees_of_freedom=0)
+        return Noise(baseline_seed_std=None, residual_std=None, degrees_of_freedom=0)
     residual = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0, keepdims=True) + table.mean()
     freedom = (arms - 1) * (seeds - 1)
-    return SeedNoise(
-        baseline_std=float(np.std(losses[baseline], ddof=1)),
+    return Noise(
+        baseline_seed_std=float(np.std(losses[baseline], ddof=1)),
         residual_std=math.sqrt(float((residual**2).sum()) / freedom) if freedom else None,
         degrees_of_freedom=freedom,
     )
 
 
-def pooled_interval(differences: Sequence[float], noise: SeedNoise, confidence: float = 0.95) -> Interval | None:
-    """t interval of the mean paired difference, with the noise pooled over arms."""
+def pooled_interval(differences: Sequence[float], noise: Noise, confidence: float = 0.95) -> Interval | None:
+    """Student's t interval of the mean paired difference, with the noise pooled over arms."""
     if noise.residual_std is None:
         return None
     quantile = float(stats.t.ppf((1 + confidence) / 2, noise.degrees_of_freedom))
-    half = quantile * noise.residual_std * math.sqrt(2 / len(differences))
-    middle = float(np.mean(differences))
-    return middle - half, middle + half
+    half_width = quantile * noise.residual_std * math.sqrt(2 / len(differences))
+    centre = float(np.mean(differences))
+    return centre - half_width, centre + half_width
 
 
 def own_interval(differences: Sequence[float], confidence: float = 0.95) -> Interval | None:
-    """t interval of the mean paired difference from its own spread alone; very wide at two or three seeds."""
+    """Student's t interval from these paired differences alone; very wide with two or three seeds."""
     if len(differences) < 2:
         return None
-    half = float(stats.t.ppf((1 + confidence) / 2, len(differences) - 1)) * float(stats.sem(differences))
-    middle = float(np.mean(differences))
-    return middle - half, middle + half
+    quantile = float(stats.t.ppf((1 + confidence) / 2, len(differences) - 1))
+    half_width = quantile * float(stats.sem(differences))
+    centre = float(np.mean(differences))
+    return centre - half_width, centre + half_width
 
 
 def bootstrap_interval(differences: Sequence[float], confidence: float = 0.95) -> Interval | None:
-    """Percentile bootstrap of the mean paired difference; needs five seeds to mean anything."""
-    if len(differences) < 5:
+    """Percentile bootstrap of the mean paired difference; None with fewer than five seeds."""
+    if len(differences) < MIN_BOOTSTRAP_SEEDS:
         return None
     result = stats.bootstrap(
         (np.asarray(differences),), np.mean, confidence_level=confidence, method="percentile", rng=0
@@ -74,20 +71,20 @@ def bootstrap_interval(differences: Sequence[float], confidence: float = 0.95) -
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Multiplier:
-    """Compute the baseline needs for a loss ÷ compute used; `bound` says that it is only a bound."""
+    """Compute that the baseline needs for a loss ÷ compute used; only a bound where `bound` is set."""
 
     value: float
-    bound: str | None
+    bound: Bound | None
 
 
 def compute_multiplier(
     loss: float, flops: float, baseline_flops: Sequence[float], baseline_losses: Sequence[float]
 ) -> Multiplier | None:
-    """The compute at which the baseline reaches `loss`, over `flops`.
+    """The compute at which the baseline reaches `loss`, divided by `flops`.
 
-    The baseline's loss is interpolated between its measured budgets, linear in log compute; a budget at which
-    it was no better than at a smaller one is passed over. Outside of them the nearest measured budget is a
-    bound (`above`: the true multiplier is larger).
+    The baseline's loss is interpolated between its measured budgets, linear in log compute. A budget at which it
+    was no better than at a smaller one is left out. Beyond the measured budgets the nearest one gives a bound
+    (`above`: the true multiplier is larger).
 
     Returns:
         None where fewer than two budgets are left.
@@ -98,12 +95,13 @@ def compute_multiplier(
             points.append((budget, reached))
     if len(points) < 2:
         return None
-    x, y = np.log([budget for budget, _ in points]), np.array([reached for _, reached in points])
-    if loss < y[-1]:
-        return Multiplier(value=float(np.exp(x[-1])) / flops, bound="above")
-    if loss > y[0]:
-        return Multiplier(value=float(np.exp(x[0])) / flops, bound="below")
-    return Multiplier(value=float(np.exp(np.interp(-loss, -y, x))) / flops, bound=None)
+    log_budgets = np.log([budget for budget, _ in points])
+    losses = np.array([reached for _, reached in points])
+    if loss < losses[-1]:
+        return Multiplier(value=float(np.exp(log_budgets[-1])) / flops, bound=Bound.ABOVE)
+    if loss > losses[0]:
+        return Multiplier(value=float(np.exp(log_budgets[0])) / flops, bound=Bound.BELOW)
+    return Multiplier(value=float(np.exp(np.interp(-loss, -losses, log_budgets))) / flops, bound=None)
 
 
 def mcnemar(first: str, second: str) -> tuple[float, float]:

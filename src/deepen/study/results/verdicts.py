@@ -1,13 +1,33 @@
-"""Verdicts: one per arm and accounting, with a sentence that says no more than the numbers do."""
+"""Verdicts: every arm against the baseline at equal compute, with a sentence that claims no more than the numbers.
 
-import statistics
+    verdicts, noise = judge(results.arms, results.baseline)
+
+There is one verdict for each arm and accounting that was measured with every seed of the baseline. Arms and
+baseline are compared seed by seed, because runs with one seed share data order and initialisation.
+"""
+
+from __future__ import annotations
+
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
-from deepen.study.results.statistics import (
+from deepen.study.results.schema import (
+    NO_NOISE,
+    ArmResult,
+    Bound,
     Interval,
+    MarkResult,
+    Noise,
+    Outcome,
+    Results,
+    TaskComparison,
+    Verdict,
+)
+from deepen.study.results.statistics import (
     Multiplier,
-    SeedNoise,
     bootstrap_interval,
     compute_multiplier,
     mcnemar,
@@ -16,131 +36,177 @@ from deepen.study.results.statistics import (
     seed_noise,
 )
 
-Result = dict[str, Any]
 
-
-def judge(arms: list[Result], baseline: str) -> tuple[list[Result], SeedNoise]:
-    """Verdicts of all arms against the baseline, and the seed noise they rest on.
+def judge(
+    arms: Sequence[ArmResult] | Sequence[Mapping[str, Any]], baseline: str
+) -> tuple[tuple[Verdict, ...], Noise]:
+    """Judge all arms against the baseline, at the baseline's whole budget.
 
     Args:
-        arms: the `arms` of results.json, one for each arm and seed.
+        arms: `Results.arms`, or the plain `arms` of results.json; one for each arm and seed.
         baseline: name of the baseline arm.
+
+    Returns:
+        The verdicts, and the seed noise that their intervals are based on.
     """
-    at_marks: dict[tuple[str, str], dict[int, Result]] = defaultdict(dict)
-    for arm in arms:
-        for mark in arm["marks"]:
-            if mark["budget_share"] == 1.0:
-                at_marks[arm["name"], mark["accounting"]][arm["seed"]] = arm | {"mark": mark}
-    reference = at_marks.pop((baseline, "flops"), {})
+    records = [ArmResult.from_json(arm) for arm in arms]
+    measured = _measured_by_seed(records)
+    reference = measured.pop((baseline, "flops"), {})
     if not reference:
-        return [], SeedNoise(baseline_std=None, residual_std=None, degrees_of_freedom=0)
-    complete = {key: by_seed for key, by_seed in at_marks.items() if by_seed.keys() == reference.keys()}
-    equal_flops = {
-        name: [by_seed[seed]["mark"]["val_loss"] for seed in reference]
-        for (name, accounting), by_seed in {(baseline, "flops"): reference, **complete}.items()
-        if accounting == "flops"
+        return (), NO_NOISE
+    complete = {key: by_seed for key, by_seed in measured.items() if by_seed.keys() == reference.keys()}
+    at_equal_flops = {name: by_seed for (name, accounting), by_seed in complete.items() if accounting == "flops"}
+    losses = {
+        name: [by_seed[seed].val_loss for seed in reference]
+        for name, by_seed in {baseline: reference, **at_equal_flops}.items()
     }
-    noise = seed_noise(equal_flops, baseline)
-    curve = _baseline_curve(arms, baseline)
+    noise = seed_noise(losses, baseline)
+    curve = _baseline_curve([arm for arm in records if arm.name == baseline])
     verdicts = [
-        _verdict(name, accounting, by_seed, reference, noise, curve)
+        _Comparison(
+            name=name,
+            accounting=accounting,
+            pairs=tuple((by_seed[seed], reference[seed]) for seed in reference),
+            noise=noise,
+            baseline_curve=curve,
+        ).verdict()
         for (name, accounting), by_seed in complete.items()
     ]
-    return verdicts, noise
+    return tuple(verdicts), noise
 
 
-def _baseline_curve(arms: list[Result], baseline: str) -> list[tuple[float, float]]:
-    """(FLOPs, mean loss) of the baseline at its marks; along its curve where no rate was decayed."""
-    points: dict[float, list[float]] = defaultdict(list)
-    for arm in (arm for arm in arms if arm["name"] == baseline):
-        annealed = any(mark["annealed"] for mark in arm["marks"])
-        for point in arm["marks"] if annealed else arm["curve"]:
-            points[point["flops"]].append(point["val_loss"])
-    return [(flops, statistics.fmean(losses)) for flops, losses in sorted(points.items())]
+def with_verdicts(results: Results) -> Results:
+    """The results with the verdicts on their arms."""
+    verdicts, noise = judge(results.arms, results.baseline)
+    return replace(results, verdicts=verdicts, noise=noise)
 
 
-def _verdict(
-    name: str,
-    accounting: str,
-    by_seed: dict[int, Result],
-    reference: dict[int, Result],
-    noise: SeedNoise,
-    curve: list[tuple[float, float]],
-) -> Result:
-    marks = {seed: result["mark"] for seed, result in by_seed.items()}
-    base = {seed: result["mark"] for seed, result in reference.items()}
-    differences = [marks[seed]["val_loss"] - base[seed]["val_loss"] for seed in base]
-    difference = statistics.fmean(differences)
-    interval = pooled_interval(differences, noise)
-    base_loss = statistics.fmean(mark["val_loss"] for mark in base.values())
-    flops = statistics.fmean(mark["flops"] for mark in marks.values())
-    xs, ys = [point[0] for point in curve], [point[1] for point in curve]
-    multiplier = compute_multiplier(base_loss + difference, flops, xs, ys)
-    ends = interval and [compute_multiplier(base_loss + end, flops, xs, ys) for end in reversed(interval)]
-    outcome = _outcome(interval)
-    tasks: dict[str, list[Result]] = {}
-    for seed, mark in marks.items():
-        for task, score in mark["tasks"].items():
-            if "correct" in score and task in base[seed]["tasks"]:
-                gain, p = mcnemar(score["correct"], base[seed]["tasks"][task]["correct"])
-                tasks.setdefault(task, []).append({"seed": seed, "difference": gain, "mcnemar_p": p})
-    return {
-        "arm": name,
-        "accounting": accounting,
-        "budget_flops": next(iter(marks.values()))["budget_flops"],
-        "n_seeds": len(marks),
-        "loss": base_loss + difference,
-        "difference": difference,
-        "interval": interval,
-        "interval_own_seeds": own_interval(differences),
-        "interval_bootstrap": bootstrap_interval(differences),
-        "compute_multiplier": multiplier and multiplier.value,
-        "multiplier_interval": [end.value for end in ends if end] if ends and all(ends) else None,
-        "multiplier_interval_bounds": [end.bound for end in ends if end] if ends and all(ends) else None,
-        "multiplier_bound": multiplier and multiplier.bound,
-        "tokens": next(iter(marks.values()))["tokens"],
-        "flops": flops,
-        "seconds": statistics.fmean(mark["seconds"] for mark in marks.values()),
-        "peak_memory_bytes": max(result["peak_memory_bytes"] for result in by_seed.values()),
-        "tasks": tasks,
-        "outcome": outcome,
-        "sentence": _sentence(name, accounting, outcome, difference, interval, multiplier, marks, base),
-    }
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Measured:
+    """An arm with one seed at a mark."""
+
+    arm: ArmResult
+    mark: MarkResult
+    val_loss: float
 
 
-def _outcome(interval: Interval | None) -> str:
-    if interval is None or interval[0] <= 0 <= interval[1]:
-        return "cannot tell"
-    return "wins" if interval[1] < 0 else "loses"
+def _measured_by_seed(arms: Sequence[ArmResult]) -> dict[tuple[str, str], dict[int, _Measured]]:
+    """What was measured at the baseline's whole budget, for each arm and accounting, by seed."""
+    measured: dict[tuple[str, str], dict[int, _Measured]] = defaultdict(dict)
+    for arm in arms:
+        for mark in arm.marks:
+            if mark.budget_share == 1.0 and mark.val_loss is not None:
+                found = _Measured(arm=arm, mark=mark, val_loss=mark.val_loss)
+                measured[arm.name, mark.accounting][arm.seed] = found
+    return measured
 
 
-def _sentence(
-    name: str,
-    accounting: str,
-    outcome: str,
-    difference: float,
-    interval: Interval | None,
-    multiplier: Multiplier | None,
-    marks: dict[int, Result],
-    base: dict[int, Result],
-) -> str:
-    where = "at equal exact FLOPs"
-    if accounting == "paper":
-        more = statistics.fmean(m["flops"] for m in marks.values()) / statistics.fmean(
-            m["flops"] for m in base.values()
+def _baseline_curve(seeds: Sequence[ArmResult]) -> list[tuple[float, float]]:
+    """FLOPs and mean loss of the baseline: at its marks, or along its curve where no rate was decayed."""
+    losses: dict[float, list[float]] = defaultdict(list)
+    for arm in seeds:
+        annealed = any(mark.annealed for mark in arm.marks)
+        for point in arm.marks if annealed else arm.curve:
+            if point.val_loss is not None:
+                losses[point.flops].append(point.val_loss)
+    return [(flops, fmean(reached)) for flops, reached in sorted(losses.items())]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Comparison:
+    """An arm and the baseline under one accounting; `pairs` has both for each seed, in the baseline's order."""
+
+    name: str
+    accounting: str
+    pairs: tuple[tuple[_Measured, _Measured], ...]
+    noise: Noise
+    baseline_curve: list[tuple[float, float]]
+
+    def verdict(self) -> Verdict:
+        """Compare the losses of all seeds."""
+        differences = [arm.val_loss - base.val_loss for arm, base in self.pairs]
+        difference = fmean(differences)
+        interval = pooled_interval(differences, self.noise)
+        base_loss = fmean(base.val_loss for _, base in self.pairs)
+        multiplier = self._multiplier(base_loss + difference)
+        ends = self._multiplier_ends(base_loss, interval)
+        outcome = _outcome(interval)
+        first = self.pairs[0][0].mark
+        return Verdict(
+            arm=self.name,
+            accounting=self.accounting,
+            budget_flops=first.budget_flops,
+            n_seeds=len(self.pairs),
+            loss=base_loss + difference,
+            difference=difference,
+            interval=interval,
+            interval_own_seeds=own_interval(differences),
+            interval_bootstrap=bootstrap_interval(differences),
+            compute_multiplier=None if multiplier is None else multiplier.value,
+            multiplier_interval=None if ends is None else (ends[0].value, ends[1].value),
+            multiplier_interval_bounds=None if ends is None else (ends[0].bound, ends[1].bound),
+            multiplier_bound=None if multiplier is None else multiplier.bound,
+            tokens=first.tokens,
+            flops=self._flops,
+            seconds=fmean(arm.mark.seconds for arm, _ in self.pairs),
+            peak_memory_bytes=max((arm.arm.peak_memory_bytes or 0 for arm, _ in self.pairs)),
+            tasks=self._tasks(),
+            outcome=outcome,
+            sentence=self._sentence(outcome, difference, interval, multiplier),
         )
-        where = f"at the paper's own mark ({100 * (more - 1):+.1f} % exact FLOPs)"
-    size = f"{abs(difference):.3f} nats {'below' if difference < 0 else 'above'} the baseline"
-    if outcome == "cannot tell":
-        why = "one seed gives no interval" if interval is None else f"95 % interval {_range(interval)}"
-        return f"{name}: cannot tell {where} whether it pays: its loss is {size} ({why})."
-    text = f"{name} {outcome} {where}: its loss is {size} (95 % interval {_range(interval)})"
-    if multiplier is None:
-        return f"{text}. There is no compute multiplier: the baseline was not measured at several budgets."
-    limit = {"above": "more than ", "below": "less than ", None: ""}[multiplier.bound]
-    return f"{text}; the baseline would need {limit}{multiplier.value:.2f} times the compute for it."
+
+    @property
+    def _flops(self) -> float:
+        return fmean(arm.mark.flops for arm, _ in self.pairs)
+
+    def _multiplier(self, loss: float) -> Multiplier | None:
+        flops = [flops for flops, _ in self.baseline_curve]
+        losses = [reached for _, reached in self.baseline_curve]
+        return compute_multiplier(loss, self._flops, flops, losses)
+
+    def _multiplier_ends(
+        self, base_loss: float, interval: Interval | None
+    ) -> tuple[Multiplier, Multiplier] | None:
+        """The multipliers at both ends of an interval of differences; the larger difference gives the lower."""
+        if interval is None:
+            return None
+        low, high = self._multiplier(base_loss + interval[1]), self._multiplier(base_loss + interval[0])
+        return None if low is None or high is None else (low, high)
+
+    def _tasks(self) -> dict[str, tuple[TaskComparison, ...]]:
+        """McNemar's test for each seed, on tasks whose examples were scored for both."""
+        compared: dict[str, list[TaskComparison]] = defaultdict(list)
+        for arm, base in self.pairs:
+            for task, score in arm.mark.tasks.items():
+                against = base.mark.tasks.get(task)
+                if against is None or score.correct is None or against.correct is None:
+                    continue
+                gain, p = mcnemar(score.correct, against.correct)
+                compared[task].append(TaskComparison(seed=arm.arm.seed, difference=gain, mcnemar_p=p))
+        return {task: tuple(comparisons) for task, comparisons in compared.items()}
+
+    def _sentence(
+        self, outcome: Outcome, difference: float, interval: Interval | None, multiplier: Multiplier | None
+    ) -> str:
+        where = "at equal exact FLOPs"
+        if self.accounting == "paper":
+            more = self._flops / fmean(base.mark.flops for _, base in self.pairs)
+            where = f"at the paper's own mark ({100 * (more - 1):+.1f} % exact FLOPs)"
+        size = f"{abs(difference):.3f} nats {'below' if difference < 0 else 'above'} the baseline"
+        if interval is None:
+            why = "one seed gives no interval"
+        else:
+            why = f"95 % interval {interval[0]:+.3f} to {interval[1]:+.3f}"
+        if outcome is Outcome.CANNOT_TELL:
+            return f"{self.name}: cannot tell {where} whether it pays: its loss is {size} ({why})."
+        text = f"{self.name} {outcome} {where}: its loss is {size} ({why})"
+        if multiplier is None:
+            return f"{text}. There is no compute multiplier: the baseline was not measured at several budgets."
+        limit = {Bound.ABOVE: "more than ", Bound.BELOW: "less than ", None: ""}[multiplier.bound]
+        return f"{text}; the baseline would need {limit}{multiplier.value:.2f} times the compute for it."
 
 
-def _range(interval: Interval | None) -> str:
-    assert interval is not None
-    return f"{interval[0]:+.3f} to {interval[1]:+.3f}"
+def _outcome(interval: Interval | None) -> Outcome:
+    if interval is None or interval[0] <= 0 <= interval[1]:
+        return Outcome.CANNOT_TELL
+    return Outcome.WINS if interval[1] < 0 else Outcome.LOSES

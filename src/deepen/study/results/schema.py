@@ -1,0 +1,284 @@
+"""results.json: its keys as typed records, and the only functions that read and write it.
+
+Fields are named as their keys. To add a key, add a field here and fill it in `collect` or `judge`: old files
+read as if the key were empty, and old versions of deepen ignore it.
+
+    results = load_results("quickstart")
+    for arm in results.arms:
+        plt.plot([point.flops for point in arm.curve], [point.val_loss for point in arm.curve], label=arm.name)
+
+The file may come from somebody else: see `records` for what is read from a value that does not fit. Numbers that
+were measured are None where they are missing.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from deepen import durable
+from deepen.errors import InvalidValueError
+from deepen.study.results.records import Record, read_record
+
+RESULTS_FILE = "results.json"
+SCHEMA_VERSION = 1
+"""Raised when a key changes its meaning; not for a key that is added. Files of deepen 0.1 name no version."""
+
+Interval = tuple[float, float]
+Option = bool | int | float | str | tuple[int | float | str, ...] | None
+
+_log = logging.getLogger(__name__)
+
+
+class ResultsError(InvalidValueError):
+    """A results.json that is missing, damaged or something else."""
+
+
+class Outcome(StrEnum):
+    """What a verdict claims about an arm at equal compute."""
+
+    WINS = "wins"
+    LOSES = "loses"
+    CANNOT_TELL = "cannot tell"
+
+
+class Bound(StrEnum):
+    """On which side of a number the true value lies, where the number is only a bound."""
+
+    ABOVE = "above"
+    BELOW = "below"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CurvePoint(Record):
+    """A validation during training; `train_loss` is the mean over the steps since the previous one."""
+
+    tokens: int
+    step: int | None
+    flops: float
+    seconds: float
+    depth: int | None
+    phase: str
+    train_loss: float | None
+    val_loss: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskScore(Record):
+    """A task at a mark: the mean over `n` examples, its standard error, and 0 or 1 for each example."""
+
+    value: float | None
+    n: int | None
+    stderr: float | None
+    correct: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskResult(Record):
+    """A task evaluated during training."""
+
+    task: str
+    tokens: int
+    step: int | None
+    flops: float
+    seconds: float
+    value: float | None
+    n: int | None
+    stderr: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MarkResult(Record):
+    """An arm at the end of a run that spent a given budget.
+
+    `accounting` names the price by which the budget is spent; `budget_share` is the budget ÷ the baseline's.
+    `annealed`: the learning rate was fully decayed there.
+    """
+
+    accounting: str = "flops"
+    budget_share: float | None
+    budget_flops: float | None
+    tokens: int
+    step: int | None
+    flops: float
+    seconds: float
+    val_loss: float | None
+    train_loss: float | None
+    annealed: bool
+    tasks: Mapping[str, TaskScore]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArmResult(Record):
+    """One arm trained with one seed. `is_control`: it is there to isolate a cause rather than to win."""
+
+    name: str
+    recipe: str
+    is_control: bool
+    options: Mapping[str, Option]
+    seed: int
+    segments: tuple[str, ...]
+    curve: tuple[CurvePoint, ...]
+    marks: tuple[MarkResult, ...]
+    tasks: tuple[TaskResult, ...]
+    peak_memory_bytes: int | None
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """Read an arm; where `is_control` is missing, as in files of deepen 0.1, its recipe decides."""
+        if isinstance(value, cls):
+            return value
+        arm = read_record(cls, value)
+        if isinstance(value, Mapping) and "is_control" in value:
+            return arm
+        return replace(arm, is_control=arm.recipe in _CONTROLS)
+
+
+_CONTROLS = ("small", "staged")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Noise(Record):
+    """How much a loss differs between seeds, in nats per token.
+
+    `baseline_seed_std` is the standard deviation of the baseline's loss; `residual_std` that of all arms' losses
+    once the means of arm and seed are subtracted, with its degrees of freedom.
+    """
+
+    baseline_seed_std: float | None
+    residual_std: float | None
+    degrees_of_freedom: int
+
+
+NO_NOISE = Noise(baseline_seed_std=None, residual_std=None, degrees_of_freedom=0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskComparison(Record):
+    """The accuracy of an arm minus that of the baseline for one seed, with McNemar's exact p-value."""
+
+    seed: int
+    difference: float | None
+    mcnemar_p: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict(Record):
+    """An arm against the baseline under one accounting.
+
+    `difference` is the arm's loss minus the baseline's, in nats per token, mean over paired seeds; `interval` is
+    its 95 % interval. `compute_multiplier` is the compute the baseline needs for the arm's loss ÷ the compute
+    the arm used; where `multiplier_bound` is set, it is only a bound.
+    """
+
+    arm: str
+    accounting: str = "flops"
+    budget_flops: float | None
+    n_seeds: int
+    loss: float | None
+    difference: float | None
+    interval: Interval | None
+    interval_own_seeds: Interval | None
+    interval_bootstrap: Interval | None
+    compute_multiplier: float | None
+    multiplier_interval: Interval | None
+    multiplier_interval_bounds: tuple[Bound | None, Bound | None] | None
+    multiplier_bound: Bound | None
+    tokens: int | None
+    flops: float | None
+    seconds: float | None
+    peak_memory_bytes: int | None
+    tasks: Mapping[str, tuple[TaskComparison, ...]]
+    outcome: Outcome = Outcome.CANNOT_TELL
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataFacts(Record):
+    """The data: `epochs` is how often the longest run read the training tokens."""
+
+    name: str
+    fingerprint: str
+    train_tokens: int | None
+    validation_tokens: int | None
+    epochs: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Regime(Record):
+    """What kind of comparison this was: model, tokens per parameter, rate, data, machine."""
+
+    model: str
+    depth: int | None
+    width: int | None
+    parameters: int | None
+    parameters_non_embedding: int | None
+    context: int | None
+    vocab: int | None
+    baseline_tokens: int | None
+    tokens_per_parameter: float | None
+    rate: str
+    peak_lr: float | None
+    precision: str
+    batch_tokens: int | None
+    seeds: tuple[int, ...]
+    data: DataFacts
+    attention_flops: str
+    machine: str
+    wall_seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sharing(Record):
+    """Tokens trained, and the tokens that the same runs would have trained without sharing segments."""
+
+    tokens_trained: int | None
+    tokens_if_separate: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Results(Record):
+    """The results of a study as far as it is trained; one arm for each name and seed."""
+
+    schema_version: int = SCHEMA_VERSION
+    study: str
+    baseline: str
+    deepen_version: str
+    regime: Regime
+    noise: Noise
+    arms: tuple[ArmResult, ...]
+    verdicts: tuple[Verdict, ...]
+    sharing: Sharing
+
+
+def load_results(folder: Path | str) -> Results:
+    """Read the results.json of a study's folder.
+
+    Raises:
+        ResultsError: it is missing, damaged, or not a study's results.
+    """
+    path = Path(folder) / RESULTS_FILE
+    try:
+        content = durable.read_json(path)
+    except durable.DamagedError as error:
+        raise ResultsError(str(error), remedy="run the study again to write it anew") from None
+    if content is None:
+        raise ResultsError(f"{path} does not exist", remedy="run the study first, or name the folder of another")
+    if not isinstance(content.get("arms"), list):
+        raise ResultsError(f"{path} has no list of arms, so it is not the results of a study")
+    results = Results.from_json(content)
+    if results.schema_version > SCHEMA_VERSION:
+        _log.warning(
+            "%s has schema version %d, and this deepen knows up to %d: some values may be missing or read wrongly",
+            path,
+            results.schema_version,
+            SCHEMA_VERSION,
+        )
+    return results
+
+
+def write_results(results: Results, folder: Path | str) -> None:
+    """Write the results.json of a study's folder; a reader sees the old file or the new one."""
+    durable.write_json(Path(folder) / RESULTS_FILE, results.to_json())
