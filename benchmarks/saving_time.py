@@ -26,7 +26,7 @@ from deepen.study.compile.pieces import split_schedule
 from deepen.study.define.presets import quickstart
 from deepen.study.run.worker import SAVE_EVERY_SECONDS
 from deepen.study.store.segment_folder import SegmentFolder
-from deepen.train.checkpoint.saver import Saver
+from deepen.train.checkpoint.saver import BackgroundSaver
 from deepen.train.device import pick_device
 from deepen.train.engine import Engine
 from deepen.train.settings import TrainSettings
@@ -55,7 +55,9 @@ engine = Engine(
 )
 
 
-def train_steps(seconds: float, saver: Saver | None) -> tuple[list[float], list[float], list[float]]:
+def train_steps(
+    seconds: float, saver: BackgroundSaver[...] | None
+) -> tuple[list[float], list[float], list[float]]:
     """Seconds of each step, and of each snapshot and each whole save, with a save in flight all the time."""
     steps, snapshots, began = [], [], []
     until = time.perf_counter() + seconds
@@ -71,7 +73,10 @@ def train_steps(seconds: float, saver: Saver | None) -> tuple[list[float], list[
     return steps, snapshots, [after - before for before, after in pairwise(began)]
 
 
-with tempfile.TemporaryDirectory(dir=given.folder) as folder, Saver(SegmentFolder(Path(folder))) as saver:
+with (
+    tempfile.TemporaryDirectory(dir=given.folder) as folder,
+    BackgroundSaver(SegmentFolder(Path(folder)).save) as saver,
+):
     train_steps(min(5.0, given.seconds), None)  # warm up
     # In turns, because what else runs on a machine comes and goes; slices long enough for several saves.
     plain, saving, snapshots, saves = [], [], [], []

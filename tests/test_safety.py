@@ -15,7 +15,8 @@ from deepen.cli.entry import main
 from deepen.data.shards import DataError, Dataset, open_dataset
 from deepen.data.tokenizers import load_tokenizer
 from deepen.report import write_report
-from deepen.train.checkpoint.state_folder import StateError, load_state
+from deepen.train.checkpoint.state_files import StateError
+from deepen.train.checkpoint.state_folder import load_state
 
 SOURCE = Path(__file__).parent.parent / "src" / "deepen"
 RESULTS: dict[str, Any] = json.loads(

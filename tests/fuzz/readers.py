@@ -1,6 +1,6 @@
 """The readers of strangers' files, each as a function of a folder and the bytes put there.
 
-A reader returns, or raises its own ValueError. Whatever else happens is a fault.
+A reader returns, or raises an error of its own. Whatever else happens is a fault.
 """
 
 import json
@@ -21,7 +21,8 @@ from deepen.model.presets import PRESETS
 from deepen.report.page import render_page
 from deepen.report.read import read_study
 from deepen.study.store.study_folder import Store, StoreError
-from deepen.train.checkpoint.state_folder import StateError, load_state
+from deepen.train.checkpoint.state_files import StateError
+from deepen.train.checkpoint.state_folder import load_state
 
 
 def _put(path: Path, content: bytes) -> Path:
@@ -71,7 +72,7 @@ def manifest(folder: Path, content: bytes) -> None:
     load_state(_put(folder / "state" / "manifest.json", content).parent)
 
 
-READERS: dict[str, tuple[Callable[[Path, bytes], None], tuple[type[ValueError], ...]]] = {
+READERS: dict[str, tuple[Callable[[Path, bytes], None], tuple[type[Exception], ...]]] = {
     "shard": (shard, (DataError,)),
     "dataset": (dataset, (DataError,)),
     "description": (description, (DataError,)),

@@ -32,7 +32,7 @@ from deepen.study.run.executors.workers import WorkersLostError, check_executor,
 from deepen.study.run.scheduler import Interrupted, run_tree
 from deepen.study.store.retention import Lineage
 from deepen.study.store.study_folder import Store
-from deepen.train.checkpoint.state_folder import StateError
+from deepen.train.checkpoint.state_files import StateError
 from deepen.train.compiling import check_compiler
 from deepen.train.device import check_room, cores, machine_name, pick_device
 from deepen.train.distributed.processes import ALONE, LostProcess, World

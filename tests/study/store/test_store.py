@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,8 +24,8 @@ from deepen.study.run import worker
 from deepen.study.run.ownership import SupersededError
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
-from deepen.train.checkpoint.saver import Saver
-from deepen.train.checkpoint.state_folder import StateError, load_state, progress_of, save_state
+from deepen.train.checkpoint.state_files import StateError, read_progress
+from deepen.train.checkpoint.state_folder import load_state, save_state
 from deepen.train.state import Progress, TrainState, initial_state
 from disks import FAULTS, FailingDisk
 
@@ -273,31 +272,6 @@ def test_a_forged_header_is_refused_before_anything_is_allocated(
         load_state(folder)
 
 
-def test_one_save_at_a_time_and_none_fails_in_silence(
-    model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    folder, go_on, inside = SegmentFolder(tmp_path), threading.Event(), []
-
-    def slow(self: SegmentFolder, state: TrainState, sizes: Any) -> None:
-        inside.append(state.progress.step)
-        go_on.wait(5)
-        inside.remove(state.progress.step)
-        if state.progress.step == 2:
-            raise OSError("disk full")
-
-    monkeypatch.setattr(SegmentFolder, "save", slow)
-    with Saver(folder) as saver:
-        saver.save(a_state(model, 1))
-        assert saver.busy
-        threading.Timer(0.1, go_on.set).start()
-        saver.save(a_state(model, 2))  # waits for the first
-        assert inside in ([2], [])
-        with pytest.raises(OSError, match="disk full"):
-            saver.wait()
-    with pytest.raises(OSError, match="disk full"), Saver(folder) as saver:
-        saver.save(a_state(model, 2))
-
-
 def test_a_state_is_never_ahead_of_its_logs(model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The logs are made durable before the manifest, and a log that lost what a state needs is found out."""
     folder, order, real = SegmentFolder(tmp_path), [], durable.fsync
@@ -322,7 +296,7 @@ def test_a_writer_that_is_overtaken_while_it_saves_leaves_the_state_that_is_ther
     SegmentFolder(tmp_path).save(a_state(model, 1))
     with pytest.raises(SupersededError):
         SegmentFolder(tmp_path, check).save(a_state(model, 2))
-    assert progress_of(tmp_path / "state").step == 1
+    assert read_progress(tmp_path / "state").step == 1
 
 
 def kept_states(out: Path) -> set[str]:

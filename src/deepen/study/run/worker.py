@@ -21,8 +21,8 @@ from deepen.study.define.study import Evaluation
 from deepen.study.store.retention import final_state_problem
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store, warn
-from deepen.train.checkpoint.saver import Saver
-from deepen.train.checkpoint.state_folder import StateError
+from deepen.train.checkpoint.saver import BackgroundSaver
+from deepen.train.checkpoint.state_files import StateError
 from deepen.train.device import peak_memory_bytes, pick_device, reset_peak_memory
 from deepen.train.distributed.leader import LeadingEngine
 from deepen.train.distributed.placement import skeleton
@@ -82,14 +82,14 @@ def train_segment(
     def leave_loop() -> bool:
         return stop() or save_is_due()
 
-    with Saver(own) as saver:  # leaving it waits for the save in flight
+    with BackgroundSaver(own.save) as saver:  # leaving it waits for the save in progress
         while True:
             try:
                 engine.run(_next_stop(engine.progress.tokens, node), _logger(metrics, job), leave_loop)
             except TrainingError:  # the step was not taken: what came before it is good
                 own.append("metrics", metrics)
                 if engine.progress.tokens > segment.start:
-                    saver.save(engine.state())
+                    saver.save(engine.state(), own.log_sizes())
                 raise
             own.append("metrics", metrics)
             metrics.clear()
@@ -103,10 +103,10 @@ def train_segment(
                 return True
             if stop():
                 if tokens > segment.start:
-                    saver.save(engine.state())
+                    saver.save(engine.state(), own.log_sizes())
                 return False
             if save_is_due():
-                saver.save(engine.state())
+                saver.save(engine.state(), own.log_sizes())
                 saved, save_at = tokens, time.monotonic() + SAVE_EVERY_SECONDS
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from deepen.study.compile.tree import Tree
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store, StoreError
-from deepen.train.checkpoint.state_folder import StateError, newest_good, progress_of
+from deepen.train.checkpoint.state_files import StateError, read_progress
+from deepen.train.checkpoint.state_folder import find_good_state
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,10 +77,10 @@ class Lineage:
 def final_state_problem(folder: SegmentFolder, *, verify: bool = False) -> str | None:
     """What is wrong with the state of a segment, None where it is good and, of a finished one, its last."""
     try:
-        found, problems = newest_good(folder.folder / "state", verify=verify)
+        found, problems = find_good_state(folder.folder / "state", verify=verify)
         if problems:
             return problems[0]
-        at, done = progress_of(found).tokens, folder.done
+        at, done = read_progress(found).tokens, folder.done
     except StateError as error:
         return str(error)
     if done is not None and at != done["progress"]["tokens"]:

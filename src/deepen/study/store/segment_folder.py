@@ -13,16 +13,14 @@ from typing import Any
 from deepen import durable
 from deepen.study.compile.keys import canonical
 from deepen.study.compile.tree import Node
+from deepen.train.checkpoint.state_files import StateError, read_log_digests, read_progress
 from deepen.train.checkpoint.state_folder import (
-    StateError,
-    drop_state,
+    find_good_state,
     has_state,
     load_state,
-    logs_of,
-    newest_good,
-    progress_of,
+    recover,
+    remove_state,
     save_state,
-    settle,
 )
 from deepen.train.state import Progress, TrainState
 
@@ -102,13 +100,13 @@ class SegmentFolder:
     def recover_state(self, *, verify: bool) -> list[str]:
         """Leave the newest good state and nothing beside it; returns what was wrong."""
         self._check()
-        return settle(self.folder / "state", verify=verify)
+        return recover(self.folder / "state", verify=verify)
 
     @property
     def tokens_saved(self) -> int:
         """Tokens at which the newest good state stands, 0 where there is none."""
         try:
-            return progress_of(newest_good(self.folder / "state")[0]).tokens
+            return read_progress(find_good_state(self.folder / "state")[0]).tokens
         except StateError:
             return 0
 
@@ -124,7 +122,7 @@ class SegmentFolder:
     def drop_state(self) -> None:
         """Forget the state of a segment that nothing starts from any more."""
         self._check()
-        drop_state(self.folder / "state")
+        remove_state(self.folder / "state")
 
     def _log(self, log: str) -> Path:
         return self.folder / f"{log}.jsonl"
@@ -188,9 +186,9 @@ class SegmentFolder:
         if self.done is not None:
             return self._compared(self.done.get("logs", {}), whole=True)
         try:
-            found, _ = newest_good(self.folder / "state")
-            return self._compared(logs_of(found), whole=False)
-        except ValueError:
+            found, _ = find_good_state(self.folder / "state")
+            return self._compared(read_log_digests(found), whole=False)
+        except StateError:
             return []  # no state: the logs are begun again
 
     def _compared(self, said: Mapping[str, Any], *, whole: bool) -> list[str]:

@@ -1,31 +1,36 @@
-"""Saving while training goes on."""
+"""Saving states in the background while training continues."""
 
 import threading
+from collections.abc import Callable
 from types import TracebackType
+from typing import Concatenate, Generic, ParamSpec
 
-from deepen.study.store.segment_folder import LogSizes, SegmentFolder
 from deepen.train.state import TrainState
 
+Details = ParamSpec("Details")
 
-class Saver:
-    """Writes a segment's states in the background, at most one at a time.
 
-    A state is a snapshot of its own memory, taken between two steps, so training may go on while it is written.
-    What a save guarantees does not change: until the new state is whole, the one before it stands. An error in
-    the background is raised by the next `save` or `wait`, in the thread that trains, so none is lost.
+class BackgroundSaver(Generic[Details]):
+    """Writes states in a thread, at most one at a time.
+
+    A `TrainState` has memory of its own, copied between two steps, so training can continue while it is written.
+    A save guarantees what it guarantees in the foreground: until the new state is whole, the one before it stands.
+    An error in the thread is raised by the next `save` or `wait`, in the thread that trains.
+
+    Args:
+        write: writes a state. What else it takes, such as how long the logs were when the state was copied, is
+            given to `save`.
     """
 
-    def __init__(self, folder: SegmentFolder) -> None:
-        self._folder = folder
+    def __init__(self, write: Callable[Concatenate[TrainState, Details], None]) -> None:
+        self._write = write
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
 
-    def save(self, state: TrainState) -> None:
+    def save(self, state: TrainState, *details: Details.args, **named: Details.kwargs) -> None:
         """Begin to write a state, once the save before it has ended."""
         self.wait()
-        # The logs go on growing: the state belongs to what they are now.
-        sizes = self._folder.log_sizes()
-        self._thread = threading.Thread(target=self._write, args=(state, sizes), name="saver")
+        self._thread = threading.Thread(target=self._run, args=(state, *details), kwargs=named, name="saver")
         self._thread.start()
 
     @property
@@ -34,7 +39,7 @@ class Saver:
         return self._thread is not None and self._thread.is_alive()
 
     def wait(self) -> None:
-        """Wait for the save in flight, and raise what went wrong in it."""
+        """Wait for the save in progress, and raise its error if it failed."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -42,22 +47,22 @@ class Saver:
             error, self._error = self._error, None
             raise error
 
-    def _write(self, state: TrainState, sizes: LogSizes) -> None:
+    def _run(self, state: TrainState, *details: Details.args, **named: Details.kwargs) -> None:
         try:
-            self._folder.save(state, sizes)
+            self._write(state, *details, **named)
         except Exception as error:
             self._error = error
 
-    def __enter__(self) -> "Saver":
+    def __enter__(self) -> "BackgroundSaver[Details]":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        """Wait; what ended the training goes before what ended its last save, which it names."""
+        """Wait for the last save. Where training failed too, its error is raised, with a note about the save's."""
         try:
             self.wait()
-        except Exception as in_save:
+        except Exception as save_error:
             if error is None:
                 raise
-            error.add_note(f"and the save in flight failed: {in_save}")
+            error.add_note(f"the save in progress failed too: {save_error}")

@@ -1,0 +1,163 @@
+"""The files of one training state: safetensors and JSON, with a manifest of sizes and sha256 written last.
+
+    weights.safetensors    by parameter name
+    moments.safetensors    optimizer state, by "<parameter>:<name in the optimizer>"
+    state.json             depth, seed, progress, recent losses, digests of the logs
+    manifest.json          of each file above: bytes, sha256, and of tensor files the sha256 of the header
+
+A state that does not verify is never used. There are two levels:
+
+- quick, always: every file has the size in the manifest, JSON files and the headers of tensor files have its
+  sha256, and the tensors of a header fill the file exactly. It reads a few kilobytes of a state of any size, and
+  does not find a flipped bit inside a tensor.
+- full, with `verify`: the sha256 of every byte.
+
+`state_folder.py` replaces one state by the next so that a whole one is always left.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from deepen import durable
+from deepen.errors import RunError
+from deepen.train.checkpoint.tensor_file import header_size
+from deepen.train.state import Progress, TrainState
+
+TENSOR_FILES = ("weights.safetensors", "moments.safetensors")
+FILES = (*TENSOR_FILES, "state.json")
+MANIFEST = "manifest.json"
+
+
+class StateError(RunError):
+    """A state that cannot be used; the message names the file and the reason."""
+
+
+def write_files(state: TrainState, folder: Path, logs: Mapping[str, Any]) -> None:
+    """Write a state into an empty folder and make it durable, the manifest last.
+
+    Args:
+        state: what to write.
+        folder: exists and is empty.
+        logs: stored in state.json: how far the logs were, and their sha256 (see `read_log_digests`).
+    """
+    moments = {
+        f"{parameter}:{name}": tensor for parameter, kept in state.moments.items() for name, tensor in kept.items()
+    }
+    state_json = durable.sealed({
+        "depth": state.depth,
+        "seed": state.seed,
+        "progress": asdict(state.progress),
+        "recent_losses": state.recent_losses,
+        "logs": logs,
+    })  # fmt: skip
+    durable.save_tensors(folder / "weights.safetensors", state.weights)
+    durable.save_tensors(folder / "moments.safetensors", moments)
+    durable.write(folder / "state.json", state_json)
+    durable.check_size(folder / "state.json", len(state_json))
+    manifest = {}
+    for name in FILES:
+        manifest[name] = _manifest_entry(folder / name)
+        durable.fsync(folder / name)
+    durable.write_json(folder / MANIFEST, manifest)
+
+
+def _manifest_entry(path: Path) -> dict[str, Any]:
+    entry: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": durable.sha256(path)}
+    if path.name in TENSOR_FILES:
+        try:
+            entry["header_sha256"] = durable.sha256(path, header_size(path))
+        except durable.DamagedError as error:  # a write that was cut short without an error from the system
+            raise OSError(str(error)) from None
+    return entry
+
+
+def check_files(folder: Path, *, verify: bool = False) -> None:
+    """Raise a StateError, with file and reason, unless the files of `folder` match its manifest.
+
+    Args:
+        folder: where the state is.
+        verify: hash every byte, not only JSON files and headers.
+    """
+    manifest = _read_json(folder / MANIFEST)
+    for name in FILES:
+        entry = manifest.get(name)
+        if not isinstance(entry, dict) or not isinstance(entry.get("bytes"), int):
+            raise StateError(f"{folder / MANIFEST} is damaged: it has no size of {name}")
+        path = folder / name
+        try:
+            _check_file(path, entry, verify=verify)
+        except durable.DamagedError as error:
+            raise StateError(str(error)) from None
+        except OSError as error:
+            raise StateError(f"{path} cannot be read ({error.strerror})") from None
+    _read_state_json(folder)
+
+
+def _check_file(path: Path, entry: Mapping[str, Any], *, verify: bool) -> None:
+    """Raise a DamagedError unless a file matches its entry in the manifest."""
+    size = path.stat().st_size
+    if size != entry["bytes"]:
+        raise durable.DamagedError(f"{path} is damaged: it has {size:,} bytes, {entry['bytes']:,} in its manifest")
+    has_tensors = path.name in TENSOR_FILES
+    if has_tensors:
+        header = durable.sha256(path, header_size(path))
+        if header != entry.get("header_sha256", header):  # deepen 0.1 wrote none
+            raise durable.DamagedError(f"{path} is damaged: the sha256 of its header differs from its manifest's")
+    if (verify or not has_tensors) and durable.sha256(path) != entry.get("sha256"):
+        raise durable.DamagedError(f"{path} is damaged: its sha256 differs from its manifest's")
+
+
+def read_files(folder: Path) -> TrainState:
+    """Read the state in exactly this folder, after `check_files` has found it good."""
+    try:
+        without_tensors = _read_state_json(folder)
+        moments: dict[str, dict[str, Any]] = {}
+        for key, tensor in load_file(folder / "moments.safetensors").items():
+            parameter, _, name = key.rpartition(":")
+            moments.setdefault(parameter, {})[name] = tensor
+        weights = load_file(folder / "weights.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise StateError(f"{folder} is not a whole state ({error})") from None
+    return replace(without_tensors, weights=weights, moments=moments)
+
+
+def read_progress(folder: Path) -> Progress:
+    """How far the state in exactly this folder is."""
+    return _read_state_json(folder).progress
+
+
+def read_log_digests(folder: Path) -> dict[str, Any]:
+    """The `logs` that the state in exactly this folder was saved with."""
+    logs = _read_json(folder / "state.json").get("logs")
+    return logs if isinstance(logs, dict) else {}
+
+
+def _read_state_json(folder: Path) -> TrainState:
+    """The state without its tensors."""
+    content = _read_json(folder / "state.json")
+    try:
+        progress = Progress(**content["progress"])
+        numbers = (content["depth"], content["seed"], progress.tokens, progress.step, progress.flops)
+        if not all(isinstance(number, int) for number in numbers):
+            raise TypeError("a number is not whole")
+        recent = tuple(float(loss) for loss in content.get("recent_losses", ()))
+    except (KeyError, TypeError, ValueError) as error:
+        raise StateError(f"{folder / 'state.json'} is damaged: {error}") from None
+    return TrainState(
+        weights={}, depth=content["depth"], seed=content["seed"], progress=progress, recent_losses=recent
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = durable.read_json(path)
+    except durable.DamagedError as error:
+        raise StateError(str(error)) from None
+    if value is None:
+        raise StateError(f"{path} is missing")
+    return value
