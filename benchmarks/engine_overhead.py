@@ -18,7 +18,8 @@ from deepen.schedule.recipes import one_shot
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.device import pick_device
 from deepen.train.engine import Engine
-from deepen.train.segment import begin
+from deepen.train.placement import SingleProcess
+from deepen.train.segment import begin_segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import initial_state
 from sizes import model_of_sizes, parser_of_sizes
@@ -62,8 +63,8 @@ class Timed(Engine):
 for segment in segments:
     ends: list[float] = [0.0]
     began = time.perf_counter()
-    state = begin(state, segment, model)
-    engine = Timed(state, segment, model, batches, TrainSettings(), pick_device())
+    state = begin_segment(state, segment, model)
+    engine = Timed(state, segment, model, batches, TrainSettings(), SingleProcess(pick_device()))
     engine.time_optimizer()
     engine.run(segment.start + given.batch_tokens, lambda progress, measured: None)
     first = time.perf_counter() - began

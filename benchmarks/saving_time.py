@@ -29,6 +29,7 @@ from deepen.study.store.segment_folder import SegmentFolder
 from deepen.train.checkpoint.saver import BackgroundSaver
 from deepen.train.device import pick_device
 from deepen.train.engine import Engine
+from deepen.train.placement import SingleProcess
 from deepen.train.settings import TrainSettings
 from deepen.train.state import initial_state
 
@@ -51,7 +52,7 @@ engine = Engine(
     model,
     Batches(tokens, model.context, 0),
     TrainSettings(),
-    pick_device(),
+    SingleProcess(pick_device()),
 )
 
 

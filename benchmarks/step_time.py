@@ -16,6 +16,7 @@ from deepen.schedule.recipes import full
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.device import pick_device
 from deepen.train.engine import Engine
+from deepen.train.placement import SingleProcess
 from deepen.train.settings import TrainSettings
 from deepen.train.state import Progress, initial_state
 from sizes import model_of_sizes, parser_of_sizes
@@ -30,7 +31,12 @@ segment = split_schedule(schedule, Ledger(model=model))[0]
 tokens = Tokens([np.random.RandomState(0).randint(0, model.vocab, 1 << 20).astype(np.uint16)])
 settings = TrainSettings(precision=given.precision)
 engine = Engine(
-    initial_state(model, 12, 0), segment, model, Batches(tokens, given.context, 0), settings, pick_device()
+    initial_state(model, 12, 0),
+    segment,
+    model,
+    Batches(tokens, given.context, 0),
+    settings,
+    SingleProcess(pick_device()),
 )
 ends: list[float] = [0.0]
 

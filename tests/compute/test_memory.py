@@ -20,6 +20,7 @@ from deepen.schedule.phase import Phase, Schedule, Scope
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.engine import Engine
 from deepen.train.optim.spec import STATE_PRECISIONS, OptimizerSpec
+from deepen.train.placement import SingleProcess
 from deepen.train.settings import PRECISIONS, TrainSettings
 from deepen.train.state import initial_state
 
@@ -43,7 +44,7 @@ def counted(model: ModelConfig, phase: Phase, new_blocks: tuple[int, ...], memor
             micro_batch_tokens=memory.micro_batch_tokens,
             activation_checkpointing=memory.activation_checkpointing,
         ),
-        torch.device("cpu"),
+        SingleProcess(torch.device("cpu")),
     )
     engine.run(phase.batch_tokens, lambda progress, measured: None)
     kept = [*engine.model.parameters(), *(t for state in engine.optimizer.state.values() for t in state.values())]

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from deepen.cli.distributed import run_together
+from deepen.cli.distributed import end_now, run_distributed
+from deepen.train.distributed.commands import Quit
 from deepen.train.distributed.follower import follow
 from deepen.train.distributed.processes import World, join
 
@@ -85,25 +86,25 @@ def _begin(rank: int, size: int, port: int, target: Work, *arguments: Any) -> No
 
 
 def _serve(rank: int, pipe: Connection) -> None:
-    world = join()
+    world = join(end_now)
     if rank > 0:
         follow(world)
         return
-    assert world.link is not None
+    assert world.control is not None
     while task := pipe.recv():
         work, arguments, options = task
         try:
             pipe.send((False, work(world, *arguments, **options)))
         except Exception:
             pipe.send((True, traceback.format_exc()))
-    world.link.tell("quit", 0)
-    world.link.part()
+    world.control.send(Quit(0))
+    world.control.close()
 
 
 def _command(rank: int, argv: list[str], ends: dict[int, Work]) -> None:
     if rank in ends:
         ends[rank]()
-    raise SystemExit(run_together(argv))
+    raise SystemExit(run_distributed(argv))
 
 
 def alone(work: Work, *arguments: Any, **options: Any) -> Any:

@@ -21,15 +21,17 @@ from deepen.schedule.rate import WSD
 from deepen.schedule.recipes import two_phase
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.engine import Engine
-from deepen.train.health import TrainingError
+from deepen.train.errors import TrainingError
 from deepen.train.optim.make import make_optimizer
 from deepen.train.optim.spec import OptimizerSpec
-from deepen.train.segment import Segment, begin
+from deepen.train.placement import SingleProcess
+from deepen.train.read_back import ImmediateReadBack, LateReadBack
+from deepen.train.segment import Segment, begin_segment
 from deepen.train.settings import PRECISIONS, TrainSettings
 from deepen.train.state import Progress, TrainState, initial_state
 from deepen.train.trainable import apply_scope
 
-CPU = torch.device("cpu")
+CPU = SingleProcess(torch.device("cpu"))
 
 AROUND_THE_BLOCKS = {  # what learns beside the new blocks, by whether the head is tied
     True: {
@@ -77,7 +79,7 @@ def train(
     settings = settings or TrainSettings()
     for segment in segments:
         for until in sorted({segment.end, min(max(cut, segment.start), segment.end)}):
-            engine = Engine(begin(state, segment, model), segment, model, batches, settings, CPU)
+            engine = Engine(begin_segment(state, segment, model), segment, model, batches, settings, CPU)
             engine.run(until, silent)
             state = engine.state()
     return state
@@ -121,7 +123,7 @@ def test_in_phase_1_what_is_frozen_stays_to_the_bit_and_the_rest_moves(
     segments = growing(any_model, scope)
     at = next(index for index, segment in enumerate(segments) if segment.train is scope)
     segment, batches = segments[at], Batches(dataset.tokens("train"), 16, seed=0)
-    grown = begin(train(segments[:at], any_model, dataset), segment, any_model)
+    grown = begin_segment(train(segments[:at], any_model, dataset), segment, any_model)
     engine = Engine(grown, segment, any_model, batches, TrainSettings(), CPU)
     engine.run(segment.end, silent)
     after = engine.state()
@@ -189,7 +191,7 @@ def test_an_untied_embedding_learns_through_the_input_and_its_head_through_the_o
 def test_every_trainable_parameter_is_in_one_group_with_the_right_decay(scope: Scope, any_model: ModelConfig):
     network = build(any_model, 3)
     apply_scope(network, scope, (2,))
-    groups = make_optimizer(network, OptimizerSpec.adamw(weight_decay=0.1), {}).param_groups
+    groups = make_optimizer(network, OptimizerSpec.adamw(weight_decay=0.1), {}, CPU).param_groups
     placed = [(id(p), group["weight_decay"]) for group in groups for p in group["params"]]
     expected = [(id(p), 0.1 if p.dim() >= 2 else 0.0) for p in network.parameters() if p.requires_grad]
     assert sorted(placed) == sorted(expected)
@@ -270,11 +272,11 @@ def test_numbers_read_back_late_are_the_same_numbers(model: ModelConfig, dataset
     """As on a GPU, where reading at once would wait for the device."""
     batches, segments = Batches(dataset.tokens("train"), 16, seed=0), growing(model)
     states, logs = [], []
-    for late in (False, True):
+    for read_back in (ImmediateReadBack, LateReadBack):
         state, logged = initial_state(model, segments[0].depth, seed=0), []
         for segment in segments:
-            engine = Engine(begin(state, segment, model), segment, model, batches, TrainSettings(), CPU)
-            engine._reads_late = late
+            state = begin_segment(state, segment, model)
+            engine = Engine(state, segment, model, batches, TrainSettings(), CPU, read_back)
             engine.run(segment.end, lambda progress, measured, to=logged: to.append((progress.tokens, measured)))
             state = engine.state()
         states.append(state)
@@ -286,11 +288,10 @@ def test_numbers_read_back_late_are_the_same_numbers(model: ModelConfig, dataset
 
 def test_read_back_late_nothing_moves_after_a_step_that_is_not_finite(model: ModelConfig, dataset: Dataset):
     batches, segment = Batches(dataset.tokens("train"), 16, seed=0), growing(model)[0]
-    fresh = begin(initial_state(model, segment.depth, seed=0), segment, model)
+    fresh = begin_segment(initial_state(model, segment.depth, seed=0), segment, model)
     states, errors = [], []
-    for late in (False, True):
-        engine = Engine(fresh, segment, model, batches, TrainSettings(), CPU)
-        engine._reads_late = late
+    for read_back in (ImmediateReadBack, LateReadBack):
+        engine = Engine(fresh, segment, model, batches, TrainSettings(), CPU, read_back)
         engine.run(segment.start + 64, silent)
         before = engine.state()
         overflow = engine.model.blocks[0].mlp.up.register_full_backward_hook(
@@ -309,7 +310,7 @@ def test_read_back_late_nothing_moves_after_a_step_that_is_not_finite(model: Mod
 def test_a_step_reads_nothing_back(model: ModelConfig, dataset: Dataset):
     """On a GPU each number read would stop the queue of work: one step late, one read a step is all."""
     batches, segment = Batches(dataset.tokens("train"), 16, seed=0), growing(model)[0]
-    fresh = begin(initial_state(model, segment.depth, seed=0), segment, model)
+    fresh = begin_segment(initial_state(model, segment.depth, seed=0), segment, model)
     reads = Counter[str]()
 
     class Reads(TorchDispatchMode):
@@ -317,8 +318,7 @@ def test_a_step_reads_nothing_back(model: ModelConfig, dataset: Dataset):
             reads[str(operation)] += 1
             return operation(*args, **(kwargs or {}))
 
-    engine = Engine(fresh, segment, model, batches, TrainSettings(), CPU)
-    engine._reads_late = True
+    engine = Engine(fresh, segment, model, batches, TrainSettings(), CPU, LateReadBack)
     with Reads():
         engine.run(segment.start + 64, silent)
     assert reads["aten._local_scalar_dense.default"] == 0 and reads["aten._fused_adamw_.default"] > 0
@@ -334,10 +334,12 @@ def test_a_compiled_network_that_grows_needs_no_new_graph(model: ModelConfig, da
     for how, logged in losses.items():
         state = initial_state(model, segments[0].depth, seed=0)
         for segment in segments:
-            state = begin(state, segment, model)
+            state = begin_segment(state, segment, model)
             engine = Engine(state, segment, model, batches, replace(settings, compile=how), CPU)
             engine.run(segment.end, lambda progress, measured, to=logged: to.append(measured["loss"]))
-            validation_loss(engine, dataset.tokens("validation"), 50 * 16, 16, device=CPU, batch_tokens=20 * 16)
+            validation_loss(
+                engine, dataset.tokens("validation"), 50 * 16, 16, device=CPU.device, batch_tokens=20 * 16
+            )
             for length in (5, 9, 13):  # tasks come in all lengths
                 engine.token_losses(*torch.zeros(2, 3, length, dtype=torch.int64))
             graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])

@@ -26,12 +26,14 @@ from deepen.study.run.worker import Job, train_segment
 from deepen.study.store.study_folder import Store
 from deepen.train.checkpoint.state_folder import load_state, save_state
 from deepen.train.engine import Engine
-from deepen.train.health import MIN_LOSSES, SPIKE, WINDOW, TrainingError, spike_score
-from deepen.train.segment import Segment, begin
+from deepen.train.errors import TrainingError
+from deepen.train.health.spikes import MIN_LOSSES, SPIKE_SCORE, WINDOW, spike_score
+from deepen.train.placement import SingleProcess
+from deepen.train.segment import Segment, begin_segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
 
-CPU = torch.device("cpu")
+CPU = SingleProcess(torch.device("cpu"))
 CONTEXT, STEPS, NOISE_FROM = 16, 48, 40
 Lines = list[dict[str, Any]]
 
@@ -82,7 +84,7 @@ def spikes(lines: Lines) -> list[int]:
 def test_a_batch_of_noise_is_a_spike_and_nothing_else_is(shallow: ModelConfig, noisy: Tokens):
     state, lines = train(shallow, noisy, "warn")
     assert spikes(lines) == [NOISE_FROM + 1]
-    assert lines[NOISE_FROM]["spike"] > SPIKE and "skipped" not in lines[NOISE_FROM]
+    assert lines[NOISE_FROM]["spike"] > SPIKE_SCORE and "skipped" not in lines[NOISE_FROM]
     assert state.recent_losses == tuple(line["loss"] for line in lines)
 
 
@@ -106,7 +108,7 @@ def test_a_spike_that_stops_leaves_the_state_before_it(shallow: ModelConfig, noi
     segment, batches = segment_of(shallow), Batches(noisy, CONTEXT, seed=0)
     fresh = initial_state(shallow, shallow.depth, seed=0)
     engine = Engine(fresh, segment, shallow, batches, TrainSettings(on_spike="stop"), CPU)
-    with pytest.raises(TrainingError, match=f"step {NOISE_FROM + 1} .*--on-spike warn"):
+    with pytest.raises(TrainingError, match=f"step {NOISE_FROM + 1} .*on_spike warn"):
         engine.run(segment.end, lambda *_: None)
     left = engine.state()
     assert left.progress.step == len(left.recent_losses) == NOISE_FROM
@@ -133,11 +135,11 @@ def test_ordinary_losses_are_no_spikes_and_too_few_say_nothing():
         loss = 3 + 3 * math.exp(-step / 2000) + draw.gauss(0, 0.1)
         scores.append(spike_score(losses[-WINDOW:], loss))
         losses.append(loss)
-    assert max(scores) < SPIKE and scores[:MIN_LOSSES] == [0.0] * MIN_LOSSES
-    assert spike_score([3.0] * WINDOW, 3.02) < SPIKE < spike_score([3.0] * WINDOW, 3.1)
+    assert max(scores) < SPIKE_SCORE and scores[:MIN_LOSSES] == [0.0] * MIN_LOSSES
+    assert spike_score([3.0] * WINDOW, 3.02) < SPIKE_SCORE < spike_score([3.0] * WINDOW, 3.1)
     assert spike_score([3.0] * WINDOW, 0.0) < 0
     risen = [3.0] * (WINDOW // 2 - 1) + [6.0] * (WINDOW // 2 + 1)
-    assert spike_score(risen, 6.0) < SPIKE  # where it rose for good, it is soon what is expected
+    assert spike_score(risen, 6.0) < SPIKE_SCORE  # where it rose for good, it is soon what is expected
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
@@ -145,8 +147,8 @@ def test_growth_forgets_the_losses_before_it(operator: str, shallow: ModelConfig
     deeper = replace(shallow, depth=4)
     state = replace(initial_state(deeper, 2, seed=0), recent_losses=(1.0,) * WINDOW)
     grown = replace(segment_of(deeper), growth=Growth(operator=operator))
-    assert begin(state, grown, deeper).recent_losses == ()
-    assert begin(state, replace(segment_of(deeper), depth=2), deeper).recent_losses == state.recent_losses
+    assert begin_segment(state, grown, deeper).recent_losses == ()
+    assert begin_segment(state, replace(segment_of(deeper), depth=2), deeper).recent_losses == state.recent_losses
 
 
 def broken(shallow: ModelConfig, dataset: Dataset, **settings: Any) -> Engine:

@@ -21,6 +21,7 @@ from deepen.schedule.phase import Phase, Scope
 from deepen.schedule.rate import RatePiece
 from deepen.train.device import machine_name, measured_peak, peak_memory_bytes, reset_peak_memory
 from deepen.train.engine import Engine
+from deepen.train.placement import SingleProcess
 from deepen.train.segment import Segment
 from deepen.train.settings import PRECISIONS, TrainSettings
 from deepen.train.state import Progress, TrainState, initial_state
@@ -68,7 +69,7 @@ class Workload:
     def engine(self, state: TrainState, segment: Segment) -> Engine:
         """An engine for a segment, on random tokens."""
         batches = Batches(Tokens([self.drawn()]), self.context, seed=0)
-        return Engine(state, segment, self.model, batches, self.settings, self.device)
+        return Engine(state, segment, self.model, batches, self.settings, SingleProcess(self.device))
 
     def drawn(self) -> NDArray[np.uint16]:
         """Random tokens. Shards hold 16 bits each; which rows of a larger table are read takes the same time."""

@@ -1,52 +1,62 @@
-"""A command that torchrun started in many processes: one of them runs it, the others follow."""
+"""A command that torchrun started in many processes: rank 0 runs it, the others follow.
+
+Exit codes and what is printed are decided here: all processes end with the same code, and only one of them reports
+an error.
+"""
 
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from types import FrameType
 
 import torch
 
 from deepen.cli.entry import leave, main
 from deepen.cli.requests.options import Problems
+from deepen.train.distributed.commands import Quit
+from deepen.train.distributed.control import ControlChannel
+from deepen.train.distributed.failure import Ending
 from deepen.train.distributed.follower import follow
-from deepen.train.distributed.processes import Link, World, is_of_connection, join, processes, say
+from deepen.train.distributed.processes import World, count_processes, is_connection_error, join
 
 COMMANDS = ("train", "study")
-"""What trains; everything else is done in one process."""
+"""The commands that train; all others run in one process."""
 
 
-def run_together(argv: Sequence[str]) -> int:
-    """Run a command on rank 0 and follow on the others; returns the exit code, the same on all of them."""
+def run_distributed(argv: Sequence[str]) -> int:
+    """Run a command in this process, together with the others of its world; returns the exit code of all."""
     try:
-        size = processes()
-        if argv and argv[0] in COMMANDS:
-            return _join(argv) if size > 1 else main(argv, None)
-        if size > 1:
+        size = count_processes()
+        if size > 1 and not (argv and argv[0] in COMMANDS):
             raise ValueError(f"{' '.join(['deepen', *argv[:1]])} runs in one process: leave out torchrun")
-        return main(argv, None)
     except ValueError as error:
         raise Problems([str(error)]) from None
+    return main(argv, None) if size == 1 else _join_and_run(argv)
 
 
-def _join(argv: Sequence[str]) -> int:
+def end_now(ending: Ending) -> None:
+    """End this process at once, from the thread that watches the others."""
+    if ending.failure:
+        _print_error(f"{ending.failure}; the same command continues")
+    os._exit(1 if ending.status is None else ending.status)
+
+
+def _join_and_run(argv: Sequence[str]) -> int:
     is_leader = os.environ["RANK"] == "0"
-    if not is_leader:  # until there is somebody to tell
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-    world = join()
-    assert world.link is not None
-    code = _lead(world, world.link, argv) if is_leader else _follow(world, world.link)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    if not is_leader:  # ignored until there is a leader to pass them on to
+        _handle_signals(signal.SIG_IGN)
+    world = join(end_now)
+    assert world.control is not None
+    code = _lead(world, world.control, argv) if is_leader else _follow(world, world.control)
+    _flush()
     return code
 
 
-def _lead(world: World, link: Link, argv: Sequence[str]) -> int:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, partial(_leave, link))
+def _lead(world: World, control: ControlChannel, argv: Sequence[str]) -> int:
+    _handle_signals(partial(_end_all, control))
     try:
         code = main(argv, world)
     except SystemExit as left:  # after --help
@@ -54,40 +64,52 @@ def _lead(world: World, link: Link, argv: Sequence[str]) -> int:
     except Exception:
         traceback.print_exc()
         code = 1
-    if link.in_step:
-        link.tell("quit", code)
-        link.part()
+    if control.is_idle:
+        control.send(Quit(code))
+        control.close()
         return code
-    link.leave(code)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # what the processes began together does not end without the others
+    control.notes.end_others(code)
+    _flush()
+    os._exit(code)  # an operation that all processes take part in cannot end without the others
 
 
-def _leave(link: Link, number: int, frame: object) -> None:
-    link.leave(130)
+def _end_all(control: ControlChannel, number: int, frame: object) -> None:
+    control.notes.end_others(130)
     leave(number, frame)
 
 
-def _follow(world: World, link: Link) -> int:
-    """Follow to the end; what goes wrong here is for rank 0 to tell.
+def _follow(world: World, control: ControlChannel) -> int:
+    """Follow rank 0 to the end; rank 0 reports what fails here.
 
-    A signal is told to rank 0, which may be on a machine that got none: it finishes the step, saves, and tells
-    all to leave.
+    A signal is passed on to rank 0, which may be on a machine that received none: it finishes the step, saves, and
+    ends all processes.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: link.ask_to_stop())
+    _handle_signals(lambda *_: control.notes.request_stop())
     try:
         return follow(world)
     except Exception as error:
-        if is_of_connection(error):
-            link.wait_for_word()
+        if is_connection_error(error):
+            control.notes.wait_to_be_ended()
             if world.rank == 1:
-                say(
-                    "error: process 0 ended without a word (killed, or out of memory?): the same command continues"
-                )
+                _print_error("process 0 died (killed, or out of memory?): the same command continues")
         else:
             if not isinstance(error, OSError | ValueError | MemoryError | torch.OutOfMemoryError):
                 traceback.print_exc()
-            link.failed(error)
-        os._exit(1)  # rank 0 waits for this process no longer, and finds the note
+            control.notes.report_failure(error)
+        os._exit(1)  # rank 0 no longer waits for this process, and finds the note
+
+
+def _handle_signals(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _print_error(message: str) -> None:
+    """One line on stderr, written in one piece."""
+    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.flush()
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()

@@ -40,10 +40,10 @@ def entry() -> int:
         signal.signal(number, leave)
     if "WORLD_SIZE" not in os.environ:
         return main()
-    from deepen.cli.distributed import run_together  # imports torch
+    from deepen.cli.distributed import run_distributed  # imports torch
 
     try:
-        return run_together(sys.argv[1:])
+        return run_distributed(sys.argv[1:])
     except Problems as wrong:
         return _fail(2, wrong.problems if os.environ.get("RANK", "0") == "0" else [])
 

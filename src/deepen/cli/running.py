@@ -35,8 +35,9 @@ from deepen.study.store.study_folder import Store
 from deepen.train.checkpoint.state_files import StateError
 from deepen.train.compiling import check_compiler
 from deepen.train.device import check_room, cores, machine_name, pick_device
-from deepen.train.distributed.processes import ALONE, LostProcess, World
-from deepen.train.health import TrainingError
+from deepen.train.distributed.failure import ProcessLostError
+from deepen.train.distributed.processes import ONE_PROCESS, World
+from deepen.train.errors import TrainingError
 from deepen.train.settings import AUTO, PRECISIONS
 
 
@@ -59,7 +60,7 @@ def conduct(
         world: the processes that train each segment together, which this one leads; with `shard` they divide
             the model among them.
     """
-    world = replace(world or ALONE, shard=shard)
+    world = replace(world or ONE_PROCESS, shard=shard)
     store, console, began = Store(out), Console(stderr=True), time.monotonic()
     progress = ProgressLine(console, study.name)
     if executor.kind == "local":
@@ -103,7 +104,7 @@ def conduct(
             hold.unverified = False
             publish()
             raise
-        except (OSError, WorkersLostError, LostProcess):
+        except (OSError, WorkersLostError, ProcessLostError):
             # What the disk really has is not known: the next run hashes it.
             hold.unverified = True
             raise
@@ -214,7 +215,7 @@ def _failures_told(store: Store) -> Iterator[None]:
         raise Stopped(130, line) from None
     except WorkersLostError as error:
         raise Stopped(1, f"{error}; {_kept(store)}") from None
-    except (TrainingError, StateError, LostProcess) as error:
+    except (TrainingError, StateError, ProcessLostError) as error:
         raise Stopped(1, f"the run failed: {error}; {_kept(store)}") from None
     except (MemoryError, torch.OutOfMemoryError):
         raise Stopped(1, f"out of memory: use a smaller --batch-tokens or --context; {_kept(store)}") from None

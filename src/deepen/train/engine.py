@@ -1,14 +1,18 @@
-"""The engine: one segment's live model, and the loop.
+"""The engine: the live model of one segment, and the training loop.
 
-Growth, evaluation and checkpoints happen between calls of `run`, never inside it. Cutting a run in two at
-any step does not change a bit: all that a step reads is in the state.
+Growth, evaluation and checkpoints happen between calls of `run`, never inside it. Whatever a step reads is in the
+state, so that interrupting a run at any step and continuing it changes no bit of the result.
+
+Shapes: b sequences, t tokens.
 """
 
 import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,55 +21,59 @@ from deepen.compute.memory import micro_batch_tokens
 from deepen.data.batches import Batches, Prefetcher
 from deepen.model.build import build
 from deepen.model.config import ModelConfig
+from deepen.model.decoder import Decoder
 from deepen.train.compiling import compile_blocks
 from deepen.train.device import autocast, gc_paused
-from deepen.train.distributed.placement import (
-    exchange,
-    gathered,
-    micro_batches,
-    most_rows,
-    place,
-    summed,
-    token_losses,
-    whole,
-)
-from deepen.train.distributed.processes import ALONE, World
-from deepen.train.health import SPIKE, WINDOW, TrainingError, check_initialization, spike_score, where_not_finite
+from deepen.train.errors import TrainingError
+from deepen.train.health.initialization import check_initialization
+from deepen.train.health.nonfinite import locate_nonfinite
+from deepen.train.health.spikes import SPIKE_SCORE, WINDOW, spike_score
 from deepen.train.optim.make import make_optimizer, read_moments
+from deepen.train.placement import MicroBatch, Placement
+from deepen.train.read_back import Measured, ReadBack, Step, choose_read_back
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import Progress, TrainState
-from deepen.train.trainable import apply_scope
+from deepen.train.trainable import apply_scope, check_gradients
 
-Log = Callable[[Progress, dict[str, float]], None]
-"""Called after every step with the progress and `loss`, `lr`, `grad_norm`; where the loss is a spike also with
-`spike`, its score, and where the update was left out `skipped`."""
+Log = Callable[[Progress, Measured], None]
+"""Called after every step with the progress and what was measured."""
 
 CHECKED_TOKENS = 4096
-"""Of the first batch, for `check_initialization`: enough for a mean loss, and next to nothing to compute."""
+"""Tokens of the first batch for `check_initialization`: enough for a mean loss, and hardly any work."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """A step: progress before and after it, its rate, and loss and gradient norm, (2,), on the device."""
+class TrainingEngine(Protocol):
+    """What trains a segment: one process's engine, or the leader of many."""
 
-    before: Progress
-    after: Progress
-    lr: float
-    numbers: Tensor
+    @property
+    def progress(self) -> Progress:
+        """How far the run is."""
+
+    def check_initialization(self) -> None:
+        """Raise a TrainingError unless the model is, on the next batch, as fresh weights should be."""
+
+    def run(self, until: int, log: Log, stop: Callable[[], bool] = lambda: False) -> None:
+        """Train until `until` tokens of the run, or until `stop()` before a step."""
+
+    def state(self) -> TrainState:
+        """The state now, in memory of its own."""
+
+    def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """The loss of every target, (b, t), in nats, without gradients."""
 
 
 class Engine:
-    """A model and its optimizer, rebuilt for each segment from the state.
+    """A model and its optimizer, built for one segment from the state.
 
     Args:
-        state: as the segment's next step finds it.
+        state: as the segment's next step finds it (`begin_segment`).
         segment: what to train.
         config: the model at its final depth.
         batches: the data.
         settings: how a step is taken.
-        device: where.
-        world: the processes that do it together, each with an engine of its own.
+        placement: where the model is, and which rows of a batch are this process's.
+        read_back: when a step's numbers are read; the fastest where None.
     """
 
     def __init__(
@@ -75,188 +83,165 @@ class Engine:
         config: ModelConfig,
         batches: Batches,
         settings: TrainSettings,
-        device: torch.device,
-        world: World = ALONE,
+        placement: Placement,
+        read_back: type[ReadBack] | None = None,
     ) -> None:
         with torch.device("meta"):
             self.model = build(config, segment.depth).to(state.weights["token_embedding.weight"].dtype)
         self.model.activation_checkpointing = settings.activation_checkpointing
-        self.cut = apply_scope(self.model, segment.train, segment.new_blocks)
-        self._network = place(self.model, state.weights, device, world)
-        self.optimizer = make_optimizer(self.model, settings.optimizer, state.moments, world)
-        compile_blocks(self.model, settings.compile, device)
+        self._cut = apply_scope(self.model, segment.train, segment.new_blocks)
+        self._network = placement.load_and_wrap(self.model, state.weights)
+        self.optimizer = make_optimizer(self.model, settings.optimizer, state.moments, placement)
+        compile_blocks(self.model, settings.compile, placement.device)
         self.progress, self.recent_losses = state.progress, deque(state.recent_losses, maxlen=WINDOW)
-        self._before, self._segment, self._config, self._batches = state, segment, config, batches
-        self._world, self._settings, self._device = world, settings, device
-        self._checked, self._logged_at = False, 0.0
-        # Reading a number back waits for the device; one step late it never does. Where a spike decides about an
-        # update, its loss has to be known before; and a divided optimizer has no device flag that holds it back.
-        self._reads_late = device.type == "cuda" and settings.on_spike == "warn" and not world.shard
-        self._frozen = torch.zeros((), device=device)
+        self._initial, self._segment, self._batches = state, segment, batches
+        self._settings, self._placement = settings, placement
+        self._read_back = read_back or choose_read_back(placement, settings)
+        self._gradients_checked, self._recorded_at = False, 0.0
 
     def check_initialization(self) -> None:
         """Raise a TrainingError unless the model is, on the next batch, as fresh weights should be."""
-        segment = self._segment
-        batch = self._batches.at(self.progress.tokens, segment.batch_tokens, segment.context)
-        rows = max(1, CHECKED_TOKENS // segment.context)
-        inputs_bt, targets_bt = (part[:rows].to(self._device) for part in batch)
-        check_initialization(self.model, inputs_bt, targets_bt)
+        inputs_bt, targets_bt = self._next_batch()
+        rows, device = max(1, CHECKED_TOKENS // self._segment.context), self._placement.device
+        check_initialization(self.model, inputs_bt[:rows].to(device), targets_bt[:rows].to(device))
 
     def run(self, until: int, log: Log, stop: Callable[[], bool] = lambda: False) -> None:
-        """Train until `until` tokens of the run, or until `stop()` says so between two steps.
+        """Train until `until` tokens of the run, or until `stop()` before a step.
 
         Raises:
-            TrainingError: a loss or gradient is not finite, or a spike is to stop the run. The step was not
+            TrainingError: a loss or gradient is not finite, or a spike has to stop the run. The step was not
                 taken: the state is that before it.
         """
-        segment, steps = self._segment, deque[_Step]()
-        ahead = self._device.type == "cuda"
-        prefetcher = Prefetcher(self._batches, segment.batch_tokens, segment.context, ahead=ahead)
-        with gc_paused(), prefetcher as prefetched:
-            self._logged_at = time.perf_counter()
-            while self.progress.tokens < until and not stop():
-                step = self._gradients(*prefetched.at(self.progress.tokens))
-                if self._reads_late:
-                    self._update(step)
-                    steps.append(step)
-                else:
-                    measured = self._check_step(step)
-                    if "skipped" not in measured:
-                        self._update(step)
-                    self._log(step, measured, log)
+        segment, position = self._segment, self.progress.tokens
+        read_back = self._read_back(self._update, self._check_step, partial(self._record, log))
+        with gc_paused(), self._prefetch() as batches:
+            self._recorded_at = time.perf_counter()
+            while position < until and not stop():
+                loss = self._forward_backward(*batches.at(position))
+                grad_norm = clip_gradients(self.model, self._settings.max_grad_norm, self._placement)
+                numbers = torch.stack((loss, grad_norm.to(loss.dtype)))
+                read_back.take(Step(lr=segment.rate.at(position), numbers=numbers))
                 self.optimizer.zero_grad(set_to_none=True)
-                if len(steps) > 1:
-                    self._log(steps[0], self._check_step(steps[0]), log)
-                    steps.popleft()
-            for step in steps:
-                self._log(step, self._check_step(step), log)
+                position += segment.batch_tokens
+            read_back.finish()
 
-    def _gradients(self, inputs_bt: Tensor, targets_bt: Tensor) -> "_Step":
-        """Gradients of the next batch, clipped. Nothing is read back: a GPU works on while this returns."""
-        loss = self._forward_backward(inputs_bt, targets_bt)
-        if not self._checked:
-            self._check_trainable_set()
-            self._checked = True
-        limit = self._settings.max_grad_norm
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
-        norm = whole(torch.nn.utils.clip_grad_norm_(parameters, math.inf if limit is None else limit))
-        before, segment = self.progress, self._segment
-        self.progress = before.advanced(
-            tokens=segment.batch_tokens, flops=segment.batch_tokens * segment.flops_per_token, seconds=0.0
-        )
-        return _Step(
-            before=before,
-            after=self.progress,
-            lr=segment.rate.at(before.tokens),
-            numbers=torch.stack((loss, norm.to(loss.dtype))),
+    def state(self) -> TrainState:
+        """The state now, in memory of its own."""
+        initial, spec, placement = self._initial, self._settings.optimizer, self._placement
+        return replace(
+            initial,
+            weights={name: placement.gather(weight) for name, weight in self.model.state_dict().items()},
+            moments=read_moments(self.model, self.optimizer, spec, initial.moments, placement),
+            progress=self.progress,
+            recent_losses=tuple(self.recent_losses),
         )
 
-    def _update(self, step: "_Step") -> None:
-        """Move the weights; on the device nothing moves any more once a loss or gradient was not finite."""
-        if self._reads_late:
-            self._frozen = torch.maximum(self._frozen, 1.0 - step.numbers.isfinite().all().float())
-            self.optimizer.found_inf = self._frozen  # type: ignore[attr-defined]
+    def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """The loss of every target, (b, t), in nats, without gradients, in the precision of training."""
+        with self._autocast():
+            return self._placement.token_losses(self.model, tokens_bt, targets_bt)
+
+    def _forward_backward(self, inputs_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """Gradients of the mean loss over the batch, by micro-batches; returns the loss in nats per token."""
+        rows = len(inputs_bt)
+        size = self._micro_batch_rows(self._placement.max_rows(rows))
+        losses = [
+            self._backward(inputs_bt, targets_bt, part) for part in self._placement.micro_batches(rows, size)
+        ]
+        if not self._gradients_checked:
+            check_gradients(self.model, self._segment.label)
+            self._gradients_checked = True
+        return self._placement.total(torch.stack(losses).sum())
+
+    def _backward(self, inputs_bt: Tensor, targets_bt: Tensor, part: MicroBatch) -> Tensor:
+        """Add the gradients of a micro-batch; returns its share of the batch's loss."""
+        device, scale = self._placement.device, self._placement.gradient_scale
+        inputs_bt = inputs_bt[part.rows].to(device, non_blocking=True)
+        targets_bt = targets_bt[part.rows].to(device, non_blocking=True)
+        with self._placement.sync_gradients(self._network, now=part.is_last):
+            with self._autocast():
+                loss: Tensor = self._network(inputs_bt, targets_bt, cut=self._cut) * (part.share * scale)
+            loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach() / scale
+
+    def _update(self, step: Step, found_inf: Tensor | None = None) -> None:
+        """Move the weights by the gradients, unless the flag `found_inf` is 1 on the device."""
+        if found_inf is not None:
+            self.optimizer.found_inf = found_inf  # type: ignore[attr-defined]
         for group in self.optimizer.param_groups:
             group["lr"] = step.lr
         self.optimizer.step()
 
-    def _check_step(self, step: "_Step") -> dict[str, float]:
-        """What is logged of a step; raises where it must not be taken, and the state is that before it."""
+    def _check_step(self, step: Step) -> Measured:
+        """Read a step's numbers back; raises a TrainingError where the step must not be taken."""
         loss, grad_norm = step.numbers.tolist()
-        measured = {"loss": loss, "lr": step.lr, "grad_norm": grad_norm}
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            self.progress = replace(step.before, seconds=self.progress.seconds)
             what = f"loss {loss}, gradient norm {grad_norm}"
-            raise self._stopped(what, f"{self._locate_nonfinite()}; use a lower --lr")
-        if (score := spike_score(self.recent_losses, loss)) > SPIKE:
+            raise self._abandon_step(what, self._locate_nonfinite(), remedy="use a lower `lr`")
+        measured = {"loss": loss, "lr": step.lr, "grad_norm": grad_norm}
+        score = spike_score(self.recent_losses, loss)
+        if score > SPIKE_SCORE:
             if self._settings.on_spike == "stop":
-                self.progress = replace(step.before, seconds=self.progress.seconds)
-                what = f"loss {loss:.4f} is a spike, {score:.1f} deviations above the median of those before it,"
-                raise self._stopped(what, "--on-spike warn goes on all the same")
+                what = f"loss {loss:.4f} is a spike"
+                why = f"it is {score:.1f} deviations above the median of the losses before it"
+                raise self._abandon_step(what, why, remedy="`on_spike` warn continues all the same")
             measured["spike"] = score
             if self._settings.on_spike == "skip":
                 measured["skipped"] = True
-        self.recent_losses.append(loss)
         return measured
 
-    def _log(self, step: "_Step", measured: dict[str, float], log: Log) -> None:
-        """Tell of a step that is over; its seconds are those since the one before it was."""
+    def _record(self, log: Log, measured: Measured) -> None:
+        """Count and log a step; its seconds are those since the step before it was recorded."""
         now = time.perf_counter()
-        seconds = self.progress.seconds + now - self._logged_at
-        self._logged_at = now
-        self.progress = replace(self.progress, seconds=seconds)
-        log(replace(step.after, seconds=seconds), measured)
-
-    def state(self) -> TrainState:
-        """The state now, in memory of its own."""
-        weights = {name: gathered(weight) for name, weight in self.model.state_dict().items()}
-        moments = read_moments(self.model, self.optimizer, self._settings.optimizer, self._before.moments)
-        recent = tuple(self.recent_losses)
-        return replace(
-            self._before, weights=weights, moments=moments, progress=self.progress, recent_losses=recent
+        tokens = self._segment.batch_tokens
+        self.progress = self.progress.advance(
+            tokens=tokens, flops=tokens * self._segment.flops_per_token, seconds=now - self._recorded_at
         )
+        self._recorded_at = now
+        self.recent_losses.append(measured["loss"])
+        log(self.progress, measured)
 
-    def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
-        """The loss of every target, (b, t), in nats, without gradients; matrix products are training's."""
-        with autocast(self._device, self._settings.precision, keep_copies=not self._world.shard):
-            return token_losses(self.model, tokens_bt, targets_bt, self._world)
-
-    def _forward_backward(self, inputs_bt: Tensor, targets_bt: Tensor) -> Tensor:
-        """Gradients of the mean loss over the batch, in micro-batches; returns the loss in nats per token."""
-        rows = len(inputs_bt)
-        size = self._micro_batch_rows(most_rows(rows, self._world))
-        losses = [
-            self._backward(inputs_bt[part], targets_bt[part], share, is_last=is_last)
-            for part, share, is_last in micro_batches(rows, size, self._world)
-        ]
-        return summed(torch.stack(losses).sum(), self._world)
-
-    def _micro_batch_rows(self, rows: int) -> int:
-        context, vocab = self._segment.context, self.model.config.vocab
-        return micro_batch_tokens(self._settings.micro_batch_tokens, rows * context, context, vocab) // context
-
-    def _backward(self, inputs_bt: Tensor, targets_bt: Tensor, share: float, *, is_last: bool = True) -> Tensor:
-        """Add the gradients of a micro-batch that is so large a share of its batch; returns its share of the loss.
-
-        Gradients of all processes are averaged, so each is made as many times larger as there are processes.
-        """
-        inputs = inputs_bt.to(self._device, non_blocking=True)
-        targets = targets_bt.to(self._device, non_blocking=True)
-        size = self._world.size
-        with exchange(self._network, at_once=is_last):
-            # Copies that stay would add up to the whole model, which no device has room for where it is divided.
-            with autocast(self._device, self._settings.precision, keep_copies=not self._world.shard):
-                loss: Tensor = self._network(inputs, targets, cut=self.cut) * (share * size)
-            loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach() / size
+    def _abandon_step(self, what: str, why: str, remedy: str) -> TrainingError:
+        """Drop the gradients of a step that cannot be taken; returns the error that says so."""
+        self.optimizer.zero_grad(set_to_none=True)
+        at = f"step {self.progress.step + 1} ({self.progress.tokens:,} tokens, {self._segment.label})"
+        return TrainingError(f"{what} at {at}; nothing was updated; {why}", remedy=remedy)
 
     def _locate_nonfinite(self) -> str:
         """What of the next batch is not finite, in words."""
-        tokens, segment = self.progress.tokens, self._segment
-        inputs_bt, targets_bt = self._batches.at(tokens, segment.batch_tokens, segment.context)
-        rows = len(inputs_bt)
+        inputs_bt, targets_bt = self._next_batch()
+        rows, context = len(inputs_bt), self._segment.context
 
-        def backward(begin: int, end: int) -> float:
+        def backward(part: slice) -> float:
             self.optimizer.zero_grad(set_to_none=True)
-            return self._backward(inputs_bt[begin:end], targets_bt[begin:end], (end - begin) / rows).item()
+            share = (part.stop - part.start) / rows
+            return self._backward(inputs_bt, targets_bt, MicroBatch(part, share)).item()
 
-        positions = range(tokens, tokens + segment.batch_tokens, segment.context)
-        starts = [self._batches.start(position) for position in positions]
-        return where_not_finite(self.model, starts, self._micro_batch_rows(rows), backward)
+        starts = [self._batches.start(self.progress.tokens + row * context) for row in range(rows)]
+        return locate_nonfinite(self.model, starts, self._micro_batch_rows(rows), backward, self._placement)
 
-    def _stopped(self, what: str, why: str) -> TrainingError:
-        """The error of a step that was not taken, with no gradient left behind."""
-        self.optimizer.zero_grad(set_to_none=True)
-        progress = self.progress
-        at = f"step {progress.step + 1} ({progress.tokens:,} tokens, {self._segment.label})"
-        return TrainingError(f"{what} at {at}: nothing was updated; {why}")
+    def _next_batch(self) -> tuple[Tensor, Tensor]:
+        return self._batches.at(self.progress.tokens, self._segment.batch_tokens, self._segment.context)
 
-    def _check_trainable_set(self) -> None:
-        """The parameters with a gradient must be exactly the declared ones: torch has lost some in silence."""
-        declared = {name for name, p in self.model.named_parameters() if p.requires_grad}
-        moved = {name for name, p in self.model.named_parameters() if p.grad is not None}
-        if declared != moved:  # raised, not asserted: python -O must not lose it
-            raise AssertionError(
-                f"trainable set broken in {self._segment.label}: no gradient for {sorted(declared - moved)}, "
-                f"one that was not declared for {sorted(moved - declared)}: the network cuts its graph"
-            )
+    def _prefetch(self) -> Prefetcher:
+        segment, ahead = self._segment, self._placement.device.type == "cuda"
+        return Prefetcher(self._batches, segment.batch_tokens, segment.context, ahead=ahead)
+
+    def _autocast(self) -> torch.autocast:
+        placement = self._placement
+        return autocast(placement.device, self._settings.precision, keep_copies=placement.keeps_casts)
+
+    def _micro_batch_rows(self, rows: int) -> int:
+        """Rows of a micro-batch of a batch of so many."""
+        context, vocab = self._segment.context, self.model.config.vocab
+        return micro_batch_tokens(self._settings.micro_batch_tokens, rows * context, context, vocab) // context
+
+
+def clip_gradients(model: Decoder, max_norm: float | None, placement: Placement) -> Tensor:
+    """Scale all gradients so that their norm is at most `max_norm`; returns the norm before.
+
+    Nothing is read back from the device. With `max_norm` None nothing is scaled.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if max_norm is None else max_norm)
+    return placement.full(norm)

@@ -1,4 +1,4 @@
-"""A segment: the fully explicit recipe of one stretch of training."""
+"""A segment: one stretch of training with everything about it made explicit."""
 
 from dataclasses import dataclass, field, replace
 
@@ -32,10 +32,10 @@ class Segment:
     label: str = field(metadata={"identity": False})
 
 
-def begin(state: TrainState, segment: Segment, config: ModelConfig) -> TrainState:
-    """The state as a segment's first step finds it: grown, or with empty moments, where the segment says so.
+def begin_segment(state: TrainState, segment: Segment, config: ModelConfig) -> TrainState:
+    """The state as a segment's next step finds it: grown, or with empty moments, where the segment says so.
 
-    After growth the losses before it say nothing: new blocks make the loss jump.
+    Growth drops the recent losses: new blocks make the loss jump, which must not count as a spike.
     """
     if state.progress.tokens > segment.start:
         return state

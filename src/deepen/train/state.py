@@ -1,7 +1,7 @@
-"""Everything needed to go on, as one value."""
+"""Everything needed to continue a run, as one value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -14,15 +14,15 @@ Moments = Mapping[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """How far a run is: training tokens and steps, exact FLOPs, seconds spent training."""
+    """How far a run is: training tokens, steps, exact FLOPs, and seconds spent training."""
 
     tokens: int = 0
     step: int = 0
     flops: int = 0
     seconds: float = 0.0
 
-    def advanced(self, *, tokens: int, flops: int, seconds: float) -> "Progress":
-        """One step further."""
+    def advance(self, *, tokens: int, flops: int, seconds: float) -> "Progress":
+        """The progress after one more step, which took so many tokens, FLOPs and seconds."""
         return Progress(
             tokens=self.tokens + tokens,
             step=self.step + 1,
@@ -35,11 +35,17 @@ class Progress:
 class TrainState:
     """Weights, optimizer moments and progress of a run.
 
-    Tensors are on the CPU, by parameter name (`blocks.<index>.<name>`), fp32 but for moments that are kept in
-    bf16 (`AdamWSpec.state_precision`). The data cursor is
-    `progress.tokens` with `seed`: batches depend on nothing else. Training draws no random numbers, and new
-    blocks draw theirs from `seed`, so there is no generator to save. `recent_losses` are those a spike is told
-    by, the latest last.
+    Tensors are on the CPU, by parameter name (`blocks.<index>.<name>`). They are fp32, except for moments that are
+    kept in bf16. Batches depend on the data, `seed` and `progress.tokens` alone, so these two are the data cursor.
+    Training draws no random numbers, and new blocks draw theirs from `seed`, so there is no generator to save.
+
+    Args:
+        weights: by parameter name.
+        depth: blocks of the model now.
+        seed: of weights and data order.
+        moments: by parameter name, of the parameters that have been trained.
+        progress: how far the run is.
+        recent_losses: the losses that a spike is measured against, the latest last.
     """
 
     weights: Mapping[str, Tensor]
@@ -48,6 +54,17 @@ class TrainState:
     moments: Mapping[str, Moments] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     recent_losses: tuple[float, ...] = ()
+
+    def skeleton(self) -> "TrainState":
+        """The state without its numbers: names, shapes and types."""
+        return replace(
+            self,
+            weights={name: weight.to("meta") for name, weight in self.weights.items()},
+            moments={
+                name: {key: value.to("meta") for key, value in moments.items()}
+                for name, moments in self.moments.items()
+            },
+        )
 
 
 def initial_state(config: ModelConfig, depth: int, seed: int) -> TrainState:

@@ -1,4 +1,4 @@
-"""Freezing: what a scope means for a live model."""
+"""Freezing: which parameters of a live model learn, and a check that exactly those get gradients."""
 
 from collections.abc import Sequence
 
@@ -35,3 +35,21 @@ def _is_trained(name: str, scope: Scope, new_blocks: Sequence[int], tied: bool) 
             return scope.trains_head
         case _:
             return scope.trains_embeddings
+
+
+def check_gradients(model: Decoder, label: str) -> None:
+    """Raise an AssertionError unless exactly the parameters that require gradients have one.
+
+    A network that detaches a tensor, or a compiler that drops part of a graph, would train fewer in silence.
+
+    Args:
+        model: a model after a backward pass.
+        label: of the segment, for the message.
+    """
+    declared = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    reached = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    if declared != reached:  # raised, not asserted: python -O must not lose it
+        raise AssertionError(
+            f"trainable set broken in {label}: no gradient for {sorted(declared - reached)}, and one that was not "
+            f"declared for {sorted(reached - declared)}: the network cuts its graph"
+        )

@@ -21,7 +21,7 @@ from deepen.study.run.executors import dask as dask_workers
 from deepen.study.run.executors.local import visible_devices
 from deepen.study.run.executors.workers import WorkersLostError, check_executor
 from deepen.study.run.scheduler import MAX_REFUSALS, MAX_WORKER_FAILURES, Interrupted
-from deepen.train.health import TrainingError
+from deepen.train.errors import TrainingError
 from leftovers import differences
 from processes import wait_until
 from workers import (

@@ -28,7 +28,8 @@ from deepen.study.define.study import Arm, Study
 from deepen.study.run.scheduler import pending
 from deepen.study.store.study_folder import Store, StoreError
 from deepen.train.engine import Engine
-from deepen.train.segment import begin
+from deepen.train.placement import SingleProcess
+from deepen.train.segment import begin_segment
 from deepen.train.state import initial_state
 from processes import wait_until
 
@@ -247,8 +248,8 @@ def test_a_partial_state_beyond_a_new_cut_is_not_gone_on_from(
     batches = Batches(dataset.tokens("train"), few.context, seed=0)
     state = None
     for node in tree.nodes.values():
-        state = begin(state or initial_state(few.model, 12, 0), node.segment, few.model)
-        engine = Engine(state, node.segment, few.model, batches, few.settings, torch.device("cpu"))
+        state = begin_segment(state or initial_state(few.model, 12, 0), node.segment, few.model)
+        engine = Engine(state, node.segment, few.model, batches, few.settings, SingleProcess(torch.device("cpu")))
         engine.run(node.segment.start + 64, lambda *_: None)
         store.segment(node.key).open(node)
         store.segment(node.key).save(engine.state())

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,14 +10,11 @@ import torch
 from allocator import most_alive
 from deepen.compute.ledger import Ledger
 from deepen.compute.memory import MemorySettings, phase_memory
-from deepen.data.batches import Batches
 from deepen.data.shards import Dataset, open_dataset, write_dataset
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase, Schedule, Scope
 from deepen.study.compile.pieces import split_schedule
-from deepen.study.compile.tree import Node
-from deepen.study.define.study import Evaluation
-from deepen.study.run.worker import Job, open_engine
+from deepen.train.distributed.leader import Leader, begin_engine
 from deepen.train.distributed.processes import World
 from deepen.train.settings import TrainSettings
 from deepen.train.state import initial_state
@@ -47,21 +43,23 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def counted(world: World, model: ModelConfig, phase: Phase, dataset: Dataset, how: MemorySettings) -> int:
     """Most bytes alive on rank 0 in the second step of a phase."""
     segment = split_schedule(Schedule(phases=(phase,)), Ledger(model=model))[0]
-    job = Job(
-        node=Node(key="", parent=None, seed=0, segment=replace(segment, new_blocks=())),
-        folder=Path(),
+    leader = begin_engine(
+        initial_state(model, model.depth, seed=0),
+        replace(segment, new_blocks=()),
         model=model,
         settings=TrainSettings(precision=how.precision, activation_checkpointing=how.activation_checkpointing),
-        evaluation=Evaluation(every_tokens=phase.batch_tokens, validation_tokens=CONTEXT),
         dataset=dataset,
         window=CONTEXT,
+        world=replace(world, shard=how.sharded),
+        device=torch.device("cpu"),
     )
-    batches = Batches(dataset.tokens("train"), CONTEXT, seed=0)
-    state, cpu = initial_state(model, model.depth, seed=0), torch.device("cpu")
-    engine = open_engine(state, job, batches, cpu, replace(world, shard=how.sharded))
-    engine.run(phase.batch_tokens, lambda progress, measured: None)
-    kept = [*engine.model.parameters(), *(t for each in engine.optimizer.state.values() for t in each.values())]
-    return most_alive(kept, lambda: engine.run(2 * phase.batch_tokens, lambda progress, measured: None))
+    assert isinstance(leader, Leader)
+    leader.run(phase.batch_tokens, lambda progress, measured: None)
+    kept = [
+        *leader.engine.model.parameters(),
+        *(t for each in leader.engine.optimizer.state.values() for t in each.values()),
+    ]
+    return most_alive(kept, lambda: leader.run(2 * phase.batch_tokens, lambda progress, measured: None))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

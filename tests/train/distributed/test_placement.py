@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import deepen.study.run.worker
+import deepen.train.engine
 from deepen.cli.entry import entry, main
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
@@ -30,9 +31,9 @@ from deepen.study.run.worker import Job, train_segment
 from deepen.study.store.study_folder import Store
 from deepen.train.checkpoint.state_folder import load_state
 from deepen.train.distributed.processes import World
-from deepen.train.engine import Engine
-from deepen.train.health import TrainingError
+from deepen.train.errors import TrainingError
 from deepen.train.optim.spec import OptimizerSpec
+from deepen.train.read_back import LateReadBack
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
 from ranks import Ranks, Work, alone, run_command
@@ -202,7 +203,7 @@ def what_stops(world: World, study: Study, dataset: Dataset, folder: Path, *, sh
     try:
         trained(world, study, dataset, folder, shard=shard)
     except TrainingError as error:
-        assert world.link is None or world.link.in_step
+        assert world.control is None or world.control.is_idle
         return str(error)
     raise AssertionError("nothing broke")
 
@@ -297,7 +298,7 @@ def test_a_signal_that_reaches_one_process_stops_all(
 
 def read_late() -> None:
     """As on a GPU, where reading at once would wait for the device."""
-    Engine._reads_late = property(lambda engine: True, lambda engine, value: None)  # type: ignore[assignment]
+    deepen.train.engine.choose_read_back = lambda placement, settings: LateReadBack
 
 
 def test_numbers_that_break_end_all_where_they_are_read_late(

@@ -18,13 +18,14 @@ from deepen.train.engine import Engine
 from deepen.train.optim.adamw import MOMENTS
 from deepen.train.optim.make import make_optimizer
 from deepen.train.optim.spec import OptimizerSpec
-from deepen.train.segment import begin
+from deepen.train.placement import SingleProcess
+from deepen.train.segment import begin_segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
 
 FP32 = OptimizerSpec.adamw()
 BF16 = OptimizerSpec.adamw(state_precision="bf16")
-CPU = torch.device("cpu")
+CPU = SingleProcess(torch.device("cpu"))
 
 
 def network() -> nn.Module:
@@ -39,7 +40,7 @@ def gradients(step: int, model: nn.Module) -> list[Tensor]:
 
 def test_a_step_is_adamws_with_moments_rounded_after_it():
     models = network(), network()
-    compact, plain = make_optimizer(models[0], BF16, {}), make_optimizer(models[1], FP32, {})
+    compact, plain = make_optimizer(models[0], BF16, {}, CPU), make_optimizer(models[1], FP32, {}, CPU)
     for step in range(20):
         for model, optimizer in zip(models, (compact, plain), strict=True):
             for parameter, gradient in zip(model.parameters(), gradients(step, model), strict=True):
@@ -59,7 +60,7 @@ def test_a_step_is_adamws_with_moments_rounded_after_it():
 def test_an_update_that_is_held_back_changes_nothing():
     """As on a GPU, where a loss that is not finite is read too late to leave the step out."""
     model = network()
-    optimizer = make_optimizer(model, BF16, {})
+    optimizer = make_optimizer(model, BF16, {}, CPU)
     for halted in (0.0, 1.0):
         before = [p.detach().clone() for p in model.parameters()]
         kept = [kept[key].clone() for kept in optimizer.state.values() for key in (*MOMENTS, "step")]
@@ -88,7 +89,7 @@ def test_a_run_that_grows_can_be_cut_anywhere(precision: str, model: ModelConfig
     def train(every: int) -> TrainState:
         state = initial_state(model, segments[0].depth, seed=0)
         for segment in segments:
-            state = begin(state, segment, model)
+            state = begin_segment(state, segment, model)
             while state.progress.tokens < segment.end:
                 engine = Engine(state, segment, model, batches, settings, CPU)
                 engine.run(min(state.progress.tokens + every, segment.end), lambda progress, measured: None)

@@ -17,7 +17,10 @@ from deepen.errors import InvalidValueError
 from deepen.train.optim import make
 from deepen.train.optim.make import make_optimizer, read_moments
 from deepen.train.optim.spec import OPTIMIZERS, OptimizerSpec, ParameterGroup
+from deepen.train.placement import SingleProcess
 from deepen.train.settings import TrainSettings
+
+CPU = SingleProcess(torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -60,11 +63,11 @@ def test_the_state_costs_what_it_takes():
     network = nn.Linear(64, 32)
     for precision in ("fp32", "bf16"):
         spec = OptimizerSpec.adamw(state_precision=precision)
-        optimizer = make_optimizer(network, spec, {})
+        optimizer = make_optimizer(network, spec, {}, CPU)
         for parameter in network.parameters():
             parameter.grad = torch.ones_like(parameter)
         optimizer.step()
-        kept = read_moments(network, optimizer, spec, {})
+        kept = read_moments(network, optimizer, spec, {}, CPU)
         tensors = [tensor for state in kept.values() for tensor in state.values() if tensor.dim()]
         parameters = sum(parameter.numel() for parameter in network.parameters())
         assert sum(tensor.nbytes for tensor in tensors) == spec.cost.state_bytes * parameters
@@ -126,12 +129,12 @@ def test_a_second_optimizer_is_a_spec_an_implementation_and_an_entry(sign: SignS
     assert OptimizerSpec.from_json(settings.optimizer.to_json()) == settings.optimizer
     network = nn.Linear(3, 2)
     before = network.weight.detach().clone()
-    optimizer = make_optimizer(network, settings.optimizer, {})
+    optimizer = make_optimizer(network, settings.optimizer, {}, CPU)
     optimizer.param_groups[0]["lr"] = 0.5
     network.weight.grad = torch.full_like(network.weight, 2.0)
     optimizer.step()
     assert torch.equal(network.weight, before - 0.5)
-    kept = read_moments(network, optimizer, settings.optimizer, {})
+    kept = read_moments(network, optimizer, settings.optimizer, {}, CPU)
     assert torch.equal(kept["weight"]["average"], torch.full((2, 3), 1.5))
-    continued = make_optimizer(network, settings.optimizer, kept)
+    continued = make_optimizer(network, settings.optimizer, kept, CPU)
     assert torch.equal(continued.state[network.weight]["average"], kept["weight"]["average"])

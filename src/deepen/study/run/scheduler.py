@@ -23,7 +23,7 @@ from deepen.study.store.maintenance import repair
 from deepen.study.store.retention import Lineage
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store, warn
-from deepen.train.distributed.processes import ALONE, World
+from deepen.train.distributed.processes import ONE_PROCESS, World
 
 Report = Callable[[int, int], None]
 """Called with the FLOPs trained so far and the FLOPs there are in all."""
@@ -73,7 +73,7 @@ def run_tree(
     threads: int,
     keep: str = "last",
     verify: bool = False,
-    world: World = ALONE,
+    world: World = ONE_PROCESS,
 ) -> None:
     """Train what is pending; segments with the most work behind them first.
 
@@ -106,8 +106,8 @@ def run_tree(
     make_job, losses, refusals = _job_maker(study, tree, dataset, folder), _Losses(store), _Refusals()
     running: dict[Future[Outcome], Node] = {}
     stop = threading.Event()
-    if world.link is not None:
-        world.link.on_stop = stop.set
+    if world.control is not None:
+        world.control.notes.on_stop = stop.set
     with _signals_set(stop), open_workers(executor, folder, threads, stop, world) as workers:
         while running or (queue.left and not stop.is_set()):
             while (

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
 from deepen.data.tokenizers import load_tokenizer
 from deepen.evaluate.registry import get_task
@@ -24,12 +23,12 @@ from deepen.study.store.study_folder import Store, warn
 from deepen.train.checkpoint.saver import BackgroundSaver
 from deepen.train.checkpoint.state_files import StateError
 from deepen.train.device import peak_memory_bytes, pick_device, reset_peak_memory
-from deepen.train.distributed.leader import LeadingEngine
-from deepen.train.distributed.placement import skeleton
-from deepen.train.distributed.processes import ALONE, World
-from deepen.train.engine import Engine
-from deepen.train.health import WINDOW, TrainingError
-from deepen.train.segment import begin
+from deepen.train.distributed.leader import begin_engine
+from deepen.train.distributed.processes import ONE_PROCESS, World
+from deepen.train.engine import TrainingEngine
+from deepen.train.errors import TrainingError
+from deepen.train.health.spikes import WINDOW
+from deepen.train.segment import begin_segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import Progress, TrainState, initial_state
 
@@ -50,7 +49,7 @@ class Job:
 
 
 def train_segment(
-    job: Job, stop: Callable[[], bool], check: Callable[[], None] = lambda: None, world: World = ALONE
+    job: Job, stop: Callable[[], bool], check: Callable[[], None] = lambda: None, world: World = ONE_PROCESS
 ) -> bool:
     """Train a segment, going on from what is there; returns whether it was finished rather than stopped.
 
@@ -63,12 +62,20 @@ def train_segment(
     own, device = store.segment(node.key, check), pick_device()
     kept = _own_state(own, job)
     own.open(node, anew=kept is None)
-    state = begin(kept or _first_state(store, job), segment, job.model)
+    state = begin_segment(kept or _first_state(store, job), segment, job.model)
     own.truncate_logs(state.progress)
 
     reset_peak_memory(device)
-    batches = Batches(_tokens(job.dataset, "train"), job.window, node.seed)
-    engine = open_engine(state, job, batches, device, world)
+    engine = begin_engine(
+        state,
+        segment,
+        model=job.model,
+        settings=job.settings,
+        dataset=job.dataset,
+        window=job.window,
+        world=world,
+        device=device,
+    )
     if state.progress.step == 0:
         engine.check_initialization()
     metrics: list[dict[str, Any]] = []
@@ -108,15 +115,6 @@ def train_segment(
             if save_is_due():
                 saver.save(engine.state(), own.log_sizes())
                 saved, save_at = tokens, time.monotonic() + SAVE_EVERY_SECONDS
-
-
-def open_engine(state: TrainState, job: Job, batches: Batches, device: torch.device, world: World) -> Engine:
-    """The segment's engine; where processes follow this one, each of them builds its own in step with it."""
-    arguments = (state, job.node.segment, job.model, batches, job.settings, device)
-    if world.link is None:
-        return Engine(*arguments)
-    with world.link.together("begin", job, skeleton(state), world.shard, torch.get_num_threads()):
-        return LeadingEngine(*arguments, world)
 
 
 def _own_state(own: SegmentFolder, job: Job) -> TrainState | None:
@@ -159,7 +157,7 @@ def _next_stop(tokens: int, node: Node) -> int:
     return min((point.tokens for point in node.evaluations if point.tokens > tokens), default=node.segment.end)
 
 
-def _evaluate(task: str, engine: Engine, job: Job, device: torch.device, world: World) -> dict[str, Any]:
+def _evaluate(task: str, engine: TrainingEngine, job: Job, device: torch.device, world: World) -> dict[str, Any]:
     """One line of evals.jsonl."""
     progress = engine.progress
     line: dict[str, Any] = {

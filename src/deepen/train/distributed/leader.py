@@ -1,50 +1,110 @@
-"""The engine of the process that leads: what it is asked for, it tells the others to do with it."""
+"""The engine of rank 0 among many processes: whatever takes all of them, it has them do too."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from deepen.train.distributed.processes import ALONE, Link
-from deepen.train.engine import Engine, Log
-from deepen.train.health import TrainingError
-from deepen.train.state import TrainState
+from deepen.data.batches import Batches
+from deepen.data.shards import Dataset
+from deepen.model.config import ModelConfig
+from deepen.train.device import pick_device
+from deepen.train.distributed.commands import Begin, GatherState, ScoreTokens, TrainUntil
+from deepen.train.distributed.control import ControlChannel
+from deepen.train.distributed.placement import make_placement
+from deepen.train.distributed.processes import ONE_PROCESS, World
+from deepen.train.engine import Engine, Log, TrainingEngine
+from deepen.train.errors import TrainingError
+from deepen.train.placement import Placement, SingleProcess
+from deepen.train.segment import Segment
+from deepen.train.settings import TrainSettings
+from deepen.train.state import Progress, TrainState
 
 
-class LeadingEngine(Engine):
-    """An engine whose every method that takes all processes is a command to the others first.
+def begin_engine(
+    state: TrainState,
+    segment: Segment,
+    *,
+    model: ModelConfig,
+    settings: TrainSettings,
+    dataset: Dataset,
+    window: int,
+    world: World = ONE_PROCESS,
+    device: torch.device | None = None,
+) -> TrainingEngine:
+    """The engine of a segment; where there are many processes, each of them builds one like it.
 
-    They have an ordinary Engine each, begun from the same state, and call the same method of it.
+    Args:
+        state: as the segment's next step finds it (`begin_segment`).
+        segment: what to train.
+        model: the model at its final depth.
+        settings: how a step is taken.
+        dataset: the data.
+        window: the largest context of the run, in tokens.
+        world: the processes that train together, led by this one.
+        device: where this process computes; a GPU where there is one.
+    """
+    begin = Begin(
+        state=state,
+        segment=segment,
+        model=model,
+        settings=settings,
+        dataset=dataset,
+        window=window,
+        shard=world.shard,
+        threads=torch.get_num_threads(),
+    )
+    placement = make_placement(world, device or pick_device())
+    if world.control is None:
+        return build_engine(begin, placement)
+    with world.control.carry_out(replace(begin, state=state.skeleton())):
+        return Leader(build_engine(begin, placement), begin, world.control)
+
+
+def build_engine(begin: Begin, placement: Placement) -> Engine:
+    """This process's own engine of a segment."""
+    batches = Batches(begin.dataset.tokens("train"), begin.window, begin.state.seed)
+    return Engine(begin.state, begin.segment, begin.model, batches, begin.settings, placement)
+
+
+class Leader:
+    """A training engine that sends the command for each method that takes all processes, and does its own part.
+
+    Args:
+        engine: this process's own.
+        begin: what the engine was built from.
+        control: the channel to the other processes.
     """
 
-    def check_initialization(self) -> None:
-        """As `Engine.check_initialization`; where the model is divided, on a whole one in the CPU's memory."""
-        if not self._world.shard:
-            super().check_initialization()
-            return
-        cpu = torch.device("cpu")
-        Engine(
-            self._before, self._segment, self._config, self._batches, self._settings, cpu, ALONE
-        ).check_initialization()
-
-    def run(self, until: int, log: Log, stop: Callable[[], bool] = lambda: False) -> None:
-        """As `Engine.run`; whether to stop is asked here alone, and the answer holds for all."""
-        with self._link.together("run", until, alike=TrainingError):
-            super().run(until, log, lambda: self._link.agree(stop()))
-
-    def state(self) -> TrainState:
-        """As `Engine.state`; gathered tensor by tensor where the model is divided."""
-        if not self._world.shard:
-            return super().state()
-        with self._link.together("state"):
-            return super().state()
-
-    def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
-        """As `Engine.token_losses`."""
-        with self._link.together("token_losses", tokens_bt.cpu(), targets_bt.cpu()):
-            return super().token_losses(tokens_bt, targets_bt)
+    def __init__(self, engine: Engine, begin: Begin, control: ControlChannel) -> None:
+        self.engine, self._begin, self._control = engine, begin, control
 
     @property
-    def _link(self) -> Link:
-        assert self._world.link is not None
-        return self._world.link
+    def progress(self) -> Progress:
+        """How far the run is."""
+        return self.engine.progress
+
+    def check_initialization(self) -> None:
+        """As `Engine.check_initialization`; where the model is sharded, on a whole one in the CPU's memory."""
+        engine = self.engine
+        if self._begin.shard:
+            engine = build_engine(self._begin, SingleProcess(torch.device("cpu")))
+        engine.check_initialization()
+
+    def run(self, until: int, log: Log, stop: Callable[[], bool] = lambda: False) -> None:
+        """As `Engine.run`; only this process decides whether to stop, for all of them."""
+        with self._control.carry_out(TrainUntil(until), shared_error=TrainingError):
+            self.engine.run(until, log, lambda: self._control.broadcast_flag(stop()))
+
+    def state(self) -> TrainState:
+        """As `Engine.state`; where the model is sharded, gathered from all processes tensor by tensor."""
+        if not self._begin.shard:
+            return self.engine.state()
+        with self._control.carry_out(GatherState()):
+            return self.engine.state()
+
+    def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """As `Engine.token_losses`; every process computes a share of the sequences."""
+        with self._control.carry_out(ScoreTokens(tokens_bt.cpu(), targets_bt.cpu())):
+            return self.engine.token_losses(tokens_bt, targets_bt)

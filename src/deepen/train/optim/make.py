@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from deepen.train.distributed.placement import gathered, spread
-from deepen.train.distributed.processes import ALONE, World
 from deepen.train.optim.adamw import make_adamw
 from deepen.train.optim.spec import OptimizerSpec
+from deepen.train.placement import Placement
 from deepen.train.state import Moments
 
 IMPLEMENTATIONS: dict[str, Callable[[Any, list[dict[str, Any]]], torch.optim.Optimizer]] = {"adamw": make_adamw}
@@ -22,7 +21,7 @@ IMPLEMENTATIONS: dict[str, Callable[[Any, list[dict[str, Any]]], torch.optim.Opt
 
 
 def make_optimizer(
-    model: nn.Module, spec: OptimizerSpec, moments: Mapping[str, Moments], world: World = ALONE
+    model: nn.Module, spec: OptimizerSpec, moments: Mapping[str, Moments], placement: Placement
 ) -> torch.optim.Optimizer:
     """The optimizer of a model's trainable parameters, continuing from `moments`.
 
@@ -32,7 +31,7 @@ def make_optimizer(
         model: with `requires_grad` set as it is to be trained.
         spec: kind and options.
         moments: optimizer state by parameter name; a parameter that is missing starts without any.
-        world: the processes that train together.
+        placement: where the model is.
     """
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     groups = [
@@ -43,22 +42,27 @@ def make_optimizer(
     for name, parameter in trainable.items():
         if name in moments:
             optimizer.state[parameter] = {
-                key: spread(value, parameter, world) for key, value in moments[name].items()
+                key: placement.distribute(value, parameter) for key, value in moments[name].items()
             }
     return optimizer
 
 
 def read_moments(
-    model: nn.Module, optimizer: torch.optim.Optimizer, spec: OptimizerSpec, before: Mapping[str, Moments]
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    spec: OptimizerSpec,
+    before: Mapping[str, Moments],
+    placement: Placement,
 ) -> dict[str, Moments]:
     """Optimizer state by parameter name, copied to the CPU.
 
     Args:
         before: the state that the segment began with; frozen parameters keep theirs.
+        placement: where the model is.
     """
     moments = dict(before)
     for name, parameter in model.named_parameters():
         if parameter in optimizer.state:
             state = optimizer.state[parameter]
-            moments[name] = {key: gathered(state[key]) for key in spec.state_names}
+            moments[name] = {key: placement.gather(state[key]) for key in spec.state_names}
     return moments

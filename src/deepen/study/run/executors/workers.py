@@ -25,7 +25,7 @@ from deepen.study.run.ownership import Claim, Session, SupersededError, session_
 from deepen.study.run.worker import Job, train_segment
 from deepen.study.store.study_folder import Store, warn
 from deepen.train.device import cores, pick_device
-from deepen.train.distributed.processes import ALONE, World
+from deepen.train.distributed.processes import ONE_PROCESS, World
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +110,7 @@ def default_jobs() -> int:
 
 @contextmanager
 def open_workers(
-    choice: ExecutorChoice, folder: Path, threads: int, stop: threading.Event, world: World = ALONE
+    choice: ExecutorChoice, folder: Path, threads: int, stop: threading.Event, world: World = ONE_PROCESS
 ) -> Iterator[Workers]:
     """The workers of a choice for the study in `folder`; leaving waits until all of them have left.
 

@@ -1,0 +1,66 @@
+"""What rank 0 has the other processes do. They do it in step with it: same command, own share of the work."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from deepen.data.shards import Dataset
+from deepen.model.config import ModelConfig
+from deepen.train.segment import Segment
+from deepen.train.settings import TrainSettings
+from deepen.train.state import TrainState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Begin:
+    """Build the engine of a segment, in place of the one before.
+
+    Args:
+        state: as the segment's first step finds it. What is sent is its skeleton: rank 0 distributes the tensors.
+        segment: what to train.
+        model: the model at its final depth.
+        settings: how a step is taken.
+        dataset: the data, at paths that every process can read.
+        window: the largest context of the run, in tokens.
+        shard: divide the model among the processes.
+        threads: CPU threads of each process.
+    """
+
+    state: TrainState
+    segment: Segment
+    model: ModelConfig
+    settings: TrainSettings
+    dataset: Dataset
+    window: int
+    shard: bool
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainUntil:
+    """Train until so many tokens of the run, or until rank 0's flag before a step says to stop."""
+
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatherState:
+    """Send rank 0 the shards of every weight and moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTokens:
+    """Compute the losses of a share of these sequences."""
+
+    tokens_bt: Tensor
+    targets_bt: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """End, with the same status as rank 0."""
+
+    status: int
+
+
+Command = Begin | TrainUntil | GatherState | ScoreTokens | Quit

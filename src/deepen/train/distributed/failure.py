@@ -1,0 +1,137 @@
+"""How all processes of a run end when one of them fails, wherever the others are at that moment.
+
+A process may be waiting for another that is gone, inside a GPU's queue, where no exception reaches it. So
+processes leave notes in the store in which they met, and each has a thread that reads them twice a second:
+
+    note        left by            read by            what the reader does
+    failed      a follower         rank 0             raise ProcessLostError; end at once if it hangs
+    end         rank 0             the followers      end at once, with rank 0's status
+    stop        a follower         rank 0             finish the step, save, and stop (a signal came)
+    roll call   rank 0             the followers      answer `here`: a process that does not has died
+    (no store)  -                  the followers      end at once: the store was lost with rank 0
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch.distributed.distributed_c10d import Store
+
+from deepen.errors import RunError
+
+POLL_SECONDS = 0.5
+"""Time between two looks at the notes."""
+
+GRACE_SECONDS = 10.0
+"""How long a process that read of a failure has to end by itself."""
+
+_FAILED, _END, _STOP, _ROLL_CALL = "failed", "end", "stop", "roll call"
+
+
+class ProcessLostError(RunError):
+    """Another process of the run failed or died; the message says which, and why where that is known."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """Why this process must end at once.
+
+    Args:
+        failure: what another process failed of; empty where rank 0 reports it.
+        status: what rank 0 ended with, None where it left no note.
+    """
+
+    failure: str = ""
+    status: int | None = None
+
+
+class FailureNotes:
+    """The notes that a process leaves for the others, and the thread that reads theirs.
+
+    Args:
+        rank: this process's number.
+        size: how many processes there are.
+        store: the store that all of them read and write.
+        end_now: called by the thread where this process must end and may hang; it does not return.
+    """
+
+    def __init__(self, rank: int, size: int, store: Store, end_now: Callable[[Ending], None]) -> None:
+        self._rank, self._size, self._store, self._end_now = rank, size, store, end_now
+        self.on_stop: Callable[[], None] = lambda: None
+        self._stop_requested = False
+        self._closed = threading.Event()
+
+    def watch(self) -> None:
+        """Start the thread that reads the notes."""
+        watch = self._watch_followers if self._rank == 0 else self._watch_leader
+        threading.Thread(target=self._poll, args=(watch,), name="watch", daemon=True).start()
+
+    def close(self) -> None:
+        """Ignore the notes from now on: the run is over."""
+        self._closed.set()
+
+    def request_stop(self) -> None:
+        """On a follower, in a signal handler: ask rank 0 to finish the step, save, and end the run."""
+        self._stop_requested = True
+
+    def report_failure(self, error: Exception) -> None:
+        """On a follower: leave a note of why it cannot continue."""
+        what = " ".join(str(error).split()) or type(error).__name__
+        self._store.set(_FAILED, f"process {self._rank} of {self._size} failed: {what}")
+
+    def wait_to_be_ended(self) -> None:
+        """On a follower that cannot continue: give rank 0 the time to end it."""
+        time.sleep(GRACE_SECONDS)
+
+    def end_others(self, status: int) -> None:
+        """On rank 0: end the followers, wherever they are."""
+        self.close()
+        self._store.set(_END, str(status))
+        time.sleep(2 * POLL_SECONDS)  # the store may go with this process
+
+    def find_lost(self) -> str:
+        """On rank 0: which process failed or died, in words; empty where every one answers a roll call."""
+        self._store.set(_ROLL_CALL, "")
+        ends = time.monotonic() + GRACE_SECONDS / 2
+        while True:
+            if self._store.check([_FAILED]):
+                return self._read(_FAILED)
+            missing = [rank for rank in range(1, self._size) if not self._store.check([_answer_key(rank)])]
+            if not missing:
+                return ""
+            if time.monotonic() > ends:
+                which = f"process {missing[0]}" if len(missing) == 1 else f"processes {missing}"
+                return f"{which} of {self._size} died (killed, or out of memory?)"
+            time.sleep(POLL_SECONDS / 5)
+
+    def _poll(self, watch: Callable[[], None]) -> None:
+        while not self._closed.wait(POLL_SECONDS):
+            try:
+                watch()
+            except RuntimeError:  # the store is gone, and rank 0 with it
+                if not self._closed.is_set():
+                    self._end_now(Ending())
+
+    def _watch_leader(self) -> None:
+        """On a follower: end where rank 0 says so, answer its roll call, pass on a request to stop."""
+        if self._store.check([_END]):
+            self._end_now(Ending(status=int(self._read(_END))))
+        if self._store.check([_ROLL_CALL]):
+            self._store.set(_answer_key(self._rank), "")
+        if self._stop_requested:
+            self._store.set(_STOP, "")
+
+    def _watch_followers(self) -> None:
+        """On rank 0: stop where a follower asks for it, and end where one failed and this process hangs."""
+        if self._store.check([_STOP]):
+            self.on_stop()
+        if self._store.check([_FAILED]) and not self._closed.wait(GRACE_SECONDS):
+            self._end_now(Ending(failure=self._read(_FAILED)))
+
+    def _read(self, note: str) -> str:
+        return str(self._store.get(note).decode())
+
+
+def _answer_key(rank: int) -> str:
+    return f"here {rank}"

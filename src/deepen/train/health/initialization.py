@@ -1,0 +1,109 @@
+"""Whether a model that was never trained is as fresh weights should be."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from deepen.model.config import ModelConfig
+from deepen.model.decoder import Decoder
+from deepen.model.loss import token_losses
+from deepen.train.errors import TrainingError
+
+LOSS_TOLERANCE = 0.5
+"""Nats by which the first loss may differ from `expected_loss`."""
+
+MAX_VECTOR = 2.0
+"""The largest number of a fresh norm or bias, which begin at 1 and 0."""
+
+MAX_ACTIVATION_RMS = 10.0
+"""The largest root mean square of the residual stream."""
+
+_REMEDY = "check the model's init_std, and what was changed in its network"
+
+
+@torch.no_grad()
+def check_initialization(model: Decoder, inputs_bt: Tensor, targets_bt: Tensor) -> None:
+    """Raise a TrainingError unless weights, activations and loss are those of fresh weights.
+
+    It takes one forward pass without gradients, draws no random number and leaves no trace in the model.
+
+    Args:
+        model: a model before its first step.
+        inputs_bt, targets_bt: a few sequences, on the model's device.
+    """
+    _check_weights(model)
+    x_btd = _check_activations(model, inputs_bt)
+    loss = token_losses(model.norm(x_btd).flatten(0, 1), model.head_weight, targets_bt.flatten()).mean().item()
+    expected = expected_loss(model.config, _rms(x_btd))
+    if not abs(loss - expected) <= LOSS_TOLERANCE:
+        raise _error(
+            f"the loss before the first step is {loss:.3f} nats, but fresh weights that know nothing of "
+            f"{model.config.vocab:,} tokens give {expected:.3f} ± {LOSS_TOLERANCE}"
+        )
+
+
+def _check_weights(model: Decoder) -> None:
+    """All finite; matrices within 8 `init_std` and not all but zero; vectors within MAX_VECTOR.
+
+    The largest of 10¹¹ normal numbers is at 6.8 standard deviations.
+    """
+    config = model.config
+    min_rms = config.init_std / math.sqrt(2 * config.depth) / 2
+    for name, weight in model.named_parameters():
+        is_matrix = weight.dim() >= 2
+        largest, limit = weight.abs().max().item(), 8 * config.init_std if is_matrix else MAX_VECTOR
+        if not largest <= limit:  # nan is not
+            raise _error(f"fresh weight {name} goes up to {largest:.3g}, beyond {limit:.3g}")
+        if is_matrix and (rms := _rms(weight)) < min_rms:
+            raise _error(f"fresh weight {name} has root mean square {rms:.3g}, below {min_rms:.3g}")
+
+
+def _check_activations(model: Decoder, inputs_bt: Tensor) -> Tensor:
+    """Check the residual stream after every block; returns it after the last, (b, t, d).
+
+    Its root mean square must be within half of `init_std` and MAX_ACTIVATION_RMS. Measured on the presets up to
+    llama-1b it is 1 to 33 times `init_std`, and 0.19 to 0.66 at the top.
+    """
+    min_rms = 0.5 * model.config.init_std
+    x_btd, *shared = model.embed(inputs_bt)
+    for index, block in enumerate(model.blocks):
+        x_btd = block.forward(x_btd, *shared)  # not __call__: a compiled block would be compiled for this alone
+        rms = _rms(x_btd)
+        if not min_rms <= rms <= MAX_ACTIVATION_RMS:
+            raise _error(
+                f"activations after blocks.{index} have root mean square {rms:.3g} before the first step, "
+                f"outside {min_rms:.3g} to {MAX_ACTIVATION_RMS:g}"
+            )
+    return x_btd
+
+
+def expected_loss(config: ModelConfig, top_rms: float) -> float:
+    """The loss of fresh weights, in nats per token.
+
+    Knowing nothing costs ln V. Fresh logits are normal with variance width·`init_std`², which costs half of that
+    besides: 0.15 nats on most presets and 1.6 on llama-70b. Above 2 nats it is `init_std` that is wrong.
+
+    A tied head gives the token just read the logit width·`init_std`² / rms, where rms is that of the top of the
+    residual stream. It matters where no block is between: 0.6 nats on gpt2-124m.
+
+    On Zipf-distributed tokens, presets from nano to llama-1b and depths from 0 on differ from this by at most 0.12
+    nats, gpt2-124m of depth 0 by 0.2.
+
+    Args:
+        config: the model.
+        top_rms: root mean square of the residual stream after the last block.
+    """
+    variance = config.width * config.init_std**2
+    expected = math.log(config.vocab) + min(variance / 2, 2.0)
+    if config.tied:  # log(V·e^(variance / 2) + e^(variance / rms))
+        expected += math.log1p(math.exp(min(variance / top_rms - expected, 100.0)))
+    return expected
+
+
+def _error(problem: str) -> TrainingError:
+    return TrainingError(f"{problem}: nothing was trained", remedy=_REMEDY)
+
+
+def _rms(tensor: Tensor) -> float:
+    return tensor.float().square().mean().sqrt().item()

@@ -1,0 +1,142 @@
+"""Where a model's tensors are, and which rows of a batch this process trains on.
+
+The engine trains one process's rows of a batch and leaves everything that involves other processes to its
+placement, so that its loop has no branch for parallelism. `SingleProcess` is the usual placement;
+`distributed/placement.py` has those of many processes: replicated (DDP) and sharded (FSDP2).
+
+Shapes: b sequences, t tokens.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from deepen.model.decoder import Decoder
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """Rows of a batch that one forward and backward pass takes.
+
+    Args:
+        rows: which rows of the batch.
+        share: their share of the batch, by which their mean loss counts.
+        is_last: whether it is the last micro-batch of the step.
+    """
+
+    rows: slice
+    share: float
+    is_last: bool = True
+
+
+class Placement(Protocol):
+    """How the processes of a run hold a model and divide its batches.
+
+    Attributes:
+        device: where this process computes.
+        gradient_scale: factor on every loss before its backward pass. Processes average their gradients, so with
+            n processes each loss is made n times larger.
+        keeps_casts: whether autocast may keep its bf16 copies of weights until a forward pass ends.
+        can_hold_back_updates: whether a flag on the device can keep the optimizer from moving weights.
+    """
+
+    @property
+    def device(self) -> torch.device: ...  # noqa: D102
+
+    @property
+    def gradient_scale(self) -> int: ...  # noqa: D102
+
+    @property
+    def keeps_casts(self) -> bool: ...  # noqa: D102
+
+    @property
+    def can_hold_back_updates(self) -> bool: ...  # noqa: D102
+
+    def load_and_wrap(self, model: Decoder, weights: Mapping[str, Tensor]) -> nn.Module:
+        """Load weights into a model on the meta device; returns the module to call for a training loss.
+
+        Which parameters require gradients must be decided before: DDP reads it once, here.
+        """
+
+    def distribute(self, value: Tensor, like: Tensor) -> Tensor:
+        """A copy of a value on the device of `like`, or the shard of it that belongs to the shard `like`."""
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """A whole copy in the CPU's memory; empty on processes that do not lead and hold only a shard."""
+
+    def full(self, tensor: Tensor) -> Tensor:
+        """The whole of a tensor of which each process may hold a shard, on every process."""
+
+    def total(self, share: Tensor) -> Tensor:
+        """The sum of what every process puts in, the same to the last bit on all of them."""
+
+    def sync_gradients(self, network: nn.Module, *, now: bool) -> AbstractContextManager[None]:
+        """A context for forward and backward passes that averages gradients now, or leaves it to a later pass."""
+
+    def max_rows(self, rows: int) -> int:
+        """The most rows of a batch that any process takes."""
+
+    def micro_batches(self, rows: int, size: int) -> Iterator[MicroBatch]:
+        """This process's micro-batches of a batch, as many as on every other process.
+
+        Args:
+            rows: of the batch.
+            size: rows of a micro-batch on one process.
+        """
+
+    def token_losses(self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """The loss of every target, (b, t), in nats, on every process; each computes its rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class SingleProcess:
+    """One process that holds the whole model and trains on the whole batch."""
+
+    device: torch.device
+    gradient_scale: int = 1
+    keeps_casts: bool = True
+    can_hold_back_updates: bool = True
+
+    def load_and_wrap(self, model: Decoder, weights: Mapping[str, Tensor]) -> nn.Module:
+        """Load weights into a model on the meta device; returns the model itself."""
+        model.to_empty(device=self.device)
+        model.load_state_dict(dict(weights))
+        return model
+
+    def distribute(self, value: Tensor, like: Tensor) -> Tensor:
+        """A copy of a value on the device of `like`."""
+        return value.to(like.device, copy=True)
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """A copy in the CPU's memory."""
+        return tensor.detach().cpu().clone()
+
+    def full(self, tensor: Tensor) -> Tensor:
+        """The tensor itself."""
+        return tensor
+
+    def total(self, share: Tensor) -> Tensor:
+        """The share itself."""
+        return share
+
+    def sync_gradients(self, network: nn.Module, *, now: bool) -> AbstractContextManager[None]:
+        """A context that does nothing: there is nobody to average with."""
+        return nullcontext()
+
+    def max_rows(self, rows: int) -> int:
+        """All rows."""
+        return rows
+
+    def micro_batches(self, rows: int, size: int) -> Iterator[MicroBatch]:
+        """The micro-batches of a batch, in order."""
+        for begin in range(0, rows, size):
+            end = min(begin + size, rows)
+            yield MicroBatch(slice(begin, end), (end - begin) / rows, is_last=end == rows)
+
+    def token_losses(self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """The loss of every target, (b, t), in nats."""
+        return model.token_losses(tokens_bt, targets_bt)
