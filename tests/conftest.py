@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import torch
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset, Tokens, open_dataset, write_dataset
 from deepen.data.tokenizers import encode_documents, train_bpe
+from deepen.messages import print_messages
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
 from deepen.schedule.rate import WSD
+from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.presets import two_phase_arms
 from deepen.study.define.study import Arm, Evaluation, Study
 
@@ -139,21 +142,19 @@ def make_study(model: ModelConfig, dataset: Dataset) -> Callable[..., Study]:
     return make
 
 
-@pytest.fixture
-def run_study(dataset: Dataset) -> Callable[..., dict[str, object]]:
-    """Trains a study in a folder, in this process, and returns its results."""
-    from deepen.study.compile.tree import compile_study
-    from deepen.study.define.executor import local
-    from deepen.study.results.collect import collect
-    from deepen.study.results.verdicts import with_verdicts
-    from deepen.study.run.scheduler import run_tree
-    from deepen.study.store.study_folder import Store
+@pytest.fixture(autouse=True)
+def messages() -> None:
+    """Warnings go where the command line prints them."""
+    print_messages()
 
-    def run(study: Study, folder: Path, jobs: int = 1, **how: Any) -> dict[str, object]:
-        tree, store = compile_study(study, dataset.fingerprint), Store(folder)
-        store.open(study.described(), {})
-        how.setdefault("executor", local(jobs))
-        run_tree(study, tree, dataset, folder, lambda trained, total: None, threads=1, **how)
-        return with_verdicts(collect(tree, store, dataset, machine="", wall_seconds=0.0)).to_json()
+
+@pytest.fixture
+def run_study() -> Callable[..., dict[str, object]]:
+    """Runs a study in a folder, each segment with one thread, and returns its results."""
+    from deepen import api  # imports what draws
+
+    def run(study: Study, folder: Path, executor: ExecutorChoice | None = None, **how: Any) -> dict[str, object]:
+        executor = replace(executor or local(1), threads=1)
+        return api.run(study, folder, executor=executor, report=False, **how).to_json()
 
     return run

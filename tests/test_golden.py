@@ -51,6 +51,7 @@ def test_the_losses_of_a_short_run_are_the_golden_ones(
         accountings=("flops",),
         evaluation=Evaluation(every_tokens=STEPS * BATCH_TOKENS, validation_tokens=512),
         lr=WSD(peak=1e-2, warmup_tokens=3 * BATCH_TOKENS),
+        data=str(dataset.folder),
     )
     [arm] = run_study(study, tmp_path)["arms"]
     lines = [line for key in arm["segments"] for line in Store(tmp_path).segment(key).lines("metrics")]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from deepen.api import choose_threads
 from deepen.cli.entry import main
-from deepen.cli.running import threads_of
 from deepen.data.shards import Dataset
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.store.study_folder import Store
@@ -73,5 +73,5 @@ def test_a_study_keeps_its_threads(tmp_path: Path, dataset: Dataset, capsys: pyt
     recorded = json.loads((tmp_path / "study.json").read_text())["threads"]
     asked = ExecutorChoice(kind="slurm", threads=recorded + 1)
     with pytest.raises(ValueError, match=f"began with {recorded}"):
-        threads_of(Store(tmp_path), asked)
-    assert threads_of(Store(tmp_path), ExecutorChoice(kind="slurm")) == recorded
+        choose_threads(Store(tmp_path), asked)
+    assert choose_threads(Store(tmp_path), ExecutorChoice(kind="slurm")) == recorded

@@ -16,18 +16,12 @@ from pathlib import Path
 
 import torch
 
-from deepen.data.shards import open_dataset
+from deepen import api
 from deepen.model.config import ModelConfig
 from deepen.schedule.rate import WSD
-from deepen.study.compile.tree import compile_study
-from deepen.study.define.executor import local
+from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Arm, Evaluation, Study
-from deepen.study.results.collect import collect
-from deepen.study.results.schema import write_results
-from deepen.study.results.verdicts import with_verdicts
 from deepen.study.run import worker
-from deepen.study.run.scheduler import run_tree
-from deepen.study.store.study_folder import Store
 from disks import die_at
 
 SAVE_EVERY_SECONDS = 0.02
@@ -56,17 +50,7 @@ def study_on(data: Path) -> Study:
 
 def run(data: Path, folder: Path) -> None:
     """What `deepen study` does, without the page."""
-    study = study_on(data)
-    dataset = open_dataset(data, study.model.vocab)
-    store, tree = Store(folder), compile_study(study, dataset.fingerprint)
-    with store.lock() as hold:
-        store.open(study.described(), {"data_fingerprint": dataset.fingerprint})
-        verify = hold.unverified  # the one before was killed: every byte of its states is hashed
-        executor = local(1)
-        run_tree(study, tree, dataset, folder, lambda *_: None, executor=executor, threads=1, verify=verify)
-        hold.unverified = False
-        results = collect(tree, store, dataset, machine="", wall_seconds=0.0)
-        write_results(with_verdicts(results), folder)
+    api.run(study_on(data), folder, executor=ExecutorChoice(jobs=1, threads=1), report=False)
 
 
 def child_of(data: Path, folder: Path, dies_at: int) -> int:

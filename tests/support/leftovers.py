@@ -7,6 +7,9 @@ from typing import Any
 
 from compare import without_times
 
+WHERE = ("executor", "jobs", "processes")
+"""What study.json records of where the study was trained last."""
+
 
 def told(folder: Path) -> dict[str, Any]:
     """All that a study left, but what clocks said: every file by its content."""
@@ -18,7 +21,8 @@ def told(folder: Path) -> dict[str, Any]:
         elif path.suffix == ".jsonl":
             left[name] = [without_times(json.loads(line)) for line in path.read_text().splitlines()]
         elif path.suffix == ".json" and path.name != "manifest.json":  # it hashes state.json, which has seconds
-            left[name] = without_times(json.loads(path.read_text()))
+            content = without_times(json.loads(path.read_text()))
+            left[name] = {k: v for k, v in content.items() if name != "study.json" or k not in WHERE}
         elif path.is_file() and path.name != "manifest.json":
             left[name] = None
     return left

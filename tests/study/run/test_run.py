@@ -24,6 +24,7 @@ from deepen.model.presets import PEAK_RATES, PRESETS, TOKENS_PER_STEP
 from deepen.schedule.rate import Constant
 from deepen.schedule.recipes import RECIPES
 from deepen.study.compile.tree import compile_study
+from deepen.study.define.executor import local
 from deepen.study.define.study import Arm, Study
 from deepen.study.run.scheduler import pending
 from deepen.study.store.study_folder import Store, StoreError
@@ -114,7 +115,7 @@ def test_states_are_kept_at_the_marks_and_only_there(
 def test_two_processes_give_what_one_gives(
     results: dict[str, Any], make_study: Callable[..., Study], run_study: Run, tmp_path: Path
 ):
-    parallel = run_study(make_study(seeds=(0, 1)), tmp_path / "study", jobs=2)
+    parallel = run_study(make_study(seeds=(0, 1)), tmp_path / "study", executor=local(2))
     assert without_times(parallel) == without_times(results)
 
 

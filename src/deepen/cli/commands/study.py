@@ -89,10 +89,10 @@ def run(argv: Sequence[str], world: "World | None" = None) -> int:
             )
     request.check()
     assert study is not None
-    from deepen.cli.running import conduct  # torch takes seconds to import: only for a request that is right
+    from deepen.cli.running import run_study  # torch takes seconds to import: only for a request that is right
 
     out = request.get("out", Path(RUNS) / study.name)
-    results = conduct(
+    results = run_study(
         study,
         out,
         executor if world is None else local(1),

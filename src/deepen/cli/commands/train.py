@@ -82,12 +82,12 @@ def run(argv: Sequence[str], world: "World | None" = None) -> int:
     )
     check_shard(request, world)
     request.check()
-    from deepen.cli.running import conduct  # torch takes seconds to import: only for a request that is right
+    from deepen.cli.running import run_study  # torch takes seconds to import: only for a request that is right
 
     options = "".join(f"-{key.replace('_', '-')}-{value}" for key, value in arm.options.items())
     out = request.get("out", Path(RUNS) / f"{arm.name}{options}-{model.name}-seed-{study.seeds[0]}")
     keep, verify = request.get("keep", "last"), request.get("verify", False)
-    results = conduct(
+    results = run_study(
         study, out, local(1), keep=keep, verify=verify, shard=request.get("shard", False), world=world
     )
     result = results.arms[0]
