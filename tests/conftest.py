@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from deepen.data.batches import Batches
-from deepen.data.shards import Dataset, Tokens, open_dataset, write_dataset
+from deepen.data.prepare import write_dataset
+from deepen.data.shards import Dataset, Tokens, open_dataset
 from deepen.data.tokenizers import encode_documents, train_bpe
 from deepen.messages import print_messages
 from deepen.model.config import ModelConfig

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from deepen.cli.entry import main
-from deepen.data.shards import DataError, Dataset, open_dataset
+from deepen.data.errors import DataError
+from deepen.data.shards import Dataset, open_dataset
 from deepen.data.tokenizers import load_tokenizer
 from deepen.report import write_report
 from deepen.train.checkpoint.state_files import StateError
@@ -107,7 +108,7 @@ def test_a_pickle_in_place_of_data_is_refused_unrun(
     with pytest.raises(DataError, match=re.escape(name)):
         open_dataset(tmp_path, 512)
     if name == "tokenizer.json":
-        with pytest.raises(DataError, match="no tokenizer"):
+        with pytest.raises(DataError, match="is not a tokenizer"):
             load_tokenizer(tmp_path)
     assert not marker.exists()
 

@@ -21,7 +21,7 @@ import torch
 from deepen import __version__
 from deepen.bench.measurement import faster_precision
 from deepen.data.shards import Dataset
-from deepen.data.sources import EMBEDDED, check_embedded, prepare
+from deepen.data.sources import EMBEDDED, check_embedded, open_data
 from deepen.data.tokenizers import load_tokenizer
 from deepen.errors import InvalidValueError, InvalidValuesError
 from deepen.evaluate.registry import get_task
@@ -94,7 +94,7 @@ def run(
     if study.evaluation.hellaswag_every_tokens and not study.evaluation.hellaswag:
         log.warning("HellaSwag is not evaluated: no file of its items is named")
     with store.lock() as hold:
-        dataset = named_data or prepare(study.data, study.model.vocab, store.folder / "data")
+        dataset = named_data or open_data(study.data, study.model.vocab, store.folder / "data")
         tree = compile_study(study, dataset.fingerprint)
         lineage = Lineage.of(tree).described()
         store.open(study.described(), {**_provenance(dataset, executor, threads, world), "lineage": lineage})
@@ -216,7 +216,7 @@ def _check(study: Study, store: Store, executor: ExecutorChoice, world: World) -
         if study.data == EMBEDDED:
             check_embedded(study.model.vocab)
             return
-        named_data = prepare(study.data, study.model.vocab, store.folder / "data")
+        named_data = open_data(study.data, study.model.vocab, store.folder / "data")
         named_data.check_context(study.context)
         if study.evaluation.hellaswag:
             load_tokenizer(named_data.folder, study.model.vocab)

@@ -1,4 +1,4 @@
-"""Data that is not what it says it is: forged, swapped, made with another tokenizer, or leading elsewhere."""
+"""Data that is not what it claims to be: forged, swapped, made with another tokenizer, or linked to elsewhere."""
 
 import json
 import os
@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepen.data.shards import DataError, Dataset, open_dataset, write_dataset, write_shard
+from deepen.data.errors import DataError
+from deepen.data.prepare import write_dataset
+from deepen.data.shard_file import write_shard
+from deepen.data.shards import Dataset, open_dataset
 from deepen.data.tokenizers import load_tokenizer, train_bpe
 from deepen.study.define.study import Study
 from deepen.study.store.study_folder import Store, StoreError
@@ -53,18 +56,18 @@ def add_a_byte(folder: Path) -> None:
     path.write_bytes(path.read_bytes() + b"\0")
 
 
-def lead_out(folder: Path) -> None:
+def link_out(folder: Path) -> None:
     elsewhere = folder.parent / "elsewhere.bin"
     (folder / TRAIN).rename(elsewhere)
     (folder / TRAIN).symlink_to(elsewhere)
 
 
-def lead_nowhere(folder: Path) -> None:
+def link_to_nothing(folder: Path) -> None:
     (folder / TRAIN).unlink()
     (folder / TRAIN).symlink_to(folder / "nothing")
 
 
-def lead_to_itself(folder: Path) -> None:
+def link_to_itself(folder: Path) -> None:
     (folder / TRAIN).unlink()
     (folder / TRAIN).symlink_to(folder / TRAIN)
 
@@ -80,24 +83,24 @@ def become_a_pipe(folder: Path) -> None:
 
 
 DAMAGES = {
-    "a negative count": (forge(20240520, 1, -1), "promises -1 tokens"),
-    "the lowest count": (forge(20240520, 1, -(2**31)), "promises -2,147,483,648 tokens"),
-    "the highest count": (forge(20240520, 1, 2**31 - 1), "promises 2,147,483,647 tokens"),
-    "a count of none": (forge(20240520, 1, 0), "promises 0 tokens"),
+    "a negative count": (forge(20240520, 1, -1), "claims -1 tokens"),
+    "the lowest count": (forge(20240520, 1, -(2**31)), "claims -2,147,483,648 tokens"),
+    "the highest count": (forge(20240520, 1, 2**31 - 1), "claims 2,147,483,647 tokens"),
+    "a count of none": (forge(20240520, 1, 0), "claims 0 tokens"),
     "another version": (forge(20240520, 2), "header 20240520, 2"),
     "a llama shard": (forge(20240801, 7), "Llama 3"),
     "an evaluation": (forge(20240522, 1), "evals"),
     "a byte more": (add_a_byte, "truncated or damaged"),
-    "a link out": (lead_out, "leads out of the folder"),
-    "a link to nothing": (lead_nowhere, "leads nowhere"),
-    "a link to itself": (lead_to_itself, "leads nowhere"),
+    "a link out": (link_out, "leads out of the folder"),
+    "a link to nothing": (link_to_nothing, "leads nowhere"),
+    "a link to itself": (link_to_itself, "leads nowhere"),
     "a folder": (become_a_folder, "is not a file"),
     "a pipe": (become_a_pipe, "is not a file"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_shard_that_lies_is_refused_by_name(folder: Path, damage: str):
+def test_a_damaged_shard_is_refused_by_name(folder: Path, damage: str):
     make, words = DAMAGES[damage]
     make(folder)
     if damage == "a link out" and not (folder / "dataset.json").exists():
@@ -112,9 +115,9 @@ def test_the_same_shard_in_both_splits_is_refused(folder: Path):
     (folder / VALIDATION).write_bytes((folder / TRAIN).read_bytes())
     description = folder / "dataset.json"
     if description.exists():
-        told = json.loads(description.read_text())
-        told["shards"][VALIDATION] = told["shards"][TRAIN]
-        description.write_text(json.dumps(told))
+        content = json.loads(description.read_text())
+        content["shards"][VALIDATION] = content["shards"][TRAIN]
+        description.write_text(json.dumps(content))
     with pytest.raises(DataError, match="are the same") as refused:
         open_dataset(folder, 512)
     assert TRAIN in str(refused.value) and VALIDATION in str(refused.value)
@@ -162,7 +165,7 @@ def test_a_tokenizer_of_another_vocabulary_beside_the_shards_is_refused(describe
     (described / "tokenizer.json").write_text(other.to_str())
     with pytest.raises(DataError, match=r"tokenizer\.json is not the tokenizer"):
         open_dataset(described, 512)
-    (described / "dataset.json").unlink()  # a plain folder does not say: what tasks need is still checked
+    (described / "dataset.json").unlink()  # without a description, what tasks need is still checked
     with pytest.raises(DataError, match=r"has token \d+, the model's vocabulary ends at 255"):
         load_tokenizer(described, 256)
 
@@ -170,7 +173,7 @@ def test_a_tokenizer_of_another_vocabulary_beside_the_shards_is_refused(describe
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"null", b"{}", b"\x80\x04", b'{"model": {"type": "BPE", "vocab": {"a": -1}}}']
 )
-def test_a_file_that_is_no_tokenizer_is_refused_by_name(tmp_path: Path, content: bytes):
+def test_a_file_that_is_not_a_tokenizer_is_refused_by_name(tmp_path: Path, content: bytes):
     (tmp_path / "tokenizer.json").write_bytes(content)
     with pytest.raises(DataError, match=r"tokenizer\.json"):
         load_tokenizer(tmp_path)
@@ -179,24 +182,24 @@ def test_a_file_that_is_no_tokenizer_is_refused_by_name(tmp_path: Path, content:
 @pytest.mark.parametrize("name", ["../up.bin", "/etc/passwd", "a/b.bin", "..", "", "a\\b.bin"])
 def test_a_description_that_names_files_elsewhere_is_refused(described: Path, name: str):
     path = described / "dataset.json"
-    told = json.loads(path.read_text())
-    told["shards"][name] = "0" * 64
-    path.write_text(json.dumps(told))
+    content = json.loads(path.read_text())
+    content["shards"][name] = "0" * 64
+    path.write_text(json.dumps(content))
     with pytest.raises(DataError, match="leads out of the folder"):
         open_dataset(described, 512)
 
 
 CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "vocab true": lambda told: told | {"vocab": True},
-    "vocab nan": lambda told: told | {"vocab": float("nan")},
-    "vocab text": lambda told: told | {"vocab": "512"},
-    "vocab negative": lambda told: told | {"vocab": -512},
-    "no vocab": lambda told: {key: value for key, value in told.items() if key != "vocab"},
-    "name a list": lambda told: told | {"name": ["x"]},
-    "shards a list": lambda told: told | {"shards": list(told["shards"])},
-    "sha a number": lambda told: told | {"shards": dict.fromkeys(told["shards"], 5)},
-    "no tokenizer": lambda told: told | {"tokenizer_sha256": None},
-    "a list": lambda told: [told],
+    "vocab true": lambda content: content | {"vocab": True},
+    "vocab nan": lambda content: content | {"vocab": float("nan")},
+    "vocab text": lambda content: content | {"vocab": "512"},
+    "vocab negative": lambda content: content | {"vocab": -512},
+    "no vocab": lambda content: {key: value for key, value in content.items() if key != "vocab"},
+    "name a list": lambda content: content | {"name": ["x"]},
+    "shards a list": lambda content: content | {"shards": list(content["shards"])},
+    "sha a number": lambda content: content | {"shards": dict.fromkeys(content["shards"], 5)},
+    "no tokenizer": lambda content: content | {"tokenizer_sha256": None},
+    "a list": lambda content: [content],
 }
 
 
@@ -208,21 +211,21 @@ def test_a_description_of_wrong_types_is_damaged(described: Path, change: str):
         open_dataset(described, 512)
 
 
-def test_a_description_of_endless_depth_is_damaged(described: Path):
+def test_a_description_nested_too_deep_is_damaged(described: Path):
     (described / "dataset.json").write_text("[" * 200_000)
     with pytest.raises(DataError, match="damaged"):
         open_dataset(described, 512)
 
 
-def test_a_shard_that_is_named_but_gone_or_there_but_not_named_is_refused(described: Path):
+def test_a_shard_that_is_missing_or_not_described_is_refused(described: Path):
     shard, other = described / TRAIN, described / "speeches_train_000001.bin"
     other.write_bytes(shard.read_bytes())
     with pytest.raises(DataError, match=f"{other.name} is not among"):
         open_dataset(described, 512)
     other.unlink()
-    told = json.loads((described / "dataset.json").read_text())
-    told["shards"][other.name] = "0" * 64
-    (described / "dataset.json").write_text(json.dumps(told))
+    content = json.loads((described / "dataset.json").read_text())
+    content["shards"][other.name] = "0" * 64
+    (described / "dataset.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match=f"{other.name} is missing"):
         open_dataset(described, 512)
 

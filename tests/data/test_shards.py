@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepen.data.shards import DataError, Dataset, open_dataset, write_shard
-from deepen.data.tokenizers import load_tokenizer
+from deepen.data.errors import DataError
+from deepen.data.shard_file import write_shard
+from deepen.data.shards import Dataset, open_dataset
+from deepen.data.tokenizers import hash_tokenizer, load_tokenizer
 
 
 @pytest.fixture
@@ -71,12 +73,12 @@ def test_tokens_that_the_model_does_not_have_are_refused_with_and_without_a_desc
     with pytest.raises(DataError, match="vocabulary"):
         open_dataset(copy, 300)
     (copy / "dataset.json").unlink()
-    with pytest.raises(DataError, match="another tokenizer"):
+    with pytest.raises(DataError, match=r"has token \d+, the model's vocabulary ends at 299"):
         open_dataset(copy, 300)
     assert open_dataset(copy, 512).fingerprint
 
 
-def test_the_fingerprint_tells_data_apart(copy: Path, dataset: Dataset):
+def test_other_data_has_another_fingerprint(copy: Path, dataset: Dataset):
     assert open_dataset(copy, 512).fingerprint == dataset.fingerprint
     path = copy / "speeches_train_000000.bin"
     sha = write_shard(path, np.arange(5000, dtype=np.uint16) % 512)
@@ -84,3 +86,52 @@ def test_the_fingerprint_tells_data_apart(copy: Path, dataset: Dataset):
     description["shards"][path.name] = sha
     (copy / "dataset.json").write_text(json.dumps(description))
     assert open_dataset(copy, 512).fingerprint != dataset.fingerprint
+
+
+def test_data_is_identified_by_content_wherever_it_lies_and_whatever_its_shards_are_called(
+    copy: Path, dataset: Dataset, tmp_path: Path
+):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for path in dataset.folder.glob("*.bin"):
+        (elsewhere / path.name.replace("speeches", "talks")).write_bytes(path.read_bytes())
+    (elsewhere / "tokenizer.json").write_bytes((dataset.folder / "tokenizer.json").read_bytes())
+    moved = open_dataset(elsewhere, 512)
+    assert moved.name != dataset.name and moved.identity == open_dataset(copy, 512).identity == dataset.identity
+
+
+def test_the_tokens_in_another_order_are_other_data(tmp_path: Path):
+    first, second, held_out = (np.arange(n, dtype=np.uint16) % 500 for n in (2000, 3000, 500))
+    fingerprints = set()
+    for number, shards in enumerate([(first, second), (second, first), (first, second)]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        write_shard(folder / "a_val.bin", held_out)
+        for index, tokens in enumerate(shards):
+            write_shard(folder / f"a_train_{index}.bin", tokens)
+        fingerprints.add(open_dataset(folder, 512).fingerprint)
+    assert len(fingerprints) == 2
+
+
+def test_the_tokenizer_beside_plain_shards_is_identified_by_its_content(copy: Path, dataset: Dataset):
+    (copy / "dataset.json").unlink()
+    before = open_dataset(copy, 512)
+    assert before.tokenizer_sha256 == dataset.tokenizer_sha256 != ""
+    tokenizer = copy / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text() + " ")
+    swapped = open_dataset(copy, 512)
+    assert swapped.fingerprint == before.fingerprint
+    assert swapped.tokenizer_sha256 not in ("", before.tokenizer_sha256)
+    tokenizer.unlink()
+    assert open_dataset(copy, 512).tokenizer_sha256 == ""
+
+
+def test_a_tokenizer_in_two_files_is_identified_by_both(tmp_path: Path):
+    hashes = set()
+    for name in ("encoder.json", "vocab.bpe", "encoder.json"):
+        assert hash_tokenizer(tmp_path) == "" or len(hash_tokenizer(tmp_path)) == 64
+        (tmp_path / name).write_bytes(
+            (tmp_path / name).read_bytes() + b"x" if (tmp_path / name).exists() else b"y"
+        )
+        hashes.add(hash_tokenizer(tmp_path))
+    assert len(hashes) == 3 and "" in hashes

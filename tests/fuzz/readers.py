@@ -13,7 +13,9 @@ import numpy as np
 
 from deepen.compute.timing import read_timing
 from deepen.data.description import read_description
-from deepen.data.shards import DataError, open_dataset, read_shard
+from deepen.data.errors import DataError
+from deepen.data.shard_file import read_shard
+from deepen.data.shards import open_dataset
 from deepen.data.tokenizers import load_tokenizer, train_bpe
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.task import TaskError

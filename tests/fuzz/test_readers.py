@@ -76,11 +76,12 @@ def test_a_valid_file_with_a_value_of_another_kind(name: str, data: st.DataObjec
 
 @pytest.mark.parametrize("count", [2**31 - 1, -(2**31), -1, 10**9])
 def test_a_forged_header_allocates_nothing(count: int, tmp_path: Path):
-    """Under a limit of memory that has no room for what the header promises."""
+    """Under a limit of memory that is below what the header claims."""
     path = tmp_path / "a_train.bin"
     path.write_bytes(struct.pack("<3i", 20240520, 1, count) + bytes(1012 + 600))
     code = (
         "import resource, sys; from pathlib import Path; from deepen.data.shard_file import *; "
+        "from deepen.data.errors import DataError; "
         "used = int(open('/proc/self/statm').read().split()[0]) * 4096; "
         f"resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, {resource.RLIM_INFINITY}))\n"
         f"try: read_shard(Path({str(path)!r}))\nexcept DataError as error: print(error)"

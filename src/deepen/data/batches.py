@@ -1,4 +1,15 @@
-"""Batches that depend only on the data, the seed and the position in tokens."""
+"""Batches that depend only on the data, the seed and the position in tokens.
+
+The data is divided into windows of the largest context. Each epoch visits every window once, in an order drawn
+from the seed and the epoch. The batch at position t holds the windows whose turn it is:
+
+    7 windows of 16 tokens, epoch 0 in the order  4 0 6 2 1 5 3
+    at(position=32, batch_tokens=32, context=16) → windows 6 and 2
+    at(position=32, batch_tokens=32, context=8)  → the same tokens, as four sequences
+
+So neither micro-batches, devices and depth nor interruptions change what is trained on. A smaller context
+subdivides the windows: a ramp of the context keeps their order.
+"""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
@@ -12,22 +23,18 @@ from deepen.data.shards import Tokens
 
 
 class Batches:
-    """Training batches by token position.
-
-    The data is cut into windows of the largest context, permuted anew by seed and epoch; a smaller context
-    subdivides them, so that a ramp keeps the order. Neither micro-batches, devices, depth nor the place
-    where a run was interrupted have any say.
+    """Training batches by position in tokens.
 
     Args:
-        tokens: the training split.
-        context: the largest context, tokens per window.
-        seed: of the order.
+        tokens: the training split, at least one window long (see `Dataset.check_context`).
+        context: the largest context: tokens of a window.
+        seed: of the order of windows.
     """
 
     def __init__(self, tokens: Tokens, context: int, seed: int) -> None:
         self.tokens, self.window, self.seed = tokens, context, seed
         self.windows = (len(tokens) - 1) // context
-        assert self.windows >= 1, "Dataset.check_context comes first"
+        assert self.windows >= 1
 
     def at(self, position: int, batch_tokens: int, context: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets, each (batch_tokens / context, context) int64, of the step that begins at `position`.
@@ -43,37 +50,38 @@ class Batches:
         return rows_bt[:, :-1], rows_bt[:, 1:]
 
     def start(self, position: int) -> int:
-        """Where in the data the sequence at a position of the run begins."""
-        window, inside = divmod(position, self.window)
-        epoch, nth = divmod(window, self.windows)
-        return int(_order(self.windows, self.seed, epoch)[nth]) * self.window + inside
+        """The index in the data of the first token of the sequence at a position of the run."""
+        turn, offset = divmod(position, self.window)
+        epoch, turn_in_epoch = divmod(turn, self.windows)
+        return int(_window_order(self.windows, self.seed, epoch)[turn_in_epoch]) * self.window + offset
 
 
 class Prefetcher:
-    """Batches of one size, the next read in the background while one is trained on; pinned for a GPU.
+    """Batches of one size. With `ahead`, the next is read and pinned for a GPU while the last is trained on.
 
-    With `ahead` False each is read when it is asked for: on a CPU there is nothing to gain.
+    Without `ahead`, each is read when it is asked for: on a CPU there is nothing to gain.
     """
 
     def __init__(self, batches: Batches, batch_tokens: int, context: int, *, ahead: bool) -> None:
-        self._ahead = ahead
         self._batches, self._batch_tokens, self._context = batches, batch_tokens, context
+        self._ahead = ahead
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
-        self._next: tuple[int, Future[tuple[Tensor, Tensor]]] | None = None
+        self._next_position: int | None = None
+        self._next: Future[tuple[Tensor, Tensor]] | None = None
 
     def at(self, position: int) -> tuple[Tensor, Tensor]:
-        """As `Batches.at`; the batch that follows is begun."""
+        """The batch at a position, as `Batches.at`; starts to read the one that follows."""
         if not self._ahead:
             return self._batches.at(position, self._batch_tokens, self._context)
-        expected, batch = self._next or self._begin(position)
-        if expected != position:
-            _, batch = self._begin(position)
-        found = batch.result()
-        self._next = self._begin(position + self._batch_tokens)
-        return found
+        if self._next is None or self._next_position != position:
+            self._begin(position)
+        assert self._next is not None
+        batch = self._next.result()
+        self._begin(position + self._batch_tokens)
+        return batch
 
-    def _begin(self, position: int) -> tuple[int, Future[tuple[Tensor, Tensor]]]:
-        return position, self._reader.submit(self._read, position)
+    def _begin(self, position: int) -> None:
+        self._next_position, self._next = position, self._reader.submit(self._read, position)
 
     def _read(self, position: int) -> tuple[Tensor, Tensor]:
         inputs_bt, targets_bt = self._batches.at(position, self._batch_tokens, self._context)
@@ -89,6 +97,8 @@ class Prefetcher:
 
 
 @lru_cache(maxsize=4)
-def _order(windows: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The permutation of an epoch. NumPy promises this generator's stream for all time (NEP 19)."""
-    return np.random.RandomState([seed, epoch]).permutation(windows)
+def _window_order(windows: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of windows in an epoch. NumPy guarantees that this generator's stream never changes (NEP 19)."""
+    order = np.random.RandomState([seed, epoch]).permutation(windows)
+    order.flags.writeable = False  # it is cached
+    return order

@@ -1,4 +1,14 @@
-"""Keeping what is held out apart from what is trained on: duplicates and long passages that both have."""
+"""Keep the validation set apart from the training set: drop duplicates and documents that share long passages.
+
+A passage is PASSAGE_WORDS words in a row. A document is dropped from training if one of its passages is also in a
+document that is held out:
+
+    held out    "… a b c d e f …"
+    training    "x b c d e y"        with passages of 3 words, "b c d" is in both: dropped
+    training    "x b c y d e"        no 3 words in a row are in both: kept
+
+Words are compared in lower case, however they are spaced.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,65 +17,65 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-RUN_WORDS = 100
-"""A passage of so many words in a row that is both trained on and held out costs the training document its place.
+PASSAGE_WORDS = 100
+"""Shorter ones are quotations: presidents quote laws and one another, by up to 70 words in the embedded corpus."""
 
-Shorter ones are quotations: presidents quote laws and one another, by up to 70 words in the embedded corpus.
-"""
-
-_ODD = 0x9E3779B97F4A7C15
-"""Odd, so that it can be divided by modulo 2⁶⁴."""
+_MULTIPLIER = 0x9E3779B97F4A7C15
+"""Odd, so that it has an inverse modulo 2⁶⁴."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Separated:
-    """The training documents that may stay, and how many were dropped and why."""
+class Deduplicated:
+    """The training documents that remain, and how many were dropped as duplicates and for shared passages."""
 
-    kept: list[str]
+    documents: list[str]
     duplicates: int
     sharing: int
 
 
-def separate(training: Sequence[str], held_out: Sequence[str]) -> Separated:
-    """Drop the training documents that are held out too, or that share a passage of RUN_WORDS with one that is.
-
-    Words are compared without regard to capitals or spaces.
-    """
-    known = {_whole(text) for text in held_out}
-    runs = np.sort(np.concatenate([np.zeros(0, np.uint64), *(_runs(text) for text in held_out)]))
-    kept, duplicates, sharing = [], 0, 0
+def remove_overlap(training: Sequence[str], held_out: Sequence[str]) -> Deduplicated:
+    """Drop the training documents that are held out too, or share a passage with one that is."""
+    held_out_documents = {_hash_document(text) for text in held_out}
+    no_passages = np.zeros(0, np.uint64)
+    held_out_passages = np.sort(np.concatenate([no_passages, *(_hash_passages(text) for text in held_out)]))
+    documents, duplicates, sharing = [], 0, 0
     for text in training:
-        if _whole(text) in known:
+        if _hash_document(text) in held_out_documents:
             duplicates += 1
-        elif _any_in(runs, _runs(text)):
+        elif _any_in(_hash_passages(text), held_out_passages):
             sharing += 1
         else:
-            kept.append(text)
-    return Separated(kept=kept, duplicates=duplicates, sharing=sharing)
+            documents.append(text)
+    return Deduplicated(documents=documents, duplicates=duplicates, sharing=sharing)
 
 
-def _any_in(known: NDArray[np.uint64], asked: NDArray[np.uint64]) -> bool:
-    """Whether any of what is asked is among what is known, which is sorted."""
-    return bool((np.searchsorted(known, asked, "left") < np.searchsorted(known, asked, "right")).any())
+def _any_in(values: NDArray[np.uint64], ordered: NDArray[np.uint64]) -> bool:
+    """Whether any of the values is in an array that is sorted."""
+    return bool((np.searchsorted(ordered, values, "left") < np.searchsorted(ordered, values, "right")).any())
 
 
-def _whole(text: str) -> bytes:
+def _hash_document(text: str) -> bytes:
     return hashlib.sha256(" ".join(text.casefold().split()).encode("utf-8", "replace")).digest()
 
 
-def _runs(text: str) -> NDArray[np.uint64]:
-    """A 64-bit hash of every RUN_WORDS words in a row: a polynomial over the hashes of the words."""
+def _hash_passages(text: str) -> NDArray[np.uint64]:
+    """A 64-bit hash of every passage: a rolling polynomial over the hashes of its words.
+
+    With word hashes h and multiplier m, the passage from i on hashes to Σ h[i + k] · m^k. It is the difference of
+    two sums from the beginning, divided by the power of m that the passage begins with.
+    """
     words = text.casefold().split()
-    if len(words) < RUN_WORDS:
+    if len(words) < PASSAGE_WORDS:
         return np.zeros(0, np.uint64)
-    hashes = {word: int.from_bytes(_digest(word), "little") for word in set(words)}
+    hashes = {word: int.from_bytes(_hash_word(word), "little") for word in set(words)}
     values = np.array([hashes[word] for word in words], dtype=np.uint64)
-    powers = np.cumprod(np.full(len(words), _ODD, np.uint64))
-    inverses = np.cumprod(np.full(len(words), pow(_ODD, -1, 1 << 64), np.uint64))
+    powers = np.cumprod(np.full(len(words), _MULTIPLIER, np.uint64))
+    inverses = np.cumprod(np.full(len(words), pow(_MULTIPLIER, -1, 1 << 64), np.uint64))
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values * powers)])
-    runs: NDArray[np.uint64] = (sums[RUN_WORDS:] - sums[:-RUN_WORDS]) * inverses[: len(words) - RUN_WORDS + 1]
-    return runs
+    differences = sums[PASSAGE_WORDS:] - sums[:-PASSAGE_WORDS]
+    passages: NDArray[np.uint64] = differences * inverses[: len(differences)]
+    return passages
 
 
-def _digest(word: str) -> bytes:
+def _hash_word(word: str) -> bytes:
     return hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest()

