@@ -91,8 +91,8 @@ def run(
         study = _with_faster_precision(study, threads)
     if executor.kind == "slurm":
         executor = replace(executor, slurm={**executor.slurm, "cpus_per_task": threads})
-    if study.evaluation.hellaswag_every_tokens and not study.evaluation.hellaswag:
-        log.warning("HellaSwag is not evaluated: no file of its items is named")
+    if study.evaluation.tasks_every_tokens and not study.evaluation.tasks:
+        log.warning("no task is evaluated: the study names no task file")
     with store.lock() as hold:
         dataset = named_data or open_data(study.data, study.model.vocab, store.folder / "data")
         tree = compile_study(study, dataset.fingerprint)
@@ -218,7 +218,7 @@ def _check(study: Study, store: Store, executor: ExecutorChoice, world: World) -
             return
         named_data = open_data(study.data, study.model.vocab, store.folder / "data")
         named_data.check_context(study.context)
-        if study.evaluation.hellaswag:
+        if study.evaluation.tasks:
             load_tokenizer(named_data.folder, study.model.vocab)
 
     def check_this_machine() -> None:
@@ -227,10 +227,6 @@ def _check(study: Study, store: Store, executor: ExecutorChoice, world: World) -
             shards = world.size if world.shard else 1
             check_room(study.model, pick_device(), shards=shards, optimizer=study.settings.optimizer.cost)
 
-    def check_task() -> None:
-        if study.evaluation.hellaswag:
-            get_task("hellaswag").check(Path(study.evaluation.hellaswag))
-
     checks: list[Callable[[], object]] = [
         partial(check_executor, executor),
         partial(_check_measurable, study, executor),
@@ -238,7 +234,7 @@ def _check(study: Study, store: Store, executor: ExecutorChoice, world: World) -
         *(partial(compile_marks, study, arm) for arm in study.arms),
         partial(store.check, study.described()),
         open_named_data,
-        check_task,
+        *(partial(get_task(file.task).check, file.path) for file in study.evaluation.tasks),
     ]
     problems: list[ValueError] = []
     for check in checks:

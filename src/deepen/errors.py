@@ -11,6 +11,7 @@ fields stand in backticks inside a remedy:
     # the command line: --batch-tokens is 100, not a multiple of context 64: use --batch-tokens 128
 """
 
+import difflib
 import re
 from collections.abc import Callable, Iterable
 
@@ -76,3 +77,9 @@ class InvalidValuesError(ValueError):
 
 class RunError(_RemediableError, RuntimeError):
     """A run that cannot continue; what was complete is kept. Attributes as those of `InvalidValueError`."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` where a known name is much like this one, else nothing."""
+    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {match[0]!r}?)" if match else ""

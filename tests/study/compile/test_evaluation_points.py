@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.rate import Constant
 from deepen.study.compile.evaluation_points import EvaluationPoint, evaluation_points
 from deepen.study.compile.pieces import split_schedule
-from deepen.study.define.study import Evaluation
+from deepen.study.define.study import Evaluation, TaskFile
 from deepen.train.segment import Segment
 
 MODEL = PRESETS["nano"]
@@ -23,8 +24,8 @@ def segment(start: int, end: int, batch_tokens: int) -> Segment:
 
 
 def evaluation(every: int, task_every: int = 0) -> Evaluation:
-    task = {"hellaswag": "items.jsonl", "hellaswag_every_tokens": task_every} if task_every else {}
-    return Evaluation(every_tokens=every, validation_tokens=1, **task)
+    tasks = (TaskFile(task="hellaswag", path=Path("items.jsonl")),)
+    return Evaluation(every_tokens=every, validation_tokens=1, tasks=tasks, tasks_every_tokens=task_every)
 
 
 def test_the_example_of_the_docstring():
@@ -39,7 +40,9 @@ def test_the_example_of_the_docstring():
 def test_the_end_of_a_segment_is_evaluated_at_a_mark_or_on_the_spacing_only():
     assert evaluation_points(segment(0, 3, 4), evaluation(100, 100), is_mark=False) == ()
     at_mark = EvaluationPoint(tokens=12, what=("validation", "hellaswag"))
-    assert evaluation_points(segment(0, 3, 4), evaluation(100, 100), is_mark=True) == (at_mark,)
+    for task_every in (0, 100):  # 0: at the marks only
+        points = evaluation_points(segment(0, 3, 4), evaluation(100, task_every), is_mark=True)
+        assert points == (at_mark,)
 
 
 @given(st.integers(0, 20), st.integers(1, 30), st.integers(1, 7), st.integers(1, 40), st.integers(1, 40))
@@ -65,5 +68,6 @@ def test_a_point_is_the_first_step_to_reach_a_multiple(
 @given(st.integers(1, 29), st.integers(1, 7), st.integers(1, 40))
 def test_a_segment_cut_in_two_is_evaluated_at_the_same_points(cut: int, batch: int, every: int):
     whole, first, second = segment(0, 30, batch), segment(0, cut, batch), segment(cut, 30, batch)
-    points = [evaluation_points(each, evaluation(every), is_mark=False) for each in (whole, first, second)]
+    asked = evaluation(every)
+    points = [evaluation_points(each, asked, is_mark=False) for each in (whole, first, second)]
     assert points[0] == points[1] + points[2]

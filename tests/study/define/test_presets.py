@@ -15,5 +15,5 @@ def test_evaluation_is_at_most_a_twentieth_of_the_paper():
     forward = step / 3  # a backward pass costs twice as much
     evaluation = study.evaluation
     validation = evaluation.validation_tokens / evaluation.every_tokens * forward
-    tasks = HELLASWAG_TOKENS / evaluation.hellaswag_every_tokens * forward
+    tasks = HELLASWAG_TOKENS / evaluation.tasks_every_tokens * forward
     assert 0.02 * step < validation + tasks < 0.05 * step

@@ -37,7 +37,7 @@ from deepen.schedule.rate import RATES
 from deepen.schedule.recipes import TWO_PHASE_PRESETS
 from deepen.study.define.executor import local
 from deepen.study.define.presets import STUDIES
-from deepen.study.define.study import Evaluation, Study
+from deepen.study.define.study import Evaluation, Study, TaskFile
 
 if TYPE_CHECKING:
     from deepen.train.distributed.processes import World
@@ -192,9 +192,8 @@ def _spaced(evaluation: Evaluation, share: float, batch_tokens: int, hellaswag: 
         return max(1, round_to_steps(tokens, batch_tokens)) * batch_tokens
 
     every = in_steps(evaluation.every_tokens * share)
-    task_every = in_steps(evaluation.hellaswag_every_tokens * share) if evaluation.hellaswag_every_tokens else 0
+    task_every = in_steps(evaluation.tasks_every_tokens * share) if evaluation.tasks_every_tokens else 0
     if hellaswag is None:
-        return replace(evaluation, every_tokens=every, hellaswag_every_tokens=task_every)
-    return replace(
-        evaluation, every_tokens=every, hellaswag=str(hellaswag), hellaswag_every_tokens=task_every or every
-    )
+        return replace(evaluation, every_tokens=every, tasks_every_tokens=task_every)
+    tasks = (TaskFile(task="hellaswag", path=hellaswag),)
+    return replace(evaluation, every_tokens=every, tasks=tasks, tasks_every_tokens=task_every or every)

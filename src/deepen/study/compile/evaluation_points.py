@@ -33,21 +33,16 @@ def evaluation_points(segment: Segment, evaluation: Evaluation, *, is_mark: bool
     Args:
         is_mark: whether a mark is measured at the segment's end.
     """
+    spacings = {VALIDATION: evaluation.every_tokens}
+    spacings |= {file.task: evaluation.tasks_every_tokens for file in evaluation.tasks}
     due: dict[int, list[str]] = defaultdict(list)
-    for name, spacing in _spacings(evaluation).items():
-        points = set(_on_steps(segment, spacing))
+    for name, spacing in spacings.items():
+        points = set(_on_steps(segment, spacing)) if spacing else set()
         if is_mark:
             points.add(segment.end)
         for tokens in points:
             due[tokens].append(name)
     return tuple(EvaluationPoint(tokens=tokens, what=tuple(due[tokens])) for tokens in sorted(due))
-
-
-def _spacings(evaluation: Evaluation) -> dict[str, int]:
-    spacings = {VALIDATION: evaluation.every_tokens}
-    if evaluation.hellaswag:
-        spacings["hellaswag"] = evaluation.hellaswag_every_tokens
-    return spacings
 
 
 def _on_steps(segment: Segment, spacing: int) -> list[int]:

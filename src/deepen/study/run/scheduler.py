@@ -216,8 +216,8 @@ class _Refusals:
 
 def _job_maker(study: Study, tree: Tree, dataset: Dataset, folder: Path) -> Callable[[Node], Job]:
     """Makes the job of a segment; its paths mean the same in any process on any machine."""
-    hellaswag = study.evaluation.hellaswag
-    evaluation = replace(study.evaluation, hellaswag=hellaswag and str(Path(hellaswag).resolve()))
+    tasks = tuple(replace(file, path=file.path.resolve()) for file in study.evaluation.tasks)
+    evaluation = replace(study.evaluation, tasks=tasks)
     dataset = replace(
         dataset,
         folder=dataset.folder.resolve(),

@@ -183,7 +183,7 @@ def _evaluate(task: str, engine: TrainingEngine, job: Job, device: torch.device,
             device=device,
             batch_tokens=TASK_BATCH_TOKENS[device.type] * world.size,
         )
-        score = get_task(task).score(scorer, _examples(task, job.evaluation.hellaswag, job.dataset))
+        score = get_task(task).score(scorer, _examples(task, job.evaluation.path(task), job.dataset))
     return line | {"split": "validation"} | score.to_json()
 
 
@@ -219,5 +219,5 @@ def _tokens(dataset: Dataset, split: str) -> Any:
 
 
 @lru_cache(maxsize=2)
-def _examples(task: str, path: str, dataset: Dataset) -> Sequence[Any]:
-    return get_task(task).load(Path(path), load_tokenizer(dataset.folder))
+def _examples(task: str, path: Path, dataset: Dataset) -> Sequence[Any]:
+    return get_task(task).load(path, load_tokenizer(dataset.folder))

@@ -1,0 +1,163 @@
+"""Dataclasses to JSON's types and back, so that a study can be kept in a file and sent to another process.
+
+    to_json(Evaluation(every_tokens=64, validation_tokens=512))
+    # {"every_tokens": 64, "validation_tokens": 512, "tasks": [], "tasks_every_tokens": 0}
+    from_json(Evaluation, that)  # the same value again
+
+Reading checks every type, because the content may come from anybody. A problem is an InvalidValueError whose field
+is the place of the value, such as `arms[1].recipe`. A rate has its kind beside its fields, `{"rate": "wsd",
+"peak": 0.001}`. A class with its own `to_json` and `from_json`, such as `OptimizerSpec`, is written and read by
+these.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from deepen.errors import InvalidValueError
+from deepen.schedule.rate import RATES, Rate
+
+T = TypeVar("T")
+
+
+def to_json(value: Any) -> Any:
+    """A value in JSON's types."""
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if is_dataclass(value) and not isinstance(value, type):
+        return _kind(value) | fields_to_json(value)
+    if isinstance(value, Enum):
+        return to_json(value.value)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): to_json(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(entry) for entry in value]
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON: add it to deepen.study.define.json_form")
+
+
+def fields_to_json(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass in JSON's types."""
+    return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+
+
+def from_json(kind: type[T], content: Any) -> T:
+    """The value of a type that `to_json` wrote.
+
+    Raises:
+        InvalidValueError: the content is not of such a value.
+    """
+    value: T = _read(kind, content, "")
+    return value
+
+
+def fields_from_json(kind: type[T], content: Any, place: str = "") -> T:
+    """The dataclass whose fields a JSON object holds."""
+    if not isinstance(content, Mapping):
+        raise _wrong(place, content, "an object")
+    hints = get_type_hints(kind)
+    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    for name in content:
+        if name not in known:
+            raise InvalidValueError(f"is unknown: use {', '.join(known)}", field=_at(place, name), allowed=known)
+    for name, field in known.items():
+        if name not in content and field.default is MISSING and field.default_factory is MISSING:
+            raise InvalidValueError("is missing", field=_at(place, name))
+    return kind(**{name: _read(hints[name], entry, _at(place, name)) for name, entry in content.items()})
+
+
+def _kind(value: Any) -> dict[str, str]:
+    """The kind of a value whose type its field does not name."""
+    kinds = [name for name, rate in RATES.items() if type(value) is rate]
+    return {"rate": kinds[0]} if kinds else {}
+
+
+def _read(kind: Any, content: Any, place: str) -> Any:
+    if kind is Any:
+        return content
+    if kind is Rate:
+        return _read_rate(content, place)
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        return _read_optional(kind, content, place)
+    if origin is tuple:
+        if not isinstance(content, list | tuple):
+            raise _wrong(place, content, "a list")
+        each = get_args(kind)[0]
+        return tuple(_read(each, entry, f"{place}[{index}]") for index, entry in enumerate(content))
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(content, Mapping):
+            raise _wrong(place, content, "an object")
+        each = get_args(kind)[1]
+        return {str(key): _read(each, entry, _at(place, str(key))) for key, entry in content.items()}
+    if hasattr(kind, "from_json"):
+        return _read_own(kind, content, place)
+    if is_dataclass(kind):
+        return fields_from_json(kind, content, place)  # type: ignore[arg-type]
+    return _read_scalar(kind, content, place)
+
+
+def _read_rate(content: Any, place: str) -> Rate:
+    if not isinstance(content, Mapping):
+        raise _wrong(place, content, "an object")
+    name = content.get("rate")
+    if name not in RATES:
+        raise InvalidValueError(
+            f"{name!r} is unknown: use {', '.join(RATES)}", field=_at(place, "rate"), value=name, allowed=RATES
+        )
+    rest = {key: entry for key, entry in content.items() if key != "rate"}
+    return fields_from_json(RATES[name], rest, place)
+
+
+def _read_own(kind: Any, content: Any, place: str) -> Any:
+    """A value of a class that reads itself."""
+    try:
+        return kind.from_json(content)
+    except (TypeError, AttributeError) as error:  # the wrong type of JSON value
+        raise InvalidValueError(f"cannot be read: {error}", field=place, value=content) from None
+
+
+def _read_optional(kind: Any, content: Any, place: str) -> Any:
+    """A value of one of several types; None where that is one of them."""
+    choices = [choice for choice in get_args(kind) if choice is not NoneType]
+    if content is None and len(choices) < len(get_args(kind)):
+        return None
+    for choice in choices[:-1]:
+        try:
+            return _read(choice, content, place)
+        except InvalidValueError:
+            continue
+    return _read(choices[-1], content, place)
+
+
+_NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def _read_scalar(kind: Any, content: Any, place: str) -> Any:
+    if kind is float and type(content) is int:
+        return float(content)
+    if kind in _NAMES:
+        if type(content) is not kind:
+            raise _wrong(place, content, _NAMES[kind])
+        return content
+    if not isinstance(content, str):
+        raise _wrong(place, content, "text")
+    try:
+        return kind(content)  # a path, or a value of an enum
+    except ValueError as error:
+        raise InvalidValueError(f"is {content!r}: {error}", field=place, value=content) from None
+
+
+def _at(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else name
+
+
+def _wrong(place: str, content: Any, expected: str) -> InvalidValueError:
+    shown = repr(content)[:40]
+    return InvalidValueError(f"is {shown}: it must be {expected}", field=place, value=content)

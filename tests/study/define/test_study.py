@@ -1,0 +1,153 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepen.errors import InvalidValueError
+from deepen.evaluate.task import TaskError
+from deepen.model.presets import PRESETS
+from deepen.schedule.rate import WSD, Constant, Cosine, Rate
+from deepen.study.define.presets import STUDIES, quickstart
+from deepen.study.define.study import Arm, Evaluation, Study, TaskFile
+from deepen.train.optim.spec import OptimizerSpec
+from deepen.train.settings import COMPILE, ON_SPIKE, TrainSettings
+
+SHARES = st.floats(0.01, 1, exclude_max=True)
+RATE: st.SearchStrategy[Rate] = st.one_of(
+    st.builds(WSD, peak=SHARES, warmup_tokens=st.integers(0, 10**9), decay_share=SHARES, final_share=SHARES),
+    st.builds(Cosine, peak=SHARES, warmup_tokens=st.integers(0, 10**9), final_share=SHARES),
+    st.builds(Constant, peak=SHARES),
+)
+SETTINGS = st.builds(
+    TrainSettings,
+    optimizer=st.builds(OptimizerSpec.adamw, weight_decay=SHARES, beta_2=SHARES, epsilon=SHARES),
+    max_grad_norm=st.one_of(st.none(), SHARES),
+    micro_batch_tokens=st.integers(0, 10**6),
+    compile=st.sampled_from(COMPILE),
+    activation_checkpointing=st.booleans(),
+    on_spike=st.sampled_from(ON_SPIKE),
+)
+OPTIONS = st.dictionaries(st.text(), st.one_of(st.integers(), SHARES, st.booleans(), st.none(), st.text()))
+PATHS = st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), min_size=1).map(Path)
+
+
+@st.composite
+def studies(draw: st.DrawFn) -> Study:
+    """A study with every field drawn."""
+    context = draw(st.integers(1, 64))
+    batch_tokens = context * draw(st.integers(1, 8))
+    names = draw(st.lists(st.text(), min_size=1, max_size=4, unique=True))
+    task = st.builds(TaskFile, task=st.just("hellaswag"), path=PATHS)
+    return Study(
+        name=draw(st.text()),
+        model=replace(PRESETS["nano"], name=draw(st.text()), depth=draw(st.integers(1, 100))),
+        tokens=batch_tokens * draw(st.integers(1, 1000)),
+        batch_tokens=batch_tokens,
+        context=context,
+        arms=tuple(Arm(name=name, recipe=draw(st.text()), options=draw(OPTIONS)) for name in names),
+        evaluation=Evaluation(
+            every_tokens=draw(st.integers(1, 10**9)),
+            validation_tokens=draw(st.integers(1, 10**9)),
+            tasks=draw(st.lists(task, max_size=1).map(tuple)),
+            tasks_every_tokens=draw(st.integers(0, 10**9)),
+        ),
+        seeds=tuple(draw(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3, unique=True))),
+        baseline=draw(st.sampled_from(names)),
+        anchors=(draw(SHARES), 1.0),
+        accountings=draw(st.sampled_from([(), ("flops",), ("flops", "paper")])),
+        lr=draw(RATE),
+        settings=draw(SETTINGS),
+        data=draw(st.text()),
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(studies())
+def test_a_study_read_from_its_json_is_the_same_study(study: Study):
+    assert Study.from_json(json.loads(json.dumps(study.to_json()))) == study
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_studies_that_come_with_deepen_can_be_written_and_read(name: str):
+    study = STUDIES[name]()
+    assert Study.from_json(json.loads(json.dumps(study.to_json()))) == study
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    return quickstart().to_json() | changes
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        ([], ""),
+        (changed(colour="red"), "colour"),
+        ({key: entry for key, entry in quickstart().to_json().items() if key != "tokens"}, "tokens"),
+        (changed(tokens="many"), "tokens"),
+        (changed(tokens=True), "tokens"),
+        (changed(tokens=1.5), "tokens"),
+        (changed(arms={}), "arms"),
+        (changed(arms=[{"name": "full", "recipe": 3}]), "arms[0].recipe"),
+        (changed(arms=[{"name": "full"}]), "arms[0].recipe"),
+        (changed(lr={"rate": "square"}), "lr.rate"),
+        (changed(lr={"rate": "wsd", "peak": "high"}), "lr.peak"),
+        (changed(lr=None), "lr"),
+        (changed(settings={"max_grad_norm": "none"}), "settings.max_grad_norm"),
+        (changed(settings={"optimizer": {"kind": "sgd"}}), "optimizer"),
+        (changed(settings={"optimizer": {"kind": "adamw", "weight_decay": "much"}}), "settings.optimizer"),
+        (changed(settings={"optimizer": 3}), "settings.optimizer"),
+        (changed(evaluation={"every_tokens": 0, "validation_tokens": 1}), "every_tokens"),
+        (changed(seeds=[1, 1]), "seeds"),
+    ],
+)
+def test_json_that_is_not_a_study_is_refused_with_its_place(content: Any, field: str):
+    with pytest.raises(InvalidValueError) as wrong:
+        Study.from_json(content)
+    assert wrong.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"context": 0}, "context"),
+        ({"context": 17}, "context"),
+        ({"batch_tokens": 33}, "batch_tokens"),
+        ({"tokens": 31}, "tokens"),
+        ({"seeds": ()}, "seeds"),
+        ({"seeds": (-1,)}, "seeds"),
+        ({"arms": (Arm(name="full", recipe="full"), Arm(name="full", recipe="small"))}, "arms"),
+        ({"baseline": "other"}, "baseline"),
+        ({"anchors": (0.5,)}, "anchors"),
+        ({"anchors": (1.0, 0.0)}, "anchors"),
+        ({"accountings": ("dollars",)}, "accountings"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_by_its_field(
+    change: dict[str, Any], field: str, make_study: Callable[..., Study]
+):
+    with pytest.raises(InvalidValueError) as wrong:
+        make_study(**change)
+    assert wrong.value.field == field
+
+
+def test_each_task_has_one_file(tmp_path: Path):
+    file = TaskFile(task="hellaswag", path=tmp_path / "items.jsonl")
+    with pytest.raises(InvalidValueError, match="tasks name 'hellaswag' twice"):
+        Evaluation(every_tokens=1, validation_tokens=1, tasks=(file, file))
+    with pytest.raises(InvalidValueError, match="'swag' is unknown"):
+        TaskFile(task="swag", path=file.path)
+
+
+def test_a_task_file_is_identified_by_its_content(tmp_path: Path):
+    one, same, other = (TaskFile(task="hellaswag", path=tmp_path / name) for name in ("one", "same", "other"))
+    one.path.write_text("{}\n")
+    same.path.write_text("{}\n")
+    other.path.write_text("{}\n\n")
+    assert one.sha256 == same.sha256 != other.sha256
+    with pytest.raises(TaskError, match="does not exist"):
+        _ = TaskFile(task="hellaswag", path=tmp_path / "none").sha256
