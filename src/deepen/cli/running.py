@@ -10,7 +10,7 @@ from rich.console import Console
 from deepen import api
 from deepen.cli.output.progress import ProgressLine
 from deepen.cli.requests.options import Problems, Stopped
-from deepen.errors import InvalidValueError, InvalidValuesError
+from deepen.errors import InvalidValueError, InvalidValuesError, RunError
 from deepen.messages import print_messages
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
@@ -61,9 +61,9 @@ def failures_rendered(out: Path) -> Iterator[None]:
     except Interrupted:
         raise Stopped(130, f"stopped; every step so far is kept in {out}: the same command continues") from None
     except WorkersLostError as error:
-        raise Stopped(1, f"{error}; {_kept(out)}") from None
+        raise Stopped(1, f"{describe(error)}; {_kept(out)}") from None
     except (TrainingError, StateError, ProcessLostError) as error:
-        raise Stopped(1, f"the run failed: {error}; {_kept(out)}") from None
+        raise Stopped(1, f"the run failed: {describe(error)}; {_kept(out)}") from None
     except (MemoryError, torch.OutOfMemoryError):
         raise Stopped(1, f"out of memory: use a smaller --batch-tokens or --context; {_kept(out)}") from None
     except OSError as error:
@@ -75,9 +75,9 @@ def failures_rendered(out: Path) -> Iterator[None]:
         raise Problems([describe(error)]) from None
 
 
-def describe(error: ValueError) -> str:
+def describe(error: Exception) -> str:
     """An error in one line, with fields by the names of their options."""
-    return error.describe(option_name) if isinstance(error, InvalidValueError) else str(error)
+    return error.describe(option_name) if isinstance(error, InvalidValueError | RunError) else str(error)
 
 
 def option_name(field: str) -> str:
