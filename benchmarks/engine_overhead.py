@@ -14,7 +14,7 @@ import torch
 from deepen.compute.ledger import Ledger
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
-from deepen.schedule.recipes import one_shot
+from deepen.schedule.recipes.one_shot import one_shot
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.device import pick_device
 from deepen.train.engine import Engine

@@ -21,7 +21,7 @@ from deepen.compute.ledger import Ledger
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
 from deepen.model.presets import PRESETS, tokens_per_step
-from deepen.schedule.recipes import full
+from deepen.schedule.recipes.constant_depth import full
 from deepen.study.compile.pieces import split_schedule
 from deepen.study.define.presets import quickstart
 from deepen.study.run.worker import SAVE_EVERY_SECONDS

@@ -12,7 +12,7 @@ import numpy as np
 from deepen.compute.ledger import Ledger
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
-from deepen.schedule.recipes import full
+from deepen.schedule.recipes.constant_depth import full
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.device import pick_device
 from deepen.train.engine import Engine

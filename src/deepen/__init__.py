@@ -8,9 +8,9 @@ __version__ = "0.1.0"
 _LIBRARY = {
     "ModelConfig": "deepen.model.config",
     "Phase": "deepen.schedule.phase",
-    "Growth": "deepen.schedule.phase",
+    "Growth": "deepen.growth.spec",
     "Schedule": "deepen.schedule.phase",
-    "Scope": "deepen.schedule.phase",
+    "Trainable": "deepen.schedule.trainable",
     "Ledger": "deepen.compute.ledger",
     "grow": "deepen.growth.grow",
     "TrainState": "deepen.train.state",
@@ -25,9 +25,9 @@ __all__ = [
     "ModelConfig",
     "Phase",
     "Schedule",
-    "Scope",
     "Study",
     "TrainState",
+    "Trainable",
     "grow",
 ]
 

@@ -10,7 +10,7 @@ from deepen.cli.entry import main
 from deepen.compute.ledger import Ledger
 from deepen.compute.timing import read_timing
 from deepen.model.presets import PRESETS
-from deepen.schedule.phase import Phase, Scope
+from deepen.schedule.trainable import TRAINABLE_SETS, TrainedParts
 
 SMALL = ("bench", "--model", "nano", "--steps", "2", "--batch-tokens", "128")
 
@@ -38,7 +38,7 @@ def test_the_json_is_what_is_written_and_can_be_read(tmp_path: Path, capsys: pyt
 def test_the_timing_is_within_its_misfit_of_every_phase(written: Path):
     bench, timing = json.loads(written.read_text()), read_timing(written)
     misses = [
-        abs(timing.seconds_per_token(phase_of(kind), kind["new_blocks"]) / kind["seconds_per_token"] - 1)
+        abs(timing.seconds_per_token(trained_parts(kind)) / kind["seconds_per_token"] - 1)
         for kind in bench["phases"]
     ]
     assert max(misses) == pytest.approx(bench["misfit"], rel=1e-6)
@@ -49,12 +49,12 @@ def test_phases_have_the_ledgers_price_and_are_told_relative_to_full_depth(writt
     full = bench["phases"][0]
     assert (full["depth"], full["scope"], full["measured_to_ledger"]) == (12, "all", 1)
     for kind in bench["phases"]:
-        assert kind["flops_per_token"] == ledger.flops_per_token(phase_of(kind), kind["new_blocks"])
+        assert kind["flops_per_token"] == ledger.flops_per_token(trained_parts(kind), 64)
         assert kind["tokens_per_second"] == pytest.approx(1 / kind["seconds_per_token"])
         ratio = kind["seconds_per_token"] / full["seconds_per_token"] / kind["flops_per_token"]
         assert kind["measured_to_ledger"] == pytest.approx(ratio * full["flops_per_token"])
         assert kind["peak_memory_bytes"] > 0 or sys.platform != "linux"
-    assert {kind["scope"] for kind in bench["phases"]} == set(Scope)
+    assert {kind["scope"] for kind in bench["phases"]} == set(TRAINABLE_SETS)
     assert {kind["depth"] for kind in bench["phases"]} == {12, 6, 1}
 
 
@@ -75,8 +75,8 @@ def test_a_wrong_request_does_not_wait_for_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
-def phase_of(kind: dict[str, Any]) -> Phase:
-    return Phase(depth=kind["depth"], tokens=64, label="", train=Scope(kind["scope"]), context=64)
+def trained_parts(kind: dict[str, Any]) -> TrainedParts:
+    return TRAINABLE_SETS[kind["scope"]].resolve(kind["depth"], tuple(kind["new_blocks"]))
 
 
 def test_a_plan_reads_the_bench_and_tells_the_mark_of_equal_seconds(
@@ -84,8 +84,7 @@ def test_a_plan_reads_the_bench_and_tells_the_mark_of_equal_seconds(
 ):
     assert main(["plan", "two-phase", "--model", "nano", "--bench", str(written), "--json"]) == 0
     told, timing = json.loads(capsys.readouterr().out), read_timing(written)
-    full = Phase(depth=12, tokens=128, label="", batch_tokens=128, context=64)
-    hours = told["baseline"]["tokens"] * timing.seconds_per_token(full, range(12)) / 3600
+    hours = told["baseline"]["tokens"] * timing.seconds_per_token(TrainedParts.all(12)) / 3600
     assert told["time"]["source"] == "deepen bench" and told["time"]["baseline"]["hours"] == pytest.approx(hours)
     assert told["marks"]["seconds"]["seconds"] == pytest.approx(3600 * hours, rel=1e-3)
     assert told["phases"][0]["batch_tokens"] == 128

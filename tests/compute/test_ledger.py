@@ -8,33 +8,38 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from deepen.compute.ledger import Ledger, new_blocks_per_phase, phase_flops
+from deepen.compute.ledger import Ledger, phase_flops
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
 from deepen.model.presets import PRESETS
-from deepen.schedule.phase import Phase, Schedule, Scope
-from deepen.schedule.recipes import two_phase
-from deepen.train.trainable import apply_scope
+from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.recipes.stages import two_phase
+from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
+from deepen.train.trainable import freeze_rest
 
 
 def counted(
-    model: ModelConfig, phase: Phase, new_blocks: tuple[int, ...], sequences: int, checkpointing: bool = False
+    model: ModelConfig, trained: TrainedParts, context: int, sequences: int, checkpointing: bool = False
 ) -> int:
     """FLOPs of one step as FlopCounterMode sees them; it counts fused CPU attention as nothing."""
-    network = build(model, phase.depth)
-    network.load_state_dict(init_weights(model, phase.depth, seed=0))
+    network = build(model, trained.depth)
+    network.load_state_dict(init_weights(model, trained.depth, seed=0))
     network.activation_checkpointing = checkpointing
-    cut = apply_scope(network, phase.train, new_blocks)
-    tokens = torch.randint(model.vocab, (sequences, phase.context + 1))
+    freeze_rest(network, trained)
+    tokens = torch.randint(model.vocab, (sequences, context + 1))
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        logits = network(tokens[:, :-1], cut=cut)
+        logits = network(tokens[:, :-1], cut=trained.cut)
         F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).backward()
     return counter.get_total_flops()
 
 
+Case = tuple[ModelConfig, TrainedParts, int]
+"""A model, what is trained of it, and the context."""
+
+
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[ModelConfig, Phase, tuple[int, ...]]:
+def cases(draw: st.DrawFn) -> Case:
     family = draw(st.sampled_from(sorted(FAMILIES)))
     groups, kv_heads = draw(st.integers(1, 3 if family == "llama" else 1)), draw(st.integers(1, 3))
     context = draw(st.sampled_from([2, 5, 16]))
@@ -51,66 +56,75 @@ def cases(draw: st.DrawFn) -> tuple[ModelConfig, Phase, tuple[int, ...]]:
         vocab=draw(st.integers(3, 50)),
         tied=draw(st.booleans()),
     )
-    new = draw(st.sets(st.integers(0, depth - 1), min_size=1))
-    scope = draw(st.sampled_from(list(Scope)))
-    phase = Phase(depth=depth, tokens=context, train=scope, context=context, label="drawn")
-    return config, phase, tuple(sorted(new))
+    return config, draw(st.one_of(named_choices(depth), explicit_choices(depth))), context
+
+
+@st.composite
+def named_choices(draw: st.DrawFn, depth: int) -> TrainedParts:
+    """A named choice, whatever blocks were added last."""
+    new_blocks = draw(st.sets(st.integers(0, depth - 1), min_size=1))
+    return draw(st.sampled_from(list(TRAINABLE_SETS.values()))).resolve(depth, tuple(sorted(new_blocks)))
+
+
+@st.composite
+def explicit_choices(draw: st.DrawFn, depth: int) -> TrainedParts:
+    """Any blocks, none among them, with or without head and embeddings."""
+    blocks = draw(st.sets(st.integers(0, depth - 1)))
+    head, embeddings = draw(st.booleans()), draw(st.booleans())
+    trainable = Trainable.explicit(blocks, head=head or not (blocks or embeddings), embeddings=embeddings)
+    return trainable.resolve(depth, ())
 
 
 @settings(max_examples=150, deadline=None)
 @given(cases(), st.integers(1, 3), st.booleans())
-def test_the_ledger_equals_the_operator_counter(
-    case: tuple[ModelConfig, Phase, tuple[int, ...]], sequences: int, checkpointing: bool
-):
-    config, phase, new_blocks = case
-    ledger = Ledger(model=config, activation_checkpointing=checkpointing).flops_per_token(phase, new_blocks)
-    assert counted(config, phase, new_blocks, sequences, checkpointing) == ledger * sequences * phase.context
+def test_the_ledger_equals_the_operator_counter(case: Case, sequences: int, checkpointing: bool):
+    config, trained, context = case
+    ledger = Ledger(model=config, activation_checkpointing=checkpointing).flops_per_token(trained, context)
+    assert counted(config, trained, context, sequences, checkpointing) == ledger * sequences * context
 
 
-@pytest.mark.parametrize("scope", list(Scope))
+@pytest.mark.parametrize("trainable", TRAINABLE_SETS.values(), ids=str)
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_ledger_equals_the_counter_on_every_preset_without_memory(name: str, scope: Scope):
+def test_the_ledger_equals_the_counter_on_every_preset_without_memory(name: str, trainable: Trainable):
     """The 70B model too: on the meta device tensors have shapes and no content."""
     config = PRESETS[name]
-    new_blocks = tuple(range(config.depth // 2, config.depth))
-    phase = Phase(depth=config.depth, tokens=config.context, train=scope, context=config.context, label="meta")
+    trained = trainable.resolve(config.depth, tuple(range(config.depth // 2, config.depth)))
     with torch.device("meta"), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         network = build(config)
-        cut = apply_scope(network, scope, new_blocks)
+        freeze_rest(network, trained)
         tokens = torch.zeros(1, config.context, dtype=torch.int64)
-        F.cross_entropy(network(tokens, cut=cut).flatten(0, 1), tokens.flatten()).backward()
-    assert counter.get_total_flops() == config.context * Ledger(model=config).flops_per_token(phase, new_blocks)
+        F.cross_entropy(network(tokens, cut=trained.cut).flatten(0, 1), tokens.flatten()).backward()
+    assert counter.get_total_flops() == config.context * Ledger(model=config).flops_per_token(
+        trained, config.context
+    )
 
 
 def test_a_model_without_blocks_costs_its_head():
     config = ModelConfig(name="flat", depth=2, width=4, heads=1, context=8, vocab=10)
-    phase = Phase(depth=0, tokens=8, context=8, label="flat")
-    assert counted(config, phase, (), 1) == Ledger(model=config).flops_per_token(phase, ()) * 8
+    trained = TrainedParts.all(0)
+    assert counted(config, trained, 8, 1) == Ledger(model=config).flops_per_token(trained, 8) * 8
 
 
 @settings(max_examples=60, deadline=None)
 @given(cases())
-def test_trainable_parameters_are_those_that_require_a_gradient(case: tuple[ModelConfig, Phase, tuple[int, ...]]):
-    config, phase, new_blocks = case
-    network = build(config, phase.depth)
-    apply_scope(network, phase.train, new_blocks)
-    trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    new = new_blocks if phase.train is not Scope.ALL else tuple(range(phase.depth))
-    assert Ledger(model=config).trainable_parameters(phase, new) == trained
+def test_trainable_parameters_are_those_that_require_a_gradient(case: Case):
+    config, trained, _ = case
+    network = build(config, trained.depth)
+    freeze_rest(network, trained)
+    requiring = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    assert Ledger(model=config).trainable_parameters(trained) == requiring
 
 
 @settings(max_examples=60, deadline=None)
 @given(cases(), st.booleans())
-def test_parts_add_up_to_the_phase_and_to_the_network(
-    case: tuple[ModelConfig, Phase, tuple[int, ...]], checkpointing: bool
-):
-    config, phase, new_blocks = case
+def test_parts_add_up_to_the_phase_and_to_the_network(case: Case, checkpointing: bool):
+    config, trained, context = case
     ledger = Ledger(model=config, activation_checkpointing=checkpointing)
-    each, together = ledger.parts(phase, new_blocks), ledger.phase_parts(phase, new_blocks)
+    each, together = ledger.parts(trained, context), ledger.grouped_parts(trained, context)
     for total in (sum(part.total for part in parts) for parts in (each, together)):
-        assert total == ledger.flops_per_token(phase, new_blocks)
+        assert total == ledger.flops_per_token(trained, context)
     for parameters in (sum(part.parameters for part in parts) for parts in (each, together)):
-        assert parameters == sum(p.numel() for p in build(config, phase.depth).parameters())
+        assert parameters == sum(p.numel() for p in build(config, trained.depth).parameters())
     assert all(
         part.total == 0 and part.bytes > 0 for part in each if "norm" in part.part or part.part == "embeddings"
     )
@@ -130,18 +144,17 @@ def test_the_forward_pass_of_gpt2_124m_is_the_reference():
     assert round(12 * ledger.linears_forward() / 1e6, 1) == 169.9
     assert round(12 * ledger.attention_forward(1024) / 1e6, 1) == 37.7
     assert round(ledger.head_forward() / 1e6, 1) == 77.3
-    whole = Phase(depth=12, tokens=1024, context=1024, label="full")
-    assert round(ledger.flops_per_token(whole, ()) / 1e6, 1) == 854.7
+    assert round(ledger.flops_per_token(TrainedParts.all(12), 1024) / 1e6, 1) == 854.7
 
 
 def test_the_reference_table_of_staged_costs():
     ledger = Ledger(model=PADDED)
     steps, batch = 10_000, 524_288
-    full = Phase(depth=12, tokens=steps * batch, context=1024, label="full")
-    baseline = full.tokens * ledger.flops_per_token(full, ())
+    tokens = steps * batch
+    baseline = tokens * ledger.flops_per_token(TrainedParts.all(12), 1024)
     for stages, by_scope in REFERENCE.items():
         for scope, share in by_scope.items():
-            schedule = two_phase(PADDED, full.tokens, staged_tokens=full.tokens, stages=stages, scope=scope)
+            schedule = two_phase(PADDED, tokens, staged_tokens=tokens, stages=stages, scope=scope)
             staged = sum(phase_flops(ledger, schedule.in_steps(batch, 1024)))
             assert round(staged / baseline, 3) == share, (stages, scope)
 
@@ -156,15 +169,16 @@ def test_a_frozen_block_costs_its_forward_pass_or_what_runs_through_it():
     ledger = Ledger(model=config)
     linears, attention = ledger.linears_forward(), ledger.attention_forward(1024)
 
-    def lowest(scope: Scope) -> tuple[int, int]:
-        phase = Phase(depth=2, tokens=1024, train=scope, context=1024, label="x")
-        costs = {part.part: part.total for part in ledger.parts(phase, (1,))}
+    def lowest(trainable: Trainable) -> tuple[int, int]:
+        costs = {part.part: part.total for part in ledger.parts(trainable.resolve(2, (1,)), 1024)}
         return costs["block 0 linears"], costs["block 0 attention"]
 
-    assert lowest(Scope.NEW_BLOCKS) == lowest(Scope.NEW_BLOCKS_HEAD) == (linears, attention)
-    assert lowest(Scope.NEW_BLOCKS_EMBEDDINGS) == (2 * linears, 3 * attention)
+    assert lowest(Trainable.NEW_BLOCKS) == lowest(Trainable.NEW_BLOCKS_HEAD) == (linears, attention)
+    assert lowest(Trainable.NEW_BLOCKS_EMBEDDINGS) == (2 * linears, 3 * attention)
 
 
 def test_new_blocks_of_a_schedule_are_those_added_last():
-    schedule = Schedule(phases=tuple(Phase(depth=d, tokens=1, label="") for d in (2, 2, 5, 5, 6)))
-    assert new_blocks_per_phase(schedule) == [(0, 1), (0, 1), (2, 3, 4), (2, 3, 4), (5,)]
+    schedule = Schedule(
+        phases=tuple(Phase(depth=d, tokens=1, label="", train=Trainable.NEW_BLOCKS) for d in (2, 2, 5, 5, 6))
+    )
+    assert [trained.blocks for trained in schedule.trained_parts] == [(0, 1), (0, 1), (2, 3, 4), (2, 3, 4), (5,)]

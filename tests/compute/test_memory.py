@@ -16,7 +16,8 @@ from deepen.data.shards import Tokens
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
 from deepen.model.presets import PRESETS
-from deepen.schedule.phase import Phase, Schedule, Scope
+from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.engine import Engine
 from deepen.train.optim.spec import STATE_PRECISIONS, OptimizerSpec
@@ -29,13 +30,13 @@ BF16_STATE = OptimizerSpec.adamw(state_precision="bf16").cost
 PARTS = ("weights", "gradients", "moments", "activations", "logits", "working")
 
 
-def counted(model: ModelConfig, phase: Phase, new_blocks: tuple[int, ...], memory: MemorySettings) -> int:
+def counted(model: ModelConfig, phase: Phase, trained: TrainedParts, memory: MemorySettings) -> int:
     """Most bytes alive in the second step of a phase, from all that torch's allocator gave and took back."""
     segment = split_schedule(Schedule(phases=(phase,)), Ledger(model=model))[0]
     random = np.random.RandomState(0).randint(0, model.vocab, 1 << 15).astype(np.uint16)
     engine = Engine(
         initial_state(model, phase.depth, seed=0),
-        replace(segment, new_blocks=new_blocks),
+        replace(segment, trains=trained),
         model,
         Batches(Tokens([random]), model.context, seed=0),
         TrainSettings(
@@ -51,9 +52,9 @@ def counted(model: ModelConfig, phase: Phase, new_blocks: tuple[int, ...], memor
     return most_alive(kept, lambda: engine.run(2 * phase.batch_tokens, lambda progress, measured: None))
 
 
-def a_phase(depth: int, batch_tokens: int, context: int, train: Scope = Scope.ALL) -> Phase:
+def a_phase(depth: int, batch_tokens: int, context: int) -> Phase:
     tokens = 4 * batch_tokens
-    return Phase(depth=depth, tokens=tokens, batch_tokens=batch_tokens, context=context, train=train, label="x")
+    return Phase(depth=depth, tokens=tokens, batch_tokens=batch_tokens, context=context, label="x")
 
 
 @st.composite
@@ -76,28 +77,30 @@ def models(draw: st.DrawFn) -> ModelConfig:
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[ModelConfig, Phase, tuple[int, ...], MemorySettings]:
+def trained_parts(draw: st.DrawFn, depth: int) -> TrainedParts:
+    """A named choice, whatever blocks were added last."""
+    new_blocks = draw(st.sets(st.integers(0, depth - 1), min_size=1))
+    return draw(st.sampled_from(list(TRAINABLE_SETS.values()))).resolve(depth, tuple(sorted(new_blocks)))
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[ModelConfig, Phase, TrainedParts, MemorySettings]:
     model = draw(models())
     context = model.context // draw(st.integers(1, 2))
     sequences = draw(st.sampled_from([1, 2, 3, 8]))
-    phase = a_phase(model.depth, sequences * context, context, draw(st.sampled_from(list(Scope))))
+    phase = a_phase(model.depth, sequences * context, context)
     memory = MemorySettings(
         precision=draw(st.sampled_from(PRECISIONS)),
         optimizer=draw(st.sampled_from(OPTIMIZERS)).cost,
         micro_batch_tokens=draw(st.sampled_from([0, context, 2 * context])),
         activation_checkpointing=draw(st.booleans()),
     )
-    new = (
-        range(model.depth)
-        if phase.train is Scope.ALL
-        else draw(st.sets(st.integers(0, model.depth - 1), min_size=1))
-    )
-    return model, phase, tuple(sorted(new)), memory
+    return model, phase, draw(trained_parts(model.depth)), memory
 
 
 @settings(max_examples=60, deadline=None)
 @given(cases())
-def test_the_peak_is_that_of_the_allocator(case: tuple[ModelConfig, Phase, tuple[int, ...], MemorySettings]):
+def test_the_peak_is_that_of_the_allocator(case: tuple[ModelConfig, Phase, TrainedParts, MemorySettings]):
     assert phase_memory(*case).peak == pytest.approx(counted(*case), rel=0.1)
 
 
@@ -114,7 +117,7 @@ SHAPES = {  # what is most of the memory: sizes, tokens of a batch
 def test_the_peak_is_right_whatever_it_is_made_of(most: str, family: str, precision: str):
     sizes, batch_tokens = SHAPES[most]
     model = ModelConfig(name="x", family=family, depth=3, heads=4, context=64, **sizes)
-    case = model, a_phase(3, batch_tokens, 64), (0, 1, 2), MemorySettings(precision=precision)
+    case = model, a_phase(3, batch_tokens, 64), TrainedParts.all(3), MemorySettings(precision=precision)
     memory = phase_memory(*case)
     assert max(PARTS, key=lambda part: getattr(memory, part)) == most
     assert memory.peak == pytest.approx(counted(*case), rel=0.02)
@@ -122,26 +125,27 @@ def test_the_peak_is_right_whatever_it_is_made_of(most: str, family: str, precis
 
 MOMENTS = {  # when the peak is: sizes, scope, new blocks, tokens of a batch, settings
     "head and loss": (
-        {"depth": 1, "width": 256, "vocab": 4096}, Scope.NEW_BLOCKS_HEAD, (0,), 512, {"precision": "bf16"},
+        {"depth": 1, "width": 256, "vocab": 4096}, Trainable.NEW_BLOCKS_HEAD, (0,), 512, {"precision": "bf16"},
     ),
     "head and loss of a tied table": (
-        {"depth": 1, "width": 128, "vocab": 4096}, Scope.ALL, (), 128,
+        {"depth": 1, "width": 128, "vocab": 4096}, Trainable.ALL, (), 128,
         {"precision": "bf16", "micro_batch_tokens": 64},
     ),
     "backward of block 2": (
-        {"depth": 3, "width": 64, "vocab": 64}, Scope.NEW_BLOCKS_EMBEDDINGS, (0,), 1024, {},
+        {"depth": 3, "width": 64, "vocab": 64}, Trainable.NEW_BLOCKS_EMBEDDINGS, (0,), 1024, {},
     ),
     "backward of block 0": (
-        {"depth": 5, "width": 128, "vocab": 64}, Scope.ALL, (), 256, {"activation_checkpointing": True},
+        {"depth": 5, "width": 128, "vocab": 64}, Trainable.ALL, (), 256, {"activation_checkpointing": True},
     ),
     "optimizer step": (
-        {"depth": 1, "width": 256, "vocab": 4096}, Scope.ALL, (), 64, {"optimizer": BF16_STATE},
+        {"depth": 1, "width": 256, "vocab": 4096}, Trainable.ALL, (), 64, {"optimizer": BF16_STATE},
     ),
     "optimizer step of a table of positions": (
-        {"depth": 1, "width": 128, "vocab": 64, "context": 4096}, Scope.ALL, (), 64, {"optimizer": BF16_STATE},
+        {"depth": 1, "width": 128, "vocab": 64, "context": 4096}, Trainable.ALL, (), 64,
+        {"optimizer": BF16_STATE},
     ),
     "backward of the embeddings": (
-        {"depth": 1, "width": 128, "vocab": 4096}, Scope.ALL, (), 128, {"micro_batch_tokens": 64},
+        {"depth": 1, "width": 128, "vocab": 4096}, Trainable.ALL, (), 128, {"micro_batch_tokens": 64},
     ),
 }  # fmt: skip
 
@@ -149,26 +153,26 @@ MOMENTS = {  # when the peak is: sizes, scope, new blocks, tokens of a batch, se
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_the_peak_is_right_whenever_it_is(moment: str, family: str):
-    sizes, scope, new_blocks, batch_tokens, memory_settings = MOMENTS[moment]
+    sizes, trainable, new_blocks, batch_tokens, memory_settings = MOMENTS[moment]
     model = ModelConfig(name="x", family=family, heads=4, **{"context": 64, **sizes})
-    new_blocks = tuple(range(model.depth)) if scope is Scope.ALL else new_blocks
-    case = model, a_phase(model.depth, batch_tokens, 64, scope), new_blocks, MemorySettings(**memory_settings)
+    trained = trainable.resolve(model.depth, new_blocks)
+    case = model, a_phase(model.depth, batch_tokens, 64), trained, MemorySettings(**memory_settings)
     assert moment.startswith(phase_memory(*case).moment)
     assert phase_memory(*case).peak == pytest.approx(counted(*case), rel=0.02)
 
 
 def test_a_model_without_blocks_needs_what_its_head_needs():
     model = ModelConfig(name="flat", depth=2, width=64, heads=2, context=64, vocab=512)
-    case = model, a_phase(0, 256, 64), (), MemorySettings()
+    case = model, a_phase(0, 256, 64), TrainedParts.all(0), MemorySettings()
     assert phase_memory(*case).peak == pytest.approx(counted(*case), rel=0.02)
 
 
 def test_at_the_end_of_the_backward_pass_every_trained_weight_has_a_gradient():
     model = ModelConfig(name="x", depth=3, width=64, heads=2, context=16, vocab=512, tied=False)
-    for scope in (Scope.ALL, Scope.NEW_BLOCKS_EMBEDDINGS):
-        phase = a_phase(3, 16, 16, scope)
-        trained = Ledger(model=model).trainable_parameters(phase, (2,))
-        memory = phase_memory(model, phase, (2,), MemorySettings())
+    for trainable in (Trainable.ALL, Trainable.NEW_BLOCKS_EMBEDDINGS):
+        parts = trainable.resolve(3, (2,))
+        trained = Ledger(model=model).trainable_parameters(parts)
+        memory = phase_memory(model, a_phase(3, 16, 16), parts, MemorySettings())
         assert memory.moment == "backward of the embeddings"
         assert (memory.weights, memory.gradients, memory.moments) == (
             4 * model.parameters,
@@ -179,10 +183,10 @@ def test_at_the_end_of_the_backward_pass_every_trained_weight_has_a_gradient():
 
 def test_gradients_are_there_from_the_second_micro_batch_on_or_in_the_buckets_of_ddp():
     model = replace(PRESETS["gpt2-124m"], depth=1)
-    phase = a_phase(1, 2 * 1024, 1024)
-    one = phase_memory(model, phase, (), MemorySettings(micro_batch_tokens=2 * 1024))
-    two = phase_memory(model, phase, (), MemorySettings(micro_batch_tokens=1024))
-    replicas = phase_memory(model, phase, (), MemorySettings(micro_batch_tokens=1024, devices=2))
+    phase, everything = a_phase(1, 2 * 1024, 1024), TrainedParts.all(1)
+    one = phase_memory(model, phase, everything, MemorySettings(micro_batch_tokens=2 * 1024))
+    two = phase_memory(model, phase, everything, MemorySettings(micro_batch_tokens=1024))
+    replicas = phase_memory(model, phase, everything, MemorySettings(micro_batch_tokens=1024, devices=2))
     blocks = (
         4 * model.block_parameters
     )  # at the peak one micro-batch has made all, the second nothing but the rest
@@ -192,12 +196,11 @@ def test_gradients_are_there_from_the_second_micro_batch_on_or_in_the_buckets_of
 
 
 @st.composite
-def planned(draw: st.DrawFn) -> tuple[ModelConfig, Phase, tuple[int, ...], MemorySettings]:
+def planned(draw: st.DrawFn) -> tuple[ModelConfig, Phase, TrainedParts, MemorySettings]:
     """Phases of any size: nothing is allocated for a plan."""
     model = draw(st.one_of(models(), st.sampled_from([PRESETS[name] for name in sorted(PRESETS)])))
     sequences = draw(st.integers(1, 64))
-    phase = a_phase(model.depth, sequences * model.context, model.context, draw(st.sampled_from(list(Scope))))
-    new = draw(st.sets(st.integers(0, model.depth - 1), min_size=1))
+    phase = a_phase(model.depth, sequences * model.context, model.context)
     memory = MemorySettings(
         precision=draw(st.sampled_from(PRECISIONS)),
         optimizer=draw(st.sampled_from(OPTIMIZERS)).cost,
@@ -207,20 +210,20 @@ def planned(draw: st.DrawFn) -> tuple[ModelConfig, Phase, tuple[int, ...], Memor
         activation_checkpointing=draw(st.booleans()),
         gpu=draw(st.booleans()),
     )
-    return model, phase, tuple(sorted(new)), memory
+    return model, phase, draw(trained_parts(model.depth)), memory
 
 
-Planned = tuple[ModelConfig, Phase, tuple[int, ...], MemorySettings]
+Planned = tuple[ModelConfig, Phase, TrainedParts, MemorySettings]
 
 
 @given(planned())
 def test_parts_are_never_negative_and_hold_at_least_what_is_always_there(case: Planned):
-    model, phase, new_blocks, settings = case
+    model, _, trained, settings = case
     memory = phase_memory(*case)
     shards = settings.devices if settings.sharded else 1
     assert min(getattr(memory, part) for part in PARTS) >= 0
     assert memory.weights >= 4 * model.parameters // shards
-    trained = Ledger(model=model).trainable_parameters(phase, new_blocks)
+    trained = Ledger(model=model).trainable_parameters(trained)
     assert memory.moments == pytest.approx(settings.optimizer.state_bytes * trained / shards, abs=8)
 
 
@@ -239,15 +242,16 @@ def test_checkpointing_never_needs_more(case: Planned):
     assert phase_memory(*phase, saved).peak <= phase_memory(*phase, without).peak
 
 
-@given(planned())
-def test_the_less_is_trained_the_less_is_needed(case: Planned):
-    model, phase, new_blocks, settings = case
+@given(planned(), st.sets(st.integers(0, 96)))
+def test_the_less_is_trained_the_less_is_needed(case: Planned, new_blocks: set[int]):
+    model, phase, _, settings = case
+    new_blocks = tuple(sorted(new_blocks & set(range(model.depth)) or {0}))
 
-    def peak(scope: Scope) -> int:
-        return phase_memory(model, replace(phase, train=scope), new_blocks, settings).peak
+    def peak(trainable: Trainable) -> int:
+        return phase_memory(model, phase, trainable.resolve(model.depth, new_blocks), settings).peak
 
-    cut, whole = [Scope.NEW_BLOCKS, Scope.NEW_BLOCKS_HEAD], [Scope.NEW_BLOCKS_EMBEDDINGS, Scope.ALL]
-    peaks = [peak(scope) for scope in cut + whole]
+    cut = [Trainable.NEW_BLOCKS, Trainable.NEW_BLOCKS_HEAD]
+    peaks = [peak(trainable) for trainable in (*cut, Trainable.NEW_BLOCKS_EMBEDDINGS, Trainable.ALL)]
     assert peaks == sorted(peaks)
 
 

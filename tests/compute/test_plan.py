@@ -13,17 +13,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deepen.compute import paper
 from deepen.compute.devices import DEVICES, Fleet
-from deepen.compute.ledger import Ledger, new_blocks_per_phase, phase_flops
+from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.memory import MemorySettings
 from deepen.compute.plan import Plan, Request, make_plan, remedy
 from deepen.growth.layout import PLACEMENTS
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
-from deepen.schedule.phase import Phase, Schedule, Scope
+from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.ramp import Ramp, ramped
-from deepen.schedule.recipes import RECIPES, make_schedule, two_phase
-from deepen.train.trainable import apply_scope
+from deepen.schedule.recipes import RECIPES, get_recipe
+from deepen.schedule.recipes.stages import two_phase
+from deepen.schedule.trainable import TRAINABLE_SETS, TrainedParts
+from deepen.train.trainable import freeze_rest
 
 RAMPS = st.lists(st.sampled_from([0.1, 0.25, 0.5, 0.9]), unique=True).map(lambda shares: [0.0, *sorted(shares)])
 NANO, FLEET = PRESETS["nano"], Fleet(device=DEVICES["h100"], count=1, utilisation=0.4)
@@ -44,8 +46,8 @@ def request(recipe: str = "two-phase", **changes: object) -> Request:
     return Request(**(given | changes))  # type: ignore[arg-type]
 
 
-def by_the_clock(phase: Phase, blocks: Sequence[int]) -> float:
-    return FLEET.seconds(phase.tokens * Ledger(model=NANO).flops_per_token(phase, blocks))
+def by_the_clock(phase: Phase, trained: TrainedParts) -> float:
+    return FLEET.seconds(phase.tokens * Ledger(model=NANO).flops_per_token(trained, phase.context))
 
 
 @settings(max_examples=30, deadline=None)
@@ -136,7 +138,7 @@ def test_a_ramped_mark_is_the_nearest_of_all(recipe: str, steps: int, shares: li
     tokens, price = plan.baseline.schedule.tokens, []
     for total in range(tokens // largest - 5, 3 * tokens // largest):
         try:
-            schedule = make_schedule(recipe, NANO, total * largest, tokens, {})
+            schedule = get_recipe(recipe).schedule(NANO, total * largest, tokens, {})
             schedule = ramped(schedule, batch=ramp, batch_tokens=largest).in_steps(largest, 64)
         except ValueError:
             continue
@@ -245,10 +247,10 @@ def growing_runs(draw: st.DrawFn) -> tuple[ModelConfig, Schedule]:
     options: dict[str, object] = {}
     if recipe in ("two-phase", "staged"):
         options["stages"] = draw(st.integers(1, 4))
-        options["placement"] = draw(st.sampled_from(PLACEMENTS))
+        options["placement"] = draw(st.sampled_from(sorted(PLACEMENTS)))
     if recipe == "two-phase":
-        options["scope"] = draw(st.sampled_from(list(Scope)))
-    schedule = make_schedule(recipe, model, 2048, 1024, options)
+        options["scope"] = draw(st.sampled_from(sorted(TRAINABLE_SETS)))
+    schedule = get_recipe(recipe).schedule(model, 2048, 1024, options)
     batch = draw(st.sampled_from([None, Ramp(steps=((0.0, 32), (0.6, 64)))]))
     context = draw(st.sampled_from([None, Ramp(steps=((0.0, 8), (0.4, 16), (0.8, 32)))]))
     return model, ramped(schedule, batch=batch, context=context, batch_tokens=64).in_steps(64, 32)
@@ -259,13 +261,15 @@ def growing_runs(draw: st.DrawFn) -> tuple[ModelConfig, Schedule]:
 def test_any_run_costs_what_the_counter_counts(run: tuple[ModelConfig, Schedule]):
     model, schedule = run
     counted = 0
-    for phase, blocks in zip(schedule.phases, new_blocks_per_phase(schedule), strict=True):
+    for phase, trained in zip(schedule.phases, schedule.trained_parts, strict=True):
         network = build(model, phase.depth)
         network.load_state_dict(init_weights(model, phase.depth, seed=0))
-        cut = apply_scope(network, phase.train, blocks)
+        freeze_rest(network, trained)
         tokens = torch.randint(model.vocab, (phase.batch_tokens // phase.context, phase.context + 1))
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            F.cross_entropy(network(tokens[:, :-1], cut=cut).flatten(0, 1), tokens[:, 1:].flatten()).backward()
+            F.cross_entropy(
+                network(tokens[:, :-1], cut=trained.cut).flatten(0, 1), tokens[:, 1:].flatten()
+            ).backward()
         counted += counter.get_total_flops() * (phase.tokens // phase.batch_tokens)
     assert counted == sum(phase_flops(Ledger(model=model), schedule))
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from deepen.bench.measurement import phase_kinds
 from deepen.compute.ledger import Role
 from deepen.compute.timing import MeasuredPhase, Timing, fit_timing, misfit, read_timing
-from deepen.growth.layout import PLACEMENTS, layout, new_blocks
+from deepen.growth.layout import PLACEMENTS, find_new_blocks
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
-from deepen.schedule.phase import Phase, Scope
+from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 
 NANO = PRESETS["nano"]
 RUN = {"device": "a machine", "precision": "fp32", "context": 64, "batch_tokens": 1024}
@@ -34,8 +34,8 @@ def timing(**changes: Any) -> Timing:
 def exactly(told: Timing, model: ModelConfig) -> list[MeasuredPhase]:
     """What a bench would measure on a machine that is the sum of its ingredients."""
     return [
-        MeasuredPhase(phase=phase, new_blocks=blocks, seconds_per_token=told.seconds_per_token(phase, blocks))
-        for phase, blocks in phase_kinds(model, told.batch_tokens, told.context)
+        MeasuredPhase(phase=phase, trained=trained, seconds_per_token=told.seconds_per_token(trained))
+        for phase, trained in phase_kinds(model, told.batch_tokens, told.context)
     ]
 
 
@@ -45,12 +45,11 @@ def refitted(told: Timing, model: ModelConfig) -> Timing:
 
 def test_a_phase_takes_the_sum_of_its_ingredients():
     told = timing(head_frozen=2e-7)
-    phase = Phase(depth=12, tokens=1024, label="", train=Scope.NEW_BLOCKS)
-    assert told.seconds_per_token(phase, (9, 10, 11)) == pytest.approx(7e-6 + 9 * 1e-6 + 3 * 3e-6 + 2e-7)
-    assert told.seconds_per_token(phase, (0, 1)) == pytest.approx(7e-6 + 10 * 2.5e-6 + 2 * 3e-6 + 2e-7)
-    everything = replace(phase, train=Scope.ALL)
-    assert told.seconds_per_token(everything, ()) == pytest.approx(7e-6 + 12 * 3e-6 + 5e-7)
-    assert told.seconds_per_token(replace(everything, depth=0), ()) == pytest.approx(7e-6 + 5e-7)
+    top, bottom = (Trainable.NEW_BLOCKS.resolve(12, blocks) for blocks in ((9, 10, 11), (0, 1)))
+    assert told.seconds_per_token(top) == pytest.approx(7e-6 + 9 * 1e-6 + 3 * 3e-6 + 2e-7)
+    assert told.seconds_per_token(bottom) == pytest.approx(7e-6 + 10 * 2.5e-6 + 2 * 3e-6 + 2e-7)
+    assert told.seconds_per_token(TrainedParts.all(12)) == pytest.approx(7e-6 + 12 * 3e-6 + 5e-7)
+    assert told.seconds_per_token(TrainedParts.all(0)) == pytest.approx(7e-6 + 5e-7)
 
 
 @pytest.mark.parametrize("depth", [2, 3, 5, 12, 80])
@@ -72,13 +71,11 @@ def test_where_seconds_are_sums_the_fit_reproduces_every_phase_of_the_bench_and_
     told = timing(model=model, block=block, head_frozen=head_frozen, head_trained=head_trained, base=base)
     found = refitted(told, model)
     assert misfit(found, exactly(told, model)) < 1e-6
-    for scope, placement, part in product(Scope, PLACEMENTS, (2, 3)):
+    for trainable, placement, part in product(TRAINABLE_SETS.values(), PLACEMENTS.values(), (2, 3)):
         if depth >= part:  # growth from some blocks to more, which a bench need not have measured
-            places = layout(depth - depth // part, depth // part, placement)
-            phase = Phase(depth=depth, tokens=1024, label="", train=scope)
-            assert found.seconds_per_token(phase, new_blocks(places)) == pytest.approx(
-                told.seconds_per_token(phase, new_blocks(places)), rel=1e-5
-            )
+            layout = placement.arrange(depth - depth // part, depth // part)
+            parts = trainable.resolve(depth, find_new_blocks(layout))
+            assert found.seconds_per_token(parts) == pytest.approx(told.seconds_per_token(parts), rel=1e-5)
 
 
 def test_the_cheaper_head_is_in_the_base():

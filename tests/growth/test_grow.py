@@ -3,14 +3,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepen.errors import InvalidValueError
 from deepen.growth.grow import grow
-from deepen.growth.layout import PLACEMENTS, layout, new_blocks
+from deepen.growth.layout import PLACEMENTS, find_new_blocks
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS
+from deepen.growth.spec import Growth
 from deepen.model.build import build, init_block
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import OUTPUT_PROJECTIONS
-from deepen.schedule.phase import Growth
 from deepen.train.state import TrainState, initial_state
 
 
@@ -130,9 +131,9 @@ def test_any_growth_keeps_all_there_was_and_makes_new_blocks_as_its_operator_say
     growth = Growth(operator=operator, placement=placement, moments=moments)
     after = grow(before, old + new, growth, any_model)
     build(any_model, old + new).load_state_dict(dict(after.weights))
-    places = layout(old, new, placement or OPERATORS[operator].placement)
+    places = PLACEMENTS[placement or OPERATORS[operator].placement].arrange(old, new)
     assert [place for place in places if place is not None] == list(range(old))
-    assert len(new_blocks(places)) == new
+    assert len(find_new_blocks(places)) == new
     for name, weight in before.weights.items():
         if not name.startswith("blocks."):
             assert after.weights[name] is weight
@@ -155,12 +156,17 @@ def test_any_growth_keeps_all_there_was_and_makes_new_blocks_as_its_operator_say
 
 
 @pytest.mark.parametrize(
-    "growth",
-    [Growth(operator="stak"), Growth(placement="upstairs"), Growth(moments="keeep")],
+    ("field", "wrong"), [("operator", "stak"), ("placement", "upstairs"), ("moments", "keeep")]
 )
-def test_unknown_words_are_refused(growth: Growth, model: ModelConfig):
-    with pytest.raises(ValueError, match="unknown"):
-        grow(trained(model, 2), 4, growth, model)
+def test_unknown_names_are_refused_when_a_growth_is_made(field: str, wrong: str):
+    with pytest.raises(InvalidValueError, match=f"{field} '{wrong}' is unknown") as refused:
+        Growth(**{field: wrong})
+    assert refused.value.field == field and refused.value.allowed
+
+
+def test_an_empty_placement_becomes_the_operators_own():
+    assert Growth(operator="interleave") == Growth(operator="interleave", placement="interleaved")
+    assert Growth() == Growth(operator="random", placement="top", moments="keep")
 
 
 def test_growth_only_adds(model: ModelConfig):

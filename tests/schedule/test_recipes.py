@@ -3,15 +3,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepen.model.presets import PRESETS
-from deepen.schedule.phase import Phase, Schedule, Scope
-from deepen.schedule.recipes import RECIPES, TWO_PHASE_PRESETS, full, make_schedule, one_shot, small, two_phase
+from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.recipes import RECIPES, get_recipe
+from deepen.schedule.recipes.constant_depth import full, small
+from deepen.schedule.recipes.one_shot import one_shot
+from deepen.schedule.recipes.stages import TWO_PHASE_PRESETS, two_phase
+from deepen.schedule.trainable import Trainable
 
 MODEL = PRESETS["gpt2-124m"]
 
 
 @given(st.sampled_from(sorted(RECIPES)), st.integers(2000, 10**10))
 def test_every_recipe_spends_exactly_its_tokens(recipe: str, tokens: int):
-    schedule = make_schedule(recipe, MODEL, tokens, baseline_tokens=tokens // 2, options={})
+    schedule = get_recipe(recipe).schedule(MODEL, tokens, baseline_tokens=tokens // 2, options={})
     assert schedule.tokens == tokens
     in_steps = schedule.in_steps(16, 16)
     assert abs(in_steps.tokens - tokens) <= 8
@@ -23,7 +27,7 @@ def test_the_paper_with_four_stages():
     assert [phase.depth for phase in schedule.phases] == [3, 3, 6, 6, 9, 9, 12, 12, 12]
     assert [phase.tokens for phase in schedule.phases] == [1000] * 8 + [7000]
     first_phases = [phase.train for phase in schedule.phases[:8:2]]
-    assert first_phases == [Scope.ALL, Scope.NEW_BLOCKS, Scope.NEW_BLOCKS, Scope.NEW_BLOCKS]
+    assert first_phases == [Trainable.ALL, Trainable.NEW_BLOCKS, Trainable.NEW_BLOCKS, Trainable.NEW_BLOCKS]
 
 
 def test_an_uneven_partition_ends_with_all_twelve_blocks_and_the_released_code_with_eight():
@@ -33,12 +37,12 @@ def test_an_uneven_partition_ends_with_all_twelve_blocks_and_the_released_code_w
     )
     assert written.depth == 12 and released.depth == 8
     assert released.phases[-1].reset_moments and not written.phases[-1].reset_moments
-    assert released.phases[2].train is Scope.NEW_BLOCKS_EMBEDDINGS
+    assert released.phases[2].train is Trainable.NEW_BLOCKS_EMBEDDINGS
 
 
 def test_two_phase_with_one_stage_is_full_training():
     staged = two_phase(MODEL, 1000, staged_tokens=1000, stages=1)
-    assert {(phase.depth, phase.train) for phase in staged.phases} == {(12, Scope.ALL)}
+    assert {(phase.depth, phase.train) for phase in staged.phases} == {(12, Trainable.ALL)}
     assert staged.tokens == full(MODEL, 1000).tokens
 
 

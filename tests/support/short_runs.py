@@ -10,7 +10,7 @@ from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
 from deepen.model.config import ModelConfig
 from deepen.schedule.rate import Constant
-from deepen.schedule.recipes import full
+from deepen.schedule.recipes.constant_depth import full
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.engine import Engine
 from deepen.train.placement import SingleProcess

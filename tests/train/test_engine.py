@@ -1,7 +1,7 @@
 import math
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -16,9 +16,9 @@ from deepen.evaluate.validation import validation_loss
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
-from deepen.schedule.phase import Scope
 from deepen.schedule.rate import WSD
-from deepen.schedule.recipes import two_phase
+from deepen.schedule.recipes.stages import two_phase
+from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.engine import Engine
 from deepen.train.errors import TrainingError
@@ -29,30 +29,30 @@ from deepen.train.read_back import ImmediateReadBack, LateReadBack
 from deepen.train.segment import Segment, begin_segment
 from deepen.train.settings import PRECISIONS, TrainSettings
 from deepen.train.state import Progress, TrainState, initial_state
-from deepen.train.trainable import apply_scope
+from deepen.train.trainable import freeze_rest
 
 CPU = SingleProcess(torch.device("cpu"))
 
 AROUND_THE_BLOCKS = {  # what learns beside the new blocks, by whether the head is tied
     True: {
-        Scope.NEW_BLOCKS: set(),
-        Scope.NEW_BLOCKS_HEAD: {"norm", "token_embedding"},
-        Scope.NEW_BLOCKS_EMBEDDINGS: {"norm", "token_embedding", "position_embedding"},
-        Scope.ALL: {"norm", "token_embedding", "position_embedding"},
+        Trainable.NEW_BLOCKS: set(),
+        Trainable.NEW_BLOCKS_HEAD: {"norm", "token_embedding"},
+        Trainable.NEW_BLOCKS_EMBEDDINGS: {"norm", "token_embedding", "position_embedding"},
+        Trainable.ALL: {"norm", "token_embedding", "position_embedding"},
     },
     False: {
-        Scope.NEW_BLOCKS: set(),
-        Scope.NEW_BLOCKS_HEAD: {"norm", "head"},
-        Scope.NEW_BLOCKS_EMBEDDINGS: {"norm", "head", "token_embedding", "position_embedding"},
-        Scope.ALL: {"norm", "head", "token_embedding", "position_embedding"},
+        Trainable.NEW_BLOCKS: set(),
+        Trainable.NEW_BLOCKS_HEAD: {"norm", "head"},
+        Trainable.NEW_BLOCKS_EMBEDDINGS: {"norm", "head", "token_embedding", "position_embedding"},
+        Trainable.ALL: {"norm", "head", "token_embedding", "position_embedding"},
     },
 }
 
 
-def declared(names: Iterable[str], model: ModelConfig, scope: Scope, new: Sequence[int]) -> set[str]:
-    """The parameters that a scope trains, of those named."""
-    blocks = {"blocks"} if scope is Scope.ALL else {f"blocks.{index}" for index in new}
-    parts = tuple(f"{part}." for part in blocks | AROUND_THE_BLOCKS[model.tied][scope])
+def declared(names: Iterable[str], model: ModelConfig, trainable: Trainable, trained: TrainedParts) -> set[str]:
+    """The parameters that should be trained, of those named."""
+    blocks = {f"blocks.{index}" for index in trained.blocks}
+    parts = tuple(f"{part}." for part in blocks | AROUND_THE_BLOCKS[model.tied][trainable])
     return {name for name in names if name.startswith(parts)}
 
 
@@ -60,9 +60,9 @@ def silent(*_: object) -> None:
     pass
 
 
-def growing(model: ModelConfig, scope: Scope = Scope.NEW_BLOCKS) -> list[Segment]:
+def growing(model: ModelConfig, trainable: Trainable = Trainable.NEW_BLOCKS) -> list[Segment]:
     """A growing run of 40 steps: three stages, both phases, continual training, warm-up and decay."""
-    schedule = two_phase(model, 40 * 32, staged_tokens=24 * 32, stages=3, scope=scope)
+    schedule = two_phase(model, 40 * 32, staged_tokens=24 * 32, stages=3, scope=trainable.name)
     schedule = replace(schedule, lr=WSD(peak=1e-2, warmup_tokens=3 * 32)).in_steps(32, 16)
     return split_schedule(schedule, Ledger(model=model))
 
@@ -106,54 +106,58 @@ def test_a_run_cut_at_any_step_equals_an_uncut_run(
 
 @pytest.fixture(scope="module")
 def uncut_llama(llama: ModelConfig, dataset: Dataset) -> TrainState:
-    return train(growing(llama, Scope.NEW_BLOCKS_HEAD), llama, dataset)
+    return train(growing(llama, Trainable.NEW_BLOCKS_HEAD), llama, dataset)
 
 
 @pytest.mark.parametrize("steps", [2, 8, 10, 37], ids=["warming up", "growing", "part frozen", "decaying"])
 def test_a_llama_run_cut_where_it_may_hurt_equals_an_uncut_run(
     steps: int, uncut_llama: TrainState, llama: ModelConfig, dataset: Dataset
 ):
-    assert_same(train(growing(llama, Scope.NEW_BLOCKS_HEAD), llama, dataset, cut=32 * steps), uncut_llama)
+    assert_same(train(growing(llama, Trainable.NEW_BLOCKS_HEAD), llama, dataset, cut=32 * steps), uncut_llama)
 
 
-@pytest.mark.parametrize("scope", [scope for scope in Scope if scope is not Scope.ALL])
+@pytest.mark.parametrize(
+    "trainable", [each for each in TRAINABLE_SETS.values() if each is not Trainable.ALL], ids=str
+)
 def test_in_phase_1_what_is_frozen_stays_to_the_bit_and_the_rest_moves(
-    scope: Scope, any_model: ModelConfig, dataset: Dataset
+    trainable: Trainable, any_model: ModelConfig, dataset: Dataset
 ):
-    segments = growing(any_model, scope)
-    at = next(index for index, segment in enumerate(segments) if segment.train is scope)
+    segments = growing(any_model, trainable)
+    at = next(index for index, segment in enumerate(segments) if not segment.trains.is_everything)
     segment, batches = segments[at], Batches(dataset.tokens("train"), 16, seed=0)
     grown = begin_segment(train(segments[:at], any_model, dataset), segment, any_model)
     engine = Engine(grown, segment, any_model, batches, TrainSettings(), CPU)
     engine.run(segment.end, silent)
     after = engine.state()
-    trained = declared(grown.weights, any_model, scope, segment.new_blocks)
+    trained = declared(grown.weights, any_model, trainable, segment.trains)
     moved = {name for name, weight in grown.weights.items() if not torch.equal(weight, after.weights[name])}
     assert moved == trained and 0 < len(trained) < len(grown.weights)
     assert all(after.moments[n] is grown.moments[n] for n in grown.moments if n not in trained)
     assert all(after.moments[n]["step"] == grown.moments.get(n, {"step": 0})["step"] + 4 for n in trained)
 
 
-@pytest.mark.parametrize("scope", list(Scope))
+@pytest.mark.parametrize("trainable", TRAINABLE_SETS.values(), ids=str)
 @pytest.mark.parametrize("new", [(2, 3), (0,), (1, 3)])
 def test_parameters_with_a_gradient_are_the_declared_ones(
-    scope: Scope, new: tuple[int, ...], any_model: ModelConfig
+    trainable: Trainable, new: tuple[int, ...], any_model: ModelConfig
 ):
     network = build(any_model, 4)
     network.load_state_dict(init_weights(any_model, 4, seed=0))
-    cut = apply_scope(network, scope, new)
-    logits = network(torch.arange(16).view(1, 16), cut=cut)
+    trained = trainable.resolve(4, new)
+    freeze_rest(network, trained)
+    logits = network(torch.arange(16).view(1, 16), cut=trained.cut)
     F.cross_entropy(logits.flatten(0, 1), torch.arange(16)).backward()
     moved = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
-    assert moved == declared(network.state_dict(), any_model, scope, new)
+    assert moved == declared(network.state_dict(), any_model, trainable, trained)
 
 
-def gradient_rows(model: ModelConfig, scope: Scope) -> dict[str, set[int]]:
+def gradient_rows(model: ModelConfig, trainable: Trainable) -> dict[str, set[int]]:
     """The rows with a gradient in each matrix of the vocabulary: the input is token 0, the head is read at 5."""
     network = build(model, 2)
     network.load_state_dict(init_weights(model, 2, seed=0))
-    cut = apply_scope(network, scope, (1,))
-    network(torch.zeros(1, 16, dtype=torch.int64), cut=cut)[..., 5].sum().backward()
+    trained = trainable.resolve(2, (1,))
+    freeze_rest(network, trained)
+    network(torch.zeros(1, 16, dtype=torch.int64), cut=trained.cut)[..., 5].sum().backward()
     matrices = [(name, p.grad) for name, p in network.named_parameters() if len(p) == model.vocab]
     return {
         name: set() if gradient is None else set(gradient.any(dim=1).nonzero().flatten().tolist())
@@ -164,12 +168,12 @@ def gradient_rows(model: ModelConfig, scope: Scope) -> dict[str, set[int]]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_tied_matrix_learns_through_the_head_alone_unless_the_embeddings_learn(family: str, model: ModelConfig):
     tied = replace(model, family=family)
-    rows = {scope: gradient_rows(tied, scope)["token_embedding.weight"] for scope in Scope}
+    rows = {each: gradient_rows(tied, each)["token_embedding.weight"] for each in TRAINABLE_SETS.values()}
     assert rows == {
-        Scope.NEW_BLOCKS: set(),
-        Scope.NEW_BLOCKS_HEAD: {5},
-        Scope.NEW_BLOCKS_EMBEDDINGS: {0, 5},
-        Scope.ALL: {0, 5},
+        Trainable.NEW_BLOCKS: set(),
+        Trainable.NEW_BLOCKS_HEAD: {5},
+        Trainable.NEW_BLOCKS_EMBEDDINGS: {0, 5},
+        Trainable.ALL: {0, 5},
     }
 
 
@@ -178,19 +182,21 @@ def test_an_untied_embedding_learns_through_the_input_and_its_head_through_the_o
     family: str, model: ModelConfig
 ):
     untied = replace(model, family=family, tied=False)
-    rows = {scope: gradient_rows(untied, scope) for scope in Scope}
+    rows = {each: gradient_rows(untied, each) for each in TRAINABLE_SETS.values()}
     assert rows == {
-        Scope.NEW_BLOCKS: {"token_embedding.weight": set(), "head.weight": set()},
-        Scope.NEW_BLOCKS_HEAD: {"token_embedding.weight": set(), "head.weight": {5}},
-        Scope.NEW_BLOCKS_EMBEDDINGS: {"token_embedding.weight": {0}, "head.weight": {5}},
-        Scope.ALL: {"token_embedding.weight": {0}, "head.weight": {5}},
+        Trainable.NEW_BLOCKS: {"token_embedding.weight": set(), "head.weight": set()},
+        Trainable.NEW_BLOCKS_HEAD: {"token_embedding.weight": set(), "head.weight": {5}},
+        Trainable.NEW_BLOCKS_EMBEDDINGS: {"token_embedding.weight": {0}, "head.weight": {5}},
+        Trainable.ALL: {"token_embedding.weight": {0}, "head.weight": {5}},
     }
 
 
-@pytest.mark.parametrize("scope", list(Scope))
-def test_every_trainable_parameter_is_in_one_group_with_the_right_decay(scope: Scope, any_model: ModelConfig):
+@pytest.mark.parametrize("trainable", TRAINABLE_SETS.values(), ids=str)
+def test_every_trainable_parameter_is_in_one_group_with_the_right_decay(
+    trainable: Trainable, any_model: ModelConfig
+):
     network = build(any_model, 3)
-    apply_scope(network, scope, (2,))
+    freeze_rest(network, trainable.resolve(3, (2,)))
     groups = make_optimizer(network, OptimizerSpec.adamw(weight_decay=0.1), {}, CPU).param_groups
     placed = [(id(p), group["weight_decay"]) for group in groups for p in group["params"]]
     expected = [(id(p), 0.1 if p.dim() >= 2 else 0.0) for p in network.parameters() if p.requires_grad]
@@ -212,7 +218,7 @@ def test_micro_batches_change_rounding_only(uncut: TrainState, model: ModelConfi
 def test_activation_checkpointing_changes_no_bit_of_a_run(
     precision: str, any_model: ModelConfig, dataset: Dataset
 ):
-    segments = growing(any_model, Scope.NEW_BLOCKS_HEAD)[:3]  # whole, grown, part frozen
+    segments = growing(any_model, Trainable.NEW_BLOCKS_HEAD)[:3]  # whole, grown, part frozen
     stored, recomputed = (
         train(
             segments,

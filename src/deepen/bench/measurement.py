@@ -15,10 +15,11 @@ from deepen.compute.ledger import Ledger
 from deepen.compute.timing import MeasuredPhase, Timing, fit_timing, misfit
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
-from deepen.growth.layout import layout, new_blocks
+from deepen.growth.layout import find_new_blocks, get_placement
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Scope
+from deepen.schedule.phase import Phase
 from deepen.schedule.rate import RatePiece
+from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.train.device import machine_name, measured_peak, peak_memory_bytes, reset_peak_memory
 from deepen.train.engine import Engine
 from deepen.train.placement import SingleProcess
@@ -62,8 +63,9 @@ class Workload:
 
     def full_training(self) -> Engine:
         """An engine that trains everything at full depth on random tokens, for as long as it is asked to."""
-        phase, blocks = phase_kinds(self.model, self.batch_tokens, self.context)[0]
-        segment = _segment(phase, blocks, Ledger(model=self.model).flops_per_token(phase, blocks), 1 << 40)
+        phase, trained = phase_kinds(self.model, self.batch_tokens, self.context)[0]
+        price = Ledger(model=self.model).flops_per_token(trained, phase.context)
+        segment = _segment(phase, trained, price, 1 << 40)
         return self.engine(initial_state(self.model, self.model.depth, seed=0), segment)
 
     def engine(self, state: TrainState, segment: Segment) -> Engine:
@@ -92,7 +94,7 @@ class BenchedKind:
 
     label: str
     depth: int
-    scope: Scope
+    scope: str
     new_blocks: tuple[int, ...]
     tokens_per_second: float
     seconds_per_token: float
@@ -118,29 +120,30 @@ class Bench:
     peak_flops: float
 
 
-def phase_kinds(model: ModelConfig, batch_tokens: int, context: int) -> list[tuple[Phase, tuple[int, ...]]]:
-    """The kinds to measure, each a phase of one step and its new blocks, full depth with everything first.
+def phase_kinds(model: ModelConfig, batch_tokens: int, context: int) -> list[tuple[Phase, TrainedParts]]:
+    """The kinds to measure, each a phase of one step and what it trains, full depth with everything first.
 
     Everything trained at three depths tells a trained block from what is around it. Each partial scope with
     a quarter of the blocks new on top tells a block that runs forward only, new ones at the bottom one that
     gradients run through; what trains the embeddings lets them through wherever the new blocks are.
     """
 
-    def phase(depth: int, scope: Scope, where: str) -> Phase:
-        label = f"depth {depth} · {scope}{where}"
+    def phase(depth: int, train: Trainable, where: str) -> Phase:
+        label = f"depth {depth} · {train}{where}"
         return Phase(
-            depth=depth, tokens=batch_tokens, label=label, train=scope, batch_tokens=batch_tokens, context=context
+            depth=depth, tokens=batch_tokens, label=label, train=train, batch_tokens=batch_tokens, context=context
         )
 
     depths = sorted({model.depth, (model.depth + 1) // 2, 1}, reverse=True)
-    kinds = [(phase(depth, Scope.ALL, ""), tuple(range(depth))) for depth in depths]
+    kinds = [(phase(depth, Trainable.ALL, ""), TrainedParts.all(depth)) for depth in depths]
     for depth in depths[:2]:
         new = max(1, depth // 4)
-        for scope in Scope:
-            for placement in ("top", "bottom") if not scope.trains_embeddings else ("top",):
-                if scope is not Scope.ALL and new < depth:
-                    blocks = new_blocks(layout(depth - new, new, placement))
-                    kinds.append((phase(depth, scope, f" · {new} new, {placement}"), blocks))
+        for train in TRAINABLE_SETS.values():
+            for placement in ("top", "bottom") if not train.embeddings else ("top",):
+                if train is not Trainable.ALL and new < depth:
+                    new_blocks = find_new_blocks(get_placement(placement).arrange(depth - new, new))
+                    trained = train.resolve(depth, new_blocks)
+                    kinds.append((phase(depth, train, f" · {new} new, {placement}"), trained))
     return kinds
 
 
@@ -158,7 +161,7 @@ def bench(workload: Workload, steps: int, report: Callable[[int, int], None] = l
     model, device, batch_tokens = workload.model, workload.device, workload.batch_tokens
     kinds = phase_kinds(model, batch_tokens, workload.context)
     ledger, rounds = Ledger(model=model), min(steps, ROUNDS)
-    prices = [ledger.flops_per_token(phase, blocks) for phase, blocks in kinds]
+    prices = [ledger.flops_per_token(trained, phase.context) for phase, trained in kinds]
     state = initial_state(model, model.depth, seed=0)
     peak_flops = measured_peak(device, workload.settings.precision)
     taken: list[list[float]] = [[] for _ in kinds]
@@ -167,8 +170,8 @@ def bench(workload: Workload, steps: int, report: Callable[[int, int], None] = l
     report(done, total)
     for turn in range(rounds):
         counted = (turn + 1) * steps // rounds - turn * steps // rounds
-        for number, ((phase, blocks), price) in enumerate(zip(kinds, prices, strict=True)):
-            segment = _segment(phase, blocks, price, workload.warm_up_steps + counted)
+        for number, ((phase, trained), price) in enumerate(zip(kinds, prices, strict=True)):
+            segment = _segment(phase, trained, price, workload.warm_up_steps + counted)
             reset_peak_memory(device)
             engine = workload.engine(_shallow(state, phase.depth), segment)
             taken[number] += _step_seconds(engine, segment.end)[workload.warm_up_steps :]
@@ -178,8 +181,8 @@ def bench(workload: Workload, steps: int, report: Callable[[int, int], None] = l
             report(done, total)
     seconds = [min(each) / batch_tokens for each in taken]
     measured = [
-        MeasuredPhase(phase=phase, new_blocks=blocks, seconds_per_token=per_token)
-        for (phase, blocks), per_token in zip(kinds, seconds, strict=True)
+        MeasuredPhase(phase=phase, trained=trained, seconds_per_token=per_token)
+        for (phase, trained), per_token in zip(kinds, seconds, strict=True)
     ]
     timing = fit_timing(
         measured,
@@ -193,8 +196,8 @@ def bench(workload: Workload, steps: int, report: Callable[[int, int], None] = l
         BenchedKind(
             label=each.phase.label,
             depth=each.phase.depth,
-            scope=each.phase.train,
-            new_blocks=each.new_blocks,
+            scope=each.phase.train.name,
+            new_blocks=each.trained.blocks,
             tokens_per_second=1 / each.seconds_per_token,
             seconds_per_token=each.seconds_per_token,
             flops_per_token=price,
@@ -256,12 +259,11 @@ def faster_precision(model: ModelConfig, context: int, device: torch.device) -> 
     return best, max(fastest.values()) / fastest[best]
 
 
-def _segment(phase: Phase, blocks: tuple[int, ...], price: int, steps: int) -> Segment:
+def _segment(phase: Phase, trained: TrainedParts, price: int, steps: int) -> Segment:
     """So many steps of a phase, from the beginning of a run, at a rate low enough for any model."""
     return Segment(
         depth=phase.depth,
-        train=phase.train,
-        new_blocks=() if phase.train is Scope.ALL else blocks,
+        trains=trained,
         start=0,
         end=steps * phase.batch_tokens,
         batch_tokens=phase.batch_tokens,

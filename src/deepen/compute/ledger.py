@@ -11,17 +11,13 @@ its activation backward costs two forward passes, its weight backward nothing. W
 block that gradients enter runs forward again, up to its last linear, whose output nothing needs.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
-from itertools import repeat
 
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
-from deepen.growth.layout import new_blocks_by_phase
-from deepen.growth.operators import growth_layout
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule, Scope
+from deepen.schedule.phase import Schedule
+from deepen.schedule.trainable import TrainedParts
 
 
 class Role(StrEnum):
@@ -55,7 +51,7 @@ class PartCost:
 
 
 CLIPPING_FLOPS = 3
-"""Per trained parameter and step: the gradient's norm 2 and its clipping 1. No matrix products, so apart."""
+"""Per trained parameter and step: the gradient's norm 2 and its clipping 1. No matrix products, so separate."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,30 +87,22 @@ class Ledger:
         """FLOPs per token of the head, forward."""
         return 2 * self.model.width * self.model.vocab
 
-    def parts(self, phase: Phase, new_blocks: Sequence[int]) -> tuple[PartCost, ...]:
-        """The cost of each part in a phase, bottom to top.
-
-        Args:
-            phase: depth, scope and context (tokens do not matter).
-            new_blocks: indices of the blocks added last, which a partial scope trains.
-        """
+    def parts(self, trained: TrainedParts, context: int) -> tuple[PartCost, ...]:
+        """The cost of each part while `trained` is trained on sequences of `context` tokens, bottom to top."""
         blocks = (
             part
-            for index, role in enumerate(roles(phase, new_blocks))
-            for part in self._block_parts(f"block {index} ", phase.context, role)
+            for index, role in enumerate(roles(trained))
+            for part in self._block_parts(f"block {index} ", context, role)
         )
-        embeddings, *above = self._around(phase)
+        embeddings, *above = self._around(trained)
         return (embeddings, *blocks, *above)
 
-    def phase_parts(self, phase: Phase, new_blocks: Sequence[int]) -> tuple[PartCost, ...]:
-        """The same, blocks taken together: embeddings, norms, linears, attention, head."""
-        embeddings, norm, head = self._around(phase)
-        groups = [
-            (count, self._block_parts("", phase.context, role))
-            for role, count in role_counts(phase, new_blocks).items()
-        ]
+    def grouped_parts(self, trained: TrainedParts, context: int) -> tuple[PartCost, ...]:
+        """The same with all blocks added up: embeddings, norms, linears, attention, head."""
+        embeddings, norm, head = self._around(trained)
+        groups = [(count, self._block_parts("", context, role)) for role, count in role_counts(trained).items()]
 
-        def together(name: str, at: int, *more: PartCost) -> PartCost:
+        def add_up(name: str, at: int, *more: PartCost) -> PartCost:
             costs = [(count, parts[at]) for count, parts in groups] + [(1, part) for part in more]
             fields = ("parameters", "forward", "recompute", "activation_backward", "weight_backward", "bytes")
             sums = {f: sum(count * getattr(cost, f) for count, cost in costs) for f in fields}
@@ -122,35 +110,35 @@ class Ledger:
 
         return (
             embeddings,
-            together("norms", 0, norm),
-            together("linears", 1),
-            together("attention", 2),
+            add_up("norms", 0, norm),
+            add_up("linears", 1),
+            add_up("attention", 2),
             head,
         )
 
-    def flops_per_token(self, phase: Phase, new_blocks: Sequence[int]) -> int:
-        """FLOPs per token of a phase, forward and backward, in all; the optimizer's are apart."""
+    def flops_per_token(self, trained: TrainedParts, context: int) -> int:
+        """FLOPs per token, forward and backward, of all parts; the optimizer's are separate."""
         blocks = (
             count * part.total
-            for role, count in role_counts(phase, new_blocks).items()
-            for part in self._block_parts("", phase.context, role)
+            for role, count in role_counts(trained).items()
+            for part in self._block_parts("", context, role)
         )
-        return sum(blocks) + sum(part.total for part in self._around(phase))
+        return sum(blocks) + sum(part.total for part in self._around(trained))
 
-    def trainable_parameters(self, phase: Phase, new_blocks: Sequence[int]) -> int:
-        """Parameters that receive updates in a phase."""
-        model, scope = self.model, phase.train
-        blocks = phase.depth if scope is Scope.ALL else len(new_blocks)
+    def trainable_parameters(self, trained: TrainedParts) -> int:
+        """Parameters that receive updates."""
+        model = self.model
         table = model.vocab * model.width
         return (
-            blocks * model.block_parameters
-            + (model.norm_parameters + table) * scope.trains_head
-            + (model.position_parameters + table * (not model.tied)) * scope.trains_embeddings
+            len(trained.blocks) * model.block_parameters
+            + model.norm_parameters * trained.head
+            + table * trained.head_matrix(tied=model.tied)
+            + (model.position_parameters + table * (not model.tied)) * trained.embeddings
         )
 
-    def optimizer_flops(self, phase: Phase, new_blocks: Sequence[int]) -> int:
-        """FLOPs of one optimizer step in a phase, clipping included."""
-        return (self.optimizer.flops + CLIPPING_FLOPS) * self.trainable_parameters(phase, new_blocks)
+    def optimizer_flops(self, trained: TrainedParts) -> int:
+        """FLOPs of one optimizer step, clipping included."""
+        return (self.optimizer.flops + CLIPPING_FLOPS) * self.trainable_parameters(trained)
 
     def _block_parts(self, prefix: str, context: int, role: Role) -> tuple[PartCost, PartCost, PartCost]:
         """Norms, linears and attention core of a block in a role."""
@@ -177,7 +165,7 @@ class Ledger:
             ),
         )
 
-    def _around(self, phase: Phase) -> tuple[PartCost, PartCost, PartCost]:
+    def _around(self, trained: TrainedParts) -> tuple[PartCost, PartCost, PartCost]:
         """Embeddings, final norm, head; gradients always run through the head."""
         model, head = self.model, self.head_forward()
         table = model.vocab * model.width
@@ -194,47 +182,37 @@ class Ledger:
                 parameters=0 if model.tied else table,
                 forward=head,
                 activation_backward=head,
-                weight_backward=phase.train.trains_head * head,
+                weight_backward=trained.head_matrix(tied=model.tied) * head,
             ),
         )
 
 
-def role_counts(phase: Phase, new_blocks: Sequence[int]) -> dict[Role, int]:
-    """How many blocks of a phase have each role."""
-    if phase.train is Scope.ALL:
-        return {Role.FORWARD: 0, Role.THROUGH: 0, Role.TRAINED: phase.depth}
-    lowest = 0 if phase.train.trains_embeddings else min(new_blocks, default=phase.depth)
-    trained = len(new_blocks)
-    return {Role.FORWARD: lowest, Role.THROUGH: phase.depth - lowest - trained, Role.TRAINED: trained}
+def role_counts(trained: TrainedParts) -> dict[Role, int]:
+    """How many blocks have each role."""
+    forward_only = 0 if trained.cut is None else trained.cut
+    return {
+        Role.FORWARD: forward_only,
+        Role.THROUGH: trained.depth - forward_only - len(trained.blocks),
+        Role.TRAINED: len(trained.blocks),
+    }
 
 
-def roles(phase: Phase, new_blocks: Sequence[int]) -> Iterator[Role]:
-    """The role of each block of a phase, bottom to top."""
-    if phase.train is Scope.ALL:
-        return repeat(Role.TRAINED, phase.depth)
-    lowest, trained = role_counts(phase, new_blocks)[Role.FORWARD], set(new_blocks)
-    below = (Role.FORWARD if block < lowest else Role.THROUGH for block in range(phase.depth))
-    return (Role.TRAINED if block in trained else role for block, role in enumerate(below))
-
-
-def new_blocks_per_phase(schedule: Schedule) -> list[tuple[int, ...]]:
-    """For each phase of a schedule, the indices of the blocks added last."""
-    growth = schedule.growth
-    return _new_blocks(tuple(phase.depth for phase in schedule.phases), growth.operator, growth.placement)
-
-
-@lru_cache(maxsize=16)  # a search for a mark asks again and again for the same depths
-def _new_blocks(depths: tuple[int, ...], operator: str, placement: str) -> list[tuple[int, ...]]:
-    return new_blocks_by_phase(depths, lambda old, new: growth_layout(operator, placement, old, new))
+def roles(trained: TrainedParts) -> list[Role]:
+    """The role of each block, bottom to top."""
+    forward_only = role_counts(trained)[Role.FORWARD]
+    result = [Role.FORWARD] * forward_only + [Role.THROUGH] * (trained.depth - forward_only)
+    for block in trained.blocks:
+        result[block] = Role.TRAINED
+    return result
 
 
 def phase_flops(ledger: Ledger, schedule: Schedule) -> list[int]:
     """FLOPs of each phase of a schedule that is already in whole steps."""
-    prices: dict[tuple[int, Scope, int, tuple[int, ...]], int] = {}  # phases of a kind have one price
-    flops = []
-    for phase, blocks in zip(schedule.phases, new_blocks_per_phase(schedule), strict=True):
-        kind = (phase.depth, phase.train, phase.context, blocks)
-        if kind not in prices:
-            prices[kind] = ledger.flops_per_token(phase, blocks)
-        flops.append(phase.tokens * prices[kind])
+    flops: list[int] = []
+    last: tuple[TrainedParts, int] | None = None
+    price = 0
+    for phase, trained in zip(schedule.phases, schedule.trained_parts, strict=True):
+        if last is None or trained is not last[0] or phase.context != last[1]:
+            last, price = (trained, phase.context), ledger.flops_per_token(trained, phase.context)
+        flops.append(phase.tokens * price)
     return flops

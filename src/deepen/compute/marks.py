@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from functools import cache
 
-from deepen.compute import paper
 from deepen.compute.ledger import Ledger, phase_flops
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.phase import Schedule
@@ -92,15 +92,14 @@ def schedule_at_budget(
 
 
 def schedule_at_papers_mark(
-    make: Make, baseline_tokens: int, stages: int, batch_tokens: int, context: int, ratio: float = 1.0
+    make: Make, baseline_tokens: int, continual_share: Fraction, batch_tokens: int, context: int
 ) -> Schedule:
-    """The schedule of `two-phase` that ends where the paper's closed form says compute is equal.
+    """The schedule that ends where a recipe's closed form says that compute is equal.
 
     Args:
         baseline_tokens: T, in tokens; the staged part lasts as long.
-        stages: S.
-        ratio: price of a backward pass in forward passes; the paper's is 1.
+        continual_share: tokens of the continual phase ÷ T (see `Recipe.continual_share`).
     """
-    total = baseline_tokens + paper.continual_tokens(baseline_tokens, stages, ratio)
+    total = baseline_tokens + float(continual_share * baseline_tokens)
     steps = max(round_to_steps(total, batch_tokens), math.ceil(baseline_tokens / batch_tokens))
     return make(steps * batch_tokens).in_steps(batch_tokens, context)

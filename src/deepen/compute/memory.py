@@ -20,14 +20,15 @@ scattered, and those of head and embeddings to the end. What the exchange needs 
 differs from run to run: where weights are most of it the peak was up to 24 % higher (docs/log.md).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from deepen.compute.ledger import Ledger, Role, role_counts
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
 from deepen.model.config import ModelConfig, chunk_rows
-from deepen.schedule.phase import Phase, Scope
+from deepen.schedule.phase import Phase
+from deepen.schedule.trainable import TrainedParts
 
 LOGITS_IN_MEMORY = 1 << 28
 """Logits held at once where no micro-batch is asked for: 1 GiB in fp32."""
@@ -99,22 +100,20 @@ def micro_batch_tokens(asked: int, batch_tokens_per_device: int, context: int, v
     return min(sequences * context, batch_tokens_per_device)
 
 
-def phase_memory(
-    model: ModelConfig, phase: Phase, new_blocks: Sequence[int], settings: MemorySettings
-) -> PhaseMemory:
+def phase_memory(model: ModelConfig, phase: Phase, trained: TrainedParts, settings: MemorySettings) -> PhaseMemory:
     """Memory at the peak of a phase's steps, from the second on: the first has no moments yet.
 
     Args:
         model: the model; the phase says how many of its blocks exist.
-        phase: depth, scope, and batch and context filled in.
-        new_blocks: indices of the blocks added last, which a partial scope trains.
+        phase: batch and context filled in.
+        trained: what it trains.
         settings: how a step is taken.
     """
     sequences = -(-phase.batch_tokens // (phase.context * settings.devices))
     tokens = sequences * phase.context
     first = micro_batch_tokens(settings.micro_batch_tokens, tokens, phase.context, model.vocab)
     second = min(first, tokens - first)
-    step = _Step(model, phase, new_blocks, settings)
+    step = _Step(model, phase, trained, settings)
     timeline = list(step.timeline(first, nth=1)) if second < first else []  # else the second needs more throughout
     if second:  # those after it find what it finds
         timeline += step.timeline(second, nth=2)
@@ -144,16 +143,14 @@ class _Moment(NamedTuple):
 class _Step:
     """A phase's step. `graph` is the blocks that gradients enter, `trained` those that learn; the rest bytes."""
 
-    def __init__(
-        self, model: ModelConfig, phase: Phase, new_blocks: Sequence[int], settings: MemorySettings
-    ) -> None:
-        self.model, self.phase, self.settings = model, phase, settings
-        self.graph = range(role_counts(phase, new_blocks)[Role.FORWARD], phase.depth)
-        self.trained = set(self.graph if phase.train is Scope.ALL else new_blocks)
+    def __init__(self, model: ModelConfig, phase: Phase, trained: TrainedParts, settings: MemorySettings) -> None:
+        self.model, self.phase, self.settings, self.parts = model, phase, settings, trained
+        self.graph = range(role_counts(trained)[Role.FORWARD], trained.depth)
+        self.trained = set(trained.blocks)
         self.operand = BYTES[settings.precision]
         self.shards = settings.devices if settings.sharded else 1
         self.weights = FP32 * model.parameters_at(phase.depth) // self.shards
-        self.gradients = FP32 * Ledger(model=model).trainable_parameters(phase, new_blocks) // self.shards
+        self.gradients = FP32 * Ledger(model=model).trainable_parameters(trained) // self.shards
 
     def timeline(self, tokens: int, nth: int) -> Iterator[_Moment]:
         """What there is at each moment of a micro-batch that can be the peak, in order.
@@ -166,7 +163,8 @@ class _Step:
             tokens: of the micro-batch.
             nth: which of the step; from the second on there are gradients already.
         """
-        model, settings, scope, operand = self.model, self.settings, self.phase.train, self.operand
+        model, settings, operand = self.model, self.settings, self.operand
+        head_matrix, embeddings = self.parts.head_matrix(tied=self.model.tied), self.parts.embeddings
         sharded, checkpointing, autocast = settings.sharded, settings.activation_checkpointing, operand < FP32
         accumulating = nth > 1 or (settings.devices > 1 and not sharded)
         table, stream = model.vocab * model.width, FP32 * model.width * tokens
@@ -190,16 +188,16 @@ class _Step:
 
         rows = min(tokens, chunk_rows(model.vocab, gpu=settings.gpu))
         logits = (FP32 + operand * autocast) * rows * model.vocab
-        head = FP32 * table * scope.trains_head
+        head = FP32 * table * head_matrix
         product = (
             operand * rows * model.width
         )  # the stream's gradient, or the head's, which autocast makes in bf16
-        product = max(product, (operand + FP32) * table * (autocast and scope.trains_head))
+        product = max(product, (operand + FP32) * table * (autocast and head_matrix))
         working = 2 * stream + operand * autocast * model.width * tokens + product  # the top, its gradient, a copy
         yield _Moment("head and loss", cached + copied * table, gradients + head, top, logits, working)
 
-        head += FP32 * model.norm_parameters * scope.trains_head
-        if sharded or not accumulating or (model.tied and scope.trains_embeddings):
+        head += FP32 * model.norm_parameters * self.parts.head
+        if sharded or not accumulating or (model.tied and embeddings):
             gradients += head  # a tied table's waits for what it learns as embeddings
 
         grown = 0 if accumulating else FP32 * model.block_parameters // self.shards
@@ -222,7 +220,7 @@ class _Step:
                 0,
                 self.working_per_token(trained) * tokens,
             )
-        if scope.trains_embeddings:
+        if embeddings:
             made = FP32 * (model.position_parameters + table)  # added in place to what a tied table learnt as head
             yield _Moment("backward of the embeddings", copies, gradients + made, activations, 0, stream)
         else:
@@ -232,10 +230,10 @@ class _Step:
 
     def optimizer_working(self) -> int:
         """Bytes that the optimizer's step needs for the largest parameter tensor."""
-        model, scope = self.model, self.phase.train
+        model, embeddings = self.model, self.parts.embeddings
         sizes = [inputs * outputs for inputs, outputs in model.block_linears.values() if self.trained]
-        sizes.append(model.vocab * model.width * (scope.trains_head or scope.trains_embeddings))
-        sizes.append(model.position_parameters * scope.trains_embeddings)
+        sizes.append(model.vocab * model.width * (self.parts.head_matrix(tied=model.tied) or embeddings))
+        sizes.append(model.position_parameters * embeddings)
         return self.settings.optimizer.working_bytes * max(sizes) // self.shards
 
     def stored_per_token(self, trained: bool) -> int:
@@ -261,5 +259,5 @@ class _Step:
     def final_norm_per_token(self) -> int:
         """Bytes the final norm stores."""
         model = self.model
-        normed = self.phase.train.trains_head and model.family == "llama" and not self.settings.gpu
+        normed = self.parts.head and model.family == "llama" and not self.settings.gpu
         return FP32 * model.width * (1 + normed)

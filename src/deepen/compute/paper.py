@@ -7,22 +7,12 @@ T is in tokens or steps, L in layers, S in stages.
 
 from fractions import Fraction
 
+from deepen.schedule.recipes.stages import staged_share
+
 
 def baseline_compute(tokens: float, layers: int, c: float = 1.0, ratio: float = 1.0) -> float:
     """C_baseline = (1 + ratio)·T·L·c; with the paper's ratio 1 it is 2TLc."""
     return (1 + ratio) * tokens * layers * c
-
-
-def staged_share(stages: int, ratio: float = 1.0) -> Fraction:
-    """Compute of the staged part ÷ that of full training for as many tokens.
-
-    Summed over stages s = 1 … S of T/(2S) tokens a phase: phase 1 costs s forward and `ratio` for its one
-    new part, phase 2 costs s·(1 + ratio), in units of L/S layers. With ratio 1 it is (3S + 5) / (8S).
-    """
-    if stages < 1:
-        raise ValueError(f"stages is {stages}: it must be at least 1")
-    r = Fraction(ratio)
-    return ((2 + r) * Fraction(stages + 1, 2) + r) / (2 * stages * (1 + r))
 
 
 def incremental_compute(tokens: float, layers: int, stages: int, c: float = 1.0, ratio: float = 1.0) -> float:

@@ -1,21 +1,21 @@
 """A plan: what a recipe costs, phase by phase, and where its compute equals the baseline's. Trains nothing."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deepen.compute import paper
-from deepen.compute.ledger import Ledger, new_blocks_per_phase, phase_flops
+from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.marks import MAX_STEPS, Price, flops_price, schedule_at_budget, schedule_at_papers_mark
 from deepen.compute.memory import MemorySettings, PhaseMemory, phase_memory
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Part, Phase, Schedule
 from deepen.schedule.ramp import Ramp, ramped
-from deepen.schedule.recipes import has_stages, is_continual, make_schedule, options_of, stages_of
+from deepen.schedule.recipes import BASELINE, get_recipe
+from deepen.schedule.trainable import TrainedParts
 
-Clock = Callable[[Phase, Sequence[int]], float]
-"""Seconds of a phase, from the phase and its new blocks."""
+Clock = Callable[[Phase, TrainedParts], float]
+"""Seconds of a phase, from the phase and what it trains."""
 
 BUDGETS = ("tokens", "steps", "flops", "tokens_per_parameter", "hours")
 
@@ -75,7 +75,7 @@ class Request:
     @property
     def against_options(self) -> dict[str, Any]:
         """The recipe's own options, as far as what it is held against has them too."""
-        return {name: value for name, value in self.options.items() if name in options_of(self.against)}
+        return {name: value for name, value in self.options.items() if name in get_recipe(self.against).options}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +83,7 @@ class PlannedPhase:
     """A phase with its price: FLOPs, bytes, and seconds where they can be told."""
 
     phase: Phase
-    new_blocks: tuple[int, ...]
+    trained: TrainedParts
     flops: int
     memory: PhaseMemory
     seconds: float | None
@@ -100,7 +100,7 @@ class Total:
     @property
     def continual_tokens(self) -> int:
         """Tokens of the continual phase."""
-        return sum(phase.tokens for phase in self.schedule.phases if is_continual(phase))
+        return sum(phase.tokens for phase in self.schedule.phases if phase.part is Part.CONTINUAL)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +146,7 @@ def remedy(plan: Plan, capacity_bytes: int) -> dict[str, Any] | None:
     for fleet in fleets:
         for lean in leaner:
             changed = replace(settings, **lean, **fleet)
-            peaks = (phase_memory(plan.request.model, p.phase, p.new_blocks, changed).peak for p in plan.phases)
+            peaks = (phase_memory(plan.request.model, p.phase, p.trained, changed).peak for p in plan.phases)
             if all(peak <= capacity_bytes for peak in peaks):
                 return {key: value for key, value in {**fleet, **lean}.items() if getattr(settings, key) != value}
     return None
@@ -166,16 +166,16 @@ def make_plan(request: Request) -> Plan:
     total = marks["flops"]
     staged: dict[str, float] = {}
     ratios: dict[float, float] = {}
-    if has_stages(request.recipe):
-        part = [phase for phase in total.schedule.phases if not is_continual(phase)]
+    recipe = get_recipe(request.recipe)
+    if recipe.has_staged_part:
+        part = [phase for phase in total.schedule.phases if phase.part is not Part.CONTINUAL]
         before = _total(request, Schedule(phases=tuple(part), growth=total.schedule.growth))
         staged["flops"] = before.flops / baseline.flops
         if before.seconds is not None and baseline.seconds is not None:
             staged["seconds"] = before.seconds / baseline.seconds
     if _has_papers_price(request):
-        stages = stages_of(request.options)
-        staged["paper"] = float(paper.staged_share(stages, request.ratio))
-        ratios = {ratio: float(paper.continual_share(stages, ratio)) for ratio in RATIOS}
+        staged["paper"] = float(1 - recipe.continual_share(request.options, request.ratio))
+        ratios = {ratio: float(recipe.continual_share(request.options, ratio)) for ratio in RATIOS}
     return Plan(
         request=request,
         phases=_phases(request, total.schedule),
@@ -193,7 +193,7 @@ def _baseline(request: Request) -> Schedule:
     batch = request.batch_tokens
 
     def make(tokens: int) -> Schedule:
-        schedule = make_schedule(request.against, request.model, tokens, tokens, request.against_options)
+        schedule = get_recipe(request.against).schedule(request.model, tokens, tokens, request.against_options)
         return ramped(schedule, batch=request.batch_ramp, context=request.context_ramp, batch_tokens=batch)
 
     match request.budget_unit:
@@ -222,16 +222,17 @@ def _baseline(request: Request) -> Schedule:
 
 
 def _has_papers_price(request: Request) -> bool:
-    """Whether the paper's closed form is of this comparison: its recipe, held against full training."""
-    return request.recipe == "two-phase" and request.against == "full"
+    """Whether the recipe's source has a closed form for this comparison: it is of full training."""
+    return get_recipe(request.recipe).closed_form is not None and get_recipe(request.against) is BASELINE
 
 
 def _marks(request: Request, baseline: Total) -> tuple[dict[str, Total], dict[str, str]]:
     """The run of the recipe that ends at equal price, by accounting, and why there is none by another."""
     tokens, batch, context = baseline.schedule.tokens, request.batch_tokens, request.context
+    recipe = get_recipe(request.recipe)
 
     def make(total: int) -> Schedule:
-        schedule = make_schedule(request.recipe, request.model, total, tokens, request.options)
+        schedule = recipe.schedule(request.model, total, tokens, request.options)
         return ramped(schedule, batch=request.batch_ramp, context=request.context_ramp, batch_tokens=batch)
 
     def equal(price: Price, budget: float, unit: str) -> Total:
@@ -242,8 +243,8 @@ def _marks(request: Request, baseline: Total) -> tuple[dict[str, Total], dict[st
 
     marks = {"flops": equal(flops_price(request.ledger), baseline.flops, "FLOPs")}
     if _has_papers_price(request):
-        stages = stages_of(request.options)
-        schedule = schedule_at_papers_mark(make, tokens, stages, batch, context, request.ratio)
+        share = recipe.continual_share(request.options, request.ratio)
+        schedule = schedule_at_papers_mark(make, tokens, share, batch, context)
         marks["paper"] = _total(request, schedule)
     impossible = {}
     if baseline.seconds is not None:
@@ -268,23 +269,23 @@ def _seconds_price(request: Request) -> Price:
     return lambda schedule: _total(request, schedule).seconds or 0.0
 
 
-def _priced(request: Request, schedule: Schedule) -> list[tuple[Phase, tuple[int, ...], int, float | None]]:
-    """Each phase with its new blocks, FLOPs and seconds."""
-    priced: list[tuple[Phase, tuple[int, ...], int, float | None]] = []
-    each = zip(schedule.phases, new_blocks_per_phase(schedule), phase_flops(request.ledger, schedule), strict=True)
-    for phase, blocks, flops in each:
-        priced.append((phase, blocks, flops, request.clock(phase, blocks) if request.clock else None))
-    return priced
+def _priced(request: Request, schedule: Schedule) -> list[tuple[Phase, TrainedParts, int, float | None]]:
+    """Each phase with what it trains, FLOPs and seconds."""
+    each = zip(schedule.phases, schedule.trained_parts, phase_flops(request.ledger, schedule), strict=True)
+    return [
+        (phase, trained, flops, request.clock(phase, trained) if request.clock else None)
+        for phase, trained, flops in each
+    ]
 
 
 def _phases(request: Request, schedule: Schedule) -> tuple[PlannedPhase, ...]:
     kinds: dict[Any, PhaseMemory] = {}  # phases of a kind need the same memory
     planned = []
-    for phase, blocks, flops, seconds in _priced(request, schedule):
-        kind = (phase.depth, phase.train, phase.batch_tokens, phase.context, blocks)
+    for phase, trained, flops, seconds in _priced(request, schedule):
+        kind = (trained, phase.batch_tokens, phase.context)
         if kind not in kinds:
-            kinds[kind] = phase_memory(request.model, phase, blocks, request.memory)
+            kinds[kind] = phase_memory(request.model, phase, trained, request.memory)
         planned.append(
-            PlannedPhase(phase=phase, new_blocks=blocks, flops=flops, memory=kinds[kind], seconds=seconds)
+            PlannedPhase(phase=phase, trained=trained, flops=flops, memory=kinds[kind], seconds=seconds)
         )
     return tuple(planned)

@@ -17,14 +17,15 @@ from deepen.compute.memory import BYTES
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase
+from deepen.schedule.trainable import TrainedParts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasuredPhase:
-    """A phase, the indices of the blocks added last, and the seconds per token that its steps took."""
+    """A phase, what it trained, and the seconds per token that its steps took."""
 
     phase: Phase
-    new_blocks: tuple[int, ...]
+    trained: TrainedParts
     seconds_per_token: float
 
 
@@ -63,15 +64,10 @@ class Timing:
         if not self.block[Role.TRAINED] + self.head_trained + self.base > 0:
             raise ValueError("full training takes 0 seconds: steps that take no time were not measured")
 
-    def seconds_per_token(self, phase: Phase, new_blocks: Sequence[int]) -> float:
-        """Seconds per token of a phase.
-
-        Args:
-            phase: depth and scope; context and batch are those that were benched.
-            new_blocks: indices of the blocks added last, which a partial scope trains.
-        """
-        blocks = sum(count * self.block[role] for role, count in role_counts(phase, new_blocks).items())
-        return self.base + blocks + (self.head_trained if phase.train.trains_head else self.head_frozen)
+    def seconds_per_token(self, trained: TrainedParts) -> float:
+        """Seconds per token while `trained` is trained, with the context and the batch that were benched."""
+        blocks = sum(count * self.block[role] for role, count in role_counts(trained).items())
+        return self.base + blocks + (self.head_trained if trained.head else self.head_frozen)
 
     def check(self, model: ModelConfig, context: int, batch_tokens: int) -> None:
         """Raise a ValueError unless this was measured with the same sizes, context and batch."""
@@ -130,12 +126,12 @@ def fit_timing(
 
     rows = []
     for each in measured:
-        counts, head = role_counts(each.phase, each.new_blocks), each.phase.train.trains_head
+        counts, head = role_counts(each.trained), each.trained.head
         ingredients = (*(counts[role] for role in Role), not head, head)  # the base is in either head
         rows.append([count / each.seconds_per_token for count in ingredients])
     *blocks, frozen, trained = (float(seconds) for seconds in nnls(rows, [1.0] * len(rows), maxiter=100)[0])
     # Where only one of them was measured, it is the base, and nothing is known of the other.
-    heads = {each.phase.train.trains_head for each in measured}
+    heads = {each.trained.head for each in measured}
     base = min(frozen, trained) if len(heads) == 2 else max(frozen, trained)
     return Timing(
         device=device,
@@ -152,10 +148,7 @@ def fit_timing(
 
 def misfit(timing: Timing, measured: Sequence[MeasuredPhase]) -> float:
     """By how much the ingredients miss the worst of the measured phases, as a share of what it took."""
-    return max(
-        abs(timing.seconds_per_token(each.phase, each.new_blocks) / each.seconds_per_token - 1)
-        for each in measured
-    )
+    return max(abs(timing.seconds_per_token(each.trained) / each.seconds_per_token - 1) for each in measured)
 
 
 def read_timing(path: Path) -> Timing:

@@ -7,12 +7,13 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
-from deepen.growth.moments import check_policy
-from deepen.growth.operators import growth_layout, operator_named
+from deepen.errors import InvalidValueError
+from deepen.growth.moments import get_moment_policy
+from deepen.growth.operators import NewBlock, Operator, get_operator
+from deepen.growth.spec import Growth
 from deepen.model.build import init_block
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import OUTPUT_PROJECTIONS
-from deepen.schedule.phase import Growth
 
 
 class Growable(Protocol):
@@ -34,8 +35,8 @@ State = TypeVar("State", bound=Growable)
 def grow(state: State, depth: int, growth: Growth, config: ModelConfig) -> State:
     """The same state, deeper.
 
-    Weights and moments grow together; the input is not changed, and no live module is needed. The k-th
-    block ever born draws its fresh weights from a stream keyed by seed and k, whatever path led here.
+    Weights and moments grow together; the input is not changed, and no live module is needed. The fresh weights of
+    the k-th block that a run ever had come from a random stream keyed by seed and k, however the run got there.
 
     Args:
         state: weights and moments by parameter name (`blocks.<index>.<name>`), shapes as in the model.
@@ -44,43 +45,61 @@ def grow(state: State, depth: int, growth: Growth, config: ModelConfig) -> State
         config: the model at its final depth, which sets the scale of fresh output projections.
 
     Raises:
-        ValueError: `depth` is not above the state's, or operator, placement or policy is unknown.
+        InvalidValueError: `depth` is not above the state's, or there is no block to copy.
     """
     if depth <= state.depth:
-        raise ValueError(f"depth is {depth}, but the state has {state.depth} blocks already: growth only adds")
-    check_policy(growth.moments)
-    operator = operator_named(growth.operator)
-    places = growth_layout(growth.operator, growth.placement, state.depth, depth - state.depth)
+        raise InvalidValueError(
+            f"is {depth}, but the state has {state.depth} blocks already: growth only adds",
+            field="depth",
+            value=depth,
+        )
+    operator, policy = get_operator(growth.operator), get_moment_policy(growth.moments)
+    if operator.copies and state.depth == 0:
+        raise InvalidValueError(
+            f"{operator.name!r} copies blocks, and the state has none", field="operator", value=operator.name
+        )
+    weights, moments = _outside_blocks(state.weights), _outside_blocks(state.moments)
+    layout = growth.layout(state.depth, depth - state.depth)
+    new_below = 0
+    for index, old in enumerate(layout):
+        if old is not None:
+            weights |= _named(index, _block(state.weights, old))
+            moments |= _named(index, _block(state.moments, old))
+            continue
+        new = NewBlock(layout=layout, index=index, new_below=new_below)
+        weights |= _named(index, _make_weights(operator, new, state, config))
+        if operator.source is not None and policy.copies:
+            moments |= _named(index, deepcopy(_block(state.moments, operator.source(new))))
+        new_below += 1
+    return replace(  # type: ignore[type-var]
+        state, weights=weights, moments=moments if policy.keeps else {}, depth=depth
+    )
 
-    weights = {name: w for name, w in state.weights.items() if not name.startswith("blocks.")}
-    moments = {name: m for name, m in state.moments.items() if not name.startswith("blocks.")}
-    born = 0
-    for place, old in enumerate(places):
-        source = old
-        if old is None and operator.source is not None:
-            source = operator.source(places, place, born)
-        if source is not None:
-            weights |= _moved(state.weights, source, place, copied=old is None)
-            if old is not None or growth.moments == "copy":
-                moments |= _moved(state.moments, source, place, copied=old is None)
-        else:
-            block = init_block(config, state.seed, state.depth + born)
-            if operator.identity:
-                for name, weight in block.items():
-                    if name.startswith(OUTPUT_PROJECTIONS):
-                        weight.zero_()
-            weights |= {f"blocks.{place}.{name}": weight for name, weight in block.items()}
-        born += old is None
-    if growth.moments == "reset":
-        moments = {}
-    return replace(state, weights=weights, moments=moments, depth=depth)  # type: ignore[type-var]
+
+def _make_weights(operator: Operator, new: NewBlock, state: Growable, config: ModelConfig) -> dict[str, Tensor]:
+    """The weights of a new block, by name within the block, in memory of their own."""
+    if operator.source is not None:
+        weights = deepcopy(_block(state.weights, operator.source(new)))
+    else:
+        weights = init_block(config, state.seed, state.depth + new.new_below)
+    if operator.zero_output:
+        for name, weight in weights.items():
+            if name.startswith(OUTPUT_PROJECTIONS):
+                weight.zero_()
+    return weights
 
 
-def _moved(tensors: Mapping[str, Any], source: int, place: int, *, copied: bool) -> dict[str, Any]:
-    """What belongs to block `source`, under the names of block `place`; a copy has memory of its own."""
-    prefix = f"blocks.{source}."
-    return {
-        f"blocks.{place}.{name.removeprefix(prefix)}": deepcopy(value) if copied else value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
+def _outside_blocks(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """What belongs to no block."""
+    return {name: value for name, value in tensors.items() if not name.startswith("blocks.")}
+
+
+def _block(tensors: Mapping[str, Any], index: int) -> dict[str, Any]:
+    """What belongs to a block, by name within the block."""
+    prefix = f"blocks.{index}."
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _named(index: int, block: Mapping[str, Any]) -> dict[str, Any]:
+    """A block's tensors under their names in the model."""
+    return {f"blocks.{index}.{name}": value for name, value in block.items()}

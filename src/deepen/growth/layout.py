@@ -1,51 +1,87 @@
-"""Where new blocks go: a layout lists, bottom to top, the old block at each place or None for a new one."""
+"""Where new blocks go.
 
-from collections.abc import Callable, Sequence
+A layout lists, bottom to top, what each block of the grown model is: the index of an old block, or None for a new
+one. A placement makes the layout for given numbers of old and new blocks; with three and two:
+
+    top          (0, 1, 2, None, None)
+    bottom       (None, None, 0, 1, 2)
+    middle       (0, 1, None, None, 2)
+    interleaved  (0, 1, None, 2, None)
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from deepen.errors import InvalidValueError
 
 Layout = tuple[int | None, ...]
 
-PLACEMENTS = ("top", "bottom", "middle", "interleaved")
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """A rule for where new blocks go; `arrange` makes the layout of so many old and new blocks."""
+
+    name: str
+    summary: str
+    arrange: Callable[[int, int], Layout]
 
 
-def layout(old: int, new: int, placement: str) -> Layout:
-    """The layout of `old` blocks with `new` ones added.
+def _top(old: int, new: int) -> Layout:
+    return (*range(old), *_new(new))
 
-    `interleaved` spreads the new blocks evenly, each above an old one: 2 → 4 is (0, None, 1, None).
+
+def _bottom(old: int, new: int) -> Layout:
+    return (*_new(new), *range(old))
+
+
+def _middle(old: int, new: int) -> Layout:
+    half = (old + 1) // 2
+    return (*range(half), *_new(new), *range(half, old))
+
+
+def _interleaved(old: int, new: int) -> Layout:
+    if old == 0:
+        return _new(new)
+    layout: list[int | None] = []
+    for block in range(old):
+        above = (block + 1) * new // old - block * new // old
+        layout += [block, *_new(above)]
+    return tuple(layout)
+
+
+def _new(count: int) -> tuple[None, ...]:
+    return (None,) * count
+
+
+PLACEMENTS: Mapping[str, Placement] = {
+    placement.name: placement
+    for placement in (
+        Placement(name="top", summary="above all old blocks", arrange=_top),
+        Placement(name="bottom", summary="below all old blocks", arrange=_bottom),
+        Placement(name="middle", summary="between the lower and the upper half", arrange=_middle),
+        Placement(name="interleaved", summary="spread evenly, each above an old block", arrange=_interleaved),
+    )
+}
+"""All placements by name. To add one, write its function above and add an entry."""
+
+
+def get_placement(name: str) -> Placement:
+    """A placement by name.
+
+    Raises:
+        InvalidValueError: there is none of that name.
     """
-    kept: tuple[int | None, ...] = tuple(range(old))
-    fresh: tuple[int | None, ...] = (None,) * new
-    if placement == "top":
-        return kept + fresh
-    if placement == "bottom":
-        return fresh + kept
-    if placement == "middle":
-        return kept[: (old + 1) // 2] + fresh + kept[(old + 1) // 2 :]
-    if placement == "interleaved":
-        spread: list[int | None] = []
-        for block in range(old):
-            spread.append(block)
-            spread += [None] * ((block + 1) * new // old - block * new // old)
-        return tuple(spread) if old else fresh
-    raise ValueError(f"placement {placement!r} is unknown: use {', '.join(PLACEMENTS)}")
+    if name not in PLACEMENTS:
+        raise InvalidValueError(
+            f"{name!r} is unknown",
+            field="placement",
+            value=name,
+            remedy=f"use {', '.join(PLACEMENTS)}",
+            allowed=PLACEMENTS,
+        )
+    return PLACEMENTS[name]
 
 
-def new_blocks(places: Layout) -> tuple[int, ...]:
-    """Indices of the new blocks."""
-    return tuple(index for index, block in enumerate(places) if block is None)
-
-
-def new_blocks_by_phase(depths: Sequence[int], lay: Callable[[int, int], Layout]) -> list[tuple[int, ...]]:
-    """For each phase of a schedule, the indices of the blocks that were added last.
-
-    Args:
-        depths: depth of each phase, not falling.
-        lay: the layout of (old, new) blocks.
-    """
-    result: list[tuple[int, ...]] = []
-    before, newest = 0, tuple(range(depths[0]))
-    for depth in depths:
-        if result and depth > before:
-            newest = new_blocks(lay(before, depth - before))
-        result.append(newest)
-        before = depth
-    return result
+def find_new_blocks(layout: Layout) -> tuple[int, ...]:
+    """Indices of the new blocks of a layout."""
+    return tuple(index for index, block in enumerate(layout) if block is None)

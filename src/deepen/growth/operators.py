@@ -1,58 +1,123 @@
-"""What a new block is made of: fresh weights, an identity, or a copy of an old block."""
+"""How new blocks get their weights.
+
+An operator answers two questions for each new block: which old block is copied (none: the weights are fresh), and
+whether the output projections are then set to zero, which makes the block an identity. To add an operator, add an
+entry to `OPERATORS`, with a function for its source if it copies:
+
+    Operator(name="last", summary="copies of the topmost block", placement="top",
+             source=lambda new: new.old_depth - 1)
+
+An operator defined elsewhere becomes known with `register_operator`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deepen.growth.layout import Layout, layout
+from deepen.errors import InvalidValueError
+from deepen.growth.layout import Layout, get_placement
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewBlock:
+    """A new block: the layout of the grown model, its place there, and how many new blocks are below it."""
+
+    layout: Layout
+    index: int
+    new_below: int
+
+    @property
+    def old_depth(self) -> int:
+        """Blocks before growth."""
+        return sum(block is not None for block in self.layout)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operator:
     """A growth operator.
 
-    `source` gives, for the n-th new block at a place of a layout, the old block to copy; None draws fresh
-    weights. `identity` zeroes weight *and* bias of the output projections: the logits stay as they were to
-    the rounding, and gradients still reach every weight after one step.
+    Attributes:
+        name, summary: for people.
+        placement: where its new blocks go unless a `Growth` names another placement.
+        source: the index, before growth, of the block that a new block copies; None draws fresh weights.
+        zero_output: whether weight *and* bias of the output projections are zero in new blocks. The logits
+            then stay equal up to rounding, and gradients still reach every weight after one step.
     """
 
+    name: str
     summary: str
     placement: str
-    source: Callable[[Layout, int, int], int] | None = None
-    identity: bool = False
+    source: Callable[[NewBlock], int] | None = None
+    zero_output: bool = False
+
+    def __post_init__(self) -> None:
+        get_placement(self.placement)
+
+    @property
+    def copies(self) -> bool:
+        """Whether new blocks are copies, so that there must be a block before growth."""
+        return self.source is not None
 
 
-def _stack(places: Layout, place: int, nth: int) -> int:
-    """The n-th new block copies the n-th old one, round and round."""
-    old = sum(block is not None for block in places)
-    return nth % old
+def _repeat_the_stack(new: NewBlock) -> int:
+    """The n-th new block copies the n-th old one, from the bottom again after the last."""
+    return new.new_below % new.old_depth
 
 
-def _below(places: Layout, place: int, nth: int) -> int:
-    """A new block copies the nearest old one below it, or the lowest where there is none."""
-    return max((block for block in places[:place] if block is not None), default=0)
+def _nearest_below(new: NewBlock) -> int:
+    """The nearest old block below, or the lowest where there is none."""
+    return max((block for block in new.layout[: new.index] if block is not None), default=0)
 
 
 OPERATORS: dict[str, Operator] = {
-    "random": Operator(summary="fresh weights (Li, Fung & Huang 2024)", placement="top"),
-    "identity": Operator(
-        summary="fresh weights, output projections zero: an exact identity", placement="top", identity=True
-    ),
-    "stack": Operator(
-        summary="a copy of the whole stack on top (Du et al. 2024, G_stack)", placement="top", source=_stack
-    ),
-    "interleave": Operator(
-        summary="a copy of each block above it (Chang et al. 2018)", placement="interleaved", source=_below
-    ),
+    operator.name: operator
+    for operator in (
+        Operator(name="random", summary="fresh weights (Li, Fung & Huang 2024)", placement="top"),
+        Operator(
+            name="identity",
+            summary="fresh weights, output projections zero: an exact identity",
+            placement="top",
+            zero_output=True,
+        ),
+        Operator(
+            name="stack",
+            summary="a copy of the whole stack on top (Du et al. 2024, G_stack)",
+            placement="top",
+            source=_repeat_the_stack,
+        ),
+        Operator(
+            name="interleave",
+            summary="a copy of each block above it (Chang et al. 2018)",
+            placement="interleaved",
+            source=_nearest_below,
+        ),
+    )
 }
+"""All operators by name."""
 
 
-def operator_named(name: str) -> Operator:
-    """Look an operator up."""
+def register_operator(operator: Operator) -> Operator:
+    """Make an operator that is defined outside this module known by its name.
+
+    Raises:
+        InvalidValueError: the name is taken.
+    """
+    if OPERATORS.setdefault(operator.name, operator) != operator:
+        raise InvalidValueError(f"{operator.name!r} is taken", field="operator", value=operator.name)
+    return operator
+
+
+def get_operator(name: str) -> Operator:
+    """An operator by name.
+
+    Raises:
+        InvalidValueError: there is none of that name.
+    """
     if name not in OPERATORS:
-        raise ValueError(f"operator {name!r} is unknown: use {', '.join(OPERATORS)}")
+        raise InvalidValueError(
+            f"{name!r} is unknown",
+            field="operator",
+            value=name,
+            remedy=f"use {', '.join(OPERATORS)}",
+            allowed=OPERATORS,
+        )
     return OPERATORS[name]
-
-
-def growth_layout(operator: str, placement: str, old: int, new: int) -> Layout:
-    """The layout of a growth; an empty placement is the operator's own."""
-    return layout(old, new, placement or operator_named(operator).placement)

@@ -51,7 +51,7 @@ def _draw_depth(axes: Axes, plan: Plan, scale: float) -> None:
     for planned in plan.phases:
         phase = planned.phase
         runs: list[tuple[Role, int, int]] = []
-        for index, role in enumerate(roles(phase, planned.new_blocks)):
+        for index, role in enumerate(roles(planned.trained)):
             if runs and runs[-1][0] is role:
                 runs[-1] = (role, runs[-1][1], index + 1)
             else:

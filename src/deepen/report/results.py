@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Json = Mapping[str, Any]
+from deepen.schedule.recipes import RECIPES
 
-CONTROLS = ("small", "staged")
+Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Arm:
     @property
     def is_control(self) -> bool:
         """Is the arm there to isolate a cause rather than to win?"""
-        return self.recipe in CONTROLS
+        return self.recipe in RECIPES and RECIPES[self.recipe].is_control
 
     def at_equal_compute(self) -> Mark | None:
         """The mark at the baseline's own budget in exact FLOPs."""

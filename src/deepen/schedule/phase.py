@@ -2,64 +2,61 @@
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 
+from deepen.errors import InvalidValueError
+from deepen.growth.layout import find_new_blocks
+from deepen.growth.spec import Growth
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.rate import WSD, Rate
+from deepen.schedule.trainable import Trainable, TrainedParts
 
 
-class Scope(StrEnum):
-    """Which parts are trained, and where the graph is cut. In a first stage every scope trains everything."""
+class Part(StrEnum):
+    """What a phase is for."""
 
-    ALL = "all"
-    NEW_BLOCKS = "new-blocks"
-    NEW_BLOCKS_HEAD = "new-blocks-head"
-    NEW_BLOCKS_EMBEDDINGS = "new-blocks-embeddings"
-
-    @property
-    def trains_head(self) -> bool:
-        """Whether the final norm and the head (the tied matrix) receive updates."""
-        return self is not Scope.NEW_BLOCKS
-
-    @property
-    def trains_embeddings(self) -> bool:
-        """Whether the embeddings learn through the input side, so that the graph must stay whole."""
-        return self in (Scope.ALL, Scope.NEW_BLOCKS_EMBEDDINGS)
+    MAIN = "main"
+    STAGED = "staged"
+    CONTINUAL = "continual"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Phase:
-    """A stretch of training with one depth, one trainable scope and one token budget.
+    """A stretch of training with one depth, one trainable set and one token budget.
 
-    `batch_tokens` and `context` are in tokens; 0 means the run's own. `reset_moments` empties the
-    optimizer's moments when the phase begins, as rebuilding the optimizer does.
+    Attributes:
+        depth: blocks of the model during the phase.
+        tokens: training tokens.
+        label: what people read; nothing depends on it.
+        train: the parameters that receive updates.
+        part: what the phase is for; `STAGED` and `CONTINUAL` phases belong to recipes that train in stages first.
+        batch_tokens, context: tokens of a step and of a sequence; 0 means the run's own.
+        reset_moments: empty the optimizer's moments when the phase begins, as rebuilding the optimizer does.
     """
 
     depth: int
     tokens: int
     label: str
-    train: Scope = Scope.ALL
+    train: Trainable = Trainable.ALL
+    part: Part = Part.MAIN
     batch_tokens: int = 0
     context: int = 0
     reset_moments: bool = False
 
     def __post_init__(self) -> None:
         if self.depth < 0:
-            raise ValueError(f"depth of phase {self.label!r} is {self.depth}: it must be 0 or more blocks")
+            raise InvalidValueError(
+                f"of phase {self.label!r} is {self.depth}: it must be 0 or more blocks",
+                field="depth",
+                value=self.depth,
+            )
         if self.tokens < 0:
-            raise ValueError(f"tokens of phase {self.label!r} is {self.tokens}: it must be 0 or more")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Growth:
-    """How a model becomes deeper where a schedule's depth rises.
-
-    An empty `placement` means the operator's own (see growth.operators).
-    """
-
-    operator: str = "random"
-    placement: str = ""
-    moments: str = "keep"
+            raise InvalidValueError(
+                f"of phase {self.label!r} is {self.tokens}: it must be 0 or more",
+                field="tokens",
+                value=self.tokens,
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,11 +69,13 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if not self.phases:
-            raise ValueError("phases is empty: a schedule needs at least one phase")
+            raise InvalidValueError("is empty: a schedule needs at least one phase", field="phases", value=())
         for before, after in pairwise(self.phases):
             if after.depth < before.depth:
-                raise ValueError(
-                    f"depth falls from {before.depth} to {after.depth} at {after.label!r}: models only grow deeper"
+                raise InvalidValueError(
+                    f"falls from {before.depth} to {after.depth} at {after.label!r}: models only grow deeper",
+                    field="depth",
+                    value=after.depth,
                 )
 
     @property
@@ -94,6 +93,22 @@ class Schedule:
         """Blocks at the end."""
         return self.phases[-1].depth
 
+    @property
+    def trained_parts(self) -> tuple[TrainedParts, ...]:
+        """What each phase trains, the blocks that were added last worked out."""
+        parts: list[TrainedParts] = []
+        before, depth = 0, self.phases[0].depth
+        train = self.phases[0].train
+        trained = _resolve(train, self.growth, before, depth)
+        for phase in self.phases:
+            if phase.depth > depth:
+                before, depth = depth, phase.depth
+                train, trained = phase.train, _resolve(phase.train, self.growth, before, depth)
+            elif phase.train is not train:
+                train, trained = phase.train, _resolve(phase.train, self.growth, before, depth)
+            parts.append(trained)
+        return tuple(parts)
+
     def in_steps(self, batch_tokens: int, context: int) -> "Schedule":
         """The schedule as it can be trained: batch and context filled in, phases rounded to whole steps.
 
@@ -109,14 +124,24 @@ class Schedule:
             batch = phase.batch_tokens or batch_tokens
             steps = round_to_steps(planned - placed, batch)
             if steps < 1:
-                raise ValueError(
-                    f"phase {phase.label!r} has {phase.tokens:,} tokens, less than one step of {batch:,}: "
-                    "use more tokens, fewer stages or a smaller batch"
+                raise InvalidValueError(
+                    f"phase {phase.label!r} has {phase.tokens:,} tokens, less than one step of {batch:,}",
+                    value=phase.tokens,
+                    remedy="use more tokens, fewer stages or a smaller batch",
                 )
             placed += steps * batch
             phases.append(
                 replace(phase, tokens=steps * batch, batch_tokens=batch, context=phase.context or context)
             )
         if not phases:
-            raise ValueError(f"no phase has any tokens: use at least one step of {batch_tokens:,} tokens")
+            raise InvalidValueError(
+                "no phase has any tokens", value=0, remedy=f"use at least one step of {batch_tokens:,} tokens"
+            )
         return replace(self, phases=tuple(phases))
+
+
+@lru_cache(maxsize=1024)  # the search for a mark makes the same phases again and again
+def _resolve(train: Trainable, growth: Growth, before: int, depth: int) -> TrainedParts:
+    """What is trained at a depth that was reached from `before` blocks; without growth all blocks are new."""
+    new_blocks = find_new_blocks(growth.layout(before, depth - before)) if before else tuple(range(depth))
+    return train.resolve(depth, new_blocks)

@@ -34,7 +34,7 @@ from deepen.train.read_back import Measured, ReadBack, Step, choose_read_back
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import Progress, TrainState
-from deepen.train.trainable import apply_scope, check_gradients
+from deepen.train.trainable import check_gradients, freeze_rest
 
 Log = Callable[[Progress, Measured], None]
 """Called after every step with the progress and what was measured."""
@@ -89,7 +89,8 @@ class Engine:
         with torch.device("meta"):
             self.model = build(config, segment.depth).to(state.weights["token_embedding.weight"].dtype)
         self.model.activation_checkpointing = settings.activation_checkpointing
-        self._cut = apply_scope(self.model, segment.train, segment.new_blocks)
+        freeze_rest(self.model, segment.trains)
+        self._cut = segment.trains.cut
         self._network = placement.load_and_wrap(self.model, state.weights)
         self.optimizer = make_optimizer(self.model, settings.optimizer, state.moments, placement)
         compile_blocks(self.model, settings.compile, placement.device)

@@ -3,15 +3,16 @@
 from dataclasses import dataclass, field, replace
 
 from deepen.growth.grow import grow
+from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Growth, Scope
 from deepen.schedule.rate import RatePiece
+from deepen.schedule.trainable import TrainedParts
 from deepen.train.state import TrainState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
-    """Train from `start` to `end` (tokens of the run) with one depth, scope, batch and piece of the rate.
+    """Train from `start` to `end` (tokens of the run) with one depth, trained set, batch and piece of the rate.
 
     `growth` is set where the segment begins by growing to `depth`, `reset_moments` where it begins with
     empty moments. `flops_per_token` is the ledger's price. `label` and the price say nothing that the rest
@@ -19,8 +20,7 @@ class Segment:
     """
 
     depth: int
-    train: Scope
-    new_blocks: tuple[int, ...]
+    trains: TrainedParts
     start: int
     end: int
     batch_tokens: int

@@ -1,40 +1,31 @@
 """Freezing: which parameters of a live model learn, and a check that exactly those get gradients."""
 
-from collections.abc import Sequence
-
 from deepen.model.decoder import Decoder
-from deepen.schedule.phase import Scope
+from deepen.schedule.trainable import TrainedParts
 
 
-def apply_scope(model: Decoder, scope: Scope, new_blocks: Sequence[int]) -> int | None:
-    """Let exactly the scope's parameters require gradients; returns where the graph is cut.
+def freeze_rest(model: Decoder, trained: TrainedParts) -> None:
+    """Let exactly the trained parts require gradients.
 
     Frozen is `requires_grad=False` with no gradient at all: AdamW moves a weight whose gradient is zero.
-
-    Returns:
-        The number of blocks, from the bottom, that run without gradients together with the embeddings, or
-        None where the graph stays whole.
     """
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(_is_trained(name, scope, new_blocks, model.config.tied))
-    if scope.trains_embeddings:
-        return None
-    return min(new_blocks, default=len(model.blocks))
+        parameter.requires_grad_(_is_trained(name, trained, tied=model.config.tied))
 
 
-def _is_trained(name: str, scope: Scope, new_blocks: Sequence[int], tied: bool) -> bool:
-    if scope is Scope.ALL:
-        return True
+def _is_trained(name: str, trained: TrainedParts, *, tied: bool) -> bool:
     part, _, rest = name.partition(".")
     match part:
         case "blocks":
-            return int(rest.partition(".")[0]) in new_blocks
-        case "norm" | "head":
-            return scope.trains_head
-        case "token_embedding" if tied:  # it is the head, and learns through it
-            return scope.trains_head
+            return int(rest.partition(".")[0]) in trained.blocks
+        case "norm":
+            return trained.head
+        case "head":
+            return trained.head_matrix(tied=tied)
+        case "token_embedding" if tied:  # it is the head
+            return trained.head_matrix(tied=tied)
         case _:
-            return scope.trains_embeddings
+            return trained.embeddings
 
 
 def check_gradients(model: Decoder, label: str) -> None:

@@ -33,7 +33,7 @@ def test_the_canonical_form_has_the_fields_that_differ_from_their_default():
     assert canonical(Recipe(depth=3)) == {"type": "Recipe", "depth": 3}
     other = Recipe(depth=3, sizes=(2,), label="for people", on_spike="skip")
     assert canonical(other) == {"type": "Recipe", "depth": 3, "sizes": [2], "on_spike": "skip"}
-    assert canonical(Growth(operator="stack")) == {"type": "Growth", "operator": "stack"}
+    assert canonical(Growth(operator="stack")) == {"type": "Growth", "operator": "stack", "placement": "top"}
     piece = RatePiece(shape="constant", start=0, end=None, start_lr=0.1, end_lr=0.1)
     assert canonical(piece) == {
         "type": "RatePiece", "shape": "constant", "start": 0, "end": None, "start_lr": 0.1, "end_lr": 0.1,

@@ -13,7 +13,8 @@ from deepen.compute.memory import MemorySettings, phase_memory
 from deepen.data.prepare import write_dataset
 from deepen.data.shards import Dataset, open_dataset
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule, Scope
+from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.trainable import TrainedParts
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.distributed.leader import Leader, begin_engine
 from deepen.train.distributed.processes import World
@@ -46,7 +47,7 @@ def counted(world: World, model: ModelConfig, phase: Phase, dataset: Dataset, ho
     segment = split_schedule(Schedule(phases=(phase,)), Ledger(model=model))[0]
     leader = begin_engine(
         initial_state(model, model.depth, seed=0),
-        replace(segment, new_blocks=()),
+        segment,
         model=model,
         settings=TrainSettings(precision=how.precision, activation_checkpointing=how.activation_checkpointing),
         dataset=dataset,
@@ -68,14 +69,14 @@ def counted(world: World, model: ModelConfig, phase: Phase, dataset: Dataset, ho
 def test_the_peak_of_one_of_two_is_that_of_the_allocator(shape: str, precision: str, two: Ranks, noise: Dataset):
     width, vocab, tokens = SHAPES[shape]
     model = ModelConfig(name="m", depth=DEPTH, width=width, heads=4, context=CONTEXT, vocab=vocab)
-    phase = Phase(depth=DEPTH, tokens=4 * tokens, batch_tokens=tokens, context=CONTEXT, train=Scope.ALL, label="x")
+    phase = Phase(depth=DEPTH, tokens=4 * tokens, batch_tokens=tokens, context=CONTEXT, label="x")
     for sharded in (False, True):
         for checkpointing in (False, True):
             how = MemorySettings(
                 precision=precision, devices=2, sharded=sharded, activation_checkpointing=checkpointing
             )
             found = two.call(counted, model, phase, noise, how)
-            planned = phase_memory(model, phase, (), how).peak
+            planned = phase_memory(model, phase, TrainedParts.all(DEPTH), how).peak
             print(
                 f"| {shape} | {precision} | {'divided' if sharded else 'replicated'} | "
                 f"{'twice' if checkpointing else 'once'} | {found / 1e6:.1f} | {planned / found:.3f} |"

@@ -21,8 +21,8 @@ from deepen.cli.entry import entry, main
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
-from deepen.schedule.phase import Scope
 from deepen.schedule.rate import WSD, Constant
+from deepen.schedule.trainable import TRAINABLE_SETS
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.executor import local
 from deepen.study.define.study import Arm, Evaluation, Study
@@ -41,9 +41,9 @@ from ranks import Ranks, Work, alone, run_command
 CONTEXT, ROWS, STEPS = 8, 3, 8
 TOLERANCE = 1e-10
 ARMS = [
-    Arm(name=scope, recipe="two-phase", options={"stages": 2, "scope": str(scope)})
-    for scope in Scope
-    if scope is not Scope.ALL
+    Arm(name=scope, recipe="two-phase", options={"stages": 2, "scope": scope})
+    for scope in TRAINABLE_SETS
+    if scope != "all"
 ] + [
     Arm(name="copy", recipe="one-shot", options={"start_depth": 2, "operator": "interleave", "moments": "copy"}),
     Arm(name="from nothing", recipe="one-shot", options={"start_depth": 0, "operator": "random"}),

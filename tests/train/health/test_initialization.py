@@ -13,7 +13,7 @@ from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
 from deepen.schedule.rate import Constant
-from deepen.schedule.recipes import small
+from deepen.schedule.recipes.constant_depth import small
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.engine import Engine
 from deepen.train.errors import TrainingError

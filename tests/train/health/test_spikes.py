@@ -11,8 +11,8 @@ import pytest
 
 from deepen.data.shards import Dataset, Tokens
 from deepen.growth.operators import OPERATORS
+from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Growth
 from deepen.schedule.rate import Constant
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.study import Arm, Study

@@ -11,7 +11,7 @@ from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
 from deepen.schedule.rate import WSD
-from deepen.schedule.recipes import one_shot
+from deepen.schedule.recipes.one_shot import one_shot
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.checkpoint.state_folder import load_state, save_state
 from deepen.train.engine import Engine

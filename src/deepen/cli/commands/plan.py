@@ -33,6 +33,7 @@ from deepen.model.presets import PRESETS, tokens_per_step
 from deepen.schedule.phase import Phase
 from deepen.schedule.ramp import Ramp
 from deepen.schedule.recipes import RECIPES
+from deepen.schedule.trainable import TrainedParts
 from deepen.study.define.presets import STUDIES
 from deepen.train.optim.spec import OptimizerSpec
 from deepen.train.settings import PRECISIONS
@@ -185,17 +186,16 @@ def _clock(ledger: Ledger, fleet: Fleet | None, timing: Timing | None) -> Clock 
     """How seconds are told; utilisation is of FLOPs that count attention densely, however the plan counts it."""
     if timing:
 
-        def benched(phase: Phase, blocks: Sequence[int]) -> float:
-            return phase.tokens * timing.seconds_per_token(phase, blocks)
+        def benched(phase: Phase, trained: TrainedParts) -> float:
+            return phase.tokens * timing.seconds_per_token(trained)
 
         return benched
     if fleet is None:
         return None
     price = lru_cache(maxsize=4096)(replace(ledger, causal_exact=False).flops_per_token)
 
-    def at_utilisation(phase: Phase, blocks: Sequence[int]) -> float:
-        kind = replace(phase, tokens=0, batch_tokens=0, label="")  # what the price depends on
-        return fleet.seconds(phase.tokens * price(kind, blocks))
+    def at_utilisation(phase: Phase, trained: TrainedParts) -> float:
+        return fleet.seconds(phase.tokens * price(trained, phase.context))
 
     return at_utilisation
 
@@ -230,7 +230,7 @@ def _check_together(request: Request) -> None:
         )
     if "shard" in given and given.get("count", 1) < 2:
         request.problems.append("--shard needs devices to share among: give --count of at least 2")
-    if "ratio" in given and request.name in RECIPES and request.name != "two-phase":
+    if "ratio" in given and request.name in RECIPES and RECIPES[request.name].closed_form is None:
         request.problems.append(f"--ratio is of the paper's formula for two-phase: {request.name} has none")
     for name, ramp in (("batch", "batch_tokens"), ("context", "context")):
         if f"{name}_ramp" in given and ramp in given:

@@ -11,9 +11,9 @@ from deepen.growth.layout import PLACEMENTS
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS
 from deepen.schedule.partition import POLICIES
-from deepen.schedule.phase import Scope
 from deepen.schedule.rate import RATES
-from deepen.schedule.recipes import RECIPES, TWO_PHASE_PRESETS, options_of
+from deepen.schedule.recipes import RECIPES
+from deepen.schedule.trainable import TRAINABLE_SETS
 
 
 def run(argv: Sequence[str]) -> int:
@@ -23,15 +23,19 @@ def run(argv: Sequence[str]) -> int:
     request.check()
     listing = {
         "recipes": {
-            name: {"summary": _summary(recipe), "source": _source(recipe), "options": list(options_of(name))}
+            name: {"summary": recipe.summary, "source": recipe.source, "options": list(recipe.options)}
             for name, recipe in RECIPES.items()
         },
-        "presets of two-phase": {name: dict(preset) for name, preset in TWO_PHASE_PRESETS.items()},
-        "scopes": list(Scope),
+        **{
+            f"presets of {name}": {preset: dict(options) for preset, options in recipe.presets.items()}
+            for name, recipe in RECIPES.items()
+            if recipe.presets
+        },
+        "scopes": list(TRAINABLE_SETS),
         "partitions": list(POLICIES),
         "operators": {name: operator.summary for name, operator in OPERATORS.items()},
         "placements": list(PLACEMENTS),
-        "moments": MOMENT_POLICIES,
+        "moments": {name: policy.summary for name, policy in MOMENT_POLICIES.items()},
         "rates": {name: _summary(rate) for name, rate in RATES.items()},
     }
     if request.get("json"):
@@ -44,8 +48,8 @@ def run(argv: Sequence[str]) -> int:
         (
             (
                 name,
-                "\n".join(filter(None, (_summary(recipe), _source(recipe)))),
-                " ".join(known[option] for option in options_of(name) if option in known),
+                "\n".join(filter(None, (recipe.summary, recipe.source))),
+                " ".join(known[option] for option in recipe.options if option in known),
             )
             for name, recipe in RECIPES.items()
         ),
@@ -63,8 +67,3 @@ def _plain(what: object) -> str:
 
 def _summary(thing: object) -> str:
     return (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ")
-
-
-def _source(thing: object) -> str:
-    parts = (inspect.getdoc(thing) or "").split("Source: ")
-    return parts[1].replace("\n", " ") if len(parts) > 1 else ""

@@ -34,7 +34,7 @@ from deepen.model.config import ModelConfig
 from deepen.model.presets import PEAK_RATES, PRESETS
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.rate import RATES
-from deepen.schedule.recipes import TWO_PHASE_PRESETS
+from deepen.schedule.recipes.stages import TWO_PHASE_PRESETS
 from deepen.study.define.executor import local
 from deepen.study.define.presets import STUDIES
 from deepen.study.define.study import Evaluation, Study, TaskFile

@@ -67,7 +67,7 @@ def _got(plan: Plan) -> float:
 
 
 def _phase(ledger: Ledger, planned: PlannedPhase) -> dict[str, Any]:
-    phase, blocks = planned.phase, planned.new_blocks
+    phase, trained = planned.phase, planned.trained
     return {
         "label": phase.label,
         "depth": phase.depth,
@@ -76,17 +76,17 @@ def _phase(ledger: Ledger, planned: PlannedPhase) -> dict[str, Any]:
         "steps": phase.tokens // phase.batch_tokens,
         "batch_tokens": phase.batch_tokens,
         "context": phase.context,
-        "trainable_parameters": ledger.trainable_parameters(phase, blocks),
+        "trainable_parameters": ledger.trainable_parameters(trained),
         "flops_per_token": planned.flops // phase.tokens,
         "flops": planned.flops,
         "optimizer_flops": _optimizer_flops(ledger, planned),
-        "parts": [asdict(part) for part in ledger.phase_parts(phase, blocks)],
+        "parts": [asdict(part) for part in ledger.grouped_parts(trained, phase.context)],
     }
 
 
 def _optimizer_flops(ledger: Ledger, planned: PlannedPhase) -> int:
     steps = planned.phase.tokens // planned.phase.batch_tokens
-    return steps * ledger.optimizer_flops(planned.phase, planned.new_blocks)
+    return steps * ledger.optimizer_flops(planned.trained)
 
 
 def _total(total: Total) -> dict[str, Any]:

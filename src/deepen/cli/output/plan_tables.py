@@ -209,7 +209,7 @@ def print_parts(plan: Plan) -> None:
                 f"{part.bytes:,}",
             )
             for planned in plan.phases
-            for nth, part in enumerate(plan.request.ledger.phase_parts(planned.phase, planned.new_blocks))
+            for nth, part in enumerate(plan.request.ledger.grouped_parts(planned.trained, planned.phase.context))
         ),
     )
 

@@ -10,24 +10,30 @@ from deepen.growth.operators import OPERATORS
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
 from deepen.model.presets import PRESETS
-from deepen.schedule.phase import Scope
 from deepen.schedule.rate import RATES
-from deepen.schedule.recipes import RECIPES, TWO_PHASE_PRESETS, make_schedule, options_of
+from deepen.schedule.recipes import RECIPES
+from deepen.schedule.trainable import TRAINABLE_SETS
 from deepen.study.define.study import Arm
 from deepen.study.store.keep import KEEPS
 from deepen.train.optim.spec import STATE_PRECISIONS
 from deepen.train.settings import AUTO, COMPILE, ON_SPIKE, PRECISIONS, TrainSettings
 
+_RECIPE_PRESETS = tuple(name for recipe in RECIPES.values() for name in recipe.presets)
+
 RECIPE_OPTIONS = (
     Option(name="stages", read=whole(1, 10_000), help="number of stages (two-phase, staged)"),
     Option(name="partition", read=text_of, help="spread, front, back, floor, or sizes such as 6,3,3"),
-    Option(name="scope", read=choice(Scope), help=f"trained in phase 1 of a stage: {', '.join(Scope)}"),
+    Option(
+        name="scope",
+        read=choice(TRAINABLE_SETS),
+        help=f"trained in phase 1 of a stage: {', '.join(TRAINABLE_SETS)}",
+    ),
     Option(name="grow-at", read=number(0, 1), help="share of the tokens before growth (one-shot)"),
     Option(name="start-depth", read=whole(0, 10_000), help="blocks before growth (one-shot, small)"),
     Option(name="operator", read=choice(OPERATORS), help=f"growth operator: {', '.join(OPERATORS)}"),
     Option(name="placement", read=choice(PLACEMENTS), help=f"where new blocks go: {', '.join(PLACEMENTS)}"),
     Option(name="moments", read=choice(MOMENT_POLICIES), help=f"moments at growth: {', '.join(MOMENT_POLICIES)}"),
-    Option(name="preset", read=choice(TWO_PHASE_PRESETS), help=f"of two-phase: {', '.join(TWO_PHASE_PRESETS)}"),
+    Option(name="preset", read=choice(_RECIPE_PRESETS), help=f"of two-phase: {', '.join(_RECIPE_PRESETS)}"),
 )
 
 HEADS = ("tied", "untied")
@@ -128,15 +134,17 @@ def arm_of(request: Request, model: ModelConfig) -> Arm:
     }
     preset = request.get("preset")
     if request.name in RECIPES:
-        own = [option.key for option in RECIPE_OPTIONS if option.key in options_of(request.name)]
+        recipe = RECIPES[request.name]
+        own = [option.key for option in RECIPE_OPTIONS if option.key in recipe.options]
         request.problems += only_known(options, own, f"recipe {request.name}")
         options = {key: value for key, value in options.items() if key in own}
-        if preset and request.name != "two-phase":
-            request.problems.append(f"--preset: recipe {request.name} has none; only two-phase has presets")
+        if preset and preset not in recipe.presets:
+            having = ", ".join(name for name, other in RECIPES.items() if other.presets)
+            request.problems.append(f"--preset: recipe {request.name} has none; only {having} has presets")
         elif preset:
-            options = {**TWO_PHASE_PRESETS[preset], **options}
+            options = {**recipe.presets[preset], **options}
         # whether it fits the model, whatever is wrong with the budget
-        request.attempt(lambda: make_schedule(request.name, model, 2 * _AMPLE, _AMPLE, options))
+        request.attempt(lambda: recipe.schedule(model, 2 * _AMPLE, _AMPLE, options))
     return Arm(name=request.name, recipe=request.name, options=options)
 
 

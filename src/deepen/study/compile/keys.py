@@ -5,8 +5,8 @@ default:
 
     canonical(RatePiece(shape="constant", start=0, end=None, start_lr=0.1, end_lr=0.1))
     # {"type": "RatePiece", "shape": "constant", "start": 0, "end": None, "start_lr": 0.1, "end_lr": 0.1}
-    canonical(Growth(operator="stack"))  # placement and moments have their defaults
-    # {"type": "Growth", "operator": "stack"}
+    canonical(Growth(operator="stack", placement="top"))  # moments have their default
+    # {"type": "Growth", "operator": "stack", "placement": "top"}
 
 So a dataclass that gains a field with a default keeps all keys, and earlier results stay valid, as long as the
 default does what the code did before. A field that changes no number is marked where it is defined:

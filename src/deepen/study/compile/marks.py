@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from deepen.compute.ledger import phase_flops
 from deepen.compute.marks import flops_price, schedule_at_budget, schedule_at_papers_mark
 from deepen.schedule.phase import Schedule
-from deepen.schedule.recipes import make_schedule, stages_of
+from deepen.schedule.recipes import BASELINE, get_recipe
 from deepen.study.define.study import Arm, Study
 
 
@@ -28,7 +28,7 @@ class Mark:
 
 def budget_flops(study: Study) -> int:
     """The budget: exact FLOPs of full training for the baseline's tokens."""
-    schedule = make_schedule("full", study.model, study.baseline_tokens, study.baseline_tokens, {})
+    schedule = BASELINE.schedule(study.model, study.baseline_tokens, study.baseline_tokens, {})
     return sum(phase_flops(study.ledger, schedule.in_steps(study.batch_tokens, study.context)))
 
 
@@ -59,8 +59,9 @@ def _marks_of(study: Study, arm: Arm) -> list[Mark]:
         )
         for share in shares
     ]
-    if arm.recipe == "two-phase" and "paper" in study.accountings:
-        stages = stages_of(arm.options)
-        schedule = schedule_at_papers_mark(make, study.baseline_tokens, stages, study.batch_tokens, study.context)
+    recipe = get_recipe(arm.recipe)
+    if recipe.closed_form is not None and "paper" in study.accountings:
+        share = recipe.continual_share(arm.options)
+        schedule = schedule_at_papers_mark(make, study.baseline_tokens, share, study.batch_tokens, study.context)
         marks.append(Mark(accounting="paper", budget_share=1.0, budget_flops=budget, schedule=schedule))
     return marks

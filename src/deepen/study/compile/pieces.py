@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from deepen.compute.ledger import Ledger, new_blocks_per_phase
-from deepen.growth.operators import operator_named
-from deepen.schedule.phase import Growth, Schedule, Scope
+from deepen.compute.ledger import Ledger
+from deepen.schedule.phase import Schedule
 from deepen.train.segment import Segment
 
 
@@ -20,7 +19,7 @@ def split_schedule(schedule: Schedule, ledger: Ledger) -> list[Segment]:
     rates = schedule.lr.pieces(total, schedule.phases[0].batch_tokens)
     rate_starts = [max(0, rate.start) for rate in rates] + [total]
     begin, depth = 0, schedule.phases[0].depth
-    for phase, new_blocks in zip(schedule.phases, new_blocks_per_phase(schedule), strict=True):
+    for phase, trained in zip(schedule.phases, schedule.trained_parts, strict=True):
         end = begin + phase.tokens
         for rate, rate_start, rate_end in zip(rates, rate_starts, rate_starts[1:], strict=False):
             start, stop = max(begin, rate_start), min(end, rate_end)
@@ -28,16 +27,15 @@ def split_schedule(schedule: Schedule, ledger: Ledger) -> list[Segment]:
                 continue
             piece = Segment(
                 depth=phase.depth,
-                train=phase.train,
-                new_blocks=() if phase.train is Scope.ALL else new_blocks,
+                trains=trained,
                 start=start,
                 end=stop,
                 batch_tokens=phase.batch_tokens,
                 context=phase.context,
                 rate=rate,
-                growth=_explicit(schedule.growth) if start == begin and phase.depth > depth else None,
+                growth=schedule.growth if start == begin and phase.depth > depth else None,
                 reset_moments=phase.reset_moments and start == begin,
-                flops_per_token=ledger.flops_per_token(phase, new_blocks),
+                flops_per_token=ledger.flops_per_token(trained, phase.context),
                 label=phase.label,
             )
             if result and _continues(piece, result[-1]):
@@ -46,11 +44,6 @@ def split_schedule(schedule: Schedule, ledger: Ledger) -> list[Segment]:
                 result.append(piece)
         begin, depth = end, phase.depth
     return result
-
-
-def _explicit(growth: Growth) -> Growth:
-    """The growth with its placement named: an empty one is the operator's own."""
-    return replace(growth, placement=growth.placement or operator_named(growth.operator).placement)
 
 
 def _continues(piece: Segment, before: Segment) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from deepen.model.presets import PEAK_RATES, PRESETS, TOKENS_PER_STEP
 from deepen.schedule.rate import RATES, WSD, Rate
-from deepen.schedule.recipes import TWO_PHASE_PRESETS
+from deepen.schedule.recipes.stages import TWO_PHASE_PRESETS
 from deepen.study.define.study import Arm, Evaluation, Study
 from deepen.train.settings import TrainSettings
 

@@ -14,7 +14,7 @@ from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.phase import Schedule
 from deepen.schedule.rate import WSD, Rate
-from deepen.schedule.recipes import make_schedule
+from deepen.schedule.recipes import get_recipe
 from deepen.study.define.json_form import fields_from_json, fields_to_json
 from deepen.train.settings import TrainSettings
 
@@ -204,7 +204,8 @@ class Study:
 
     def schedule(self, arm: Arm, tokens: int) -> Schedule:
         """The schedule of an arm over `tokens` in all, with the study's rate."""
-        schedule = make_schedule(arm.recipe, self.model, tokens, self.baseline_tokens, arm.options)
+        recipe = get_recipe(arm.recipe)
+        schedule = recipe.schedule(self.model, tokens, self.baseline_tokens, arm.options)
         return replace(schedule, lr=self.lr)
 
     def to_json(self) -> dict[str, Any]:

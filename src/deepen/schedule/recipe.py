@@ -1,0 +1,217 @@
+"""A recipe: a named way to train, as a value.
+
+A recipe is a function from a model and a token budget to a schedule, made known by the decorator `recipe`:
+
+    @recipe("late-growth")
+    def late_growth(model: ModelConfig, tokens: int, *, start_depth: int = 2) -> Schedule:
+        \"\"\"Train shallow for most of the run, then grow.
+
+        Args:
+            tokens: total training tokens.
+            start_depth: blocks before growth.
+
+        Source: where the idea was published.
+        \"\"\"
+
+The rest follows from the function. Its keyword arguments are the recipe's options; their annotations and defaults
+are the types and defaults of command-line options. The docstring's first paragraph is the summary, the lines under
+`Args` are the help, and the paragraph after `Source:` is the source.
+
+A function that trains in stages first takes `staged_tokens`, the tokens of its staged part, beside `tokens`. It
+marks its phases with `Part.STAGED` and `Part.CONTINUAL`.
+
+See `deepen.schedule.recipes` for where to put the function.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from types import NoneType
+from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
+
+from deepen.errors import InvalidValueError
+from deepen.model.config import ModelConfig
+from deepen.schedule.phase import Schedule
+
+Build = TypeVar("Build", bound=Callable[..., Schedule])
+
+_BUDGET = ("model", "tokens", "staged_tokens")
+"""Arguments of a recipe's function that are not options: the budget decides them."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """In an annotation, the names that an option may have: `Annotated[str, OneOf(PLACEMENTS)]`."""
+
+    names: Iterable[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecipeOption:
+    """An option of a recipe.
+
+    Attributes:
+        name: the argument of the recipe's function.
+        kind: the type of its value: `int`, `float`, `str` or `bool`.
+        default: its value where it is left out; None means that the recipe works it out from the model.
+        help: one sentence.
+        choices: the names it may have; empty means any value of that type.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    choices: tuple[str, ...] = ()
+
+
+class ClosedForm(Protocol):
+    """The cost of a recipe's staged part ÷ that of full training for as many tokens, as its source computes it.
+
+    `ratio` is the price of a backward pass in forward passes.
+    """
+
+    def __call__(self, options: Mapping[str, Any], ratio: float = 1.0) -> Fraction: ...  # noqa: D102
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """A named way to train.
+
+    Attributes:
+        name: how the recipe is called on the command line and in studies.
+        build: model, tokens and options → schedule.
+        is_control: whether it isolates a cause instead of competing.
+        presets: options that belong together, by name.
+        closed_form: the source's own formula for the cost of the staged part, where there is one.
+    """
+
+    name: str
+    build: Callable[..., Schedule]
+    is_control: bool = False
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    closed_form: ClosedForm | None = None
+
+    @property
+    def summary(self) -> str:
+        """The first paragraph of the docstring, in one line."""
+        return _one_line(_docstring(self.build).split("\n\n")[0])
+
+    @property
+    def source(self) -> str:
+        """Where the recipe was published; empty where the docstring names no source."""
+        _, _, source = _docstring(self.build).partition("Source: ")
+        return _one_line(source.split("\n\n")[0])
+
+    @property
+    def has_staged_part(self) -> bool:
+        """Whether the recipe trains in stages first, for as many tokens as the baseline."""
+        return "staged_tokens" in inspect.signature(self.build).parameters
+
+    @property
+    def options(self) -> dict[str, RecipeOption]:
+        """The options by name, in the order of the function's arguments."""
+        hints = get_type_hints(self.build, include_extras=True)
+        help_texts = _argument_help(_docstring(self.build))
+        options = {}
+        for name, parameter in inspect.signature(self.build).parameters.items():
+            if name not in _BUDGET:
+                kind, choices = _read_annotation(hints[name])
+                options[name] = RecipeOption(
+                    name=name,
+                    kind=kind,
+                    default=parameter.default,
+                    help=help_texts.get(name, ""),
+                    choices=choices,
+                )
+        return options
+
+    def schedule(
+        self, model: ModelConfig, tokens: int, baseline_tokens: int, options: Mapping[str, Any]
+    ) -> Schedule:
+        """The schedule over `tokens` in all; a staged part gets as many tokens as the baseline.
+
+        Raises:
+            InvalidValueError: an option is unknown or does not fit the model or the tokens.
+        """
+        known = self.options
+        if unknown := sorted(set(options) - set(known)):
+            raise InvalidValueError(
+                f"recipe {self.name} has no option {unknown[0]}: it has {', '.join(known) or 'none'}",
+                value=unknown[0],
+                allowed=known,
+            )
+        budget = {"staged_tokens": baseline_tokens} if self.has_staged_part else {}
+        return self.build(model, tokens, **budget, **options)
+
+    def continual_share(self, options: Mapping[str, Any], ratio: float = 1.0) -> Fraction:
+        """Tokens of the continual phase ÷ the baseline's at which, by the closed form, compute is equal."""
+        assert self.closed_form is not None, f"recipe {self.name} has no closed form"
+        return 1 - self.closed_form(options, ratio)
+
+
+def recipe(
+    name: str,
+    *,
+    is_control: bool = False,
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
+    closed_form: ClosedForm | None = None,
+) -> Callable[[Build], Build]:
+    """Make a function known as the recipe `name`; the function itself stays as it is.
+
+    Args:
+        name, is_control, presets, closed_form: see `Recipe`.
+    """
+
+    def register(build: Build) -> Build:
+        if name in _registered and _registered[name].build.__module__ != build.__module__:
+            raise ValueError(f"recipe {name!r} is defined twice: in {_registered[name].build.__module__} too")
+        _registered[name] = Recipe(
+            name=name, build=build, is_control=is_control, presets=presets or {}, closed_form=closed_form
+        )
+        return build
+
+    return register
+
+
+_registered: dict[str, Recipe] = {}
+
+
+def registered_recipes() -> Mapping[str, Recipe]:
+    """All recipes by name whose modules have been imported; `deepen.schedule.recipes.RECIPES` imports them."""
+    return _registered
+
+
+def _docstring(build: Callable[..., Schedule]) -> str:
+    return inspect.getdoc(build) or ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+_ARGUMENT = re.compile(r"^    (\w+(?:, \w+)*): (.*)$")
+
+
+def _argument_help(docstring: str) -> dict[str, str]:
+    """The text of each argument under `Args:`."""
+    _, _, section = docstring.partition("Args:\n")
+    entries: list[tuple[list[str], list[str]]] = []
+    for line in section.split("\n\n")[0].splitlines():
+        if match := _ARGUMENT.match(line):
+            entries.append((match[1].split(", "), [match[2]]))
+        elif entries:
+            entries[-1][1].append(line)
+    return {name: _one_line(" ".join(lines)) for names, lines in entries for name in names}
+
+
+def _read_annotation(annotation: Any) -> tuple[type, tuple[str, ...]]:
+    """The type of an option's value and the names it may have."""
+    choices: tuple[str, ...] = ()
+    if get_origin(annotation) is Annotated:
+        annotation, *extras = get_args(annotation)
+        choices = tuple(name for extra in extras if isinstance(extra, OneOf) for name in extra.names)
+    kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not NoneType]
+    return kinds[0], choices

@@ -1,0 +1,159 @@
+"""Recipes that train in stages, each of which adds blocks, and then continue at full depth.
+
+They take `staged_tokens`, the tokens of the staged part (the paper's T_inc), beside the total; what is left of the
+total is the continual phase. With two stages of a model of four blocks, `two-phase` makes five phases:
+
+    label               part       depth  trained         tokens
+    stage 1 · phase 1   STAGED     2      everything      staged_tokens / 4
+    stage 1 · phase 2   STAGED     2      everything      staged_tokens / 4
+    stage 2 · phase 1   STAGED     4      the new blocks  staged_tokens / 4
+    stage 2 · phase 2   STAGED     4      everything      staged_tokens / 4
+    continual           CONTINUAL  4      everything      tokens - staged_tokens
+"""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from deepen.errors import InvalidValueError
+from deepen.growth.spec import Growth
+from deepen.model.config import ModelConfig
+from deepen.schedule.partition import partition as divide_blocks
+from deepen.schedule.phase import Part, Phase, Schedule
+from deepen.schedule.recipe import recipe
+from deepen.schedule.recipe_options import MomentPolicyName, OperatorName, PlacementName, TrainableName
+from deepen.schedule.trainable import Trainable, get_trainable
+
+DEFAULT_STAGES = 4
+
+TWO_PHASE_PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper-as-written": {"partition": "spread", "scope": Trainable.NEW_BLOCKS.name},
+    "paper-as-released": {
+        "partition": "floor",
+        "scope": Trainable.NEW_BLOCKS_EMBEDDINGS.name,
+        "reset_at_continual": True,
+    },
+}
+"""The text and the released code of Li, Fung & Huang differ; each is a preset of `two-phase`."""
+
+
+def staged_share(stages: int, ratio: float = 1.0) -> Fraction:
+    """Compute of the staged part of `two-phase` ÷ that of full training for as many tokens, by the paper's price.
+
+    By that price a forward pass costs 1 per layer and token, a backward pass `ratio`; the head and the attention
+    core are free, and a layer below the trained ones costs its forward pass only. A phase has T/(2S) tokens. In
+    units of L/S layers, phase 1 of stage s costs s forward and `ratio` backward, phase 2 costs s·(1 + ratio).
+    Summed over the S stages, with ratio 1, that is (3S + 5) / (8S).
+
+    Source: Li, Fung & Huang 2024, arXiv 2411.18700, sections IV-C and V-C.
+    """
+    if stages < 1:
+        raise InvalidValueError(f"is {stages}", field="stages", value=stages, remedy="it must be at least 1")
+    r = Fraction(ratio)
+    return ((2 + r) * Fraction(stages + 1, 2) + r) / (2 * stages * (1 + r))
+
+
+def _staged_share(options: Mapping[str, Any], ratio: float = 1.0) -> Fraction:
+    return staged_share(options.get("stages", DEFAULT_STAGES), ratio)
+
+
+@recipe("two-phase", presets=TWO_PHASE_PRESETS, closed_form=_staged_share)
+def two_phase(
+    model: ModelConfig,
+    tokens: int,
+    *,
+    staged_tokens: int,
+    stages: int = DEFAULT_STAGES,
+    partition: str = "spread",
+    scope: TrainableName = Trainable.NEW_BLOCKS.name,
+    operator: OperatorName = "random",
+    placement: PlacementName = "",
+    moments: MomentPolicyName = "keep",
+    reset_at_continual: bool = False,
+) -> Schedule:
+    """Stages of two phases: the new blocks with the rest frozen, then all so far; then continual training.
+
+    Args:
+        tokens: total training tokens, continual phase included.
+        staged_tokens: tokens of the staged part, T_inc; each phase gets staged_tokens / (2·stages).
+        stages: number of stages S.
+        partition: how the blocks are divided over the stages: spread, front, back, floor, or sizes such as 6,3,3.
+        scope: what is trained in the first phase of a stage.
+        operator: how new blocks get their weights.
+        placement: where new blocks go; the operator's own placement where left out.
+        moments: what happens to the optimizer's moments at growth.
+        reset_at_continual: empty the optimizer's moments at the continual phase, as the released code does.
+
+    Source: Li, Fung & Huang 2024, arXiv 2411.18700, sections III and IV.
+    """
+    trained_first = get_trainable(scope)
+    sizes = divide_blocks(model.depth, stages, partition)
+    bounds = [round(staged_tokens * half / (2 * stages)) for half in range(2 * stages + 1)]
+    phases, depth = [], 0
+    for stage, size in enumerate(sizes):
+        depth += size
+        for half, train in enumerate((trained_first if stage else Trainable.ALL, Trainable.ALL)):
+            begin, end = bounds[2 * stage + half : 2 * stage + half + 2]
+            label = f"stage {stage + 1} · phase {half + 1}"
+            phases.append(Phase(depth=depth, tokens=end - begin, train=train, part=Part.STAGED, label=label))
+    phases.append(_continual_phase(phases, tokens, reset_moments=reset_at_continual))
+    return Schedule(phases=tuple(phases), growth=Growth(operator=operator, placement=placement, moments=moments))
+
+
+@recipe("staged", is_control=True)
+def staged(
+    model: ModelConfig,
+    tokens: int,
+    *,
+    staged_tokens: int,
+    stages: int = DEFAULT_STAGES,
+    partition: str = "spread",
+    operator: OperatorName = "random",
+    placement: PlacementName = "",
+    moments: MomentPolicyName = "keep",
+) -> Schedule:
+    """The stages of `two-phase` with nothing frozen: the control that separates growing from freezing.
+
+    Args:
+        tokens: total training tokens, continual phase included.
+        staged_tokens: tokens of the staged part; each stage gets staged_tokens / stages.
+        stages: number of stages S.
+        partition: how the blocks are divided over the stages: spread, front, back, floor, or sizes such as 6,3,3.
+        operator: how new blocks get their weights.
+        placement: where new blocks go; the operator's own placement where left out.
+        moments: what happens to the optimizer's moments at growth.
+
+    Source: Li, Fung & Huang 2024, arXiv 2411.18700, released code (its flag that switches freezing off).
+    """
+    sizes = divide_blocks(model.depth, stages, partition)
+    bounds = [round(staged_tokens * stage / stages) for stage in range(stages + 1)]
+    phases = [
+        Phase(
+            depth=sum(sizes[: stage + 1]),
+            tokens=bounds[stage + 1] - bounds[stage],
+            part=Part.STAGED,
+            label=f"stage {stage + 1}",
+        )
+        for stage in range(stages)
+    ]
+    phases.append(_continual_phase(phases, tokens))
+    return Schedule(phases=tuple(phases), growth=Growth(operator=operator, placement=placement, moments=moments))
+
+
+def _continual_phase(staged_phases: list[Phase], tokens: int, *, reset_moments: bool = False) -> Phase:
+    """What follows the staged part: everything is trained for the rest of the tokens."""
+    staged_tokens = sum(phase.tokens for phase in staged_phases)
+    if tokens < staged_tokens:
+        raise InvalidValueError(
+            f"is {tokens:,}, but the staged part alone trains {staged_tokens:,}",
+            field="tokens",
+            value=tokens,
+            remedy="give more",
+        )
+    return Phase(
+        depth=staged_phases[-1].depth,
+        tokens=tokens - staged_tokens,
+        part=Part.CONTINUAL,
+        label="continual",
+        reset_moments=reset_moments,
+    )
