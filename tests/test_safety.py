@@ -15,7 +15,8 @@ from deepen.cli.entry import main
 from deepen.data.errors import DataError
 from deepen.data.shards import Dataset, open_dataset
 from deepen.data.tokenizers import load_tokenizer
-from deepen.report import write_report
+from deepen.report import draw_report
+from deepen.study.results.schema import load_results
 from deepen.train.checkpoint.state_files import StateError
 from deepen.train.checkpoint.state_folder import load_state
 
@@ -233,7 +234,7 @@ def live(results: dict[str, Any], folder: Path) -> Live:
     folder.mkdir()
     (folder / "results.json").write_text(json.dumps(results))
     page = Live()
-    page.feed(write_report(folder).read_text())
+    page.feed(draw_report(load_results(folder), folder).read_text())
     page.close()
     return page
 

@@ -25,7 +25,7 @@ from deepen.data.sources import EMBEDDED, check_embedded, open_data
 from deepen.data.tokenizers import load_tokenizer
 from deepen.errors import InvalidValueError, InvalidValuesError
 from deepen.evaluate.registry import get_task
-from deepen.report import write_report
+from deepen.report import draw_report
 from deepen.study.compile.marks import compile_marks
 from deepen.study.compile.tree import Tree, compile_study
 from deepen.study.define.executor import ExecutorChoice
@@ -103,7 +103,7 @@ def run(
         def publish() -> Results:
             results = _collect(tree, store, dataset, clock.wall_seconds)
             if report:
-                write_report(store.folder)
+                draw_report(results, store.folder)
             return results
 
         try:

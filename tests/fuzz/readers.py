@@ -21,7 +21,8 @@ from deepen.evaluate.registry import get_task
 from deepen.evaluate.task import TaskError
 from deepen.model.presets import PRESETS
 from deepen.report.page import render_page
-from deepen.report.read import read_study
+from deepen.report.summary import summarize
+from deepen.study.results.schema import ResultsError, load_results
 from deepen.study.store.study_folder import Store, StoreError
 from deepen.train.checkpoint.state_files import StateError
 from deepen.train.checkpoint.state_folder import load_state
@@ -62,7 +63,7 @@ def bench(folder: Path, content: bytes) -> None:
 
 
 def results(folder: Path, content: bytes) -> None:
-    render_page(read_study(_put(folder / "results.json", content)), ())
+    render_page(summarize(load_results(_put(folder / "results.json", content).parent)), ())
 
 
 def study(folder: Path, content: bytes) -> None:
@@ -81,7 +82,7 @@ READERS: dict[str, tuple[Callable[[Path, bytes], None], tuple[type[Exception], .
     "tokenizer": (tokenizer, (DataError,)),
     "task": (task, (TaskError,)),
     "bench": (bench, (ValueError,)),
-    "results": (results, (ValueError,)),
+    "results": (results, (ResultsError,)),
     "study": (study, (StoreError,)),
     "manifest": (manifest, (StateError,)),
 }

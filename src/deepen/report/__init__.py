@@ -1,31 +1,37 @@
-"""The study's page and figures: results.json in, report/index.html and report/figures/ out."""
+"""The report of a study: its results in, a page and figures out.
+
+    page = draw_report(load_results("runs/quickstart"), "runs/quickstart")
+
+`summary` averages the results over seeds; `page` (with `words` and `caveats`), `curves` and `figures` (with
+`loss_figure`, `task_figure` and `forest`) show that summary; `layout` holds what they must agree on.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["write_report"]
+if TYPE_CHECKING:
+    from deepen.study.results.schema import Results
+
+__all__ = ["draw_report"]
 
 
-def write_report(study_dir: Path) -> Path:
-    """Draw the report of a study and return the path of its page.
+def draw_report(results: Results, folder: Path | str) -> Path:
+    """Draw the report of a study into its folder and return the path of the page.
 
-    Reads `study_dir/results.json`; writes `study_dir/report/figures/*` first and `report/index.html` last,
-    each under a temporary name that is then renamed, so a reader never sees half a file.
-
-    Raises:
-        FileNotFoundError: there is no results.json.
-        ValueError: results.json is not a study's results.
+    Writes `report/figures/*` first and `report/index.html` last, each under a temporary name that is then
+    renamed, so that a reader never sees half a file.
     """
-    # Drawing libraries take a second to import: only a report pays for it.
+    # Drawing libraries take a second to import: only a report waits for them.
     from deepen.report.figures import write_figures
     from deepen.report.files import write_file
     from deepen.report.page import render_page
-    from deepen.report.read import read_study
+    from deepen.report.summary import summarize
 
-    study = read_study(study_dir / "results.json")
-    report_dir = study_dir / "report"
-    figures = write_figures(study, report_dir / "figures")
-    index = report_dir / "index.html"
-    write_file(index, render_page(study, figures).encode("utf-8"))
-    return index
+    summary = summarize(results)
+    report_folder = Path(folder) / "report"
+    figures = write_figures(summary, report_folder / "figures")
+    page = report_folder / "index.html"
+    write_file(page, render_page(summary, figures).encode("utf-8"))
+    return page

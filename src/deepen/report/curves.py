@@ -1,77 +1,76 @@
-"""The interactive figures as plain plotly JSON: every trace carries its values for each axis, the page picks.
+"""The interactive figures, as plotly's JSON.
 
-Plotly reads a few HTML tags in names and hover text, so every string of the study is escaped for it here; the
-page escapes the JSON as a whole once more for HTML.
+A trace of the loss figure has its values for both losses on all three axes, and the page's script chooses among
+them. Plotly reads a few HTML tags in names and hover text, so every string of the study is escaped for it here;
+the page escapes the JSON as a whole once more for HTML.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import Any
+from typing import Any, TypeVar
 
-from deepen.report.layout import CHANCE, loss_window, shortened, task_title
-from deepen.report.results import Arm, Band, Mark, Point, Study, is_whole_budget
-from deepen.report.units import count, duration, plain, scientific
+from deepen.report.layout import AXES, LOSSES, chance_level, legend_label, loss_window, task_title
+from deepen.report.summary import ArmSummary, AveragedMark, AveragedPoint, AveragedScore, SeedRange, StudySummary
+from deepen.report.units import count, duration, fixed, scientific
 
 Trace = dict[str, Any]
-AXES = {"tokens": "tokens", "flops": "exact FLOPs", "seconds": "seconds"}
-LOSSES = {"val": "validation loss", "train": "training loss"}
 
 
-def loss_chart(study: Study) -> dict[str, Any]:
-    """Loss curves: traces, the y window of each loss, the equal-compute budget, axis titles."""
+def loss_chart(study: StudySummary) -> dict[str, Any]:
+    """The losses of all arms: traces, the range of each loss, the equal-compute budget, axis titles."""
     traces: list[Trace] = []
     for rank, arm in reversed(list(enumerate(study.arms))):  # the baseline is drawn last, so on top
-        traces += _bands_and_line(arm, rank)
+        if len(arm.seeds) > 1:
+            traces.append(_band_trace(arm))
+        traces.append(_line_trace(arm, rank))
     for arm in reversed(study.arms):
         traces += _mark_traces(arm)
     mark = study.baseline_mark
     return {
         "traces": traces,
         "axes": AXES,
-        "losses": {key: f"{name} (nats per token)" for key, name in LOSSES.items()},
-        "windows": {key: loss_window(study, key) for key in LOSSES},
+        "losses": {kind: f"{title} (nats per token)" for kind, title in LOSSES.items()},
+        "windows": {kind: loss_window(study, kind) for kind in LOSSES},
         "budget_flops": mark.flops if mark else None,
     }
 
 
-def task_chart(study: Study, task: str) -> dict[str, Any]:
-    """A task's accuracy against steps, with standard errors over its examples."""
-    traces = []
-    for index, arm in enumerate(study.arms):
-        points = arm.tasks.get(task, ())
-        if not points:
-            continue
-        errors = [None if p.stderr is None else 100 * p.stderr for p in points]
-        texts = [
-            f"{_bold(arm.name)}<br>{100 * p.value:.2f} %"
-            + (f" ± {100 * p.stderr:.2f} (standard error)" if p.stderr is not None else "")
-            + f"<br>step {p.step:,.0f}"
-            for p in points
-        ]
-        traces.append(
-            _base(arm)
-            | {
-                "x": [p.step for p in points],
-                "y": [100 * p.value for p in points],
-                "error_y": {"type": "data", "array": errors, "thickness": 1, "width": 0},
-                "mode": "lines+markers",
-                "line": {"color": arm.colour, "dash": arm.dash, "width": 2},
-                "marker": {"size": 6},
-                "text": texts,
-                "legendrank": index,
-            }
-        )
-    chance = CHANCE.get(task)
-    title = f"{escape(task_title(task), quote=False)} accuracy (%)"
-    return {"traces": traces, "title": title, "chance": None if chance is None else 100 * chance}
+def task_chart(study: StudySummary, task: str) -> dict[str, Any]:
+    """The accuracy of all arms on a task against steps, with standard errors over its examples."""
+    chance = chance_level(task)
+    return {
+        "traces": [_task_trace(arm, arm.tasks[task], i) for i, arm in enumerate(study.arms) if task in arm.tasks],
+        "title": f"{escape(task_title(task), quote=False)} accuracy (%)",
+        "chance": None if chance is None else 100 * chance,
+    }
 
 
-def _base(arm: Arm) -> Trace:
+def _task_trace(arm: ArmSummary, scores: Sequence[AveragedScore], rank: int) -> Trace:
+    errors = [None if score.stderr is None else 100 * score.stderr for score in scores]
+    return _common(arm) | {
+        "x": [score.step for score in scores],
+        "y": [100 * score.value for score in scores],
+        "error_y": {"type": "data", "array": errors, "thickness": 1, "width": 0},
+        "mode": "lines+markers",
+        "line": {"color": arm.colour, "dash": arm.dash, "width": 2},
+        "marker": {"size": 6},
+        "text": [_task_hover(arm, score) for score in scores],
+        "legendrank": rank,
+    }
+
+
+def _task_hover(arm: ArmSummary, score: AveragedScore) -> str:
+    error = "" if score.stderr is None else f" ± {100 * score.stderr:.2f} (standard error)"
+    return f"{_bold(arm.name)}<br>{100 * score.value:.2f} %{error}<br>step {score.step:,.0f}"
+
+
+def _common(arm: ArmSummary) -> Trace:
+    """What all traces of an arm have in common."""
     return {
         "type": "scatter",
-        "name": escape(shortened(arm.name, 30), quote=False),
+        "name": escape(legend_label(arm.name, 30), quote=False),
         "legendgroup": escape(arm.name, quote=False),
         "hovertemplate": "%{text}<extra></extra>",
         "hoverlabel": {"bordercolor": arm.colour},
@@ -82,80 +81,99 @@ def _bold(name: str) -> str:
     return f"<b>{escape(name, quote=False)}</b>"
 
 
-def _bands_and_line(arm: Arm, rank: int) -> list[Trace]:
-    """The shaded span over seeds and the mean line; `values` holds both losses on all three axes."""
-    band, line = {}, {}
-    for key in LOSSES:
-        points = [p for p in arm.curve if getattr(p, key) is not None]
-        bands: list[Band] = [getattr(p, key) for p in points]
-        there_and_back = [*points, *reversed(points)]
-        edges = [b.high for b in bands] + [b.low for b in reversed(bands)]
-        band[key] = _xs(there_and_back) | {"y": edges}
-        line[key] = _xs(points) | {"y": [b.mean for b in bands], "text": [_hover(arm, p, "") for p in points]}
-    shaded = _base(arm) | {
+def _band_trace(arm: ArmSummary) -> Trace:
+    """The shaded area from the lowest to the highest seed: along its upper edge, and back along the lower one."""
+    values = {}
+    for kind in LOSSES:
+        points, losses = _measured(arm.curve, kind)
+        edges = [loss.high for loss in losses] + [loss.low for loss in reversed(losses)]
+        values[kind] = _positions([*points, *reversed(points)]) | {"y": edges}
+    trace = _common(arm) | {
         "mode": "lines",
         "fill": "toself",
         "fillcolor": _faint(arm.colour),
         "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "values": values,
     }
-    shaded |= {"hoverinfo": "skip", "showlegend": False, "values": band}
-    shaded.pop("hovertemplate")
-    drawn = {"color": arm.colour, "dash": arm.dash, "width": 3 if arm.is_baseline else 2}
-    traces = [_base(arm) | {"mode": "lines", "line": drawn, "values": line, "legendrank": rank}]
-    return ([shaded] if len(arm.seeds) > 1 else []) + traces
+    del trace["hovertemplate"]
+    return trace
 
 
-def _mark_traces(arm: Arm) -> list[Trace]:
-    """Solid circles at equal exact FLOPs, open ones at other accountings, small ones at other budgets."""
-    exact = sorted((m for m in arm.marks if m.accounting == "flops"), key=lambda m: m.flops)
-    groups: list[tuple[Sequence[Mark], str, dict[str, Any]]] = [
-        ([m for m in exact if is_whole_budget(m)], "at equal exact FLOPs", _circle(arm, 15)),
-        (
-            [m for m in arm.marks if m.accounting != "flops"],
-            "at the paper’s own mark",
-            _circle(arm, 14, hollow=True),
-        ),
-    ]
-    if len(exact) > 1:  # the dotted line is the one the compute multiplier is read from
-        sizes = [0 if is_whole_budget(m) else 7 for m in exact]
-        groups.insert(0, (exact, "at another budget", {"color": arm.colour, "size": sizes, "opacity": 1}))
+def _line_trace(arm: ArmSummary, rank: int) -> Trace:
+    """The mean over seeds."""
+    values = {}
+    for kind in LOSSES:
+        points, losses = _measured(arm.curve, kind)
+        text = [_hover(arm, point, "") for point in points]
+        values[kind] = _positions(points) | {"y": [loss.mean for loss in losses], "text": text}
+    line = {"color": arm.colour, "dash": arm.dash, "width": 3 if arm.is_baseline else 2}
+    return _common(arm) | {"mode": "lines", "line": line, "values": values, "legendrank": rank}
+
+
+def _mark_traces(arm: ArmSummary) -> list[Trace]:
+    """Large circles at equal exact FLOPs, open ones at other accountings, small ones at other budgets."""
+    exact = sorted((mark for mark in arm.marks if mark.accounting == "flops"), key=lambda mark: mark.flops)
+    whole = [mark for mark in exact if mark.is_whole_budget]
+    others = [mark for mark in arm.marks if mark.accounting != "flops"]
     traces = []
-    for marks, where, marker in groups:
-        if not marks:
-            continue
-        values = {}
-        for key in LOSSES:
-            known = [m for m in marks if getattr(m, key) is not None]
-            text = [_hover(arm, m, where if m.annealed else f"{where}, learning rate not decayed") for m in known]
-            values[key] = _xs(known) | {"y": [getattr(m, key).mean for m in known], "text": text}
-        dotted = len(marks) > 1 and marks is exact
-        line = {"mode": "lines+markers", "line": {"color": arm.colour, "dash": "dot", "width": 1.2}}
-        style = line if dotted else {"mode": "markers"}
-        traces.append(_base(arm) | style | {"marker": marker, "showlegend": False, "values": values})
+    if len(exact) > 1:  # the dotted line is the one from which the compute multiplier is read
+        sizes = [0 if mark.is_whole_budget else 7 for mark in exact]
+        style = {
+            "mode": "lines+markers",
+            "line": {"color": arm.colour, "dash": "dot", "width": 1.2},
+            "marker": {"color": arm.colour, "size": sizes, "opacity": 1},
+        }
+        traces.append(_mark_trace(arm, exact, "at another budget") | style)
+    if whole:
+        circle = {"color": arm.colour, "size": 15, "line": {"color": "#ffffff", "width": 1.2}, "opacity": 1}
+        traces.append(_mark_trace(arm, whole, "at equal exact FLOPs") | {"mode": "markers", "marker": circle})
+    if others:
+        circle = {"color": "#ffffff", "size": 14, "line": {"color": arm.colour, "width": 2.4}, "opacity": 1}
+        traces.append(_mark_trace(arm, others, "at the paper’s own mark") | {"mode": "markers", "marker": circle})
     return traces
 
 
-def _circle(arm: Arm, size: int, hollow: bool = False) -> dict[str, Any]:
-    if hollow:
-        return {"color": "#ffffff", "size": size, "line": {"color": arm.colour, "width": 2.4}, "opacity": 1}
-    return {"color": arm.colour, "size": size, "line": {"color": "#ffffff", "width": 1.2}, "opacity": 1}
+def _mark_trace(arm: ArmSummary, marks: Sequence[AveragedMark], where: str) -> Trace:
+    """The values of marks, without their looks; `where` says in the hover text which marks they are."""
+    values = {}
+    for kind in LOSSES:
+        known, losses = _measured(marks, kind)
+        text = [
+            _hover(arm, mark, where if mark.annealed else f"{where}, learning rate not decayed") for mark in known
+        ]
+        values[kind] = _positions(known) | {"y": [loss.mean for loss in losses], "text": text}
+    return _common(arm) | {"showlegend": False, "values": values}
 
 
-def _xs(points: Sequence[Point]) -> dict[str, list[Any]]:
-    return {axis: [getattr(p, axis) for p in points] for axis in AXES}
+P = TypeVar("P", bound=AveragedPoint)
 
 
-def _hover(arm: Arm, point: Point, where: str) -> str:
-    lines = [_bold(arm.name) + (f", {where}" if where else "")]
-    for key, name in LOSSES.items():
-        band: Band | None = getattr(point, key)
-        if band:
-            over = f" ({plain(band.low)} to {plain(band.high)} over seeds)" if band.high > band.low else ""
-            lines.append(f"{name} {plain(band.mean)}{over}")
+def _measured(points: Sequence[P], kind: str) -> tuple[list[P], list[SeedRange]]:
+    """The points at which a loss was measured, and the losses there."""
+    known = [(point, loss) for point in points if (loss := point.loss(kind))]
+    return [point for point, _ in known], [loss for _, loss in known]
+
+
+def _positions(points: Sequence[AveragedPoint]) -> dict[str, list[Any]]:
+    return {axis: [point.at(axis) for point in points] for axis in AXES}
+
+
+def _hover(arm: ArmSummary, point: AveragedPoint, where: str) -> str:
+    lines = [f"{_bold(arm.name)}, {where}" if where else _bold(arm.name)]
+    for kind, title in LOSSES.items():
+        loss = point.loss(kind)
+        if loss:
+            seeds = f" ({fixed(loss.low)} to {fixed(loss.high)} over seeds)" if loss.high > loss.low else ""
+            lines.append(f"{title} {fixed(loss.mean)}{seeds}")
     lines.append(f"{count(point.tokens)} tokens · {scientific(point.flops)} FLOPs · {duration(point.seconds)}")
-    place = [escape(point.phase, quote=False)] if point.phase else []
-    place += [f"{point.depth} blocks deep"] if point.depth is not None else []
-    return "<br>".join([*lines, ", ".join(place)]) if place else "<br>".join(lines)
+    phase = [escape(point.phase, quote=False)] if point.phase else []
+    if point.depth is not None:
+        phase.append(f"{point.depth} blocks deep")
+    if phase:
+        lines.append(", ".join(phase))
+    return "<br>".join(lines)
 
 
 def _faint(colour: str) -> str:

@@ -1,4 +1,7 @@
-"""Writing a file so that a reader sees the old one or the new one, never a part."""
+"""Writing a file of the report so that a reader sees the old one or the new one, never a part.
+
+Nothing is made durable, as it is in `deepen.durable`: a report can be drawn again.
+"""
 
 from __future__ import annotations
 

@@ -1,72 +1,86 @@
-"""What the page and the static figures must agree on: ranges, row order, labels."""
+"""What the page and the static figures must agree on: axes, ranges, order of rows, labels."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from deepen.report.results import Study, Verdict
-from deepen.report.units import NONE, plain
+from deepen.evaluate.registry import TASKS
+from deepen.report.summary import StudySummary
+from deepen.report.units import UNKNOWN, cut, fixed
+from deepen.study.results.schema import Bound, Verdict
 
-CHANCE = {"hellaswag": 0.25, "blimp": 0.5}
-TITLES = {"hellaswag": "HellaSwag", "blimp": "BLiMP"}
+AXES = {"tokens": "tokens", "flops": "exact FLOPs", "seconds": "seconds"}
+LOSSES = {"val": "validation loss", "train": "training loss"}
 
 
 def task_title(task: str) -> str:
-    """A task's name as its authors write it."""
-    return TITLES.get(task, task)
+    """The name of a task as its authors write it."""
+    return TASKS[task].title if task in TASKS else task
 
 
-def shortened(name: str, longest: int = 22) -> str:
-    """A name for a legend or an axis; matplotlib would drop one that starts with an underscore."""
-    shown = name if len(name) <= longest else name[: longest - 1] + "…"
-    return " " + shown if shown.startswith("_") else shown
+def chance_level(task: str) -> float | None:
+    """The accuracy that guessing reaches, None where it is not known."""
+    return TASKS[task].chance if task in TASKS else None
 
 
-def loss_window(study: Study, quantity: str) -> tuple[float, float] | None:
-    """The losses to show: the start of training is cut so that arms can be told apart at its end.
+def legend_label(name: str, max_length: int = 22) -> str:
+    """The name of an arm in a legend or on an axis."""
+    label = cut(name, max_length)
+    return f" {label}" if label.startswith("_") else label  # matplotlib leaves out what starts with an underscore
 
-    `quantity` is 'val' or 'train'. None where nothing was measured.
+
+def loss_window(study: StudySummary, kind: str) -> tuple[float, float] | None:
+    """The range of losses to show, without the start of training, so that the ends of the arms stand apart.
+
+    Args:
+        kind: `val` or `train`.
+
+    Returns:
+        None where nothing was measured.
     """
-    curves = [[b for p in arm.curve if (b := getattr(p, quantity))] for arm in study.arms]
-    marks = [b for arm in study.arms for m in arm.marks if (b := getattr(m, quantity))]
-    means = [band.mean for curve in curves for band in curve] + [band.mean for band in marks]
-    if not means:
+    curves = [[loss for point in arm.curve if (loss := point.loss(kind))] for arm in study.arms]
+    marks = [loss for arm in study.arms for mark in arm.marks if (loss := mark.loss(kind))]
+    shown = [loss for curve in curves for loss in curve] + marks
+    if not shown:
         return None
-    low = min([band.low for curve in curves for band in curve] + [band.low for band in marks])
-    # An arm that diverged must not flatten all the others: ends are kept in view up to the 95th percentile.
-    high, rare = (float(np.quantile(means, q)) for q in (0.70, 0.95))
-    high = max([high] + [e for e in (*(c[-1].high for c in curves if c), *(b.high for b in marks)) if e <= rare])
-    margin = 0.04 * (high - low) or 0.01
+    low = min(loss.low for loss in shown)
+    # An arm that diverged must not flatten all others: ends are kept in view up to the 95th percentile.
+    high, rare = (float(np.quantile([loss.mean for loss in shown], share)) for share in (0.70, 0.95))
+    ends = [curve[-1].high for curve in curves if curve] + [loss.high for loss in marks]
+    high = max([high, *(end for end in ends if end <= rare)])
+    margin = 0.04 * (high - low) if high > low else 0.01
     return low - margin, high + margin
 
 
-def verdict_rows(study: Study) -> list[Verdict]:
-    """Verdicts in the order of the arms, exact FLOPs before other accountings."""
+def verdict_rows(study: StudySummary) -> list[Verdict]:
+    """The verdicts in the order of the arms, exact FLOPs before other accountings."""
     order = {arm.name: i for i, arm in enumerate(study.arms)}
     return sorted(study.verdicts, key=lambda v: (order.get(v.arm, len(order)), v.accounting != "flops"))
 
 
-def difference_range(study: Study) -> tuple[float, float]:
-    """The span of a plot of differences: zero and every point inside, very wide intervals clipped."""
-    rows = [v for v in study.verdicts if v.difference is not None]
-    floor = study.noise_floor or 0.0
-    reach = 2 * max([abs(v.difference or 0.0) for v in rows] + [floor])
-    ends = [min(max(end, -reach), reach) for v in rows for end in (*(v.interval or ()), v.difference or 0.0)]
-    low, high = min([*ends, -1.5 * floor]), max([*ends, 1.5 * floor])
-    margin = 0.06 * (high - low) or 0.01
+def difference_range(study: StudySummary) -> tuple[float, float]:
+    """The range of a plot of differences: zero and all points are inside, very wide intervals are clipped."""
+    differences = [(v.difference, v.interval) for v in study.verdicts if v.difference is not None]
+    seed_std = study.noise.baseline_seed_std or 0.0
+    reach = 2 * max([abs(difference) for difference, _ in differences] + [seed_std])
+    ends = [-1.5 * seed_std, 1.5 * seed_std]
+    for difference, interval in differences:
+        ends += [min(max(end, -reach), reach) for end in (*(interval or ()), difference)]
+    low, high = min(ends), max(ends)
+    margin = 0.06 * (high - low) if high > low else 0.01
     return low - margin, high + margin
 
 
 def accounting_note(verdict: Verdict) -> str:
-    """How a row is called whose mark is not the one at equal exact FLOPs."""
+    """The label of a mark that is not the one at equal exact FLOPs; empty for that one."""
     if verdict.accounting == "flops":
         return ""
     return "the paper’s mark" if verdict.accounting == "paper" else f"{verdict.accounting} mark"
 
 
 def multiplier_text(verdict: Verdict) -> str:
-    """A compute multiplier: 1.18×, or a bound: > 1.40×."""
-    if verdict.multiplier is None:
-        return NONE
-    bound = {"above": "> ", "below": "< "}.get(verdict.multiplier_bound or "", "")
-    return f"{bound}{plain(verdict.multiplier, 2)}×"
+    """A compute multiplier, 1.18×, or a bound, > 1.40×."""
+    if verdict.compute_multiplier is None:
+        return UNKNOWN
+    bound = {Bound.ABOVE: "> ", Bound.BELOW: "< ", None: ""}[verdict.multiplier_bound]
+    return f"{bound}{fixed(verdict.compute_multiplier, 2)}×"

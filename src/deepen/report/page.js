@@ -65,12 +65,13 @@
     controls.querySelectorAll("input:checked").forEach((input) => { state[input.name] = input.value; });
   });
   draw();
-  // Crossing the narrow width moves the legend; paper is narrower than the screen.
-  let wasNarrow = document.body.clientWidth < 700;
+  // The legend moves where the page becomes narrow or wide.
+  const pageIsNarrow = () => document.body.clientWidth < 700;
+  let wasNarrow = pageIsNarrow();
   addEventListener("resize", () => {
-    const is = document.body.clientWidth < 700;
-    if (is !== wasNarrow) { wasNarrow = is; draw(); }
+    if (pageIsNarrow() !== wasNarrow) { wasNarrow = pageIsNarrow(); draw(); }
   });
+  // Paper is narrower than the screen.
   const resize = (size) => document.querySelectorAll("[data-chart]").forEach((div) => Plotly.relayout(div, size));
   addEventListener("beforeprint", () => resize({ width: 680, height: 400 }));
   addEventListener("afterprint", () => resize({ width: null, height: null, autosize: true }));

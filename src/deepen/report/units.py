@@ -1,10 +1,10 @@
-"""Numbers as a reader wants them: short, with their unit, a true minus sign, a dash where there is none."""
+"""Numbers and words as text: short, with units, a minus sign rather than a hyphen, a dash for what is unknown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-NONE = "–"
+UNKNOWN = "–"
 _WORDS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
 )  # fmt: skip
@@ -14,10 +14,10 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def count(value: float | None) -> str:
     """A large count: 112 k, 2.40 M, 1.2 B."""
     if value is None:
-        return NONE
+        return UNKNOWN
     for size, suffix in ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k")):
         if abs(value) >= size * 0.9995:
-            return f"{_three(value / size)}{suffix}"
+            return f"{_three_digits(value / size)}{suffix}"
     return f"{value:.0f}"
 
 
@@ -29,7 +29,7 @@ def power(exponent: int) -> str:
 def scientific(value: float | None) -> str:
     """A number with its power of ten: 3.21 × 10¹²."""
     if value is None:
-        return NONE
+        return UNKNOWN
     if value == 0:
         return "0"
     mantissa, exponent = f"{value:.2e}".split("e")
@@ -39,7 +39,7 @@ def scientific(value: float | None) -> str:
 def duration(seconds: float | None) -> str:
     """A time: 4.2 s, 3 min 20 s, 2 h 05 min."""
     if seconds is None:
-        return NONE
+        return UNKNOWN
     if seconds < 99.5:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -52,24 +52,24 @@ def duration(seconds: float | None) -> str:
 def memory(size_bytes: float | None) -> str:
     """A memory size in decimal units: 412 MB."""
     if size_bytes is None:
-        return NONE
+        return UNKNOWN
     for size, suffix in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if size_bytes >= size * 0.9995:
-            return f"{_three(size_bytes / size)} {suffix}"
+            return f"{_three_digits(size_bytes / size)} {suffix}"
     return f"{size_bytes:.0f} B"
 
 
-def plain(value: float | None, places: int = 3) -> str:
+def fixed(value: float | None, places: int = 3) -> str:
     """A number with a fixed count of decimals."""
-    return NONE if value is None else f"{value:.{places}f}".replace("-", "−")
+    return UNKNOWN if value is None else f"{value:.{places}f}".replace("-", "−")
 
 
 def signed(value: float | None, places: int = 3) -> str:
     """A difference, always with its sign; no sign on a zero."""
     if value is None:
-        return NONE
-    shown = f"{value:+.{places}f}"
-    return (shown[1:] if float(shown) == 0 else shown).replace("-", "−")
+        return UNKNOWN
+    text = f"{value:+.{places}f}"
+    return (text[1:] if float(text) == 0 else text).replace("-", "−")
 
 
 def percent(share: float) -> str:
@@ -77,8 +77,8 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def places_for(values: Sequence[float]) -> int:
-    """Decimals that tell differences of this size apart."""
+def decimal_places(values: Sequence[float]) -> int:
+    """Decimals that are enough to distinguish differences of this size."""
     return 4 if values and max(abs(value) for value in values) < 0.02 else 3
 
 
@@ -87,8 +87,8 @@ def in_words(n: int) -> str:
     return _WORDS[n] if 0 <= n < len(_WORDS) else str(n)
 
 
-def capital(sentence: str) -> str:
-    """The sentence with its first letter raised."""
+def capitalized(sentence: str) -> str:
+    """The sentence with a capital first letter."""
     return sentence[:1].upper() + sentence[1:]
 
 
@@ -98,11 +98,17 @@ def plural(n: int, noun: str) -> str:
 
 
 def join(items: Sequence[str]) -> str:
-    """a; a and b; a, b and c."""
-    return " and ".join(([", ".join(items[:-1])] if len(items) > 1 else []) + list(items[-1:]))
+    """A list in words: a; a and b; a, b and c."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def _three(value: float) -> str:
-    """Three digits."""
+def cut(line: str, max_length: int) -> str:
+    """A line of at most so many characters; one that is longer ends in an ellipsis."""
+    return line if len(line) <= max_length else f"{line[: max_length - 1]}…"
+
+
+def _three_digits(value: float) -> str:
     places = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
     return f"{value:.{places}f}"

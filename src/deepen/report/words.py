@@ -1,283 +1,231 @@
-"""What was found and how far to trust it, in plain words, from verdicts, regime and noise."""
+"""What a study found, in sentences: the head of the page. How far to trust it is in `caveats`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deepen.report.results import Study, Verdict, number, table, text
-from deepen.report.units import capital, count, in_words, join, percent, places_for, plain, plural, signed
+from deepen.report.caveats import list_caveats
+from deepen.report.summary import StudySummary
+from deepen.report.units import (
+    capitalized,
+    count,
+    cut,
+    decimal_places,
+    fixed,
+    in_words,
+    join,
+    percent,
+    plural,
+    signed,
+)
+from deepen.study.results.schema import Bound, Interval, Outcome, Verdict
 
-MAX_NAMED = 3  # arms spelled out with their numbers in one sentence; the table has them all
+MAX_NAMED_ARMS = 3
+"""Arms that a sentence names with their numbers; the table has them all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """The head of the page: one line, what was found, what it means in compute, how far to trust it."""
+    """One line; what was found; what it means in compute; how far to trust it."""
 
     headline: str
     found: str
     compute: str
-    trust: tuple[str, ...]
+    caveats: tuple[str, ...]
 
 
-def finding(study: Study) -> Finding:
-    """Say what the study found; an unfinished study is told as one."""
+def describe_finding(study: StudySummary) -> Finding:
+    """Describe what a study found, or how far it has come."""
     exact = [v for v in study.verdicts if v.accounting == "flops" and v.difference is not None]
     return Finding(
-        headline=_headline(study, exact),
+        headline=_headline(exact),
         found=" ".join(_found(study, exact)),
         compute=" ".join(_compute(study, exact)),
-        trust=tuple(_trust(study, exact)),
+        caveats=list_caveats(study, exact),
     )
 
 
-def compared(study: Study) -> str:
+def describe_comparison(study: StudySummary) -> str:
     """One line: which arms, which model, how much data."""
     regime, others = study.regime, [arm for arm in study.arms if not arm.is_baseline]
-    model = f"a {_integer(regime.get('depth'))}-layer model" if number(regime.get("depth")) else "one model"
-    if number(regime.get("parameters")):
-        model += f" of {count(number(regime.get('parameters')))} parameters"
-    budget = number(regime.get("baseline_tokens"))
-    data = text(table(regime.get("data")).get("name"))
-    amount = f" on {count(budget)} tokens" if budget else ""
+    model = f"a {regime.depth}-layer model" if regime.depth is not None else "one model"
+    if regime.parameters is not None:
+        model += f" of {count(regime.parameters)} parameters"
+    data = f" of {cut(regime.data.name, 60)}" if regime.data.name else ""
+    amount = f" on {count(regime.baseline_tokens)} tokens" if regime.baseline_tokens else ""
     ways = f"{plural(len(others), 'way')} of training" if others else "Training"
-    line = f"{capital(ways)} {model}, against ordinary full training{amount}{' of ' + data if data else ''}"
-    return f"{line}, at equal compute."
+    return f"{capitalized(ways)} {model}, against ordinary full training{amount}{data}, at equal compute."
 
 
-def _headline(study: Study, exact: Sequence[Verdict]) -> str:
-    if not exact:
-        return "There is no finding yet: no arm has been compared with full training at equal compute."
-    wins, loses, unknown = (_with(exact, outcome) for outcome in ("wins", "loses", "cannot tell"))
-    if len(exact) == 1:
-        ending = {"wins": "beats", "loses": "does worse than"}.get(exact[0].outcome, "cannot be told apart from")
-        return f"At equal compute, {exact[0].arm} {ending} full training."
-    every = in_words(len(exact))
-    for group, claim in (
-        (wins, f"all {every} arms beat full training"),
-        (loses, f"none of the {every} arms keeps up with full training"),
-        (unknown, f"none of the {every} arms can be told apart from full training"),
-    ):
-        if len(group) == len(exact):
-            return f"At equal compute, {claim}."
-    beat = f"{in_words(len(wins))} of {every} arms {_verb(wins, 'beat')} full training" if wins else ""
-    lose = f"{in_words(len(loses))} {_verb(loses, 'do')} worse" if loses else ""
-    same = f"{in_words(len(unknown))} cannot be told apart from it" if unknown else ""
-    if not wins:
-        lose = f"{in_words(len(loses))} of {every} arms {_verb(loses, 'do')} worse than full training"
-        return f"At equal compute, {lose}, and {same}."
-    rest = [part for part in (lose, same) if part]
-    return f"At equal compute, {', '.join([beat, *rest[:-1]])} and {rest[-1]}."
+def interval_text(interval: Interval | None, places: int) -> str:
+    """An interval of differences: −0.041 to −0.020."""
+    return f"{signed(interval[0], places)} to {signed(interval[1], places)}" if interval else ""
 
 
-def _found(study: Study, exact: Sequence[Verdict]) -> list[str]:
-    if not exact:
-        return [_unfinished(study)]
-    places = places_for([v.difference for v in exact if v.difference is not None])
-    sentences = []
-    if wins := sorted(_with(exact, "wins"), key=lambda v: v.difference or 0):
-        sentences.append(f"Validation loss is lower than full training’s with {_listed(wins, places)}.")
-    if loses := sorted(_with(exact, "loses"), key=lambda v: -(v.difference or 0)):
-        sentences.append(
-            f"{'It is higher' if wins else 'Validation loss is higher than full training’s'} "
-            f"with {_listed(loses, places)}."
-        )
-    if unknown := _with(exact, "cannot tell"):
-        reason = "the interval of the difference includes zero"
-        if all(v.interval is None for v in unknown):
-            reason = "without an interval a difference cannot be told from luck"
-        sentences.append(f"For {_listed(unknown, places)} this study cannot tell: {reason}.")
-    sentences.append("Differences are in nats per token, arm minus full training; lower is better.")
-    winners = [v for v in wins if (arm := study.arm(v.arm)) and not arm.is_control]
-    small = [v for v in exact if (arm := study.arm(v.arm)) and arm.recipe == "small"]
-    if winners and not small:
-        sentences.append(
-            "No small model was trained alone here, so a gain may come from size and not from growing."
-        )
-    elif winners and min(v.difference or 0 for v in small) <= min(v.difference or 0 for v in winners):
-        sentences.append("But the small model alone does at least as well: the gain is not one of growing.")
-    if missing := _missing(study, exact):
-        sentences.append(f"Not compared yet: {join(missing)}.")
-    return sentences
-
-
-def _unfinished(study: Study) -> str:
-    if not study.arms:
-        return "The results hold no arm."
-    have = [arm.name for arm in study.arms if arm.at_equal_compute()]
-    reached = (
-        f"Only {join(have)} {'has' if len(have) == 1 else 'have'} reached it."
-        if have
-        else "No arm has reached it."
-    )
-    return (
-        f"The study is unfinished: a comparison needs the baseline and an arm at the same compute. {reached} "
-        "The curves below are on the way there; before its learning rate has decayed, a curve is no result."
-    )
-
-
-def _compute(study: Study, exact: Sequence[Verdict]) -> list[str]:
-    known = [v for v in exact if v.multiplier is not None]
-    wins = [v for v in _with(known, "wins") if v.multiplier]
-    sentences = []
-    if wins:
-        best = min(wins, key=lambda v: v.difference or 0)
-        saving = ""
-        if best.multiplier and best.multiplier > 1:
-            least = "at least " if best.multiplier_bound == "above" else ""
-            saving = f", a saving of {least}{percent(1 - 1 / best.multiplier)}"
-        sentences.append(
-            f"In compute: full training would need {_times(best)} what {best.arm} spent to reach the "
-            f"same loss{saving}."
-        )
-    if loses := _with(known, "loses"):
-        worst = max(loses, key=lambda v: v.difference or 0)
-        opening = "At the other end, full training" if wins else "In compute: full training"
-        sentences.append(f"{opening} reaches the loss of {worst.arm} with {_times(worst)} its compute.")
-    paper = [v for v in study.verdicts if v.accounting == "paper" and v.difference is not None]
-    if paper:
-        shares = [s for v in paper if (s := exact_share(study, v)) is not None]
-        given = f" ({max(shares):.2f} times the baseline’s at most)" if shares else ""
-        winning = len(_with(paper, "wins"))
-        who = f"{in_words(winning) if winning else 'none'} of {in_words(len(paper))}"
-        sentences.append(
-            f"By the paper’s own accounting {who} {'wins' if winning < 2 else 'win'}, but that mark is "
-            f"not equal in exact FLOPs{given}."
-        )
-    return sentences
-
-
-def _trust(study: Study, exact: Sequence[Verdict]) -> list[str]:
-    regime = study.regime
-    return [
-        sentence
-        for sentence in (
-            *_seeds(study, exact),
-            _tokens_per_parameter(number(regime.get("tokens_per_parameter"))),
-            _size(number(regime.get("parameters"))),
-            _annealed(study),
-            _epochs(number(table(regime.get("data")).get("epochs"))),
-        )
-        if sentence
-    ]
-
-
-def _seeds(study: Study, exact: Sequence[Verdict]) -> list[str]:
-    seeds = min((v.n_seeds for v in exact), default=max((len(a.seeds) for a in study.arms), default=0))
-    if not seeds:
-        return []
-    if seeds == 1:
-        return ["One seed: there is no interval and no noise floor, so no difference here can be told from luck."]
-    few = ", which is few" if seeds < 5 else ""
-    sentences = [f"{capital(plural(seeds, 'seed'))}{few}, compared seed by seed."]
-    if study.noise_floor is not None:
-        sentences.append(
-            "The noise floor, the baseline’s own spread over seeds, is "
-            f"{plain(study.noise_floor, 4)} nats per token (one standard deviation)."
-        )
-    intervals = sum(v.interval is not None for v in exact)
-    if intervals > 2:
-        sentences.append(
-            f"The intervals are 95 % each: of {in_words(intervals)}, the chance that at least one misses is "
-            f"up to {percent(min(1.0, intervals * 0.05))}."
-        )
-    return sentences
-
-
-def _tokens_per_parameter(ratio: float | None) -> str:
-    if ratio is None:
+def multiplier_interval_text(verdict: Verdict) -> str:
+    """An interval of multipliers, with its ends marked where they are only bounds: below 0.70 to 1.34."""
+    if verdict.multiplier_interval is None:
         return ""
-    start = f"The baseline saw {_ratio(ratio)} tokens per non-embedding parameter:"
-    if ratio < 15:
-        return f"{start} well under 20, an under-trained regime in which almost anything that grows looks good."
-    if ratio <= 30:
-        return f"{start} near the 20 that is compute-optimal."
-    return f"{start} above the compute-optimal 20, over-trained, where the gains of growing shrink."
+    words = {Bound.ABOVE: "above ", Bound.BELOW: "below ", None: ""}
+    bounds = verdict.multiplier_interval_bounds or (None, None)
+    ends = zip(bounds, verdict.multiplier_interval, strict=True)
+    return " to ".join(f"{words[bound]}{fixed(value, 2)}" for bound, value in ends)
 
 
-def _size(parameters: float | None) -> str:
-    if parameters is None:
-        return ""
-    if parameters < 2e7:
-        return f"The model has {count(parameters)} parameters; one this small says little about a large one."
-    if parameters < 1e9:
-        return f"The model has {count(parameters)} parameters; larger ones may behave differently."
-    return f"The model has {count(parameters)} parameters."
-
-
-def _annealed(study: Study) -> str:
-    marks = [m for arm in study.arms for m in arm.marks if m.accounting == "flops"]
-    if not marks:
-        return ""
-    undecayed = [a.name for a in study.arms if any(m.accounting == "flops" and not m.annealed for m in a.marks)]
-    if not undecayed:
-        return "Every point compared ends a run whose learning rate was fully decayed."
-    who = "No point compared" if len(undecayed) == len(study.arms) else f"Not every point of {join(undecayed)}"
-    verb = "had" if who.startswith("No point") else "has"
-    return f"{who} {verb} a fully decayed learning rate: an undecayed curve is no result, only a hint."
-
-
-def _epochs(epochs: float | None) -> str:
-    if epochs is None or epochs <= 1.005:
-        return ""
-    times = f"{_ratio(epochs)} times over"
-    return f"The longest arm read its data {times}: repeated tokens teach less than fresh ones."
-
-
-def exact_share(study: Study, verdict: Verdict) -> float | None:
-    """The exact FLOPs an arm had spent at a mark, over the baseline’s."""
-    arm, base = study.arm(verdict.arm), study.baseline_mark
+def exact_flops_ratio(study: StudySummary, verdict: Verdict) -> float | None:
+    """The exact FLOPs that an arm has spent at the mark of a verdict ÷ those of the baseline."""
+    arm, base = study.find_arm(verdict.arm), study.baseline_mark
     mark = next((m for m in arm.marks if m.accounting == verdict.accounting), None) if arm else None
     return mark.flops / base.flops if mark and base and base.flops else None
 
 
-def interval_text(pair: tuple[float, float] | None, places: int) -> str:
-    """An interval of differences: −0.041 to −0.020."""
-    return f"{signed(pair[0], places)} to {signed(pair[1], places)}" if pair else ""
+def _headline(exact: Sequence[Verdict]) -> str:
+    if not exact:
+        return "There is no finding yet: no arm has been compared with full training at equal compute."
+    if len(exact) == 1:
+        claim = {
+            Outcome.WINS: "beats",
+            Outcome.LOSES: "does worse than",
+            Outcome.CANNOT_TELL: "cannot be told apart from",
+        }[exact[0].outcome]
+        return f"At equal compute, {exact[0].arm} {claim} full training."
+    wins, loses, unknown = (len(_with_outcome(exact, outcome)) for outcome in Outcome)
+    total = in_words(len(exact))
+    if wins == len(exact):
+        return f"At equal compute, all {total} arms beat full training."
+    if loses == len(exact):
+        return f"At equal compute, none of the {total} arms keeps up with full training."
+    if unknown == len(exact):
+        return f"At equal compute, none of the {total} arms can be told apart from full training."
+    do_worse = f"{'does' if loses == 1 else 'do'} worse"
+    if wins:
+        parts = [f"{in_words(wins)} of {total} arms {'beats' if wins == 1 else 'beat'} full training"]
+        parts += [f"{in_words(loses)} {do_worse}"] if loses else []
+    else:
+        parts = [f"{in_words(loses)} of {total} arms {do_worse} than full training,"]
+    if unknown:
+        parts.append(f"{in_words(unknown)} cannot be told apart from it")
+    return f"At equal compute, {join(parts)}."
 
 
-def multiplier_interval_text(verdict: Verdict) -> str:
-    """An interval of multipliers, its ends marked where they are only bounds: below 0.70 to 1.34."""
-    if verdict.multiplier_interval is None:
+def _found(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
+    if not exact:
+        return [_describe_progress(study)]
+    places = decimal_places([v.difference for v in exact if v.difference is not None])
+    wins = sorted(_with_outcome(exact, Outcome.WINS), key=_difference)
+    loses = sorted(_with_outcome(exact, Outcome.LOSES), key=_difference, reverse=True)
+    unknown = _with_outcome(exact, Outcome.CANNOT_TELL)
+    sentences = []
+    if wins:
+        sentences.append(f"Validation loss is lower than full training’s with {_name_arms(wins, places)}.")
+    if loses:
+        opening = "It is higher" if wins else "Validation loss is higher than full training’s"
+        sentences.append(f"{opening} with {_name_arms(loses, places)}.")
+    if unknown:
+        reason = "the interval of the difference includes zero"
+        if all(v.interval is None for v in unknown):
+            reason = "without an interval a difference cannot be distinguished from chance"
+        sentences.append(f"For {_name_arms(unknown, places)} this study cannot tell: {reason}.")
+    sentences.append("Differences are in nats per token, arm minus full training; lower is better.")
+    sentences += _compare_with_small_models(study, exact, wins)
+    if missing := _arms_not_compared(study, exact):
+        sentences.append(f"Not compared yet: {join(missing)}.")
+    return sentences
+
+
+def _compare_with_small_models(
+    study: StudySummary, exact: Sequence[Verdict], wins: Sequence[Verdict]
+) -> list[str]:
+    """Whether a gain may come from a smaller model rather than from growing it."""
+    winners = [v for v in wins if (arm := study.find_arm(v.arm)) and not arm.is_control]
+    small = [v for v in exact if _is_small_model(study, v)]
+    if not winners:
+        return []
+    if not small:
+        return ["No small model was trained alone here, so a gain may come from size and not from growing."]
+    if min(map(_difference, small)) <= min(map(_difference, winners)):
+        return ["But the small model alone does at least as well: the gain does not come from growing."]
+    return []
+
+
+def _is_small_model(study: StudySummary, verdict: Verdict) -> bool:
+    """Whether the arm of a verdict is a shallower model than the study's, to its end."""
+    arm, full_depth = study.find_arm(verdict.arm), study.regime.depth
+    return arm is not None and arm.depth is not None and full_depth is not None and arm.depth < full_depth
+
+
+def _describe_progress(study: StudySummary) -> str:
+    if not study.arms:
+        return "The results contain no arms."
+    names = [arm.name for arm in study.arms if arm.mark_at_equal_compute]
+    reached = "No arm has reached it."
+    if names:
+        reached = f"Only {join(names)} {'has' if len(names) == 1 else 'have'} reached it."
+    return (
+        f"The study is unfinished: a comparison needs the baseline and an arm at the same compute. {reached} "
+        "The curves below show the training so far; before its learning rate has decayed, a curve is not a result."
+    )
+
+
+def _compute(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
+    known = [v for v in exact if v.compute_multiplier]
+    wins, loses = _with_outcome(known, Outcome.WINS), _with_outcome(known, Outcome.LOSES)
+    sentences = []
+    if wins:
+        best = min(wins, key=_difference)
+        need = f"full training would need {_times(best)} what {best.arm} spent to reach the same loss"
+        sentences.append(f"In compute: {need}{_saving(best)}.")
+    if loses:
+        worst = max(loses, key=_difference)
+        opening = "At the other end, full training" if wins else "In compute: full training"
+        sentences.append(f"{opening} reaches the loss of {worst.arm} with {_times(worst)} its compute.")
+    paper = [v for v in study.verdicts if v.accounting == "paper" and v.difference is not None]
+    if paper:
+        ratios = [ratio for v in paper if (ratio := exact_flops_ratio(study, v)) is not None]
+        at_most = f" ({max(ratios):.2f} times the baseline’s at most)" if ratios else ""
+        winning = len(_with_outcome(paper, Outcome.WINS))
+        who = f"{in_words(winning) if winning else 'none'} of {in_words(len(paper))}"
+        sentences.append(
+            f"By the paper’s own accounting {who} {'wins' if winning < 2 else 'win'}, but that mark is "
+            f"not equal in exact FLOPs{at_most}."
+        )
+    return sentences
+
+
+def _saving(verdict: Verdict) -> str:
+    multiplier = verdict.compute_multiplier
+    if multiplier is None or multiplier <= 1:
         return ""
-    words = {"above": "above ", "below": "below ", None: ""}
-    ends = zip(verdict.multiplier_interval_bounds, verdict.multiplier_interval, strict=True)
-    return " to ".join(f"{words[bound]}{plain(value, 2)}" for bound, value in ends)
+    at_least = "at least " if verdict.multiplier_bound is Bound.ABOVE else ""
+    return f", a saving of {at_least}{percent(1 - 1 / multiplier)}"
 
 
 def _times(verdict: Verdict) -> str:
-    bound = {"above": "more than ", "below": "less than "}.get(verdict.multiplier_bound or "", "")
-    pair = multiplier_interval_text(verdict)
-    interval = f" (95 % interval {pair})" if pair and not bound else ""
-    return f"{bound}{plain(verdict.multiplier, 2)} times{interval}"
+    bound = {Bound.ABOVE: "more than ", Bound.BELOW: "less than ", None: ""}[verdict.multiplier_bound]
+    interval = multiplier_interval_text(verdict)
+    shown = f" (95 % interval {interval})" if interval and not bound else ""
+    return f"{bound}{fixed(verdict.compute_multiplier, 2)} times{shown}"
 
 
-def _listed(verdicts: Sequence[Verdict], places: int) -> str:
-    shown = []
-    for verdict in verdicts[:MAX_NAMED]:
+def _name_arms(verdicts: Sequence[Verdict], places: int) -> str:
+    """The first arms with their differences and intervals, and how many more there are."""
+    names = []
+    for verdict in verdicts[:MAX_NAMED_ARMS]:
         interval = f", 95 % interval {interval_text(verdict.interval, places)}" if verdict.interval else ""
-        shown.append(f"{verdict.arm} ({signed(verdict.difference, places)}{interval})")
-    more = len(verdicts) - len(shown)
-    return join([*shown, plural(more, "more arm")] if more else shown)
+        names.append(f"{verdict.arm} ({signed(verdict.difference, places)}{interval})")
+    more = len(verdicts) - len(names)
+    return join([*names, plural(more, "more arm")] if more else names)
 
 
-def _missing(study: Study, exact: Sequence[Verdict]) -> list[str]:
-    done = {v.arm for v in exact}
-    return [arm.name for arm in study.arms if not arm.is_baseline and arm.name not in done]
+def _arms_not_compared(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
+    compared = {v.arm for v in exact}
+    return [arm.name for arm in study.arms if not arm.is_baseline and arm.name not in compared]
 
 
-def _with(verdicts: Sequence[Verdict], outcome: str) -> list[Verdict]:
-    return [v for v in verdicts if v.outcome == outcome]
+def _with_outcome(verdicts: Sequence[Verdict], outcome: Outcome) -> list[Verdict]:
+    return [v for v in verdicts if v.outcome is outcome]
 
 
-def _verb(group: Sequence[Verdict], verb: str) -> str:
-    return {"beat": "beats", "do": "does"}[verb] if len(group) == 1 else verb
-
-
-def _integer(value: object) -> str:
-    return f"{number(value) or 0:.0f}"
-
-
-def _ratio(value: float) -> str:
-    return plain(value, 1) if value < 9.95 else plain(value, 0)
+def _difference(verdict: Verdict) -> float:
+    return verdict.difference or 0.0

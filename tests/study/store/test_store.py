@@ -89,7 +89,7 @@ def study_file(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> st
 @pytest.fixture
 def run(study_file: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """`deepen study` on a tiny study, here, saving after every step, without drawing."""
-    monkeypatch.setattr(running, "write_report", lambda folder: None)
+    monkeypatch.setattr(running, "draw_report", lambda results, folder: None)
     monkeypatch.setattr(worker, "SAVE_EVERY_SECONDS", 0.0)
     return lambda out, *more: main(["study", study_file, "--jobs", "1", "--out", str(out), *more])
 
@@ -99,7 +99,7 @@ def finished(study_file: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny study undisturbed, every final state kept."""
     out = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "write_report", lambda folder: None)
+        patch.setattr(running, "draw_report", lambda results, folder: None)
         assert main(["study", study_file, "--jobs", "1", "--out", str(out), "--keep", "all"]) == 0
     return out
 

@@ -13,9 +13,10 @@ def run(argv: Sequence[str]) -> int:
     if request.name and not (folder / "results.json").is_file():
         request.problems.append(f"STUDY {folder} has no results.json: name the folder of a study that has run")
     request.check()
-    from deepen.report import write_report
+    from deepen.report import draw_report
+    from deepen.study.results.schema import load_results
 
-    page = request.attempt(lambda: write_report(folder))
+    page = request.attempt(lambda: draw_report(load_results(folder), folder))
     request.check()
     print(f"Report: {page}")
     return 0

@@ -12,6 +12,7 @@ from typing import Any
 
 from deepen import __version__
 from deepen.data.shards import Dataset
+from deepen.schedule.recipes import get_recipe
 from deepen.study.compile.tree import Route, Tree
 from deepen.study.results.schema import (
     NO_NOISE,
@@ -79,7 +80,7 @@ class _Collector:
         return ArmResult(
             name=arm.name,
             recipe=arm.recipe,
-            is_control=arm.recipe in ("small", "staged"),
+            is_control=get_recipe(arm.recipe).is_control,
             options=dict(arm.options),
             seed=seed,
             segments=() if longest is None else longest.keys,

@@ -10,7 +10,7 @@ by the field's default, by None where None is allowed, else by an empty value; u
 
     Point.from_json({"tokens": "many", "loss": float("nan"), "colour": "red"})  # Point(tokens=0, loss=None)
 
-Numbers are finite and strings are one line of printable characters. Escaping is left to whoever shows a string.
+Numbers are finite, strings are one line of printable characters. Escaping is left to whoever shows a string.
 """
 
 import math
@@ -21,8 +21,8 @@ from enum import Enum
 from functools import cache
 from typing import Any, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-MAX_COUNT = 10**30
-"""More than any number of tokens or FLOPs; larger integers are not used in arithmetic."""
+MAX_NUMBER = 10**30
+"""More than any loss, time or number of FLOPs; larger numbers would overflow in sums."""
 
 
 class Record:
@@ -165,7 +165,7 @@ def _integer(value: object) -> int:
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _MisfitError
-    if not (abs(value) <= MAX_COUNT if isinstance(value, int) else math.isfinite(value)):
+    if not abs(value) <= MAX_NUMBER:  # NaN compares as false
         raise _MisfitError
     return value
 

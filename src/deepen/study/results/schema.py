@@ -20,6 +20,7 @@ from typing import Self
 
 from deepen import durable
 from deepen.errors import InvalidValueError
+from deepen.schedule.recipes import RECIPES
 from deepen.study.results.records import Record, read_record
 
 RESULTS_FILE = "results.json"
@@ -133,10 +134,7 @@ class ArmResult(Record):
         arm = read_record(cls, value)
         if isinstance(value, Mapping) and "is_control" in value:
             return arm
-        return replace(arm, is_control=arm.recipe in _CONTROLS)
-
-
-_CONTROLS = ("small", "staged")
+        return replace(arm, is_control=arm.recipe in RECIPES and RECIPES[arm.recipe].is_control)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,142 @@
+"""The static figures of losses: lines and seed bands of all arms, with circles at the marks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from deepen.report.forest import draw_forest
+from deepen.report.layout import AXES, LOSSES, legend_label, loss_window
+from deepen.report.style import LINE_STYLES
+from deepen.report.summary import ArmSummary, AveragedMark, AveragedPoint, StudySummary
+from deepen.report.units import power
+
+Position = Callable[[AveragedPoint], float]
+
+
+def draw_losses(study: StudySummary, kind: str) -> Figure:
+    """One loss (`val` or `train`) against tokens, exact FLOPs and seconds, side by side."""
+    figure = Figure(figsize=(10.4, 4.0), layout="constrained")
+    panels: Sequence[Axes] = figure.subplots(1, len(AXES), sharey=True)
+    for axes, axis in zip(panels, AXES, strict=True):
+        _draw_loss(axes, study, axis, kind)
+    panels[0].set_ylabel(f"{LOSSES[kind]} (nats per token)")
+    _draw_legend(figure, study)
+    return figure
+
+
+def draw_overview(study: StudySummary) -> Figure:
+    """Validation loss against compute beside the forest plot: the study in one picture."""
+    figure = Figure(figsize=(8.0, 3.7), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    _draw_loss(left, study, "flops", "val")
+    left.set_ylabel("validation loss (nats per token)")
+    left.set_title("Loss against compute; ● at equal compute")
+    draw_forest(right, study)
+    right.set_title("Against full training")
+    _draw_legend(figure, study)
+    return figure
+
+
+def _draw_legend(figure: Figure, study: StudySummary) -> None:
+    arms = [arm for arm in study.arms if arm.curve or arm.marks]
+    handles = [Line2D([], [], color=arm.colour, linestyle=LINE_STYLES[arm.dash], lw=2) for arm in arms]
+    labels = [legend_label(arm.name) for arm in arms]
+    accountings = {mark.accounting for arm in arms for mark in arm.marks}
+    dot: dict[str, Any] = {"marker": "o", "color": "#555555", "linestyle": "none"}
+    if "flops" in accountings:
+        handles.append(Line2D([], [], markersize=7, **dot))
+        labels.append("equal exact FLOPs")
+    if "paper" in accountings:
+        handles.append(Line2D([], [], markersize=7, markerfacecolor="white", **dot))
+        labels.append("the paper’s own mark")
+    if _has_other_budgets(study.baseline):
+        handles.append(Line2D([], [], markersize=3.5, **(dot | {"linestyle": ":"})))
+        labels.append("baseline, other budgets")
+    if handles:
+        figure.legend(handles, labels, loc="outside lower left", ncols=4, columnspacing=1.6)
+
+
+def _has_other_budgets(baseline: ArmSummary | None) -> bool:
+    marks = baseline.marks if baseline else ()
+    return any(mark.accounting == "flops" and not mark.is_whole_budget for mark in marks)
+
+
+def _draw_loss(axes: Axes, study: StudySummary, axis: str, kind: str) -> None:
+    divisor, label = _choose_unit(study, axis)
+
+    def position(point: AveragedPoint) -> float:
+        return point.at(axis) / divisor
+
+    for arm in reversed(study.arms):  # the baseline last, so on top
+        _draw_curve(axes, arm, position, kind)
+    if axis == "flops" and study.baseline_mark:
+        axes.axvline(position(study.baseline_mark), color="#bbbbbb", lw=0.8, zorder=1)
+    for arm in reversed(study.arms):
+        _draw_marks(axes, arm, position, kind)
+    window = loss_window(study, kind)
+    if window:
+        axes.set_ylim(*window)
+    else:
+        axes.text(0.5, 0.5, "nothing measured yet", transform=axes.transAxes, ha="center", color="#888888")
+    axes.set_xlim(left=0)
+    axes.set_xlabel(label)
+    axes.margins(x=0.03)
+
+
+def _draw_curve(axes: Axes, arm: ArmSummary, position: Position, kind: str) -> None:
+    """The mean over seeds as a line, the seeds as a band around it."""
+    points = [(position(point), loss) for point in arm.curve if (loss := point.loss(kind))]
+    xs = [x for x, _ in points]
+    axes.fill_between(
+        xs, [loss.low for _, loss in points], [loss.high for _, loss in points], color=arm.colour, alpha=0.16, lw=0
+    )
+    width = 1.9 if arm.is_baseline else 1.4
+    means = [loss.mean for _, loss in points]
+    axes.plot(xs, means, color=arm.colour, linestyle=LINE_STYLES[arm.dash], lw=width)
+
+
+def _draw_marks(axes: Axes, arm: ArmSummary, position: Position, kind: str) -> None:
+    marks = sorted(((mark, loss.mean) for mark in arm.marks if (loss := mark.loss(kind))), key=_by(position))
+    budgets = [(position(mark), mean) for mark, mean in marks if mark.accounting == "flops"]
+    if len(budgets) > 1:  # the line from which the compute multiplier is read
+        xs, means = zip(*budgets, strict=True)
+        axes.plot(xs, means, color=arm.colour, linestyle=":", lw=1, zorder=3)
+    for mark, mean in marks:
+        is_exact = mark.accounting == "flops"
+        is_small = is_exact and not mark.is_whole_budget
+        axes.plot(
+            [position(mark)],
+            [mean],
+            "o",
+            markersize=3.5 if is_small else 7,
+            markerfacecolor=arm.colour if is_exact else "white",
+            markeredgecolor=arm.colour if is_small or not is_exact else "white",
+            markeredgewidth=0.8 if is_exact else 1.4,
+            zorder=4,
+        )
+
+
+def _by(position: Position) -> Callable[[tuple[AveragedMark, float]], float]:
+    return lambda measured: position(measured[0])
+
+
+def _choose_unit(study: StudySummary, axis: str) -> tuple[float, str]:
+    """A divisor that keeps tick labels short, and the axis label with its name."""
+    values = [point.at(axis) for arm in study.arms for point in (*arm.curve, *arm.marks)]
+    top = max(values, default=0.0)
+    exponent = 3 * max(0, math.floor(math.log10(top) / 3)) if top > 0 else 0
+    name = AXES[axis]
+    if axis == "seconds" and top >= 7200:
+        return 3600.0, "hours"
+    if axis == "seconds" or not exponent:
+        return 1.0, name
+    words = {3: "thousand tokens", 6: "million tokens", 9: "billion tokens", 12: "trillion tokens"}
+    if axis == "tokens" and exponent in words:
+        return 10.0**exponent, words[exponent]
+    return 10.0**exponent, f"{name} (× {power(exponent)})"

@@ -1,0 +1,44 @@
+"""Colours, dashes and matplotlib's settings, shared by the page and the static figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+BASELINE_COLOUR = "#1a1a1a"
+UNKNOWN_COLOUR = "#555555"
+"""Of a verdict on an arm that is not among the results."""
+
+# Okabe & Ito's colour-blind-safe palette without its yellow, which is hard to see on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+
+DASHES = ("solid", "dash", "dot", "dashdot")
+"""Plotly's names; a second round through the colours is drawn with the second of them."""
+
+LINE_STYLES: dict[str, Any] = {
+    "solid": "-",
+    "dash": (0, (4, 1.6)),
+    "dot": (0, (1, 1.3)),
+    "dashdot": (0, (4, 1.4, 1, 1.4)),
+}
+"""The same dashes as matplotlib draws them."""
+
+MATPLOTLIB: dict[Any, Any] = {
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so the figure is the same on every machine
+    "font.size": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.labelcolor": "#333333",
+    "axes.linewidth": 0.7,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#ececec",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "text.parse_math": False,  # the name of an arm may contain a dollar sign
+    "svg.hashsalt": "deepen",
+}

@@ -1,0 +1,132 @@
+"""The rows of the page's table of verdicts: the baseline, then every verdict, as text and pixel positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deepen.report import units
+from deepen.report.layout import accounting_note, difference_range, multiplier_text, verdict_rows
+from deepen.report.style import UNKNOWN_COLOUR
+from deepen.report.summary import ArmSummary, AveragedMark, StudySummary
+from deepen.report.words import exact_flops_ratio, interval_text, multiplier_interval_text
+from deepen.study.results.schema import Verdict
+
+DRAWING_WIDTH = 190
+"""Of the small drawing of an interval in each row, in pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnInterval:
+    """A difference and its interval as pixel positions; `clipped_*`: that end is outside of the drawing."""
+
+    at: float
+    low: float | None
+    high: float | None
+    clipped_low: bool
+    clipped_high: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row of the table."""
+
+    arm: str
+    colour: str
+    accounting: str
+    note: str
+    is_baseline: bool = False
+    is_control: bool = False
+    loss: str
+    difference: str
+    interval: str
+    drawing: DrawnInterval | None
+    multiplier: str
+    multiplier_interval: str
+    tokens: str
+    seconds: str
+    memory: str
+    outcome: str
+    sentence: str
+
+
+class DrawnRange:
+    """The range of differences that all rows are drawn on, from 0 to DRAWING_WIDTH pixels."""
+
+    def __init__(self, study: StudySummary) -> None:
+        self.low, self.high = difference_range(study)
+        seed_std = study.noise.baseline_seed_std
+        self.zero = self.pixels(0.0)
+        self.band = (self.pixels(-seed_std), self.pixels(seed_std)) if seed_std else None
+        """The baseline's standard deviation over seeds, to either side of zero."""
+
+    def pixels(self, difference: float) -> float:
+        """The position of a difference; one outside of the range is drawn at its edge."""
+        share = (difference - self.low) / (self.high - self.low)
+        return round(DRAWING_WIDTH * min(1.0, max(0.0, share)), 1)
+
+    def draw(self, verdict: Verdict) -> DrawnInterval | None:
+        """The positions of a verdict, None where it has no difference."""
+        if verdict.difference is None:
+            return None
+        interval = verdict.interval
+        return DrawnInterval(
+            at=self.pixels(verdict.difference),
+            low=self.pixels(interval[0]) if interval else None,
+            high=self.pixels(interval[1]) if interval else None,
+            clipped_low=interval is not None and interval[0] < self.low,
+            clipped_high=interval is not None and interval[1] > self.high,
+        )
+
+
+def make_rows(study: StudySummary) -> list[Row]:
+    """The rows of a study's table."""
+    verdicts, drawn_range = verdict_rows(study), DrawnRange(study)
+    places = units.decimal_places([v.difference for v in verdicts if v.difference is not None])
+    rows = [_verdict_row(study, verdict, drawn_range, places) for verdict in verdicts]
+    if study.baseline and study.baseline_mark:
+        rows.insert(0, _baseline_row(study.baseline, study.baseline_mark))
+    return rows
+
+
+def _baseline_row(arm: ArmSummary, mark: AveragedMark) -> Row:
+    return Row(
+        arm=arm.name,
+        colour=arm.colour,
+        accounting="flops",
+        note="baseline",
+        is_baseline=True,
+        loss=units.fixed(mark.val.mean if mark.val else None),
+        difference="0",
+        interval="",
+        drawing=None,
+        multiplier="1",
+        multiplier_interval="",
+        tokens=units.count(mark.tokens),
+        seconds=units.duration(mark.seconds),
+        memory=units.memory(arm.peak_memory_bytes),
+        outcome="",
+        sentence="",
+    )
+
+
+def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange, places: int) -> Row:
+    arm = study.find_arm(verdict.arm)
+    note, ratio = accounting_note(verdict), exact_flops_ratio(study, verdict)
+    return Row(
+        arm=verdict.arm,
+        colour=arm.colour if arm else UNKNOWN_COLOUR,
+        accounting=verdict.accounting,
+        note=f"{note}, at {ratio:.2f} × the FLOPs" if note and ratio else note,
+        is_control=arm is not None and arm.is_control,
+        loss=units.fixed(verdict.loss),
+        difference=units.signed(verdict.difference, places),
+        interval=interval_text(verdict.interval, places),
+        drawing=drawn_range.draw(verdict),
+        multiplier=multiplier_text(verdict).replace(">", "more than").replace("<", "less than"),
+        multiplier_interval="" if verdict.multiplier_bound else multiplier_interval_text(verdict),
+        tokens=units.count(verdict.tokens),
+        seconds=units.duration(verdict.seconds),
+        memory=units.memory(verdict.peak_memory_bytes),
+        outcome=verdict.outcome,
+        sentence=verdict.sentence,
+    )
