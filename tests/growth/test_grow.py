@@ -11,7 +11,7 @@ from deepen.growth.operators import OPERATORS
 from deepen.growth.spec import Growth
 from deepen.model.build import build, init_block
 from deepen.model.config import ModelConfig
-from deepen.model.decoder import OUTPUT_PROJECTIONS
+from deepen.model.families import FAMILIES
 from deepen.train.state import TrainState, initial_state
 
 
@@ -150,7 +150,7 @@ def test_any_growth_keeps_all_there_was_and_makes_new_blocks_as_its_operator_say
         assert same(kept, block(before, copied[0], "moments") if copied and moments == "copy" else {})
         fresh = init_block(any_model, before.seed, old + born)
         for name, weight in weights.items():
-            silent = operator == "identity" and name.startswith(OUTPUT_PROJECTIONS)
+            silent = operator == "identity" and name.startswith(FAMILIES[any_model.family].output_projections)
             assert copied or torch.equal(weight, torch.zeros_like(weight) if silent else fresh[name]), name
         born += 1
 

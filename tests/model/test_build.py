@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from deepen.model.build import build, init_block, init_weights
 from deepen.model.config import ModelConfig
-from deepen.model.decoder import OUTPUT_PROJECTIONS, Decoder
+from deepen.model.decoder import Decoder
 from deepen.model.families import FAMILIES
 from deepen.model.presets import PRESETS
 
@@ -74,7 +74,7 @@ def test_initial_weights_fill_the_model_and_scale_residuals_by_final_depth(any_m
         elif name.startswith("norm"):
             assert (weight == 1).all(), name
         else:
-            expected = 0.02 / 4 if name.startswith(OUTPUT_PROJECTIONS) else 0.02
+            expected = 0.02 / 4 if name.startswith(FAMILIES[wide.family].output_projections) else 0.02
             assert abs(weight.std().item() / expected - 1) < 0.02, name
 
 

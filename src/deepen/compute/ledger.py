@@ -145,7 +145,7 @@ class Ledger:
         model, linears, attention = self.model, self.linears_forward(), self.attention_forward(context)
         through, trained = role is not Role.FORWARD, role is Role.TRAINED
         again = through and self.activation_checkpointing
-        inputs, outputs = model.block_linears["mlp.down"]
+        *_, (inputs, outputs) = model.block_linears.values()  # the last one's output is not needed again
         return (
             PartCost(part=f"{prefix}norms", parameters=2 * model.norm_parameters, bytes=2 * 2 * 4 * model.width),
             PartCost(

@@ -26,7 +26,9 @@ from typing import NamedTuple
 
 from deepen.compute.ledger import Ledger, Role, role_counts
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
-from deepen.model.config import ModelConfig, chunk_rows
+from deepen.model.chunks import chunk_rows
+from deepen.model.config import ModelConfig
+from deepen.model.families import FAMILIES
 from deepen.schedule.phase import Phase
 from deepen.schedule.trainable import TrainedParts
 
@@ -180,7 +182,7 @@ class _Step:
 
         stored = [self.stored_per_token(trained) * tokens for trained in (False, True)]
         kept = [stream, stream] if checkpointing else stored
-        angles = self.phase.context * model.head_width * (model.family == "llama")
+        angles = FAMILIES[model.family].shared_numbers(model, self.phase.context)
         activations = 2 * INT64 * tokens + FP32 * angles  # inputs and targets; the rotary table
         activations += kept[True] * len(self.trained) + kept[False] * (len(self.graph) - len(self.trained))
         top = activations + self.final_norm_per_token() * tokens
@@ -238,26 +240,19 @@ class _Step:
 
     def stored_per_token(self, trained: bool) -> int:
         """Bytes a block that gradients enter stores for its backward pass, its input among them."""
-        model, width, keys = self.model, self.model.width, self.model.kv_heads * self.model.head_width
-        if model.family == "gpt2":
-            numbers = 2 * width + 4  # the norms' inputs, means and deviations
-            operands = 4 * width + model.mlp  # q, k, v, attended; GELU's input
-            operands += trained * (2 * width + model.mlp)  # inputs of qkv, up; of down
-        else:
-            numbers = 2 * width + 2 + trained * (not self.settings.gpu) * 2 * width  # normed, for the gain
-            operands = 2 * width + 2 * keys + 3 * model.mlp  # q, attended; k, v; gate, its SiLU, up
-            copies = 2 if self.operand == FP32 else 5  # autocast copies anew for each of q, k, v, gate, up
-            operands += trained * (copies * width + model.mlp)
-        return FP32 * (numbers + model.heads) + self.operand * operands  # per head, attention's log-sum-exp
+        stored = FAMILIES[self.model.family].stored_numbers(
+            self.model, trained=trained, autocast=self.operand < FP32, gpu=self.settings.gpu
+        )
+        return FP32 * stored.fp32 + self.operand * stored.operands
 
     def working_per_token(self, trained: bool) -> int:
         """Bytes a block's backward pass needs beside that when they are most, inside the MLP."""
-        inner = (1 if self.model.family == "gpt2" else 2) + (not trained)
+        inner = FAMILIES[self.model.family].mlp_inputs + (not trained)
         copied = self.operand * (self.operand < FP32)
         return (FP32 + copied) * self.model.width + self.operand * inner * self.model.mlp
 
     def final_norm_per_token(self) -> int:
         """Bytes the final norm stores."""
         model = self.model
-        normed = self.parts.head and model.family == "llama" and not self.settings.gpu
+        normed = self.parts.head and FAMILIES[model.family].norm_stores_normalized(gpu=self.settings.gpu)
         return FP32 * model.width * (1 + normed)

@@ -13,7 +13,7 @@ from deepen.growth.operators import NewBlock, Operator, get_operator
 from deepen.growth.spec import Growth
 from deepen.model.build import init_block
 from deepen.model.config import ModelConfig
-from deepen.model.decoder import OUTPUT_PROJECTIONS
+from deepen.model.families import FAMILIES
 
 
 class Growable(Protocol):
@@ -84,7 +84,7 @@ def _make_weights(operator: Operator, new: NewBlock, state: Growable, config: Mo
         weights = init_block(config, state.seed, state.depth + new.new_below)
     if operator.zero_output:
         for name, weight in weights.items():
-            if name.startswith(OUTPUT_PROJECTIONS):
+            if name.startswith(FAMILIES[config.family].output_projections):
                 weight.zero_()
     return weights
 

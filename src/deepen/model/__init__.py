@@ -1,1 +1,1 @@
-"""The network: embeddings → blocks → head, with depth a constructor argument."""
+"""The network: embeddings → blocks → head. The depth is an argument, so that a run can grow."""

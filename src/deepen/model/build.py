@@ -1,28 +1,28 @@
-"""A network from its config, and fresh weights for it or for one more block."""
+"""A network from its config, and fresh weights for a model or for one more block."""
 
 import functools
 import hashlib
+import importlib
 import math
 
 import torch
 from torch import Tensor
 
 from deepen.model.config import ModelConfig
-from deepen.model.decoder import OUTPUT_PROJECTIONS, Decoder
-from deepen.model.gpt2 import GPT2
-from deepen.model.llama import Llama
-
-_NETWORKS: dict[str, type[GPT2] | type[Llama]] = {"gpt2": GPT2, "llama": Llama}
+from deepen.model.decoder import Decoder
+from deepen.model.families import FAMILIES
 
 
 def build(config: ModelConfig, depth: int | None = None) -> Decoder:
     """The network of a config's family, `depth` blocks deep (`config.depth` where left out)."""
     _choose_kernels()
-    return _NETWORKS[config.family](config, depth)
+    module, name = FAMILIES[config.family].network.split(":")
+    network: type[Decoder] = getattr(importlib.import_module(module), name)
+    return network(config, depth)
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """A random stream of its own for each purpose, so that no draw depends on the path that led to it."""
+    """A random stream for each purpose, so that no draw depends on what was drawn before it."""
     digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
@@ -30,18 +30,21 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
 def init_block(config: ModelConfig, seed: int, number: int) -> dict[str, Tensor]:
     """Fresh weights of one block, by name within the block.
 
-    As GPT-2, for every family: normal(`config.init_std`), biases 0, norms 1; output projections ×
-    (2·depth)^-½, where depth is the *final* depth, so that a block born late is like one that was there from
-    the start.
+    As GPT-2, for every family: normal(`config.init_std`), biases 0, norms 1; output projections are scaled by
+    (2·depth)^-½. That depth is the *final* one, so a block that is added late has the same distribution as one
+    that was there from the start.
 
     Args:
-        number: order of birth of the block, the key of its random stream; in a model that was made whole,
-            its index.
+        config: the model at its final depth.
+        seed: of the run.
+        number: how many blocks were made before this one, the key of its random stream; in a model that did not
+            grow, its index.
     """
     draw = generator(seed, "block", number)
-    shrunk = config.init_std / math.sqrt(2 * config.depth)
+    scaled_std = config.init_std / math.sqrt(2 * config.depth)
+    scaled = FAMILIES[config.family].output_projections
     return {
-        name: _fresh(name, shape, shrunk if name.startswith(OUTPUT_PROJECTIONS) else config.init_std, draw)
+        name: _fresh(name, shape, scaled_std if name.startswith(scaled) else config.init_std, draw)
         for name, shape in _shapes(config, 1, "blocks.0.").items()
     }
 
@@ -63,10 +66,10 @@ def init_weights(config: ModelConfig, depth: int, seed: int) -> dict[str, Tensor
 
 @functools.cache
 def _choose_kernels() -> None:
-    """Call once, on one thread, the functions for which MKL picks a kernel when they are first called.
+    """Call once, on one thread, the functions for which MKL chooses a kernel at their first call.
 
-    Where two threads of a new process make that call together, one may get the least accurate kernel, that one
-    time: a loss was off by 1e-5, and a continued run no longer the same to the bit (pytorch/pytorch#188792).
+    Where two threads of a new process make that first call at the same time, one of them can get the least
+    accurate kernel: a loss was off by 1e-5, and a continued run not bit-identical (pytorch/pytorch#188792).
     """
     for dtype in (torch.float32, torch.float64):
         one = torch.ones(1, dtype=dtype, device="cpu")

@@ -1,26 +1,36 @@
-"""What a model is, in numbers, and the presets by name. Needs no torch, so that planning starts at once."""
+"""What a model is, in numbers. Needs no torch, so that planning starts at once."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from deepen.model.families import FAMILIES, default_mlp
+from deepen.errors import InvalidValueError
+from deepen.model.families import FAMILIES, Family
 
 _SIZES = ("depth", "width", "heads", "kv_heads", "mlp", "context", "vocab")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """A decoder at its final depth: every size that its modules, its price and its memory follow from.
+    """A decoder at its final depth: the sizes from which its modules, its FLOPs and its memory follow.
 
-    `depth` is the number of blocks the model ends up with; a run that grows builds shallower models from the
-    same config. `heads` share the width; `kv_heads` of keys and values (0: as many) serve them in groups;
-    `mlp` is the width inside a block's MLP (0: the family's own, 4·width, or 8/3·width for llama). `context`
-    is in tokens, `vocab` in rows of the embedding; `tied` says whether the head is the same matrix.
-    `init_std` is the spread of fresh weights: GPT-2's 0.02 is right at its widths; a narrow model needs more
-    for the same spread of activations (see `scaled_init_std`).
+    Args:
+        name: for people, and for defaults that go with a preset.
+        depth: blocks at the end of training; a run that grows builds shallower models from the same config.
+        width: of the residual stream.
+        heads: of attention; they share the width.
+        context: tokens of the longest sequence.
+        vocab: rows of the token embedding.
+        family: a name in `FAMILIES`.
+        kv_heads: heads of keys and values, each for a group of `heads`; 0 means as many as `heads`.
+        mlp: width inside a block's MLP; 0 means the family's own.
+        tied: whether the head is the token embedding.
+        rope_base: of rotary positions, where the family has them.
+        init_std: standard deviation of fresh weights. GPT-2's 0.02 suits its widths; a narrower model needs more
+            for activations as large (see `presets.scaled_init_std`).
     """
 
-    name: str = field(metadata={"identity": False})
+    name: str
     depth: int
     width: int
     heads: int
@@ -35,33 +45,42 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.family, str) or self.family not in FAMILIES:
-            raise ValueError(f"family {self.family!r} is unknown: use {', '.join(FAMILIES)}")
+            raise InvalidValueError(
+                f"{self.family!r} is unknown: use {', '.join(FAMILIES)}",
+                field="family",
+                value=self.family,
+                allowed=FAMILIES,
+            )
         if self.kv_heads == 0:
             object.__setattr__(self, "kv_heads", self.heads)
-        for size in _SIZES:
-            value = getattr(self, size)
-            if size == "mlp" and value == 0:
-                object.__setattr__(self, size, default_mlp(self.family, self.width))
-            elif not isinstance(value, int) or value < 1:
-                raise ValueError(f"{size} is {value!r}: it must be a whole number of at least 1")
-        for size in ("rope_base", "init_std"):
-            value = getattr(self, size)
+        if self.mlp == 0 and _is_size(self.width):
+            object.__setattr__(self, "mlp", self._family.default_mlp(self.width))
+        for field in _SIZES:
+            if not _is_size(value := getattr(self, field)):
+                raise InvalidValueError(
+                    f"is {value!r}: it must be a whole number of at least 1", field=field, value=value
+                )
+        for field in ("rope_base", "init_std"):
+            value = getattr(self, field)
             if not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise ValueError(f"{size} is {value!r}: it must be a number above 0")
+                raise InvalidValueError(f"is {value!r}: it must be a number above 0", field=field, value=value)
         if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}: heads share the width")
+            raise InvalidValueError(
+                f"{self.width} is not a multiple of heads {self.heads}: heads share the width",
+                field="width",
+                value=self.width,
+            )
         if self.heads % self.kv_heads:
-            raise ValueError(
-                f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}: they share evenly"
+            raise InvalidValueError(
+                f"{self.heads} is not a multiple of kv_heads {self.kv_heads}: they share evenly",
+                field="heads",
+                value=self.heads,
             )
-        if self.family == "gpt2" and self.kv_heads != self.heads:
-            raise ValueError(
-                f"kv_heads is {self.kv_heads}, but gpt2 has as many as heads, {self.heads}: use family llama"
-            )
-        if self.family == "llama" and self.head_width % 2:
-            raise ValueError(
-                f"width / heads is {self.head_width}: rotary positions turn pairs, so it must be even"
-            )
+        self._family.check(self)
+
+    @property
+    def _family(self) -> Family:
+        return FAMILIES[self.family]
 
     @property
     def head_width(self) -> int:
@@ -69,38 +88,19 @@ class ModelConfig:
         return self.width // self.heads
 
     @property
-    def block_linears(self) -> dict[str, tuple[int, int]]:
-        """The matrices of one block by name, each (inputs, outputs)."""
-        width, inner = self.width, self.mlp
-        if self.family == "gpt2":
-            return {
-                "attention.qkv": (width, 3 * width),
-                "attention.out": (width, width),
-                "mlp.up": (width, inner),
-                "mlp.down": (inner, width),
-            }
-        keys = self.kv_heads * self.head_width
-        return {
-            "attention.q": (width, width),
-            "attention.k": (width, keys),
-            "attention.v": (width, keys),
-            "attention.out": (width, width),
-            "mlp.gate": (width, inner),
-            "mlp.up": (width, inner),
-            "mlp.down": (inner, width),
-        }
+    def block_linears(self) -> Mapping[str, tuple[int, int]]:
+        """The matrices of one block by name, each (inputs, outputs), in the order in which they are applied."""
+        return self._family.block_linears(self)
 
     @property
     def norm_parameters(self) -> int:
-        """Parameters of one norm: a gain, and for gpt2 a bias."""
-        return (2 if self.family == "gpt2" else 1) * self.width
+        """Parameters of one norm."""
+        return self._family.norm_parameters(self)
 
     @property
     def linear_parameters(self) -> int:
-        """Parameters of one block's matrices, and for gpt2 their biases."""
-        linears = self.block_linears.values()
-        biases = sum(outputs for _, outputs in linears) if self.family == "gpt2" else 0
-        return sum(inputs * outputs for inputs, outputs in linears) + biases
+        """Parameters of one block's matrices and their biases."""
+        return self._family.linear_parameters(self)
 
     @property
     def block_parameters(self) -> int:
@@ -108,9 +108,14 @@ class ModelConfig:
         return self.linear_parameters + 2 * self.norm_parameters
 
     @property
+    def table_parameters(self) -> int:
+        """Parameters of the token embedding, and again of a head that is not tied to it."""
+        return self.vocab * self.width
+
+    @property
     def position_parameters(self) -> int:
-        """Parameters of the position table; rotary positions have none."""
-        return self.context * self.width if self.family == "gpt2" else 0
+        """Parameters of the position table, 0 where there is none."""
+        return self._family.position_parameters(self)
 
     @property
     def parameters_non_embedding(self) -> int:
@@ -124,17 +129,9 @@ class ModelConfig:
 
     def parameters_at(self, depth: int) -> int:
         """All parameters while the model has `depth` blocks."""
-        tables = (1 if self.tied else 2) * self.vocab * self.width + self.position_parameters
+        tables = (1 if self.tied else 2) * self.table_parameters + self.position_parameters
         return depth * self.block_parameters + self.norm_parameters + tables
 
 
-LOGITS_AT_ONCE = {"cpu": 1 << 20, "gpu": 1 << 26}
-"""Logits held in memory: on a CPU as many as stay in its cache, on a GPU as many as keep it busy."""
-
-MIN_CHUNK_ROWS = 128
-"""With fewer rows of logits at once, matrix products lose more than the cache gains."""
-
-
-def chunk_rows(vocab: int, *, gpu: bool) -> int:
-    """Rows of logits, one a token, that the loss is computed of at once."""
-    return max(MIN_CHUNK_ROWS, LOGITS_AT_ONCE["gpu" if gpu else "cpu"] // vocab)
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and value >= 1

@@ -1,4 +1,4 @@
-"""What the families share: embeddings → blocks → norm → head and loss, with the graph cut where a scope says so.
+"""What the families share: embeddings → blocks → norm → head and loss, with a graph that can be cut below a block.
 
 Shapes: b sequences, t tokens of context, d width, h heads, k width of a head, v vocabulary.
 """
@@ -13,12 +13,9 @@ from torch.utils.checkpoint import checkpoint
 from deepen.model.config import ModelConfig
 from deepen.model.loss import mean_loss, token_losses
 
-OUTPUT_PROJECTIONS = ("attention.out", "mlp.down")
-"""The linears of a block that write to the residual stream: zero them and the block is the identity."""
-
 
 class Block(nn.Module):
-    """One pre-norm residual layer, (b, t, d) → (b, t, d), of a family's parts."""
+    """One pre-norm residual layer, (b, t, d) → (b, t, d), made of a family's norms, attention and MLP."""
 
     def __init__(self, norm_1: nn.Module, attention: nn.Module, norm_2: nn.Module, mlp: nn.Module) -> None:
         super().__init__()
@@ -28,16 +25,21 @@ class Block(nn.Module):
         self.mlp = mlp
 
     def forward(self, x_btd: Tensor, *shared: Tensor) -> Tensor:
-        """Add attention, then the MLP, to the residual stream; attention is given what all blocks share."""
+        """Add attention, then the MLP, to the residual stream. `shared` is what all blocks use (see `embed`)."""
         x_btd = x_btd + self.attention(self.norm_1(x_btd), *shared)
         out: Tensor = x_btd + self.mlp(self.norm_2(x_btd))
         return out
 
 
 class Decoder(nn.Module, ABC):
-    """A decoder at a given depth; a family fills in the parts and says how to `embed`.
+    """A decoder of a given depth. A family's class makes the parts and implements `embed`.
 
-    With `activation_checkpointing` a block stores its input only and runs forward again in the backward pass.
+    Weights are undefined until a state is loaded (`init_weights` draws fresh ones). With
+    `activation_checkpointing` a block stores only its input and runs forward again in the backward pass.
+
+    Args:
+        config: the model at its final depth.
+        depth: blocks of this instance, 0 or more; `config.depth` where left out.
     """
 
     token_embedding: nn.Embedding
@@ -45,22 +47,26 @@ class Decoder(nn.Module, ABC):
     norm: nn.Module
     head: nn.Linear | None
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, depth: int | None = None) -> None:
         super().__init__()
         self.config = config
+        self.depth = config.depth if depth is None else depth
         self.activation_checkpointing = False
 
     @abstractmethod
     def embed(self, tokens_bt: Tensor) -> tuple[Tensor, ...]:
-        """The bottom of the residual stream, (b, t, d), and whatever every block is given beside it."""
+        """The bottom of the residual stream, (b, t, d), and what else every block takes as `shared`."""
 
     def forward(self, tokens_bt: Tensor, targets_bt: Tensor | None = None, *, cut: int | None = None) -> Tensor:
-        """Logits (b, t, v) of the next token; where targets are given, their mean loss in nats a token instead.
+        """Logits (b, t, v) of the next token or, given targets, their mean loss in nats per token.
 
-        `cut` = n cuts the graph below block n: embeddings and the n blocks under it run without gradients
-        and store no activations. None leaves the graph whole.
+        Args:
+            tokens_bt: the input.
+            targets_bt: the token after each.
+            cut: blocks at the bottom that run, together with the embeddings, without gradients and without
+                storing activations; None leaves the graph whole.
         """
-        x_btd = self.top(tokens_bt, cut)
+        x_btd = self.hidden_states(tokens_bt, cut)
         if targets_bt is None:
             return F.linear(x_btd, self.head_weight)
         return mean_loss(x_btd.flatten(0, 1), self.head_weight, targets_bt.flatten())
@@ -68,21 +74,22 @@ class Decoder(nn.Module, ABC):
     def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
         """The loss of every target, (b, t), in nats, without gradients."""
         with torch.no_grad():
-            x_nd = self.top(tokens_bt, cut=None).flatten(0, 1)
+            x_nd = self.hidden_states(tokens_bt, cut=None).flatten(0, 1)
         return token_losses(x_nd, self.head_weight, targets_bt.flatten()).view(targets_bt.shape)
 
     @property
     def head_weight(self) -> Tensor:
-        """What the top is multiplied with for logits, (v, d): the token embedding's where they are tied."""
-        return (self.head or self.token_embedding).weight
+        """The matrix that makes logits, (v, d): the head's own, or the token embedding's where they are tied."""
+        return self.token_embedding.weight if self.head is None else self.head.weight
 
-    def top(self, tokens_bt: Tensor, cut: int | None) -> Tensor:
-        """The normed top of the residual stream, (b, t, d); `cut` as in `forward`."""
+    def hidden_states(self, tokens_bt: Tensor, cut: int | None) -> Tensor:
+        """The top of the residual stream, normed, (b, t, d); `cut` as in `forward`."""
+        frozen = 0 if cut is None else cut
         with torch.set_grad_enabled(torch.is_grad_enabled() and cut is None):
             x_btd, *shared = self.embed(tokens_bt)
-            for block in self.blocks[: cut or 0]:
+            for block in self.blocks[:frozen]:
                 x_btd = block(x_btd, *shared)
-        for block in self.blocks[cut or 0 :]:
+        for block in self.blocks[frozen:]:
             if self.activation_checkpointing and torch.is_grad_enabled():
                 x_btd = checkpoint(block, x_btd, *shared, use_reentrant=False, preserve_rng_state=False)
             else:
@@ -91,6 +98,6 @@ class Decoder(nn.Module, ABC):
         return normed_btd
 
 
-def untied_head(config: ModelConfig) -> nn.Linear | None:
-    """The head where it is a matrix of its own."""
+def make_head(config: ModelConfig) -> nn.Linear | None:
+    """A head of its own, or None where it is tied to the token embedding."""
     return None if config.tied else nn.Linear(config.width, config.vocab, bias=False)

@@ -1,5 +1,5 @@
 """Llama (Touvron et al. 2023, arXiv 2302.13971 and 2307.09288): rotary positions, RMSNorm, SwiGLU, and
-grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245). No biases. Depth is an argument.
+grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245). No biases. The depth is an argument.
 """
 
 import torch
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepen.model.config import ModelConfig
-from deepen.model.decoder import Block, Decoder, untied_head
+from deepen.model.decoder import Block, Decoder, make_head
 
 NORM_EPSILON = 1e-5
 
@@ -15,25 +15,25 @@ NORM_EPSILON = 1e-5
 def rotary_table(config: ModelConfig, context: int, device: torch.device) -> Tensor:
     """Cosines and sines of every position's angles, (2, t, k / 2) fp32.
 
-    Pair i of a head turns by position · rope_base^(-2i / k).
+    Pair i of a head is rotated by position · rope_base^(-2i / k).
 
     Source: Su et al. 2021 (RoFormer, arXiv 2104.09864, section 3.2.2).
     """
     pairs = torch.arange(0, config.head_width, 2, dtype=torch.float32, device=device)
-    speeds = config.rope_base ** (-pairs / config.head_width)
-    angles = torch.outer(torch.arange(context, dtype=torch.float32, device=device), speeds)
+    frequencies = config.rope_base ** (-pairs / config.head_width)
+    angles = torch.outer(torch.arange(context, dtype=torch.float32, device=device), frequencies)
     return torch.stack((angles.cos(), angles.sin()))
 
 
 def rotate(x_bthk: Tensor, table_2tk: Tensor) -> Tensor:
-    """Turn each pair (i, i + k / 2) of a head by its position's angle, as Hugging Face's Llama pairs them."""
+    """Rotate each pair (i, i + k / 2) of a head by its position's angle; Hugging Face's Llama pairs the same."""
     cos_tk, sin_tk = table_2tk[:, :, None].unbind()
     low, high = x_bthk.to(torch.promote_types(x_bthk.dtype, torch.float32)).chunk(2, dim=-1)
     return torch.cat((low * cos_tk - high * sin_tk, high * cos_tk + low * sin_tk), dim=-1).type_as(x_bthk)
 
 
 class Attention(nn.Module):
-    """Causal self-attention whose key heads each serve a group of query heads, (b, t, d) → (b, t, d)."""
+    """Causal self-attention with one head of keys and values per group of query heads, (b, t, d) → (b, t, d)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.width, config.width, bias=False)
 
     def forward(self, x_btd: Tensor, table_2tk: Tensor) -> Tensor:
-        """Attend."""
+        """Attend to the positions up to each one."""
         b, t, d = x_btd.shape
         q_bthk, k_bthk, v_bthk = (part(x_btd).view(b, t, -1, self.head_width) for part in (self.q, self.k, self.v))
         y_bhtk = F.scaled_dot_product_attention(
@@ -69,13 +69,13 @@ class MLP(nn.Module):
         self.down = nn.Linear(config.mlp, config.width, bias=False)
 
     def forward(self, x_btd: Tensor) -> Tensor:
-        """Transform each position."""
+        """Transform each position by itself."""
         out: Tensor = self.down(F.silu(self.gate(x_btd)) * self.up(x_btd))
         return out
 
 
-def block(config: ModelConfig) -> Block:
-    """One residual layer."""
+def make_block(config: ModelConfig) -> Block:
+    """One residual layer with fresh parts."""
     return Block(
         nn.RMSNorm(config.width, eps=NORM_EPSILON),
         Attention(config),
@@ -85,19 +85,14 @@ def block(config: ModelConfig) -> Block:
 
 
 class Llama(Decoder):
-    """The network at a given depth; weights are undefined until a state is loaded or `init_weights` called.
-
-    Args:
-        config: the model at its final depth.
-        depth: blocks of this instance, 0 up to any number; `config.depth` where left out.
-    """
+    """The Llama network at a given depth."""
 
     def __init__(self, config: ModelConfig, depth: int | None = None) -> None:
-        super().__init__(config)
+        super().__init__(config, depth)
         self.token_embedding = nn.Embedding(config.vocab, config.width)
-        self.blocks = nn.ModuleList(block(config) for _ in range(config.depth if depth is None else depth))
+        self.blocks = nn.ModuleList(make_block(config) for _ in range(self.depth))
         self.norm = nn.RMSNorm(config.width, eps=NORM_EPSILON)
-        self.head = untied_head(config)
+        self.head = make_head(config)
 
     def embed(self, tokens_bt: Tensor) -> tuple[Tensor, Tensor]:
         """Token embeddings, and the rotary table that every block uses."""

@@ -6,12 +6,12 @@ from deepen.model.config import ModelConfig
 
 
 def scaled_init_std(width: int) -> float:
-    """The spread that gives a narrow model the activations of GPT-2 124M: 0.02·√(768 / width)."""
+    """The standard deviation at which a narrow model has the activations of GPT-2 124M: 0.02·√(768 / width)."""
     return round(0.02 * math.sqrt(768 / width), 4)
 
 
 def _narrow(name: str, width: int, heads: int, context: int, vocab: int) -> ModelConfig:
-    """A small preset: twelve blocks, as the paper's model."""
+    """A small preset with twelve blocks, like the paper's model."""
     std = scaled_init_std(width)
     return ModelConfig(name=name, depth=12, width=width, heads=heads, context=context, vocab=vocab, init_std=std)
 
@@ -23,12 +23,12 @@ def _gpt2(name: str, depth: int, width: int, heads: int) -> ModelConfig:
 PRESETS: dict[str, ModelConfig] = {
     config.name: config
     for config in (
-        _narrow("nano", width=20, heads=2, context=64, vocab=1024),  # the quickstart's: minutes on two CPU cores
+        _narrow("nano", width=20, heads=2, context=64, vocab=1024),  # the quickstart: minutes on two CPU cores
         _narrow("micro", width=64, heads=4, context=128, vocab=2048),
         _narrow("mini", width=128, heads=4, context=256, vocab=8192),
         _gpt2("gpt2-124m", depth=12, width=768, heads=12),
         _gpt2("gpt2-350m", depth=24, width=1024, heads=16),
-        ModelConfig(  # nano in Llama's ways, two query heads to a key head
+        ModelConfig(  # nano as a Llama, two query heads to a key head
             name="nano-llama", family="llama", depth=12, width=20, heads=2, kv_heads=1, context=64, vocab=1024,
             init_std=scaled_init_std(20),
         ),
@@ -36,7 +36,7 @@ PRESETS: dict[str, ModelConfig] = {
             name="llama-160m", family="llama", depth=12, width=768, heads=12, mlp=3072, context=2048, vocab=32000,
             tied=False,
         ),
-        ModelConfig(  # the shape of Llama 3.2 1B, at its context of pretraining
+        ModelConfig(  # the shape of Llama 3.2 1B, at its pretraining context
             name="llama-1b", family="llama", depth=16, width=2048, heads=32, kv_heads=8, mlp=8192, context=8192,
             vocab=128256, rope_base=500_000.0,
         ),
@@ -75,12 +75,12 @@ PEAK_RATES = {
     "llama-7b": 3e-4,
     "llama-70b": 1.5e-4,
 }
-"""Starting points where --lr is left out: the nanos' are the best of those tried for the baseline
-(docs/log.md), llama-7b's and -70b's are Llama 2's own (Touvron et al. 2023, arXiv 2307.09288, section 2.2)."""
+"""Peak learning rates to start from. Those of nano and nano-llama are the best of those tried for the baseline
+(docs/log.md); those of llama-7b and llama-70b are Llama 2's own (arXiv 2307.09288, section 2.2)."""
 
 
 def tokens_per_step(model: ModelConfig, context: int) -> int:
-    """Tokens of a step where none are asked for: the preset's, or what models of the size take."""
+    """Tokens of a step where none are given: the preset's, or what is usual at the model's size."""
     by_size = ((10**7, 16_384), (10**9, 524_288), (3 * 10**9, 1_048_576))
-    usual = next((tokens for most, tokens in by_size if model.parameters < most), 4_194_304)
+    usual = next((tokens for limit, tokens in by_size if model.parameters < limit), 4_194_304)
     return max(1, TOKENS_PER_STEP.get(model.name, usual) // context) * context

@@ -168,7 +168,7 @@ def model_of(request: Request, default: str) -> ModelConfig:
         if sizes.keys() & {"width", "family"}:
             sizes.setdefault("mlp", 0)
         sizes |= {"name": "custom", "context": context}
-    elif model.family == "llama":
+    elif not FAMILIES[model.family].has_position_table:
         sizes = {"context": max(context, model.context)}
     changed: ModelConfig | None = request.attempt(lambda: replace(model, **sizes))
     return changed or model
