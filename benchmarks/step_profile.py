@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch.profiler import ProfilerActivity, profile
 
-from deepen.bench.measurement import Workload
+from deepen.bench.workload import Workload
 from deepen.train.device import pick_device
 from deepen.train.settings import PRECISIONS, TrainSettings
 from sizes import model_of_sizes, parser_of_sizes

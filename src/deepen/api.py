@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from deepen import __version__
-from deepen.bench.measurement import faster_precision
+from deepen.bench.precision import faster_precision
 from deepen.data.shards import Dataset
 from deepen.data.sources import EMBEDDED, check_embedded, open_data
 from deepen.data.tokenizers import load_tokenizer

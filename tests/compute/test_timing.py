@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepen.bench.measurement import phase_kinds
+from deepen.bench.workload import phase_kinds
 from deepen.compute.ledger import Role
 from deepen.compute.timing import MeasuredPhase, Timing, fit_timing, misfit, read_timing
 from deepen.growth.layout import PLACEMENTS, find_new_blocks
@@ -34,8 +34,10 @@ def timing(**changes: Any) -> Timing:
 def exactly(told: Timing, model: ModelConfig) -> list[MeasuredPhase]:
     """What a bench would measure on a machine that is the sum of its ingredients."""
     return [
-        MeasuredPhase(phase=phase, trained=trained, seconds_per_token=told.seconds_per_token(trained))
-        for phase, trained in phase_kinds(model, told.batch_tokens, told.context)
+        MeasuredPhase(
+            phase=kind.phase, trained=kind.trained, seconds_per_token=told.seconds_per_token(kind.trained)
+        )
+        for kind in phase_kinds(model, told.batch_tokens, told.context)
     ]
 
 

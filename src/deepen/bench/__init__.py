@@ -1,1 +1,1 @@
-"""What a training step takes on this device, measured with the engine itself."""
+"""What training steps take on this device, measured with the engine itself and beside other trainers."""

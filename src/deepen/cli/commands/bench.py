@@ -1,13 +1,12 @@
 """`deepen bench`: what each kind of phase takes on this device, measured against the ledger."""
 
-import importlib.util
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from deepen.bench.other_trainers import OTHER_TRAINERS, check_installed
 from deepen.cli.output.tables import print_lines, print_table
 from deepen.cli.requests.options import (
     Option,
@@ -35,15 +34,8 @@ from deepen.model.presets import PRESETS, tokens_per_step
 from deepen.study.define.study import Arm, Evaluation, Study
 from deepen.train.settings import COMPILE, PRECISIONS, TrainSettings
 
-BUSY = 1.2
-
-RIVALS = {
-    "transformers": ("pip install 'deepen[against]'", "transformers", "accelerate"),
-    "litgpt": ("pip install --no-deps litgpt lightning lightning-utilities torchmetrics", "litgpt", "lightning"),
-    "loop": ("",),
-}
-"""What can be measured beside deepen, how to get it, and the modules it needs. litgpt asks for an older
-huggingface-hub than transformers, which it does not use here: hence no extra of its own."""
+if TYPE_CHECKING:
+    from deepen.bench.result import BenchResult, Pace
 
 OPTIONS = (
     MODEL_OPTION,
@@ -56,7 +48,9 @@ OPTIONS = (
     Option(name="compile", read=choice(COMPILE), help=f"blocks: {', '.join(COMPILE)} (default no)"),
     MOMENT_PRECISION_OPTION,
     Option(
-        name="against", read=choices(RIVALS), help=f"measure these too: {', '.join(RIVALS)}, with commas between"
+        name="against",
+        read=choices(OTHER_TRAINERS),
+        help=f"measure these too: {', '.join(OTHER_TRAINERS)}, with commas between",
     ),
     Option(name="out", read=path_of, help="JSON file for deepen plan --bench"),
     Option(name="json", read=None, help="print the same as JSON"),
@@ -73,18 +67,18 @@ def run(argv: Sequence[str]) -> int:
     if out is not None:
         request.attempt(lambda: _check_file(out))
     against = request.get("against", ())
-    request.attempt(lambda: _check_installed(against))
+    request.attempt(lambda: check_installed(against))
     request.check()
     assert study is not None
     result = _measure(study, request.get("steps", 10), request.get("threads", 1), against)
     if request.get("json"):
-        print(json.dumps(result, indent=1))
+        print(json.dumps(result.to_json(), indent=1))
     else:
         _print(result)
     if out is not None:
         from deepen.durable import write_json
 
-        write_json(out, result)
+        write_json(out, result.to_json())
     if not request.get("json"):
         print_lines([_how_to_use(study.model, out)])
     return 0
@@ -110,14 +104,6 @@ def _study_of_steps(request: Request) -> Study | None:
     return study
 
 
-def _check_installed(rivals: Sequence[str]) -> None:
-    """Raise a ValueError where the library of a rival is missing."""
-    for name in rivals:
-        remedy, *modules = RIVALS[name]
-        if missing := [module for module in modules if importlib.util.find_spec(module) is None]:
-            raise ValueError(f"--against {name} needs {', '.join(missing)}: {remedy}")
-
-
 def _check_file(out: Path) -> None:
     """Raise a ValueError where a bench could not be written in the end, or would replace something else."""
     if out.is_dir():
@@ -131,12 +117,12 @@ def _check_file(out: Path) -> None:
             raise ValueError(f"--out {out} holds something else than a bench: name another file") from None
 
 
-def _measure(study: Study, steps: int, threads: int, against: Sequence[str]) -> dict[str, Any]:
-    """The bench in JSON's types. Seconds are per token, `measured_to_ledger` relative to the first phase."""
+def _measure(study: Study, steps: int, threads: int, against: Sequence[str]) -> "BenchResult":
     import torch  # takes seconds to import: only for a request that is right
     from rich.console import Console
 
-    from deepen.bench.measurement import Workload, bench, bench_against
+    from deepen.bench.measurement import run_bench
+    from deepen.bench.workload import Workload
     from deepen.cli.output.progress import ProgressLine
     from deepen.train.device import check_room, pick_device
 
@@ -155,74 +141,60 @@ def _measure(study: Study, steps: int, threads: int, against: Sequence[str]) -> 
     )
     try:
         with ProgressLine(Console(stderr=True), f"bench {study.model.name}") as progress:
-            result = bench(workload, steps, progress.report)
-        paces = bench_against(against, workload, steps) if against else []
+            return run_bench(workload, steps, against, progress.report)
     except (MemoryError, torch.OutOfMemoryError):
         raise Stopped(1, "out of memory: use a smaller --batch-tokens or --context, or a smaller model") from None
-    return {
-        **result.timing.described(),
-        "torch": torch.__version__,
-        "threads": threads,
-        "phases": [asdict(kind) for kind in result.kinds],
-        "misfit": result.misfit,
-        "spread": result.spread,
-        "compile": study.settings.compile,
-        "moment_precision": study.settings.optimizer.state_precision,
-        "peak_flops": result.peak_flops,
-        "against": [asdict(pace) for pace in paces],
-    }
 
 
-def _print(result: dict[str, Any]) -> None:
-    first, *_ = phases = result["phases"]
+def _print(result: "BenchResult") -> None:
+    timing, first = result.timing, result.kinds[0]
     print_table(
-        f"{result['model']['name']}: {result['batch_tokens']:,} tokens a step, context {result['context']:,}, "
-        f"{result['precision']}, on {result['device']}, threads {result['threads']}",
+        f"{timing.model.name}: {timing.batch_tokens:,} tokens a step, context {timing.context:,}, "
+        f"{timing.precision}, on {timing.device}, threads {result.threads}",
         ("depth", "<trains", "<new blocks", "tokens/s", "measured", "ledger", "÷ ledger", "MFU", "peak memory"),
         (
             (
-                str(phase["depth"]),
-                phase["scope"],
-                _span(phase["new_blocks"]) if phase["scope"] != first["scope"] else "",
-                f"{phase['tokens_per_second']:,.0f}",
-                f"{phase['seconds_per_token'] / first['seconds_per_token']:.3f}",
-                f"{phase['flops_per_token'] / first['flops_per_token']:.3f}",
-                f"{phase['measured_to_ledger']:.3f}",
-                f"{phase['mfu']:.1%}",
-                f"{phase['peak_memory_bytes'] / 1e6:,.0f} MB",
+                str(kind.phase.depth),
+                kind.phase.train.name,
+                _span(kind.new_blocks) if kind.phase.train != first.phase.train else "",
+                f"{kind.tokens_per_second:,.0f}",
+                f"{kind.seconds_per_token / first.seconds_per_token:.3f}",
+                f"{kind.flops_per_token / first.flops_per_token:.3f}",
+                f"{kind.measured_to_ledger:.3f}",
+                f"{kind.mfu:.1%}",
+                f"{kind.peak_memory_bytes / 1e6:,.0f} MB",
             )
-            for phase in phases
+            for kind in result.kinds
         ),
     )
-    timing = result["timing"]
-    ingredients = {f"a block {role}": seconds for role, seconds in timing["block"].items()}
-    ingredients |= {"a frozen head": timing["head_frozen"], "a trained head": timing["head_trained"]}
-    told = ", ".join(f"{name} {1e6 * seconds:.3g}" for name, seconds in ingredients.items() if seconds)
-    busy = ": something else used the machine, measure again when it is idle" if result["spread"] > BUSY else ""
+    ingredients = {f"a block {role}": seconds for role, seconds in timing.block.items()}
+    ingredients |= {"a frozen head": timing.head_frozen, "a trained head": timing.head_trained}
+    seconds = ", ".join(f"{name} {1e6 * seconds:.3g}" for name, seconds in ingredients.items() if seconds)
+    busy = ": something else used the machine, measure again when it is idle" if result.machine_was_busy else ""
     print_lines([
         "measured and ledger are relative to training everything at full depth, which achieves "
-        f"{first['flops_per_token'] / first['seconds_per_token'] / 1e9:,.1f} GFLOP/s, attention counted densely; "
-        f"÷ ledger is measured ÷ ledger; MFU is of {result['peak_flops'] / 1e9:,.0f} GFLOP/s, products of large "
+        f"{first.flops_per_token / first.seconds_per_token / 1e9:,.1f} GFLOP/s, attention counted densely; "
+        f"÷ ledger is measured ÷ ledger; MFU is of {result.peak_flops / 1e9:,.0f} GFLOP/s, products of large "
         "matrices",
-        f"fitted, in µs per token: {told}, all else {1e6 * timing['base']:.3g}; "
-        f"the sums miss no phase by more than {100 * result['misfit']:.1f} %",
+        f"fitted, in µs per token: {seconds}, all else {1e6 * timing.base:.3g}; "
+        f"the sums miss no phase by more than {100 * result.misfit:.1f} %",
         "of each phase the fastest step counts; "
-        f"the median took at most {result['spread']:.2f} times as long{busy}",
+        f"the median took at most {result.jitter:.2f} times as long{busy}",
     ])  # fmt: skip
-    if result["against"]:
-        _print_paces(result["against"])
+    if result.paces:
+        _print_paces(result.paces)
 
 
-def _print_paces(paces: Sequence[dict[str, Any]]) -> None:
+def _print_paces(paces: "Sequence[Pace]") -> None:
     print_table(
         "full training, in turns",
         ("<", "tokens/s, median", "fastest", "deepen is faster by"),
         (
             (
-                pace["name"],
-                f"{pace['tokens_per_second']:,.0f}",
-                f"{pace['fastest_tokens_per_second']:,.0f}",
-                "" if pace["name"] == "deepen" else f"{pace['ratio']:.2f}",
+                pace.name,
+                f"{pace.tokens_per_second:,.0f}",
+                f"{pace.fastest_tokens_per_second:,.0f}",
+                "" if pace.name == "deepen" else f"{pace.ratio:.2f}",
             )
             for pace in paces
         ),

@@ -1,0 +1,212 @@
+"""Steps of full training by other trainers: Hugging Face's Trainer, litgpt's pieces, a plain loop.
+
+Each keeps its own defaults except for what is compared: sizes, batch, context, precision, fused AdamW, clipping.
+Their libraries are optional and imported here only (see `other_trainers.py`).
+
+Shapes: b sequences, t tokens, v vocabulary.
+"""
+
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepen.bench.pace import TakeSteps
+from deepen.bench.workload import Workload
+from deepen.model.build import build, init_weights
+from deepen.model.config import ModelConfig
+from deepen.train.device import autocast, wait_for
+
+
+def build_trainer(name: str, workload: Workload) -> TakeSteps:
+    """A trainer of `other_trainers.OTHER_TRAINERS`, ready to take steps of a workload."""
+    with _silenced():
+        return BUILDERS[name](workload)
+
+
+def _time_steps(workload: Workload, step: Callable[[Tensor], None]) -> TakeSteps:
+    """Takes and times steps of a function that trains on the rows (b, t + 1) of one batch."""
+    batches = _batches(workload)
+
+    def take_steps(count: int) -> list[float]:
+        seconds = []
+        for _ in range(count):
+            began = time.perf_counter()
+            step(next(batches))
+            wait_for(workload.device)
+            seconds.append(time.perf_counter() - began)
+        return seconds
+
+    return take_steps
+
+
+def _batches(workload: Workload) -> Iterator[Tensor]:
+    rows, size = workload.rows().to(workload.device), workload.batch_tokens // workload.context
+    while True:
+        for first in range(0, len(rows) - size + 1, size):
+            yield rows[first : first + size]
+
+
+def _build_transformers(workload: Workload) -> TakeSteps:
+    from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+    network = hugging_face_model(workload.model)
+    data = [{"input_ids": row[:-1], "labels": row[:-1]} for row in workload.rows()]  # it shifts labels itself
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.seconds: list[float] = []
+
+        def on_step_begin(self, *_: object, **__: object) -> None:
+            self.began = time.perf_counter()
+
+        def on_step_end(self, *_: object, **__: object) -> None:
+            wait_for(workload.device)
+            self.seconds.append(time.perf_counter() - self.began)
+
+    def take_steps(count: int) -> list[float]:
+        clock = Clock()
+        with tempfile.TemporaryDirectory() as folder, _silenced():
+            arguments = TrainingArguments(
+                output_dir=folder,
+                per_device_train_batch_size=workload.batch_tokens // workload.context,
+                max_steps=count,
+                optim="adamw_torch_fused",
+                bf16=workload.settings.precision == "bf16",
+                use_cpu=workload.device.type == "cpu",
+                save_strategy="no",
+                logging_strategy="no",
+                report_to=[],
+                disable_tqdm=True,
+            )
+            trainer = Trainer(model=network, args=arguments, train_dataset=data, callbacks=[clock])
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
+        return clock.seconds
+
+    return take_steps
+
+
+def hugging_face_model(model: ModelConfig) -> Any:
+    """Hugging Face's network of the same family and sizes, with fresh weights and no dropout."""
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+    if model.family == "gpt2":
+        return GPT2LMHeadModel(
+            GPT2Config(
+                n_layer=model.depth,
+                n_embd=model.width,
+                n_head=model.heads,
+                n_inner=model.mlp,
+                vocab_size=model.vocab,
+                n_positions=model.context,
+                resid_pdrop=0.0,
+                embd_pdrop=0.0,
+                attn_pdrop=0.0,
+                use_cache=False,
+                tie_word_embeddings=model.tied,
+            )
+        )
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=model.vocab,
+            hidden_size=model.width,
+            intermediate_size=model.mlp,
+            num_hidden_layers=model.depth,
+            num_attention_heads=model.heads,
+            num_key_value_heads=model.kv_heads,
+            max_position_embeddings=model.context,
+            tie_word_embeddings=model.tied,
+            use_cache=False,
+        )
+    )
+
+
+def _build_litgpt(workload: Workload) -> TakeSteps:
+    """litgpt has neither learned positions nor a tied head: for a GPT-2 it gets the nearest model it can build."""
+    from lightning.fabric import Fabric
+    from litgpt.model import GPT, Config
+    from litgpt.utils import chunked_cross_entropy
+
+    model = workload.model
+    llama = model.family == "llama"
+    config = Config(
+        n_layer=model.depth,
+        n_embd=model.width,
+        n_head=model.heads,
+        n_query_groups=model.kv_heads,
+        block_size=model.context,
+        padded_vocab_size=model.vocab,
+        intermediate_size=model.mlp,
+        rotary_percentage=1.0 if llama else 0.0,
+        parallel_residual=False,
+        bias=not llama,
+        norm_class_name="RMSNorm" if llama else "LayerNorm",
+        mlp_class_name="LLaMAMLP" if llama else "GptNeoxMLP",
+    )
+    bf16 = workload.settings.precision == "bf16"
+    fabric = Fabric(devices=1, precision="bf16-mixed" if bf16 else "32-true")
+    network = GPT(config)
+    network, optimizer = fabric.setup(network, _adamw(network))
+
+    def step(rows_bt: Tensor) -> None:
+        loss = chunked_cross_entropy(network(rows_bt[:, :-1]), rows_bt[:, 1:])
+        fabric.backward(loss)
+        fabric.clip_gradients(network, optimizer, max_norm=1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return _time_steps(workload, step)
+
+
+def _build_loop(workload: Workload) -> TakeSteps:
+    """The loop that an expert would write: deepen's network compiled whole with its loss, and fused AdamW."""
+    model, device = workload.model, workload.device
+    network = build(model, model.depth).to(device)
+    network.load_state_dict(init_weights(model, model.depth, seed=0))
+
+    def mean_loss(rows_bt: Tensor) -> Tensor:
+        logits_btv = network(rows_bt[:, :-1])
+        return torch.nn.functional.cross_entropy(logits_btv.float().flatten(0, 1), rows_bt[:, 1:].flatten())
+
+    compiled, optimizer = torch.compile(mean_loss), _adamw(network)
+
+    def step(rows_bt: Tensor) -> None:
+        with autocast(device, workload.settings.precision):
+            loss = compiled(rows_bt)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return _time_steps(workload, step)
+
+
+BUILDERS: dict[str, Callable[[Workload], TakeSteps]] = {
+    "transformers": _build_transformers,
+    "litgpt": _build_litgpt,
+    "loop": _build_loop,
+}
+"""For each name of `other_trainers.OTHER_TRAINERS`, what makes it ready."""
+
+
+def _adamw(network: torch.nn.Module) -> torch.optim.AdamW:
+    return torch.optim.AdamW(network.parameters(), lr=1e-5, weight_decay=0.1, betas=(0.9, 0.95), fused=True)
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Without the warnings that the libraries print while they are set up."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)

@@ -1,0 +1,46 @@
+"""The other trainers that deepen can be measured beside: what a user would pick instead. Needs no torch.
+
+`other_steps.py` takes steps with them. A new one is an entry here and a function there.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from deepen.errors import InvalidValueError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OtherTrainer:
+    """A trainer: the modules that it needs, and the command that installs them."""
+
+    name: str
+    modules: tuple[str, ...] = ()
+    install: str = ""
+
+
+OTHER_TRAINERS = {
+    trainer.name: trainer
+    for trainer in (
+        OtherTrainer(
+            name="transformers", modules=("transformers", "accelerate"), install="pip install 'deepen[against]'"
+        ),
+        OtherTrainer(
+            name="litgpt",
+            modules=("litgpt", "lightning"),
+            # No extra: it asks for an older huggingface-hub than transformers, and does not use it here.
+            install="pip install --no-deps litgpt lightning lightning-utilities torchmetrics",
+        ),
+        OtherTrainer(name="loop"),
+    )
+}
+"""Other trainers by name. `loop` is a plain loop around deepen's own network, compiled whole."""
+
+
+def check_installed(names: Iterable[str]) -> None:
+    """Raise an InvalidValueError if the library of an other trainer is missing."""
+    for name in names:
+        trainer = OTHER_TRAINERS[name]
+        if missing := [module for module in trainer.modules if find_spec(module) is None]:
+            problem = f"{name} needs {', '.join(missing)}"
+            raise InvalidValueError(problem, field="against", value=name, remedy=trainer.install)

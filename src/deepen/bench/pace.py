@@ -1,0 +1,43 @@
+"""How fast several trainers take steps of the same size, measured in turns."""
+
+import statistics
+from collections.abc import Callable, Mapping
+
+from deepen.bench.result import Pace
+
+TakeSteps = Callable[[int], list[float]]
+"""Takes so many steps and returns the seconds of each."""
+
+TURNS = 5
+"""Turns that the steps of each trainer are divided into."""
+
+
+def divide_steps(steps: int, turns: int) -> list[int]:
+    """So many steps divided into turns as equal as can be."""
+    return [(turn + 1) * steps // turns - turn * steps // turns for turn in range(turns)]
+
+
+def measure_paces(trainers: Mapping[str, TakeSteps], batch_tokens: int, steps: int) -> list[Pace]:
+    """The pace of each trainer, in turns, so that a machine that slows down slows all of them alike.
+
+    Args:
+        trainers: by name, ready to take steps; ratios are to the first.
+        batch_tokens: tokens of a step.
+        steps: steps that count for each, in TURNS turns. The first step of a turn does not count.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in trainers}
+    for counted in divide_steps(steps, TURNS):
+        for name, take_steps in trainers.items():
+            if counted:
+                seconds[name] += take_steps(1 + counted)[1:]
+    medians = {name: statistics.median(taken) for name, taken in seconds.items()}
+    first = next(iter(medians.values()))
+    return [
+        Pace(
+            name=name,
+            tokens_per_second=batch_tokens / medians[name],
+            fastest_tokens_per_second=batch_tokens / min(taken),
+            ratio=medians[name] / first,
+        )
+        for name, taken in seconds.items()
+    ]

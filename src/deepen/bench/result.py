@@ -1,0 +1,116 @@
+"""The result of a bench, and its form as JSON (`deepen bench --json`, and the file that a plan reads)."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deepen.compute.timing import Timing
+from deepen.schedule.phase import Phase
+from deepen.train.settings import TrainSettings
+
+BUSY_JITTER = 1.2
+"""Above this jitter something else was using the machine."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KindResult:
+    """What the steps of a kind of phase took.
+
+    Attributes:
+        phase: depth and trainable set.
+        new_blocks: indices of the blocks that it trains.
+        seconds_per_token: of the fastest step.
+        flops_per_token: the ledger's price.
+        measured_to_ledger: seconds ÷ FLOPs, each relative to training everything at full depth. Above 1 the device
+            takes longer for this kind than its price says.
+        mfu: model FLOPs utilization (Chowdhery et al. 2022, arXiv 2204.02311, appendix B): the ledger's FLOPs per
+            second ÷ the device's measured peak.
+        peak_memory_bytes: while this kind was trained; 0 if the system does not report it.
+    """
+
+    phase: Phase
+    new_blocks: tuple[int, ...]
+    seconds_per_token: float
+    flops_per_token: int
+    measured_to_ledger: float
+    mfu: float
+    peak_memory_bytes: int
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of the fastest step."""
+        return 1 / self.seconds_per_token
+
+    def to_json(self) -> dict[str, Any]:
+        """The kind in JSON's types."""
+        return {
+            "label": self.phase.label,
+            "depth": self.phase.depth,
+            "scope": self.phase.train.name,
+            "new_blocks": list(self.new_blocks),
+            "tokens_per_second": self.tokens_per_second,
+            "seconds_per_token": self.seconds_per_token,
+            "flops_per_token": self.flops_per_token,
+            "measured_to_ledger": self.measured_to_ledger,
+            "mfu": self.mfu,
+            "peak_memory_bytes": self.peak_memory_bytes,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """How fast a trainer takes steps of full training: medians over all turns.
+
+    `ratio` is deepen's tokens per second ÷ this trainer's.
+    """
+
+    name: str
+    tokens_per_second: float
+    fastest_tokens_per_second: float
+    ratio: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BenchResult:
+    """What steps of every kind of phase took on a device.
+
+    Attributes:
+        kinds: the first trains everything at full depth.
+        timing: the ingredients fitted to the kinds, for plans in seconds.
+        misfit: by how much the ingredients miss the worst kind, as a share of what it took.
+        jitter: the median step ÷ the fastest, of the kind where that is largest.
+        peak_flops: FLOP/s of the device in products of large matrices, measured just before.
+        settings: how steps were taken.
+        threads, torch_version: what the numbers also depend on.
+        paces: deepen and other trainers at full training, deepen first; empty if none were asked for.
+    """
+
+    kinds: Sequence[KindResult]
+    timing: Timing
+    misfit: float
+    jitter: float
+    peak_flops: float
+    settings: TrainSettings
+    threads: int
+    torch_version: str
+    paces: Sequence[Pace] = ()
+
+    @property
+    def machine_was_busy(self) -> bool:
+        """Whether something else used the machine meanwhile: the bench is best repeated."""
+        return self.jitter > BUSY_JITTER
+
+    def to_json(self) -> dict[str, Any]:
+        """The bench in JSON's types; `compute.timing.read_timing` reads the timing in it."""
+        return {
+            **self.timing.described(),
+            "torch": self.torch_version,
+            "threads": self.threads,
+            "phases": [kind.to_json() for kind in self.kinds],
+            "misfit": self.misfit,
+            "spread": self.jitter,  # the key of the files that exist
+            "compile": self.settings.compile,
+            "moment_precision": self.settings.optimizer.state_precision,
+            "peak_flops": self.peak_flops,
+            "against": [asdict(pace) for pace in self.paces],
+        }

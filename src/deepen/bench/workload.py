@@ -1,0 +1,162 @@
+"""What is measured: the kinds of phases, and engines that take steps of them on random tokens."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepen.compute.ledger import Ledger
+from deepen.data.batches import Batches
+from deepen.data.shards import Tokens
+from deepen.growth.layout import find_new_blocks, get_placement
+from deepen.model.build import build
+from deepen.model.config import ModelConfig
+from deepen.schedule.phase import Phase
+from deepen.schedule.rate import RatePiece
+from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
+from deepen.train.engine import Engine
+from deepen.train.placement import SingleProcess
+from deepen.train.segment import Segment
+from deepen.train.settings import TrainSettings
+from deepen.train.state import Progress, TrainState, initial_state
+
+_ENDLESS = 1 << 40
+"""Steps of a segment that never ends in practice."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseKind:
+    """A kind of phase: a phase of one step, and the parts of the model that it trains."""
+
+    phase: Phase
+    trained: TrainedParts
+
+
+def phase_kinds(model: ModelConfig, batch_tokens: int, context: int) -> list[PhaseKind]:
+    """The kinds that are measured, full depth with everything trained first.
+
+    They are chosen so that a fit can separate the ingredients of a step (`compute.timing.fit_timing`):
+
+        everything trained, at three depths          a trained block, and what surrounds the blocks
+        a quarter of the blocks new, at the top      a block that only runs forward
+        a quarter of the blocks new, at the bottom   a block that gradients pass through
+
+    A set that trains the embeddings lets gradients through wherever the new blocks are: the top is enough.
+    """
+
+    def phase(depth: int, train: Trainable, where: str = "") -> Phase:
+        label = f"depth {depth} · {train}{where}"
+        return Phase(
+            depth=depth, tokens=batch_tokens, label=label, train=train, batch_tokens=batch_tokens, context=context
+        )
+
+    depths = sorted({model.depth, (model.depth + 1) // 2, 1}, reverse=True)
+    kinds = [PhaseKind(phase=phase(depth, Trainable.ALL), trained=TrainedParts.all(depth)) for depth in depths]
+    for depth in depths[:2]:
+        new = max(1, depth // 4)
+        if new == depth:
+            continue
+        for train in TRAINABLE_SETS.values():
+            if train is Trainable.ALL:
+                continue
+            for placement in ("top",) if train.embeddings else ("top", "bottom"):
+                new_blocks = find_new_blocks(get_placement(placement).arrange(depth - new, new))
+                where = f" · {new} new, {placement}"
+                kinds.append(PhaseKind(phase=phase(depth, train, where), trained=train.resolve(depth, new_blocks)))
+    return kinds
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """Steps of a model, each of so many tokens.
+
+    Args:
+        model: at its final depth.
+        context, batch_tokens: of a step, in tokens.
+        settings: how a step is taken.
+        device: where.
+    """
+
+    model: ModelConfig
+    context: int
+    batch_tokens: int
+    settings: TrainSettings
+    device: torch.device
+
+    @property
+    def warm_up_steps(self) -> int:
+        """Steps at the beginning of each turn that do not count: the first creates the optimizer's moments.
+
+        CUDA graphs are warmed up, then recorded, then replayed.
+        """
+        return 3 if self.settings.compile == "cuda-graphs" else 1
+
+    def kinds(self) -> list[PhaseKind]:
+        """The kinds of phases that are measured."""
+        return phase_kinds(self.model, self.batch_tokens, self.context)
+
+    def flops_per_token(self, kind: PhaseKind) -> int:
+        """The ledger's price of a kind."""
+        return Ledger(model=self.model).flops_per_token(kind.trained, kind.phase.context)
+
+    def segment(self, kind: PhaseKind, steps: int) -> Segment:
+        """So many steps of a kind, from the beginning of a run, at a rate low enough for any model."""
+        phase = kind.phase
+        return Segment(
+            depth=phase.depth,
+            trains=kind.trained,
+            start=0,
+            end=steps * phase.batch_tokens,
+            batch_tokens=phase.batch_tokens,
+            context=phase.context,
+            rate=RatePiece(shape="constant", start=0, end=None, start_lr=1e-5, end_lr=1e-5),
+            growth=None,
+            reset_moments=False,
+            flops_per_token=self.flops_per_token(kind),
+            label=phase.label,
+        )
+
+    def engine(self, state: TrainState, segment: Segment) -> Engine:
+        """An engine for a segment, on random tokens."""
+        batches = Batches(Tokens([self.random_tokens()]), self.context, seed=0)
+        return Engine(state, segment, self.model, batches, self.settings, SingleProcess(self.device))
+
+    def full_training(self) -> Engine:
+        """An engine that trains everything at full depth on random tokens, for as many steps as it is asked to."""
+        segment = self.segment(self.kinds()[0], _ENDLESS)
+        return self.engine(initial_state(self.model, self.model.depth, seed=0), segment)
+
+    def random_tokens(self) -> NDArray[np.uint16]:
+        """Random tokens. Shards hold 16 bits each: of a larger vocabulary the upper tokens are not drawn.
+
+        Which rows of the embedding are read makes no difference to the time.
+        """
+        vocab, count = min(self.model.vocab, 1 << 16), 8 * self.context + (1 << 20)
+        return np.random.RandomState(0).randint(0, vocab, count).astype(np.uint16)
+
+    def rows(self) -> Tensor:
+        """The same tokens as rows, (4096 at most, context + 1) int64, for trainers that take rows."""
+        tokens, length = self.random_tokens(), self.context + 1
+        rows = torch.from_numpy(tokens[: len(tokens) // length * length].astype(np.int64)).view(-1, length)
+        return rows[:4096]
+
+
+def lowest_blocks(state: TrainState, config: ModelConfig, depth: int) -> TrainState:
+    """The state of the model of the lowest `depth` blocks, without a copy."""
+    with torch.device("meta"):
+        names = build(config, depth).state_dict()
+    return TrainState(weights={name: state.weights[name] for name in names}, depth=depth, seed=state.seed)
+
+
+def step_seconds(engine: Engine, until: int) -> list[float]:
+    """Seconds of each step up to so many tokens of the run."""
+    ends = [engine.progress.seconds]
+
+    def log(progress: Progress, measured: object) -> None:
+        ends.append(progress.seconds)
+
+    engine.run(until, log)
+    return [after - before for before, after in pairwise(ends)]
