@@ -87,7 +87,7 @@ class Engine:
         read_back: type[ReadBack] | None = None,
     ) -> None:
         with torch.device("meta"):
-            self.model = build(config, segment.depth).to(state.weights["token_embedding.weight"].dtype)
+            self.model = build(config, segment.depth).to(next(iter(state.weights.values())).dtype)
         self.model.activation_checkpointing = settings.activation_checkpointing
         freeze_rest(self.model, segment.trains)
         self._cut = segment.trains.cut

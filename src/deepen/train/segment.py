@@ -12,11 +12,19 @@ from deepen.train.state import TrainState
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
-    """Train from `start` to `end` (tokens of the run) with one depth, trained set, batch and piece of the rate.
+    """Train from `start` to `end` with one depth, one trained set, one batch and one piece of the learning rate.
 
-    `growth` is set where the segment begins by growing to `depth`, `reset_moments` where it begins with
-    empty moments. `flops_per_token` is the ledger's price. `label` and the price say nothing that the rest
-    does not; they are for people and logs.
+    Args:
+        depth: blocks of the model.
+        trains: which of its parts receive updates.
+        start, end: in tokens of the run.
+        batch_tokens: tokens of a step.
+        context: tokens of a sequence.
+        rate: the piece of the learning rate; it knows the rate at every token of the segment.
+        growth: how the model grows to `depth` when the segment begins; None where it has that depth already.
+        reset_moments: whether the segment begins with an empty optimizer state.
+        flops_per_token: the ledger's price. It follows from the rest.
+        label: of the phase, for people and logs.
     """
 
     depth: int

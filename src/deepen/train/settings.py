@@ -27,8 +27,8 @@ class TrainSettings:
         compile: how blocks are compiled (see `train/compiling.py`). Changes results by rounding only.
         activation_checkpointing: each block stores only its input and runs forward twice: less memory, more
             FLOPs, the same results.
-        on_spike: what to do with a step whose loss is a spike (see `train/health.py`): `warn` takes it and logs
-            a warning, `skip` leaves out its update, `stop` ends the run before it.
+        on_spike: what to do with a step whose loss is a spike (see `train/health/spikes.py`): `warn` takes it and
+            logs a warning, `skip` leaves out its update, `stop` ends the run before it.
     """
 
     optimizer: OptimizerSpec = field(default_factory=OptimizerSpec.adamw)

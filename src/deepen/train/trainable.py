@@ -7,25 +7,14 @@ from deepen.schedule.trainable import TrainedParts
 def freeze_rest(model: Decoder, trained: TrainedParts) -> None:
     """Let exactly the trained parts require gradients.
 
-    Frozen is `requires_grad=False` with no gradient at all: AdamW moves a weight whose gradient is zero.
+    A frozen parameter has `requires_grad=False` and no gradient at all, because AdamW moves a weight whose
+    gradient is zero. A tied head is the token embedding, so it is set last.
     """
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(_is_trained(name, trained, tied=model.config.tied))
-
-
-def _is_trained(name: str, trained: TrainedParts, *, tied: bool) -> bool:
-    part, _, rest = name.partition(".")
-    match part:
-        case "blocks":
-            return int(rest.partition(".")[0]) in trained.blocks
-        case "norm":
-            return trained.head
-        case "head":
-            return trained.head_matrix(tied=tied)
-        case "token_embedding" if tied:  # it is the head
-            return trained.head_matrix(tied=tied)
-        case _:
-            return trained.embeddings
+    model.requires_grad_(trained.embeddings)
+    for index, block in enumerate(model.blocks):
+        block.requires_grad_(index in trained.blocks)
+    model.norm.requires_grad_(trained.head)
+    model.head_weight.requires_grad_(trained.head_matrix(tied=model.config.tied))
 
 
 def check_gradients(model: Decoder, label: str) -> None:
