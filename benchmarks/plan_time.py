@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 from deepen.compute.ledger import Ledger
-from deepen.compute.memory import MemorySettings
+from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan import Request, make_plan
 from deepen.model.presets import PRESETS
 from deepen.schedule.ramp import Ramp

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allocator import most_alive
+from deepen.compute import memory
 from deepen.compute.ledger import Ledger
-from deepen.compute.memory import LOGITS_IN_MEMORY, MemorySettings, micro_batch_tokens, phase_memory
+from deepen.compute.memory import phase_memory, timeline
+from deepen.compute.memory_settings import MAX_LOGITS, MemorySettings, micro_batch_tokens
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
 from deepen.model.config import ModelConfig
@@ -161,6 +163,23 @@ def test_the_peak_is_right_whenever_it_is(moment: str, family: str):
     assert phase_memory(*case).peak == pytest.approx(counted(*case), rel=0.02)
 
 
+def test_the_worked_example_is_right():
+    """The table in the module's docstring, and the sentence below it."""
+    model = ModelConfig(name="example", depth=3, width=64, heads=4, context=64, vocab=512)
+    case = model, a_phase(3, 1024, 64), TrainedParts.all(3), MemorySettings()
+    assert memory.__doc__ is not None
+    for moment in timeline(*case):
+        numbers = moment.gradients, moment.activations, moment.logits, moment.working
+        row = f"    {moment.name:<26}" + "".join(
+            f"{round(number / 1e3):>{width}}" for number, width in zip(numbers, (13, 13, 8, 9), strict=True)
+        )
+        assert row in memory.__doc__
+    peak = phase_memory(*case)
+    assert (round(peak.weights / 1e3), round(peak.moments / 1e3), round(peak.peak / 1e6, 1)) == (748, 1496, 18.2)
+    assert "748 of weights and 1496 of optimizer state the peak is at head and loss, 18.2 MB" in memory.__doc__
+    assert peak.moment == "head and loss"
+
+
 def test_a_model_without_blocks_needs_what_its_head_needs():
     model = ModelConfig(name="flat", depth=2, width=64, heads=2, context=64, vocab=512)
     case = model, a_phase(0, 256, 64), TrainedParts.all(0), MemorySettings()
@@ -260,4 +279,4 @@ def test_a_micro_batch_is_whole_sequences_within_the_batch(asked: int, sequences
     tokens = micro_batch_tokens(asked, sequences * context, context, vocab)
     assert tokens % context == 0 and context <= tokens <= sequences * context
     if tokens > context:
-        assert tokens <= asked if asked else tokens * vocab <= LOGITS_IN_MEMORY
+        assert tokens <= asked if asked else tokens * vocab <= MAX_LOGITS

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from deepen.compute import paper
 from deepen.compute.devices import DEVICES, Fleet
 from deepen.compute.ledger import Ledger, phase_flops
-from deepen.compute.memory import MemorySettings
+from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan import Plan, Request, make_plan, remedy
 from deepen.growth.layout import PLACEMENTS
 from deepen.model.build import build, init_weights

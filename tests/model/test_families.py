@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepen.compute.ledger import Ledger
-from deepen.compute.memory import MemorySettings, phase_memory
+from deepen.compute.memory import phase_memory
+from deepen.compute.memory_settings import MemorySettings
 from deepen.growth.grow import grow
 from deepen.growth.spec import Growth
 from deepen.model.build import build, init_weights

@@ -6,7 +6,8 @@ from typing import Any
 
 from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.marks import MAX_STEPS, Price, flops_price, schedule_at_budget, schedule_at_papers_mark
-from deepen.compute.memory import MemorySettings, PhaseMemory, phase_memory
+from deepen.compute.memory import PhaseMemory, phase_memory
+from deepen.compute.memory_settings import MemorySettings
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.phase import Part, Phase, Schedule

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deepen.compute.ledger import Role, role_counts
-from deepen.compute.memory import BYTES
+from deepen.compute.memory_settings import BYTES
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase

@@ -17,7 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from deepen.compute.memory import micro_batch_tokens
+from deepen.compute.memory_settings import micro_batch_tokens
 from deepen.data.batches import Batches, Prefetcher
 from deepen.model.build import build
 from deepen.model.config import ModelConfig

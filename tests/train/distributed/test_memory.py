@@ -9,7 +9,8 @@ import torch
 
 from allocator import most_alive
 from deepen.compute.ledger import Ledger
-from deepen.compute.memory import MemorySettings, phase_memory
+from deepen.compute.memory import phase_memory
+from deepen.compute.memory_settings import MemorySettings
 from deepen.data.prepare import write_dataset
 from deepen.data.shards import Dataset, open_dataset
 from deepen.model.config import ModelConfig

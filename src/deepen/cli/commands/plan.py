@@ -24,7 +24,7 @@ from deepen.cli.requests.shared import (
 )
 from deepen.compute.devices import DEFAULT_UTILISATION, DEVICES, Device, Fleet
 from deepen.compute.ledger import Ledger
-from deepen.compute.memory import MemorySettings
+from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan import BUDGETS, Clock, Plan, make_plan
 from deepen.compute.plan import Request as PlanRequest
 from deepen.compute.timing import Timing, read_timing

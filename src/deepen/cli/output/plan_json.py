@@ -5,7 +5,7 @@ from typing import Any
 
 from deepen.compute.devices import Fleet
 from deepen.compute.ledger import Ledger, phase_flops
-from deepen.compute.memory import micro_batch_tokens
+from deepen.compute.memory_settings import micro_batch_tokens
 from deepen.compute.plan import Plan, PlannedPhase, Total, remedy
 from deepen.compute.timing import Timing
 
