@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deepen.errors import InvalidValueError
 from deepen.model.families import FAMILIES, Family
@@ -30,7 +30,7 @@ class ModelConfig:
             for activations as large (see `presets.scaled_init_std`).
     """
 
-    name: str
+    name: str = field(metadata={"identity": False})
     depth: int
     width: int
     heads: int
