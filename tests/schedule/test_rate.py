@@ -2,12 +2,13 @@ from itertools import pairwise
 
 import pytest
 
+from deepen.schedule.grid import StepGrid
 from deepen.schedule.rate import WSD, Constant, Cosine, Rate
 
 
 def rates(rate: Rate, total: int, batch: int) -> list[float]:
     """The rate of every step of a run."""
-    pieces = rate.pieces(total, batch)
+    pieces = rate.pieces(StepGrid.even(total, batch))
     starts = [max(0, piece.start) for piece in pieces]
     return [
         pieces[max(i for i, s in enumerate(starts) if s <= tokens)].at(tokens) for tokens in range(0, total, batch)
@@ -32,7 +33,7 @@ def test_constant_is_constant():
 
 
 def test_runs_of_different_length_share_all_but_the_decay():
-    short, long = (WSD(peak=1.0, warmup_tokens=40).pieces(total, 10) for total in (1000, 2000))
+    short, long = (WSD(peak=1.0, warmup_tokens=40).pieces(StepGrid.even(total, 10)) for total in (1000, 2000))
     assert short[:2] == long[:2] and short[2] != long[2]
 
 

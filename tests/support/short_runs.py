@@ -25,7 +25,7 @@ BATCH_TOKENS = 2 * CONTEXT
 
 def short_segment(model: ModelConfig) -> Segment:
     """Train all of a model for STEPS steps at a constant, high rate."""
-    schedule = replace(full(model, STEPS * BATCH_TOKENS), lr=Constant(peak=3e-2))
+    schedule = replace(full(model, STEPS * BATCH_TOKENS), rate=Constant(peak=3e-2))
     [segment] = split_schedule(schedule.in_steps(BATCH_TOKENS, CONTEXT), Ledger(model=model))
     return segment
 

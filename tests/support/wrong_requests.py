@@ -76,7 +76,7 @@ WRONG = {
     "study x.py": "study file x.py does not exist",
     "study paper.py": "study file paper.py does not exist",
     "study missing.py --seeds two": "--seeds is 'two': it must be a whole number",
-    'train "" ': "RECIPE is missing: use full, two-phase,",
+    'train "" ': "RECIPE is missing: use full, small,",
     "train full --model nanollama": "--model 'nanollama' is unknown (did you",
     "train full --model llama-1b": "--vocab is 128256: the embedded corpus is",
     "train full --steps 0": "--steps is 0: it must be at least 1",

@@ -63,7 +63,7 @@ def silent(*_: object) -> None:
 def growing(model: ModelConfig, trainable: Trainable = Trainable.NEW_BLOCKS) -> list[Segment]:
     """A growing run of 40 steps: three stages, both phases, continual training, warm-up and decay."""
     schedule = two_phase(model, 40 * 32, staged_tokens=24 * 32, stages=3, scope=trainable.name)
-    schedule = replace(schedule, lr=WSD(peak=1e-2, warmup_tokens=3 * 32)).in_steps(32, 16)
+    schedule = replace(schedule, rate=WSD(peak=1e-2, warmup_tokens=3 * 32)).in_steps(32, 16)
     return split_schedule(schedule, Ledger(model=model))
 
 

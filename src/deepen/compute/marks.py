@@ -1,12 +1,11 @@
 """Marks: the points of a run where its price equals a given budget."""
 
-import math
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 
 from deepen.compute.ledger import Ledger, phase_flops
-from deepen.schedule.grid import round_to_steps
+from deepen.schedule.grid import round_to_steps, round_up_to_steps
 from deepen.schedule.phase import Schedule
 
 Make = Callable[[int], Schedule]
@@ -101,5 +100,5 @@ def schedule_at_papers_mark(
         continual_share: tokens of the continual phase ÷ T (see `Recipe.continual_share`).
     """
     total = baseline_tokens + float(continual_share * baseline_tokens)
-    steps = max(round_to_steps(total, batch_tokens), math.ceil(baseline_tokens / batch_tokens))
+    steps = max(round_to_steps(total, batch_tokens), round_up_to_steps(baseline_tokens, batch_tokens))
     return make(steps * batch_tokens).in_steps(batch_tokens, context)

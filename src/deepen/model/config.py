@@ -55,15 +55,15 @@ class ModelConfig:
             object.__setattr__(self, "kv_heads", self.heads)
         if self.mlp == 0 and _is_size(self.width):
             object.__setattr__(self, "mlp", self._family.default_mlp(self.width))
-        for field in _SIZES:
-            if not _is_size(value := getattr(self, field)):
+        for size in _SIZES:
+            if not _is_size(value := getattr(self, size)):
                 raise InvalidValueError(
-                    f"is {value!r}: it must be a whole number of at least 1", field=field, value=value
+                    f"is {value!r}: it must be a whole number of at least 1", field=size, value=value
                 )
-        for field in ("rope_base", "init_std"):
-            value = getattr(self, field)
+        for number in ("rope_base", "init_std"):
+            value = getattr(self, number)
             if not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise InvalidValueError(f"is {value!r}: it must be a number above 0", field=field, value=value)
+                raise InvalidValueError(f"is {value!r}: it must be a number above 0", field=number, value=value)
         if self.width % self.heads:
             raise InvalidValueError(
                 f"{self.width} is not a multiple of heads {self.heads}: heads share the width",

@@ -1,45 +1,90 @@
-"""How L blocks are shared out over S stages."""
+"""How the blocks of a model are divided over stages.
 
+    partition(12, 8, "spread")   # (2, 1, 2, 1, 2, 1, 2, 1)
+    partition(12, 8, "front")    # (2, 2, 2, 2, 1, 1, 1, 1)
+    partition(12, 3, "6,3,3")    # (6, 3, 3)
+
+To add a policy, write its function and an entry in `POLICIES`.
+"""
+
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
-POLICIES = ("spread", "front", "back", "floor")
+from deepen.errors import InvalidValueError
 
 
 def partition(depth: int, stages: int, policy: str = "spread") -> tuple[int, ...]:
-    """Blocks added at each stage.
+    """The number of blocks added at each stage.
 
     Args:
         depth: blocks in all.
         stages: number of stages.
-        policy: `spread` (boundaries rounded half up: 12 in 8 is 2,1,2,1,2,1,2,1), `front` (larger stages
-            first), `back` (larger stages last), `floor` (the remainder is dropped, as the released code of
-            Li, Fung & Huang does: its S = 8 model has 8 layers), or an explicit list such as `6,3,3`.
+        policy: a name in `POLICIES`, or an explicit list such as `6,3,3`.
+
+    Raises:
+        InvalidValueError: the policy is unknown or does not fit.
     """
     if policy[:1].isdigit():
-        return _explicit(depth, stages, policy)
+        return _read_sizes(depth, stages, policy)
     if policy not in POLICIES:
-        raise ValueError(f"partition {policy!r} is unknown: use {', '.join(POLICIES)} or a list such as 6,3,3")
+        raise InvalidValueError(
+            f"{policy!r} is unknown",
+            field="partition",
+            value=policy,
+            remedy=f"use {', '.join(POLICIES)} or a list such as 6,3,3",
+            allowed=POLICIES,
+        )
     if not 1 <= stages <= depth:
-        raise ValueError(f"stages is {stages}, but {depth} blocks fit into 1 to {depth} stages")
-    size, larger = divmod(depth, stages)
-    if policy == "floor":
-        return (size,) * stages
-    if policy == "front":
-        return (size + 1,) * larger + (size,) * (stages - larger)
-    if policy == "back":
-        return (size,) * (stages - larger) + (size + 1,) * larger
+        raise InvalidValueError(
+            f"is {stages}, but {depth} blocks fit into 1 to {depth} stages", field="stages", value=stages
+        )
+    return POLICIES[policy](depth, stages)
+
+
+def _spread(depth: int, stages: int) -> tuple[int, ...]:
+    """Larger stages spread evenly: the boundaries are rounded, halves up."""
     bounds = [(2 * stage * depth + stages) // (2 * stages) for stage in range(stages + 1)]
     return tuple(upper - lower for lower, upper in pairwise(bounds))
 
 
-def _explicit(depth: int, stages: int, text: str) -> tuple[int, ...]:
+def _front(depth: int, stages: int) -> tuple[int, ...]:
+    """Larger stages first."""
+    size, larger = divmod(depth, stages)
+    return (size + 1,) * larger + (size,) * (stages - larger)
+
+
+def _back(depth: int, stages: int) -> tuple[int, ...]:
+    """Larger stages last."""
+    return _front(depth, stages)[::-1]
+
+
+def _floor(depth: int, stages: int) -> tuple[int, ...]:
+    """Equal stages; the remainder is dropped, as in the released code of Li, Fung & Huang: S = 8 has 8 blocks."""
+    return (depth // stages,) * stages
+
+
+POLICIES: Mapping[str, Callable[[int, int], tuple[int, ...]]] = {
+    "spread": _spread,
+    "front": _front,
+    "back": _back,
+    "floor": _floor,
+}
+"""Depth and stages → sizes, by name."""
+
+
+def _read_sizes(depth: int, stages: int, text: str) -> tuple[int, ...]:
+    """An explicit list of sizes."""
     try:
         sizes = tuple(int(size) for size in text.split(","))
     except ValueError:
-        raise ValueError(f"partition {text!r} is not a list of whole numbers such as 6,3,3") from None
+        raise InvalidValueError(
+            f"{text!r} is not a list of whole numbers such as 6,3,3", field="partition", value=text
+        ) from None
     if min(sizes) < 1 or sum(sizes) != depth or len(sizes) != stages:
-        raise ValueError(
-            f"partition {text} has {len(sizes)} stages and {sum(sizes)} blocks: "
-            f"give {stages} sizes of at least 1 that add up to {depth}"
+        raise InvalidValueError(
+            f"{text} has {len(sizes)} stages and {sum(sizes)} blocks",
+            field="partition",
+            value=text,
+            remedy=f"give {stages} sizes of at least 1 that add up to {depth}",
         )
     return sizes

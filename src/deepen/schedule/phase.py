@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from deepen.errors import InvalidValueError
 from deepen.growth.layout import find_new_blocks
 from deepen.growth.spec import Growth
-from deepen.schedule.grid import round_to_steps
+from deepen.schedule.grid import StepGrid, round_to_steps
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.trainable import Trainable, TrainedParts
 
@@ -65,7 +65,7 @@ class Schedule:
 
     phases: tuple[Phase, ...]
     growth: Growth = field(default_factory=Growth)
-    lr: Rate = field(default_factory=WSD)
+    rate: Rate = field(default_factory=WSD)
 
     def __post_init__(self) -> None:
         if not self.phases:
@@ -87,6 +87,13 @@ class Schedule:
     def steps(self) -> int:
         """Optimizer steps in all, of a schedule that is in whole steps."""
         return sum(phase.tokens // phase.batch_tokens for phase in self.phases)
+
+    @property
+    def grid(self) -> StepGrid:
+        """The step positions of a schedule that is in whole steps."""
+        ends = accumulate(phase.tokens for phase in self.phases)
+        sizes = [phase.batch_tokens for phase in self.phases]
+        return StepGrid(stretches=tuple(zip(ends, sizes, strict=True)))
 
     @property
     def depth(self) -> int:

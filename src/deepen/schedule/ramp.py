@@ -1,9 +1,15 @@
-"""Ramps of batch size and context over a run: the same phases, cut where a ramp takes its next step."""
+"""Ramps of batch size and context over a run: the same phases, cut where a ramp takes its next step.
+
+ramp = Ramp(steps=((0.0, 256), (0.5, 1024)))  # 256 tokens for the first half of the run, then 1024
+ramped(schedule, batch=ramp, batch_tokens=1024)
+"""
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from deepen.errors import InvalidValueError
 from deepen.schedule.phase import Phase, Schedule
 
 
@@ -20,15 +26,17 @@ class Ramp:
         shares = [share for share, _ in self.steps]
         rising = all(before < after for before, after in pairwise(shares))  # false of NaN too
         if not shares or shares[0] != 0 or not rising or shares[-1] >= 1:
-            raise ValueError("shares of a ramp must begin at 0, rise, and stay below 1, as in 0:256,0.5:1024")
+            raise InvalidValueError(
+                "shares of a ramp must begin at 0, rise, and stay below 1, as in 0:256,0.5:1024"
+            )
         if any(value < 1 for _, value in self.steps):
-            raise ValueError("values of a ramp must be at least 1 token")
+            raise InvalidValueError("values of a ramp must be at least 1 token")
 
     def __str__(self) -> str:
         return ",".join(f"{share:g}:{value}" for share, value in self.steps)
 
     def at(self, share: float) -> int:
-        """The value once so large a share of the run is trained."""
+        """The value after so large a share of the run."""
         return self.steps[bisect_right(self.steps, share, key=lambda step: step[0]) - 1][1]
 
 
@@ -37,10 +45,11 @@ def ramped(
 ) -> Schedule:
     """The schedule with its batch size and context along ramps; phases are cut where a ramp steps.
 
-    A ramp's step that falls less than an optimizer step from where a phase begins or ends waits for, or is
-    taken with, that phase, so that every piece has a whole step.
+    A ramp's step that falls within one optimizer step of the beginning or the end of a phase is moved there, so
+    that every piece has a whole step.
 
     Args:
+        schedule: a schedule in tokens.
         batch, context: the ramps; None leaves the run's own.
         batch_tokens: the run's own batch, in tokens.
 
@@ -49,19 +58,15 @@ def ramped(
     """
     if batch is None and context is None:
         return schedule
-    total, step = schedule.tokens, max(size for _, size in batch.steps) if batch else batch_tokens
+    total = schedule.tokens
+    step = batch_tokens if batch is None else max(size for _, size in batch.steps)
     shares = sorted({share for ramp in (batch, context) if ramp for share, _ in ramp.steps})
     cuts = [round(share * total) for share in shares[1:]]
     phases: list[Phase] = []
     begin = 0
     for phase in schedule.phases:
-        phase_end = begin + phase.tokens
-        ends: list[int] = []
-        for cut in cuts[bisect_left(cuts, begin + step) : bisect_right(cuts, phase_end - step)]:
-            if not ends or cut >= ends[-1] + step:
-                ends.append(cut)
-        for nth, end in enumerate((*ends, phase_end)):
-            share = (begin + step - 0.5) / total  # what changes within its first step holds for the piece
+        for nth, end in enumerate(_piece_ends(begin, begin + phase.tokens, cuts, step)):
+            share = (begin + step - 0.5) / total  # a ramp's step inside the first optimizer step counts from here
             piece = replace(phase, tokens=end - begin, reset_moments=phase.reset_moments and nth == 0)
             if batch is not None:
                 size = batch.at(share)
@@ -72,3 +77,12 @@ def ramped(
             phases.append(piece)
             begin = end
     return replace(schedule, phases=tuple(phases))
+
+
+def _piece_ends(begin: int, end: int, cuts: Sequence[int], step: int) -> list[int]:
+    """Where the pieces of a phase end: at those cuts that leave every piece at least one step."""
+    ends: list[int] = []
+    for cut in cuts[bisect_left(cuts, begin + step) : bisect_right(cuts, end - step)]:
+        if not ends or cut >= ends[-1] + step:
+            ends.append(cut)
+    return [*ends, end]

@@ -1,20 +1,30 @@
 """Learning rates over a run, as pieces with explicit ends.
 
-A rate knows nothing of phases or depth. Its pieces are made for a given total, and a piece that does not
-depend on the total (warm-up, the stable part of WSD) is the same for every total: runs of different length
-can share it, and a decayed branch is a fork.
+A rate knows nothing of phases or depth. It makes its pieces for the step grid of a run, so that they begin and end
+between two steps. A piece that does not depend on the length of the run (the warm-up, the constant part of WSD) is
+the same for every length: runs of different length share it, and a decayed branch is a fork.
+
+    WSD(peak=1.0, warmup_tokens=40, decay_share=0.2).pieces(StepGrid.even(1000, 10))
+    # linear    0 → 1     up to 40
+    # constant  1         from 40
+    # linear    1 → 0     from 800 to 1000
+
+To add a rate, write a class like those below and name it in `RATES`.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
+
+from deepen.errors import InvalidValueError
+from deepen.schedule.grid import StepGrid
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RatePiece:
-    """The rate between two points of a run: from `start_lr` to `end_lr`, `shape` linear or cosine.
+    """The rate between two positions of a run: from `start_lr` to `end_lr`, `shape` linear or cosine.
 
-    `end` is None for a constant piece, which holds for as long as it is used.
+    `end` is None for a constant piece, which has no end of its own.
     """
 
     shape: str
@@ -22,6 +32,11 @@ class RatePiece:
     end: int | None
     start_lr: float
     end_lr: float
+
+    @classmethod
+    def constant(cls, start: int, lr: float) -> "RatePiece":
+        """The same rate from `start` on."""
+        return cls(shape="constant", start=start, end=None, start_lr=lr, end_lr=lr)
 
     def at(self, tokens: int) -> float:
         """The rate of the step that begins after `tokens` tokens of the run."""
@@ -53,36 +68,12 @@ class Rate(Protocol):
 
     @property
     def forks(self) -> bool:
-        """Whether runs of different totals share all but their ends."""
+        """Whether runs of different length share all but their ends."""
         ...
 
-    def pieces(self, total: int, batch_tokens: int) -> tuple[RatePiece, ...]:
-        """The pieces for a run of `total` tokens, their ends on whole steps of `batch_tokens`."""
+    def pieces(self, grid: StepGrid) -> tuple[RatePiece, ...]:
+        """The pieces for a run with these step positions, in order."""
         ...
-
-
-def _on_step(tokens: float, batch_tokens: int) -> int:
-    return math.floor(tokens / batch_tokens + 0.5) * batch_tokens
-
-
-def _warmup(peak: float, tokens: int, batch_tokens: int) -> tuple[RatePiece, ...]:
-    """Linear warm-up whose first step already moves: it starts one step up."""
-    end = _on_step(tokens, batch_tokens)
-    if end < batch_tokens:
-        return ()
-    return (RatePiece(shape="linear", start=-batch_tokens, end=end, start_lr=0.0, end_lr=peak),)
-
-
-def _check(peak: float, warmup_tokens: int) -> None:
-    if not (math.isfinite(peak) and peak > 0):
-        raise ValueError(f"peak learning rate is {peak}: it must be a number above 0")
-    if warmup_tokens < 0:
-        raise ValueError(f"warmup_tokens is {warmup_tokens}: it must be 0 or more")
-
-
-def _check_final(share: float) -> None:
-    if not 0 <= share <= 1:
-        raise ValueError(f"final_share is {share}: it must be in [0, 1]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,38 +87,41 @@ class WSD:
     warmup_tokens: int = 0
     decay_share: float = 0.2
     final_share: float = 0.0
-    annealed = True
-    forks = True
+    annealed: ClassVar[bool] = True
+    forks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check(self.peak, self.warmup_tokens)
+        _check_warmup(self.peak, self.warmup_tokens)
         if not 0 < self.decay_share <= 1:
-            raise ValueError(f"decay_share is {self.decay_share}: it must be in (0, 1]")
-        _check_final(self.final_share)
+            raise InvalidValueError(
+                f"is {self.decay_share}: it must be in (0, 1]", field="decay_share", value=self.decay_share
+            )
+        _check_final_share(self.final_share)
 
-    def pieces(self, total: int, batch_tokens: int) -> tuple[RatePiece, ...]:
-        """Warm-up, a constant piece, and the decay that ends at `total`."""
-        warmup = _warmup(self.peak, self.warmup_tokens, batch_tokens)
-        begin = _on_step(total * (1 - self.decay_share), batch_tokens)
-        if warmup and begin < (warmup[-1].end or 0):
-            raise ValueError(f"the decay begins at {begin:,} tokens, inside the warm-up of {self.warmup_tokens:,}")
-        if begin >= total:
-            raise ValueError(f"{total:,} tokens are too few to decay over a share of {self.decay_share}: use more")
-        stable = RatePiece(
-            shape="constant",
-            start=warmup[-1].end or 0 if warmup else 0,
-            end=None,
-            start_lr=self.peak,
-            end_lr=self.peak,
-        )
+    def pieces(self, grid: StepGrid) -> tuple[RatePiece, ...]:
+        """Warm-up, a constant piece, and the decay that ends with the run."""
+        warmup, warmup_end = _warm_up(self.peak, self.warmup_tokens, grid)
+        decay_start = grid.nearest(grid.total * (1 - self.decay_share))
+        if decay_start < warmup_end:
+            raise InvalidValueError(
+                f"is {self.warmup_tokens:,}, but the decay begins at {decay_start:,} tokens, inside the warm-up",
+                field="warmup_tokens",
+                value=self.warmup_tokens,
+            )
+        if decay_start >= grid.total:
+            raise InvalidValueError(
+                f"is {self.decay_share}, too small a share of {grid.total:,} tokens to decay in: use more tokens",
+                field="decay_share",
+                value=self.decay_share,
+            )
         decay = RatePiece(
             shape="linear",
-            start=begin,
-            end=total,
+            start=decay_start,
+            end=grid.total,
             start_lr=self.peak,
             end_lr=self.peak * self.final_share,
         )
-        return (*warmup, stable, decay)
+        return (*warmup, RatePiece.constant(warmup_end, self.peak), decay)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,25 +134,24 @@ class Cosine:
     peak: float = 1e-3
     warmup_tokens: int = 0
     final_share: float = 0.1
-    annealed = True
-    forks = False
+    annealed: ClassVar[bool] = True
+    forks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _check(self.peak, self.warmup_tokens)
-        _check_final(self.final_share)
+        _check_warmup(self.peak, self.warmup_tokens)
+        _check_final_share(self.final_share)
 
-    def pieces(self, total: int, batch_tokens: int) -> tuple[RatePiece, ...]:
-        """Warm-up and one cosine that ends at `total`."""
-        warmup = _warmup(self.peak, self.warmup_tokens, batch_tokens)
-        begin = warmup[-1].end or 0 if warmup else 0
-        fall = RatePiece(
+    def pieces(self, grid: StepGrid) -> tuple[RatePiece, ...]:
+        """Warm-up and one cosine that ends with the run."""
+        warmup, warmup_end = _warm_up(self.peak, self.warmup_tokens, grid)
+        decay = RatePiece(
             shape="cosine",
-            start=begin,
-            end=total,
+            start=warmup_end,
+            end=grid.total,
             start_lr=self.peak,
             end_lr=self.peak * self.final_share,
         )
-        return (*warmup, fall)
+        return (*warmup, decay)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,20 +160,16 @@ class Constant:
 
     peak: float = 1e-3
     warmup_tokens: int = 0
-    annealed = False
-    forks = True
+    annealed: ClassVar[bool] = False
+    forks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check(self.peak, self.warmup_tokens)
+        _check_warmup(self.peak, self.warmup_tokens)
 
-    def pieces(self, total: int, batch_tokens: int) -> tuple[RatePiece, ...]:
+    def pieces(self, grid: StepGrid) -> tuple[RatePiece, ...]:
         """Warm-up and a constant piece."""
-        warmup = _warmup(self.peak, self.warmup_tokens, batch_tokens)
-        begin = warmup[-1].end or 0 if warmup else 0
-        return (
-            *warmup,
-            RatePiece(shape="constant", start=begin, end=None, start_lr=self.peak, end_lr=self.peak),
-        )
+        warmup, warmup_end = _warm_up(self.peak, self.warmup_tokens, grid)
+        return (*warmup, RatePiece.constant(warmup_end, self.peak))
 
 
 RATES: dict[str, type[WSD] | type[Cosine] | type[Constant]] = {
@@ -188,3 +177,29 @@ RATES: dict[str, type[WSD] | type[Cosine] | type[Constant]] = {
     "cosine": Cosine,
     "constant": Constant,
 }
+"""All rates by name."""
+
+
+def _warm_up(peak: float, tokens: int, grid: StepGrid) -> tuple[tuple[RatePiece, ...], int]:
+    """The piece of a linear warm-up and its end; no piece, and 0, where it is shorter than half a step.
+
+    It rises from 0 one step before the run, so that the first step has a rate above 0.
+    """
+    end = grid.nearest(tokens)
+    if end == 0:
+        return (), 0
+    return (RatePiece(shape="linear", start=-grid.first_step, end=end, start_lr=0.0, end_lr=peak),), end
+
+
+def _check_warmup(peak: float, warmup_tokens: int) -> None:
+    if not (math.isfinite(peak) and peak > 0):
+        raise InvalidValueError(f"is {peak}: it must be a number above 0", field="peak", value=peak)
+    if warmup_tokens < 0:
+        raise InvalidValueError(
+            f"is {warmup_tokens}: it must be 0 or more", field="warmup_tokens", value=warmup_tokens
+        )
+
+
+def _check_final_share(share: float) -> None:
+    if not 0 <= share <= 1:
+        raise InvalidValueError(f"is {share}: it must be in [0, 1]", field="final_share", value=share)

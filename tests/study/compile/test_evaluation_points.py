@@ -19,7 +19,7 @@ MODEL = PRESETS["nano"]
 def segment(start: int, end: int, batch_tokens: int) -> Segment:
     """A segment from step `start` to step `end`."""
     phase = Phase(depth=1, tokens=end * batch_tokens, label="", batch_tokens=batch_tokens, context=1)
-    [whole] = split_schedule(Schedule(phases=(phase,), lr=Constant()), Ledger(model=MODEL))
+    [whole] = split_schedule(Schedule(phases=(phase,), rate=Constant()), Ledger(model=MODEL))
     return replace(whole, start=start * batch_tokens)
 
 

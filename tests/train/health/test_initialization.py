@@ -25,7 +25,7 @@ from short_runs import CONTEXT, CPU, discard, is_same, short_engine
 def test_fresh_models_of_every_depth_pass_and_are_left_as_they_were(any_model: ModelConfig, dataset: Dataset):
     batches = Batches(dataset.tokens("train"), CONTEXT, seed=0)
     for depth in range(any_model.depth):
-        schedule = replace(small(any_model, 320, start_depth=depth), lr=Constant()).in_steps(32, CONTEXT)
+        schedule = replace(small(any_model, 320, start_depth=depth), rate=Constant()).in_steps(32, CONTEXT)
         [segment] = split_schedule(schedule, Ledger(model=any_model))
         fresh = initial_state(any_model, depth, seed=depth)
         checked, other = (Engine(fresh, segment, any_model, batches, TrainSettings(), CPU) for _ in range(2))

@@ -79,7 +79,7 @@ def test_an_update_that_is_held_back_changes_nothing():
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_run_that_grows_can_be_cut_anywhere(precision: str, model: ModelConfig, dataset: Dataset, tmp_path):
     schedule = one_shot(model, 12 * 32, start_depth=6)
-    schedule = replace(schedule, lr=WSD(peak=1e-2, warmup_tokens=64)).in_steps(32, 16)
+    schedule = replace(schedule, rate=WSD(peak=1e-2, warmup_tokens=64)).in_steps(32, 16)
     segments = split_schedule(schedule, Ledger(model=model))
     batches, settings = (
         Batches(dataset.tokens("train"), 16, seed=0),

@@ -12,6 +12,7 @@ A segment of 10 steps of 4 tokens, with the validation loss every 10 tokens and 
 from collections import defaultdict
 from dataclasses import dataclass
 
+from deepen.schedule.grid import round_up_to_steps
 from deepen.study.define.study import Evaluation
 from deepen.train.segment import Segment
 
@@ -56,5 +57,5 @@ def _on_steps(segment: Segment, spacing: int) -> list[int]:
 
 def _step_reaching(segment: Segment, tokens: int) -> int:
     """The end of the segment's first step that reaches so many tokens."""
-    steps = -(-(tokens - segment.start) // segment.batch_tokens)
+    steps = round_up_to_steps(tokens - segment.start, segment.batch_tokens)
     return segment.start + steps * segment.batch_tokens

@@ -16,7 +16,7 @@ def split_schedule(schedule: Schedule, ledger: Ledger) -> list[Segment]:
     """
     result: list[Segment] = []
     total = schedule.tokens
-    rates = schedule.lr.pieces(total, schedule.phases[0].batch_tokens)
+    rates = schedule.rate.pieces(schedule.grid)
     rate_starts = [max(0, rate.start) for rate in rates] + [total]
     begin, depth = 0, schedule.phases[0].depth
     for phase, trained in zip(schedule.phases, schedule.trained_parts, strict=True):

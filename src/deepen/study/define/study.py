@@ -206,7 +206,7 @@ class Study:
         """The schedule of an arm over `tokens` in all, with the study's rate."""
         recipe = get_recipe(arm.recipe)
         schedule = recipe.schedule(self.model, tokens, self.baseline_tokens, arm.options)
-        return replace(schedule, lr=self.lr)
+        return replace(schedule, rate=self.lr)
 
     def to_json(self) -> dict[str, Any]:
         """The study in JSON's types: recipes by name and options, the rate and the optimizer by their kind."""
