@@ -2,15 +2,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from deepen.cli.entry import main
-from deepen.compute.ledger import Ledger
 from deepen.compute.timing import read_timing
 from deepen.model.presets import PRESETS
-from deepen.schedule.trainable import TRAINABLE_SETS, TrainedParts
+from deepen.schedule.trainable import TrainedParts
 
 SMALL = ("bench", "--model", "nano", "--steps", "2", "--batch-tokens", "128")
 
@@ -35,30 +33,7 @@ def test_the_json_is_what_is_written_and_can_be_read(tmp_path: Path, capsys: pyt
     assert told["threads"] == 1 and told["torch"]
 
 
-def test_the_timing_is_within_its_misfit_of_every_phase(written: Path):
-    bench, timing = json.loads(written.read_text()), read_timing(written)
-    misses = [
-        abs(timing.seconds_per_token(trained_parts(kind)) / kind["seconds_per_token"] - 1)
-        for kind in bench["phases"]
-    ]
-    assert max(misses) == pytest.approx(bench["misfit"], rel=1e-6)
-
-
-def test_phases_have_the_ledgers_price_and_are_told_relative_to_full_depth(written: Path):
-    bench, ledger = json.loads(written.read_text()), Ledger(model=PRESETS["nano"])
-    full = bench["phases"][0]
-    assert (full["depth"], full["scope"], full["measured_to_ledger"]) == (12, "all", 1)
-    for kind in bench["phases"]:
-        assert kind["flops_per_token"] == ledger.flops_per_token(trained_parts(kind), 64)
-        assert kind["tokens_per_second"] == pytest.approx(1 / kind["seconds_per_token"])
-        ratio = kind["seconds_per_token"] / full["seconds_per_token"] / kind["flops_per_token"]
-        assert kind["measured_to_ledger"] == pytest.approx(ratio * full["flops_per_token"])
-        assert kind["peak_memory_bytes"] > 0 or sys.platform != "linux"
-    assert {kind["scope"] for kind in bench["phases"]} == set(TRAINABLE_SETS)
-    assert {kind["depth"] for kind in bench["phases"]} == {12, 6, 1}
-
-
-def test_the_table_says_what_was_found_and_how_to_use_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_table_shows_what_was_found_and_how_to_use_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "b.json"
     assert main(["bench", "--depth", "1", "--steps", "1", "--batch-tokens", "64", "--out", str(out)]) == 0
     said = capsys.readouterr().out
@@ -75,13 +50,7 @@ def test_a_wrong_request_does_not_wait_for_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
-def trained_parts(kind: dict[str, Any]) -> TrainedParts:
-    return TRAINABLE_SETS[kind["scope"]].resolve(kind["depth"], tuple(kind["new_blocks"]))
-
-
-def test_a_plan_reads_the_bench_and_tells_the_mark_of_equal_seconds(
-    written: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_a_plan_reads_the_bench_and_has_a_mark_of_equal_seconds(written: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["plan", "two-phase", "--model", "nano", "--bench", str(written), "--json"]) == 0
     told, timing = json.loads(capsys.readouterr().out), read_timing(written)
     hours = told["baseline"]["tokens"] * timing.seconds_per_token(TrainedParts.all(12)) / 3600

@@ -18,6 +18,12 @@ class OtherTrainer:
     modules: tuple[str, ...] = ()
     install: str = ""
 
+    def check_installed(self) -> None:
+        """Raise an InvalidValueError if a module is missing."""
+        if missing := [module for module in self.modules if find_spec(module) is None]:
+            problem = f"{self.name} needs {', '.join(missing)}"
+            raise InvalidValueError(problem, field="against", value=self.name, remedy=self.install)
+
 
 OTHER_TRAINERS = {
     trainer.name: trainer
@@ -38,9 +44,6 @@ OTHER_TRAINERS = {
 
 
 def check_installed(names: Iterable[str]) -> None:
-    """Raise an InvalidValueError if the library of an other trainer is missing."""
+    """Raise an InvalidValueError if the library of one of these trainers is missing."""
     for name in names:
-        trainer = OTHER_TRAINERS[name]
-        if missing := [module for module in trainer.modules if find_spec(module) is None]:
-            problem = f"{name} needs {', '.join(missing)}"
-            raise InvalidValueError(problem, field="against", value=name, remedy=trainer.install)
+        OTHER_TRAINERS[name].check_installed()

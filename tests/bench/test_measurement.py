@@ -1,0 +1,102 @@
+"""The bench of a small model: prices are the ledger's, and the fitted timing is as good as its misfit says."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from deepen.bench.measurement import run_bench
+from deepen.bench.result import BenchResult, Pace
+from deepen.bench.workload import Workload
+from deepen.compute.ledger import Ledger
+from deepen.compute.timing import read_timing
+from deepen.model.presets import PRESETS
+from deepen.schedule.trainable import TRAINABLE_SETS
+from deepen.train.settings import TrainSettings
+
+STEPS = 2
+
+
+@pytest.fixture(scope="module")
+def workload() -> Workload:
+    device = torch.device("cpu")
+    return Workload(model=PRESETS["nano"], context=64, batch_tokens=128, settings=TrainSettings(), device=device)
+
+
+@pytest.fixture(scope="module")
+def progress() -> list[tuple[int, int]]:
+    """What `on_progress` was called with."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def result(workload: Workload, progress: list[tuple[int, int]]) -> BenchResult:
+    return run_bench(workload, STEPS, on_progress=lambda done, total: progress.append((done, total)))
+
+
+def test_the_timing_is_within_its_misfit_of_every_kind(result: BenchResult, workload: Workload):
+    misses = [
+        abs(result.timing.seconds_per_token(kind.trained) / measured.seconds_per_token - 1)
+        for kind, measured in zip(workload.kinds(), result.kinds, strict=True)
+    ]
+    assert max(misses) == pytest.approx(result.misfit, rel=1e-6)
+
+
+def test_kinds_have_the_ledgers_price_and_are_compared_with_full_depth(result: BenchResult, workload: Workload):
+    full, ledger = result.kinds[0], Ledger(model=workload.model)
+    assert (full.phase.depth, full.phase.train.name, full.measured_to_ledger) == (12, "all", 1)
+    for kind, measured in zip(workload.kinds(), result.kinds, strict=True):
+        assert measured.new_blocks == kind.trained.blocks
+        assert measured.flops_per_token == ledger.flops_per_token(kind.trained, 64)
+        assert measured.tokens_per_second == pytest.approx(1 / measured.seconds_per_token)
+        ratio = measured.seconds_per_token / full.seconds_per_token / measured.flops_per_token
+        assert measured.measured_to_ledger == pytest.approx(ratio * full.flops_per_token)
+        assert measured.mfu == measured.flops_per_token / measured.seconds_per_token / result.peak_flops
+        assert measured.peak_memory_bytes > 0 or sys.platform != "linux"
+    assert {kind.phase.train.name for kind in result.kinds} == set(TRAINABLE_SETS)
+    assert {kind.phase.depth for kind in result.kinds} == {12, 6, 1}
+
+
+def test_progress_is_in_flops_and_ends_with_all_of_them(
+    result: BenchResult, workload: Workload, progress: list[tuple[int, int]]
+):
+    turns, warm_up = min(STEPS, 10), 1
+    total = 128 * (STEPS + turns * warm_up) * sum(kind.flops_per_token for kind in result.kinds)
+    assert progress[0] == (0, total) and progress[-1] == (total, total)
+    assert len(progress) == 1 + turns * len(result.kinds)
+    assert [done for done, _ in progress] == sorted(done for done, _ in progress)
+
+
+def test_the_json_holds_the_timing_and_all_that_was_measured(result: BenchResult, tmp_path: Path):
+    pace = Pace(name="deepen", tokens_per_second=2.0, fastest_tokens_per_second=3.0, ratio=1.0)
+    content = replace(result, paces=(pace,)).to_json()
+    path = tmp_path / "bench.json"
+    path.write_text(json.dumps(content))
+    assert read_timing(path) == result.timing
+    assert json.loads(path.read_text()) == content
+    assert content["against"] == [
+        {"name": "deepen", "tokens_per_second": 2.0, "fastest_tokens_per_second": 3.0, "ratio": 1.0}
+    ]
+    assert (content["spread"], content["misfit"], content["threads"]) == (result.jitter, result.misfit, 1)
+    assert (content["compile"], content["moment_precision"], content["torch"]) == ("no", "fp32", torch.__version__)
+    assert [phase["scope"] for phase in content["phases"]] == [kind.phase.train.name for kind in result.kinds]
+    assert list(content["phases"][0]) == [
+        "label",
+        "depth",
+        "scope",
+        "new_blocks",
+        "tokens_per_second",
+        "seconds_per_token",
+        "flops_per_token",
+        "measured_to_ledger",
+        "mfu",
+        "peak_memory_bytes",
+    ]
+
+
+@pytest.mark.parametrize(("jitter", "busy"), [(1.0, False), (1.2, False), (1.21, True)])
+def test_steps_that_vary_much_mean_a_busy_machine(result: BenchResult, jitter: float, busy: bool):
+    assert replace(result, jitter=jitter).machine_was_busy is busy
