@@ -196,11 +196,11 @@ FILES: dict[str, tuple[str, bytes | None, str]] = {
     # what is wrong: the request with FILE in it, the file's content (None: a folder), the words of the answer
     "bench not JSON": ("plan full --model nano --bench FILE", b"{", "it is not JSON"),
     "bench empty": ("plan full --model nano --bench FILE", b"", "it is not JSON"),
-    "bench a list": ("plan full --model nano --bench FILE", b"[]", "no object"),
+    "bench a list": ("plan full --model nano --bench FILE", b"[]", "is not an object"),
     "bench of nothing": ("plan full --model nano --bench FILE", b"{}", "has no device"),
     "bench deep": ("plan full --model nano --bench FILE", b"[" * 200_000, "it is not JSON"),
     "bench binary": ("plan full --model nano --bench FILE", b"\x80\x04\x95", "it is not JSON"),
-    "bench a folder": ("plan full --model nano --bench FILE", None, "is no file"),
+    "bench a folder": ("plan full --model nano --bench FILE", None, "is not a file"),
     "bench out over notes": ("bench --model nano --out FILE", b"my notes", "holds something else"),
     "bench out a folder": ("bench --model nano --out FILE", None, "is a folder"),
     "study no study": ("study FILE.py", b"study = 3", "defines no `study`"),

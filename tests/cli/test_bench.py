@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deepen.cli.entry import main
-from deepen.compute.timing import read_timing
+from deepen.compute.bench_file import read_timing
 from deepen.model.presets import PRESETS
 from deepen.schedule.trainable import TrainedParts
 

@@ -1,7 +1,5 @@
-import json
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +8,7 @@ from hypothesis import strategies as st
 
 from deepen.bench.workload import phase_kinds
 from deepen.compute.ledger import Role
-from deepen.compute.timing import MeasuredPhase, Timing, fit_timing, misfit, read_timing
+from deepen.compute.timing import MeasuredPhase, Timing, fit_timing, misfit
 from deepen.growth.layout import PLACEMENTS, find_new_blocks
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
@@ -105,92 +103,23 @@ def test_no_ingredient_can_move_and_bring_the_shares_nearer(noise: list[float], 
 def test_a_timing_is_of_its_model_and_context():
     timing().check(NANO, 64, 1024)
     timing().check(replace(NANO, name="another name"), 64, 1024)
-    with pytest.raises(ValueError, match=r"deepen bench --model nano --context 32 --batch-tokens 1024$") as wrong:
+    with pytest.raises(ValueError, match=r"deepen bench with model nano context 32 batch_tokens 1024$") as wrong:
         timing().check(NANO, 32, 1024)
     assert "nano at context 64" in str(wrong.value) and "nano at context 32" in str(wrong.value)
     with pytest.raises(
-        ValueError, match=r"width 64, not 20.*deepen bench --model micro --context 64 --batch-tokens 1024$"
+        ValueError, match=r"width 64, not 20.*deepen bench with model micro context 64 batch_tokens 1024$"
     ):
         timing().check(PRESETS["micro"], 64, 1024)
     with pytest.raises(
-        ValueError, match=r"vocab 2048, not 1024.*--model nano --vocab 2048 --context 64 --batch-tokens 1024$"
+        ValueError, match=r"vocab 2048, not 1024.*model nano vocab 2048 context 64 batch_tokens 1024$"
     ):
         timing().check(replace(NANO, vocab=2048), 64, 1024)
     with pytest.raises(
-        ValueError, match=r"depth 3, not 12.*the model's own options and --context 64 --batch-tokens 1024$"
+        ValueError, match=r"depth 3, not 12.*the options of the model, and with context 64 batch_tokens 1024$"
     ):
         timing().check(replace(NANO, name="custom", depth=3), 64, 1024)
 
 
 def test_a_timing_is_of_its_batch():
-    with pytest.raises(ValueError, match=r"with 1,024 tokens a step; .* with 4,096: .*--batch-tokens 4096$"):
+    with pytest.raises(ValueError, match=r"with 1,024 tokens a step, not .* with 4,096: .*batch_tokens 4096$"):
         timing().check(NANO, 64, 4096)
-
-
-def test_what_is_written_is_read(tmp_path: Path):
-    path = tmp_path / "bench.json"
-    path.write_text(json.dumps(timing().described() | {"phases": [], "misfit": 0.1}))
-    assert read_timing(path) == timing()
-
-
-def changed(*keys: str, to: Any = None) -> str:
-    """A bench file with one entry changed, or left out."""
-    content = timing().described()
-    at = content
-    for key in keys[:-1]:
-        at = at[key]
-    if to is None:
-        del at[keys[-1]]
-    else:
-        at[keys[-1]] = to
-    return json.dumps(content)
-
-
-BROKEN = {
-    "empty": ("", "not JSON"),
-    "cut off": (json.dumps(timing().described())[:-20], "not JSON"),
-    "nested without end": ("[" * 100_000, "not JSON"),
-    "another thing": ("[1, 2]", "no object"),
-    "no model": (changed("model"), "model is no object"),
-    "no depth": (changed("model", "depth"), "model has no depth"),
-    "no timing": (changed("timing"), "timing is no object"),
-    "timing a list": (changed("timing", to=[1.0]), "timing is no object"),
-    "no block": (changed("timing", "block"), "block is no object"),
-    "no role": (changed("timing", "block", "trained"), "block has no trained"),
-    "no base": (changed("timing", "base"), "timing has no base"),
-    "no device, no context": (json.dumps({"precision": "", "batch_tokens": 1}), "has no device, context"),
-    "text for seconds": (changed("timing", "base", to="1e-6"), "base of timing is '1e-6', no number"),
-    "truth for seconds": (changed("timing", "base", to=True), "base of timing is 'True', no number"),
-    "NaN": (changed("timing", "head_trained", to=float("nan")), "head_trained of timing is 'nan'"),
-    "infinite": (changed("timing", "block", "trained", to=float("inf")), "trained of block is 'inf'"),
-    "beyond any float": (changed("timing", "base", to=10**400), "base of timing is '1000"),
-    "negative": (changed("timing", "block", "forward only", to=-1e-9), "'forward only' are -1e-09"),
-    "no time": (changed("timing", to={**dict.fromkeys(("head_frozen", "head_trained", "base"), 0),
-                                      "block": dict.fromkeys(Role, 0)}), "0 seconds"),
-    "half a token": (changed("context", to=64.5), "context of the file is '64.5', no whole number"),
-    "no tokens": (changed("batch_tokens", to=0), "batch_tokens is 0"),
-    "no such model": (changed("model", "heads", to=3), "width 20 is not a multiple of heads 3"),
-    "head of text": (changed("model", "tied", to="yes"), "tied of model is 'yes', no true or false"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("content", "words"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_file_is_refused_in_one_line(content: str, words: str, tmp_path: Path):
-    path = tmp_path / "bench.json"
-    path.write_text(content)
-    with pytest.raises(ValueError) as wrong:
-        read_timing(path)
-    said = str(wrong.value)
-    assert words in said and str(path) in said and f"deepen bench --out {path}" in said
-    assert len(said.splitlines()) == 1 and type(wrong.value) is ValueError
-
-
-def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"does not exist: write one with deepen bench --out"):
-        read_timing(tmp_path / "none.json")
-    with pytest.raises(ValueError, match=r"is no file"):
-        read_timing(tmp_path)
-    binary = tmp_path / "bench.json"
-    binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"not JSON"):
-        read_timing(binary)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepen.compute.timing import read_timing
+from deepen.compute.bench_file import read_timing
 from deepen.data.description import read_description
 from deepen.data.errors import DataError
 from deepen.data.shard_file import read_shard

@@ -71,6 +71,7 @@ class Network(Decoder):
 class NoPositions(Gpt2Family):
     """A GPT-2 without positions and biases."""
 
+    name = "no-positions"
     network = "third_family:Network"
     has_biases = False
     has_position_table = False

@@ -101,9 +101,9 @@ class BenchResult:
         return self.jitter > BUSY_JITTER
 
     def to_json(self) -> dict[str, Any]:
-        """The bench in JSON's types; `compute.timing.read_timing` reads the timing in it."""
+        """The bench in JSON's types; `compute.bench_file.read_timing` reads the timing in it."""
         return {
-            **self.timing.described(),
+            **self.timing.to_json(),
             "torch": self.torch_version,
             "threads": self.threads,
             "phases": [kind.to_json() for kind in self.kinds],

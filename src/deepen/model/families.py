@@ -57,6 +57,7 @@ class Family(ABC):
     """A family of decoders with pre-norm blocks: x + attention(norm_1(x)), then x + mlp(norm_2(x)).
 
     Attributes:
+        name: in a `ModelConfig` and on the command line.
         network: module and class of its `Decoder`, "module:class"; imported when one is built, because planning
             does without torch.
         has_biases: whether linears and norms have biases.
@@ -69,6 +70,7 @@ class Family(ABC):
             stores its normalized input beside its input where its gain is trained.
     """
 
+    name: ClassVar[str]
     network: ClassVar[str]
     has_biases: ClassVar[bool]
     has_position_table: ClassVar[bool]
@@ -82,7 +84,7 @@ class Family(ABC):
         if not self.groups_heads and sizes.kv_heads != sizes.heads:
             grouping = ", ".join(name for name, family in FAMILIES.items() if family.groups_heads)
             raise InvalidValueError(
-                f"is {sizes.kv_heads}, but this family has as many as heads, {sizes.heads}",
+                f"is {sizes.kv_heads}, but {self.name} has as many as heads, {sizes.heads}",
                 field="kv_heads",
                 value=sizes.kv_heads,
                 remedy=f"use `family` {grouping}",
@@ -132,6 +134,7 @@ class Family(ABC):
 class Gpt2Family(Family):
     """GPT-2 (Radford et al. 2019): learned positions, LayerNorm, biases, GELU, no shared key heads."""
 
+    name = "gpt2"
     network = "deepen.model.gpt2:GPT2"
     has_biases = True
     has_position_table = True
@@ -167,6 +170,7 @@ class Gpt2Family(Family):
 class LlamaFamily(Family):
     """Llama (Touvron et al. 2023): rotary positions, RMSNorm, no biases, SwiGLU, grouped-query attention."""
 
+    name = "llama"
     network = "deepen.model.llama:Llama"
     has_biases = False
     has_position_table = False
@@ -217,5 +221,5 @@ class LlamaFamily(Family):
         return StoredNumbers(fp32=fp32, operands=operands)
 
 
-FAMILIES: dict[str, Family] = {"gpt2": Gpt2Family(), "llama": LlamaFamily()}
-"""Every family by its name in a `ModelConfig`."""
+FAMILIES: dict[str, Family] = {family.name: family for family in (Gpt2Family(), LlamaFamily())}
+"""Every family by its name."""

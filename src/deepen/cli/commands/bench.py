@@ -28,7 +28,7 @@ from deepen.cli.requests.shared import (
     model_of,
     settings_of,
 )
-from deepen.compute.timing import read_timing
+from deepen.compute.bench_file import read_timing
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS, tokens_per_step
 from deepen.study.define.study import Arm, Evaluation, Study

@@ -1,0 +1,65 @@
+"""A file that `deepen bench` wrote, read back as a `Timing`. Nothing in it is trusted unchecked."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from deepen.compute.ledger import Role
+from deepen.compute.timing import OUTSIDE_BLOCKS, Timing, is_finite_number
+from deepen.errors import InvalidValueError
+from deepen.model.config import ModelConfig
+
+MAX_FILE_BYTES = 1 << 24
+"""Larger files are refused unread."""
+
+_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def read_timing(path: Path) -> Timing:
+    """The timing in a bench file.
+
+    Raises:
+        InvalidValueError: there is no such file, or it is damaged; the message is one line.
+    """
+    if not path.is_file():
+        problem = "is not a file" if path.exists() else "does not exist"
+        raise _wrong(path, problem, "write one with deepen bench")
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ValueError("it is too long")
+        return _parse_timing(json.loads(path.read_text()))
+    except OSError as error:
+        raise _wrong(path, "cannot be read", error.strerror if error.strerror else str(error)) from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        damage = "it is not JSON"
+    except ValueError as error:
+        damage = str(error)
+    raise _wrong(path, f"is damaged ({damage})", "write it again with deepen bench")
+
+
+def _wrong(path: Path, problem: str, remedy: str) -> InvalidValueError:
+    return InvalidValueError(f"{path} {problem}", field="bench", value=path, remedy=remedy)
+
+
+def _parse_timing(content: Any) -> Timing:
+    kinds = {"device": str, "precision": str, "context": int, "batch_tokens": int}
+    bench = _select(content, kinds, "the file")
+    model = _select(content.get("model"), {field.name: field.type for field in fields(ModelConfig)}, "model")
+    timing = _select(content.get("timing"), dict.fromkeys(OUTSIDE_BLOCKS, float), "timing")
+    block = _select(content["timing"].get("block"), {str(role): float for role in Role}, "block")
+    return Timing(model=ModelConfig(**model), block={role: block[role] for role in Role}, **bench, **timing)
+
+
+def _select(content: Any, kinds: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The entries of a JSON object that `kinds` names, each of its type; others are ignored."""
+    if not isinstance(content, dict):
+        raise ValueError(f"{where} is not an object")
+    if missing := [name for name in kinds if name not in content]:
+        raise ValueError(f"{where} has no {', '.join(missing)}")
+    for name, kind in kinds.items():
+        value = content[name]
+        if not (is_finite_number(value) if kind is float else type(value) is kind):
+            raise ValueError(f"{name} of {where} is {str(value)[:40]!r}, not {_KINDS[kind]}")
+    return {name: content[name] for name in kinds}
