@@ -1,7 +1,5 @@
 """How far a finding can be trusted: seeds, tokens per parameter, size, decay of the rate, repeated data."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from deepen.report.summary import StudySummary

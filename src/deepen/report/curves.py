@@ -5,8 +5,6 @@ them. Plotly reads a few HTML tags in names and hover text, so every string of t
 the page escapes the JSON as a whole once more for HTML.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from html import escape
 from typing import Any, TypeVar

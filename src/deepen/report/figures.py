@@ -1,7 +1,5 @@
 """The static figures, for a paper: PNG at 200 dpi and SVG, the same bytes from the same results."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Sequence
@@ -14,7 +12,7 @@ from matplotlib.figure import Figure
 from deepen.evaluate.registry import TASKS
 from deepen.report.files import write_file
 from deepen.report.forest import draw_forest
-from deepen.report.layout import LOSSES, verdict_rows
+from deepen.report.layout import LOSSES, sort_verdicts
 from deepen.report.loss_figure import draw_losses, draw_overview
 from deepen.report.style import MATPLOTLIB
 from deepen.report.summary import StudySummary
@@ -35,7 +33,7 @@ def write_figures(study: StudySummary, folder: Path) -> tuple[str, ...]:
 
 
 def _draw_verdicts(study: StudySummary) -> Figure:
-    rows = max(1, len(verdict_rows(study)))
+    rows = max(1, len(sort_verdicts(study)))
     figure = Figure(figsize=(7.2, 1.3 + 0.3 * rows), layout="constrained")
     draw_forest(figure.subplots(), study)
     return figure

@@ -3,8 +3,6 @@
 Nothing is made durable, as it is in `deepen.durable`: a report can be drawn again.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,10 +1,8 @@
 """The forest plot: the difference of every verdict from full training, with its interval."""
 
-from __future__ import annotations
-
 from matplotlib.axes import Axes
 
-from deepen.report.layout import accounting_note, difference_range, legend_label, multiplier_text, verdict_rows
+from deepen.report.layout import accounting_note, difference_range, legend_label, multiplier_text, sort_verdicts
 from deepen.report.style import UNKNOWN_COLOUR
 from deepen.report.summary import StudySummary
 from deepen.report.units import decimal_places, signed
@@ -13,7 +11,7 @@ from deepen.study.results.schema import Verdict
 
 def draw_forest(axes: Axes, study: StudySummary) -> None:
     """Draw a row for each verdict; zero is the baseline, the grey band its standard deviation over seeds."""
-    rows = [v for v in verdict_rows(study) if v.difference is not None]
+    rows = [v for v in sort_verdicts(study) if v.difference is not None]
     seed_std = study.noise.baseline_seed_std
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)

@@ -1,7 +1,5 @@
 """What the page and the static figures must agree on: axes, ranges, order of rows, labels."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from deepen.evaluate.registry import TASKS
@@ -52,7 +50,7 @@ def loss_window(study: StudySummary, kind: str) -> tuple[float, float] | None:
     return low - margin, high + margin
 
 
-def verdict_rows(study: StudySummary) -> list[Verdict]:
+def sort_verdicts(study: StudySummary) -> list[Verdict]:
     """The verdicts in the order of the arms, exact FLOPs before other accountings."""
     order = {arm.name: i for i, arm in enumerate(study.arms)}
     return sorted(study.verdicts, key=lambda v: (order.get(v.arm, len(order)), v.accounting != "flops"))

@@ -1,7 +1,5 @@
 """The static figures of losses: lines and seed bands of all arms, with circles at the marks."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +11,7 @@ from matplotlib.lines import Line2D
 from deepen.report.forest import draw_forest
 from deepen.report.layout import AXES, LOSSES, legend_label, loss_window
 from deepen.report.style import LINE_STYLES
-from deepen.report.summary import ArmSummary, AveragedMark, AveragedPoint, StudySummary
+from deepen.report.summary import ArmSummary, AveragedPoint, StudySummary
 from deepen.report.units import power
 
 Position = Callable[[AveragedPoint], float]
@@ -102,16 +100,17 @@ def _draw_curve(axes: Axes, arm: ArmSummary, position: Position, kind: str) -> N
 
 
 def _draw_marks(axes: Axes, arm: ArmSummary, position: Position, kind: str) -> None:
-    marks = sorted(((mark, loss.mean) for mark in arm.marks if (loss := mark.loss(kind))), key=_by(position))
-    budgets = [(position(mark), mean) for mark, mean in marks if mark.accounting == "flops"]
+    """Large circles at equal exact FLOPs, open ones at other accountings, small ones at other budgets."""
+    marks = sorted((mark for mark in arm.marks if mark.loss(kind)), key=position)
+    points = [(position(mark), loss.mean) for mark in marks if (loss := mark.loss(kind))]
+    budgets = [point for mark, point in zip(marks, points, strict=True) if mark.accounting == "flops"]
     if len(budgets) > 1:  # the line from which the compute multiplier is read
-        xs, means = zip(*budgets, strict=True)
-        axes.plot(xs, means, color=arm.colour, linestyle=":", lw=1, zorder=3)
-    for mark, mean in marks:
+        axes.plot(*zip(*budgets, strict=True), color=arm.colour, linestyle=":", lw=1, zorder=3)
+    for mark, (x, mean) in zip(marks, points, strict=True):
         is_exact = mark.accounting == "flops"
         is_small = is_exact and not mark.is_whole_budget
         axes.plot(
-            [position(mark)],
+            [x],
             [mean],
             "o",
             markersize=3.5 if is_small else 7,
@@ -120,10 +119,6 @@ def _draw_marks(axes: Axes, arm: ArmSummary, position: Position, kind: str) -> N
             markeredgewidth=0.8 if is_exact else 1.4,
             zorder=4,
         )
-
-
-def _by(position: Position) -> Callable[[tuple[AveragedMark, float]], float]:
-    return lambda measured: position(measured[0])
 
 
 def _choose_unit(study: StudySummary, axis: str) -> tuple[float, str]:

@@ -1,7 +1,5 @@
 """The page of a report: one HTML file that needs no other, escapes every string, and fetches nothing."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Colours, dashes and matplotlib's settings, shared by the page and the static figures."""
 
-from __future__ import annotations
-
 from typing import Any
 
 BASELINE_COLOUR = "#1a1a1a"

@@ -6,8 +6,6 @@ The results have one arm for each name and seed; the summary has one for each na
     summary   one-shot: SeedRange(mean=4.15, low=4.10, high=4.20) at 64 tokens
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -1,7 +1,5 @@
 """The static figure of a task: accuracy against steps, standard errors over examples, the level of chance."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 

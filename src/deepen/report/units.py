@@ -1,7 +1,5 @@
 """Numbers and words as text: short, with units, a minus sign rather than a hyphen, a dash for what is unknown."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 UNKNOWN = "–"

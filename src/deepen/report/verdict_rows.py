@@ -1,11 +1,9 @@
 """The rows of the page's table of verdicts: the baseline, then every verdict, as text and pixel positions."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from deepen.report import units
-from deepen.report.layout import accounting_note, difference_range, multiplier_text, verdict_rows
+from deepen.report.layout import accounting_note, difference_range, multiplier_text, sort_verdicts
 from deepen.report.style import UNKNOWN_COLOUR
 from deepen.report.summary import ArmSummary, AveragedMark, StudySummary
 from deepen.report.words import exact_flops_ratio, interval_text, multiplier_interval_text
@@ -80,7 +78,7 @@ class DrawnRange:
 
 def make_rows(study: StudySummary) -> list[Row]:
     """The rows of a study's table."""
-    verdicts, drawn_range = verdict_rows(study), DrawnRange(study)
+    verdicts, drawn_range = sort_verdicts(study), DrawnRange(study)
     places = units.decimal_places([v.difference for v in verdicts if v.difference is not None])
     rows = [_verdict_row(study, verdict, drawn_range, places) for verdict in verdicts]
     if study.baseline and study.baseline_mark:

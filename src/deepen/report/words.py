@@ -1,7 +1,5 @@
 """What a study found, in sentences: the head of the page. How far to trust it is in `caveats`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -50,7 +50,9 @@ REGIME = {
     "model": "nano", "depth": 12, "width": 20, "parameters": 100, "parameters_non_embedding": 80, "context": 64,
     "vocab": 512, "baseline_tokens": 64, "tokens_per_parameter": 0.8, "rate": "wsd", "peak_lr": 0.01,
     "precision": "fp32", "batch_tokens": 32, "seeds": [3],
-    "data": {"name": "words", "fingerprint": "f", "train_tokens": 100, "validation_tokens": 10, "epochs": 0.64},
+    "data": {"name": "words", "fingerprint": "f", "tokenizer_sha256": "t", "train_tokens": 100,
+             "validation_tokens": 10, "epochs": 0.64},
+    "task_files": {"hellaswag": "h"},
     "attention_flops": "dense", "machine": "a machine", "wall_seconds": 2.0,
 }  # fmt: skip
 COMPLETE: dict[str, Any] = {

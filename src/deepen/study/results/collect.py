@@ -192,10 +192,12 @@ def _regime(tree: Tree, dataset: Dataset, machine: str, wall_seconds: float) -> 
         data=DataFacts(
             name=dataset.name,
             fingerprint=dataset.fingerprint,
+            tokenizer_sha256=dataset.tokenizer_sha256,
             train_tokens=train_tokens,
             validation_tokens=min(study.evaluation.validation_tokens, len(dataset.tokens("validation")) - 1),
             epochs=longest / train_tokens,
         ),
+        task_files={file.task: file.sha256 for file in study.evaluation.tasks},
         attention_flops="dense",
         machine=machine,
         wall_seconds=wall_seconds,

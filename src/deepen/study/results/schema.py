@@ -195,10 +195,11 @@ class Verdict(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataFacts(Record):
-    """The data: `epochs` is how often the longest run read the training tokens."""
+    """The data, identified by its content; `epochs` is how often the longest run read the training tokens."""
 
     name: str
     fingerprint: str
+    tokenizer_sha256: str
     train_tokens: int | None
     validation_tokens: int | None
     epochs: float | None
@@ -206,7 +207,10 @@ class DataFacts(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Regime(Record):
-    """What kind of comparison this was: model, tokens per parameter, rate, data, machine."""
+    """What kind of comparison this was: model, tokens per parameter, rate, data, machine.
+
+    `task_files` has the sha256 of the file of each task that was evaluated.
+    """
 
     model: str
     depth: int | None
@@ -223,6 +227,7 @@ class Regime(Record):
     batch_tokens: int | None
     seeds: tuple[int, ...]
     data: DataFacts
+    task_files: Mapping[str, str]
     attention_flops: str
     machine: str
     wall_seconds: float | None

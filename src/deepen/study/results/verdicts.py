@@ -6,8 +6,6 @@ There is one verdict for each arm and accounting that was measured with every se
 baseline are compared seed by seed, because runs with one seed share data order and initialisation.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,0 +1,143 @@
+"""What the page claims in sentences, for verdicts that are written down here."""
+
+from typing import Any
+
+import pytest
+
+from deepen.report.summary import StudySummary, summarize
+from deepen.report.words import Finding, describe_comparison, describe_finding
+from deepen.study.results.schema import Results
+
+DIFFERENCES = {"wins": -0.05, "loses": 0.05, "cannot tell": 0.001}
+
+
+def arm(name: str, *, depth: int = 12, loss: float = 4.0, annealed: bool = True, is_control: bool = False) -> Any:
+    place = {"tokens": 64, "step": 2, "flops": 1000, "seconds": 1.0, "val_loss": loss, "depth": depth}
+    mark = place | {"accounting": "flops", "budget_share": 1.0, "annealed": annealed}
+    return {"name": name, "recipe": "x", "seed": 0, "is_control": is_control, "curve": [place], "marks": [mark]}
+
+
+def verdict(name: str, outcome: str, **more: Any) -> dict[str, Any]:
+    difference = DIFFERENCES[outcome]
+    return {
+        "arm": name, "accounting": "flops", "n_seeds": 3, "loss": 4.0 + difference, "difference": difference,
+        "interval": [difference - 0.02, difference + 0.02], "outcome": outcome, "compute_multiplier": 1.25,
+    } | more  # fmt: skip
+
+
+def study(*verdicts: dict[str, Any], arms: tuple[Any, ...] = (), **more: Any) -> StudySummary:
+    regime = {"depth": 12, "parameters": 124e6, "baseline_tokens": 1e9, "data": {"name": "words"}}
+    content = {"baseline": "full", "arms": [arm("full"), *arms], "verdicts": verdicts, "regime": regime} | more
+    return summarize(Results.from_json(content))
+
+
+def find(*outcomes: str) -> Finding:
+    return describe_finding(study(*(verdict(f"arm {i}", outcome) for i, outcome in enumerate(outcomes))))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "headline"),
+    [
+        ([], "There is no finding yet: no arm has been compared with full training at equal compute."),
+        (["wins"], "At equal compute, arm 0 beats full training."),
+        (["cannot tell"], "At equal compute, arm 0 cannot be told apart from full training."),
+        (["wins"] * 2, "At equal compute, all two arms beat full training."),
+        (["loses"] * 3, "At equal compute, none of the three arms keeps up with full training."),
+        (
+            ["wins", "loses", "cannot tell"],
+            "At equal compute, one of three arms beats full training, one does worse and one cannot be told apart "
+            "from it.",
+        ),
+        (
+            ["loses", "loses", "cannot tell"],
+            "At equal compute, two of three arms do worse than full training, and one cannot be told apart from it.",
+        ),
+        (["wins", "wins", "loses"], "At equal compute, two of three arms beat full training and one does worse."),
+    ],
+)
+def test_the_headline_counts_outcomes(outcomes: list[str], headline: str):
+    assert find(*outcomes).headline == headline
+
+
+def test_what_was_found_names_arms_with_their_differences_and_intervals():
+    found = find("wins", "loses", "cannot tell").found
+    assert "lower than full training’s with arm 0 (−0.050, 95 % interval −0.070 to −0.030)" in found
+    assert "It is higher with arm 1 (+0.050" in found and "For arm 2 (+0.001" in found
+    assert "and one more arm" in find(*["wins"] * 4).found
+
+
+def test_a_saving_is_computed_from_the_multiplier():
+    assert "1.25 times what arm 0 spent to reach the same loss, a saving of 20 %" in find("wins").compute
+
+
+@pytest.mark.parametrize(
+    ("small_loses", "sentence"),
+    [
+        (True, ""),
+        (False, "the small model alone does at least as well"),
+        (None, "No small model was trained alone"),
+    ],
+)
+def test_a_win_is_held_against_a_smaller_model_alone(small_loses: bool | None, sentence: str):
+    """Whether an arm is a smaller model is read from its depth, never from a name."""
+    verdicts, arms = [verdict("grown", "wins")], [arm("grown")]
+    if small_loses is not None:
+        verdicts.append(verdict("shallow", "loses" if small_loses else "wins"))
+        arms.append(arm("shallow", depth=6, is_control=True))
+    found = describe_finding(study(*verdicts, arms=tuple(arms))).found
+    assert sentence in found and ("small model" in found) == bool(sentence)
+
+
+def test_a_control_that_wins_is_not_a_gain_of_growing():
+    found = describe_finding(study(verdict("a", "wins"), arms=(arm("a", is_control=True),))).found
+    assert "No small model" not in found
+
+
+def test_an_unfinished_study_names_what_is_missing():
+    assert "Only full has reached it." in describe_finding(study(arms=(arm("a") | {"marks": []},))).found
+    partly = study(verdict("a", "wins"), arms=(arm("a"), arm("b"), arm("c")))
+    assert "Not compared yet: b and c." in describe_finding(partly).found
+
+
+def test_the_papers_mark_is_said_not_to_be_equal_compute():
+    paper = verdict("a", "wins", accounting="paper")
+    marks = [*arm("a")["marks"], arm("a")["marks"][0] | {"accounting": "paper", "flops": 1100}]
+    compute = describe_finding(study(verdict("a", "wins"), paper, arms=(arm("a") | {"marks": marks},))).compute
+    assert (
+        "one of one wins, but that mark is not equal in exact FLOPs (1.10 times the baseline’s at most)" in compute
+    )
+
+
+@pytest.mark.parametrize(
+    ("regime", "caveat"),
+    [
+        ({"tokens_per_parameter": 5}, "5.0 tokens per non-embedding parameter: well under 20"),
+        ({"tokens_per_parameter": 20}, "near the 20 that is compute-optimal"),
+        ({"tokens_per_parameter": 80}, "above the compute-optimal 20"),
+        ({"parameters": 1e5}, "says little about a large one"),
+        ({"parameters": 124e6}, "larger ones may behave differently"),
+        ({"data": {"epochs": 2.5}}, "read its data 2.5 times"),
+    ],
+)
+def test_caveats_follow_from_the_regime(regime: dict[str, Any], caveat: str):
+    caveats = describe_finding(study(verdict("a", "wins"), regime=regime)).caveats
+    assert any(caveat in each for each in caveats)
+
+
+def test_caveats_follow_from_seeds_noise_and_decay():
+    noise = {"baseline_seed_std": 0.0123}
+    caveats = " ".join(describe_finding(study(verdict("a", "wins"), arms=(arm("a"),), noise=noise)).caveats)
+    assert "Three seeds, which is few" in caveats and "0.0123 nats per token" in caveats
+    assert "Every point compared ends a run whose learning rate was fully decayed." in caveats
+    undecayed = study(verdict("a", "wins", n_seeds=1), arms=(arm("a", annealed=False),))
+    caveats = " ".join(describe_finding(undecayed).caveats)
+    assert "One seed: there is no interval" in caveats
+    assert "Not every point of a has a fully decayed learning rate" in caveats
+
+
+def test_the_comparison_names_arms_model_and_data():
+    assert describe_comparison(study(arms=(arm("a"), arm("b")))) == (
+        "Two ways of training a 12-layer model of 124 M parameters, against ordinary full training on 1.00 B tokens "
+        "of words, at equal compute."
+    )
+    assert describe_comparison(study(regime={})).startswith("Training one model, against ordinary full training,")
