@@ -50,7 +50,8 @@ def find(*outcomes: str) -> Finding:
         ),
         (
             ["loses", "loses", "cannot tell"],
-            "At equal compute, two of three arms do worse than full training, and one cannot be told apart from it.",
+            "At equal compute, two of three arms do worse than full training, and one cannot be told apart "
+            "from it.",
         ),
         (["wins", "wins", "loses"], "At equal compute, two of three arms beat full training and one does worse."),
     ],
@@ -137,7 +138,7 @@ def test_caveats_follow_from_seeds_noise_and_decay():
 
 def test_the_comparison_names_arms_model_and_data():
     assert describe_comparison(study(arms=(arm("a"), arm("b")))) == (
-        "Two ways of training a 12-layer model of 124 M parameters, against ordinary full training on 1.00 B tokens "
-        "of words, at equal compute."
+        "Two ways of training a 12-layer model of 124 M parameters, against ordinary full training on 1.00 B "
+        "tokens of words, at equal compute."
     )
     assert describe_comparison(study(regime={})).startswith("Training one model, against ordinary full training,")
