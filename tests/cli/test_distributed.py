@@ -1,0 +1,126 @@
+"""Commands in many processes, as torchrun starts them: what ends one ends all, with one line and one code."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import deepen.train.engine
+from deepen.cli.entry import entry, main
+from deepen.data.shards import Dataset
+from deepen.model.decoder import Decoder
+from deepen.train.checkpoint.state_folder import load_state
+from deepen.train.distributed.processes import World
+from deepen.train.read_back import LateReadBack
+from ranks import Work, run_command
+
+
+def train_arguments(out: Path, dataset: Dataset) -> list[str]:
+    run = ["train", "full", "--context", "16", "--batch-tokens", "64", "--steps", "6", "--rate", "constant"]
+    return [*run, "--data", str(dataset.folder), "--out", str(out), "--shard"]
+
+
+def at_third_forward(act: Callable[[], None]) -> None:
+    seen = 0
+
+    def before(module: torch.nn.Module, _: Any) -> None:
+        nonlocal seen
+        seen += isinstance(module, Decoder) and torch.is_grad_enabled()
+        if seen == 3:
+            act()
+
+    torch.nn.modules.module.register_module_forward_pre_hook(before)
+
+
+def run_out_of_memory() -> None:
+    def end() -> None:
+        raise MemoryError("no room for activations")
+
+    at_third_forward(end)
+
+
+def die() -> None:
+    at_third_forward(lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+@pytest.mark.parametrize(
+    ("rank", "failure", "codes", "message"),
+    [
+        (1, run_out_of_memory, [1, 1], "the run failed: process 1 of 2 failed: no room for activations; "),
+        (
+            1,
+            die,
+            [1, -signal.SIGKILL],
+            "the run failed: process 1 of 2 died (killed, or out of memory?); ",
+        ),
+        (0, run_out_of_memory, [1, 1], "out of memory: use a smaller --batch-tokens"),
+        (0, die, [-signal.SIGKILL, 1], ""),
+    ],
+    ids=["a follower fails", "a follower dies", "the leader fails", "the leader dies"],
+)
+def test_when_one_process_fails_all_end_with_one_line(
+    rank: int, failure: Work, codes: list[int], message: str, dataset: Dataset, tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+):  # fmt: skip
+    assert run_command(2, train_arguments(tmp_path / "run", dataset), {rank: failure}) == codes
+    errors = [line for line in capfd.readouterr().err.splitlines() if "error:" in line or "Trace" in line]
+    assert [line.startswith(f"error: {message}") for line in errors] == [True] * bool(message), errors
+
+
+def receive_sigterm() -> None:
+    at_third_forward(lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def test_a_signal_that_reaches_one_process_stops_all_of_them(
+    dataset: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    endless = train_arguments(tmp_path / "run", dataset)
+    endless[endless.index("--steps") + 1] = "100000"
+    assert run_command(2, endless, {1: receive_sigterm}) == [130, 130]
+    assert "the same command continues" in capfd.readouterr().err
+    (state,) = (tmp_path / "run").glob("segments/*/state")
+    assert load_state(state).progress.step > 2
+
+
+def read_back_late() -> None:
+    """As on a GPU, where reading at once would wait for the device."""
+    deepen.train.engine.choose_read_back = lambda placement, settings: LateReadBack
+
+
+def test_numbers_that_are_not_finite_end_all_processes_where_they_are_read_late(
+    dataset: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    breaking = [*train_arguments(tmp_path / "one", dataset)[:-1], "--lr", "1e30"]
+    assert main(breaking) == 1
+    message, *_ = capfd.readouterr().err.splitlines()[-1].partition("; the last complete state is ")
+    assert message.startswith(
+        "error: the run failed: loss nan, gradient norm nan at step 2 (64 tokens, full depth)"
+    )
+    breaking[breaking.index("--out") + 1] = str(tmp_path / "many")
+    assert run_command(2, breaking, {0: read_back_late, 1: read_back_late}) == [1, 1]
+    (line,) = (each for each in capfd.readouterr().err.splitlines() if "error:" in each)
+    assert line.startswith(f"{message}; the last complete state is ")
+
+
+def test_requests_for_one_process_are_refused_under_torchrun(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    assert main(["study", "quickstart", "--jobs", "2"], World(size=2)) == 2
+    assert capsys.readouterr().err.startswith("error: --jobs: under torchrun")
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    for size, rank, command, message in (
+        ("2", "0", "plan full", "error: deepen plan runs in one process: leave out torchrun"),
+        ("2", "1", "plan full", ""),
+        ("two", "0", "train full", "error: environment variable WORLD_SIZE is 'two'"),
+    ):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setattr(sys, "argv", ["deepen", *command.split()])
+        assert entry() == 2
+        printed = capsys.readouterr().err
+        assert printed.startswith(message) and len(printed.splitlines()) == bool(message)
