@@ -1,12 +1,24 @@
-"""The recipes as functions: from a model and a token budget to a `Schedule`.
+"""The recipes as functions, from a model and a token budget to a `Schedule`:
 
     from deepen.recipes import two_phase
 
-See `deepen.schedule.recipes` for the recipes as values, and for how to add one.
+Every recipe in `deepen.schedule.recipes` can be imported from here by its function's name. See there for the
+recipes as values, and for how to add one.
 """
 
+from typing import Any
+
+from deepen.schedule.recipes import RECIPES
 from deepen.schedule.recipes.constant_depth import full, small
 from deepen.schedule.recipes.one_shot import one_shot
 from deepen.schedule.recipes.stages import staged, two_phase
 
 __all__ = ["full", "one_shot", "small", "staged", "two_phase"]
+
+
+def __getattr__(name: str) -> Any:
+    """The function of a recipe that was added in a file of its own."""
+    for recipe in RECIPES.values():
+        if recipe.build.__name__ == name:
+            return recipe.build
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -167,7 +167,9 @@ def recipe(
 
     def register(build: Build) -> Build:
         if name in _registered and _registered[name].build.__module__ != build.__module__:
-            raise ValueError(f"recipe {name!r} is defined twice: in {_registered[name].build.__module__} too")
+            raise InvalidValueError(
+                f"{name!r} is defined in {_registered[name].build.__module__} already", field="recipe", value=name
+            )
         _registered[name] = Recipe(
             name=name, build=build, is_control=is_control, presets=presets or {}, closed_form=closed_form
         )

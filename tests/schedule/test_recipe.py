@@ -1,0 +1,127 @@
+"""A recipe as a value: what follows from its function."""
+
+from fractions import Fraction
+from typing import Annotated
+
+import pytest
+
+from deepen.errors import InvalidValueError
+from deepen.model.config import ModelConfig
+from deepen.model.presets import PRESETS
+from deepen.schedule.phase import Part, Phase, Schedule
+from deepen.schedule.recipe import OneOf, Recipe, RecipeOption, recipe
+from deepen.schedule.recipes import BASELINE, RECIPES, get_recipe
+from deepen.schedule.trainable import TRAINABLE_SETS
+
+MODEL = PRESETS["nano"]
+
+
+def late_growth(
+    model: ModelConfig,
+    tokens: int,
+    *,
+    staged_tokens: int,
+    start_depth: int | None = None,
+    grow_at: float = 0.75,
+    shape: Annotated[str, OneOf(("round", "square"))] = "round",
+    strict: bool = False,
+) -> Schedule:
+    """Train shallow for most of the run,
+    then grow.
+
+    A second paragraph is not part of the summary.
+
+    Args:
+        tokens: total training tokens.
+        staged_tokens: tokens of the staged part.
+        start_depth: blocks before growth;
+            half of the model's where left out.
+        grow_at: share of the tokens before growth.
+        shape, strict: two options
+            with one explanation.
+
+    Source: Nobody 2026,
+    section 1.
+    """
+    return Schedule(phases=(Phase(depth=start_depth or 2, tokens=tokens, label=shape),))
+
+
+def test_a_function_says_all_about_its_recipe():
+    made = Recipe(name="late-growth", build=late_growth)
+    assert made.summary == "Train shallow for most of the run, then grow."
+    assert made.source == "Nobody 2026, section 1."
+    assert made.has_staged_part and not made.is_control and made.closed_form is None
+    assert list(made.options.values()) == [
+        RecipeOption(
+            name="start_depth",
+            kind=int,
+            default=None,
+            help="blocks before growth; half of the model's where left out.",
+        ),
+        RecipeOption(name="grow_at", kind=float, default=0.75, help="share of the tokens before growth."),
+        RecipeOption(
+            name="shape",
+            kind=str,
+            default="round",
+            help="two options with one explanation.",
+            choices=("round", "square"),
+        ),
+        RecipeOption(name="strict", kind=bool, default=False, help="two options with one explanation."),
+    ]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_explains_itself_and_its_options(name: str):
+    made = RECIPES[name]
+    assert made.name == name and made.summary.endswith(".")
+    for option in made.options.values():
+        assert option.help and option.kind in (int, float, str, bool), option.name
+        assert option.default is None or isinstance(option.default, option.kind), option.name
+        if option.choices and option.default:
+            assert option.default in option.choices, option.name
+    for preset in made.presets.values():
+        assert preset.keys() <= made.options.keys()
+
+
+def test_names_among_the_options_are_those_that_exist():
+    scope = get_recipe("two-phase").options["scope"]
+    assert scope.choices == tuple(TRAINABLE_SETS)
+    assert get_recipe("one-shot").options["start_depth"].kind is int
+
+
+def test_the_recipes_know_what_they_are():
+    assert {name for name, made in RECIPES.items() if made.is_control} == {"small", "staged"}
+    assert {name for name, made in RECIPES.items() if made.has_staged_part} == {"two-phase", "staged"}
+    assert {name for name, made in RECIPES.items() if made.closed_form} == {"two-phase"}
+    assert BASELINE.name == "full" and next(iter(RECIPES)) == "full"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_parts_of_a_run_are_marked_where_a_recipe_trains_in_stages(name: str):
+    phases = get_recipe(name).schedule(MODEL, 200_000, 100_000, {}).phases
+    parts = [phase.part for phase in phases]
+    if get_recipe(name).has_staged_part:
+        assert parts == [Part.STAGED] * (len(parts) - 1) + [Part.CONTINUAL]
+        assert sum(phase.tokens for phase in phases if phase.part is Part.STAGED) == 100_000
+    else:
+        assert set(parts) == {Part.MAIN}
+
+
+def test_the_closed_form_is_the_papers():
+    two_phase = get_recipe("two-phase")
+    for stages in (1, 4, 8, 12):
+        assert two_phase.continual_share({"stages": stages}) == Fraction(5, 8) * (1 - Fraction(1, stages))
+    assert two_phase.continual_share({}) == two_phase.continual_share({"stages": 4})
+
+
+def test_unknown_recipes_and_options_are_refused_with_the_known_ones():
+    with pytest.raises(InvalidValueError, match="recipe 'ful' is unknown: use full") as refused:
+        get_recipe("ful")
+    assert refused.value.allowed == tuple(RECIPES)
+    with pytest.raises(InvalidValueError, match="recipe small has no option stages: it has start_depth"):
+        get_recipe("small").schedule(MODEL, 1000, 1000, {"stages": 2})
+
+
+def test_two_functions_cannot_share_a_name():
+    with pytest.raises(InvalidValueError, match="recipe 'full' is defined in deepen"):
+        recipe("full")(late_growth)
