@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from deepen.compute.ledger import Ledger
 from deepen.compute.memory_settings import MemorySettings
-from deepen.compute.plan import Request, make_plan
+from deepen.compute.plan import make_plan
+from deepen.compute.plan_request import PlanRequest
 from deepen.model.presets import PRESETS
 from deepen.schedule.ramp import Ramp
 
@@ -16,7 +17,7 @@ model = replace(PRESETS["llama-70b"], name="llama-96", depth=96)
 ramp = Ramp(steps=tuple((step / 800, 1024 * 4096 * (1 + step // 400)) for step in range(800)))
 for scope in ("new-blocks", "new-blocks-embeddings"):
     for placement in ("top", "interleaved"):
-        request = Request(
+        request = PlanRequest(
             model=model,
             recipe="two-phase",
             options={"stages": 96, "scope": scope, "placement": placement},

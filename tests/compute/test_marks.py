@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepen.compute.ledger import Ledger, phase_flops
-from deepen.compute.marks import flops_price, schedule_at_budget
+from deepen.compute.ledger import Ledger
+from deepen.compute.marks import PaperAccounting, RecipeRun, flops_accounting, nearest_schedule
+from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 from deepen.schedule.recipes import BASELINE, RECIPES, get_recipe
@@ -11,40 +12,71 @@ from deepen.schedule.recipes import BASELINE, RECIPES, get_recipe
 MODEL, BATCH, CONTEXT = PRESETS["nano"], 1024, 64
 
 
+def run(recipe: str, steps: int, model: ModelConfig = MODEL, **options: object) -> RecipeRun:
+    """A run of a recipe against a baseline of so many steps."""
+    return RecipeRun(
+        recipe=get_recipe(recipe),
+        options=options,
+        model=model,
+        batch_tokens=BATCH,
+        context=CONTEXT,
+        baseline_tokens=steps * BATCH,
+    )
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(sorted(RECIPES)), st.integers(100, 2000), st.sampled_from([1.0, 1.4]))
 def test_a_mark_is_the_nearest_whole_step_to_the_budget(recipe: str, steps: int, share: float):
-    ledger, tokens = Ledger(model=MODEL), steps * BATCH
-    full = sum(phase_flops(ledger, BASELINE.schedule(MODEL, tokens, tokens, {}).in_steps(BATCH, CONTEXT)))
-    budget = round(full * share)
-
-    def make(total: int):
-        return get_recipe(recipe).schedule(MODEL, total, tokens, {})
-
-    schedule = schedule_at_budget(make, flops_price(ledger), budget, BATCH, CONTEXT)
+    ledger = Ledger(model=MODEL)
+    accounting = flops_accounting(ledger)
+    budget = round(accounting.budget(run("full", steps).schedule(steps)) * share)
+    schedule = accounting.mark(run(recipe, steps), budget)
     dearest_step = ledger.flops_per_token(schedule.trained_parts[-1], CONTEXT) * BATCH
-    assert abs(sum(phase_flops(ledger, schedule)) - budget) <= dearest_step / 2
+    assert abs(accounting.price(schedule) - budget) <= dearest_step / 2
 
 
 def test_a_large_vocabulary_and_a_narrow_model_meet_the_budget_too():
     model = ModelConfig(name="flat", depth=12, width=20, heads=2, context=64, vocab=50304)
-    ledger, tokens = Ledger(model=model), 1000 * BATCH
-    budget = sum(phase_flops(ledger, BASELINE.schedule(model, tokens, tokens, {}).in_steps(BATCH, CONTEXT)))
+    accounting = flops_accounting(Ledger(model=model))
+    budget = accounting.budget(run("full", 1000, model).schedule(1000))
     for recipe in RECIPES:
         options = {"stages": 12} if recipe == "two-phase" else {}
+        schedule = accounting.mark(run(recipe, 1000, model, **options), budget)
+        assert abs(accounting.price(schedule) / budget - 1) < 0.001, recipe
 
-        def make(total: int, recipe: str = recipe, options: dict[str, int] = options):
-            return get_recipe(recipe).schedule(model, total, tokens, options)
 
-        schedule = schedule_at_budget(make, flops_price(ledger), budget, BATCH, CONTEXT)
-        assert abs(sum(phase_flops(ledger, schedule)) / budget - 1) < 0.001, recipe
+def test_the_search_takes_the_steps_of_the_docstring():
+    accounting = flops_accounting(Ledger(model=MODEL))
+    budget = accounting.budget(run("full", 1000).schedule(1000))
+    tried: dict[int, float] = {}
+
+    def price(schedule):
+        tried[schedule.steps] = accounting.price(schedule) / budget
+        return tried[schedule.steps] * budget
+
+    assert nearest_schedule(run("two-phase", 1000), price, budget, "FLOPs").steps == 1429
+    first = [(1024, 0.5946), (4096, 3.6666), (1429, 0.9996), (2762, 2.3326), (1430, 1.0006)]
+    assert [(steps, round(share, 4)) for steps, share in tried.items()][:5] == first
+    assert set(tried) - {steps for steps, _ in first} == {*range(1425, 1435)} - {1429, 1430}
 
 
 def test_a_budget_that_ends_inside_the_staged_part_is_explained_with_numbers():
-    ledger, tokens = Ledger(model=MODEL), 1000 * BATCH
+    with pytest.raises(InvalidValueError, match=r"1,000 steps, costs"):
+        flops_accounting(Ledger(model=MODEL)).mark(run("two-phase", 1000), 10**9)
 
-    def make(total: int):
-        return get_recipe("two-phase").schedule(MODEL, total, tokens, {})
 
-    with pytest.raises(ValueError, match=r"1,000 steps, costs"):
-        schedule_at_budget(make, flops_price(ledger), 10**9, BATCH, CONTEXT)
+def test_what_the_recipe_refuses_at_every_length_is_the_reason():
+    with pytest.raises(ValueError, match="stages is 13"):
+        flops_accounting(Ledger(model=MODEL)).mark(run("two-phase", 1000, stages=13), 10**12)
+
+
+@pytest.mark.parametrize(("stages", "steps"), [(4, 14_688), (8, 15_469), (12, 15_729)])
+def test_the_papers_marks(stages: int, steps: int):
+    paper, arm = PaperAccounting(), run("two-phase", 10_000, stages=stages)
+    assert paper.mark(arm, paper.budget(run("full", 10_000).schedule(10_000))).steps == steps
+
+
+def test_the_papers_accounting_is_for_recipes_with_a_closed_form_against_full_training():
+    paper = PaperAccounting()
+    assert [name for name in RECIPES if paper.applies_to(run(name, 100), BASELINE)] == ["two-phase"]
+    assert not paper.applies_to(run("two-phase", 100), get_recipe("small"))

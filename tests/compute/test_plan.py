@@ -13,9 +13,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deepen.compute import paper
 from deepen.compute.devices import DEVICES, Fleet
+from deepen.compute.fit import remedy
 from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.memory_settings import MemorySettings
-from deepen.compute.plan import Plan, Request, make_plan, remedy
+from deepen.compute.plan import Plan, make_plan, plan_recipe
+from deepen.compute.plan_request import PlanRequest
+from deepen.errors import InvalidValueError, InvalidValuesError
 from deepen.growth.layout import PLACEMENTS
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
@@ -31,7 +34,7 @@ RAMPS = st.lists(st.sampled_from([0.1, 0.25, 0.5, 0.9]), unique=True).map(lambda
 NANO, FLEET = PRESETS["nano"], Fleet(device=DEVICES["h100"], count=1, utilisation=0.4)
 
 
-def request(recipe: str = "two-phase", **changes: object) -> Request:
+def request(recipe: str = "two-phase", **changes: object) -> PlanRequest:
     given = {
         "model": NANO,
         "recipe": recipe,
@@ -43,7 +46,7 @@ def request(recipe: str = "two-phase", **changes: object) -> Request:
         "ledger": Ledger(model=NANO),
         "memory": MemorySettings(),
     }
-    return Request(**(given | changes))  # type: ignore[arg-type]
+    return PlanRequest(**(given | changes))  # type: ignore[arg-type]
 
 
 def by_the_clock(phase: Phase, trained: TrainedParts) -> float:
@@ -61,18 +64,19 @@ def test_phases_add_up_to_the_total_and_the_total_meets_the_budget(recipe: str, 
 
 
 def test_a_budget_is_the_same_in_whatever_unit_it_is_given():
-    told = make_plan(request(clock=by_the_clock))
-    tokens = told.baseline.schedule.tokens
-    assert told.baseline.seconds is not None
+    plan = make_plan(request(clock=by_the_clock))
+    tokens = plan.baseline.schedule.tokens
+    assert plan.baseline.seconds is not None
     budgets = {
         "tokens": tokens,
-        "flops": told.baseline.flops,
+        "flops": plan.baseline.flops,
         "tokens_per_parameter": tokens / NANO.parameters_non_embedding,
-        "hours": told.baseline.seconds / 3600,
+        "hours": plan.baseline.seconds / 3600,
     }
     for unit, budget in budgets.items():
         same = make_plan(request(budget=budget, budget_unit=unit, clock=by_the_clock))
-        assert same.baseline == told.baseline and same.total == told.total, unit
+        assert same.baseline == plan.baseline and same.total == plan.total, unit
+        assert same.budget_reached == pytest.approx(budget), unit
 
 
 def test_at_a_constant_utilisation_seconds_are_flops():
@@ -156,11 +160,14 @@ def test_one_stage_is_a_staged_part_too():
     assert make_plan(request(options={"stages": 1})).staged_share == {"flops": 1.0, "paper": 1.0}
 
 
-def test_all_that_is_wrong_with_a_request_is_told_at_once():
-    with pytest.raises(ValueError) as wrong:
+def test_all_that_is_wrong_with_a_request_is_reported_at_once():
+    with pytest.raises(InvalidValuesError) as wrong:
         request(context=128, batch_tokens=1000, budget_unit="hours")
-    told = str(wrong.value).splitlines()
-    assert len(told) == 3 and all(any(word in line for line in told) for word in ("hours", "64 positions", "1000"))
+    lines = str(wrong.value).splitlines()
+    assert len(lines) == 3 and all(
+        any(word in line for line in lines) for word in ("hours", "64 positions", "1000")
+    )
+    assert [error.field for error in wrong.value.errors] == ["", "context", "batch_tokens"]
 
 
 def test_the_remedy_fits():
@@ -187,8 +194,24 @@ def test_less_than_a_step_is_said_to_be():
         make_plan(request("full", budget=10, budget_unit="flops"))
 
 
+def test_a_recipe_is_planned_by_name_with_what_goes_with_the_model():
+    plan = plan_recipe("two-phase", model="nano", options={"stages": 2}, steps=1000)
+    assert plan == make_plan(request("two-phase", options={"stages": 2}))
+    usual = plan_recipe("full").request
+    assert (usual.model.name, usual.budget, usual.budget_unit) == ("gpt2-124m", 10_000, "steps")
+
+
+def test_a_recipe_is_planned_for_one_budget():
+    with pytest.raises(InvalidValueError, match="tokens and steps all set the budget"):
+        plan_recipe("full", tokens=1e9, steps=10)
+    with pytest.raises(InvalidValueError, match="model 'gpt5' is unknown"):
+        plan_recipe("full", model="gpt5")
+    with pytest.raises(InvalidValueError, match="recipe 'ful' is unknown"):
+        plan_recipe("ful")
+
+
 def test_devices_share_a_batch_of_whole_sequences():
-    with pytest.raises(ValueError, match="--batch-tokens with 2048"):
+    with pytest.raises(ValueError, match="use batch_tokens with 2048"):
         request(memory=MemorySettings(devices=32))
 
 

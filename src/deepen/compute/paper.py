@@ -1,8 +1,14 @@
-"""The closed forms of Li, Fung & Huang 2024 (arXiv 2411.18700, section IV-C and V-C), and nothing else.
+"""The closed forms of Li, Fung & Huang 2024 (arXiv 2411.18700, sections IV-C and V-C), as the paper writes them.
 
-Their price: a forward pass costs c per layer and token, a backward pass `ratio` times as much (the paper: 1),
-there is no head and no attention term, and a layer below the trained ones costs its forward pass only.
-T is in tokens or steps, L in layers, S in stages.
+The paper's price: a forward pass costs c per layer and token, a backward pass `ratio` times as much (in the
+paper, 1). The head and the attention core cost nothing, and a layer below the trained ones costs its forward
+pass only. T is in tokens or steps, L in layers, S in stages. For S = 4 and T = 10,000 steps, with c = L = 1:
+
+    C_baseline     2·T              = 20,000
+    C_incremental  T·(3·4 + 5)/16   = 10,625 for the staged part, 0.531 of the baseline's
+    T_cont         ⅝·(1 − ¼)·T      =  4,688 steps that spend the rest, so 14,688 in all
+
+The share of the staged part is defined with the recipe, in `schedule.recipes.stages`; marks are found from it.
 """
 
 from fractions import Fraction

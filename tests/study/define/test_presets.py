@@ -1,7 +1,7 @@
 """The studies that come with deepen."""
 
 from deepen.compute.ledger import Ledger
-from deepen.schedule.phase import Phase
+from deepen.schedule.trainable import TrainedParts
 from deepen.study.define.presets import paper
 
 HELLASWAG_TOKENS = 3_031_246
@@ -10,8 +10,7 @@ HELLASWAG_TOKENS = 3_031_246
 
 def test_evaluation_is_at_most_a_twentieth_of_the_paper():
     study = paper()
-    whole = Phase(depth=12, tokens=1, label="", batch_tokens=study.batch_tokens, context=study.context)
-    step = Ledger(model=study.model).flops_per_token(whole, range(12))
+    step = Ledger(model=study.model).flops_per_token(TrainedParts.all(12), study.context)
     forward = step / 3  # a backward pass costs twice as much
     evaluation = study.evaluation
     validation = evaluation.validation_tokens / evaluation.every_tokens * forward

@@ -23,11 +23,12 @@ from deepen.cli.requests.shared import (
     model_of,
 )
 from deepen.compute.bench_file import read_timing
+from deepen.compute.clock import Clock
 from deepen.compute.devices import DEFAULT_UTILISATION, DEVICES, Device, Fleet
 from deepen.compute.ledger import Ledger
 from deepen.compute.memory_settings import MemorySettings
-from deepen.compute.plan import BUDGETS, Clock, Plan, make_plan
-from deepen.compute.plan import Request as PlanRequest
+from deepen.compute.plan import Plan, make_plan
+from deepen.compute.plan_request import BUDGETS, PlanRequest
 from deepen.compute.timing import Timing
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS, tokens_per_step

@@ -4,9 +4,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from deepen.compute.devices import Fleet
+from deepen.compute.fit import remedy
 from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.memory_settings import micro_batch_tokens
-from deepen.compute.plan import Plan, PlannedPhase, Total, remedy
+from deepen.compute.plan import Plan, PlannedPhase, PlannedRun
 from deepen.compute.timing import Timing
 
 
@@ -89,11 +90,11 @@ def _optimizer_flops(ledger: Ledger, planned: PlannedPhase) -> int:
     return steps * ledger.optimizer_flops(planned.trained)
 
 
-def _total(total: Total) -> dict[str, Any]:
+def _total(total: PlannedRun) -> dict[str, Any]:
     return {"tokens": total.schedule.tokens, "steps": total.schedule.steps, "flops": total.flops}
 
 
-def _mark(plan: Plan, mark: Total) -> dict[str, Any]:
+def _mark(plan: Plan, mark: PlannedRun) -> dict[str, Any]:
     return {
         "continual_tokens": mark.continual_tokens,
         "continual_share": mark.continual_tokens / plan.baseline.schedule.tokens,

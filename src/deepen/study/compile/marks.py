@@ -1,9 +1,14 @@
-"""The marks of a study's arms: where each is compared, and the schedule that ends there."""
+"""The marks of a study's arms: where each is compared, and the schedule that ends there.
+
+Every arm is compared where it has cost as many exact FLOPs as full training for the study's tokens. The baseline
+is also measured at other shares of this budget, and an arm whose recipe has a closed form in its paper also at the
+mark of this form. The marks are found by `deepen.compute.marks`, as those of `deepen plan` are.
+"""
 
 from dataclasses import dataclass
 
-from deepen.compute.ledger import phase_flops
-from deepen.compute.marks import flops_price, schedule_at_budget, schedule_at_papers_mark
+from deepen.compute.marks import PaperAccounting, RecipeRun, flops_accounting
+from deepen.errors import InvalidValueError
 from deepen.schedule.phase import Schedule
 from deepen.schedule.recipes import BASELINE, get_recipe
 from deepen.study.define.study import Arm, Study
@@ -14,7 +19,7 @@ class Mark:
     """A point at which an arm is compared, and the schedule that ends there.
 
     Attributes:
-        accounting: the price by which compute is equal.
+        accounting: name of the accounting by which compute is equal.
         budget_share: the mark's budget ÷ the budget of the study.
         budget_flops: the mark's budget, in exact FLOPs.
         schedule: the run that ends at the mark, in whole steps.
@@ -28,40 +33,69 @@ class Mark:
 
 def budget_flops(study: Study) -> int:
     """The budget: exact FLOPs of full training for the baseline's tokens."""
-    schedule = BASELINE.schedule(study.model, study.baseline_tokens, study.baseline_tokens, {})
-    return sum(phase_flops(study.ledger, schedule.in_steps(study.batch_tokens, study.context)))
+    return round(flops_accounting(study.ledger).budget(_full_training(study)))
 
 
 def compile_marks(study: Study, arm: Arm) -> list[Mark]:
-    """The marks of an arm: equal exact FLOPs, and for the paper's recipe the paper's own mark too.
+    """The marks of an arm.
 
     Raises:
-        ValueError: the arm's recipe does not fit the study's model and tokens; the message names the arm.
+        InvalidValueError: the arm's recipe does not fit the study's model and tokens; the message names the arm.
     """
     try:
-        return _marks_of(study, arm)
+        return [*_flops_marks(study, arm), *_paper_marks(study, arm)]
     except ValueError as error:
-        raise ValueError(f"arm {arm.name}: {error}") from None
+        raise InvalidValueError(f"arm {arm.name}: {error}", value=arm.name) from None
 
 
-def _marks_of(study: Study, arm: Arm) -> list[Mark]:
-    def make(tokens: int) -> Schedule:
-        return study.schedule(arm, tokens)
+def _flops_marks(study: Study, arm: Arm) -> list[Mark]:
+    """The mark of equal FLOPs, and for the baseline those at other shares of the budget.
 
-    budget, price = budget_flops(study), flops_price(study.ledger)
+    A rate that does not fork, such as a cosine, would need a run of its own for each share: it has one mark.
+    """
+    accounting, budget = flops_accounting(study.ledger), budget_flops(study)
     shares = study.anchors if arm.name == study.baseline and study.lr.forks else (1.0,)
-    marks = [
+    return [
         Mark(
-            accounting="flops",
+            accounting=accounting.name,
             budget_share=share,
             budget_flops=round(budget * share),
-            schedule=schedule_at_budget(make, price, round(budget * share), study.batch_tokens, study.context),
+            schedule=accounting.mark(_run(study, arm), round(budget * share)),
         )
         for share in shares
     ]
-    recipe = get_recipe(arm.recipe)
-    if recipe.closed_form is not None and "paper" in study.accountings:
-        share = recipe.continual_share(arm.options)
-        schedule = schedule_at_papers_mark(make, study.baseline_tokens, share, study.batch_tokens, study.context)
-        marks.append(Mark(accounting="paper", budget_share=1.0, budget_flops=budget, schedule=schedule))
-    return marks
+
+
+def _paper_marks(study: Study, arm: Arm) -> list[Mark]:
+    """The mark of the recipe's own closed form, where it has one and the study asks for it."""
+    accounting, run = PaperAccounting(), _run(study, arm)
+    if accounting.name not in study.accountings or not accounting.applies_to(run, BASELINE):
+        return []
+    schedule = accounting.mark(run, accounting.budget(_full_training(study)))
+    return [
+        Mark(
+            accounting=accounting.name,
+            budget_share=1.0,
+            budget_flops=budget_flops(study),
+            schedule=schedule,
+        )
+    ]
+
+
+def _run(study: Study, arm: Arm) -> RecipeRun:
+    """An arm's recipe with everything decided but its length."""
+    return RecipeRun(
+        recipe=get_recipe(arm.recipe),
+        options=arm.options,
+        model=study.model,
+        batch_tokens=study.batch_tokens,
+        context=study.context,
+        baseline_tokens=study.baseline_tokens,
+        rate=study.lr,
+    )
+
+
+def _full_training(study: Study) -> Schedule:
+    """Full training for the study's tokens, which sets the budget."""
+    run = _run(study, Arm(name=BASELINE.name, recipe=BASELINE.name))
+    return run.schedule(study.baseline_tokens // study.batch_tokens)

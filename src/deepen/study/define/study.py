@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,7 @@ from deepen.evaluate.registry import get_task
 from deepen.evaluate.task import hash_task_file
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
-from deepen.schedule.phase import Schedule
 from deepen.schedule.rate import WSD, Rate
-from deepen.schedule.recipes import get_recipe
 from deepen.study.define.json_form import fields_from_json, fields_to_json
 from deepen.train.settings import TrainSettings
 
@@ -201,12 +199,6 @@ class Study:
     def ledger(self) -> Ledger:
         """The price of training as this study trains, recomputed activations included."""
         return Ledger(model=self.model, activation_checkpointing=self.settings.activation_checkpointing)
-
-    def schedule(self, arm: Arm, tokens: int) -> Schedule:
-        """The schedule of an arm over `tokens` in all, with the study's rate."""
-        recipe = get_recipe(arm.recipe)
-        schedule = recipe.schedule(self.model, tokens, self.baseline_tokens, arm.options)
-        return replace(schedule, rate=self.lr)
 
     def to_json(self) -> dict[str, Any]:
         """The study in JSON's types: recipes by name and options, the rate and the optimizer by their kind."""

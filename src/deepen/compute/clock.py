@@ -1,0 +1,28 @@
+"""Clocks: how many seconds a phase takes, for plans that give hours and costs."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+from deepen.compute.devices import Fleet
+from deepen.compute.ledger import Ledger
+from deepen.compute.timing import Timing
+from deepen.schedule.phase import Phase
+from deepen.schedule.trainable import TrainedParts
+
+Clock = Callable[[Phase, TrainedParts], float]
+"""Seconds of a phase, from the phase and what it trains."""
+
+
+def datasheet_clock(ledger: Ledger, fleet: Fleet) -> Clock:
+    """Seconds at a share of the devices' peak.
+
+    The share is of FLOPs that count attention densely, whatever convention the ledger has.
+    """
+    price = lru_cache(maxsize=4096)(replace(ledger, causal_exact=False).flops_per_token)
+    return lambda phase, trained: fleet.seconds(phase.tokens * price(trained, phase.context))
+
+
+def bench_clock(timing: Timing) -> Clock:
+    """Seconds as `deepen bench` measured them."""
+    return lambda phase, trained: phase.tokens * timing.seconds_per_token(trained)

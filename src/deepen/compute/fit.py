@@ -1,0 +1,35 @@
+"""What to change so that a plan fits into a device's memory."""
+
+from dataclasses import replace
+from typing import Any
+
+from deepen.compute.memory import phase_memory
+from deepen.compute.memory_settings import MemorySettings
+from deepen.compute.plan import Plan
+
+
+def remedy(plan: Plan, capacity_bytes: int) -> dict[str, Any] | None:
+    """The first of the usual changes with which a plan fits into a device's memory; None where none does.
+
+    Tried in turn: one sequence at a time, recomputed activations, both, sharding over the devices there are,
+    over more devices.
+
+    Returns:
+        The fields of `MemorySettings` that change, with their values.
+    """
+    settings = plan.request.memory
+    one_sequence = {"micro_batch_tokens": plan.request.context}
+    recompute = {"activation_checkpointing": True}
+    more_devices = [{"devices": settings.devices * 2**n, "sharded": True} for n in range(1, 12)]
+    fleets = [{}, {"sharded": True}, *more_devices] if settings.devices > 1 else [{}, *more_devices]
+    for fleet in fleets:
+        for step in ({}, one_sequence, recompute, one_sequence | recompute):
+            changes: dict[str, Any] = {**fleet, **step}
+            if _peak_bytes(plan, replace(settings, **changes)) <= capacity_bytes:
+                return {name: value for name, value in changes.items() if getattr(settings, name) != value}
+    return None
+
+
+def _peak_bytes(plan: Plan, settings: MemorySettings) -> int:
+    """Bytes of the plan's largest phase with other settings."""
+    return max(phase_memory(plan.request.model, p.phase, p.trained, settings).peak for p in plan.phases)

@@ -1,0 +1,169 @@
+"""What a plan is made for: a recipe, a baseline, and the budget that both get."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from deepen.compute.clock import Clock
+from deepen.compute.ledger import Ledger
+from deepen.compute.marks import (
+    MAX_STEPS,
+    Accounting,
+    PaperAccounting,
+    RecipeRun,
+    flops_accounting,
+    nearest_schedule,
+    seconds_accounting,
+)
+from deepen.compute.memory_settings import MemorySettings
+from deepen.errors import InvalidValueError, InvalidValuesError
+from deepen.model.config import ModelConfig
+from deepen.schedule.grid import round_to_steps
+from deepen.schedule.phase import Schedule
+from deepen.schedule.ramp import Ramp
+from deepen.schedule.recipes import BASELINE, get_recipe
+
+BUDGETS = ("tokens", "steps", "flops", "tokens_per_parameter", "hours")
+"""Units of a budget; a parameter is a non-embedding one, an hour one of all devices."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanRequest:
+    """What is to be planned.
+
+    Attributes:
+        recipe, options: the recipe's name, and its options.
+        model: the model at its full depth.
+        budget, budget_unit: the baseline's budget, and its unit, one of `BUDGETS`.
+        batch_tokens, context: tokens of a step and of a sequence, where no ramp says otherwise.
+        ledger: prices the FLOPs.
+        memory: how a step is taken, for its memory.
+        against: name of the baseline's recipe.
+        ratio: price of a backward pass in forward passes, in the closed form of a recipe's paper.
+        batch_ramp, context_ramp: batch and context along the run.
+        clock: gives the seconds of a phase; None plans without seconds.
+    """
+
+    model: ModelConfig
+    recipe: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    budget: float
+    budget_unit: str
+    batch_tokens: int
+    context: int
+    ledger: Ledger
+    memory: MemorySettings
+    against: str = BASELINE.name
+    ratio: float = 1.0
+    batch_ramp: Ramp | None = None
+    context_ramp: Ramp | None = None
+    clock: Clock | None = None
+
+    def __post_init__(self) -> None:
+        if errors := [*self._budget_errors(), *self._size_errors()]:
+            raise InvalidValuesError(errors)
+
+    def _budget_errors(self) -> Iterator[InvalidValueError]:
+        if self.budget_unit not in BUDGETS:
+            yield InvalidValueError(
+                f"{self.budget_unit!r} is unknown: use {', '.join(BUDGETS)}",
+                field="budget_unit",
+                value=self.budget_unit,
+                allowed=BUDGETS,
+            )
+        if self.budget_unit == "hours" and self.clock is None:
+            yield InvalidValueError(
+                "a budget in hours needs the seconds of a step",
+                remedy="name a `device`, or a file of `bench` figures",
+            )
+
+    def _size_errors(self) -> Iterator[InvalidValueError]:
+        batches = [size for _, size in self.batch_ramp.steps] if self.batch_ramp else [self.batch_tokens]
+        contexts = [size for _, size in self.context_ramp.steps] if self.context_ramp else [self.context]
+        for context in contexts:
+            if context > self.model.context:
+                yield InvalidValueError(
+                    f"is {context}, but {self.model.name} has {self.model.context} positions",
+                    field="context",
+                    value=context,
+                    remedy=f"use `context` {self.model.context} or less, or a llama, which has no position table",
+                )
+            for batch in batches:
+                if error := self._batch_error(batch, context):
+                    yield error
+
+    def _batch_error(self, batch: int, context: int) -> InvalidValueError | None:
+        devices = self.memory.devices
+        share = context * devices
+        if batch >= 1 and batch % share == 0:
+            return None
+        where = "batch_ramp" if self.batch_ramp else "batch_tokens"
+        on_each = f" on each of {devices} devices" if devices > 1 else ""
+        return InvalidValueError(
+            f"is {batch}: it must be a multiple of context {context}, whole sequences{on_each}",
+            field="batch_tokens",
+            value=batch,
+            remedy=f"use `{where}` with {max(1, -(-batch // share)) * share}",
+        )
+
+    @property
+    def against_options(self) -> dict[str, Any]:
+        """The recipe's options, as far as the baseline's recipe has them too."""
+        return {name: value for name, value in self.options.items() if name in get_recipe(self.against).options}
+
+    @property
+    def baseline_run(self) -> RecipeRun:
+        """The run of the baseline's recipe."""
+        return RecipeRun(
+            recipe=get_recipe(self.against),
+            options=self.against_options,
+            model=self.model,
+            batch_tokens=self.batch_tokens,
+            context=self.context,
+            batch_ramp=self.batch_ramp,
+            context_ramp=self.context_ramp,
+        )
+
+    def run(self, baseline_tokens: int) -> RecipeRun:
+        """The run of the recipe, against a baseline of so many tokens."""
+        return replace(
+            self.baseline_run,
+            recipe=get_recipe(self.recipe),
+            options=self.options,
+            baseline_tokens=baseline_tokens,
+        )
+
+    @property
+    def accountings(self) -> tuple[Accounting, ...]:
+        """The accountings that the request allows, the primary one first."""
+        always = (flops_accounting(self.ledger), PaperAccounting(ratio=self.ratio))
+        return always if self.clock is None else (*always, seconds_accounting(self.clock))
+
+
+def baseline_schedule(request: PlanRequest) -> Schedule:
+    """The baseline in whole steps, for the budget in whatever unit it was given."""
+    run, batch, budget = request.baseline_run, request.batch_tokens, request.budget
+    match request.budget_unit:
+        case "flops":
+            return flops_accounting(request.ledger).mark(run, budget)
+        case "hours":
+            assert request.clock is not None
+            return seconds_accounting(request.clock).mark(run, budget * 3600)
+        case "steps" if request.batch_ramp:
+            return nearest_schedule(run, lambda schedule: schedule.steps, budget, "steps")
+        case "steps":
+            tokens = budget * batch
+        case "tokens_per_parameter":
+            tokens = budget * request.model.parameters_non_embedding
+        case _:
+            tokens = budget
+    steps = round_to_steps(tokens, batch)
+    if steps < 1:
+        raise InvalidValueError(
+            f"a budget of {tokens:,.0f} tokens is less than one step of {batch:,}: give more", value=budget
+        )
+    if steps > MAX_STEPS:
+        raise InvalidValueError(
+            f"a budget of {tokens:.4g} tokens is more than {MAX_STEPS:,} steps: give less", value=budget
+        )
+    return run.schedule(steps)

@@ -1,0 +1,57 @@
+"""What a study trains and what it costs, arm by arm and mark by mark. Nothing is trained."""
+
+from dataclasses import dataclass
+
+from deepen.compute.ledger import phase_flops
+from deepen.errors import InvalidValuesError
+from deepen.study.compile.marks import Mark, budget_flops, compile_marks
+from deepen.study.define.study import Study
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedMark:
+    """A mark of an arm, and what the run that ends there costs in exact FLOPs."""
+
+    arm: str
+    mark: Mark
+    flops: int
+
+    @property
+    def steps(self) -> int:
+        """Steps of the run that ends at the mark."""
+        return self.mark.schedule.steps
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the run that ends at the mark."""
+        return self.mark.schedule.tokens
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyPlan:
+    """The marks of every arm of a study, in the study's order, and the budget that they are compared at."""
+
+    study: Study
+    budget_flops: int
+    marks: tuple[PlannedMark, ...]
+
+
+def plan_study(study: Study) -> StudyPlan:
+    """Plan a study.
+
+    Raises:
+        InvalidValuesError: arms that do not fit the study's model and tokens, all of them.
+    """
+    marks: list[PlannedMark] = []
+    errors: list[ValueError] = []
+    for arm in study.arms:
+        try:
+            marks += [
+                PlannedMark(arm=arm.name, mark=mark, flops=sum(phase_flops(study.ledger, mark.schedule)))
+                for mark in compile_marks(study, arm)
+            ]
+        except ValueError as error:
+            errors.append(error)
+    if errors:
+        raise InvalidValuesError(errors)
+    return StudyPlan(study=study, budget_flops=budget_flops(study), marks=tuple(marks))

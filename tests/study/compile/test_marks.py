@@ -1,0 +1,109 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from deepen.compute.marks import PaperAccounting, RecipeRun, flops_accounting
+from deepen.compute.memory_settings import MemorySettings
+from deepen.compute.plan import make_plan
+from deepen.compute.plan_request import PlanRequest
+from deepen.errors import InvalidValueError, InvalidValuesError
+from deepen.schedule.ramp import Ramp
+from deepen.schedule.rate import Cosine
+from deepen.schedule.recipes import RECIPES
+from deepen.study.compile.marks import budget_flops, compile_marks
+from deepen.study.compile.study_plan import plan_study
+from deepen.study.define.presets import paper, quickstart
+from deepen.study.define.study import Arm, Study
+
+OPTIONS = {"two-phase": [{"stages": stages} for stages in (1, 3, 4, 12)], "one-shot": [{}, {"grow_at": 0.7}]}
+
+
+@pytest.mark.parametrize("study", [quickstart(), paper(), paper(preset="paper-as-released")], ids=lambda s: s.name)
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+@pytest.mark.parametrize("recomputes", [False, True])
+def test_a_plan_and_a_study_agree_on_every_mark(study: Study, recipe: str, recomputes: bool):
+    study = replace(study, settings=replace(study.settings, activation_checkpointing=recomputes))
+    for options in OPTIONS.get(recipe, [{}]):
+        plan = make_plan(
+            PlanRequest(
+                model=study.model,
+                recipe=recipe,
+                options=options,
+                budget=study.tokens,
+                budget_unit="tokens",
+                batch_tokens=study.batch_tokens,
+                context=study.context,
+                ledger=study.ledger,
+                memory=MemorySettings(),
+            )
+        )
+        marks = compile_marks(study, Arm(name="arm", recipe=recipe, options=options))
+        assert plan.baseline.flops == budget_flops(study)
+        assert {mark.accounting for mark in marks} == plan.marks.keys()
+        for mark in marks:
+            assert mark.schedule.phases == plan.marks[mark.accounting].schedule.phases
+            assert mark.schedule.growth == plan.marks[mark.accounting].schedule.growth
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_a_ramp_that_stays_gives_the_marks_of_a_study(recipe: str):
+    """Studies have no ramps; one that stays at the study's batch and context changes nothing but labels."""
+    study = quickstart()
+    [mark, *others] = compile_marks(study, Arm(name="arm", recipe=recipe))
+    constant = RecipeRun(
+        recipe=RECIPES[recipe],
+        model=study.model,
+        batch_tokens=study.batch_tokens,
+        context=study.context,
+        baseline_tokens=study.baseline_tokens,
+        batch_ramp=Ramp(steps=((0.0, study.batch_tokens),)),
+        context_ramp=Ramp(steps=((0.0, study.context),)),
+    )
+    assert flops_accounting(study.ledger).mark(constant, mark.budget_flops).tokens == mark.schedule.tokens
+    accounting = PaperAccounting()
+    for other in others:
+        budget = accounting.ratio + 1
+        assert accounting.mark(constant, budget * study.baseline_tokens).tokens == other.schedule.tokens
+
+
+def test_the_baseline_is_measured_at_every_anchor_and_others_once(make_study: Callable[..., Study]):
+    study = make_study()
+    shares = {
+        arm.name: [mark.budget_share for mark in compile_marks(study, arm) if mark.accounting == "flops"]
+        for arm in study.arms
+    }
+    assert shares.pop("full") == list(study.anchors) and all(each == [1.0] for each in shares.values())
+
+
+def test_a_rate_that_does_not_fork_has_one_mark(make_study: Callable[..., Study]):
+    study = make_study(lr=Cosine(peak=1e-2))
+    assert [mark.budget_share for mark in compile_marks(study, study.arms[0])] == [1.0]
+
+
+def test_a_study_that_does_not_ask_for_the_papers_mark_has_none(make_study: Callable[..., Study]):
+    study = make_study(accountings=("flops",))
+    assert {mark.accounting for arm in study.arms for mark in compile_marks(study, arm)} == {"flops"}
+
+
+def test_a_plan_of_a_study_has_every_mark_of_every_arm(make_study: Callable[..., Study]):
+    study = make_study()
+    plan = plan_study(study)
+    expected = [(arm.name, mark) for arm in study.arms for mark in compile_marks(study, arm)]
+    assert [(planned.arm, planned.mark) for planned in plan.marks] == expected
+    assert plan.budget_flops == budget_flops(study)
+    assert all(planned.tokens == planned.steps * study.batch_tokens for planned in plan.marks)
+
+
+def test_all_arms_that_do_not_fit_are_reported_at_once(make_study: Callable[..., Study]):
+    arms = (
+        Arm(name="full", recipe="full"),
+        Arm(name="deep", recipe="two-phase", options={"stages": 13}),
+        Arm(name="odd", recipe="one-shot", options={"colour": "red"}),
+    )
+    study = make_study(arms=arms)
+    with pytest.raises(InvalidValueError, match=r"^arm deep: "):
+        compile_marks(study, arms[1])
+    with pytest.raises(InvalidValuesError) as wrong:
+        plan_study(study)
+    assert [str(error).split(":")[0] for error in wrong.value.errors] == ["arm deep", "arm odd"]
