@@ -38,9 +38,10 @@ from deepen.study.run.scheduler import Interrupted, run_tree
 from deepen.study.store.retention import Lineage
 from deepen.study.store.study_folder import Store
 from deepen.train.compiling import check_compiler
-from deepen.train.device import check_room, cores, machine_name, pick_device
+from deepen.train.device import check_memory, machine_name, pick_device
 from deepen.train.distributed.failure import ProcessLostError
 from deepen.train.distributed.processes import ONE_PROCESS, World
+from deepen.train.limits import fair_threads, usable_cores
 from deepen.train.settings import AUTO, PRECISIONS
 
 log = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ def run(
                 store.folder,
                 clock.report,
                 executor=executor,
-                threads=threads if world.size == 1 else max(1, cores() // world.local_size),
+                threads=threads if world.size == 1 else max(1, usable_cores() // world.local_size),
                 keep=keep,
                 verify=verify or hold.unverified,
                 world=world,
@@ -185,7 +186,7 @@ def choose_threads(store: Store, executor: ExecutorChoice) -> int:
             value=executor,
             remedy="ask for as many",
         )
-    fair_share = max(1, cores() // (executor.jobs or 1)) if executor.kind == "local" else 1
+    fair_share = fair_threads(executor.jobs or 1) if executor.kind == "local" else 1
     return recorded or executor.threads or fair_share
 
 
@@ -225,7 +226,7 @@ def _check(study: Study, store: Store, executor: ExecutorChoice, world: World) -
         if executor.kind == "local":
             check_compiler(study.settings.compile, pick_device())
             shards = world.size if world.shard else 1
-            check_room(study.model, pick_device(), shards=shards, optimizer=study.settings.optimizer.cost)
+            check_memory(study.model, pick_device(), shards=shards, optimizer=study.settings.optimizer.cost)
 
     checks: list[Callable[[], object]] = [
         partial(check_executor, executor),

@@ -11,8 +11,8 @@ import torch
 from deepen.bench.measurement import run_bench
 from deepen.bench.result import BenchResult, Pace
 from deepen.bench.workload import Workload
-from deepen.compute.ledger import Ledger
 from deepen.compute.bench_file import read_timing
+from deepen.compute.ledger import Ledger
 from deepen.model.presets import PRESETS
 from deepen.schedule.trainable import TRAINABLE_SETS
 from deepen.train.settings import TrainSettings

@@ -235,7 +235,7 @@ WRONG = {
     "plan x.py": "RECIPE 'x.py' is unknown: use full,",
     "bench nano": "'nano' is one argument too many: see deepen",
     "bench --model nanno": "--model 'nanno' is unknown (did you mean",
-    "bench --model llama-70b": "model llama-70b takes 1,379.5 GB besides",
+    "bench --model llama-70b": "--model llama-70b takes 1,379.5 GB besides",
     "bench --steps 0": "--steps is 0: it must be at least 1",
     "bench --steps x": "--steps is 'x': it must be a whole number",
     "bench --threads 0": "--threads is 0: it must be at least 1",

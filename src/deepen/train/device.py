@@ -1,4 +1,4 @@
-"""The device a run uses, its precision, and its memory high-water mark."""
+"""The device of a run: which one, how fast, whether a model fits, and its peak memory."""
 
 import gc
 import math
@@ -13,7 +13,9 @@ import torch
 
 from deepen.compute.devices import Device
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
+from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
+from deepen.train.limits import usable_cores, usable_memory_bytes
 
 
 def pick_device() -> torch.device:
@@ -22,22 +24,22 @@ def pick_device() -> torch.device:
 
 
 def machine_name() -> str:
-    """Processor, cores and torch, for people."""
+    """Processor, usable cores and version of torch, for people."""
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
-    cpu = platform.processor() or platform.machine()
+    processor = platform.processor()
+    cpu = processor if processor else platform.machine()
     with suppress(OSError, IndexError):
         cpu = Path("/proc/cpuinfo").read_text().split("model name")[1].split("\n")[0].strip("\t :")
-    return f"{cpu}, {cores()} cores, torch {torch.__version__}"
+    return f"{cpu}, {usable_cores()} cores, torch {torch.__version__}"
 
 
 def measured_cpu(precision: str) -> Device:
-    """The CPU this runs on, with its measured peak."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    """This machine's CPU, with its measured peak and the memory that this process may use."""
     return Device(
         name=machine_name(),
         peak_flops=measured_peak(torch.device("cpu"), precision),
-        memory_bytes=memory,
+        memory_bytes=usable_memory_bytes(),
         source=f"measured: {precision} products of square matrices",
     )
 
@@ -58,49 +60,55 @@ def measured_peak(device: torch.device, precision: str) -> float:
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until a GPU has done what it was given."""
+    """Wait until a GPU has finished its queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def check_room(
+def check_memory(
     model: ModelConfig, device: torch.device, shards: int = 1, optimizer: OptimizerCost = ADAMW_COST
 ) -> None:
-    """Refuse a model whose weights, gradients and moments alone have no room: the system would kill something.
+    """Refuse a model whose weights, gradients and optimizer state alone need more memory than there is.
+
+    Training it would end with the system killing some process.
 
     Args:
-        shards: GPUs that the model is divided among.
+        model: at its final depth.
+        device: that it is trained on.
+        shards: GPUs among which the model is divided.
         optimizer: bytes of its state.
 
     Raises:
-        ValueError: the line says how much it takes and how much there is.
+        InvalidValueError: the message gives what it takes and what there is.
     """
-    copy = 4 * model.parameters  # fp32, of a state's weights
+    state = 4 * model.parameters  # the fp32 weights of a `TrainState`, on the CPU
     live = (8 + optimizer.state_bytes) * model.parameters
-    needs = []
     if device.type == "cuda":
-        needs.append((live // shards, torch.cuda.mem_get_info(device)[0], "GPU"))
-    if hasattr(os, "sysconf"):
-        has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        needs.append((copy if needs else copy + live, has, "machine"))
-    for needed, has, where in needs:
-        if needed > has:
-            raise ValueError(
-                f"model {model.name} takes {needed / 1e9:,.1f} GB besides activations, this {where} has "
-                f"{has / 1e9:,.1f} GB: use a smaller --model or a larger machine; deepen plan prices it anywhere"
-            )
+        _check_fits(model, live // shards, torch.cuda.mem_get_info(device)[0], "GPU")
+        _check_fits(model, state, usable_memory_bytes(), "machine")
+    else:
+        _check_fits(model, state + live, usable_memory_bytes(), "machine")
+
+
+def _check_fits(model: ModelConfig, needed: int, available: int, where: str) -> None:
+    if available and needed > available:
+        raise InvalidValueError(
+            f"{model.name} takes {needed / 1e9:,.1f} GB besides activations, this {where} has "
+            f"{available / 1e9:,.1f} GB",
+            field="model",
+            value=model.name,
+            remedy="use a smaller `model` or a larger machine; deepen plan computes its costs anywhere",
+        )
 
 
 def autocast(device: torch.device, precision: str, *, keep_copies: bool = True) -> torch.autocast:
     """bf16 autocast for matrix products; switched off for fp32.
 
     Args:
-        keep_copies: of weights, in bf16, until the end of the forward pass, read again or not.
+        device: that the products run on.
+        precision: "bf16" or "fp32".
+        keep_copies: whether bf16 copies of weights are kept until the forward pass ends, in case they are read
+            again.
     """
     return torch.autocast(
         device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=keep_copies
@@ -109,11 +117,11 @@ def autocast(device: torch.device, precision: str, *, keep_copies: bool = True) 
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Keep Python's garbage collector from stopping steps; what it would find waits until they are over."""
+    """Pause Python's garbage collector, which would interrupt steps; garbage waits until they are over."""
     if not gc.isenabled():
         yield
         return
-    gc.freeze()  # what is there by now is not looked at again
+    gc.freeze()  # what exists by now is not examined again
     gc.disable()
     try:
         yield
@@ -123,7 +131,7 @@ def gc_paused() -> Iterator[None]:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Begin a new measurement of peak memory, where the system can (CUDA, Linux)."""
+    """Begin a new measurement of peak memory, on systems that have one (CUDA, Linux)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -132,7 +140,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Peak since the last reset: allocated bytes on a GPU, else the resident set of this process (0: unknown)."""
+    """Peak since the last reset: allocated bytes on a GPU, else the resident set of this process; 0: unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with suppress(OSError, ValueError, IndexError):

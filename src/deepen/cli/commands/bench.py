@@ -32,6 +32,7 @@ from deepen.compute.bench_file import read_timing
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS, tokens_per_step
 from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.train.limits import usable_cores
 from deepen.train.settings import COMPILE, PRECISIONS, TrainSettings
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def run(argv: Sequence[str]) -> int:
     about = "What each kind of phase takes on this device, measured against the ledger."
     request = read_request("bench", argv, OPTIONS, what="", about=about)
     study, out = _study_of_steps(request), request.get("out")
-    if request.get("threads", 1) > (cores := os.cpu_count() or 1):
+    if request.get("threads", 1) > (cores := usable_cores()):
         request.problems.append(f"--threads is {request.get('threads')}: this machine has {cores} cores")
     if out is not None:
         request.attempt(lambda: _check_file(out))
@@ -124,13 +125,14 @@ def _measure(study: Study, steps: int, threads: int, against: Sequence[str]) -> 
     from deepen.bench.measurement import run_bench
     from deepen.bench.workload import Workload
     from deepen.cli.output.progress import ProgressLine
-    from deepen.train.device import check_room, pick_device
+    from deepen.cli.running import describe
+    from deepen.train.device import check_memory, pick_device
 
     device = pick_device()
     try:
-        check_room(study.model, device, optimizer=study.settings.optimizer.cost)
+        check_memory(study.model, device, optimizer=study.settings.optimizer.cost)
     except ValueError as error:
-        raise Problems([str(error)]) from None
+        raise Problems([describe(error)]) from None
     torch.set_num_threads(threads)
     workload = Workload(
         model=study.model,

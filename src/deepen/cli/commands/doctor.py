@@ -11,6 +11,7 @@ from typing import Any
 
 from deepen.cli.output.tables import print_table
 from deepen.cli.requests.options import Option, read_request
+from deepen.train.limits import usable_cores
 
 
 def run(argv: Sequence[str]) -> int:
@@ -72,7 +73,7 @@ def examine() -> list[dict[str, Any]]:
     add(
         "CPU",
         True,
-        f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
+        f"{usable_cores()} cores, {torch.backends.cpu.get_cpu_capability()}",
         "training without a GPU",
     )
     if torch.cuda.is_available():

@@ -24,8 +24,9 @@ from deepen.study.run.executors.slurm import JOBS, check_slurm, leave_requested,
 from deepen.study.run.ownership import Claim, Session, SupersededError, session_of
 from deepen.study.run.worker import Job, train_segment
 from deepen.study.store.study_folder import Store, warn
-from deepen.train.device import cores, pick_device
+from deepen.train.device import pick_device
 from deepen.train.distributed.processes import ONE_PROCESS, World
+from deepen.train.limits import usable_cores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +106,7 @@ def check_executor(choice: ExecutorChoice) -> None:
 
 def default_jobs() -> int:
     """Segments trained at once on this machine: one a GPU, or one a core."""
-    return torch.cuda.device_count() if pick_device().type == "cuda" else cores()
+    return torch.cuda.device_count() if pick_device().type == "cuda" else usable_cores()
 
 
 @contextmanager
