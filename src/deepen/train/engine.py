@@ -72,8 +72,8 @@ class Engine:
         config: the model at its final depth.
         batches: the data.
         settings: how a step is taken.
-        placement: where the model is, and which rows of a batch are this process's.
-        read_back: when a step's numbers are read; the fastest where None.
+        placement: where the model is, and which rows of a batch this process trains on.
+        read_back: when a step's numbers are read back; None for what suits the device.
     """
 
     def __init__(
@@ -90,7 +90,6 @@ class Engine:
             self.model = build(config, segment.depth).to(next(iter(state.weights.values())).dtype)
         self.model.activation_checkpointing = settings.activation_checkpointing
         freeze_rest(self.model, segment.trains)
-        self._cut = segment.trains.cut
         self._network = placement.load_and_wrap(self.model, state.weights)
         self.optimizer = make_optimizer(self.model, settings.optimizer, state.moments, placement)
         compile_blocks(self.model, settings.compile, placement.device)
@@ -156,12 +155,12 @@ class Engine:
 
     def _backward(self, inputs_bt: Tensor, targets_bt: Tensor, part: MicroBatch) -> Tensor:
         """Add the gradients of a micro-batch; returns its share of the batch's loss."""
-        device, scale = self._placement.device, self._placement.gradient_scale
+        device, scale, cut = self._placement.device, self._placement.gradient_scale, self._segment.trains.cut
         inputs_bt = inputs_bt[part.rows].to(device, non_blocking=True)
         targets_bt = targets_bt[part.rows].to(device, non_blocking=True)
         with self._placement.sync_gradients(self._network, now=part.is_last):
             with self._autocast():
-                loss: Tensor = self._network(inputs_bt, targets_bt, cut=self._cut) * (part.share * scale)
+                loss: Tensor = self._network(inputs_bt, targets_bt, cut=cut) * (part.share * scale)
             loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach() / scale
 
@@ -203,7 +202,7 @@ class Engine:
         log(self.progress, measured)
 
     def _abandon_step(self, what: str, why: str, remedy: str) -> TrainingError:
-        """Drop the gradients of a step that cannot be taken; returns the error that says so."""
+        """Drop the gradients of a step that cannot be taken; returns the error to raise."""
         self.optimizer.zero_grad(set_to_none=True)
         at = f"step {self.progress.step + 1} ({self.progress.tokens:,} tokens, {self._segment.label})"
         return TrainingError(f"{what} at {at}; nothing was updated; {why}", remedy=remedy)

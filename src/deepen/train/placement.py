@@ -124,7 +124,7 @@ class SingleProcess:
         return share
 
     def sync_gradients(self, network: nn.Module, *, now: bool) -> AbstractContextManager[None]:
-        """A context that does nothing: there is nobody to average with."""
+        """A context that does nothing: there are no other gradients."""
         return nullcontext()
 
     def max_rows(self, rows: int) -> int:

@@ -41,7 +41,7 @@ class Segment:
 
 
 def begin_segment(state: TrainState, segment: Segment, config: ModelConfig) -> TrainState:
-    """The state as a segment's next step finds it: grown, or with empty moments, where the segment says so.
+    """The state as a segment's next step finds it: grown, or with empty moments, where the segment begins so.
 
     Growth drops the recent losses: new blocks make the loss jump, which must not count as a spike.
     """

@@ -9,7 +9,7 @@ from deepen.model.build import init_weights
 from deepen.model.config import ModelConfig
 
 Moments = Mapping[str, Tensor]
-"""What AdamW keeps of one parameter: `exp_avg` and `exp_avg_sq` of its shape, and its own `step` count."""
+"""The optimizer state of one parameter; AdamW keeps `exp_avg` and `exp_avg_sq` of its shape, and `step`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,9 +35,10 @@ class Progress:
 class TrainState:
     """Weights, optimizer moments and progress of a run.
 
-    Tensors are on the CPU, by parameter name (`blocks.<index>.<name>`). They are fp32, except for moments that are
-    kept in bf16. Batches depend on the data, `seed` and `progress.tokens` alone, so these two are the data cursor.
-    Training draws no random numbers, and new blocks draw theirs from `seed`, so there is no generator to save.
+    Tensors are on the CPU, by parameter name (`blocks.<index>.<name>`), in fp32 except for moments that are kept
+    in bf16 (`AdamWSpec.state_precision`). Batches depend on the data, `seed` and `progress.tokens` alone, so these
+    two are the data cursor. Training draws no random numbers, and new blocks draw theirs from `seed`, so there is
+    no generator to save.
 
     Args:
         weights: by parameter name.

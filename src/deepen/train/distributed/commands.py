@@ -1,4 +1,7 @@
-"""What rank 0 has the other processes do. They do it in step with it: same command, own share of the work."""
+"""The commands that rank 0 sends to the other processes.
+
+Every process carries out a command at the same time, on its rows of a batch or its shards of the model.
+"""
 
 from dataclasses import dataclass
 
@@ -13,7 +16,7 @@ from deepen.train.state import TrainState
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Begin:
-    """Build the engine of a segment, in place of the one before.
+    """Build the engine of a segment in place of the last one.
 
     Args:
         state: as the segment's first step finds it. What is sent is its skeleton: rank 0 distributes the tensors.
@@ -38,7 +41,7 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class TrainUntil:
-    """Train until so many tokens of the run, or until rank 0's flag before a step says to stop."""
+    """Train until so many tokens of the run, or until rank 0 sends the flag to stop before a step."""
 
     tokens: int
 

@@ -30,7 +30,7 @@ _FAILED, _END, _STOP, _ROLL_CALL = "failed", "end", "stop", "roll call"
 
 
 class ProcessLostError(RunError):
-    """Another process of the run failed or died; the message says which, and why where that is known."""
+    """Another process of the run failed or died; the message names it, and the reason where that is known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +54,9 @@ class FailureNotes:
         size: how many processes there are.
         store: the store that all of them read and write.
         end_now: called by the thread where this process must end and may hang; it does not return.
+
+    Attributes:
+        on_stop: called on rank 0, again and again, once a follower has requested to stop.
     """
 
     def __init__(self, rank: int, size: int, store: Store, end_now: Callable[[Ending], None]) -> None:
@@ -88,7 +91,7 @@ class FailureNotes:
         """On rank 0: end the followers, wherever they are."""
         self.close()
         self._store.set(_END, str(status))
-        time.sleep(2 * POLL_SECONDS)  # the store may go with this process
+        time.sleep(2 * POLL_SECONDS)  # the store may end with this process
 
     def find_lost(self) -> str:
         """On rank 0: which process failed or died, in words; empty where every one answers a roll call."""
@@ -114,7 +117,7 @@ class FailureNotes:
                     self._end_now(Ending())
 
     def _watch_leader(self) -> None:
-        """On a follower: end where rank 0 says so, answer its roll call, pass on a request to stop."""
+        """On a follower: end where rank 0 asks for it, answer its roll call, pass on a request to stop."""
         if self._store.check([_END]):
             self._end_now(Ending(status=int(self._read(_END))))
         if self._store.check([_ROLL_CALL]):

@@ -13,13 +13,16 @@ from deepen.train.errors import TrainingError
 LOSS_TOLERANCE = 0.5
 """Nats by which the first loss may differ from `expected_loss`."""
 
+MAX_DEVIATIONS = 8.0
+"""The largest number of a fresh matrix, in `init_std`. The largest of 10¹¹ normal numbers is at 6.8."""
+
 MAX_VECTOR = 2.0
 """The largest number of a fresh norm or bias, which begin at 1 and 0."""
 
 MAX_ACTIVATION_RMS = 10.0
 """The largest root mean square of the residual stream."""
 
-_REMEDY = "check the model's init_std, and what was changed in its network"
+_REMEDY = "check `init_std` of the model, and what was changed in its network"
 
 
 @torch.no_grad()
@@ -44,15 +47,12 @@ def check_initialization(model: Decoder, inputs_bt: Tensor, targets_bt: Tensor) 
 
 
 def _check_weights(model: Decoder) -> None:
-    """All finite; matrices within 8 `init_std` and not all but zero; vectors within MAX_VECTOR.
-
-    The largest of 10¹¹ normal numbers is at 6.8 standard deviations.
-    """
+    """All finite and within their limits, and no matrix as good as zero."""
     config = model.config
     min_rms = config.init_std / math.sqrt(2 * config.depth) / 2
     for name, weight in model.named_parameters():
         is_matrix = weight.dim() >= 2
-        largest, limit = weight.abs().max().item(), 8 * config.init_std if is_matrix else MAX_VECTOR
+        largest, limit = weight.abs().max().item(), MAX_DEVIATIONS * config.init_std if is_matrix else MAX_VECTOR
         if not largest <= limit:  # nan is not
             raise _error(f"fresh weight {name} goes up to {largest:.3g}, beyond {limit:.3g}")
         if is_matrix and (rms := _rms(weight)) < min_rms:
