@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deepen.study.results.schema import NO_NOISE, ArmResult, Bound, Outcome, Results
@@ -98,6 +99,17 @@ def test_the_papers_mark_is_judged_apart_and_priced_exactly():
             entry["marks"] = (*entry["marks"], mark(3.7, accounting="paper") | {"flops": 1100})
     paper = next(v for v in judge(arms, "full")[0] if v.accounting == "paper")
     assert "at the paper's own mark (+10.0 % exact FLOPs)" in paper.sentence
+
+
+def test_the_promised_keys_are_enough_to_judge():
+    """A script outside of the project may know only those, and count with numpy."""
+    plain = comparison()
+    for entry in plain:
+        entry["seed"] = np.int64(entry["seed"])
+        for each in entry["marks"]:
+            each["val_loss"] = np.float64(each["val_loss"])
+            del each["budget_share"], each["step"], each["train_loss"]
+    assert judge(plain, "full") == judge(comparison(), "full")
 
 
 def test_tasks_are_compared_example_by_example_for_each_seed():

@@ -6,13 +6,14 @@ finished; a mark is reported as soon as its own route is.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from statistics import fmean
 from typing import Any
 
 from deepen import __version__
 from deepen.data.shards import Dataset
 from deepen.schedule.recipes import get_recipe
+from deepen.study.compile.evaluation_points import VALIDATION
 from deepen.study.compile.tree import Route, Tree
 from deepen.study.results.schema import (
     NO_NOISE,
@@ -95,7 +96,7 @@ class _Collector:
         metrics = self._lines(route, "metrics")
         points, previous = [], 0
         for line in self._lines(route, "evals"):
-            if line["task"] != "validation":
+            if line["task"] != VALIDATION:
                 continue
             losses = [step["loss"] for step in metrics if previous < step["tokens"] <= line["tokens"]]
             previous = line["tokens"]
@@ -116,7 +117,7 @@ class _Collector:
         tokens = route.mark.schedule.tokens
         evaluations = self.store.segment(route.keys[-1]).lines("evals")
         at_end = {line["task"]: line for line in evaluations if line["tokens"] == tokens}
-        validation = at_end.pop("validation")
+        validation = at_end.pop(VALIDATION)
         since = tokens - self.tree.study.evaluation.every_tokens
         losses = [step["loss"] for step in self._lines(route, "metrics") if step["tokens"] > since]
         return MarkResult(
@@ -142,7 +143,7 @@ class _Collector:
                 task=line["task"], **_position(line), value=line["value"], n=line["n"], stderr=line["stderr"]
             )
             for line in self._lines(route, "evals")
-            if line["task"] != "validation"
+            if line["task"] != VALIDATION
         )
 
     def _lines(self, route: Route, log: str) -> list[Line]:
@@ -162,12 +163,9 @@ def _position(line: Line) -> dict[str, Any]:
 
 def _phase_at(route: Route, tokens: int) -> tuple[int, str]:
     """Depth and label of the phase that the step ending at `tokens` belongs to."""
-    end = 0
-    for phase in route.mark.schedule.phases:
-        end += phase.tokens
-        if tokens <= end:
-            break
-    return phase.depth, phase.label
+    phases = route.mark.schedule.phases
+    ends = accumulate(phase.tokens for phase in phases)
+    return next((phase.depth, phase.label) for phase, end in zip(phases, ends, strict=True) if tokens <= end)
 
 
 def _regime(tree: Tree, dataset: Dataset, machine: str, wall_seconds: float) -> Regime:

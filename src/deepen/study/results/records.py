@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache
+from numbers import Integral, Real
 from typing import Any, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 MAX_NUMBER = 10**30
@@ -163,11 +164,13 @@ def _integer(value: object) -> int:
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """A number; integers stay integers, so that large counts of FLOPs stay exact."""
+    if isinstance(value, bool) or not isinstance(value, Real):  # numpy's numbers are Real too
         raise _MisfitError
-    if not abs(value) <= MAX_NUMBER:  # NaN compares as false
+    number = int(value) if isinstance(value, Integral) else float(value)
+    if not abs(number) <= MAX_NUMBER:  # NaN compares as false
         raise _MisfitError
-    return value
+    return number
 
 
 def _text(value: object) -> str:

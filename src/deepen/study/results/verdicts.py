@@ -48,7 +48,7 @@ def judge(
         The verdicts, and the seed noise that their intervals are based on.
     """
     records = [ArmResult.from_json(arm) for arm in arms]
-    measured = _measured_by_seed(records)
+    measured = _measure_by_seed(records, baseline)
     reference = measured.pop((baseline, "flops"), {})
     if not reference:
         return (), NO_NOISE
@@ -88,12 +88,17 @@ class _Measured:
     val_loss: float
 
 
-def _measured_by_seed(arms: Sequence[ArmResult]) -> dict[tuple[str, str], dict[int, _Measured]]:
-    """What was measured at the baseline's whole budget, for each arm and accounting, by seed."""
+def _measure_by_seed(arms: Sequence[ArmResult], baseline: str) -> dict[tuple[str, str], dict[int, _Measured]]:
+    """What was measured at the baseline's whole budget, for each arm and accounting, by seed.
+
+    Where a mark has no `budget_share`, the whole budget is the one that the other arms were given.
+    """
+    budgets = {mark.budget_flops for arm in arms if arm.name != baseline for mark in arm.marks}
     measured: dict[tuple[str, str], dict[int, _Measured]] = defaultdict(dict)
     for arm in arms:
         for mark in arm.marks:
-            if mark.budget_share == 1.0 and mark.val_loss is not None:
+            is_whole = mark.budget_flops in budgets if mark.budget_share is None else mark.budget_share == 1.0
+            if is_whole and mark.val_loss is not None:
                 found = _Measured(arm=arm, mark=mark, val_loss=mark.val_loss)
                 measured[arm.name, mark.accounting][arm.seed] = found
     return measured
@@ -147,7 +152,7 @@ class _Comparison:
             tokens=first.tokens,
             flops=self._flops,
             seconds=fmean(arm.mark.seconds for arm, _ in self.pairs),
-            peak_memory_bytes=max((arm.arm.peak_memory_bytes or 0 for arm, _ in self.pairs)),
+            peak_memory_bytes=max(arm.arm.peak_memory_bytes or 0 for arm, _ in self.pairs),
             tasks=self._tasks(),
             outcome=outcome,
             sentence=self._sentence(outcome, difference, interval, multiplier),

@@ -1,0 +1,108 @@
+"""What is collected from the logs of a study that was trained here."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepen.data.shards import Dataset
+from deepen.study.compile.tree import Tree, compile_study
+from deepen.study.define.study import Arm, Evaluation, Study, TaskFile
+from deepen.study.results.collect import collect
+from deepen.study.results.schema import Results
+from deepen.study.store.study_folder import Store
+
+STEPS, BATCH = 24, 32
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("collected")
+
+
+@pytest.fixture
+def tree(make_study: Callable[..., Study], dataset: Dataset, folder: Path) -> Tree:
+    items = [{"ctx": "The Congress", "endings": ["met.", "ran away"], "label": k % 2} for k in range(4)]
+    task = folder / "hellaswag.jsonl"
+    task.write_text("".join(json.dumps(item) + "\n" for item in items))
+    study = make_study(
+        tokens=STEPS * BATCH,
+        anchors=(1.0,),
+        arms=(
+            Arm(name="full", recipe="full"),
+            Arm(name="one-shot", recipe="one-shot", options={"start_depth": 6}),
+            Arm(name="small", recipe="small", options={"start_depth": 6}),
+        ),
+        evaluation=Evaluation(
+            every_tokens=8 * BATCH,
+            validation_tokens=64,
+            tasks=(TaskFile(task="hellaswag", path=task),),
+            tasks_every_tokens=16 * BATCH,
+        ),
+    )
+    return compile_study(study, dataset.fingerprint)
+
+
+@pytest.fixture
+def results(tree: Tree, dataset: Dataset, folder: Path, run_study: Callable[..., dict[str, Any]]) -> Results:
+    """Trained once for this module."""
+    run_study(tree.study, folder / "study")
+    return collect(tree, Store(folder / "study"), dataset, machine="here", wall_seconds=2.0)
+
+
+def test_a_curve_has_a_point_for_each_validation_and_the_mean_loss_between(results: Results, folder: Path):
+    full, one_shot, _ = results.arms
+    assert [point.step for point in full.curve] == [8, 16, 24]
+    assert (one_shot.curve[0].depth, one_shot.curve[0].phase) == (6, "shallow")
+    assert (one_shot.curve[-1].depth, one_shot.curve[-1].phase) == (12, "full depth")
+    logs = [folder / "study" / "segments" / key / "metrics.jsonl" for key in full.segments]
+    losses = [json.loads(line)["loss"] for log in logs for line in log.read_text().splitlines()]
+    for i, point in enumerate(full.curve):
+        assert point.train_loss == pytest.approx(sum(losses[8 * i : 8 * i + 8]) / 8)
+
+
+def test_a_mark_has_the_loss_at_the_end_of_the_curve_and_its_tasks(results: Results):
+    for arm in results.arms:
+        [mark] = arm.marks
+        assert (mark.tokens, mark.val_loss) == (arm.curve[-1].tokens, arm.curve[-1].val_loss)
+        assert mark.annealed and mark.budget_share == 1.0
+        score, last = mark.tasks["hellaswag"], arm.tasks[-1]
+        assert (score.value, score.n, last.tokens) == (last.value, 4, mark.tokens)
+        assert score.correct is not None and score.correct.count("1") / 4 == score.value
+        assert [each.step for each in arm.tasks[:1]] == [16]
+
+
+def test_arms_know_their_role_and_the_regime_its_inputs(results: Results, dataset: Dataset, tree: Tree):
+    assert [arm.is_control for arm in results.arms] == [False, False, True]
+    regime = results.regime
+    assert (regime.model, regime.depth, regime.machine, regime.wall_seconds) == ("test", 12, "here", 2.0)
+    assert regime.data.fingerprint == dataset.fingerprint
+    assert regime.data.tokenizer_sha256 == dataset.tokenizer_sha256
+    assert regime.task_files == {"hellaswag": tree.study.evaluation.tasks[0].sha256}
+
+
+def test_shared_segments_are_counted_once(tree: Tree, dataset: Dataset, results: Results, folder: Path):
+    """`one-shot` and `small` begin with the same steps at depth 6."""
+    one_shot, small = results.arms[1:]
+    assert one_shot.segments[0] == small.segments[0]
+    separate = sum(mark.tokens for arm in results.arms for mark in arm.marks)
+    assert results.sharing.tokens_if_separate == separate
+    assert results.sharing.tokens_trained is not None and results.sharing.tokens_trained < separate
+
+
+def test_results_pass_through_json_unchanged(results: Results):
+    assert Results.from_json(json.loads(json.dumps(results.to_json()))) == results
+
+
+def test_an_arm_that_is_not_trained_yet_is_collected_without_points(
+    results: Results, tree: Tree, dataset: Dataset, folder: Path
+):
+    later = Arm(name="later", recipe="small", options={"start_depth": 3})
+    larger = compile_study(replace(tree.study, arms=(*tree.study.arms, later)), dataset.fingerprint)
+    partial = collect(larger, Store(folder / "study"), dataset, machine="here", wall_seconds=2.0)
+    assert partial.arms[:3] == results.arms
+    untrained = partial.arms[3]
+    assert untrained.segments == untrained.curve == untrained.marks == untrained.tasks == ()
