@@ -135,7 +135,7 @@ def make_study(model: ModelConfig, dataset: Dataset) -> Callable[..., Study]:
                 Arm(name="small", recipe="small", options={"start_depth": 6}),
             ),
             "evaluation": Evaluation(every_tokens=16 * 32, validation_tokens=512),
-            "lr": WSD(peak=8e-3, warmup_tokens=3 * 32),
+            "rate": WSD(peak=8e-3, warmup_tokens=3 * 32),
             "data": str(dataset.folder),
         }
         return Study(**(settings | changes))  # type: ignore[arg-type]

@@ -50,7 +50,7 @@ def test_the_losses_of_a_short_run_are_the_golden_ones(
         anchors=(1.0,),
         accountings=("flops",),
         evaluation=Evaluation(every_tokens=STEPS * BATCH_TOKENS, validation_tokens=512),
-        lr=WSD(peak=1e-2, warmup_tokens=3 * BATCH_TOKENS),
+        rate=WSD(peak=1e-2, warmup_tokens=3 * BATCH_TOKENS),
         data=str(dataset.folder),
     )
     [arm] = run_study(study, tmp_path)["arms"]

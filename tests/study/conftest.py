@@ -24,7 +24,7 @@ def study(make_study: Callable[..., Study], model: ModelConfig) -> Study:
         ),
         anchors=(1.0,),
         accountings=("flops",),
-        lr=Constant(peak=1e-3),
+        rate=Constant(peak=1e-3),
         evaluation=Evaluation(every_tokens=10 * BATCH, validation_tokens=64),
     )
 

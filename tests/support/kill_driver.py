@@ -43,7 +43,7 @@ def study_on(data: Path) -> Study:
             Arm(name="one-shot", recipe="one-shot"),
         ),
         evaluation=Evaluation(every_tokens=16 * 32, validation_tokens=256),
-        lr=WSD(peak=8e-3, warmup_tokens=3 * 32),
+        rate=WSD(peak=8e-3, warmup_tokens=3 * 32),
         data=str(data),
     )
 

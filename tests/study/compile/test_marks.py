@@ -77,7 +77,7 @@ def test_the_baseline_is_measured_at_every_anchor_and_others_once(make_study: Ca
 
 
 def test_a_rate_that_does_not_fork_has_one_mark(make_study: Callable[..., Study]):
-    study = make_study(lr=Cosine(peak=1e-2))
+    study = make_study(rate=Cosine(peak=1e-2))
     assert [mark.budget_share for mark in compile_marks(study, study.arms[0])] == [1.0]
 
 

@@ -56,7 +56,7 @@ def test_marks_of_one_arm_share_all_but_their_decays(make_study: Callable[..., S
     near, far = (route(tree, "full", share=share) for share in (0.7, 1.4))
     decay = tree.nodes[near.keys[-1]].segment
     assert decay.rate.end_lr == 0 and shared_tokens(tree, near, far) == decay.start
-    cosine = compile_study(make_study(lr=Cosine(peak=1e-2)), "data")
+    cosine = compile_study(make_study(rate=Cosine(peak=1e-2)), "data")
     flops, paper = (route(cosine, "two-phase S=4", accounting) for accounting in ("flops", "paper"))
     assert shared_tokens(cosine, flops, paper) == 0
 
@@ -84,7 +84,7 @@ def test_whatever_changes_the_numbers_changes_the_keys(make_study: Callable[...,
             "data",
         ),
         (replace(study, settings=replace(study.settings, max_grad_norm=None)), "data"),
-        (replace(study, lr=replace(study.lr, peak=1e-3)), "data"),
+        (replace(study, rate=replace(study.rate, peak=1e-3)), "data"),
         (replace(study, batch_tokens=16), "data"),
     ]
     for other, data in others:

@@ -135,7 +135,7 @@ def reference(
         anchors=(1.0, 1.4),  # a decayed branch leaves the stable part, and another goes on
         accountings=("flops",),
         evaluation=Evaluation(every_tokens=5 * batch, validation_tokens=64),
-        lr=WSD(peak=1e-2, warmup_tokens=2 * batch),
+        rate=WSD(peak=1e-2, warmup_tokens=2 * batch),
         settings=TrainSettings(micro_batch_tokens=2 * CONTEXT),
     )
     run = Run(study, dataset, tmp_path_factory.mktemp("reference"))

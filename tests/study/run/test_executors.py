@@ -70,7 +70,7 @@ def test_an_error_of_training_comes_back_from_a_worker_and_is_not_retried(
     study: Study, run_study: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     with pytest.raises(TrainingError, match="loss"):
-        run_study(replace(study, lr=Constant(peak=1e30)), tmp_path / "study", executor=local(2))
+        run_study(replace(study, rate=Constant(peak=1e30)), tmp_path / "study", executor=local(2))
     assert "was lost" not in capfd.readouterr().err
     assert not (tmp_path / "study" / "workers").exists()
 

@@ -169,8 +169,8 @@ def test_other_settings_are_refused_in_the_same_folder(
 ):
     study = make_study(seeds=(0, 1))
     Store(finished).check(study.described())
-    with pytest.raises(StoreError, match="lr"):
-        Store(finished).check(replace(study, lr=replace(study.lr, peak=1.0)).described())
+    with pytest.raises(StoreError, match="rate"):
+        Store(finished).check(replace(study, rate=replace(study.rate, peak=1.0)).described())
     (tmp_path / "letters.txt").write_text("mine")
     with pytest.raises(StoreError, match="something else"):
         Store(tmp_path).check(study.described())
@@ -213,7 +213,7 @@ def test_a_segment_that_becomes_a_mark_later_is_measured(
     """A segment may have been trained when no mark stood at its end: it is there, its evaluation is not."""
     lr, anchors = Constant(peak=1e-3), (1.0,)
     one_shot = Arm(name="one-shot", recipe="one-shot", options={"start_depth": 6})
-    study = make_study(arms=(one_shot,), baseline="one-shot", lr=lr, anchors=anchors)
+    study = make_study(arms=(one_shot,), baseline="one-shot", rate=lr, anchors=anchors)
     results = run_study(study, tmp_path / "study")
     tree = compile_study(study, results["regime"]["data"]["fingerprint"])
     last = tree.nodes[tree.routes[0].keys[-1]]
@@ -340,7 +340,7 @@ def test_a_study_in_two_processes_survives_a_kill(
         "arms = (Arm(name='full', recipe='full'), Arm(name='small', recipe='small'))\n"
         "evaluation = Evaluation(every_tokens=512, validation_tokens=512)\n"
         "study = Study(name='kill', model=model, tokens=320000, batch_tokens=32, context=16, arms=arms,\n"
-        f"    evaluation=evaluation, lr=WSD(peak=8e-3), data={str(dataset.folder)!r})\n"
+        f"    evaluation=evaluation, rate=WSD(peak=8e-3), data={str(dataset.folder)!r})\n"
     )
     out = tmp_path / "run"
     process = start(["study", str(file), "--jobs", "2"], out, dataset.folder)

@@ -81,7 +81,7 @@ def study_file(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> st
         "    options={'start_depth': 1}))\n"
         "evaluation = Evaluation(every_tokens=128, validation_tokens=128)\n"
         "study = Study(name='tiny', model=model, tokens=512, batch_tokens=32, context=16, arms=arms,\n"
-        f"    evaluation=evaluation, lr=WSD(peak=8e-3), anchors=(0.7, 1.0), data={str(dataset.folder)!r})\n"
+        f"    evaluation=evaluation, rate=WSD(peak=8e-3), anchors=(0.7, 1.0), data={str(dataset.folder)!r})\n"
     )
     return str(file)
 

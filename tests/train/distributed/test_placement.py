@@ -75,7 +75,7 @@ def study_of(model: ModelConfig, *arms: Arm, **settings: Any) -> Study:
         anchors=(1.0,),
         accountings=("flops",),
         evaluation=Evaluation(every_tokens=5 * batch, validation_tokens=15 * CONTEXT),
-        lr=WSD(peak=1e-2, warmup_tokens=2 * batch),
+        rate=WSD(peak=1e-2, warmup_tokens=2 * batch),
         settings=TrainSettings(**({"micro_batch_tokens": CONTEXT} | settings)),
     )
 
@@ -206,7 +206,7 @@ def find_error(world: World, study: Study, dataset: Dataset, folder: Path, *, sh
 def test_numbers_that_are_not_finite_are_traced_to_their_sequence(
     shard: bool, pools: Pools, model: ModelConfig, dataset: Dataset, tmp_path: Path
 ):
-    study = replace(study_of(model), lr=WSD(peak=1e200, warmup_tokens=CONTEXT * ROWS))
+    study = replace(study_of(model), rate=WSD(peak=1e200, warmup_tokens=CONTEXT * ROWS))
     message = find_error(World(), study, dataset, tmp_path / "one")
     assert "sequence 1 of 3" in message
     assert pools(2).call(find_error, study, dataset, tmp_path / "many", shard=shard) == message
@@ -219,7 +219,7 @@ def test_a_spike_is_skipped_by_all_processes(
     batch = 2 * 16
     study = replace(
         study_of(model, on_spike="skip"), model=replace(model, depth=2, width=16),
-        context=16, batch_tokens=batch, tokens=48 * batch, lr=Constant(peak=3e-2),
+        context=16, batch_tokens=batch, tokens=48 * batch, rate=Constant(peak=3e-2),
         evaluation=Evaluation(every_tokens=48 * batch, validation_tokens=64),
     )  # fmt: skip
     by_one = alone(trained, study, noisy_data, tmp_path / "one")

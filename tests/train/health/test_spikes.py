@@ -135,7 +135,7 @@ def test_a_run_that_a_spike_stopped_keeps_every_step_and_continues_with_warn(
 ):  # fmt: skip
     base = make_study(
         model=shallow, arms=(Arm(name="full", recipe="full"),), tokens=STEPS * 32, anchors=(1.0,),
-        lr=Constant(peak=3e-2),
+        rate=Constant(peak=3e-2),
     )  # fmt: skip
     outcomes = {}
     for how in (("warn",), ("stop", "stop", "warn")):

@@ -154,7 +154,7 @@ def _customised(request: Request, study: Study | None, done: tuple[str, ...] = (
 
     def changed() -> Study:
         on_model = _on_model(base, PRESETS[values["model"]]) if "model" in values else base
-        lr = on_model.lr
+        lr = on_model.rate
         if "rate" in values:
             lr = RATES[values["rate"]](peak=lr.peak, warmup_tokens=lr.warmup_tokens)
         tokens = values.get("tokens", round(base.tokens * values.get("scale", 1.0)))
@@ -162,7 +162,7 @@ def _customised(request: Request, study: Study | None, done: tuple[str, ...] = (
         return replace(
             on_model,
             tokens=tokens,
-            lr=replace(lr, peak=peak, warmup_tokens=round(lr.warmup_tokens * share)),  # type: ignore[type-var]
+            rate=replace(lr, peak=peak, warmup_tokens=round(lr.warmup_tokens * share)),  # type: ignore[type-var]
             evaluation=_spaced(base.evaluation, share, on_model.batch_tokens, values.get("hellaswag")),
             seeds=tuple(range(values["seeds"])) if "seeds" in values else base.seeds,
             data=values.get("data", base.data),
@@ -181,7 +181,7 @@ def _on_model(study: Study, model: ModelConfig) -> Study:
         model=model,
         context=context,
         batch_tokens=max(1, round_to_steps(study.batch_tokens, context)) * context,
-        lr=replace(study.lr, peak=PEAK_RATES[model.name]),  # type: ignore[type-var]
+        rate=replace(study.rate, peak=PEAK_RATES[model.name]),  # type: ignore[type-var]
     )
 
 

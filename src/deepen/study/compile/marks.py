@@ -54,7 +54,7 @@ def _flops_marks(study: Study, arm: Arm) -> list[Mark]:
     A rate that does not fork, such as a cosine, would need a run of its own for each share: it has one mark.
     """
     accounting, budget = flops_accounting(study.ledger), budget_flops(study)
-    shares = study.anchors if arm.name == study.baseline and study.lr.forks else (1.0,)
+    shares = study.anchors if arm.name == study.baseline and study.rate.forks else (1.0,)
     return [
         Mark(
             accounting=accounting.name,
@@ -91,7 +91,7 @@ def _run(study: Study, arm: Arm) -> RecipeRun:
         batch_tokens=study.batch_tokens,
         context=study.context,
         baseline_tokens=study.baseline_tokens,
-        rate=study.lr,
+        rate=study.rate,
     )
 
 

@@ -5,7 +5,7 @@
     from_json(Evaluation, that)  # the same value again
 
 Reading checks every type, because the content may come from anybody. A problem is an InvalidValueError whose field
-is the place of the value, such as `arms[1].recipe`. A rate has its kind beside its fields, `{"rate": "wsd",
+is the place of the value, such as `arms[1].recipe`. A rate has its kind beside its fields, `{"kind": "wsd",
 "peak": 0.001}`. A class with its own `to_json` and `from_json`, such as `OptimizerSpec`, is written and read by
 these.
 """
@@ -75,7 +75,7 @@ def fields_from_json(kind: type[T], content: Any, place: str = "") -> T:
 def _kind(value: Any) -> dict[str, str]:
     """The kind of a value whose type its field does not name."""
     kinds = [name for name, rate in RATES.items() if type(value) is rate]
-    return {"rate": kinds[0]} if kinds else {}
+    return {"kind": kinds[0]} if kinds else {}
 
 
 def _read(kind: Any, content: Any, place: str) -> Any:
@@ -106,12 +106,12 @@ def _read(kind: Any, content: Any, place: str) -> Any:
 def _read_rate(content: Any, place: str) -> Rate:
     if not isinstance(content, Mapping):
         raise _wrong(place, content, "an object")
-    name = content.get("rate")
+    name = content.get("kind")
     if name not in RATES:
         raise InvalidValueError(
-            f"{name!r} is unknown: use {', '.join(RATES)}", field=_at(place, "rate"), value=name, allowed=RATES
+            f"{name!r} is unknown: use {', '.join(RATES)}", field=_at(place, "kind"), value=name, allowed=RATES
         )
-    rest = {key: entry for key, entry in content.items() if key != "rate"}
+    rest = {key: entry for key, entry in content.items() if key != "kind"}
     return fields_from_json(RATES[name], rest, place)
 
 

@@ -1,7 +1,7 @@
-"""Studies by name."""
+"""Studies by name: `quickstart` takes minutes on two cores, `paper` is the experiment of Li, Fung & Huang 2024."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from deepen.model.presets import PEAK_RATES, PRESETS, TOKENS_PER_STEP
 from deepen.schedule.rate import RATES, WSD, Rate
@@ -14,22 +14,53 @@ PAPER_STAGES = (4, 8, 12)
 WARMUP_SHARE = 0.02
 """Warm-up of the default rates, as a share of the baseline's tokens."""
 
+DEFAULT_PRESET = "paper-as-written"
+
+_PAPER_STEPS, _PAPER_BATCH = 10_000, 524_288
+_PAPER_CURVE_POINTS = 40  # every 250 steps
+_PAPER_VALIDATION_TOKENS = 20 * _PAPER_BATCH
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _PresetTraining:
+    """How a preset of `two-phase` trains, beside the recipe's options."""
+
+    rate: str
+    warmup_share: float
+    max_grad_norm: float | None
+    precision: str
+    compile: str
+
+
+_PRESET_TRAINING: Mapping[str, _PresetTraining] = {
+    # The text names no schedule, and the loss of an undecayed run is not a result: WSD with the warm-up of public
+    # GPT-2 recipes (715 of 10,000 steps).
+    "paper-as-written": _PresetTraining(
+        rate="wsd", warmup_share=715 / 10_000, max_grad_norm=1.0, precision="bf16", compile="auto"
+    ),
+    "paper-as-released": _PresetTraining(
+        rate="constant", warmup_share=0.0, max_grad_norm=None, precision="fp32", compile="no"
+    ),
+}
+
 
 def preset_training(preset: str, tokens: int, rate: str = "", peak: float = 6e-4) -> tuple[Rate, TrainSettings]:
-    """Rate and optimizer settings that go with a preset of `two-phase`.
+    """The learning rate and the clipping that go with a preset of `two-phase`.
 
-    The released code: a constant rate without warm-up, no clipping. The text names no schedule, and an
-    undecayed loss is no result: WSD with the warm-up of public GPT-2 recipes (715 of 10,000 steps), clipping
-    at 1.
+    Args:
+        preset: a preset of `two-phase`.
+        tokens: tokens of the baseline.
+        rate: a name in `RATES`; empty for the preset's own.
+        peak: the highest rate.
     """
-    released = preset == "paper-as-released"
-    make = RATES[rate or ("constant" if released else "wsd")]
-    settings = TrainSettings(max_grad_norm=None if released else 1.0)
-    return make(peak=peak, warmup_tokens=0 if released else round(715 / 10_000 * tokens)), settings
+    training = _PRESET_TRAINING[preset]
+    warmup_tokens = round(training.warmup_share * tokens)
+    learning_rate = RATES[rate or training.rate](peak=peak, warmup_tokens=warmup_tokens)
+    return learning_rate, TrainSettings(max_grad_norm=training.max_grad_norm)
 
 
-def two_phase_arms(preset: str = "paper-as-written") -> tuple[Arm, ...]:
-    """The paper's three arms."""
+def two_phase_arms(preset: str = DEFAULT_PRESET) -> tuple[Arm, ...]:
+    """The paper's three arms: `two-phase` in 4, 8 and 12 stages."""
     return tuple(
         Arm(
             name=f"two-phase S={stages}",
@@ -41,14 +72,16 @@ def two_phase_arms(preset: str = "paper-as-written") -> tuple[Arm, ...]:
 
 
 def quickstart() -> Study:
-    """The paper's comparison, a recipe that grows once, and two controls, in minutes on two cores."""
-    tokens, batch_tokens = 1100 * 1024, TOKENS_PER_STEP["nano"]
+    """The paper's comparison, a recipe that grows once, and two controls, in minutes on two CPU cores."""
+    model, batch_tokens = PRESETS["nano"], TOKENS_PER_STEP["nano"]
+    steps = 1100
+    tokens = steps * batch_tokens
     return Study(
         name="quickstart",
-        model=PRESETS["nano"],
+        model=model,
         tokens=tokens,
         batch_tokens=batch_tokens,
-        context=PRESETS["nano"].context,
+        context=model.context,
         arms=(
             Arm(name="full", recipe="full"),
             *two_phase_arms(),
@@ -56,33 +89,29 @@ def quickstart() -> Study:
             Arm(name="one-shot", recipe="one-shot", options={"start_depth": 6, "grow_at": 0.5}),
             Arm(name="small", recipe="small", options={"start_depth": 6}),
         ),
-        evaluation=Evaluation(every_tokens=tokens // 10 // batch_tokens * batch_tokens, validation_tokens=32_768),
+        evaluation=Evaluation(every_tokens=steps // 10 * batch_tokens, validation_tokens=32_768),
         seeds=(0, 1),
-        lr=WSD(peak=PEAK_RATES["nano"], warmup_tokens=round(tokens * WARMUP_SHARE)),
+        rate=WSD(peak=PEAK_RATES["nano"], warmup_tokens=round(tokens * WARMUP_SHARE)),
     )
 
 
-def paper(*, preset: str = "paper-as-written", rate: str = "", scale: float = 1.0) -> Study:
+def paper(*, preset: str = DEFAULT_PRESET, rate: str = "", scale: float = 1.0) -> Study:
     """The experiment of Li, Fung & Huang 2024 (arXiv 2411.18700): GPT-2 124M, 10,000 steps of 524,288 tokens.
 
     Args:
-        preset: the paper's text or its released code (`two-phase` options, rate, clipping, precision).
-        rate: `constant`, `cosine` or `wsd`; the preset's own where left out.
-        scale: fewer tokens, same shape: batch and steps both shrink by its square root, the batch to no
-            less than one context.
+        preset: `paper-as-written` or `paper-as-released`: options of `two-phase`, rate, clipping and precision.
+        rate: `constant`, `cosine` or `wsd`; empty for the preset's own.
+        scale: share of the tokens. The batch and the number of steps both shrink by its square root; the batch
+            stays at least one context.
     """
     model = replace(PRESETS["gpt2-124m"], vocab=50304)
-    batch_tokens = max(1, round(524_288 / model.context * scale**0.5)) * model.context
-    tokens = max(1, round(10_000 * 524_288 * scale / batch_tokens)) * batch_tokens
-    every = max(1, round(tokens / batch_tokens / 40)) * batch_tokens  # 250 of 10,000 steps
-    lr, settings = preset_training(preset, tokens, rate)
-    released = preset == "paper-as-released"  # it trained in fp32 and did not compile
-    settings = replace(
-        settings,
-        precision="fp32" if released else "bf16",
-        compile="no" if released else "auto",
-        micro_batch_tokens=min(batch_tokens, 32 * model.context),
-    )
+    batch_tokens = max(1, round(_PAPER_BATCH / model.context * scale**0.5)) * model.context
+    steps = max(1, round(_PAPER_STEPS * _PAPER_BATCH * scale / batch_tokens))
+    tokens = steps * batch_tokens
+    evaluate_every = max(1, round(steps / _PAPER_CURVE_POINTS)) * batch_tokens
+    validation_tokens = max(model.context, round(_PAPER_VALIDATION_TOKENS * min(1.0, scale * 10)))
+    learning_rate, settings = preset_training(preset, tokens, rate)
+    training = _PRESET_TRAINING[preset]
     return Study(
         name="paper",
         model=model,
@@ -91,13 +120,19 @@ def paper(*, preset: str = "paper-as-written", rate: str = "", scale: float = 1.
         context=model.context,
         arms=(Arm(name="full", recipe="full"), *two_phase_arms(preset)),
         evaluation=Evaluation(
-            every_tokens=every,
-            validation_tokens=max(model.context, round(10_485_760 * min(1.0, scale * 10))),
-            tasks_every_tokens=every,
+            every_tokens=evaluate_every,
+            validation_tokens=validation_tokens,
+            tasks_every_tokens=evaluate_every,
         ),
-        lr=lr,
-        settings=settings,
+        rate=learning_rate,
+        settings=replace(
+            settings,
+            precision=training.precision,
+            compile=training.compile,
+            micro_batch_tokens=min(batch_tokens, 32 * model.context),
+        ),
     )
 
 
-STUDIES: dict[str, Callable[..., Study]] = {"quickstart": quickstart, "paper": paper}
+STUDIES: Mapping[str, Callable[..., Study]] = {"quickstart": quickstart, "paper": paper}
+"""Every study by its name."""

