@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from deepen.bench.measurement import run_bench
 from deepen.bench.other_steps import BUILDERS, build_trainer
 from deepen.bench.other_trainers import OTHER_TRAINERS, OtherTrainer, check_installed
 from deepen.bench.pace import divide_steps, measure_paces
@@ -71,18 +70,16 @@ def test_other_trainers_are_known_without_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs a C++ compiler")
 def test_a_plain_loop_takes_steps(model: ModelConfig):
     take_steps = build_trainer("loop", workload_of(replace(model, depth=1)))
     assert len(take_steps(2)) == 2 and min(take_steps(1)) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["transformers", "litgpt"])
 def test_a_trainer_of_an_optional_library_takes_steps(name: str, model: ModelConfig):
     if any(importlib.util.find_spec(module) is None for module in OTHER_TRAINERS[name].modules):
         pytest.skip(f"{name} is not installed")
     assert len(build_trainer(name, workload_of(model))(2)) == 2
-
-
-def test_a_bench_without_other_trainers_has_no_paces(model: ModelConfig):
-    assert run_bench(workload_of(model), 1).paces == ()

@@ -50,6 +50,7 @@ def test_a_document_that_shares_a_passage_is_dropped_once_the_passage_is_long_en
     assert (remaining.sharing, len(remaining.documents)) == ((1, 0) if len(quoted) >= PASSAGE_WORDS else (0, 1))
 
 
+@pytest.mark.slow
 def test_the_embedded_corpus_holds_out_what_it_does_not_train_on():
     training, held_out = read_embedded()
     assert (len(training), len(held_out)) == (233, 16)

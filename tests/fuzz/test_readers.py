@@ -17,6 +17,12 @@ from hypothesis import strategies as st
 HERE = runpy.run_path(str(Path(__file__).with_name("readers.py")))
 READERS, SEEDS = HERE["READERS"], HERE["SEEDS"]
 
+JSON_READERS = [
+    pytest.param(name, marks=pytest.mark.slow if name == "results" else ())  # it renders a page each time
+    for name in READERS
+    if name not in ("shard", "dataset")
+]
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
@@ -58,7 +64,7 @@ def test_a_valid_file_with_some_bytes_changed_or_cut(name: str, data: st.DataObj
     read(name, bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content))
 
 
-@pytest.mark.parametrize("name", [name for name in READERS if name not in ("shard", "dataset")])
+@pytest.mark.parametrize("name", JSON_READERS)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_valid_file_with_a_value_of_another_kind(name: str, data: st.DataObject):
