@@ -1,10 +1,12 @@
-"""How well the scheduler fills many devices: python benchmarks/schedule_simulation.py
+"""How well the scheduler of a study fills many devices.
+
+    python benchmarks/schedule_simulation.py --arms 1000 --devices 256
 
 Nothing is trained. The tree is that of a real study: full training of GPT-2 124M for the paper's 10,000 steps, and
-arms that grow once, from 1 to 11 blocks, after 5 to 95 % of their tokens; those that begin alike share segments.
-`ReadyQueue`, which schedules real studies, says which segment is next. A segment takes its exact FLOPs at a given
-rate, and some seconds for its process to start, load and save. Two bounds no schedule can beat stand beside the
-makespan: the critical path (the longest way through the tree) and the work (all of it, spread evenly).
+arms that grow once, from 1 to 11 blocks, after 5 to 95 % of their tokens. Arms that begin alike share segments.
+`ReadyQueue`, which schedules real studies, chooses the next segment. A segment takes the time of its exact FLOPs at
+a given rate, and some seconds for its process to start, load and save. Two bounds that no schedule can beat stand
+beside the makespan: the critical path (the longest route through the tree) and the work (all of it, spread evenly).
 """
 
 import argparse
@@ -22,12 +24,12 @@ from deepen.study.run.ready_queue import ReadyQueue, flops_of
 SAVE_EVERY_SECONDS = 60.0
 
 
-def study_of(arms: int) -> Study:
+def make_study(arms: int) -> Study:
     """So many arms: full training, and one growth from any depth at any time."""
     model = PRESETS["gpt2-124m"]
     growths = [(depth, percent) for percent in range(5, 96) for depth in range(1, model.depth)]
     if arms - 1 > len(growths):
-        raise SystemExit(f"error: --arms is {arms}: there are {len(growths) + 1} different ones")
+        raise SystemExit(f"error: --arms is {arms}, but there are {len(growths) + 1} different ones")
     batch_tokens = tokens_per_step(model, model.context)
     return Study(
         name="simulated",
@@ -51,7 +53,7 @@ def study_of(arms: int) -> Study:
     )
 
 
-class FirstCome(ReadyQueue):
+class FirstComeQueue(ReadyQueue):
     """The same queue without foresight: segments start in the order in which they became ready."""
 
     def __init__(self, tree: Tree) -> None:
@@ -65,71 +67,85 @@ class FirstCome(ReadyQueue):
         return self._line.popleft() if self._line else None
 
 
-def makespan(
-    queue: ReadyQueue, seconds: Callable[[Node], float], start: float, devices: int, lost_every: float
+def simulate(
+    queue: ReadyQueue,
+    training_seconds: Callable[[Node], float],
+    start_seconds: float,
+    devices: int,
+    mean_life_seconds: float,
 ) -> tuple[float, int]:
-    """Seconds until all is trained, and the workers lost on the way.
+    """The makespan in seconds, and how many workers were lost on the way.
 
     Args:
-        seconds: that a segment trains.
-        start: seconds that an attempt takes besides.
-        lost_every: mean seconds until a device loses its worker, 0 for never; what was saved then is kept.
+        queue: chooses the next segment.
+        training_seconds: of a segment.
+        start_seconds: of an attempt, besides training.
+        devices: segments trained at once.
+        mean_life_seconds: until a device loses its worker, 0 for never; what it saved by then is kept.
     """
-    draw, now, losses, order = random.Random(0), 0.0, 0, 0
-    left: dict[str, float] = {}
-    running: list[tuple[float, int, Node, float]] = []  # end, tie, segment, seconds that are then left of it
+    draw, now, losses, attempt = random.Random(0), 0.0, 0, 0
+    remaining: dict[str, float] = {}  # seconds of training of segments whose worker was lost
+    running: list[tuple[float, int, Node, float]] = []  # end, attempt, segment, seconds that then remain of it
     while queue.left:
         while len(running) < devices and (node := queue.pop()):
-            todo = left.get(node.key, seconds(node))
-            lasts = draw.expovariate(1 / lost_every) if lost_every else float("inf")
-            takes, after = start + todo, 0.0
-            if lasts < takes:
-                saved = max(0.0, lasts - start) // SAVE_EVERY_SECONDS * SAVE_EVERY_SECONDS
-                takes, after = lasts, todo - saved
-            order += 1
-            heapq.heappush(running, (now + takes, order, node, after))
-        now, _, node, after = heapq.heappop(running)
-        if after > 0:
-            losses, left[node.key] = losses + 1, after
+            needed = remaining.get(node.key, training_seconds(node))
+            life = draw.expovariate(1 / mean_life_seconds) if mean_life_seconds else float("inf")
+            taken, rest = start_seconds + needed, 0.0
+            if life < taken:
+                saved = max(0.0, life - start_seconds) // SAVE_EVERY_SECONDS * SAVE_EVERY_SECONDS
+                taken, rest = life, needed - saved
+            attempt += 1
+            heapq.heappush(running, (now + taken, attempt, node, rest))
+        now, _, node, rest = heapq.heappop(running)
+        if rest > 0:
+            losses += 1
+            remaining[node.key] = rest
             queue.put_back(node)
         else:
             queue.done(node)
     return now, losses
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", type=int, default=1000)
     parser.add_argument("--devices", type=int, default=256)
     parser.add_argument("--flops-per-second", type=float, default=1e14, help="of a device, in training")
     parser.add_argument("--start-seconds", type=float, default=60.0, help="of a segment, besides training")
     parser.add_argument("--lost-every-hours", type=float, default=24.0, help="until a device loses its worker")
-    given = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    args = parse_arguments()
     began = time.perf_counter()
-    tree = compile_study(study_of(given.arms), "simulated")
-    built = time.perf_counter() - began
+    tree = compile_study(make_study(args.arms), "simulated")
+    compiled = time.perf_counter() - began
 
-    def seconds(node: Node) -> float:
-        return flops_of(node) / given.flops_per_second
+    def training_seconds(node: Node) -> float:
+        return flops_of(node) / args.flops_per_second
 
-    whole = [seconds(node) + given.start_seconds for node in tree.nodes.values()]
-    paths = [sum(seconds(tree.nodes[key]) + given.start_seconds for key in path.keys) for path in tree.routes]
-    critical, work = max(paths), sum(whole) / given.devices
-    bound = max(critical, work)
-    print(f"{given.arms:,} arms, {len(tree.nodes):,} segments (made in {built:.0f} s), {given.devices:,} devices")
-    print(f"critical path {critical / 3600:8.2f} h\nwork bound    {work / 3600:8.2f} h")
-    for name, queue, hours in (
+    whole = {key: training_seconds(node) + args.start_seconds for key, node in tree.nodes.items()}
+    critical_path = max(sum(whole[key] for key in route.keys) for route in tree.routes)
+    work = sum(whole.values()) / args.devices
+    bound = max(critical_path, work)
+    print(
+        f"{args.arms:,} arms, {len(tree.nodes):,} segments (compiled in {compiled:.0f} s), {args.devices:,} devices"
+    )
+    print(f"critical path {critical_path / 3600:8.2f} h\nwork bound    {work / 3600:8.2f} h")
+    for name, queue, lost_every_hours in (
         ("most work behind first", ReadyQueue(tree, tree.nodes), 0.0),
-        ("first come, first served", FirstCome(tree), 0.0),
-        ("most work behind, with losses", ReadyQueue(tree, tree.nodes), given.lost_every_hours),
+        ("first come, first served", FirstComeQueue(tree), 0.0),
+        ("most work behind, with losses", ReadyQueue(tree, tree.nodes), args.lost_every_hours),
     ):
         began = time.perf_counter()
-        length, losses = makespan(queue, seconds, given.start_seconds, given.devices, 3600 * hours)
+        makespan, losses = simulate(
+            queue, training_seconds, args.start_seconds, args.devices, 3600 * lost_every_hours
+        )
         deciding = time.perf_counter() - began
         print(
-            f"{name:30} makespan {length / 3600:8.2f} h, {length / bound:.3f} of the larger bound, "
-            f"{losses:,} workers lost, {1e6 * deciding / len(tree.nodes):.0f} µs a segment"
+            f"{name:30} makespan {makespan / 3600:8.2f} h, {makespan / bound:.3f} of the larger bound, "
+            f"{losses:,} workers lost, {1e6 * deciding / len(tree.nodes):.0f} µs per segment"
         )
 
 

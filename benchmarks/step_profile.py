@@ -1,6 +1,6 @@
 """Which operations a step of full training spends its time on.
 
-    python benchmarks/step_profile.py --width 256 --vocab 8192
+python benchmarks/step_profile.py --width 256 --vocab 8192
 """
 
 from collections import Counter
