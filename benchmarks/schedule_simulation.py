@@ -4,9 +4,10 @@
 
 Nothing is trained. The tree is that of a real study: full training of GPT-2 124M for the paper's 10,000 steps, and
 arms that grow once, from 1 to 11 blocks, after 5 to 95 % of their tokens. Arms that begin alike share segments.
-`ReadyQueue`, which schedules real studies, chooses the next segment. A segment takes the time of its exact FLOPs at
-a given rate, and some seconds for its process to start, load and save. Two bounds that no schedule can beat stand
-beside the makespan: the critical path (the longest route through the tree) and the work (all of it, spread evenly).
+`ReadyQueue`, which schedules real studies, chooses the next segment. A segment takes the time of its exact FLOPs
+at a given rate, and some seconds for its process to start, load and save. Two bounds that no schedule can beat
+stand beside the makespan: the critical path (the longest route through the tree) and the work (all of it, spread
+evenly over the devices).
 """
 
 import argparse
@@ -129,9 +130,8 @@ def main() -> None:
     critical_path = max(sum(whole[key] for key in route.keys) for route in tree.routes)
     work = sum(whole.values()) / args.devices
     bound = max(critical_path, work)
-    print(
-        f"{args.arms:,} arms, {len(tree.nodes):,} segments (compiled in {compiled:.0f} s), {args.devices:,} devices"
-    )
+    segments = f"{len(tree.nodes):,} segments (compiled in {compiled:.0f} s)"
+    print(f"{args.arms:,} arms, {segments}, {args.devices:,} devices")
     print(f"critical path {critical_path / 3600:8.2f} h\nwork bound    {work / 3600:8.2f} h")
     for name, queue, lost_every_hours in (
         ("most work behind first", ReadyQueue(tree, tree.nodes), 0.0),
