@@ -1,0 +1,65 @@
+"""A leader and its followers do what one engine does, command by command."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from deepen.data.batches import Batches
+from deepen.data.shards import Dataset
+from deepen.model.config import ModelConfig
+from deepen.train.distributed.leader import Leader, begin_engine
+from deepen.train.distributed.processes import World
+from deepen.train.engine import Engine
+from deepen.train.settings import TrainSettings
+from deepen.train.state import initial_state
+from ranks import Ranks, alone
+from short_runs import BATCH_TOKENS, CONTEXT, discard, short_segment
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Ranks]:
+    ranks = Ranks(2)
+    yield ranks
+    ranks.close()
+
+
+def train_and_score(world: World, model: ModelConfig, dataset: Dataset, *, shard: bool = False) -> dict[str, Any]:
+    """Every method of an engine; the second run is stopped after three steps of many."""
+    engine = begin_engine(
+        initial_state(model, model.depth, seed=0),
+        short_segment(model),
+        model=model,
+        settings=TrainSettings(),
+        dataset=dataset,
+        window=CONTEXT,
+        world=replace(world, shard=shard),
+        device=torch.device("cpu"),
+    )
+    assert isinstance(engine, Engine if world.control is None else Leader)
+    engine.check_initialization()
+    engine.run(2 * BATCH_TOKENS, discard)
+    stops = iter([False, False, False, True])
+    engine.run(40 * BATCH_TOKENS, discard, lambda: next(stops))
+    assert world.control is None or world.control.is_idle
+    tokens_bt, targets_bt = Batches(dataset.tokens("validation"), CONTEXT, seed=0).at(0, 3 * CONTEXT, CONTEXT)
+    state = engine.state()
+    numbers = {"losses": engine.token_losses(tokens_bt, targets_bt), "recent": torch.tensor(state.recent_losses)}
+    assert replace(state.progress, seconds=0) == replace(engine.progress, seconds=0)
+    return {"step": state.progress.step} | numbers | dict(state.weights)
+
+
+@pytest.mark.parametrize("shard", [False, True], ids=["replicated", "sharded"])
+def test_a_leader_with_a_follower_does_what_one_engine_does(
+    shard: bool, two: Ranks, model: ModelConfig, dataset: Dataset
+):
+    shallow = replace(model, depth=2)
+    by_one = alone(train_and_score, shallow, dataset)
+    by_two = two.call(train_and_score, shallow, dataset, shard=shard)
+    assert by_one.pop("step") == by_two.pop("step") == 5
+    assert by_one.keys() == by_two.keys()
+    for name, expected in by_one.items():
+        torch.testing.assert_close(by_two[name], expected, rtol=1e-3, atol=2e-3, msg=name)
+    torch.testing.assert_close(by_two["losses"], by_one["losses"], rtol=1e-4, atol=1e-4)
