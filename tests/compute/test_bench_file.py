@@ -27,7 +27,7 @@ def timing() -> Timing:
     )
 
 
-def test_what_is_written_is_read(tmp_path: Path):
+def test_a_timing_that_was_written_is_read_back(tmp_path: Path):
     path = tmp_path / "bench.json"
     path.write_text(json.dumps(timing().to_json() | {"phases": [], "misfit": 0.1}))
     assert read_timing(path) == timing()
@@ -46,7 +46,7 @@ def changed(*keys: str, to: Any = None) -> str:
     return json.dumps(content)
 
 
-BROKEN = {
+DAMAGED = {
     "empty": ("", "not JSON"),
     "cut off": (json.dumps(timing().to_json())[:-20], "not JSON"),
     "nested without end": ("[" * 100_000, "not JSON"),
@@ -74,8 +74,8 @@ BROKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("content", "words"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_file_is_refused_in_one_line(content: str, words: str, tmp_path: Path):
+@pytest.mark.parametrize(("content", "words"), DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_file_is_refused_in_one_line(content: str, words: str, tmp_path: Path):
     path = tmp_path / "bench.json"
     path.write_text(content)
     with pytest.raises(InvalidValueError) as wrong:

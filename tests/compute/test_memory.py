@@ -102,7 +102,7 @@ def cases(draw: st.DrawFn) -> tuple[ModelConfig, Phase, TrainedParts, MemorySett
 
 @settings(max_examples=60, deadline=None)
 @given(cases())
-def test_the_peak_is_that_of_the_allocator(case: tuple[ModelConfig, Phase, TrainedParts, MemorySettings]):
+def test_the_peak_equals_the_allocators(case: tuple[ModelConfig, Phase, TrainedParts, MemorySettings]):
     assert phase_memory(*case).peak == pytest.approx(counted(*case), rel=0.1)
 
 
@@ -116,7 +116,7 @@ SHAPES = {  # what is most of the memory: sizes, tokens of a batch
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize("most", SHAPES)
-def test_the_peak_is_right_whatever_it_is_made_of(most: str, family: str, precision: str):
+def test_the_peak_is_right_whichever_part_is_largest(most: str, family: str, precision: str):
     sizes, batch_tokens = SHAPES[most]
     model = ModelConfig(name="x", family=family, depth=3, heads=4, context=64, **sizes)
     case = model, a_phase(3, batch_tokens, 64), TrainedParts.all(3), MemorySettings(precision=precision)
@@ -154,7 +154,7 @@ MOMENTS = {  # when the peak is: sizes, scope, new blocks, tokens of a batch, se
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_the_peak_is_right_whenever_it_is(moment: str, family: str):
+def test_the_peak_is_right_at_every_moment(moment: str, family: str):
     sizes, trainable, new_blocks, batch_tokens, memory_settings = MOMENTS[moment]
     model = ModelConfig(name="x", family=family, heads=4, **{"context": 64, **sizes})
     trained = trainable.resolve(model.depth, new_blocks)
@@ -180,7 +180,7 @@ def test_the_worked_example_is_right():
     assert peak.moment == "head and loss"
 
 
-def test_a_model_without_blocks_needs_what_its_head_needs():
+def test_a_model_without_blocks_needs_the_memory_of_its_head():
     model = ModelConfig(name="flat", depth=2, width=64, heads=2, context=64, vocab=512)
     case = model, a_phase(0, 256, 64), TrainedParts.all(0), MemorySettings()
     assert phase_memory(*case).peak == pytest.approx(counted(*case), rel=0.02)
@@ -200,7 +200,7 @@ def test_at_the_end_of_the_backward_pass_every_trained_weight_has_a_gradient():
         )
 
 
-def test_gradients_are_there_from_the_second_micro_batch_on_or_in_the_buckets_of_ddp():
+def test_gradients_exist_from_the_second_micro_batch_on_and_always_with_ddp():
     model = replace(PRESETS["gpt2-124m"], depth=1)
     phase, everything = a_phase(1, 2 * 1024, 1024), TrainedParts.all(1)
     one = phase_memory(model, phase, everything, MemorySettings(micro_batch_tokens=2 * 1024))
@@ -236,7 +236,7 @@ Planned = tuple[ModelConfig, Phase, TrainedParts, MemorySettings]
 
 
 @given(planned())
-def test_parts_are_never_negative_and_hold_at_least_what_is_always_there(case: Planned):
+def test_no_part_is_negative_and_weights_and_optimizer_state_are_counted(case: Planned):
     model, _, trained, settings = case
     memory = phase_memory(*case)
     shards = settings.devices if settings.sharded else 1
@@ -247,7 +247,7 @@ def test_parts_are_never_negative_and_hold_at_least_what_is_always_there(case: P
 
 
 @given(planned(), st.integers(1, 16))
-def test_more_devices_never_need_more_each_when_sharded(case: Planned, more: int):
+def test_sharding_over_more_devices_never_needs_more_memory_on_each(case: Planned, more: int):
     *phase, settings = case
     few = replace(settings, sharded=True)
     many = replace(few, devices=few.devices + more)
@@ -255,14 +255,14 @@ def test_more_devices_never_need_more_each_when_sharded(case: Planned, more: int
 
 
 @given(planned())
-def test_checkpointing_never_needs_more(case: Planned):
+def test_activation_checkpointing_never_needs_more_memory(case: Planned):
     *phase, settings = case
     without, saved = (replace(settings, activation_checkpointing=on) for on in (False, True))
     assert phase_memory(*phase, saved).peak <= phase_memory(*phase, without).peak
 
 
 @given(planned(), st.sets(st.integers(0, 96)))
-def test_the_less_is_trained_the_less_is_needed(case: Planned, new_blocks: set[int]):
+def test_training_fewer_parts_never_needs_more_memory(case: Planned, new_blocks: set[int]):
     model, phase, _, settings = case
     new_blocks = tuple(sorted(new_blocks & set(range(model.depth)) or {0}))
 

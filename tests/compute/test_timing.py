@@ -29,78 +29,76 @@ def timing(**changes: Any) -> Timing:
     return Timing(**(RUN | {"model": NANO} | ingredients | changes))
 
 
-def exactly(told: Timing, model: ModelConfig) -> list[MeasuredPhase]:
+def exactly(true: Timing, model: ModelConfig) -> list[MeasuredPhase]:
     """What a bench would measure on a machine that is the sum of its ingredients."""
     return [
         MeasuredPhase(
-            phase=kind.phase, trained=kind.trained, seconds_per_token=told.seconds_per_token(kind.trained)
+            phase=kind.phase, trained=kind.trained, seconds_per_token=true.seconds_per_token(kind.trained)
         )
-        for kind in phase_kinds(model, told.batch_tokens, told.context)
+        for kind in phase_kinds(model, true.batch_tokens, true.context)
     ]
 
 
-def refitted(told: Timing, model: ModelConfig) -> Timing:
-    return fit_timing(exactly(told, model), **(RUN | {"model": model}))
+def refitted(true: Timing, model: ModelConfig) -> Timing:
+    return fit_timing(exactly(true, model), **(RUN | {"model": model}))
 
 
 def test_a_phase_takes_the_sum_of_its_ingredients():
-    told = timing(head_frozen=2e-7)
+    true = timing(head_frozen=2e-7)
     top, bottom = (Trainable.NEW_BLOCKS.resolve(12, blocks) for blocks in ((9, 10, 11), (0, 1)))
-    assert told.seconds_per_token(top) == pytest.approx(7e-6 + 9 * 1e-6 + 3 * 3e-6 + 2e-7)
-    assert told.seconds_per_token(bottom) == pytest.approx(7e-6 + 10 * 2.5e-6 + 2 * 3e-6 + 2e-7)
-    assert told.seconds_per_token(TrainedParts.all(12)) == pytest.approx(7e-6 + 12 * 3e-6 + 5e-7)
-    assert told.seconds_per_token(TrainedParts.all(0)) == pytest.approx(7e-6 + 5e-7)
+    assert true.seconds_per_token(top) == pytest.approx(7e-6 + 9 * 1e-6 + 3 * 3e-6 + 2e-7)
+    assert true.seconds_per_token(bottom) == pytest.approx(7e-6 + 10 * 2.5e-6 + 2 * 3e-6 + 2e-7)
+    assert true.seconds_per_token(TrainedParts.all(12)) == pytest.approx(7e-6 + 12 * 3e-6 + 5e-7)
+    assert true.seconds_per_token(TrainedParts.all(0)) == pytest.approx(7e-6 + 5e-7)
 
 
 @pytest.mark.parametrize("depth", [2, 3, 5, 12, 80])
-def test_exact_ingredients_are_found_again(depth: int):
+def test_a_fit_recovers_exact_ingredients(depth: int):
     model = replace(NANO, depth=depth)
-    told, found = timing(model=model), refitted(timing(model=model), model)
-    assert found.block == pytest.approx(told.block)
-    assert (found.head_trained, found.base) == pytest.approx((told.head_trained, told.base))
+    true, found = timing(model=model), refitted(timing(model=model), model)
+    assert found.block == pytest.approx(true.block)
+    assert (found.head_trained, found.base) == pytest.approx((true.head_trained, true.base))
     assert found.head_frozen == pytest.approx(0, abs=1e-12)
 
 
 @given(st.integers(1, 24), st.lists(seconds, min_size=5, max_size=5), st.floats(1e-9, 1e-3))
-def test_where_seconds_are_sums_the_fit_reproduces_every_phase_of_the_bench_and_any_other(
-    depth: int, drawn: list[float], base: float
-):
+def test_where_seconds_are_sums_a_fit_predicts_every_phase(depth: int, drawn: list[float], base: float):
     model = replace(NANO, depth=depth)
     forward, through, trained, head_frozen, head_trained = drawn
     block = {Role.FORWARD: forward, Role.THROUGH: through, Role.TRAINED: trained}
-    told = timing(model=model, block=block, head_frozen=head_frozen, head_trained=head_trained, base=base)
-    found = refitted(told, model)
-    assert misfit(found, exactly(told, model)) < 1e-6
+    true = timing(model=model, block=block, head_frozen=head_frozen, head_trained=head_trained, base=base)
+    found = refitted(true, model)
+    assert misfit(found, exactly(true, model)) < 1e-6
     for trainable, placement, part in product(TRAINABLE_SETS.values(), PLACEMENTS.values(), (2, 3)):
         if depth >= part:  # growth from some blocks to more, which a bench need not have measured
             layout = placement.arrange(depth - depth // part, depth // part)
             parts = trainable.resolve(depth, find_new_blocks(layout))
-            assert found.seconds_per_token(parts) == pytest.approx(told.seconds_per_token(parts), rel=1e-5)
+            assert found.seconds_per_token(parts) == pytest.approx(true.seconds_per_token(parts), rel=1e-5)
 
 
-def test_the_cheaper_head_is_in_the_base():
+def test_the_cheaper_head_is_part_of_the_base():
     found = refitted(timing(head_frozen=2e-6, head_trained=3e-6, base=1e-6), NANO)
     assert (found.head_frozen, found.head_trained, found.base) == pytest.approx((0, 1e-6, 3e-6), abs=1e-12)
 
 
 @given(st.lists(st.floats(0.8, 1.25), min_size=13, max_size=13), st.sampled_from([0.99, 1.01]))
-def test_no_ingredient_can_move_and_bring_the_shares_nearer(noise: list[float], factor: float):
+def test_changing_any_ingredient_makes_the_fit_worse(noise: list[float], factor: float):
     """The fit is the best in shares of what each phase took: a shallow one counts as much as a deep one."""
     measured = [
         replace(each, seconds_per_token=each.seconds_per_token * by)
         for each, by in zip(exactly(timing(), NANO), noise, strict=True)
     ]
 
-    def missed(told: Timing) -> float:
-        return sum(misfit(told, [each]) ** 2 for each in measured)
+    def error(true: Timing) -> float:
+        return sum(misfit(true, [each]) ** 2 for each in measured)
 
     found = fit_timing(measured, **RUN, model=NANO)
     moved = [replace(found, block={**found.block, role: factor * found.block[role]}) for role in Role]
     moved += [replace(found, **{name: factor * getattr(found, name)}) for name in ("head_trained", "base")]
-    assert missed(found) <= min(missed(other) for other in moved) * (1 + 1e-9)
+    assert error(found) <= min(error(other) for other in moved) * (1 + 1e-9)
 
 
-def test_a_timing_is_of_its_model_and_context():
+def test_a_timing_holds_only_for_its_model_and_context():
     timing().check(NANO, 64, 1024)
     timing().check(replace(NANO, name="another name"), 64, 1024)
     with pytest.raises(ValueError, match=r"deepen bench with model nano context 32 batch_tokens 1024$") as wrong:
@@ -120,6 +118,6 @@ def test_a_timing_is_of_its_model_and_context():
         timing().check(replace(NANO, name="custom", depth=3), 64, 1024)
 
 
-def test_a_timing_is_of_its_batch():
+def test_a_timing_holds_only_for_its_batch():
     with pytest.raises(ValueError, match=r"with 1,024 tokens a step, not .* with 4,096: .*batch_tokens 4096$"):
         timing().check(NANO, 64, 4096)

@@ -78,7 +78,7 @@ def test_initial_weights_fill_the_model_and_scale_residuals_by_final_depth(any_m
             assert abs(weight.std().item() / expected - 1) < 0.02, name
 
 
-def test_a_block_is_born_the_same_whatever_the_depth_of_the_model_around_it(any_model: ModelConfig):
+def test_a_blocks_initial_weights_do_not_depend_on_the_depth_of_the_model(any_model: ModelConfig):
     shallow, deep = init_weights(any_model, 2, seed=5), init_weights(any_model, 6, seed=5)
     assert all(torch.equal(shallow[name], deep[name]) for name in shallow)
     other = init_weights(any_model, 2, seed=6)
@@ -86,7 +86,7 @@ def test_a_block_is_born_the_same_whatever_the_depth_of_the_model_around_it(any_
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_an_untied_head_is_a_matrix_of_its_own_and_disturbs_no_other_draw(family: str, model: ModelConfig):
+def test_an_untied_head_is_a_separate_matrix_and_changes_no_other_weight(family: str, model: ModelConfig):
     tied, untied = (init_weights(replace(model, family=family, tied=tied), 2, seed=5) for tied in (True, False))
     assert set(untied) - set(tied) == {"head.weight"}
     assert all(torch.equal(tied[name], untied[name]) for name in tied)
@@ -96,7 +96,7 @@ def test_an_untied_head_is_a_matrix_of_its_own_and_disturbs_no_other_draw(family
     assert abs((head * embedding).sum() / (head.norm() * embedding.norm())) < 0.1
 
 
-def test_an_untied_head_is_drawn_the_same_whatever_else_is_drawn(model: ModelConfig):
+def test_an_untied_heads_initial_weights_depend_on_nothing_but_the_seed(model: ModelConfig):
     untied = replace(model, tied=False)
     others = replace(untied, family="llama"), replace(untied, context=99), replace(untied, depth=3)
     heads = [init_weights(config, 2, seed=5)["head.weight"] for config in (untied, *others)]
@@ -105,7 +105,7 @@ def test_an_untied_head_is_drawn_the_same_whatever_else_is_drawn(model: ModelCon
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_an_untied_model_reads_its_logits_from_its_head(family: str, model: ModelConfig):
+def test_an_untied_model_computes_logits_with_its_own_head(family: str, model: ModelConfig):
     network = network_of(replace(model, family=family, tied=False))
     network.head.weight.data.zero_()
     assert not network(some_tokens(model)).any()
@@ -128,7 +128,7 @@ def test_every_position_sees_the_first_one(any_model: ModelConfig):
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_a_cut_takes_gradients_away_and_changes_nothing_else(cut: int | None, any_model: ModelConfig):
+def test_a_cut_removes_gradients_and_changes_nothing_else(cut: int | None, any_model: ModelConfig):
     network, tokens = network_of(any_model), some_tokens(any_model)
     assert torch.equal(network(tokens, cut=cut), network(tokens))
     whole, left = gradients(network, tokens, None), gradients(network, tokens, cut)
@@ -140,7 +140,7 @@ def test_a_cut_takes_gradients_away_and_changes_nothing_else(cut: int | None, an
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_activation_checkpointing_runs_blocks_again_and_leaves_gradients_the_same_to_the_bit(
+def test_activation_checkpointing_runs_blocks_twice_and_gradients_stay_bit_identical(
     cut: int | None, any_model: ModelConfig
 ):
     network, tokens = network_of(any_model), some_tokens(any_model)

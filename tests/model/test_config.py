@@ -1,3 +1,5 @@
+"""Model sizes: what is refused, and what follows where it is left out."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ def config(**changes: object) -> ModelConfig:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"family": "gtp2"}, ("family 'gtp2'", "gpt2, llama")),
         *(({size: -8}, (f"{size} is -8", "at least 1")) for size in SIZES),
@@ -30,25 +32,25 @@ def config(**changes: object) -> ModelConfig:
         ({"family": "llama", "heads": 8}, ("width / heads is 3", "must be even")),
     ],
 )
-def test_an_impossible_model_is_refused_with_field_value_and_what_would_be_right(
-    changes: dict[str, object], said: tuple[str, ...]
+def test_an_impossible_model_is_refused_with_field_value_and_remedy(
+    changes: dict[str, object], expected: tuple[str, ...]
 ):
     with pytest.raises(ValueError) as refusal:
         config(**changes)
-    assert all(words in str(refusal.value) for words in said), refusal.value
+    assert all(words in str(refusal.value) for words in expected), refusal.value
 
 
-def test_an_odd_head_is_fine_where_nothing_turns():
+def test_an_odd_head_width_is_allowed_without_rotary_positions():
     assert config(heads=8).head_width == 3
 
 
-def test_as_many_key_heads_as_heads_where_none_are_asked_for():
+def test_kv_heads_default_to_heads():
     assert (config().kv_heads, config(family="llama").kv_heads) == (6, 6)
     assert config(family="llama", kv_heads=2).kv_heads == 2
 
 
 @given(st.integers(1, 20_000).map(lambda half: 2 * half))
-def test_an_mlp_of_width_0_is_the_familys_own(width: int):
+def test_the_mlp_width_defaults_to_the_familys(width: int):
     gpt2, llama = (config(family=family, width=width, heads=1).mlp for family in ("gpt2", "llama"))
     assert gpt2 == 4 * width
     assert (

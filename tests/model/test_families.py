@@ -95,7 +95,7 @@ def third(monkeypatch: pytest.MonkeyPatch) -> ModelConfig:
     return ModelConfig(name="third", family="no-positions", depth=3, width=16, heads=2, context=8, vocab=32)
 
 
-def test_its_network_has_the_parameters_and_the_costs_that_its_entry_says(third: ModelConfig):
+def test_its_network_has_the_parameters_and_costs_of_its_entry(third: ModelConfig):
     network = build(third)
     network.load_state_dict(init_weights(third, third.depth, seed=0))
     assert third.parameters == sum(parameter.numel() for parameter in network.parameters())

@@ -35,7 +35,7 @@ def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
     return (gated / (1 + (-gated).exp()) * (x @ up.T)) @ down.T
 
 
-def turned(x: Tensor, base: float) -> Tensor:
+def rotated(x: Tensor, base: float) -> Tensor:
     """Rows as complex numbers, row n times e^(i·n·base^(-2·pair / width))."""
     width = x.shape[1]
     speeds = base ** (-2 * torch.arange(width // 2, dtype=torch.float64) / width)
@@ -51,7 +51,7 @@ def attention(config: ModelConfig, x: Tensor, w_q: Tensor, w_k: Tensor, w_v: Ten
         q, k, v = (
             x @ w[width * index : width * (index + 1)].T for w, index in ((w_q, head), (w_k, group), (w_v, group))
         )
-        q, k = turned(q, config.rope_base), turned(k, config.rope_base)
+        q, k = rotated(q, config.rope_base), rotated(k, config.rope_base)
         rows = [torch.softmax(k[: i + 1] @ q[i] / math.sqrt(width), 0) @ v[: i + 1] for i in range(len(x))]
         heads.append(torch.stack(rows))
     return torch.cat(heads, dim=1) @ w_out.T
@@ -79,7 +79,7 @@ def by_formula(config: ModelConfig, weights: dict[str, Tensor], depth: int, toke
     ],
     ids=str,
 )
-def test_a_llama_computes_what_its_formulas_say(changes: dict[str, object]):
+def test_a_llama_computes_its_formulas(changes: dict[str, object]):
     config = replace(GROUPED, **changes)
     weights, tokens = drawn_weights(config, 2), torch.randperm(32, generator=torch.Generator().manual_seed(0))[:12]
     network = build(config, 2)
@@ -126,7 +126,7 @@ def test_the_mlp_is_swiglu():
 
 
 def at_position(vector: Tensor, position: int, config: ModelConfig = GROUPED) -> Tensor:
-    """A head's vector as `rotate` turns it at a position."""
+    """A head's vector as `rotate` leaves it at a position."""
     row = torch.zeros(1, position + 1, 1, config.head_width)
     row[0, position, 0] = vector
     return rotate(row, rotary_table(config, position + 1, CPU))[0, position, 0]
@@ -134,7 +134,7 @@ def at_position(vector: Tensor, position: int, config: ModelConfig = GROUPED) ->
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(1, 300), st.sampled_from([2, 8, 24]))
-def test_scores_of_turned_vectors_depend_on_their_distance_only(i: int, j: int, shift: int, head_width: int):
+def test_scores_of_rotated_vectors_depend_on_their_distance_only(i: int, j: int, shift: int, head_width: int):
     config = replace(GROUPED, heads=24 // head_width, kv_heads=1)
     q, k = torch.randn(2, head_width, generator=torch.Generator().manual_seed(i))
     score = at_position(q, i, config) @ at_position(k, j, config)
@@ -143,7 +143,7 @@ def test_scores_of_turned_vectors_depend_on_their_distance_only(i: int, j: int, 
 
 
 @given(st.integers(0, 300))
-def test_turning_keeps_the_length_of_every_pair_and_leaves_position_0_as_it_is(position: int):
+def test_rotation_keeps_the_length_of_every_pair_and_does_not_change_position_0(position: int):
     vector = torch.randn(4, generator=torch.Generator().manual_seed(position))
     lengths = [v.view(2, 2).norm(dim=0) for v in (vector, at_position(vector, position))]
     assert torch.allclose(*lengths, rtol=1e-5)

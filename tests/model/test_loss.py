@@ -31,7 +31,7 @@ def gradients(loss: Tensor, *of: Tensor) -> list[Tensor]:
     v=st.integers(1, 20),
     seed=st.integers(0, 99),
 )
-def test_it_is_cross_entropy(n: int, rows: int, d: int, v: int, seed: int):
+def test_it_equals_torchs_cross_entropy(n: int, rows: int, d: int, v: int, seed: int):
     x_nd, weight_vd, targets_n = drawn(n, d, v, torch.float64, seed)
     x_nd.requires_grad_()
     weight_vd.requires_grad_()
@@ -46,7 +46,7 @@ def test_it_is_cross_entropy(n: int, rows: int, d: int, v: int, seed: int):
 
 
 @pytest.mark.parametrize("trained", ["both", "stream", "head"])
-def test_what_is_frozen_gets_no_gradient_and_costs_none(trained: str):
+def test_a_frozen_input_gets_no_gradient_and_its_product_is_not_computed(trained: str):
     x_nd, weight_vd, targets_n = drawn(5, 4, 7, torch.float32)
     x_nd.requires_grad_(trained != "head")
     weight_vd.requires_grad_(trained != "stream")

@@ -1,30 +1,29 @@
-"""What others mean by the FLOPs of training: the rules of thumb in use, for full training, per token.
+"""FLOPs per token of full training by the rules of thumb in use, to compare published figures with the ledger's.
 
-Each is stated as its source computes it, so that a throughput or an MFU from elsewhere can be compared with
-the ledger's. All count attention densely where they count it at all.
+Each is as its source computes it. Those that count attention count it densely.
 """
 
 from deepen.model.config import ModelConfig
 
 
 def kaplan(model: ModelConfig, context: int) -> int:
-    """6N, N without embeddings, positions and head; no attention term (Kaplan et al. 2020, arXiv 2001.08361)."""
+    """6N with N the parameters outside embeddings, positions and head (Kaplan et al. 2020, arXiv 2001.08361)."""
     return 6 * model.parameters_non_embedding
 
 
 def palm(model: ModelConfig, context: int) -> int:
-    """6N + 12LHQT, N all parameters (Chowdhery et al. 2022, arXiv 2204.02311, appendix B)."""
+    """6N + 12LHQT with N all parameters (Chowdhery et al. 2022, arXiv 2204.02311, appendix B)."""
     return 6 * model.parameters + _attention(model, context)
 
 
 def nanogpt(model: ModelConfig, context: int) -> int:
-    """PaLM's with N less the position table (nanoGPT, `estimate_mfu`)."""
+    """PaLM's, with N all parameters but the position table (nanoGPT, `estimate_mfu`)."""
     return 6 * (model.parameters - model.position_parameters) + _attention(model, context)
 
 
 def torchtitan(model: ModelConfig, context: int) -> int:
-    """PaLM's with N less tables that only embed; a tied one is the head too, and counts (torchtitan, 2026)."""
-    table = 0 if model.tied else model.vocab * model.width
+    """PaLM's, with N all parameters but tables that only embed; a tied one is also the head (torchtitan, 2026)."""
+    table = 0 if model.tied else model.table_parameters
     return 6 * (model.parameters - model.position_parameters - table) + _attention(model, context)
 
 

@@ -1,11 +1,11 @@
-"""Devices by name: dense bf16 peak, memory, and where the figures come from. What is not listed is unknown."""
+"""Devices by name, with the figures of their datasheets, and groups of devices that train together."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Device:
-    """A processor: peak FLOP/s of dense bf16 matrix products with fp32 sums, memory in bytes, source of both."""
+    """A processor. `peak_flops` counts dense bf16 matrix products with fp32 sums; `source` is of both figures."""
 
     name: str
     peak_flops: float
@@ -26,15 +26,15 @@ DEVICES: dict[str, Device] = {
 }
 
 DEFAULT_UTILISATION = 0.4
-"""Where --mfu is left out: what public trainers report at 124M on an H100 (docs/planning.md)."""
+"""Share of peak that public trainers report for GPT-2 124M on an H100 (docs/planning.md)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fleet:
-    """Devices that train together, and the share of their peak that is reached.
+    """Devices that train together, and the share of their peak that they reach.
 
-    `utilisation` is MFU, of FLOPs that count attention densely; where activations are recomputed these FLOPs
-    count too, and it is what others call HFU.
+    `utilisation` is MFU, with attention counted densely. Where activations are recomputed, those FLOPs count too;
+    this is called HFU elsewhere.
     """
 
     device: Device
@@ -42,5 +42,5 @@ class Fleet:
     utilisation: float = DEFAULT_UTILISATION
 
     def seconds(self, flops: float) -> float:
-        """How long so many FLOPs take."""
+        """Time that a number of FLOPs takes."""
         return flops / (self.count * self.device.peak_flops * self.utilisation)

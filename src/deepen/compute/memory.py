@@ -141,7 +141,7 @@ class _Step:
         self.shards = settings.devices if settings.sharded else 1
         self.weights = FP32 * model.parameters_at(parts.depth) // self.shards
         self.gradients = FP32 * Ledger(model=model).trainable_parameters(parts) // self.shards
-        self.table = model.vocab * model.width  # parameters, of embedding and head each
+        self.table = model.table_parameters  # of embedding and head each
         self.gathered = FP32 * model.parameters_at(min(2, parts.depth)) if settings.sharded else 0
         self.block_copy = self.copy * sum(inputs * outputs for inputs, outputs in model.block_linears.values())
 

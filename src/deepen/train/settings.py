@@ -67,14 +67,11 @@ class TrainSettings:
             )
 
     def described(self) -> dict[str, Any]:
-        """The settings in JSON's types; `on_spike` only where it is `skip`, what came later only where it is used.
+        """The settings in JSON's types, with `on_spike` only where it is `skip`.
 
-        What `warn` trains `stop` would have trained too, as far as it goes: a run may go on with the other.
+        `warn` and `stop` train the same up to the first spike, so a run can continue with the other.
         """
-        settings = asdict(self)
-        settings["optimizer"] = self.optimizer.to_json()
-        if settings["optimizer"].get("state_precision") == "fp32":
-            del settings["optimizer"]["state_precision"]
+        settings = asdict(self) | {"optimizer": self.optimizer.to_json()}
         if self.on_spike != "skip":
             del settings["on_spike"]
         return settings

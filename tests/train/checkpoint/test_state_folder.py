@@ -1,3 +1,5 @@
+"""A state on disk: read back as it was saved, and replaced so that a whole one is always left."""
+
 import shutil
 from pathlib import Path
 
@@ -21,7 +23,7 @@ def state(model: ModelConfig) -> TrainState:
     return TrainState(weights=fresh.weights, moments=moments, depth=2, seed=4, progress=progress)
 
 
-def test_what_was_saved_is_what_is_read(state: TrainState, tmp_path: Path):
+def test_a_saved_state_is_read_back(state: TrainState, tmp_path: Path):
     save_state(state, tmp_path / "state")
     read = load_state(tmp_path / "state")
     assert (read.depth, read.seed, read.progress) == (state.depth, state.seed, state.progress)
@@ -31,7 +33,7 @@ def test_what_was_saved_is_what_is_read(state: TrainState, tmp_path: Path):
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "moments.safetensors", "state.json", "manifest.json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
-def test_a_damaged_state_is_never_used_and_the_one_before_it_is(
+def test_a_damaged_state_is_passed_over_for_the_one_before_it(
     state: TrainState, tmp_path: Path, file: str, damage: str, caplog: pytest.LogCaptureFixture
 ):
     folder = tmp_path / "state"
@@ -52,7 +54,7 @@ def test_a_damaged_state_is_never_used_and_the_one_before_it_is(
         load_state(folder, verify=True)
 
 
-def test_a_save_that_was_cut_off_leaves_the_state_before_it(state: TrainState, tmp_path: Path):
+def test_an_interrupted_save_leaves_the_state_before_it(state: TrainState, tmp_path: Path):
     save_state(state, tmp_path / "state")
     (tmp_path / "state.new").mkdir()
     (tmp_path / "state.new" / "weights.safetensors").write_bytes(b"half")

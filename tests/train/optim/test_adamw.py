@@ -38,7 +38,7 @@ def gradients(step: int, model: nn.Module) -> list[Tensor]:
     return [torch.randn(p.shape, generator=draw) * 10 ** (step % 3 - 1) for p in model.parameters()]
 
 
-def test_a_step_is_adamws_with_moments_rounded_after_it():
+def test_a_step_equals_adamws_with_moments_rounded_to_bf16():
     models = network(), network()
     compact, plain = make_optimizer(models[0], BF16, {}, CPU), make_optimizer(models[1], FP32, {}, CPU)
     for step in range(20):
@@ -57,27 +57,29 @@ def test_a_step_is_adamws_with_moments_rounded_after_it():
         assert all(torch.equal(compact.state[ours][key].float(), plain.state[theirs][key]) for key in MOMENTS)
 
 
-def test_an_update_that_is_held_back_changes_nothing():
+def test_found_inf_leaves_out_the_update():
     """As on a GPU, where a loss that is not finite is read too late to leave the step out."""
     model = network()
     optimizer = make_optimizer(model, BF16, {}, CPU)
-    for halted in (0.0, 1.0):
+    for found_inf in (0.0, 1.0):
         before = [p.detach().clone() for p in model.parameters()]
         kept = [kept[key].clone() for kept in optimizer.state.values() for key in (*MOMENTS, "step")]
         for parameter, gradient in zip(model.parameters(), gradients(0, model), strict=True):
             parameter.grad = gradient
         for group in optimizer.param_groups:
             group["lr"] = 1e-2
-        optimizer.found_inf = torch.tensor(halted)
+        optimizer.found_inf = torch.tensor(found_inf)
         optimizer.step()
         moved = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
-        assert all(moved) if not halted else not any(moved)
+        assert all(moved) if not found_inf else not any(moved)
     after = [kept[key] for kept in optimizer.state.values() for key in (*MOMENTS, "step")]
     assert all(torch.equal(a, b) for a, b in zip(kept, after, strict=True))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_run_that_grows_can_be_cut_anywhere(precision: str, model: ModelConfig, dataset: Dataset, tmp_path):
+def test_a_growing_run_with_bf16_moments_is_bit_identical_when_cut(
+    precision: str, model: ModelConfig, dataset: Dataset, tmp_path
+):
     schedule = one_shot(model, 12 * 32, start_depth=6)
     schedule = replace(schedule, rate=WSD(peak=1e-2, warmup_tokens=64)).in_steps(32, 16)
     segments = split_schedule(schedule, Ledger(model=model))

@@ -41,7 +41,7 @@ def test_an_option_out_of_range_is_refused(options: dict[str, Any], field: str, 
     assert (wrong.value.field, wrong.value.value) == (field, options[field])
 
 
-def test_a_spec_survives_json():
+def test_a_spec_is_read_back_from_its_json():
     for spec in (OptimizerSpec.adamw(), OptimizerSpec.adamw(weight_decay=0.2, state_precision="bf16")):
         assert OptimizerSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
@@ -59,7 +59,7 @@ def test_an_unknown_kind_or_option_is_refused(value: dict[str, Any], words: str)
         OptimizerSpec.from_json(value)
 
 
-def test_the_state_costs_what_it_takes():
+def test_the_state_has_the_bytes_of_its_cost():
     network = nn.Linear(64, 32)
     for precision in ("fp32", "bf16"):
         spec = OptimizerSpec.adamw(state_precision=precision)

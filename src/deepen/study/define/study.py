@@ -198,7 +198,11 @@ class Study:
     @property
     def ledger(self) -> Ledger:
         """The price of training as this study trains, recomputed activations included."""
-        return Ledger(model=self.model, activation_checkpointing=self.settings.activation_checkpointing)
+        return Ledger(
+            model=self.model,
+            activation_checkpointing=self.settings.activation_checkpointing,
+            optimizer=self.settings.optimizer.cost,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The study in JSON's types: recipes by name and options, the rate and the optimizer by their kind."""
