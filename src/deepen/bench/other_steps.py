@@ -19,8 +19,10 @@ from torch import Tensor
 
 from deepen.bench.pace import TakeSteps
 from deepen.bench.workload import Workload
+from deepen.errors import InvalidValueError
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
+from deepen.model.families import FAMILIES
 from deepen.train.device import autocast, wait_for
 
 
@@ -95,24 +97,39 @@ def _build_transformers(workload: Workload) -> TakeSteps:
 
 def hugging_face_model(model: ModelConfig) -> Any:
     """Hugging Face's network of the same family and sizes, with fresh weights and no dropout."""
-    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
-
-    if model.family == "gpt2":
-        return GPT2LMHeadModel(
-            GPT2Config(
-                n_layer=model.depth,
-                n_embd=model.width,
-                n_head=model.heads,
-                n_inner=model.mlp,
-                vocab_size=model.vocab,
-                n_positions=model.context,
-                resid_pdrop=0.0,
-                embd_pdrop=0.0,
-                attn_pdrop=0.0,
-                use_cache=False,
-                tie_word_embeddings=model.tied,
-            )
+    if model.family not in _HUGGING_FACE:
+        raise InvalidValueError(
+            f"{model.family} has no counterpart in transformers",
+            field="family",
+            value=model.family,
+            allowed=_HUGGING_FACE,
         )
+    return _HUGGING_FACE[model.family](model)
+
+
+def _hugging_face_gpt2(model: ModelConfig) -> Any:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    return GPT2LMHeadModel(
+        GPT2Config(
+            n_layer=model.depth,
+            n_embd=model.width,
+            n_head=model.heads,
+            n_inner=model.mlp,
+            vocab_size=model.vocab,
+            n_positions=model.context,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            use_cache=False,
+            tie_word_embeddings=model.tied,
+        )
+    )
+
+
+def _hugging_face_llama(model: ModelConfig) -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=model.vocab,
@@ -128,6 +145,10 @@ def hugging_face_model(model: ModelConfig) -> Any:
     )
 
 
+_HUGGING_FACE = {"gpt2": _hugging_face_gpt2, "llama": _hugging_face_llama}
+"""Hugging Face's network by our name of the family."""
+
+
 def _build_litgpt(workload: Workload) -> TakeSteps:
     """litgpt has neither learned positions nor a tied head: for a GPT-2 it gets the nearest model it can build."""
     from lightning.fabric import Fabric
@@ -135,7 +156,7 @@ def _build_litgpt(workload: Workload) -> TakeSteps:
     from litgpt.utils import chunked_cross_entropy
 
     model = workload.model
-    llama = model.family == "llama"
+    family = FAMILIES[model.family]
     config = Config(
         n_layer=model.depth,
         n_embd=model.width,
@@ -144,11 +165,11 @@ def _build_litgpt(workload: Workload) -> TakeSteps:
         block_size=model.context,
         padded_vocab_size=model.vocab,
         intermediate_size=model.mlp,
-        rotary_percentage=1.0 if llama else 0.0,
+        rotary_percentage=0.0 if family.has_position_table else 1.0,
         parallel_residual=False,
-        bias=not llama,
-        norm_class_name="RMSNorm" if llama else "LayerNorm",
-        mlp_class_name="LLaMAMLP" if llama else "GptNeoxMLP",
+        bias=family.has_biases,
+        norm_class_name="LayerNorm" if family.has_biases else "RMSNorm",
+        mlp_class_name="LLaMAMLP" if family.mlp_inputs == 2 else "GptNeoxMLP",
     )
     bf16 = workload.settings.precision == "bf16"
     fabric = Fabric(devices=1, precision="bf16-mixed" if bf16 else "32-true")
