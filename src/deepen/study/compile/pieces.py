@@ -1,49 +1,73 @@
-"""A schedule as explicit pieces: stretches of training in which neither the phase nor the rate's piece changes."""
+"""A schedule as explicit pieces: stretches of training in which neither the phase nor the rate's piece changes.
 
+Depth 1 for 40 tokens and depth 2 for 60, at a rate that warms up until 20 and decays from 80:
+
+    phases    0 ─────── depth 1 ─────── 40 ────────── depth 2 ────────── 100
+    rate      0 ─ warm-up ─ 20 ────── constant ────── 80 ──── decay ──── 100
+    pieces    [0, 20)   [20, 40)   [40, 80), which begins by growing   [80, 100)
+
+Phases that differ in their label only are one piece. So `two-phase` with one stage has the pieces of full training,
+and shares its segments.
+"""
+
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 from deepen.compute.ledger import Ledger
 from deepen.schedule.phase import Schedule
+from deepen.schedule.rate import RatePiece
 from deepen.train.segment import Segment
 
 
 def split_schedule(schedule: Schedule, ledger: Ledger) -> list[Segment]:
-    """The pieces of a schedule in whole steps, in order: as few as can be, each as long as can be.
+    """The pieces of a schedule, in order: as few as can be, each as long as can be.
 
     Args:
         schedule: a schedule in whole steps.
         ledger: prices a token of each piece.
     """
-    result: list[Segment] = []
-    total = schedule.tokens
-    rates = schedule.rate.pieces(schedule.grid)
-    rate_starts = [max(0, rate.start) for rate in rates] + [total]
+    pieces: list[Segment] = []
+    for piece in _stretches(schedule, ledger):
+        if pieces and _continues(piece, pieces[-1]):
+            pieces[-1] = replace(pieces[-1], end=piece.end)
+        else:
+            pieces.append(piece)
+    return pieces
+
+
+def _stretches(schedule: Schedule, ledger: Ledger) -> Iterator[Segment]:
+    """Every stretch of one phase and one piece of the rate."""
+    rates = list(_rate_stretches(schedule))
     begin, depth = 0, schedule.phases[0].depth
     for phase, trained in zip(schedule.phases, schedule.trained_parts, strict=True):
         end = begin + phase.tokens
-        for rate, rate_start, rate_end in zip(rates, rate_starts, rate_starts[1:], strict=False):
+        for rate, rate_start, rate_end in rates:
             start, stop = max(begin, rate_start), min(end, rate_end)
-            if start >= stop:
-                continue
-            piece = Segment(
-                depth=phase.depth,
-                trains=trained,
-                start=start,
-                end=stop,
-                batch_tokens=phase.batch_tokens,
-                context=phase.context,
-                rate=rate,
-                growth=schedule.growth if start == begin and phase.depth > depth else None,
-                reset_moments=phase.reset_moments and start == begin,
-                flops_per_token=ledger.flops_per_token(trained, phase.context),
-                label=phase.label,
-            )
-            if result and _continues(piece, result[-1]):
-                result[-1] = replace(result[-1], end=stop)
-            else:
-                result.append(piece)
+            if start < stop:
+                is_first = start == begin
+                yield Segment(
+                    depth=phase.depth,
+                    trains=trained,
+                    start=start,
+                    end=stop,
+                    batch_tokens=phase.batch_tokens,
+                    context=phase.context,
+                    rate=rate,
+                    growth=schedule.growth if is_first and phase.depth > depth else None,
+                    reset_moments=is_first and phase.reset_moments,
+                    flops_per_token=ledger.flops_per_token(trained, phase.context),
+                    label=phase.label,
+                )
         begin, depth = end, phase.depth
-    return result
+
+
+def _rate_stretches(schedule: Schedule) -> Iterator[tuple[RatePiece, int, int]]:
+    """Each piece of the rate and the tokens from and to which it holds; a warm-up begins before the run does."""
+    rates = schedule.rate.pieces(schedule.grid)
+    bounds = [*(max(0, rate.start) for rate in rates), schedule.tokens]
+    for rate, (start, end) in zip(rates, pairwise(bounds), strict=True):
+        yield rate, start, end
 
 
 def _continues(piece: Segment, before: Segment) -> bool:
