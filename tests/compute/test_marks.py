@@ -2,12 +2,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepen.compute.accounting import flops_accounting
 from deepen.compute.ledger import Ledger
-from deepen.compute.marks import PaperAccounting, RecipeRun, flops_accounting, nearest_schedule
+from deepen.compute.marks import RecipeRun, nearest_schedule
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
-from deepen.schedule.recipes import BASELINE, RECIPES, get_recipe
+from deepen.schedule.recipes import RECIPES, get_recipe
 
 MODEL, BATCH, CONTEXT = PRESETS["nano"], 1024, 64
 
@@ -68,15 +69,3 @@ def test_a_budget_that_ends_inside_the_staged_part_is_explained_with_numbers():
 def test_what_the_recipe_refuses_at_every_length_is_the_reason():
     with pytest.raises(ValueError, match="stages is 13"):
         flops_accounting(Ledger(model=MODEL)).mark(run("two-phase", 1000, stages=13), 10**12)
-
-
-@pytest.mark.parametrize(("stages", "steps"), [(4, 14_688), (8, 15_469), (12, 15_729)])
-def test_the_papers_marks(stages: int, steps: int):
-    paper, arm = PaperAccounting(), run("two-phase", 10_000, stages=stages)
-    assert paper.mark(arm, paper.budget(run("full", 10_000).schedule(10_000))).steps == steps
-
-
-def test_the_papers_accounting_is_for_recipes_with_a_closed_form_against_full_training():
-    paper = PaperAccounting()
-    assert [name for name in RECIPES if paper.applies_to(run(name, 100), BASELINE)] == ["two-phase"]
-    assert not paper.applies_to(run("two-phase", 100), get_recipe("small"))

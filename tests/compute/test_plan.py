@@ -168,6 +168,9 @@ def test_all_that_is_wrong_with_a_request_is_reported_at_once():
         any(word in line for line in lines) for word in ("hours", "64 positions", "1000")
     )
     assert [error.field for error in wrong.value.errors] == ["", "context", "batch_tokens"]
+    with pytest.raises(InvalidValuesError) as wrong:
+        request(budget=float("nan"), budget_unit="years", ratio=0.0)
+    assert [error.field for error in wrong.value.errors] == ["budget_unit", "budget", "ratio"]
 
 
 def test_the_remedy_fits():

@@ -1,9 +1,8 @@
 """Marks: how long a run has to be so that its compute equals a budget.
 
-The runs of a recipe differ in their length only (`RecipeRun`), and a longer run costs more. The mark of an
-accounting is the number of whole steps whose price comes nearest to the budget. FLOPs and seconds are found by
-search, because a schedule may depend on its length in any way: stages that last as long as the baseline, growth
-at a share of the run, ramps of the batch. The accounting of a paper computes the length by the paper's formula.
+The runs of a recipe differ in their length only (`RecipeRun`), and a longer run costs more. The mark is the number
+of whole steps whose price comes nearest to the budget. It is found by search, because a schedule may depend on its
+length in any way: stages that last as long as the baseline, growth at a share of the run, ramps of the batch.
 
 `two-phase` on `nano`, against 1,000 steps of full training; prices are shares of the budget:
 
@@ -12,29 +11,26 @@ at a share of the run, ramps of the batch. The accounting of a paper computes th
     compare   1,425 to 1,434, since rounding phases to whole steps may make a neighbour fit better
     mark      1,429 steps
 
-Plans and studies find their marks here, from the same values, so they agree.
+Plans and studies find their marks here, through the accountings of `compute.accounting`, so they agree.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from functools import cache
 from typing import Any
 
-from deepen.compute.clock import Clock
-from deepen.compute.ledger import Ledger, phase_flops
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
-from deepen.schedule.grid import round_to_steps, round_up_to_steps
-from deepen.schedule.phase import Part, Schedule
+from deepen.schedule.phase import Schedule
 from deepen.schedule.ramp import Ramp, ramped
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipe import Recipe
-from deepen.schedule.recipes import BASELINE
 
 Price = Callable[[Schedule], float]
 """What a schedule in whole steps costs."""
+
+_Cost = Callable[[int], float | None]
+"""What so many steps cost; None where they are too few for the recipe."""
 
 MAX_STEPS = 1 << 40
 """More steps than any run has; a larger budget is a mistake."""
@@ -88,114 +84,6 @@ class RecipeRun:
         return schedule.in_steps(self.batch_tokens, self.context)
 
 
-class Accounting(ABC):
-    """A way to price compute, by which the compute of two runs is made equal.
-
-    Attributes:
-        name: how the accounting is called in plans, studies and results.
-        unit: what prices and budgets are counted in.
-    """
-
-    name: str
-    unit: str
-
-    def applies_to(self, run: RecipeRun, against: Recipe) -> bool:
-        """Whether a run can be priced when it is compared with a recipe."""
-        return True
-
-    @abstractmethod
-    def budget(self, baseline: Schedule) -> float:
-        """The price of the baseline."""
-
-    @abstractmethod
-    def mark(self, run: RecipeRun, budget: float) -> Schedule:
-        """The run whose price comes nearest to the budget.
-
-        Raises:
-            InvalidValueError: there is none; the message says why.
-        """
-
-    @abstractmethod
-    def staged_share(self, run: RecipeRun, schedule: Schedule, baseline: Schedule) -> float:
-        """The price of a schedule's staged part ÷ that of the baseline."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PricedAccounting(Accounting):
-    """An accounting that prices every schedule."""
-
-    name: str
-    unit: str
-    price: Price
-
-    def budget(self, baseline: Schedule) -> float:
-        """The price of the baseline."""
-        return self.price(baseline)
-
-    def mark(self, run: RecipeRun, budget: float) -> Schedule:
-        """The run whose price comes nearest to the budget, found by search."""
-        return nearest_schedule(run, self.price, budget, self.unit)
-
-    def staged_share(self, run: RecipeRun, schedule: Schedule, baseline: Schedule) -> float:
-        """The price of the phases before the continual one ÷ that of the baseline."""
-        staged = tuple(phase for phase in schedule.phases if phase.part is not Part.CONTINUAL)
-        return self.price(replace(schedule, phases=staged)) / self.price(baseline)
-
-
-def flops_accounting(ledger: Ledger) -> PricedAccounting:
-    """Exact FLOPs."""
-    return PricedAccounting(name="flops", unit="FLOPs", price=lambda schedule: sum(phase_flops(ledger, schedule)))
-
-
-def seconds_accounting(clock: Clock) -> PricedAccounting:
-    """Seconds by a clock."""
-
-    def price(schedule: Schedule) -> float:
-        return sum(map(clock, schedule.phases, schedule.trained_parts))
-
-    return PricedAccounting(name="seconds", unit="seconds", price=price)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PaperAccounting(Accounting):
-    """The formula of a recipe's paper, for its comparison with full training.
-
-    A budget is counted in forward passes of the whole model per token. `ratio` is the price of a backward pass in
-    forward passes.
-    """
-
-    name: str = "paper"
-    unit: str = "forward passes"
-    ratio: float = 1.0
-
-    def applies_to(self, run: RecipeRun, against: Recipe) -> bool:
-        """Whether the recipe's paper has a formula for this comparison."""
-        return run.recipe.closed_form is not None and against is BASELINE
-
-    def budget(self, baseline: Schedule) -> float:
-        """Forward passes of full training: one a token, and `ratio` for its backward pass."""
-        return float(self._passes_per_token * baseline.tokens)
-
-    def mark(self, run: RecipeRun, budget: float) -> Schedule:
-        """The run that ends where the formula says that the budget is spent."""
-        assert run.recipe.closed_form is not None and run.baseline_tokens is not None
-        staged_tokens = run.baseline_tokens
-        full_tokens = Fraction(budget) / self._passes_per_token
-        continual_tokens = full_tokens - run.recipe.closed_form(run.options, self.ratio) * staged_tokens
-        total = staged_tokens + float(continual_tokens)
-        steps = max(round_to_steps(total, run.batch_tokens), round_up_to_steps(staged_tokens, run.batch_tokens))
-        return run.schedule(steps)
-
-    def staged_share(self, run: RecipeRun, schedule: Schedule, baseline: Schedule) -> float:
-        """The formula's own figure."""
-        assert run.recipe.closed_form is not None
-        return float(run.recipe.closed_form(run.options, self.ratio))
-
-    @property
-    def _passes_per_token(self) -> Fraction:
-        return 1 + Fraction(self.ratio)
-
-
 def nearest_schedule(run: RecipeRun, price: Price, budget: float, unit: str) -> Schedule:
     """The schedule of a run, in whole steps, whose price comes nearest to the budget.
 
@@ -223,14 +111,11 @@ def nearest_schedule(run: RecipeRun, price: Price, budget: float, unit: str) -> 
     around = range(max(1, affordable - _NEIGHBOURS), beyond + _NEIGHBOURS + 1)
     near = {steps: found for steps in around if (found := cost(steps)) is not None}
     if min(near) == beyond and near[beyond] > budget * _TOLERANCE:
-        raise _too_dear(beyond, near[beyond], budget, unit)
+        raise _over_budget(beyond, near[beyond], budget, unit)
     return run.schedule(min(near, key=lambda steps: (abs(near[steps] - budget), steps)))
 
 
-Cost = Callable[[int], float | None]
-
-
-def _bracket(run: RecipeRun, cost: Cost, budget: float, unit: str) -> tuple[int, int]:
+def _bracket(run: RecipeRun, cost: _Cost, budget: float, unit: str) -> tuple[int, int]:
     """Two numbers of steps: one that the budget covers, or too few for the recipe, and one beyond the budget."""
     affordable, beyond = 0, 1
     while (found := cost(beyond)) is None or found <= budget:
@@ -243,7 +128,7 @@ def _bracket(run: RecipeRun, cost: Cost, budget: float, unit: str) -> tuple[int,
     return affordable, beyond
 
 
-def _narrow(cost: Cost, budget: float, affordable: int, beyond: int) -> tuple[int, int]:
+def _narrow(cost: _Cost, budget: float, affordable: int, beyond: int) -> tuple[int, int]:
     """The same two, a step apart. Interpolation and halving alternate: interpolation alone can be very slow."""
     halve = False
     while beyond - affordable > 1:
@@ -261,7 +146,7 @@ def _narrow(cost: Cost, budget: float, affordable: int, beyond: int) -> tuple[in
     return affordable, beyond
 
 
-def _too_dear(shortest: int, price: float, budget: float, unit: str) -> InvalidValueError:
+def _over_budget(shortest: int, price: float, budget: float, unit: str) -> InvalidValueError:
     """The error where the shortest run costs more than the budget."""
     if shortest == 1:
         problem = f"a budget of {budget:.4g} {unit} is less than one step, which costs {price:.4g}: give more"

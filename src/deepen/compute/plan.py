@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from deepen.compute.accounting import Accounting, PaperAccounting, seconds_accounting
 from deepen.compute.clock import Clock
 from deepen.compute.ledger import Ledger, phase_flops
-from deepen.compute.marks import Accounting, PaperAccounting, RecipeRun, seconds_accounting
+from deepen.compute.marks import RecipeRun
 from deepen.compute.memory import PhaseMemory, phase_memory
 from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan_request import PlanRequest, baseline_schedule

@@ -1,20 +1,14 @@
 """What a plan is made for: a recipe, a baseline, and the budget that both get."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from deepen.compute.accounting import Accounting, PaperAccounting, flops_accounting, seconds_accounting
 from deepen.compute.clock import Clock
 from deepen.compute.ledger import Ledger
-from deepen.compute.marks import (
-    MAX_STEPS,
-    Accounting,
-    PaperAccounting,
-    RecipeRun,
-    flops_accounting,
-    nearest_schedule,
-    seconds_accounting,
-)
+from deepen.compute.marks import MAX_STEPS, RecipeRun, nearest_schedule
 from deepen.compute.memory_settings import MemorySettings
 from deepen.errors import InvalidValueError, InvalidValuesError
 from deepen.model.config import ModelConfig
@@ -70,6 +64,14 @@ class PlanRequest:
                 field="budget_unit",
                 value=self.budget_unit,
                 allowed=BUDGETS,
+            )
+        if not 0 < self.budget < math.inf:
+            yield InvalidValueError(
+                f"is {self.budget}: it must be a number above 0", field="budget", value=self.budget
+            )
+        if not 0 < self.ratio < math.inf:
+            yield InvalidValueError(
+                f"is {self.ratio}: it must be a number above 0", field="ratio", value=self.ratio
             )
         if self.budget_unit == "hours" and self.clock is None:
             yield InvalidValueError(

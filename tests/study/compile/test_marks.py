@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from deepen.compute.marks import PaperAccounting, RecipeRun, flops_accounting
+from deepen.compute.accounting import PaperAccounting, flops_accounting
+from deepen.compute.marks import RecipeRun
 from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan import make_plan
 from deepen.compute.plan_request import PlanRequest

@@ -7,7 +7,8 @@ mark of this form. The marks are found by `deepen.compute.marks`, as those of `d
 
 from dataclasses import dataclass
 
-from deepen.compute.marks import PaperAccounting, RecipeRun, flops_accounting
+from deepen.compute.accounting import PaperAccounting, flops_accounting
+from deepen.compute.marks import RecipeRun
 from deepen.errors import InvalidValueError
 from deepen.schedule.phase import Schedule
 from deepen.schedule.recipes import BASELINE, get_recipe

@@ -6,8 +6,8 @@ Depth 1 for 40 tokens and depth 2 for 60, at a rate that warms up until 20 and d
     rate      0 ─ warm-up ─ 20 ────── constant ────── 80 ──── decay ──── 100
     pieces    [0, 20)   [20, 40)   [40, 80), which begins by growing   [80, 100)
 
-Phases that differ in their label only are one piece. So `two-phase` with one stage has the pieces of full training,
-and shares its segments.
+Phases that differ in their label only are one piece. So `two-phase` with one stage has the pieces of full
+training, and shares its segments.
 """
 
 from collections.abc import Iterator

@@ -1,0 +1,129 @@
+"""Accountings: ways to price compute, by which the compute of two runs is made equal.
+
+    accounting = flops_accounting(Ledger(model=model))
+    budget = accounting.budget(baseline_schedule)   # the price of the baseline
+    accounting.mark(run, budget)                    # the schedule of the run that costs as much
+
+FLOPs and seconds price every schedule, and their marks are found by search (`compute.marks`). The accounting of a
+paper computes the mark by the paper's formula, for the comparison that the formula is about.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from deepen.compute.clock import Clock
+from deepen.compute.ledger import Ledger, phase_flops
+from deepen.compute.marks import Price, RecipeRun, nearest_schedule
+from deepen.schedule.grid import round_to_steps, round_up_to_steps
+from deepen.schedule.phase import Part, Schedule
+from deepen.schedule.recipe import Recipe
+from deepen.schedule.recipes import BASELINE
+
+
+class Accounting(ABC):
+    """A way to price compute, by which the compute of two runs is made equal.
+
+    Attributes:
+        name: how the accounting is called in plans, studies and results.
+        unit: what prices and budgets are counted in.
+    """
+
+    name: str
+    unit: str
+
+    def applies_to(self, run: RecipeRun, against: Recipe) -> bool:
+        """Whether a run can be priced when it is compared with a recipe."""
+        return True
+
+    @abstractmethod
+    def budget(self, baseline: Schedule) -> float:
+        """The price of the baseline."""
+
+    @abstractmethod
+    def mark(self, run: RecipeRun, budget: float) -> Schedule:
+        """The run whose price comes nearest to the budget.
+
+        Raises:
+            InvalidValueError: there is none; the message says why.
+        """
+
+    @abstractmethod
+    def staged_share(self, run: RecipeRun, schedule: Schedule, baseline: Schedule) -> float:
+        """The price of a schedule's staged part ÷ that of the baseline."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PricedAccounting(Accounting):
+    """An accounting that prices every schedule."""
+
+    name: str
+    unit: str
+    price: Price
+
+    def budget(self, baseline: Schedule) -> float:
+        """The price of the baseline."""
+        return self.price(baseline)
+
+    def mark(self, run: RecipeRun, budget: float) -> Schedule:
+        """The run whose price comes nearest to the budget, found by search."""
+        return nearest_schedule(run, self.price, budget, self.unit)
+
+    def staged_share(self, run: RecipeRun, schedule: Schedule, baseline: Schedule) -> float:
+        """The price of the phases before the continual one ÷ that of the baseline."""
+        staged = tuple(phase for phase in schedule.phases if phase.part is not Part.CONTINUAL)
+        return self.price(replace(schedule, phases=staged)) / self.price(baseline)
+
+
+def flops_accounting(ledger: Ledger) -> PricedAccounting:
+    """Exact FLOPs."""
+    return PricedAccounting(name="flops", unit="FLOPs", price=lambda schedule: sum(phase_flops(ledger, schedule)))
+
+
+def seconds_accounting(clock: Clock) -> PricedAccounting:
+    """Seconds by a clock."""
+
+    def price(schedule: Schedule) -> float:
+        return sum(map(clock, schedule.phases, schedule.trained_parts))
+
+    return PricedAccounting(name="seconds", unit="seconds", price=price)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PaperAccounting(Accounting):
+    """The formula of a recipe's paper, for its comparison with full training.
+
+    A budget is counted in forward passes of the whole model per token. `ratio` is the price of a backward pass in
+    forward passes.
+    """
+
+    name: str = "paper"
+    unit: str = "forward passes"
+    ratio: float = 1.0
+
+    def applies_to(self, run: RecipeRun, against: Recipe) -> bool:
+        """Whether the recipe's paper has a formula for this comparison."""
+        return run.recipe.closed_form is not None and against is BASELINE
+
+    def budget(self, baseline: Schedule) -> float:
+        """Forward passes of full training: one a token, and `ratio` for its backward pass."""
+        return float(self._passes_per_token * baseline.tokens)
+
+    def mark(self, run: RecipeRun, budget: float) -> Schedule:
+        """The run that ends where the formula says that the budget is spent."""
+        assert run.recipe.closed_form is not None and run.baseline_tokens is not None
+        staged_tokens = run.baseline_tokens
+        full_tokens = Fraction(budget) / self._passes_per_token
+        continual_tokens = full_tokens - run.recipe.closed_form(run.options, self.ratio) * staged_tokens
+        total = staged_tokens + float(continual_tokens)
+        steps = max(round_to_steps(total, run.batch_tokens), round_up_to_steps(staged_tokens, run.batch_tokens))
+        return run.schedule(steps)
+
+    def staged_share(self, run: RecipeRun, schedule: Schedule, baseline: Schedule) -> float:
+        """The formula's own figure."""
+        assert run.recipe.closed_form is not None
+        return float(run.recipe.closed_form(run.options, self.ratio))
+
+    @property
+    def _passes_per_token(self) -> Fraction:
+        return 1 + Fraction(self.ratio)
