@@ -1,4 +1,4 @@
-"""Fuzz a reader of strangers' files, guided by coverage.
+"""Fuzz a reader of untrusted files, guided by coverage.
 
     pip install -c constraints.txt '.[fuzz]'
     python tests/fuzz/fuzz_readers.py READER -max_total_time=60

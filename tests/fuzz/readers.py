@@ -1,4 +1,4 @@
-"""The readers of strangers' files, each as a function of a folder and the bytes put there.
+"""The readers of untrusted files, each as a function of a folder and the bytes put there.
 
 A reader returns, or raises an error of its own. Whatever else happens is a fault.
 """
@@ -134,4 +134,4 @@ SEEDS = {
     "study": json.dumps({"study": {"name": "x", "arms": [1], "seeds": [0]}, "threads": 1}).encode(),
     "manifest": json.dumps({"weights.safetensors": {"bytes": 1, "sha256": "0"}}).encode(),
 }
-"""A valid file for each reader, to be damaged."""
+"""A valid file for each reader, which the tests damage."""

@@ -1,4 +1,4 @@
-"""Whatever a file holds, its reader returns or raises its own error."""
+"""Whatever a file contains, its reader returns or raises its own error."""
 
 import json
 import resource

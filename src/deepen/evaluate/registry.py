@@ -28,7 +28,9 @@ def get_task(name: str) -> Task:
 
 
 def register_task(task: Task) -> None:
-    """Add a task from outside this package.
+    """Add a task from outside this package, to this process only.
+
+    The processes that train a study's segments import this module anew: a task that they score is an entry above.
 
     Raises:
         InvalidValueError: its name is taken.

@@ -1,0 +1,36 @@
+"""The scripts in benchmarks/ run with small arguments, and each begins with its command."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+SMALL = "--width 8 --vocab 64 --context 8 --batch-tokens 16 --threads 1"
+ARGUMENTS = {
+    "engine_overhead": f"{SMALL} --steps 8",
+    "first_call": "1",
+    "plan_time": "",
+    "saving_time": "--seconds 1",
+    "schedule_simulation": "--arms 5 --devices 2",
+    "step_profile": f"{SMALL} --steps 1",
+    "step_time": f"{SMALL} --steps 8",
+}
+SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem != "sizes")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_benchmark_begins_with_its_command(script: str):
+    lines = (ast.get_docstring(ast.parse((BENCHMARKS / f"{script}.py").read_text())) or "").splitlines()
+    assert lines[0].endswith(".") and lines[2].strip().startswith(f"python benchmarks/{script}.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_benchmark_runs(script: str):
+    command = [sys.executable, str(BENCHMARKS / f"{script}.py"), *ARGUMENTS[script].split()]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0 and done.stdout, done.stderr
