@@ -17,6 +17,7 @@ from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.recipes.stages import two_phase
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.train.trainable import freeze_rest
+from trained_parts import any_choice
 
 
 def counted(
@@ -56,23 +57,7 @@ def cases(draw: st.DrawFn) -> Case:
         vocab=draw(st.integers(3, 50)),
         tied=draw(st.booleans()),
     )
-    return config, draw(st.one_of(named_choices(depth), explicit_choices(depth))), context
-
-
-@st.composite
-def named_choices(draw: st.DrawFn, depth: int) -> TrainedParts:
-    """A named choice, whatever blocks were added last."""
-    new_blocks = draw(st.sets(st.integers(0, depth - 1), min_size=1))
-    return draw(st.sampled_from(list(TRAINABLE_SETS.values()))).resolve(depth, tuple(sorted(new_blocks)))
-
-
-@st.composite
-def explicit_choices(draw: st.DrawFn, depth: int) -> TrainedParts:
-    """Any blocks, none among them, with or without head and embeddings."""
-    blocks = draw(st.sets(st.integers(0, depth - 1)))
-    head, embeddings = draw(st.booleans()), draw(st.booleans())
-    trainable = Trainable.explicit(blocks, head=head or not (blocks or embeddings), embeddings=embeddings)
-    return trainable.resolve(depth, ())
+    return config, draw(any_choice(depth)), context
 
 
 @settings(max_examples=150, deadline=None)

@@ -19,13 +19,14 @@ from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
 from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase, Schedule
-from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
+from deepen.schedule.trainable import Trainable, TrainedParts
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.engine import Engine
 from deepen.train.optim.spec import STATE_PRECISIONS, OptimizerSpec
 from deepen.train.placement import SingleProcess
 from deepen.train.settings import PRECISIONS, TrainSettings
 from deepen.train.state import initial_state
+from trained_parts import any_choice
 
 OPTIMIZERS = tuple(OptimizerSpec.adamw(state_precision=precision) for precision in STATE_PRECISIONS)
 BF16_STATE = OptimizerSpec.adamw(state_precision="bf16").cost
@@ -79,13 +80,6 @@ def models(draw: st.DrawFn) -> ModelConfig:
 
 
 @st.composite
-def trained_parts(draw: st.DrawFn, depth: int) -> TrainedParts:
-    """A named choice, whatever blocks were added last."""
-    new_blocks = draw(st.sets(st.integers(0, depth - 1), min_size=1))
-    return draw(st.sampled_from(list(TRAINABLE_SETS.values()))).resolve(depth, tuple(sorted(new_blocks)))
-
-
-@st.composite
 def cases(draw: st.DrawFn) -> tuple[ModelConfig, Phase, TrainedParts, MemorySettings]:
     model = draw(models())
     context = model.context // draw(st.integers(1, 2))
@@ -97,7 +91,7 @@ def cases(draw: st.DrawFn) -> tuple[ModelConfig, Phase, TrainedParts, MemorySett
         micro_batch_tokens=draw(st.sampled_from([0, context, 2 * context])),
         activation_checkpointing=draw(st.booleans()),
     )
-    return model, phase, draw(trained_parts(model.depth)), memory
+    return model, phase, draw(any_choice(model.depth)), memory
 
 
 @settings(max_examples=60, deadline=None)
@@ -229,7 +223,7 @@ def planned(draw: st.DrawFn) -> tuple[ModelConfig, Phase, TrainedParts, MemorySe
         activation_checkpointing=draw(st.booleans()),
         gpu=draw(st.booleans()),
     )
-    return model, phase, draw(trained_parts(model.depth)), memory
+    return model, phase, draw(any_choice(model.depth)), memory
 
 
 Planned = tuple[ModelConfig, Phase, TrainedParts, MemorySettings]

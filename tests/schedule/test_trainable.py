@@ -1,6 +1,7 @@
 import pytest
 
 from deepen.errors import InvalidValueError
+from deepen.schedule.phase import Phase
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts, get_trainable
 
 
@@ -47,6 +48,13 @@ def test_what_cannot_be_trained_is_refused(wrong):
     with pytest.raises(InvalidValueError, match=r"^blocks ") as refused:
         wrong()
     assert refused.value.field == "blocks"
+
+
+def test_a_phase_is_at_least_as_deep_as_the_blocks_it_trains():
+    deep = Trainable.explicit((0, 5))
+    assert Phase(depth=6, tokens=1, label="x", train=deep).train.resolve(6, ()).blocks == (0, 5)
+    with pytest.raises(InvalidValueError, match=r"train of phase 'x' is blocks 0,5, but the phase has 5 blocks"):
+        Phase(depth=5, tokens=1, label="x", train=deep)
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():

@@ -1,18 +1,28 @@
-"""The ledger: exact FLOPs of training, per part and direction. A multiply-add counts 2.
+"""The ledger: exact FLOPs of training, for each part of a model and each direction. A multiply-add counts 2.
 
-Counted are the matrix products, as `torch.utils.flop_counter.FlopCounterMode` counts them: the linears of
-each block, the attention core (the dense convention: all context², causal or not), and the head. Embeddings,
-norms and pointwise operations cost no FLOPs but memory traffic, told in bytes; the optimizer stands apart.
+It counts the matrix products, as `torch.utils.flop_counter.FlopCounterMode` does: the linears of each block, the
+attention core (densely: all context² products, causal or not) and the head. Embeddings, norms and pointwise
+operations cost no FLOPs; their memory traffic is given in bytes. The optimizer's FLOPs are kept separate.
 
-What a part costs in a phase follows from three questions: does the forward pass run (always), do gradients
-run *through* it (activation backward), do gradients run *to its weights* (weight backward)? Each is as dear
-as the forward pass of a linear. The attention core has no weights and two operands that both need gradients:
-its activation backward costs two forward passes, its weight backward nothing. With activation checkpointing a
-block that gradients enter runs forward again, up to its last linear, whose output nothing needs.
+What a part costs follows from three questions. Does the forward pass run? Always. Do gradients run *through* the
+part (activation backward)? Do gradients run *to its weights* (weight backward)? Each costs a linear as much as its
+forward pass. With blocks 2 and 3 of four trained alone, the linears of each block cost, in forward passes:
+
+    block 3   trained        forward 1, activation backward 1, weight backward 1
+    block 2   trained        forward 1, activation backward 1, weight backward 1
+    block 1   forward only   forward 1
+    block 0   forward only   forward 1
+
+If the embeddings were trained too, gradients would run through blocks 0 and 1: activation backward 1 each.
+
+The attention core has no weights but two operands that both need gradients: its activation backward costs two
+forward passes, its weight backward nothing. With activation checkpointing, a block that gradients enter runs
+forward again up to its last linear, whose output the backward pass does not need.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
 from deepen.model.config import ModelConfig
@@ -21,7 +31,7 @@ from deepen.schedule.trainable import TrainedParts
 
 
 class Role(StrEnum):
-    """What a phase does with a block."""
+    """What training does with a block."""
 
     FORWARD = "forward only"
     THROUGH = "gradients run through"
@@ -30,10 +40,14 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartCost:
-    """One part: a block's linears, attention core or norms, the embeddings, the final norm, or the head.
+    """The cost of one part: a block's linears, attention core or norms, the embeddings, the final norm, the head.
 
-    `forward`, `recompute`, `activation_backward`, `weight_backward` are FLOPs per token. `bytes` is what the
-    forward pass of a part without FLOPs reads and writes per token, activations and table rows in fp32.
+    Attributes:
+        part: its name.
+        parameters: how many it has.
+        forward, recompute, activation_backward, weight_backward: FLOPs per token.
+        bytes: what the forward pass of a part without FLOPs reads and writes per token, activations and table rows
+            in fp32.
     """
 
     part: str
@@ -51,18 +65,18 @@ class PartCost:
 
 
 CLIPPING_FLOPS = 3
-"""Per trained parameter and step: the gradient's norm 2 and its clipping 1. No matrix products, so separate."""
+"""Per trained parameter and step: 2 for the gradient's norm, 1 for clipping it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ledger:
-    """The account of a model's training.
+    """What training a model costs.
 
     Args:
-        model: the model; phases say how many of its blocks exist.
-        causal_exact: count only the half of the attention core that a causal mask leaves, (context + 1) / 2
-            keys per query on average, instead of all context. No kernel reaches it; it is the lower bound.
-        activation_checkpointing: blocks store their input alone and run forward again.
+        model: the model at its final depth; `TrainedParts` give the depth at hand.
+        causal_exact: count only the part of the attention core that a causal mask leaves, (context + 1) / 2 keys
+            per query on average, instead of all. It is a lower bound that no kernel reaches.
+        activation_checkpointing: blocks store their input alone and run forward again in the backward pass.
         optimizer: FLOPs of an update.
     """
 
@@ -78,7 +92,7 @@ class Ledger:
     def attention_forward(self, context: int) -> int:
         """FLOPs per token of one block's attention core, forward: queries × keys, then weights × values.
 
-        Every query head has products of its own, however few key heads there are.
+        Every query head computes products of its own, even where heads share keys.
         """
         keys_twice = context + 1 if self.causal_exact else 2 * context
         return 2 * keys_twice * self.model.width
@@ -141,7 +155,7 @@ class Ledger:
         return (self.optimizer.flops + CLIPPING_FLOPS) * self.trainable_parameters(trained)
 
     def _block_parts(self, prefix: str, context: int, role: Role) -> tuple[PartCost, PartCost, PartCost]:
-        """Norms, linears and attention core of a block in a role."""
+        """The norms, linears and attention core of one block."""
         model, linears, attention = self.model, self.linears_forward(), self.attention_forward(context)
         through, trained = role is not Role.FORWARD, role is Role.TRAINED
         again = through and self.activation_checkpointing
@@ -166,7 +180,7 @@ class Ledger:
         )
 
     def _around(self, trained: TrainedParts) -> tuple[PartCost, PartCost, PartCost]:
-        """Embeddings, final norm, head; gradients always run through the head."""
+        """The embeddings, the final norm and the head; gradients always run through the head."""
         model, head = self.model, self.head_forward()
         table = model.vocab * model.width
         rows = 2 if model.position_parameters else 1
@@ -207,12 +221,17 @@ def roles(trained: TrainedParts) -> list[Role]:
 
 
 def phase_flops(ledger: Ledger, schedule: Schedule) -> list[int]:
-    """FLOPs of each phase of a schedule that is already in whole steps."""
+    """FLOPs of each phase of a schedule in whole steps."""
     flops: list[int] = []
-    last: tuple[TrainedParts, int] | None = None
-    price = 0
+    price, priced = 0, None
     for phase, trained in zip(schedule.phases, schedule.trained_parts, strict=True):
-        if last is None or trained is not last[0] or phase.context != last[1]:
-            last, price = (trained, phase.context), ledger.flops_per_token(trained, phase.context)
+        if (trained, phase.context) != priced:  # phases of a kind follow one another
+            priced = trained, phase.context
+            price = _flops_per_token(ledger, trained, phase.context)
         flops.append(phase.tokens * price)
     return flops
+
+
+@lru_cache(maxsize=4096)  # the search for a mark prices the same phases again and again
+def _flops_per_token(ledger: Ledger, trained: TrainedParts, context: int) -> int:
+    return ledger.flops_per_token(trained, context)

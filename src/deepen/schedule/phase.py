@@ -57,6 +57,12 @@ class Phase:
                 field="tokens",
                 value=self.tokens,
             )
+        if self.train.lowest_depth > self.depth:
+            raise InvalidValueError(
+                f"of phase {self.label!r} is {self.train}, but the phase has {self.depth} blocks",
+                field="train",
+                value=self.train,
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,18 +108,13 @@ class Schedule:
 
     @property
     def trained_parts(self) -> tuple[TrainedParts, ...]:
-        """What each phase trains, the blocks that were added last worked out."""
+        """What each phase trains, with the blocks that were added last by index."""
         parts: list[TrainedParts] = []
-        before, depth = 0, self.phases[0].depth
-        train = self.phases[0].train
-        trained = _resolve(train, self.growth, before, depth)
+        before, depth = 0, self.phases[0].depth  # of the last growth: none yet, and all blocks are new
         for phase in self.phases:
             if phase.depth > depth:
                 before, depth = depth, phase.depth
-                train, trained = phase.train, _resolve(phase.train, self.growth, before, depth)
-            elif phase.train is not train:
-                train, trained = phase.train, _resolve(phase.train, self.growth, before, depth)
-            parts.append(trained)
+            parts.append(_resolve(phase.train, self.growth, before, depth))
         return tuple(parts)
 
     def in_steps(self, batch_tokens: int, context: int) -> "Schedule":
@@ -149,6 +150,5 @@ class Schedule:
 
 @lru_cache(maxsize=1024)  # the search for a mark makes the same phases again and again
 def _resolve(train: Trainable, growth: Growth, before: int, depth: int) -> TrainedParts:
-    """What is trained at a depth that was reached from `before` blocks; without growth all blocks are new."""
-    new_blocks = find_new_blocks(growth.layout(before, depth - before)) if before else tuple(range(depth))
-    return train.resolve(depth, new_blocks)
+    """What is trained after growth from `before` to `depth` blocks."""
+    return train.resolve(depth, new_blocks=find_new_blocks(growth.layout(before, depth - before)))

@@ -67,13 +67,19 @@ def ramped(
     for phase in schedule.phases:
         for nth, end in enumerate(_piece_ends(begin, begin + phase.tokens, cuts, step)):
             share = (begin + step - 0.5) / total  # a ramp's step inside the first optimizer step counts from here
-            piece = replace(phase, tokens=end - begin, reset_moments=phase.reset_moments and nth == 0)
-            if batch is not None:
-                size = batch.at(share)
-                piece = replace(piece, batch_tokens=size, label=f"{piece.label} · batch {size:,}")
-            if context is not None:
-                length = context.at(share)
-                piece = replace(piece, context=length, label=f"{piece.label} · context {length:,}")
+            size = phase.batch_tokens if batch is None else batch.at(share)
+            length = phase.context if context is None else context.at(share)
+            label = phase.label
+            label += "" if batch is None else f" · batch {size:,}"
+            label += "" if context is None else f" · context {length:,}"
+            piece = replace(
+                phase,
+                tokens=end - begin,
+                batch_tokens=size,
+                context=length,
+                reset_moments=phase.reset_moments and nth == 0,
+                label=label,
+            )
             phases.append(piece)
             begin = end
     return replace(schedule, phases=tuple(phases))

@@ -126,6 +126,11 @@ class Trainable:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def lowest_depth(self) -> int:
+        """The smallest depth of a model that has all blocks named by index."""
+        return 0 if isinstance(self.blocks, Blocks) else max(self.blocks, default=-1) + 1
+
     def resolve(self, depth: int, new_blocks: tuple[int, ...]) -> TrainedParts:
         """The trained parts of a model of `depth` blocks, of which `new_blocks` were added last.
 
