@@ -3,7 +3,7 @@
 import hashlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from deepen.evaluate.scoring import CompletionScorer
 from deepen.evaluate.task import Completion, CompletionModel, Score, Task, TaskError, hash_task_file
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
+from deepen.study.define.study import Arm, Evaluation, Study, TaskFile
 
 
 def parse_pair(row: Any) -> Item:
@@ -76,6 +77,19 @@ def test_a_registered_task_is_found_and_scores_a_model(
         assert line["outcomes"] == list(score.outcomes) and score.value == pytest.approx(6.2, abs=0.2)
     else:
         assert line["correct"] in ("000", "111") and score.value in (0, 1)
+
+
+@pytest.mark.parametrize("new_task", [PAIRS], ids=lambda task: task.name, indirect=True)
+def test_a_study_scores_a_registered_task_at_its_marks(
+    new_task: Task, make_study: Callable[..., Study], run_study: Callable[..., Any], tmp_path: Path
+):
+    file = tmp_path / "pairs.jsonl"
+    file.write_text('{"before": "The treaty", "good": "was signed", "bad": "of of"}\n' * 3)
+    evaluation = Evaluation(every_tokens=512, validation_tokens=512, tasks=(TaskFile(task="pairs", path=file),))
+    study = make_study(arms=(Arm(name="full", recipe="full"),), evaluation=evaluation, anchors=(1.0,))
+    (arm,) = run_study(study, tmp_path / "study")["arms"]
+    scores = [mark["tasks"]["pairs"] for mark in arm["marks"]]
+    assert scores and all(score["n"] == 3 and score["value"] in (0, 1) for score in scores)
 
 
 @pytest.mark.parametrize("name", ["hellaswag", "validation"])
