@@ -76,7 +76,7 @@ def _about_size(parameters: float | None) -> str:
 
 def _about_decay(study: StudySummary) -> str:
     """Whether the learning rate was fully decayed at the points that are compared."""
-    marks = {arm.name: [mark for mark in arm.marks if mark.accounting == "flops"] for arm in study.arms}
+    marks = {arm.name: [mark for mark in arm.marks if mark.is_exact] for arm in study.arms}
     if not any(marks.values()):
         return ""
     undecayed = [name for name, exact in marks.items() if any(not mark.annealed for mark in exact)]

@@ -112,9 +112,9 @@ def _line_trace(arm: ArmSummary, rank: int) -> Trace:
 
 def _mark_traces(arm: ArmSummary) -> list[Trace]:
     """Large circles at equal exact FLOPs, open ones at other accountings, small ones at other budgets."""
-    exact = sorted((mark for mark in arm.marks if mark.accounting == "flops"), key=lambda mark: mark.flops)
+    exact = sorted((mark for mark in arm.marks if mark.is_exact), key=lambda mark: mark.flops)
     whole = [mark for mark in exact if mark.is_whole_budget]
-    others = [mark for mark in arm.marks if mark.accounting != "flops"]
+    others = [mark for mark in arm.marks if not mark.is_exact]
     traces = []
     if len(exact) > 1:  # the dotted line is the one from which the compute multiplier is read
         sizes = [0 if mark.is_whole_budget else 7 for mark in exact]

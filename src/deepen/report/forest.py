@@ -64,7 +64,7 @@ def _draw_verdict(axes: Axes, study: StudySummary, verdict: Verdict, y: int) -> 
         [y],
         "o",
         markersize=6.5,
-        markerfacecolor=colour if verdict.accounting == "flops" else "white",
+        markerfacecolor=colour if verdict.is_exact else "white",
         markeredgecolor=colour,
         markeredgewidth=1.4,
         zorder=3,

@@ -5,7 +5,7 @@ import numpy as np
 from deepen.evaluate.registry import TASKS
 from deepen.report.summary import StudySummary
 from deepen.report.units import UNKNOWN, cut, fixed
-from deepen.study.results.schema import Bound, Verdict
+from deepen.study.results.schema import PAPER, Bound, Verdict
 
 AXES = {"tokens": "tokens", "flops": "exact FLOPs", "seconds": "seconds"}
 LOSSES = {"val": "validation loss", "train": "training loss"}
@@ -53,7 +53,7 @@ def loss_window(study: StudySummary, kind: str) -> tuple[float, float] | None:
 def sort_verdicts(study: StudySummary) -> list[Verdict]:
     """The verdicts in the order of the arms, exact FLOPs before other accountings."""
     order = {arm.name: i for i, arm in enumerate(study.arms)}
-    return sorted(study.verdicts, key=lambda v: (order.get(v.arm, len(order)), v.accounting != "flops"))
+    return sorted(study.verdicts, key=lambda v: (order.get(v.arm, len(order)), not v.is_exact))
 
 
 def difference_range(study: StudySummary) -> tuple[float, float]:
@@ -71,9 +71,9 @@ def difference_range(study: StudySummary) -> tuple[float, float]:
 
 def accounting_note(verdict: Verdict) -> str:
     """The label of a mark that is not the one at equal exact FLOPs; empty for that one."""
-    if verdict.accounting == "flops":
+    if verdict.is_exact:
         return ""
-    return "the paper’s mark" if verdict.accounting == "paper" else f"{verdict.accounting} mark"
+    return "the paper’s mark" if verdict.accounting == PAPER else f"{verdict.accounting} mark"
 
 
 def multiplier_text(verdict: Verdict) -> str:

@@ -13,6 +13,7 @@ from deepen.report.layout import AXES, LOSSES, legend_label, loss_window
 from deepen.report.style import LINE_STYLES
 from deepen.report.summary import ArmSummary, AveragedPoint, StudySummary
 from deepen.report.units import power
+from deepen.study.results.schema import PAPER
 
 Position = Callable[[AveragedPoint], float]
 
@@ -45,12 +46,12 @@ def _draw_legend(figure: Figure, study: StudySummary) -> None:
     arms = [arm for arm in study.arms if arm.curve or arm.marks]
     handles = [Line2D([], [], color=arm.colour, linestyle=LINE_STYLES[arm.dash], lw=2) for arm in arms]
     labels = [legend_label(arm.name) for arm in arms]
-    accountings = {mark.accounting for arm in arms for mark in arm.marks}
+    marks = [mark for arm in arms for mark in arm.marks]
     dot: dict[str, Any] = {"marker": "o", "color": "#555555", "linestyle": "none"}
-    if "flops" in accountings:
+    if any(mark.is_exact for mark in marks):
         handles.append(Line2D([], [], markersize=7, **dot))
         labels.append("equal exact FLOPs")
-    if "paper" in accountings:
+    if any(mark.accounting == PAPER for mark in marks):
         handles.append(Line2D([], [], markersize=7, markerfacecolor="white", **dot))
         labels.append("the paper’s own mark")
     if _has_other_budgets(study.baseline):
@@ -62,7 +63,7 @@ def _draw_legend(figure: Figure, study: StudySummary) -> None:
 
 def _has_other_budgets(baseline: ArmSummary | None) -> bool:
     marks = baseline.marks if baseline else ()
-    return any(mark.accounting == "flops" and not mark.is_whole_budget for mark in marks)
+    return any(mark.is_exact and not mark.is_whole_budget for mark in marks)
 
 
 def _draw_loss(axes: Axes, study: StudySummary, axis: str, kind: str) -> None:
@@ -103,20 +104,19 @@ def _draw_marks(axes: Axes, arm: ArmSummary, position: Position, kind: str) -> N
     """Large circles at equal exact FLOPs, open ones at other accountings, small ones at other budgets."""
     marks = sorted((mark for mark in arm.marks if mark.loss(kind)), key=position)
     points = [(position(mark), loss.mean) for mark in marks if (loss := mark.loss(kind))]
-    budgets = [point for mark, point in zip(marks, points, strict=True) if mark.accounting == "flops"]
+    budgets = [point for mark, point in zip(marks, points, strict=True) if mark.is_exact]
     if len(budgets) > 1:  # the line from which the compute multiplier is read
         axes.plot(*zip(*budgets, strict=True), color=arm.colour, linestyle=":", lw=1, zorder=3)
     for mark, (x, mean) in zip(marks, points, strict=True):
-        is_exact = mark.accounting == "flops"
-        is_small = is_exact and not mark.is_whole_budget
+        is_small = mark.is_exact and not mark.is_whole_budget
         axes.plot(
             [x],
             [mean],
             "o",
             markersize=3.5 if is_small else 7,
-            markerfacecolor=arm.colour if is_exact else "white",
-            markeredgecolor=arm.colour if is_small or not is_exact else "white",
-            markeredgewidth=0.8 if is_exact else 1.4,
+            markerfacecolor=arm.colour if mark.is_exact else "white",
+            markeredgecolor=arm.colour if is_small or not mark.is_exact else "white",
+            markeredgewidth=0.8 if mark.is_exact else 1.4,
             zorder=4,
         )
 

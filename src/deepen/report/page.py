@@ -12,6 +12,7 @@ from deepen.report.layout import task_title
 from deepen.report.summary import StudySummary
 from deepen.report.verdict_rows import DRAWING_WIDTH, DrawnRange, make_rows
 from deepen.report.words import describe_comparison, describe_finding
+from deepen.study.results.schema import PAPER
 
 RATES = {"wsd": "warm-up, stable, decay", "cosine": "cosine decay", "constant": "constant"}
 MAX_FACT_LENGTH = 160
@@ -40,7 +41,7 @@ def render_page(study: StudySummary, figures: Sequence[str]) -> str:
         tasks=[(f"task{i}", task_title(name)) for i, name in enumerate(study.task_names)],
         facts=_facts(study),
         sharing=_sharing(study),
-        has_paper_marks=any(mark.accounting == "paper" for mark in marks),
+        has_paper_marks=any(mark.accounting == PAPER for mark in marks),
         has_other_budgets=any(not mark.is_whole_budget for mark in baseline_marks),
         all_annealed=all(mark.annealed for mark in marks),
         has_marks=bool(marks),

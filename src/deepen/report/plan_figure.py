@@ -21,11 +21,11 @@ _ROLE_LABELS = {
 _BASELINE_COLOUR = "#b2182b"
 _UNITS = ((1e12, ", trillions"), (1e9, ", billions"), (1e6, ", millions"))
 _MARKS = {
-    "flops": ("o", "equal exact FLOPs"),
-    "paper": ("o", "the paper’s mark"),
-    "seconds": ("s", "equal seconds"),
+    "flops": ("o", "black", "equal exact FLOPs"),
+    "paper": ("o", "none", "the paper’s mark"),
+    "seconds": ("s", "none", "equal seconds"),
 }
-"""Marker and label by accounting."""
+"""Marker, its face and its label by accounting."""
 
 
 def draw_plan(plan: Plan, path: Path) -> None:
@@ -96,8 +96,7 @@ def _draw_compute(axes: Axes, plan: Plan, divisor: float) -> None:
         axes.plot(list(tokens), list(flops), style, color=colour, label=name)
     end = plan.total.schedule.tokens / divisor
     for accounting, mark in plan.marks.items():
-        marker, label = _MARKS[accounting]
-        face = "black" if accounting == "flops" else "none"
+        marker, face, label = _MARKS[accounting]
         at = mark.schedule.tokens / divisor
         axes.plot([end, at], [plan.total.flops, mark.flops], ":", color=recipe_colour)  # continued to the mark
         axes.plot([at], [mark.flops], marker, color="black", markersize=6, markerfacecolor=face, label=label)

@@ -14,6 +14,7 @@ from statistics import fmean
 from deepen.report.style import BASELINE_COLOUR, COLOURS, DASHES
 from deepen.report.units import cut
 from deepen.study.results.schema import (
+    EXACT_FLOPS,
     ArmResult,
     CurvePoint,
     MarkResult,
@@ -70,6 +71,11 @@ class AveragedMark(AveragedPoint):
     n_seeds: int
 
     @property
+    def is_exact(self) -> bool:
+        """Whether the budget is counted in exact FLOPs."""
+        return self.accounting == EXACT_FLOPS
+
+    @property
     def is_whole_budget(self) -> bool:
         """Whether the budget is the baseline's whole budget."""
         return self.budget_share is None or abs(self.budget_share - 1) < 0.005
@@ -103,7 +109,7 @@ class ArmSummary:
     @property
     def mark_at_equal_compute(self) -> AveragedMark | None:
         """The mark at the baseline's whole budget in exact FLOPs."""
-        return next((m for m in self.marks if m.accounting == "flops" and m.is_whole_budget), None)
+        return next((m for m in self.marks if m.is_exact and m.is_whole_budget), None)
 
 
 @dataclass(frozen=True, kw_only=True)

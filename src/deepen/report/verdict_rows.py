@@ -30,7 +30,7 @@ class Row:
 
     arm: str
     colour: str
-    accounting: str
+    is_exact: bool = True
     note: str
     is_baseline: bool = False
     is_control: bool = False
@@ -90,7 +90,6 @@ def _baseline_row(arm: ArmSummary, mark: AveragedMark) -> Row:
     return Row(
         arm=arm.name,
         colour=arm.colour,
-        accounting="flops",
         note="baseline",
         is_baseline=True,
         loss=units.fixed(mark.val.mean if mark.val else None),
@@ -113,7 +112,7 @@ def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange,
     return Row(
         arm=verdict.arm,
         colour=arm.colour if arm else UNKNOWN_COLOUR,
-        accounting=verdict.accounting,
+        is_exact=verdict.is_exact,
         note=f"{note}, at {ratio:.2f} × the FLOPs" if note and ratio else note,
         is_control=arm is not None and arm.is_control,
         loss=units.fixed(verdict.loss),

@@ -17,7 +17,7 @@ from deepen.report.units import (
     plural,
     signed,
 )
-from deepen.study.results.schema import Bound, Interval, Outcome, Verdict
+from deepen.study.results.schema import PAPER, Bound, Interval, Outcome, Verdict
 
 MAX_NAMED_ARMS = 3
 """Arms that a sentence names with their numbers; the table has them all."""
@@ -35,7 +35,7 @@ class Finding:
 
 def describe_finding(study: StudySummary) -> Finding:
     """Describe what a study found, or how far it has come."""
-    exact = [v for v in study.verdicts if v.accounting == "flops" and v.difference is not None]
+    exact = [v for v in study.verdicts if v.is_exact and v.difference is not None]
     return Finding(
         headline=_headline(exact),
         found=" ".join(_found(study, exact)),
@@ -178,7 +178,7 @@ def _compute(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
         worst = max(loses, key=_difference)
         opening = "At the other end, full training" if wins else "In compute: full training"
         sentences.append(f"{opening} reaches the loss of {worst.arm} with {_times(worst)} its compute.")
-    paper = [v for v in study.verdicts if v.accounting == "paper" and v.difference is not None]
+    paper = [v for v in study.verdicts if v.accounting == PAPER and v.difference is not None]
     if paper:
         ratios = [ratio for v in paper if (ratio := exact_flops_ratio(study, v)) is not None]
         at_most = f" ({max(ratios):.2f} times the baseline’s at most)" if ratios else ""

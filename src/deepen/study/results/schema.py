@@ -27,6 +27,9 @@ RESULTS_FILE = "results.json"
 SCHEMA_VERSION = 1
 """Raised when a key changes its meaning; not for a key that is added. Files of deepen 0.1 name no version."""
 
+EXACT_FLOPS, PAPER = "flops", "paper"
+"""Names of accountings: the one that decides, and that of the paper."""
+
 Interval = tuple[float, float]
 Option = bool | int | float | str | tuple[int | float | str, ...] | None
 
@@ -98,7 +101,7 @@ class MarkResult(Record):
     `annealed`: the learning rate was fully decayed there.
     """
 
-    accounting: str = "flops"
+    accounting: str = EXACT_FLOPS
     budget_share: float | None
     budget_flops: float | None
     tokens: int
@@ -109,6 +112,11 @@ class MarkResult(Record):
     train_loss: float | None
     annealed: bool
     tasks: Mapping[str, TaskScore]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the budget is counted in exact FLOPs."""
+        return self.accounting == EXACT_FLOPS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,7 +180,7 @@ class Verdict(Record):
     """
 
     arm: str
-    accounting: str = "flops"
+    accounting: str = EXACT_FLOPS
     budget_flops: float | None
     n_seeds: int
     loss: float | None
@@ -191,6 +199,11 @@ class Verdict(Record):
     tasks: Mapping[str, tuple[TaskComparison, ...]]
     outcome: Outcome = Outcome.CANNOT_TELL
     sentence: str
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether compute is equal in exact FLOPs."""
+        return self.accounting == EXACT_FLOPS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

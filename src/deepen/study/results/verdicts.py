@@ -13,7 +13,9 @@ from statistics import fmean
 from typing import Any
 
 from deepen.study.results.schema import (
+    EXACT_FLOPS,
     NO_NOISE,
+    PAPER,
     ArmResult,
     Bound,
     Interval,
@@ -49,15 +51,14 @@ def judge(
     """
     records = [ArmResult.from_json(arm) for arm in arms]
     measured = _measure_by_seed(records, baseline)
-    reference = measured.pop((baseline, "flops"), {})
+    reference = measured.pop((baseline, EXACT_FLOPS), {})
     if not reference:
         return (), NO_NOISE
     complete = {key: by_seed for key, by_seed in measured.items() if by_seed.keys() == reference.keys()}
-    at_equal_flops = {name: by_seed for (name, accounting), by_seed in complete.items() if accounting == "flops"}
-    losses = {
-        name: [by_seed[seed].val_loss for seed in reference]
-        for name, by_seed in {baseline: reference, **at_equal_flops}.items()
-    }
+    losses = {baseline: [reference[seed].val_loss for seed in reference]}
+    for (name, accounting), by_seed in complete.items():
+        if accounting == EXACT_FLOPS:
+            losses[name] = [by_seed[seed].val_loss for seed in reference]
     noise = seed_noise(losses, baseline)
     curve = _baseline_curve([arm for arm in records if arm.name == baseline])
     verdicts = [
@@ -192,7 +193,7 @@ class _Comparison:
         self, outcome: Outcome, difference: float, interval: Interval | None, multiplier: Multiplier | None
     ) -> str:
         where = "at equal exact FLOPs"
-        if self.accounting == "paper":
+        if self.accounting == PAPER:
             more = self._flops / fmean(base.mark.flops for _, base in self.pairs)
             where = f"at the paper's own mark ({100 * (more - 1):+.1f} % exact FLOPs)"
         size = f"{abs(difference):.3f} nats {'below' if difference < 0 else 'above'} the baseline"
