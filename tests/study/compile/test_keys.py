@@ -1,19 +1,96 @@
 """Keys hold over time: results that were trained stay valid when the code gains what they do not use."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, make_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import pytest
 
+from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Growth
-from deepen.schedule.rate import RatePiece
+from deepen.schedule.rate import WSD, Constant, RatePiece
+from deepen.schedule.trainable import TrainedParts
 from deepen.study.compile.keys import canonical
 from deepen.study.compile.tree import compile_study
-from deepen.study.define.study import Study
+from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.train.optim.spec import AdamWSpec, OptimizerSpec
+from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
+
+
+def study(**changes: Any) -> Study:
+    """A study that says everything its keys depend on, so that other defaults of presets leave it alone."""
+    values: dict[str, Any] = {
+        "name": "keys",
+        "model": ModelConfig(name="test", depth=4, width=8, heads=2, context=16, vocab=512),
+        "tokens": 100 * 32,
+        "batch_tokens": 32,
+        "context": 16,
+        "arms": (
+            Arm(name="full", recipe="full"),
+            Arm(name="two-phase", recipe="two-phase", options={"stages": 2}),
+            Arm(name="one-shot", recipe="one-shot", options={"start_depth": 2, "operator": "stack"}),
+        ),
+        "evaluation": Evaluation(every_tokens=320, validation_tokens=512),
+        "anchors": (1.0,),
+        "accountings": ("flops",),
+        "rate": WSD(peak=1e-2, warmup_tokens=96),
+    }
+    return Study(**(values | changes))
+
+
+LLAMA = ModelConfig(
+    name="test", family="llama", depth=4, width=8, heads=2, kv_heads=1, context=16, vocab=512, tied=False
+)
+OTHER_SETTINGS = TrainSettings(
+    optimizer=OptimizerSpec.adamw(weight_decay=0.2), max_grad_norm=None, precision="bf16", on_spike="skip"
+)
+KEYS = {
+    "the baseline": (study(), 0, "52da174986c1d9c7"),
+    "a staged arm": (study(), 1, "5593b9a7927ccc00"),
+    "an arm that grows once": (study(), 2, "6a5e82b4c93796b0"),
+    "another model, seed and rate": (
+        study(model=LLAMA, seeds=(7,), rate=Constant(peak=1e-3)),
+        0,
+        "5a51ebcabdbf98c0",
+    ),
+    "other settings": (study(settings=OTHER_SETTINGS), 2, "e98910cfe57dc829"),
+}
+"""A study, one of its routes, and the key at its end on data of the fingerprint "data". Where a key changes, every
+result that anybody has is trained again: that needs a higher FORMAT and a line in the changelog."""
+
+
+@pytest.mark.parametrize("case", KEYS)
+def test_keys_are_those_of_earlier_versions(case: str):
+    named, route, key = KEYS[case]
+    assert compile_study(named, "data").routes[route].keys[-1] == key
+
+
+DEFAULTS: dict[type, dict[str, Any]] = {
+    ModelConfig: {"family": "gpt2", "kv_heads": 0, "mlp": 0, "tied": True, "rope_base": 10000.0, "init_std": 0.02},
+    TrainSettings: {
+        "optimizer": {"type": "AdamWSpec"}, "max_grad_norm": 1.0, "precision": "fp32", "on_spike": "warn",
+    },
+    AdamWSpec: {
+        "state_precision": "fp32", "weight_decay": 0.1, "beta_1": 0.9, "beta_2": 0.95, "epsilon": 1e-8,
+    },
+    Growth: {"operator": "random", "placement": "", "moments": "keep"},
+}  # fmt: skip
+"""A default that is not in a key stands for the number here. Another default needs a higher FORMAT; a new field
+needs a line, with the value at which the code does what it did before."""
+
+
+@pytest.mark.parametrize("kind", [*DEFAULTS, RatePiece, TrainedParts, Segment], ids=lambda kind: kind.__name__)
+def test_defaults_that_keys_leave_out_stay(kind: type):
+    defaults = {
+        each.name: canonical(each.default if each.default is not MISSING else each.default_factory())
+        for each in fields(kind)
+        if each.metadata.get("identity", True) is not False
+        and (each.default is not MISSING or each.default_factory is not MISSING)
+    }
+    assert defaults == DEFAULTS.get(kind, {})
 
 
 class Colour(StrEnum):

@@ -111,6 +111,31 @@ def test_json_that_is_not_a_study_is_refused_with_its_place(content: Any, field:
     assert wrong.value.field == field
 
 
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_anything_in_the_place_of_anything_is_read_or_refused(data: st.DataObject):
+    content = json.loads(json.dumps(quickstart().to_json()))
+    place: Any = content
+    while True:
+        key = data.draw(st.sampled_from([*place] if isinstance(place, dict) else range(len(place))))
+        if not (isinstance(place[key], dict | list) and place[key] and data.draw(st.booleans())):
+            break
+        place = place[key]
+    place[key] = data.draw(JSON)
+    try:
+        study = Study.from_json(content)
+    except ValueError:
+        return
+    assert json.loads(json.dumps(study.to_json())) is not None
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
