@@ -10,12 +10,12 @@ computed and how many processes do it is the model's side (`deepen.evaluate.scor
 A new task is one entry in `deepen.evaluate.registry`; one of a new kind brings its own module beside it.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from deepen import durable
 from deepen.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ def hash_task_file(path: Path) -> str:
     if not path.is_file():  # a pipe or a device would never end
         raise TaskError(f"task file {path} {'is not a file' if path.exists() else 'does not exist'}", value=path)
     try:
-        return durable.sha256(path)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise TaskError(f"task file {path} cannot be read: {error.strerror or error}", value=path) from None
