@@ -1,4 +1,4 @@
-"""The bench of a small model: prices are the ledger's, and the fitted timing is as good as its misfit says."""
+"""The bench of a small model: prices are the ledger's, and the fitted timing is as good as its misfit."""
 
 import json
 import sys

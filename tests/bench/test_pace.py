@@ -18,7 +18,7 @@ from deepen.model.config import ModelConfig
 from deepen.train.settings import TrainSettings
 
 
-def workload_of(model: ModelConfig) -> Workload:
+def make_workload(model: ModelConfig) -> Workload:
     device = torch.device("cpu")
     return Workload(model=model, context=16, batch_tokens=32, settings=TrainSettings(), device=device)
 
@@ -73,7 +73,7 @@ def test_other_trainers_are_known_without_torch():
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs a C++ compiler")
 def test_a_plain_loop_takes_steps(model: ModelConfig):
-    take_steps = build_trainer("loop", workload_of(replace(model, depth=1)))
+    take_steps = build_trainer("loop", make_workload(replace(model, depth=1)))
     assert len(take_steps(2)) == 2 and min(take_steps(1)) > 0
 
 
@@ -82,4 +82,4 @@ def test_a_plain_loop_takes_steps(model: ModelConfig):
 def test_a_trainer_of_an_optional_library_takes_steps(name: str, model: ModelConfig):
     if any(importlib.util.find_spec(module) is None for module in OTHER_TRAINERS[name].modules):
         pytest.skip(f"{name} is not installed")
-    assert len(build_trainer(name, workload_of(model))(2)) == 2
+    assert len(build_trainer(name, make_workload(model))(2)) == 2

@@ -1,8 +1,13 @@
 import numpy as np
+import pytest
 import torch
 
-from deepen.data.batches import Batches
+from deepen.data.batches import Batches, Prefetcher
 from deepen.data.shards import Dataset, Tokens
+
+FIRST_EPOCH = [4, 15, 7, 0, 1, 9, 5, 10, 3, 14, 13, 6, 12, 11, 2, 8]
+SECOND_EPOCH = [12, 7, 3, 9, 14, 5, 0, 15, 2, 10, 6, 11, 13, 8, 1, 4]
+"""The windows of two epochs with seed 7, of 16."""
 
 
 def counting(n: int, shards: int = 1) -> Tokens:
@@ -43,3 +48,21 @@ def test_shards_read_as_one_array():
     one, many = counting(4097), counting(4097, shards=7)
     for start, length in ((0, 4097), (500, 700), (585, 2), (4000, 97)):
         assert np.array_equal(one.window(start, length), many.window(start, length))
+
+
+def test_the_order_of_windows_is_fixed_for_all_time():
+    """Results of years ago are compared with today's: these numbers never change."""
+    batches = Batches(counting(1025), 64, seed=7)
+    first, _ = batches.at(0, 1024, 64)
+    second, _ = batches.at(1024, 1024, 64)
+    assert [row // 64 for row in first[:, 0].tolist()] == FIRST_EPOCH
+    assert [row // 64 for row in second[:, 0].tolist()] == SECOND_EPOCH
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_batches_read_ahead_are_those_of_their_positions(ahead: bool):
+    batches = Batches(counting(4097), 16, seed=0)
+    with Prefetcher(batches, 64, 16, ahead=ahead) as prefetcher:
+        for position in (0, 64, 128, 640, 704, 0):  # in order, then somewhere else
+            for found, expected in zip(prefetcher.at(position), batches.at(position, 64, 16), strict=True):
+                assert torch.equal(found, expected)

@@ -22,7 +22,7 @@ class KindResult:
         seconds_per_token: of the fastest step.
         flops_per_token: the ledger's price.
         measured_to_ledger: seconds ÷ FLOPs, each relative to training everything at full depth. Above 1 the device
-            takes longer for this kind than its price says.
+            takes longer for this kind than its price suggests.
         mfu: model FLOPs utilization (Chowdhery et al. 2022, arXiv 2204.02311, appendix B): the ledger's FLOPs per
             second ÷ the device's measured peak.
         peak_memory_bytes: while this kind was trained; 0 if the system does not report it.
