@@ -7,27 +7,37 @@ written at once, so that lines of several processes do not mix.
 
 import logging
 import sys
+from collections.abc import Callable
+
+
+def write_to_stderr(line: str) -> None:
+    """Write a line to whatever `sys.stderr` is at that moment."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 class MessageHandler(logging.Handler):
-    """Prints each record as one line on whatever `sys.stderr` is at that moment."""
+    """Writes each record as one line; notes (INFO) have no prefix."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        super().__init__()
+        self._write = write
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a record; notes (INFO) have no prefix."""
+        """Write a record."""
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
         try:
-            sys.stderr.write(f"{prefix}{record.getMessage()}\n")
-            sys.stderr.flush()
+            self._write(f"{prefix}{record.getMessage()}")
         except Exception:
             self.handleError(record)
 
 
-def print_messages(handler: logging.Handler | None = None) -> None:
+def print_messages(write: Callable[[str], None] = write_to_stderr) -> None:
     """Print the library's warnings and notes, in place of what printed them before.
 
     Args:
-        handler: another way to print them.
+        write: what prints a line.
     """
     logger = logging.getLogger("deepen")
-    logger.handlers = [handler or MessageHandler()]
+    logger.handlers = [MessageHandler(write)]
     logger.setLevel(logging.INFO)

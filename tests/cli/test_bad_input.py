@@ -41,13 +41,13 @@ REQUESTS = [
     (["train"], ["RECIPE", "two-phase"]),
     (["train", "twophase"], ["twophase", "did you mean 'two-phase'"]),
     (["train", "two-phase", "--model", "nano", "--stages", "13"], ["stages is 13", "1 to 12"]),
-    (["train", "two-phase", "--stages", "0"], ["--stages", "at least 1"]),
+    (["train", "two-phase", "--stages", "0"], ["stages is 0", "1 to 12 stages"]),
     (["train", "two-phase", "--stages", "2.5"], ["--stages", "whole number"]),
     (["train", "two-phase", "--scope", "new-block"], ["--scope", "did you mean 'new-blocks'"]),
     (["train", "two-phase", "--partition", "sprad"], ["partition", "spread"]),
     (["train", "two-phase", "--partition", "6,7"], ["partition 6,7", "add up to 12"]),
     (["train", "two-phase", "--grow-at", "0.5"], ["--grow-at", "two-phase", "--stages"]),
-    (["train", "one-shot", "--grow-at", "1.5"], ["--grow-at", "at most 1"]),
+    (["train", "one-shot", "--grow-at", "1.5"], ["--grow-at is 1.5", "between 0 and 1"]),
     (["train", "one-shot", "--grow-at", "1"], ["grow_at is 1"]),
     (["train", "one-shot", "--start-depth", "12"], ["start_depth is 12", "0 to 11"]),
     (["train", "one-shot", "--start-depth", "0"], ["start_depth 0", "random"]),
@@ -84,10 +84,15 @@ REQUESTS = [
     (["bench", "--width", "21"], ["width 21 is not a multiple of heads 2"]),
     (["bench", "--out", "."], ["--out . is a folder"]),
     (["bench", "--out", "none/bench.json"], ["the folder none does not exist"]),
-    (["bench", "--out", "thesis.tex", "--steps", "x"], ["thesis.tex holds something else", "--steps"]),
+    (["bench", "--out", "thesis.tex", "--steps", "x"], ["thesis.tex contains no bench figures", "--steps"]),
     (["bench", "nano"], ["nano"]),
     (["bench", "--model", "llama-70b"], ["llama-70b takes", "GB", "smaller --model"]),
 ]
+
+
+def plain(text: str) -> str:
+    """Fields of the library and options alike."""
+    return text.replace("--", "").replace("-", "_")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +111,7 @@ def test_a_wrong_request_is_answered_in_lines(
     printed = capsys.readouterr()
     said = printed.err or printed.out
     for word in words:
-        assert word in said, said
+        assert plain(word) in plain(said), said
     assert "Traceback" not in said
     if arguments:
         assert all(line.startswith("error: ") for line in printed.err.splitlines())
@@ -187,7 +192,7 @@ def test_every_option_of_every_command_is_checked(
     assert said.out == "" and "Traceback" not in said.err
     lines = said.err.splitlines()
     assert all(line.startswith("error: ") for line in lines)
-    assert any(line.startswith(f"error: {WRONG[request_line]}") for line in lines), said.err
+    assert any(plain(line).startswith(plain(f"error: {WRONG[request_line]}")) for line in lines), said.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -201,7 +206,7 @@ FILES: dict[str, tuple[str, bytes | None, str]] = {
     "bench deep": ("plan full --model nano --bench FILE", b"[" * 200_000, "it is not JSON"),
     "bench binary": ("plan full --model nano --bench FILE", b"\x80\x04\x95", "it is not JSON"),
     "bench a folder": ("plan full --model nano --bench FILE", None, "is not a file"),
-    "bench out over notes": ("bench --model nano --out FILE", b"my notes", "holds something else"),
+    "bench out over notes": ("bench --model nano --out FILE", b"my notes", "contains no bench figures"),
     "bench out a folder": ("bench --model nano --out FILE", None, "is a folder"),
     "study no study": ("study FILE.py", b"study = 3", "defines no `study`"),
     "study fails": ("study FILE.py", b"raise RuntimeError('x')", "RuntimeError: x"),

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import deepen.train.engine
-from deepen.cli.entry import entry, main
+from deepen.__main__ import start
+from deepen.cli.entry import main
 from deepen.data.shards import Dataset
 from deepen.model.decoder import Decoder
 from deepen.train.checkpoint.state_folder import load_state
@@ -121,6 +122,6 @@ def test_requests_for_one_process_are_refused_under_torchrun(
         monkeypatch.setenv("WORLD_SIZE", size)
         monkeypatch.setenv("RANK", rank)
         monkeypatch.setattr(sys, "argv", ["deepen", *command.split()])
-        assert entry() == 2
+        assert start() == 2
         printed = capsys.readouterr().err
         assert printed.startswith(message) and len(printed.splitlines()) == bool(message)

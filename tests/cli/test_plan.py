@@ -167,7 +167,7 @@ WRONG = {
     "--device h100 --hours 1e-9": "less than one step",
     "--tokens-per-parameter 0": "--tokens-per-parameter is 0",
     "--width 700": "width 700 is not a multiple of heads 12",
-    "--kv-heads 4": "use family llama",
+    "--kv-heads 4": "use --family llama",
     "--family bert": "--family 'bert' is unknown",
     "--context 2048": "has 1024 positions",
     "--batch-ramp 0.5:1024": "shares of a ramp",

@@ -15,7 +15,7 @@ from types import FrameType
 import torch
 
 from deepen.cli.entry import leave, main
-from deepen.cli.requests.options import Problems
+from deepen.cli.requests.parser import RequestError
 from deepen.train.distributed.commands import Quit
 from deepen.train.distributed.control import ControlChannel
 from deepen.train.distributed.failure import Ending
@@ -33,7 +33,7 @@ def run_distributed(argv: Sequence[str]) -> int:
         if size > 1 and not (argv and argv[0] in COMMANDS):
             raise ValueError(f"{' '.join(['deepen', *argv[:1]])} runs in one process: leave out torchrun")
     except ValueError as error:
-        raise Problems([str(error)]) from None
+        raise RequestError([str(error)]) from None
     return main(argv, None) if size == 1 else _join_and_run(argv)
 
 
@@ -59,8 +59,6 @@ def _lead(world: World, control: ControlChannel, argv: Sequence[str]) -> int:
     _handle_signals(partial(_end_all, control))
     try:
         code = main(argv, world)
-    except SystemExit as left:  # after --help
-        code = int(left.code or 0)
     except Exception:
         traceback.print_exc()
         code = 1

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from deepen.cli.entry import main
-from deepen.cli.requests.executor import read_executor
 from deepen.schedule.rate import Constant
 from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.study import Study
@@ -81,7 +80,7 @@ def test_on_dask_a_study_is_stopped_and_goes_on_and_a_killed_worker_costs_its_se
     distributed = pytest.importorskip("distributed")
     out = tmp_path / "study"
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        executor = read_executor(f"dask:{cluster.scheduler_address}")
+        executor = ExecutorChoice.parse(f"dask:{cluster.scheduler_address}")
         check_executor(executor)
         with interrupting(out), pytest.raises(Interrupted):
             run_study(study, out, executor=executor)
@@ -109,7 +108,7 @@ def test_a_dask_worker_that_comes_late_and_is_not_as_the_others_ends_the_run(
         monkeypatch.setattr("torch.__version__", torch_here)  # here, not in the worker
     out = tmp_path / "study"
     with distributed.LocalCluster(n_workers=1, threads_per_worker=threads, dashboard_address=None) as cluster:
-        executor = read_executor(f"dask:{cluster.scheduler_address}")
+        executor = ExecutorChoice.parse(f"dask:{cluster.scheduler_address}")
         with pytest.raises(ValueError, match=said):
             check_executor(executor)
         with pytest.raises(ValueError, match=said):  # as if it had come after that
@@ -152,7 +151,7 @@ def test_a_dask_scheduler_that_dies_ends_the_run_after_what_was_trained_is_saved
             meanwhile(lambda: next(in_mid_segment(out)) and scheduler.kill()),
             pytest.raises(WorkersLostError, match=r"the executor is gone|takes no more segments"),
         ):
-            run_study(long, out, executor=read_executor(f"dask:{address}"))
+            run_study(long, out, executor=ExecutorChoice.parse(f"dask:{address}"))
         assert every_step_is_kept(out) and not (out / "workers").exists()
     assert not list(out.rglob("done.json"))  # it was in the middle
     assert "was lost" not in capfd.readouterr().err
@@ -162,7 +161,7 @@ def test_in_jobs_of_submitit_a_study_is_stopped_and_goes_on(
     study: Study, run_study: Run, undisturbed: dict[str, Any], tmp_path: Path
 ):
     pytest.importorskip("submitit")
-    out, executor = tmp_path / "study", read_executor("slurm:cluster=local,jobs=2,time=30")
+    out, executor = tmp_path / "study", ExecutorChoice.parse("slurm:cluster=local,jobs=2,time=30")
     study = replace(study, arms=study.arms[1:], baseline="one-shot")
     check_executor(executor)
     with interrupting(out), pytest.raises(Interrupted):
@@ -192,7 +191,7 @@ def test_a_job_that_is_not_taken_is_submitted_again_while_another_is_trained(
 
     monkeypatch.setattr(submitit.AutoExecutor, "submit", sometimes)
     monkeypatch.setattr(run, "_REFUSED_SECONDS", 0.0)
-    executor = read_executor("slurm:cluster=local,jobs=2,time=30")
+    executor = ExecutorChoice.parse("slurm:cluster=local,jobs=2,time=30")
     if refusals < MAX_REFUSALS:
         run_study(study, out, executor=executor)
         assert differences(out, undisturbed).keys() <= {f"slurm/{path.name}" for path in (out / "slurm").iterdir()}
@@ -211,11 +210,11 @@ def test_each_process_gets_a_device_of_those_that_are_visible():
 
 
 def test_an_executor_is_read_as_it_is_written():
-    assert read_executor("local") == ExecutorChoice() and read_executor("local:2") == local(2)
-    slurm = read_executor("slurm:partition=gpu,time=60,gpus_per_node=1,cpus_per_task=8,jobs=12")
+    assert ExecutorChoice.parse("local") == ExecutorChoice() and ExecutorChoice.parse("local:2") == local(2)
+    slurm = ExecutorChoice.parse("slurm:partition=gpu,time=60,gpus_per_node=1,cpus_per_task=8,jobs=12")
     assert (slurm.kind, slurm.jobs, slurm.threads) == ("slurm", 12, 8)
     assert slurm.slurm == {"partition": "gpu", "time": 60, "gpus_per_node": 1, "cpus_per_task": 8}
-    dask = read_executor("dask:tcp://host:8786,threads=4")
+    dask = ExecutorChoice.parse("dask:tcp://host:8786,threads=4")
     assert (dask.kind, dask.address, dask.threads) == ("dask", "tcp://host:8786", 4)
 
 

@@ -278,7 +278,7 @@ ARGUMENTS = [
 
 
 def start(arguments: list[str], out: Path, data: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "deepen.cli.entry", *arguments, "--out", str(out), "--data", str(data)]
+    command = [sys.executable, "-m", "deepen", *arguments, "--out", str(out), "--data", str(data)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 

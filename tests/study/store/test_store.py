@@ -15,8 +15,7 @@ import pytest
 import torch
 
 from compare import without_times
-from deepen import durable
-from deepen.cli import running
+from deepen import api, durable
 from deepen.cli.entry import main
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
@@ -89,7 +88,7 @@ def study_file(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> st
 @pytest.fixture
 def run(study_file: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """`deepen study` on a tiny study, here, saving after every step, without drawing."""
-    monkeypatch.setattr(running, "draw_report", lambda results, folder: None)
+    monkeypatch.setattr(api, "draw_report", lambda results, folder: None)
     monkeypatch.setattr(worker, "SAVE_EVERY_SECONDS", 0.0)
     return lambda out, *more: main(["study", study_file, "--jobs", "1", "--out", str(out), *more])
 
@@ -99,7 +98,7 @@ def finished(study_file: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny study undisturbed, every final state kept."""
     out = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "draw_report", lambda results, folder: None)
+        patch.setattr(api, "draw_report", lambda results, folder: None)
         assert main(["study", study_file, "--jobs", "1", "--out", str(out), "--keep", "all"]) == 0
     return out
 

@@ -1,1 +1,1 @@
-"""One file per command: carry out a request and print the result."""
+"""One module a command: `run(request)` carries a request out, prints the result and returns the exit code."""

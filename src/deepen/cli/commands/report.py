@@ -1,22 +1,12 @@
-"""`deepen report STUDY`: draw figures and page again from results.json."""
+"""`deepen report STUDY`: draw a study's figures and page again from results.json."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from deepen.cli.requests.report import ReportRequest
+from deepen.report import draw_report
+from deepen.study.results.schema import load_results
 
-from deepen.cli.requests.options import read_request
 
-
-def run(argv: Sequence[str]) -> int:
-    """Run the command."""
-    request = read_request("report", argv, (), what="STUDY", about="Draw a study's figures and page again.")
-    folder = Path(request.name)
-    if request.name and not (folder / "results.json").is_file():
-        request.problems.append(f"STUDY {folder} has no results.json: name the folder of a study that has run")
-    request.check()
-    from deepen.report import draw_report
-    from deepen.study.results.schema import load_results
-
-    page = request.attempt(lambda: draw_report(load_results(folder), folder))
-    request.check()
+def run(request: ReportRequest) -> int:
+    """Draw the report and print where it is."""
+    page = draw_report(load_results(request.folder), request.folder)
     print(f"Report: {page}")
     return 0

@@ -1,4 +1,4 @@
-"""A plan in JSON's types. Other people's scripts read its keys: they may get more, none may go."""
+"""A plan in JSON's types. Other people's scripts read its keys: keys may be added but not removed."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -11,7 +11,7 @@ from deepen.compute.plan import Plan, PlannedPhase, PlannedRun
 from deepen.compute.timing import Timing
 
 
-def describe(
+def describe_plan(
     plan: Plan, fleet: Fleet | None, timing: Timing | None, price_per_hour: float | None
 ) -> dict[str, Any]:
     """The plan; FLOPs are of matrix products, per the attention convention that `attention_flops` names."""

@@ -1,10 +1,12 @@
 """A plan for people: phases with bars, marks side by side, memory, time, and what a wrong price gives away."""
 
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from deepen.cli.output.tables import print_lines, print_table, short
 from deepen.compute.plan import Plan
+from deepen.study.define.study import Study
 
 _BAR = 12
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -212,6 +214,26 @@ def print_parts(plan: Plan) -> None:
             for nth, part in enumerate(plan.request.ledger.grouped_parts(planned.trained, planned.phase.context))
         ),
     )
+
+
+def print_study_plan(study: Study, marks: Sequence[Mapping[str, Any]]) -> None:
+    """Print the marks of a study's arms."""
+    print_table(
+        f"{study.name}: {study.model.name}, {study.baseline_tokens:,} tokens, {study.batch_tokens:,} a step",
+        ("<arm", "<mark", "budget", "steps", "tokens", "FLOPs"),
+        (
+            (
+                mark["arm"],
+                mark["accounting"],
+                f"{mark['budget_share']:.2f}",
+                f"{mark['steps']:,}",
+                short(mark["tokens"]),
+                f"{mark['flops']:.4g}",
+            )
+            for mark in marks
+        ),
+    )
+    print_lines(["FLOPs count attention densely."])
 
 
 def bar(share: float) -> str:

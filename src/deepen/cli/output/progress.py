@@ -1,43 +1,35 @@
-"""How far a study is, on standard error."""
+"""How far a command is, on standard error."""
 
 import time
 
-from rich.console import Console
+from deepen.cli.output.stderr import STDERR
 
 
 class ProgressLine:
-    """How much of the compute is done: a line at every tenth, or one that moves on a terminal."""
+    """How much of the compute is done: a status line on a terminal, else a line at every tenth."""
 
-    def __init__(self, console: Console, name: str) -> None:
-        self.console, self.name, self.began, self.tenth = console, name, time.monotonic(), -1
-        self.first: int | None = None
-        self.last = 0
+    def __init__(self, name: str) -> None:
+        self._name, self._began, self._printed_tenth = name, time.monotonic(), -1
+        self._first: int | None = None
 
     def __enter__(self) -> "ProgressLine":
         return self
 
     def __exit__(self, *problem: object) -> None:
-        if self.console.is_terminal:
-            self.console.print()
+        STDERR.leave_status()
 
-    @property
-    def trained_here(self) -> bool:
-        """Whether anything was trained since the beginning."""
-        return self.first is not None and self.last > self.first
-
-    def report(self, trained: int, total: int) -> None:
-        """Show it."""
-        self.last = trained
-        if self.first is None:
-            self.first = trained
-            if trained == total:
-                self.console.print(f"{self.name}: all segments are there, nothing to train")
+    def report(self, done: int, total: int) -> None:
+        """Show that `done` of `total` FLOPs are done, those of earlier runs included."""
+        if self._first is None:
+            self._first = done
+            if done == total:
+                STDERR.print(f"{self._name}: all segments are there, nothing to train")
                 return
-        spent, done = time.monotonic() - self.began, trained - self.first
-        left = f", about {spent * (total - trained) / done:.0f} s left" if done and trained < total else ""
-        line = f"{self.name}: {100 * trained / total:.0f} % of {total:.3g} FLOPs, {spent:.0f} s{left}"
-        if self.console.is_terminal:
-            self.console.print(f"\r\x1b[K{line}", end="")
-        elif 10 * trained // total > self.tenth:
-            self.tenth = 10 * trained // total
-            self.console.print(line)
+        seconds, done_here = time.monotonic() - self._began, done - self._first
+        left = f", about {seconds * (total - done) / done_here:.0f} s left" if done_here and done < total else ""
+        line = f"{self._name}: {100 * done / total:.0f} % of {total:.3g} FLOPs, {seconds:.0f} s{left}"
+        if STDERR.is_terminal:
+            STDERR.show_status(line)
+        elif 10 * done // total > self._printed_tenth:
+            self._printed_tenth = 10 * done // total
+            STDERR.print(line)

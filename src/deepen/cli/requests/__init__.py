@@ -1,1 +1,1 @@
-"""Command lines read into typed requests; every problem is reported at once. Needs no torch."""
+"""Command lines become typed requests, without torch: each module has a command's table and its `parse`."""

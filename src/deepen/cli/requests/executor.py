@@ -1,18 +1,13 @@
-"""`--executor`: KIND, KIND:FIRST or KIND:FIRST,key=value,... becomes an `ExecutorChoice`."""
+"""`--executor` and `--jobs`: where the segments of a study are trained."""
 
-from deepen.cli.requests.options import Option, Request, whole
+from deepen.cli.requests.command import Option
+from deepen.cli.requests.parser import Arguments
+from deepen.cli.requests.value_types import ValueType, whole_number
 from deepen.errors import InvalidValueError
 from deepen.study.define.executor import EXECUTORS, ExecutorChoice, local
 
-JOBS_OPTION = Option(
-    name="jobs",
-    read=whole(1, 1024),
-    help="segments trained at once here, short for --executor local:N (default: one a core, or one a GPU)",
-)
 
-
-def read_executor(text: str) -> ExecutorChoice:
-    """Read `--executor`; a ValueError says what is wrong, without the option's name."""
+def _read(text: str) -> ExecutorChoice:
     try:
         return ExecutorChoice.parse(text)
     except InvalidValueError as error:
@@ -21,18 +16,26 @@ def read_executor(text: str) -> ExecutorChoice:
 
 EXECUTOR_OPTION = Option(
     name="executor",
-    read=read_executor,
-    help="where segments are trained; " + "; ".join(f"{name}: {what}" for name, what in EXECUTORS.items()),
+    takes=ValueType(metavar="WHERE", read=_read, names=tuple(EXECUTORS)),
+    help="; ".join(f"{name}: {summary}" for name, summary in EXECUTORS.items()),
+    default_help="local",
+)
+JOBS_OPTION = Option(
+    name="jobs",
+    takes=whole_number(minimum=1, maximum=1024),
+    help="segments trained at once on this machine, short for --executor local:N",
+    default_help="one for each core, or for each GPU",
 )
 
 
-def executor_of(request: Request) -> ExecutorChoice:
-    """The executor that a request asks for; --jobs N is --executor local:N."""
-    jobs, given = request.get("jobs"), request.get("executor")
-    if jobs is None:
-        return given or ExecutorChoice()
-    if given is not None and given not in (local(jobs), ExecutorChoice()):
-        request.problems.append(
+def parse_executor(arguments: Arguments) -> ExecutorChoice:
+    """The executor that a command line asks for; --jobs N is --executor local:N."""
+    executor: ExecutorChoice = arguments.get("executor", ExecutorChoice())
+    if "jobs" not in arguments:
+        return executor
+    jobs = arguments["jobs"]
+    if executor not in (local(jobs), ExecutorChoice()):
+        arguments.add(
             f"--jobs {jobs} is short for --executor local:{jobs} and contradicts the --executor that is given: "
             "leave out --jobs (slurm has slurm:jobs=N; dask takes all of its workers)"
         )

@@ -1,10 +1,10 @@
-"""The verdicts of a study, on a terminal."""
+"""The verdicts of a study, and the end of an arm, on a terminal."""
 
 from pathlib import Path
 from statistics import fmean
 
 from deepen.cli.output.tables import print_lines, print_table
-from deepen.study.results.schema import Bound, Results, Verdict
+from deepen.study.results.schema import ArmResult, Bound, Results, Verdict
 
 ACCOUNTINGS = {"flops": "exact FLOPs", "paper": "paper's mark"}
 
@@ -39,6 +39,17 @@ def print_results(results: Results, out: Path) -> None:
         f"Report: {out / 'report' / 'index.html'}",
     ]
     print_lines(lines)
+
+
+def print_arm(arm: ArmResult, out: Path) -> None:
+    """Print where an arm ended, and where its state and its report are."""
+    mark = arm.marks[0]
+    print_lines([
+        f"{arm.name}: {mark.step:,} steps, {mark.tokens:,} tokens, {mark.flops:.4g} FLOPs, {mark.seconds:.0f} s; "
+        f"training loss {mark.train_loss:.4f}, validation loss {mark.val_loss:.4f}",
+        f"state: {out / 'segments' / arm.segments[-1] / 'state'}",
+        f"report: {out / 'report' / 'index.html'}",
+    ])  # fmt: skip
 
 
 def _baseline_rows(results: Results) -> list[tuple[str, ...]]:

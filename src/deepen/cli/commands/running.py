@@ -1,0 +1,22 @@
+"""What `study` and `train` do alike: run a study and show how far it is."""
+
+from deepen import api
+from deepen.cli.output.progress import ProgressLine
+from deepen.cli.requests.run_request import RunRequest
+from deepen.study.results.schema import Results
+from deepen.train.distributed.processes import World
+
+
+def run_study(request: RunRequest, world: World | None) -> Results:
+    """Run the study of a request to its end; returns its results."""
+    with ProgressLine(request.study.name) as progress:
+        return api.run(
+            request.study,
+            request.folder,
+            executor=request.executor,
+            keep=request.keep,
+            verify=request.verify,
+            shard=request.shard,
+            on_progress=progress.report,
+            world=world,
+        )

@@ -1,0 +1,78 @@
+"""The figures of a bench for people: each kind of phase beside the ledger, what was fitted, other trainers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from deepen.bench.result import BenchResult, Pace
+from deepen.cli.output.tables import print_lines, print_table
+from deepen.model.config import ModelConfig
+from deepen.model.presets import PRESETS
+
+
+def print_bench(result: BenchResult) -> None:
+    """Print the figures."""
+    timing, first = result.timing, result.kinds[0]
+    print_table(
+        f"{timing.model.name}: {timing.batch_tokens:,} tokens a step, context {timing.context:,}, "
+        f"{timing.precision}, on {timing.device}, threads {result.threads}",
+        ("depth", "<trains", "<new blocks", "tokens/s", "measured", "ledger", "÷ ledger", "MFU", "peak memory"),
+        (
+            (
+                str(kind.phase.depth),
+                kind.phase.train.name,
+                _span(kind.new_blocks) if kind.phase.train != first.phase.train else "",
+                f"{kind.tokens_per_second:,.0f}",
+                f"{kind.seconds_per_token / first.seconds_per_token:.3f}",
+                f"{kind.flops_per_token / first.flops_per_token:.3f}",
+                f"{kind.measured_to_ledger:.3f}",
+                f"{kind.mfu:.1%}",
+                f"{kind.peak_memory_bytes / 1e6:,.0f} MB",
+            )
+            for kind in result.kinds
+        ),
+    )
+    ingredients = {f"a block {role}": seconds for role, seconds in timing.block.items()}
+    ingredients |= {"a frozen head": timing.head_frozen, "a trained head": timing.head_trained}
+    seconds = ", ".join(f"{name} {1e6 * seconds:.3g}" for name, seconds in ingredients.items() if seconds)
+    busy = ": something else used the machine, measure again when it is idle" if result.machine_was_busy else ""
+    print_lines([
+        "measured and ledger are relative to training everything at full depth, which achieves "
+        f"{first.flops_per_token / first.seconds_per_token / 1e9:,.1f} GFLOP/s, attention counted densely; "
+        f"÷ ledger is measured ÷ ledger; MFU is of {result.peak_flops / 1e9:,.0f} GFLOP/s, products of large "
+        "matrices",
+        f"fitted, in µs per token: {seconds}, all else {1e6 * timing.base:.3g}; "
+        f"the sums miss no phase by more than {100 * result.misfit:.1f} %",
+        "of each phase the fastest step counts; "
+        f"the median took at most {result.jitter:.2f} times as long{busy}",
+    ])  # fmt: skip
+    if result.paces:
+        _print_paces(result.paces)
+
+
+def _print_paces(paces: Sequence[Pace]) -> None:
+    print_table(
+        "full training, in turns",
+        ("<", "tokens/s, median", "fastest", "deepen is faster by"),
+        (
+            (
+                pace.name,
+                f"{pace.tokens_per_second:,.0f}",
+                f"{pace.fastest_tokens_per_second:,.0f}",
+                "" if pace.name == "deepen" else f"{pace.ratio:.2f}",
+            )
+            for pace in paces
+        ),
+    )
+
+
+def _span(blocks: Sequence[int]) -> str:
+    """Blocks in a row by the first and last, counted from the bottom, which is 0."""
+    return f"{blocks[0]}" if len(blocks) == 1 else f"{blocks[0]} to {blocks[-1]}"
+
+
+def describe_use(model: ModelConfig, out: Path | None) -> str:
+    """How to plan by the figures."""
+    name = f"--model {model.name}" if model.name in PRESETS else "and the model's options"
+    if out is None:
+        return "to plan in seconds, write it to a file with --out, for deepen plan --bench"
+    return f"written to {out}: deepen plan two-phase {name} --bench {out}"

@@ -1,0 +1,92 @@
+"""The one place where errors become lines on stderr and exit codes.
+
+    2    the request was wrong: a line per problem, with the library's fields called as the command's options
+    1    the run failed: one line with the cause, what is kept, and how to continue
+    130  interrupted: one line with what is kept
+
+Anything else is an error of ours and keeps its traceback.
+"""
+
+import sys
+from pathlib import Path
+from typing import Protocol
+
+from deepen.cli.output.stderr import STDERR
+from deepen.cli.requests.command import Command
+from deepen.cli.requests.parser import RequestError, describe_errors
+from deepen.cli.requests.run_request import RunRequest
+from deepen.errors import RunError
+
+FAILED, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
+
+
+class Request(Protocol):
+    """What every command's request has."""
+
+    @property
+    def command(self) -> Command:
+        """The table by whose options the library's fields are called."""
+        ...
+
+
+def report_failure(error: Exception, request: Request | None = None) -> int | None:
+    """Print an error as lines and return the exit code; None where no user can have caused it.
+
+    Args:
+        request: what was being done; None where the request itself was wrong.
+    """
+    if isinstance(error, RequestError):
+        return print_errors(WRONG_REQUEST, *error.problems)
+    if isinstance(error, ValueError):
+        problems = describe_errors(error, request.command) if request else str(error).splitlines()
+        return print_errors(WRONG_REQUEST, *dict.fromkeys(problems))
+    if isinstance(error, BrokenPipeError):  # whoever reads the output has seen enough
+        sys.stderr.close()
+        return FAILED
+    folder = request.folder if isinstance(request, RunRequest) else None
+    kept = f"; {_describe_kept(folder)}" if folder else ""
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        return print_errors(FAILED, f"cannot read or write: {error.strerror or error}{where}{kept}")
+    if _is_out_of_memory(error):
+        return print_errors(FAILED, f"out of memory: use a smaller --batch-tokens or --context{kept}")
+    if isinstance(error, RunError):
+        cause = error.describe(request.command.display_name) if request else str(error)
+        return print_errors(FAILED, f"the run failed: {cause}{kept}")
+    if folder is not None:
+        return _report_end_of_run(error, folder, kept)
+    return None
+
+
+def print_errors(code: int, *lines: str) -> int:
+    """Print each line as an error; returns the exit code."""
+    for line in lines:
+        STDERR.print(f"error: {line}")
+    return code
+
+
+def _report_end_of_run(error: Exception, folder: Path, kept: str) -> int | None:
+    """Errors that only a run raises; their modules import torch."""
+    from deepen.study.run.executors.workers import WorkersLostError
+    from deepen.study.run.scheduler import Interrupted
+
+    if isinstance(error, Interrupted):
+        STDERR.print(f"stopped; every step so far is kept in {folder}: the same command continues")
+        return INTERRUPTED
+    if isinstance(error, WorkersLostError):
+        return print_errors(FAILED, f"{error}{kept}")
+    return None
+
+
+def _describe_kept(folder: Path) -> str:
+    """Which complete state there is to continue from, and how."""
+    from deepen.study.store.study_folder import Store
+
+    newest = Store(folder).newest_state()
+    kept = f"the last complete state is {newest}" if newest else f"no state is complete in {folder} yet"
+    return f"{kept}; once the cause is removed, the same command continues"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    torch = sys.modules.get("torch")  # not imported only to look: without it, no such error can have come
+    return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))

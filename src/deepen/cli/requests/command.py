@@ -1,0 +1,117 @@
+"""A command as a value: its argument, its options in groups, its examples.
+
+One table serves all that depends on it: the parser, the help, the completion of shells, and the names under which
+the library's fields appear in messages.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from deepen.cli.requests.value_types import Completion, ValueType
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Option:
+    """An option `--name`.
+
+    Attributes:
+        name: as it is written, without the dashes.
+        takes: the type of its value; None makes it a switch.
+        help: what it does, a clause without a full stop.
+        default: its value where it is left out.
+        default_help: how help states the default, where `default` alone would not explain it.
+        fields: fields of the library that it sets, where they are not called as the option.
+        owners: what the option belongs to, where it is not the command itself: names of recipes.
+        repeats: whether it may be given more than once; its value is then a tuple.
+    """
+
+    name: str
+    help: str
+    takes: ValueType | None = None
+    default: Any = None
+    default_help: str = ""
+    fields: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    repeats: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name of its value."""
+        return self.name.replace("-", "_")
+
+    @property
+    def flag(self) -> str:
+        """The option as it is written on a command line."""
+        return f"--{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptionGroup:
+    """Options that belong together, under a heading."""
+
+    title: str
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Argument:
+    """The one argument of a command that is not an option.
+
+    Attributes:
+        metavar: the word that stands for it: RECIPE.
+        help: what it is.
+        names: the values there are; none where it is checked elsewhere.
+        suggested: names for a shell to offer, where others are possible too.
+        completion: what a shell offers beside names.
+    """
+
+    metavar: str
+    help: str
+    names: tuple[str, ...] = ()
+    suggested: tuple[str, ...] = ()
+    completion: Completion = Completion.NOTHING
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Example:
+    """A command line that can be run, and what it does."""
+
+    line: str
+    purpose: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Command:
+    """A command `deepen NAME`.
+
+    Attributes:
+        name: as it is written; an action's name begins with that of its command: `store check`.
+        about: what it does, for its help.
+        actions: commands of which one must be named next; a command with actions has no options of its own.
+    """
+
+    name: str
+    about: str
+    argument: Argument | None = None
+    groups: tuple[OptionGroup, ...] = ()
+    examples: tuple[Example, ...] = ()
+    actions: "tuple[Command, ...]" = ()
+
+    @property
+    def options(self) -> Iterator[Option]:
+        """All options, in the order of the help."""
+        for group in self.groups:
+            yield from group.options
+
+    def display_name(self, field: str) -> str:
+        """How a field of the library is called here: as the option that sets it, if there is one."""
+        for option in self.options:
+            if field == option.key or field in option.fields:
+                return option.flag
+        return field
+
+
+def flags(names: Iterable[str]) -> str:
+    """Names of fields as options, for a message: `--grow-at, --stages`."""
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)

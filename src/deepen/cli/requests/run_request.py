@@ -1,0 +1,29 @@
+"""What `study` and `train` ask for alike: a study, and how and where to run it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepen.cli.requests.command import Command
+from deepen.study.define.executor import ExecutorChoice
+from deepen.study.define.study import Study
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRequest:
+    """A study to run or to continue.
+
+    Attributes:
+        command: the table by whose options errors are described.
+        folder: where it is kept.
+        executor, keep, verify, shard: as in `deepen.run`.
+        as_json: whether the result is printed as JSON.
+    """
+
+    command: Command
+    study: Study
+    folder: Path
+    executor: ExecutorChoice
+    keep: str
+    verify: bool
+    shard: bool
+    as_json: bool

