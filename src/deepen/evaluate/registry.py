@@ -2,7 +2,7 @@
 
 from deepen.errors import InvalidValueError
 from deepen.evaluate.multiple_choice import MultipleChoice, parse_hellaswag
-from deepen.evaluate.task import Task
+from deepen.evaluate.task import VALIDATION, Task
 
 _ALL: tuple[Task, ...] = (
     MultipleChoice(
@@ -35,6 +35,6 @@ def register_task(task: Task) -> None:
     Raises:
         InvalidValueError: its name is taken.
     """
-    if task.name in TASKS or task.name == "validation":  # evals.jsonl calls the validation loss so
+    if task.name in TASKS or task.name == VALIDATION:
         raise InvalidValueError(f"{task.name!r} is taken", field="task", value=task.name, remedy="choose another")
     TASKS[task.name] = task

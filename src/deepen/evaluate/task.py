@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
+VALIDATION = "validation"
+"""What evals.jsonl calls the validation loss; no task has this name."""
+
+
 class TaskError(InvalidValueError):
     """A task file that cannot be used; the message names the file, and the line where it is one."""
 

@@ -12,12 +12,10 @@ A segment of 10 steps of 4 tokens, with the validation loss every 10 tokens and 
 from collections import defaultdict
 from dataclasses import dataclass
 
+from deepen.evaluate.task import VALIDATION
 from deepen.schedule.grid import round_up_to_steps
 from deepen.study.define.study import Evaluation
 from deepen.train.segment import Segment
-
-VALIDATION = "validation"
-"""What the validation loss is called among the things that are measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

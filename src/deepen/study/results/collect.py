@@ -12,8 +12,8 @@ from typing import Any
 
 from deepen import __version__
 from deepen.data.shards import Dataset
+from deepen.evaluate.task import VALIDATION
 from deepen.schedule.recipes import get_recipe
-from deepen.study.compile.evaluation_points import VALIDATION
 from deepen.study.compile.tree import Route, Tree
 from deepen.study.results.schema import (
     NO_NOISE,
