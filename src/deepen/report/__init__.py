@@ -3,7 +3,7 @@
     page = draw_report(load_results("runs/quickstart"), "runs/quickstart")
 
 `summary` averages the results over seeds; `page` (with `words` and `caveats`), `curves` and `figures` (with
-`loss_figure`, `task_figure` and `forest`) show that summary; `layout` holds what they must agree on.
+`loss_figure`, `task_figure` and `forest`) show that summary; `layout` has what they must agree on.
 """
 
 from __future__ import annotations

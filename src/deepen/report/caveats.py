@@ -10,7 +10,7 @@ COMPUTE_OPTIMAL = (15, 30)
 """Tokens per non-embedding parameter that are near the compute-optimal 20."""
 FEW_SEEDS = 5
 TINY_MODEL, LARGE_MODEL = 2e7, 1e9
-"""Parameters below which a model says little about a large one, and from which it is one."""
+"""Parameters: results of a model below the first may not carry over; from the second on a model is large."""
 
 
 def list_caveats(study: StudySummary, exact: Sequence[Verdict]) -> tuple[str, ...]:

@@ -134,7 +134,7 @@ def _mark_traces(arm: ArmSummary) -> list[Trace]:
 
 
 def _mark_trace(arm: ArmSummary, marks: Sequence[AveragedMark], where: str) -> Trace:
-    """The values of marks, without their looks; `where` says in the hover text which marks they are."""
+    """The values of marks, without a style; `where` is the hover text's description of them."""
     values = {}
     for kind in LOSSES:
         known, losses = _measured(marks, kind)

@@ -28,7 +28,7 @@ def legend_label(name: str, max_length: int = 22) -> str:
 
 
 def loss_window(study: StudySummary, kind: str) -> tuple[float, float] | None:
-    """The range of losses to show, without the start of training, so that the ends of the arms stand apart.
+    """The range of losses to show: without the start of training, so that the ends of arms are distinguishable.
 
     Args:
         kind: `val` or `train`.

@@ -13,7 +13,7 @@ from deepen.study.results.statistics import (
 )
 
 
-def test_the_pooled_interval_covers_the_truth_as_often_as_it_says():
+def test_the_pooled_interval_covers_the_truth_in_95_percent_of_studies():
     draw, covered, trials = np.random.default_rng(0), 0, 2000
     for _ in range(trials):
         seed_effect = draw.normal(0, 0.05, 2)
@@ -28,7 +28,7 @@ def test_the_pooled_interval_covers_the_truth_as_often_as_it_says():
     assert abs(covered / trials - 0.95) < 0.015
 
 
-def test_pooling_narrows_what_two_seeds_alone_cannot_tell():
+def test_pooling_over_arms_narrows_the_interval_of_two_seeds():
     losses = {"full": [4.0, 4.1], "a": [3.9, 4.005], "b": [4.2, 4.29], "c": [4.05, 4.152]}
     differences = [a - b for a, b in zip(losses["a"], losses["full"], strict=True)]
     pooled, own = pooled_interval(differences, seed_noise(losses, "full")), own_interval(differences)
@@ -65,7 +65,7 @@ def test_outside_the_measured_budgets_the_multiplier_is_only_a_bound():
     assert below is not None and (below.value, below.bound) == (pytest.approx(0.7), "below")
 
 
-def test_a_budget_that_did_not_help_the_baseline_is_passed_over():
+def test_a_budget_that_did_not_help_the_baseline_is_left_out():
     found = compute_multiplier(3.05, 1.0, [0.5, 1.0, 1.1, 2.0], [3.1, 3.0, 3.2, 2.9])
     assert found is not None and found.value == pytest.approx(0.5**0.5)
 
@@ -75,7 +75,7 @@ def test_a_baseline_that_more_compute_does_not_help_has_no_multiplier():
     assert compute_multiplier(3.0, 1.0, [1.0], [3.0]) is None
 
 
-def test_mcnemar_looks_at_the_examples_on_which_the_two_differ():
+def test_mcnemar_counts_the_examples_on_which_the_two_differ():
     difference, p = mcnemar("1" * 60 + "0" * 40, "0" * 10 + "1" * 50 + "0" * 40)
     assert difference == pytest.approx(0.1) and p == pytest.approx(2 * 0.5**10)
     assert mcnemar("1010", "1010") == (0.0, 1.0)

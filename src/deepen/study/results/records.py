@@ -10,7 +10,8 @@ by the field's default, by None where None is allowed, else by an empty value; u
 
     Point.from_json({"tokens": "many", "loss": float("nan"), "colour": "red"})  # Point(tokens=0, loss=None)
 
-Numbers are finite, strings are one line of printable characters. Escaping is left to whoever shows a string.
+Numbers are finite, strings are one line of printable characters. Strings are not escaped: that is done where they
+are shown.
 """
 
 import math
@@ -75,7 +76,7 @@ class _Field:
 
 @cache
 def _fields(kind: Any) -> tuple[_Field, ...]:
-    """The fields of a record with their annotations and what stands in for a value that does not fit."""
+    """The fields of a record with their annotations and the fallback for a value that does not fit."""
     hints = get_type_hints(kind)
     found = []
     for field in fields(kind):

@@ -287,7 +287,7 @@ def load_results(folder: Path | str) -> Results:
     results = Results.from_json(content)
     if results.schema_version > SCHEMA_VERSION:
         _log.warning(
-            "%s has schema version %d, and this deepen knows up to %d: some values may be missing or read wrongly",
+            "%s has schema version %d, newer than this deepen's %d: some values may be missing or read wrongly",
             path,
             results.schema_version,
             SCHEMA_VERSION,
