@@ -7,7 +7,7 @@ from deepen.errors import InvalidValueError
 from deepen.growth.grow import grow
 from deepen.growth.layout import PLACEMENTS, find_new_blocks
 from deepen.growth.moments import MOMENT_POLICIES
-from deepen.growth.operators import OPERATORS
+from deepen.growth.operators import OPERATORS, Operator
 from deepen.growth.spec import Growth
 from deepen.model.build import build, init_block
 from deepen.model.config import ModelConfig
@@ -16,7 +16,7 @@ from deepen.train.state import TrainState, initial_state
 
 
 def trained(config: ModelConfig, depth: int) -> TrainState:
-    """A state whose every weight and moment is told apart from every other."""
+    """A state in which every weight and every moment differs from every other."""
     fresh = initial_state(config, depth, seed=1)
     draw = torch.Generator().manual_seed(0)
     weights = {name: torch.randn(w.shape, generator=draw) * 0.3 for name, w in fresh.weights.items()}
@@ -124,22 +124,22 @@ def test_fresh_blocks_on_top_do_not_depend_on_the_path_that_led_there(any_model:
     st.sampled_from(["", *PLACEMENTS]),
     st.sampled_from(sorted(MOMENT_POLICIES)),
 )
-def test_any_growth_keeps_all_there_was_and_makes_new_blocks_as_its_operator_says(
+def test_any_growth_keeps_the_old_blocks_and_makes_new_ones_by_its_operator(
     any_model: ModelConfig, old: int, new: int, operator: str, placement: str, moments: str
 ):
     before = trained(any_model, old)
     growth = Growth(operator=operator, placement=placement, moments=moments)
     after = grow(before, old + new, growth, any_model)
     build(any_model, old + new).load_state_dict(dict(after.weights))
-    places = PLACEMENTS[placement or OPERATORS[operator].placement].arrange(old, new)
-    assert [place for place in places if place is not None] == list(range(old))
-    assert len(find_new_blocks(places)) == new
+    layout = PLACEMENTS[placement or OPERATORS[operator].placement].arrange(old, new)
+    assert [block for block in layout if block is not None] == list(range(old))
+    assert len(find_new_blocks(layout)) == new
     for name, weight in before.weights.items():
         if not name.startswith("blocks."):
             assert after.weights[name] is weight
             assert after.moments.get(name) is (None if moments == "reset" else before.moments[name])
-    born = 0
-    for index, source in enumerate(places):
+    new_below = 0
+    for index, source in enumerate(layout):
         weights, kept = block(after, index, "weights"), block(after, index, "moments")
         if source is not None:
             assert same(weights, block(before, source, "weights"))
@@ -148,11 +148,11 @@ def test_any_growth_keeps_all_there_was_and_makes_new_blocks_as_its_operator_say
         copied = [n for n in range(old) if same(weights, block(before, n, "weights"))]
         assert len(copied) == (operator in ("stack", "interleave"))
         assert same(kept, block(before, copied[0], "moments") if copied and moments == "copy" else {})
-        fresh = init_block(any_model, before.seed, old + born)
+        fresh = init_block(any_model, before.seed, old + new_below)
         for name, weight in weights.items():
-            silent = operator == "identity" and name.startswith(FAMILIES[any_model.family].output_projections)
-            assert copied or torch.equal(weight, torch.zeros_like(weight) if silent else fresh[name]), name
-        born += 1
+            zeroed = operator == "identity" and name.startswith(FAMILIES[any_model.family].output_projections)
+            assert copied or torch.equal(weight, torch.zeros_like(weight) if zeroed else fresh[name]), name
+        new_below += 1
 
 
 @pytest.mark.parametrize(
@@ -170,5 +170,15 @@ def test_an_empty_placement_becomes_the_operators_own():
 
 
 def test_growth_only_adds(model: ModelConfig):
-    with pytest.raises(ValueError, match="only adds"):
+    with pytest.raises(InvalidValueError, match="depth is 2, but the state has 2 blocks already"):
         grow(trained(model, 2), 2, Growth(), model)
+
+
+@pytest.mark.parametrize("operator", OPERATORS.values(), ids=lambda operator: operator.name)
+def test_without_blocks_only_an_operator_that_does_not_copy_can_grow(operator: Operator, model: ModelConfig):
+    empty = initial_state(model, 0, seed=0)
+    if operator.copies:
+        with pytest.raises(InvalidValueError, match="copies blocks, and the state has none"):
+            grow(empty, 2, Growth(operator=operator.name), model)
+    else:
+        assert grow(empty, 2, Growth(operator=operator.name), model).depth == 2

@@ -6,11 +6,9 @@ entry to `OPERATORS`, with a function for its source if it copies:
 
     Operator(name="last", summary="copies of the topmost block", placement="top",
              source=lambda new: new.old_depth - 1)
-
-An operator defined elsewhere becomes known with `register_operator`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from deepen.errors import InvalidValueError
@@ -68,7 +66,7 @@ def _nearest_below(new: NewBlock) -> int:
     return max((block for block in new.layout[: new.index] if block is not None), default=0)
 
 
-OPERATORS: dict[str, Operator] = {
+OPERATORS: Mapping[str, Operator] = {
     operator.name: operator
     for operator in (
         Operator(name="random", summary="fresh weights (Li, Fung & Huang 2024)", placement="top"),
@@ -93,17 +91,6 @@ OPERATORS: dict[str, Operator] = {
     )
 }
 """All operators by name."""
-
-
-def register_operator(operator: Operator) -> Operator:
-    """Make an operator that is defined outside this module known by its name.
-
-    Raises:
-        InvalidValueError: the name is taken.
-    """
-    if OPERATORS.setdefault(operator.name, operator) != operator:
-        raise InvalidValueError(f"{operator.name!r} is taken", field="operator", value=operator.name)
-    return operator
 
 
 def get_operator(name: str) -> Operator:

@@ -120,16 +120,19 @@ class Schedule:
     def in_steps(self, batch_tokens: int, context: int) -> "Schedule":
         """The schedule as it can be trained: batch and context filled in, phases rounded to whole steps.
 
-        Phase *boundaries* are rounded, not lengths, so that the total does not drift. Phases without tokens
-        (a continual phase of none) are dropped; a phase that rounds to no step is an error.
+        Phase *boundaries* are rounded, not lengths, so that the total does not drift. Phases of 0 tokens, such as
+        a continual phase that the budget leaves nothing for, are dropped.
+
+        Raises:
+            InvalidValueError: a phase has tokens, but less than one step.
         """
         phases = []
-        planned, placed = 0, 0
+        planned, placed = 0, 0  # tokens up to here: as asked for, and in whole steps
         for phase in self.phases:
             planned += phase.tokens
             if phase.tokens == 0:
                 continue
-            batch = phase.batch_tokens or batch_tokens
+            batch = batch_tokens if phase.batch_tokens == 0 else phase.batch_tokens
             steps = round_to_steps(planned - placed, batch)
             if steps < 1:
                 raise InvalidValueError(
@@ -138,9 +141,8 @@ class Schedule:
                     remedy="use more tokens, fewer stages or a smaller batch",
                 )
             placed += steps * batch
-            phases.append(
-                replace(phase, tokens=steps * batch, batch_tokens=batch, context=phase.context or context)
-            )
+            length = context if phase.context == 0 else phase.context
+            phases.append(replace(phase, tokens=steps * batch, batch_tokens=batch, context=length))
         if not phases:
             raise InvalidValueError(
                 "no phase has any tokens", value=0, remedy=f"use at least one step of {batch_tokens:,} tokens"

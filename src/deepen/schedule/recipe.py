@@ -4,21 +4,21 @@ A recipe is a function from a model and a token budget to a schedule, made known
 
     @recipe("late-growth")
     def late_growth(model: ModelConfig, tokens: int, *, start_depth: int = 2) -> Schedule:
-        \"\"\"Train shallow for most of the run, then grow.
+        '''Train shallow for most of the run, then grow.
 
         Args:
             tokens: total training tokens.
             start_depth: blocks before growth.
 
         Source: where the idea was published.
-        \"\"\"
+        '''
 
 The rest follows from the function. Its keyword arguments are the recipe's options; their annotations and defaults
 are the types and defaults of command-line options. The docstring's first paragraph is the summary, the lines under
 `Args` are the help, and the paragraph after `Source:` is the source.
 
-A function that trains in stages first takes `staged_tokens`, the tokens of its staged part, beside `tokens`. It
-marks its phases with `Part.STAGED` and `Part.CONTINUAL`.
+A recipe that trains in stages first has an argument `staged_tokens` beside `tokens`, the tokens of its staged part,
+and marks its phases with `Part.STAGED` and `Part.CONTINUAL`.
 
 See `deepen.schedule.recipes` for where to put the function.
 """
@@ -28,8 +28,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from types import NoneType
-from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from types import MappingProxyType, NoneType, UnionType
+from typing import Annotated, Any, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
@@ -156,7 +156,7 @@ def recipe(
     name: str,
     *,
     is_control: bool = False,
-    presets: Mapping[str, Mapping[str, Any]] | None = None,
+    presets: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     closed_form: ClosedForm | None = None,
 ) -> Callable[[Build], Build]:
     """Make a function known as the recipe `name`; the function itself stays as it is.
@@ -171,7 +171,7 @@ def recipe(
                 f"{name!r} is defined in {_registered[name].build.__module__} already", field="recipe", value=name
             )
         _registered[name] = Recipe(
-            name=name, build=build, is_control=is_control, presets=presets or {}, closed_form=closed_form
+            name=name, build=build, is_control=is_control, presets=presets, closed_form=closed_form
         )
         return build
 
@@ -187,7 +187,8 @@ def registered_recipes() -> Mapping[str, Recipe]:
 
 
 def _docstring(build: Callable[..., Schedule]) -> str:
-    return inspect.getdoc(build) or ""
+    text = inspect.getdoc(build)
+    return "" if text is None else text
 
 
 def _one_line(text: str) -> str:
@@ -215,5 +216,6 @@ def _read_annotation(annotation: Any) -> tuple[type, tuple[str, ...]]:
     if get_origin(annotation) is Annotated:
         annotation, *extras = get_args(annotation)
         choices = tuple(name for extra in extras if isinstance(extra, OneOf) for name in extra.names)
-    kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not NoneType]
-    return kinds[0], choices
+    alternatives = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    [kind] = [alternative for alternative in alternatives if alternative is not NoneType]
+    return kind, choices
