@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deepen.compute import paper
 from deepen.compute.devices import DEVICES, Fleet
-from deepen.compute.fit import remedy
+from deepen.compute.fit import find_fitting_settings
 from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan import Plan, make_plan, plan_recipe
@@ -173,7 +173,7 @@ def test_all_that_is_wrong_with_a_request_is_reported_at_once():
     assert [error.field for error in wrong.value.errors] == ["budget_unit", "budget", "ratio"]
 
 
-def test_the_remedy_fits():
+def test_the_settings_that_are_found_fit():
     model = PRESETS["llama-7b"]
     asked = request(
         "full",
@@ -185,11 +185,11 @@ def test_the_remedy_fits():
     )
     plan, capacity = make_plan(asked), 80 * 10**9
     assert plan.peak.memory.peak > capacity
-    found = remedy(plan, capacity)
+    found = find_fitting_settings(plan, capacity)
     assert found is not None
     better = replace(asked, memory=replace(asked.memory, **found))
     assert make_plan(better).peak.memory.peak <= capacity
-    assert remedy(plan, 10**6) is None
+    assert find_fitting_settings(plan, 10**6) is None
 
 
 def test_less_than_a_step_is_said_to_be():

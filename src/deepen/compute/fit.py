@@ -8,7 +8,7 @@ from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan import Plan
 
 
-def remedy(plan: Plan, capacity_bytes: int) -> dict[str, Any] | None:
+def find_fitting_settings(plan: Plan, capacity_bytes: int) -> dict[str, Any] | None:
     """The first of the usual changes with which a plan fits into a device's memory; None where none does.
 
     Tried in turn: one sequence at a time, recomputed activations, both, sharding over the devices there are,

@@ -8,10 +8,8 @@ from deepen.cli.output.plan_tables import print_parts, print_plan, print_study_p
 from deepen.cli.requests.plan import CPU, RecipePlanRequest, StudyPlanRequest
 from deepen.compute.clock import Clock, bench_clock, datasheet_clock
 from deepen.compute.devices import DEVICES, Device, Fleet
-from deepen.compute.ledger import phase_flops
 from deepen.compute.plan import make_plan
-from deepen.errors import InvalidValuesError
-from deepen.study.compile.marks import Mark, budget_flops, compile_marks
+from deepen.study.compile.study_plan import plan_study
 
 
 def run(request: RecipePlanRequest | StudyPlanRequest) -> int:
@@ -60,32 +58,22 @@ def _make_clock(request: RecipePlanRequest, fleet: Fleet | None) -> Clock | None
 
 
 def _plan_study(request: StudyPlanRequest) -> int:
-    study = request.study
-    marks: dict[str, list[Mark]] = {}
-    errors: list[ValueError] = []
-    for arm in study.arms:
-        try:
-            marks[arm.name] = compile_marks(study, arm)
-        except ValueError as error:
-            errors.append(error)
-    if errors:
-        raise InvalidValuesError(errors)
+    study, plan = request.study, plan_study(request.study)
     rows = [
         {
-            "arm": arm,
-            "accounting": mark.accounting,
-            "budget_share": mark.budget_share,
-            "steps": mark.schedule.steps,
-            "tokens": mark.schedule.tokens,
-            "flops": sum(phase_flops(study.ledger, mark.schedule)),
+            "arm": planned.arm,
+            "accounting": planned.mark.accounting,
+            "budget_share": planned.mark.budget_share,
+            "steps": planned.steps,
+            "tokens": planned.tokens,
+            "flops": planned.flops,
         }
-        for arm, its_marks in marks.items()
-        for mark in its_marks
+        for planned in plan.marks
     ]
     if request.as_json:
         description = {
             "study": study.name,
-            "budget_flops": budget_flops(study),
+            "budget_flops": plan.budget_flops,
             "attention_flops": "dense",
             "marks": rows,
         }

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from deepen.compute.devices import Fleet
-from deepen.compute.fit import remedy
+from deepen.compute.fit import find_fitting_settings
 from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.memory_settings import micro_batch_tokens
 from deepen.compute.plan import Plan, PlannedPhase, PlannedRun
@@ -38,7 +38,7 @@ def describe_plan(
             "parameters_non_embedding": model.parameters_non_embedding,
         },
         "attention_flops": "causal-exact" if ledger.causal_exact else "dense",
-        "budget": {"asked": request.budget, "unit": request.budget_unit, "got": _got(plan)},
+        "budget": {"asked": request.budget, "unit": request.budget_unit, "got": plan.budget_reached},
         "phases": [_phase(ledger, planned) for planned in plan.phases],
         "total": _total(plan.total)
         | {
@@ -53,18 +53,6 @@ def describe_plan(
         "memory": _memory(plan, fleet),
         "time": _time(plan, fleet, timing, price_per_hour),
     }
-
-
-def _got(plan: Plan) -> float:
-    """The budget in the unit it was asked in, in whole steps."""
-    total, model = plan.baseline, plan.request.model
-    return {
-        "tokens": total.schedule.tokens,
-        "steps": total.schedule.steps,
-        "flops": total.flops,
-        "tokens_per_parameter": total.schedule.tokens / model.parameters_non_embedding,
-        "hours": (total.seconds or 0.0) / 3600,
-    }[plan.request.budget_unit]
 
 
 def _phase(ledger: Ledger, planned: PlannedPhase) -> dict[str, Any]:
@@ -110,12 +98,13 @@ def _memory(plan: Plan, fleet: Fleet | None) -> dict[str, Any]:
     capacity = fleet.device.memory_bytes if fleet else None
     return {
         **asdict(settings),
+        "moment_precision": "fp32" if settings.optimizer.state_bytes >= 8 else "bf16",  # of AdamW's two moments
         "phases": [_phase_memory(plan, planned) for planned in plan.phases],
         "peak": peak.memory.peak,
         "peak_phase": peak.phase.label,
         "device_bytes": capacity,
         "fits": None if not capacity else peak.memory.peak <= capacity,
-        "remedy": remedy(plan, capacity) if capacity and peak.memory.peak > capacity else None,
+        "remedy": find_fitting_settings(plan, capacity) if capacity and peak.memory.peak > capacity else None,
     }
 
 
