@@ -17,8 +17,8 @@ The rest follows from the function. Its keyword arguments are the recipe's optio
 are the types and defaults of command-line options. The docstring's first paragraph is the summary, the lines under
 `Args` are the help, and the paragraph after `Source:` is the source.
 
-A recipe that trains in stages first has an argument `staged_tokens` beside `tokens`, the tokens of its staged part,
-and marks its phases with `Part.STAGED` and `Part.CONTINUAL`.
+A recipe that trains in stages first has an argument `staged_tokens` beside `tokens`, the tokens of its staged
+part, and marks its phases with `Part.STAGED` and `Part.CONTINUAL`.
 
 See `deepen.schedule.recipes` for where to put the function.
 """
