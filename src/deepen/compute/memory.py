@@ -142,6 +142,7 @@ class _Step:
         self.weights = FP32 * model.parameters_at(parts.depth) // self.shards
         self.gradients = FP32 * Ledger(model=model).trainable_parameters(parts) // self.shards
         self.table = model.table_parameters  # of embedding and head each
+        self.block_parameters = model.block_parameters
         self.gathered = FP32 * model.parameters_at(min(2, parts.depth)) if settings.sharded else 0
         self.block_copy = self.copy * sum(inputs * outputs for inputs, outputs in model.block_linears.values())
 
@@ -195,6 +196,8 @@ class _MicroBatch:
         self.kept = {trained: self.stream if checkpointing else self.stored[trained] for trained in (True, False)}
         self.kept_copy = 0 if checkpointing else step.block_copy  # of a block's weights, until its backward pass
         shared = step.family.shared_numbers(model, step.phase.context)
+        self.working = {trained: self.working_in_mlp(trained) for trained in (True, False)}
+        self.norm_gradient = FP32 * model.norm_parameters if step.parts.head else 0
         self.batch = 2 * INT64 * tokens + FP32 * shared  # inputs and targets, and what all blocks share
 
     def moments(self) -> Iterator[Moment]:
@@ -240,14 +243,14 @@ class _MicroBatch:
         new_gradient = 0
         if learns:  # sharded, all of a block's gradients are whole until they are scattered
             sharded = step.settings.sharded
-            new_gradient = FP32 * (step.model.block_parameters if sharded else step.model.width * step.model.mlp)
+            new_gradient = FP32 * (step.block_parameters if sharded else step.model.width * step.model.mlp)
         return Moment(
             f"backward of block {block}",
             weight_copies=self.weight_copies(trained + through) + step.block_copy - self.kept_copy,
             gradients=self.gradients(trained) + new_gradient,
             activations=self.activations(trained, through) + self.stored[learns] - self.kept[learns],
             logits=0,
-            working=self.working_in_mlp(learns),
+            working=self.working[learns],
         )
 
     def backward_of_lowest_block(self) -> Moment:
@@ -286,15 +289,13 @@ class _MicroBatch:
     def gradients(self, trained: int) -> int:
         """Gradients of weights below the head while so many trained blocks have not run backward yet."""
         step, model = self.step, self.step.model
-        head = self.head_matrix_gradient()
-        if step.parts.head:
-            head += FP32 * model.norm_parameters
+        head = self.head_matrix_gradient() + self.norm_gradient
         if self.has_gradients:
             # Added to those that exist already. Two wait: one that is to be scattered, and that of a tied table,
             # until the embeddings have theirs.
             waits = step.settings.sharded or (model.tied and step.parts.embeddings)
             return step.gradients + (head if waits else 0)
-        return head + FP32 * model.block_parameters // step.shards * (len(step.trained) - trained)
+        return head + FP32 * step.block_parameters // step.shards * (len(step.trained) - trained)
 
     def head_matrix_gradient(self) -> int:
         """The gradient of the head's matrix, where it is trained."""
