@@ -20,6 +20,9 @@ from deepen.schedule.phase import Part, Schedule
 from deepen.schedule.recipe import Recipe
 from deepen.schedule.recipes import BASELINE
 
+EXACT_FLOPS, PAPER, SECONDS = "flops", "paper", "seconds"
+"""Names of the accountings, in plans, studies and results."""
+
 
 class Accounting(ABC):
     """A way to price compute, by which the compute of two runs is made equal.
@@ -77,7 +80,9 @@ class PricedAccounting(Accounting):
 
 def flops_accounting(ledger: Ledger) -> PricedAccounting:
     """Exact FLOPs."""
-    return PricedAccounting(name="flops", unit="FLOPs", price=lambda schedule: sum(phase_flops(ledger, schedule)))
+    return PricedAccounting(
+        name=EXACT_FLOPS, unit="FLOPs", price=lambda schedule: sum(phase_flops(ledger, schedule))
+    )
 
 
 def seconds_accounting(clock: Clock) -> PricedAccounting:
@@ -86,7 +91,7 @@ def seconds_accounting(clock: Clock) -> PricedAccounting:
     def price(schedule: Schedule) -> float:
         return sum(map(clock, schedule.phases, schedule.trained_parts))
 
-    return PricedAccounting(name="seconds", unit="seconds", price=price)
+    return PricedAccounting(name=SECONDS, unit="seconds", price=price)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +102,7 @@ class PaperAccounting(Accounting):
     forward passes.
     """
 
-    name: str = "paper"
+    name: str = PAPER
     unit: str = "forward passes"
     ratio: float = 1.0
 

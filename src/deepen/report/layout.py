@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from deepen.compute.accounting import PAPER
 from deepen.evaluate.registry import TASKS
 from deepen.report.summary import StudySummary
 from deepen.report.units import UNKNOWN, cut, fixed
-from deepen.study.results.schema import PAPER, Bound, Verdict
+from deepen.study.results.schema import Bound, Verdict
 
 AXES = {"tokens": "tokens", "flops": "exact FLOPs", "seconds": "seconds"}
 LOSSES = {"val": "validation loss", "train": "training loss"}

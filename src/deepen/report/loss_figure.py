@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from deepen.compute.accounting import PAPER
 from deepen.report.forest import draw_forest
 from deepen.report.layout import AXES, LOSSES, legend_label, loss_window
 from deepen.report.style import LINE_STYLES
 from deepen.report.summary import ArmSummary, AveragedPoint, StudySummary
 from deepen.report.units import power
-from deepen.study.results.schema import PAPER
 
 Position = Callable[[AveragedPoint], float]
 

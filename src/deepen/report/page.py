@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
+from deepen.compute.accounting import PAPER
 from deepen.report import units
 from deepen.report.curves import loss_chart, task_chart
 from deepen.report.layout import task_title
 from deepen.report.summary import StudySummary
 from deepen.report.verdict_rows import DRAWING_WIDTH, DrawnRange, make_rows
 from deepen.report.words import describe_comparison, describe_finding
-from deepen.study.results.schema import PAPER
 
 RATES = {"wsd": "warm-up, stable, decay", "cosine": "cosine decay", "constant": "constant"}
 MAX_FACT_LENGTH = 160

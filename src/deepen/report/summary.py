@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
+from deepen.compute.accounting import EXACT_FLOPS
 from deepen.report.style import BASELINE_COLOUR, COLOURS, DASHES
 from deepen.report.units import cut
 from deepen.study.results.schema import (
-    EXACT_FLOPS,
     ArmResult,
     CurvePoint,
     MarkResult,

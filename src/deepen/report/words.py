@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deepen.compute.accounting import PAPER
 from deepen.report.caveats import list_caveats
 from deepen.report.summary import StudySummary
 from deepen.report.units import (
@@ -17,7 +18,7 @@ from deepen.report.units import (
     plural,
     signed,
 )
-from deepen.study.results.schema import PAPER, Bound, Interval, Outcome, Verdict
+from deepen.study.results.schema import Bound, Interval, Outcome, Verdict
 
 MAX_NAMED_ARMS = 3
 """Arms that a sentence names with their numbers; the table has them all."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deepen.compute.accounting import EXACT_FLOPS, PAPER
 from deepen.compute.ledger import Ledger
 from deepen.errors import InvalidValueError
 from deepen.evaluate.registry import get_task
@@ -16,7 +17,7 @@ from deepen.schedule.rate import WSD, Rate
 from deepen.study.define.json_form import fields_from_json, fields_to_json
 from deepen.train.settings import TrainSettings
 
-ACCOUNTINGS = ("flops", "paper")
+ACCOUNTINGS = (EXACT_FLOPS, PAPER)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

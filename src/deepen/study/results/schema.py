@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from deepen import durable
+from deepen.compute.accounting import EXACT_FLOPS
 from deepen.errors import InvalidValueError
 from deepen.schedule.recipes import RECIPES
 from deepen.study.results.records import Record, read_record
@@ -27,8 +28,6 @@ RESULTS_FILE = "results.json"
 SCHEMA_VERSION = 1
 """Raised when a key changes its meaning; not for a key that is added. Files of deepen 0.1 name no version."""
 
-EXACT_FLOPS, PAPER = "flops", "paper"
-"""Names of accountings: the one that decides, and that of the paper."""
 
 Interval = tuple[float, float]
 Option = bool | int | float | str | tuple[int | float | str, ...] | None

@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
+from deepen.compute.accounting import EXACT_FLOPS, PAPER
 from deepen.study.results.schema import (
-    EXACT_FLOPS,
     NO_NOISE,
-    PAPER,
     ArmResult,
     Bound,
     Interval,
