@@ -24,21 +24,21 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_json_is_what_is_written_and_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "bench.json"
     assert main([*SMALL, "--json", "--out", str(out)]) == 0
-    told = json.loads(capsys.readouterr().out)
+    described = json.loads(capsys.readouterr().out)
     written = json.loads(out.read_text())
-    assert len(written.pop("sha256")) == 64 and told == written  # the file carries a seal
+    assert len(written.pop("sha256")) == 64 and described == written  # the file carries a seal
     timing = read_timing(out)
     timing.check(PRESETS["nano"], 64, 128)
     assert (timing.context, timing.batch_tokens, timing.precision) == (64, 128, "fp32")
-    assert told["threads"] == 1 and told["torch"]
+    assert described["threads"] == 1 and described["torch"]
 
 
 def test_the_table_shows_what_was_found_and_how_to_use_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "b.json"
     assert main(["bench", "--depth", "1", "--steps", "1", "--batch-tokens", "64", "--out", str(out)]) == 0
-    said = capsys.readouterr().out
-    assert "tokens/s" in said and "measured ÷ ledger" in said and "GFLOP/s" in said
-    assert f"--bench {out}" in said and read_timing(out).model.depth == 1
+    printed = capsys.readouterr().out
+    assert "tokens/s" in printed and "measured ÷ ledger" in printed and "GFLOP/s" in printed
+    assert f"--bench {out}" in printed and read_timing(out).model.depth == 1
     assert main(["bench", "--depth", "1", "--steps", "1", "--batch-tokens", "64", "--out", str(out)]) == 0
 
 
@@ -52,20 +52,20 @@ def test_a_wrong_request_does_not_wait_for_torch():
 
 def test_a_plan_reads_the_bench_and_has_a_mark_of_equal_seconds(written: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["plan", "two-phase", "--model", "nano", "--bench", str(written), "--json"]) == 0
-    told, timing = json.loads(capsys.readouterr().out), read_timing(written)
-    hours = told["baseline"]["tokens"] * timing.seconds_per_token(TrainedParts.all(12)) / 3600
-    assert told["time"]["source"] == "deepen bench" and told["time"]["baseline"]["hours"] == pytest.approx(hours)
-    assert told["marks"]["seconds"]["seconds"] == pytest.approx(3600 * hours, rel=1e-3)
-    assert told["phases"][0]["batch_tokens"] == 128
+    described, timing = json.loads(capsys.readouterr().out), read_timing(written)
+    hours = described["baseline"]["tokens"] * timing.seconds_per_token(TrainedParts.all(12)) / 3600
+    assert described["time"]["source"] == "deepen bench" and described["time"]["baseline"]["hours"] == pytest.approx(hours)
+    assert described["marks"]["seconds"]["seconds"] == pytest.approx(3600 * hours, rel=1e-3)
+    assert described["phases"][0]["batch_tokens"] == 128
     assert (
         main(["plan", "full", "--model", "nano", "--bench", str(written), "--price-per-hour", "2", "--json"]) == 0
     )
-    told = json.loads(capsys.readouterr().out)
-    assert told["time"]["cost"] == pytest.approx(2 * told["time"]["hours"])
+    described = json.loads(capsys.readouterr().out)
+    assert described["time"]["cost"] == pytest.approx(2 * described["time"]["hours"])
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "printed"),
     [
         ("--model micro", "the bench measured nano"),
         ("--model nano --batch-tokens 4096", "with 4,096"),
@@ -75,6 +75,6 @@ def test_a_plan_reads_the_bench_and_has_a_mark_of_equal_seconds(written: Path, c
         ("--model nano --precision bf16", "its figures are of fp32"),
     ],
 )
-def test_a_bench_is_of_what_it_measured(wrong: str, said: str, written: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_bench_is_of_what_it_measured(wrong: str, printed: str, written: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["plan", "full", *wrong.split(), "--bench", str(written)]) == 2
-    assert said in capsys.readouterr().err
+    assert printed in capsys.readouterr().err

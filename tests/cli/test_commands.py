@@ -13,7 +13,7 @@ from deepen.study.store.study_folder import SegmentFolder
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_helps(command: str, capsys: pytest.CaptureFixture[str]):
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]):
     assert main([command, "--help"]) == 0
     assert f"deepen {command}" in capsys.readouterr().out
 
@@ -23,11 +23,11 @@ def test_recipes_are_all_listed(capsys: pytest.CaptureFixture[str]):
     listing = json.loads(capsys.readouterr().out)
     assert set(listing["recipes"]) == set(RECIPES)
     assert main(["recipes"]) == 0
-    said = capsys.readouterr().out
-    assert all(name in said for name in (*RECIPES, "interleave", "spread", "new-blocks-head", "copy"))
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in (*RECIPES, "interleave", "spread", "new-blocks-head", "copy"))
 
 
-def test_the_doctor_finds_what_every_command_needs(capsys: pytest.CaptureFixture[str]):
+def test_doctor_finds_what_every_command_needs(capsys: pytest.CaptureFixture[str]):
     assert main(["doctor", "--json"]) == 0
     findings = {finding["what"]: finding for finding in json.loads(capsys.readouterr().out)}
     assert findings["torch"]["ok"] and findings["embedded corpus"]["ok"]
@@ -52,8 +52,8 @@ def test_train_ends_with_a_report_and_a_state_at_the_budget(
     out = tmp_path / "run"
     common = ["--steps", "20", "--batch-tokens", "64", "--context", "16", "--data", str(dataset.folder)]
     assert main(["train", *arguments, *common, "--seed", "3", "--out", str(out)]) == 0
-    said = capsys.readouterr().out
-    assert "validation loss" in said and (out / "report" / "index.html").exists()
+    printed = capsys.readouterr().out
+    assert "validation loss" in printed and (out / "report" / "index.html").exists()
     results = json.loads((out / "results.json").read_text())
     arm = results["arms"][0]
     assert (arm["recipe"], arm["seed"]) == (arguments[0], 3)
@@ -134,12 +134,12 @@ def test_a_precision_left_to_the_machine_is_measured_once_and_then_kept(
     arguments = ["train", "full", "--steps", "3", "--batch-tokens", "64", "--data", str(dataset.folder)]
     out = tmp_path / "run"
     assert main([*arguments, "--precision", "auto", "--out", str(out)]) == 0
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     chosen = json.loads((out / "study.json").read_text())["study"]["settings"]["precision"]
-    assert chosen in ("fp32", "bf16") and f"precision {chosen}: " in said
+    assert chosen in ("fp32", "bf16") and f"precision {chosen}: " in printed
     assert main([*arguments, "--precision", "auto", "--out", str(out)]) == 0
-    said = capsys.readouterr().err
-    assert "precision" not in said and "nothing to train" in said
+    printed = capsys.readouterr().err
+    assert "precision" not in printed and "nothing to train" in printed
     other = {"fp32": "bf16", "bf16": "fp32"}[chosen]
     assert main([*arguments, "--precision", other, "--out", str(out)]) == 2
     assert f"settings.precision was {chosen}" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Runs that fail: exit code 1, one line that says where, why, what is kept and how to go on; then they go on."""
+"""Runs that fail: exit code 1, one line with where, why, what is kept and how to continue; then they continue."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def run(out: Path, data: Dataset, *arguments: str) -> int:
     return main([*SHORT, *arguments, "--data", str(data.folder), "--out", str(out)])
 
 
-def test_a_spike_that_stops_a_run_is_told_and_warn_goes_on_where_it_stopped(
+def test_a_spike_stops_a_run_and_warn_continues_where_it_stopped(
     tmp_path: Path, noisy_data: Dataset, capsys: pytest.CaptureFixture[str]
 ):
     out = tmp_path / "run"
@@ -43,7 +43,7 @@ def test_a_spike_that_stops_a_run_is_told_and_warn_goes_on_where_it_stopped(
     assert "settings.on_spike was not set" in capsys.readouterr().err
 
 
-def test_a_run_that_leaves_the_numbers_ends_before_the_update_and_keeps_what_was_good(
+def test_a_loss_that_is_not_finite_ends_the_run_before_the_update(
     tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
 ):
     out = tmp_path / "run"

@@ -16,9 +16,9 @@ def plan(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
     assert main(["plan", *arguments]) == 2
-    said = capsys.readouterr()
-    assert said.out == "" and all(line.startswith("error: ") for line in said.err.splitlines())
-    return said.err.splitlines()
+    printed = capsys.readouterr()
+    assert printed.out == "" and all(line.startswith("error: ") for line in printed.err.splitlines())
+    return printed.err.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -27,51 +27,51 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
 def test_the_papers_marks_and_the_exact_ones(
     stages: int, total: int, exact_share: float, capsys: pytest.CaptureFixture[str]
 ):
-    told = plan(capsys, "two-phase", "--stages", str(stages), "--model", "gpt2-124m", "--vocab", "50304")
-    assert told["baseline"]["steps"] == 10_000
-    assert told["marks"]["paper"]["total_steps"] == total
-    assert round(told["marks"]["flops"]["continual_share"], 3) == exact_share
-    assert told["staged_share"]["flops"] + told["marks"]["flops"]["continual_share"] == pytest.approx(1, abs=1e-3)
-    assert told["total"]["flops"] == pytest.approx(told["baseline"]["flops"], rel=1e-4)
+    described = plan(capsys, "two-phase", "--stages", str(stages), "--model", "gpt2-124m", "--vocab", "50304")
+    assert described["baseline"]["steps"] == 10_000
+    assert described["marks"]["paper"]["total_steps"] == total
+    assert round(described["marks"]["flops"]["continual_share"], 3) == exact_share
+    assert described["staged_share"]["flops"] + described["marks"]["flops"]["continual_share"] == pytest.approx(1, abs=1e-3)
+    assert described["total"]["flops"] == pytest.approx(described["baseline"]["flops"], rel=1e-4)
 
 
 def test_the_plan_has_its_keys_and_adds_up(capsys: pytest.CaptureFixture[str]):
-    told = plan(capsys, "two-phase", "--stages", "4")
-    model = {key: told["model"][key] for key in ("name", "depth", "parameters", "parameters_non_embedding")}
+    described = plan(capsys, "two-phase", "--stages", "4")
+    model = {key: described["model"][key] for key in ("name", "depth", "parameters", "parameters_non_embedding")}
     assert model == {
         "name": "gpt2-124m",
         "depth": 12,
         "parameters": 124_439_808,
         "parameters_non_embedding": 85_056_000,
     }
-    assert len(told["phases"]) == 9 == len(told["memory"]["phases"])
-    assert sum(phase["flops"] for phase in told["phases"]) == told["total"]["flops"]
-    assert sum(phase["tokens"] for phase in told["phases"]) == told["total"]["tokens"]
-    assert all(phase["flops"] == phase["tokens"] * phase["flops_per_token"] for phase in told["phases"])
-    assert told["phases"][0]["trainable_parameters"] < told["phases"][-1]["trainable_parameters"] == 124_439_808
-    for phase in told["phases"]:
+    assert len(described["phases"]) == 9 == len(described["memory"]["phases"])
+    assert sum(phase["flops"] for phase in described["phases"]) == described["total"]["flops"]
+    assert sum(phase["tokens"] for phase in described["phases"]) == described["total"]["tokens"]
+    assert all(phase["flops"] == phase["tokens"] * phase["flops_per_token"] for phase in described["phases"])
+    assert described["phases"][0]["trainable_parameters"] < described["phases"][-1]["trainable_parameters"] == 124_439_808
+    for phase in described["phases"]:
         by_direction = ("forward", "recompute", "activation_backward", "weight_backward")
         assert phase["flops_per_token"] == sum(part[key] for part in phase["parts"] for key in by_direction)
-    assert told["memory"]["peak"] == max(phase["peak"] for phase in told["memory"]["phases"])
-    assert told["time"] is None
-    assert told["attention_flops"] == "dense"
+    assert described["memory"]["peak"] == max(phase["peak"] for phase in described["memory"]["phases"])
+    assert described["time"] is None
+    assert described["attention_flops"] == "dense"
 
 
 def test_time_and_cost_are_flops_over_the_stated_share_of_the_peak(capsys: pytest.CaptureFixture[str]):
     options = ("--device", "h100", "--count", "8", "--mfu", "0.4", "--price-per-hour", "2.5")
-    told = plan(capsys, "two-phase", *options)
-    hours = told["total"]["flops"] / (8 * DEVICES["h100"].peak_flops * 0.4) / 3600
-    assert told["time"]["hours"] == pytest.approx(hours)
-    assert told["time"]["cost"] == pytest.approx(hours * 8 * 2.5)
-    assert sum(phase["hours"] for phase in told["time"]["phases"]) == pytest.approx(hours)
-    assert told["time"]["baseline"]["hours"] == pytest.approx(hours, rel=1e-3)
-    assert told["memory"]["precision"] == "bf16" and told["memory"]["fits"]
+    described = plan(capsys, "two-phase", *options)
+    hours = described["total"]["flops"] / (8 * DEVICES["h100"].peak_flops * 0.4) / 3600
+    assert described["time"]["hours"] == pytest.approx(hours)
+    assert described["time"]["cost"] == pytest.approx(hours * 8 * 2.5)
+    assert sum(phase["hours"] for phase in described["time"]["phases"]) == pytest.approx(hours)
+    assert described["time"]["baseline"]["hours"] == pytest.approx(hours, rel=1e-3)
+    assert described["memory"]["precision"] == "bf16" and described["memory"]["fits"]
 
 
 def test_the_cpu_is_measured_where_it_is_the_device(capsys: pytest.CaptureFixture[str]):
-    told = plan(capsys, "full", "--model", "nano", "--device", "cpu")
-    assert told["time"]["peak_flops"] > 0 and told["time"]["hours"] > 0
-    assert "measured" in told["time"]["source"]
+    described = plan(capsys, "full", "--model", "nano", "--device", "cpu")
+    assert described["time"]["peak_flops"] > 0 and described["time"]["hours"] > 0
+    assert "measured" in described["time"]["source"]
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_causal_exact_counts_less(capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_study_is_planned_arm_by_arm(capsys: pytest.CaptureFixture[str]):
-    told = plan(capsys, "paper")
-    steps = {(m["arm"], m["accounting"], m["budget_share"]): m["steps"] for m in told["marks"]}
+    described = plan(capsys, "paper")
+    steps = {(m["arm"], m["accounting"], m["budget_share"]): m["steps"] for m in described["marks"]}
     assert steps["full", "flops", 1.0] == 10_000
     assert [steps[f"two-phase S={s}", "paper", 1.0] for s in (4, 8, 12)] == [14_688, 15_469, 15_729]
 
@@ -131,10 +131,10 @@ def test_options_may_stand_before_the_name(capsys: pytest.CaptureFixture[str]):
 
 def test_the_human_plan_shows_the_marks_and_what_a_wrong_price_gives_away(capsys: pytest.CaptureFixture[str]):
     assert main(["plan", "two-phase", "--stages", "8", "--vocab", "50304", "--parts"]) == 0
-    said = capsys.readouterr().out
-    assert "15,469" in said and "stage 8 · phase 2" in said and "█" in said
-    assert "By the paper's price two-phase would get 9.2 % more FLOPs than full has" in said
-    assert "attention counted densely" in said and "r = 3" in said and "peak" in said
+    printed = capsys.readouterr().out
+    assert "15,469" in printed and "stage 8 · phase 2" in printed and "█" in printed
+    assert "By the paper's price two-phase would get 9.2 % more FLOPs than full has" in printed
+    assert "attention counted densely" in printed and "r = 3" in printed and "peak" in printed
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
@@ -187,11 +187,11 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_wrong_request_is_told_what_would_be_right(wrong: str, capsys: pytest.CaptureFixture[str]):
+def test_a_wrong_request_is_refused_with_what_would_be_right(wrong: str, capsys: pytest.CaptureFixture[str]):
     assert any(WRONG[wrong] in line for line in refused(capsys, "full", *wrong.split()))
 
 
-def test_all_problems_come_at_once(capsys: pytest.CaptureFixture[str]):
+def test_all_problems_are_reported_at_once(capsys: pytest.CaptureFixture[str]):
     lines = refused(
         capsys, "one-shot", "--device", "x", "--shard", "--ratio", "2", "--heads", "7", "--stages", "4"
     )
@@ -199,7 +199,7 @@ def test_all_problems_come_at_once(capsys: pytest.CaptureFixture[str]):
         assert any(flag in line for line in lines), flag
 
 
-def test_hours_do_not_depend_on_how_attention_is_told(capsys: pytest.CaptureFixture[str]):
+def test_hours_do_not_depend_on_how_attention_is_counted(capsys: pytest.CaptureFixture[str]):
     dense = plan(capsys, "full", "--device", "h100")
     exact = plan(capsys, "full", "--device", "h100", "--attention", "causal-exact")
     assert dense["time"]["hours"] == exact["time"]["hours"] and dense["total"] != exact["total"]
@@ -211,11 +211,11 @@ def test_naming_a_size_that_a_preset_has_changes_nothing(capsys: pytest.CaptureF
 
 
 def test_a_variant_keeps_batch_and_groups_of_its_preset(capsys: pytest.CaptureFixture[str]):
-    told = plan(capsys, "full", "--model", "llama-70b", "--heads", "128")
-    assert told["model"]["kv_heads"] == 8 and told["phases"][0]["batch_tokens"] == 4_194_304
+    described = plan(capsys, "full", "--model", "llama-70b", "--heads", "128")
+    assert described["model"]["kv_heads"] == 8 and described["phases"][0]["batch_tokens"] == 4_194_304
 
 
-def test_a_narrow_terminal_sees_whole_numbers(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+def test_numbers_are_not_cut_on_a_narrow_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
@@ -226,9 +226,9 @@ def test_a_narrow_terminal_sees_whole_numbers(capsys: pytest.CaptureFixture[str]
     assert table.count("stage 4 · phase 2 ") == 1
 
 
-def test_rounding_is_told_against_what_was_asked(capsys: pytest.CaptureFixture[str]):
-    told = plan(capsys, "full", "--flops", "123456789", "--model", "nano", "--batch-tokens", "64")
-    assert told["budget"] == {"asked": 123456789, "unit": "flops", "got": told["baseline"]["flops"]}
+def test_rounding_is_shown_against_the_budget_asked_for(capsys: pytest.CaptureFixture[str]):
+    described = plan(capsys, "full", "--flops", "123456789", "--model", "nano", "--batch-tokens", "64")
+    assert described["budget"] == {"asked": 123456789, "unit": "flops", "got": described["baseline"]["flops"]}
     assert main(["plan", "full", "--flops", "123456789", "--model", "nano", "--batch-tokens", "64"]) == 0
     assert "3 whole steps of full are +1.5" in capsys.readouterr().out
 

@@ -36,7 +36,7 @@ def undisturbed(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> A
 
 
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_lets_the_step_at_hand_be_the_last_and_keeps_it(
+def test_a_signal_ends_the_run_after_the_current_step_and_keeps_it(
     which: signal.Signals,
     undisturbed: Any,
     dataset: Dataset,
@@ -55,8 +55,8 @@ def test_a_signal_lets_the_step_at_hand_be_the_last_and_keeps_it(
     try:
         assert main(arguments(tmp_path / "run", dataset)) == 130
         assert taken == 5
-        said = capsys.readouterr().err
-        assert "same command continues" in said and "Traceback" not in said
+        printed = capsys.readouterr().err
+        assert "same command continues" in printed and "Traceback" not in printed
         assert main(arguments(tmp_path / "run", dataset)) == 0
         assert taken == STEPS
     finally:
@@ -64,7 +64,7 @@ def test_a_signal_lets_the_step_at_hand_be_the_last_and_keeps_it(
     assert results_of(tmp_path / "run") == undisturbed
 
 
-def test_a_second_signal_leaves_at_once_and_does_no_harm(undisturbed: Any, dataset: Dataset, tmp_path: Path):
+def test_a_second_signal_ends_the_run_at_once_and_does_no_harm(undisturbed: Any, dataset: Dataset, tmp_path: Path):
     """In the middle of the fifth step; what was not saved is trained again."""
     code = """
 import itertools, signal, sys
@@ -90,12 +90,12 @@ main(sys.argv[1:])
     assert results_of(tmp_path / "run") == undisturbed
 
 
-def test_a_second_command_on_a_folder_says_who_has_it_and_leaves_it_alone(
+def test_a_second_command_on_a_folder_names_the_first_and_changes_nothing(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     with Store(tmp_path / "run").lock():
         before = sorted(path.name for path in (tmp_path / "run").iterdir())
         assert main(arguments(tmp_path / "run", dataset)) == 2
-        said = capsys.readouterr().err
-        assert f"in use by process {os.getpid()}" in said and said.count("error: ") == 1
+        printed = capsys.readouterr().err
+        assert f"in use by process {os.getpid()}" in printed and printed.count("error: ") == 1
         assert sorted(path.name for path in (tmp_path / "run").iterdir()) == before

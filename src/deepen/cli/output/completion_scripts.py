@@ -146,11 +146,10 @@ def _zsh_values(names: Sequence[str], completion: Completion) -> str:
     if completion is Completion.NOTHING:
         return f"({' '.join(names)})" if names else " "
     files = "_files -/" if completion is Completion.FOLDERS else "_files"
-    return (
-        f"_alternative 'names:name:({' '.join(names)})' 'files:file:{files}'".replace(":", "\\:")
-        if names
-        else files
-    )
+    if not names:
+        return files
+    # The leading space calls _alternative with these words alone.
+    return rf" _alternative 'names\:name\:({' '.join(names)})' 'files\:file\:{files}'"
 
 
 def render_fish(summaries: Mapping[str, str], commands: Sequence[Command]) -> str:
