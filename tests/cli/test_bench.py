@@ -24,13 +24,13 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_json_is_what_is_written_and_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "bench.json"
     assert main([*SMALL, "--json", "--out", str(out)]) == 0
-    described = json.loads(capsys.readouterr().out)
+    result = json.loads(capsys.readouterr().out)
     written = json.loads(out.read_text())
-    assert len(written.pop("sha256")) == 64 and described == written  # the file carries a seal
+    assert len(written.pop("sha256")) == 64 and result == written  # the file carries a seal
     timing = read_timing(out)
     timing.check(PRESETS["nano"], 64, 128)
     assert (timing.context, timing.batch_tokens, timing.precision) == (64, 128, "fp32")
-    assert described["threads"] == 1 and described["torch"]
+    assert result["threads"] == 1 and result["torch"]
 
 
 def test_the_table_shows_what_was_found_and_how_to_use_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -52,20 +52,22 @@ def test_a_wrong_request_does_not_wait_for_torch():
 
 def test_a_plan_reads_the_bench_and_has_a_mark_of_equal_seconds(written: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["plan", "two-phase", "--model", "nano", "--bench", str(written), "--json"]) == 0
-    described, timing = json.loads(capsys.readouterr().out), read_timing(written)
-    hours = described["baseline"]["tokens"] * timing.seconds_per_token(TrainedParts.all(12)) / 3600
-    assert described["time"]["source"] == "deepen bench" and described["time"]["baseline"]["hours"] == pytest.approx(hours)
-    assert described["marks"]["seconds"]["seconds"] == pytest.approx(3600 * hours, rel=1e-3)
-    assert described["phases"][0]["batch_tokens"] == 128
+    result, timing = json.loads(capsys.readouterr().out), read_timing(written)
+    hours = result["baseline"]["tokens"] * timing.seconds_per_token(TrainedParts.all(12)) / 3600
+    assert result["time"]["source"] == "deepen bench" and result["time"]["baseline"]["hours"] == pytest.approx(
+        hours
+    )
+    assert result["marks"]["seconds"]["seconds"] == pytest.approx(3600 * hours, rel=1e-3)
+    assert result["phases"][0]["batch_tokens"] == 128
     assert (
         main(["plan", "full", "--model", "nano", "--bench", str(written), "--price-per-hour", "2", "--json"]) == 0
     )
-    described = json.loads(capsys.readouterr().out)
-    assert described["time"]["cost"] == pytest.approx(2 * described["time"]["hours"])
+    result = json.loads(capsys.readouterr().out)
+    assert result["time"]["cost"] == pytest.approx(2 * result["time"]["hours"])
 
 
 @pytest.mark.parametrize(
-    ("wrong", "printed"),
+    ("wrong", "words"),
     [
         ("--model micro", "the bench measured nano"),
         ("--model nano --batch-tokens 4096", "with 4,096"),
@@ -75,6 +77,6 @@ def test_a_plan_reads_the_bench_and_has_a_mark_of_equal_seconds(written: Path, c
         ("--model nano --precision bf16", "its figures are of fp32"),
     ],
 )
-def test_a_bench_is_of_what_it_measured(wrong: str, printed: str, written: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_bench_is_of_what_it_measured(wrong: str, words: str, written: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["plan", "full", *wrong.split(), "--bench", str(written)]) == 2
-    assert printed in capsys.readouterr().err
+    assert words in capsys.readouterr().err

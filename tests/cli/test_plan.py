@@ -27,51 +27,55 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
 def test_the_papers_marks_and_the_exact_ones(
     stages: int, total: int, exact_share: float, capsys: pytest.CaptureFixture[str]
 ):
-    described = plan(capsys, "two-phase", "--stages", str(stages), "--model", "gpt2-124m", "--vocab", "50304")
-    assert described["baseline"]["steps"] == 10_000
-    assert described["marks"]["paper"]["total_steps"] == total
-    assert round(described["marks"]["flops"]["continual_share"], 3) == exact_share
-    assert described["staged_share"]["flops"] + described["marks"]["flops"]["continual_share"] == pytest.approx(1, abs=1e-3)
-    assert described["total"]["flops"] == pytest.approx(described["baseline"]["flops"], rel=1e-4)
+    result = plan(capsys, "two-phase", "--stages", str(stages), "--model", "gpt2-124m", "--vocab", "50304")
+    assert result["baseline"]["steps"] == 10_000
+    assert result["marks"]["paper"]["total_steps"] == total
+    assert round(result["marks"]["flops"]["continual_share"], 3) == exact_share
+    assert result["staged_share"]["flops"] + result["marks"]["flops"]["continual_share"] == pytest.approx(
+        1, abs=1e-3
+    )
+    assert result["total"]["flops"] == pytest.approx(result["baseline"]["flops"], rel=1e-4)
 
 
 def test_the_plan_has_its_keys_and_adds_up(capsys: pytest.CaptureFixture[str]):
-    described = plan(capsys, "two-phase", "--stages", "4")
-    model = {key: described["model"][key] for key in ("name", "depth", "parameters", "parameters_non_embedding")}
+    result = plan(capsys, "two-phase", "--stages", "4")
+    model = {key: result["model"][key] for key in ("name", "depth", "parameters", "parameters_non_embedding")}
     assert model == {
         "name": "gpt2-124m",
         "depth": 12,
         "parameters": 124_439_808,
         "parameters_non_embedding": 85_056_000,
     }
-    assert len(described["phases"]) == 9 == len(described["memory"]["phases"])
-    assert sum(phase["flops"] for phase in described["phases"]) == described["total"]["flops"]
-    assert sum(phase["tokens"] for phase in described["phases"]) == described["total"]["tokens"]
-    assert all(phase["flops"] == phase["tokens"] * phase["flops_per_token"] for phase in described["phases"])
-    assert described["phases"][0]["trainable_parameters"] < described["phases"][-1]["trainable_parameters"] == 124_439_808
-    for phase in described["phases"]:
+    assert len(result["phases"]) == 9 == len(result["memory"]["phases"])
+    assert sum(phase["flops"] for phase in result["phases"]) == result["total"]["flops"]
+    assert sum(phase["tokens"] for phase in result["phases"]) == result["total"]["tokens"]
+    assert all(phase["flops"] == phase["tokens"] * phase["flops_per_token"] for phase in result["phases"])
+    assert (
+        result["phases"][0]["trainable_parameters"] < result["phases"][-1]["trainable_parameters"] == 124_439_808
+    )
+    for phase in result["phases"]:
         by_direction = ("forward", "recompute", "activation_backward", "weight_backward")
         assert phase["flops_per_token"] == sum(part[key] for part in phase["parts"] for key in by_direction)
-    assert described["memory"]["peak"] == max(phase["peak"] for phase in described["memory"]["phases"])
-    assert described["time"] is None
-    assert described["attention_flops"] == "dense"
+    assert result["memory"]["peak"] == max(phase["peak"] for phase in result["memory"]["phases"])
+    assert result["time"] is None
+    assert result["attention_flops"] == "dense"
 
 
 def test_time_and_cost_are_flops_over_the_stated_share_of_the_peak(capsys: pytest.CaptureFixture[str]):
     options = ("--device", "h100", "--count", "8", "--mfu", "0.4", "--price-per-hour", "2.5")
-    described = plan(capsys, "two-phase", *options)
-    hours = described["total"]["flops"] / (8 * DEVICES["h100"].peak_flops * 0.4) / 3600
-    assert described["time"]["hours"] == pytest.approx(hours)
-    assert described["time"]["cost"] == pytest.approx(hours * 8 * 2.5)
-    assert sum(phase["hours"] for phase in described["time"]["phases"]) == pytest.approx(hours)
-    assert described["time"]["baseline"]["hours"] == pytest.approx(hours, rel=1e-3)
-    assert described["memory"]["precision"] == "bf16" and described["memory"]["fits"]
+    result = plan(capsys, "two-phase", *options)
+    hours = result["total"]["flops"] / (8 * DEVICES["h100"].peak_flops * 0.4) / 3600
+    assert result["time"]["hours"] == pytest.approx(hours)
+    assert result["time"]["cost"] == pytest.approx(hours * 8 * 2.5)
+    assert sum(phase["hours"] for phase in result["time"]["phases"]) == pytest.approx(hours)
+    assert result["time"]["baseline"]["hours"] == pytest.approx(hours, rel=1e-3)
+    assert result["memory"]["precision"] == "bf16" and result["memory"]["fits"]
 
 
 def test_the_cpu_is_measured_where_it_is_the_device(capsys: pytest.CaptureFixture[str]):
-    described = plan(capsys, "full", "--model", "nano", "--device", "cpu")
-    assert described["time"]["peak_flops"] > 0 and described["time"]["hours"] > 0
-    assert "measured" in described["time"]["source"]
+    result = plan(capsys, "full", "--model", "nano", "--device", "cpu")
+    assert result["time"]["peak_flops"] > 0 and result["time"]["hours"] > 0
+    assert "measured" in result["time"]["source"]
 
 
 @pytest.mark.parametrize(
@@ -111,8 +115,8 @@ def test_causal_exact_counts_less(capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_study_is_planned_arm_by_arm(capsys: pytest.CaptureFixture[str]):
-    described = plan(capsys, "paper")
-    steps = {(m["arm"], m["accounting"], m["budget_share"]): m["steps"] for m in described["marks"]}
+    result = plan(capsys, "paper")
+    steps = {(m["arm"], m["accounting"], m["budget_share"]): m["steps"] for m in result["marks"]}
     assert steps["full", "flops", 1.0] == 10_000
     assert [steps[f"two-phase S={s}", "paper", 1.0] for s in (4, 8, 12)] == [14_688, 15_469, 15_729]
 
@@ -211,11 +215,11 @@ def test_naming_a_size_that_a_preset_has_changes_nothing(capsys: pytest.CaptureF
 
 
 def test_a_variant_keeps_batch_and_groups_of_its_preset(capsys: pytest.CaptureFixture[str]):
-    described = plan(capsys, "full", "--model", "llama-70b", "--heads", "128")
-    assert described["model"]["kv_heads"] == 8 and described["phases"][0]["batch_tokens"] == 4_194_304
+    result = plan(capsys, "full", "--model", "llama-70b", "--heads", "128")
+    assert result["model"]["kv_heads"] == 8 and result["phases"][0]["batch_tokens"] == 4_194_304
 
 
-def test_numbers_are_not_cut_on_a_narrow_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+def test_a_narrow_terminal_cuts_no_number(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
@@ -227,8 +231,8 @@ def test_numbers_are_not_cut_on_a_narrow_terminal(capsys: pytest.CaptureFixture[
 
 
 def test_rounding_is_shown_against_the_budget_asked_for(capsys: pytest.CaptureFixture[str]):
-    described = plan(capsys, "full", "--flops", "123456789", "--model", "nano", "--batch-tokens", "64")
-    assert described["budget"] == {"asked": 123456789, "unit": "flops", "got": described["baseline"]["flops"]}
+    result = plan(capsys, "full", "--flops", "123456789", "--model", "nano", "--batch-tokens", "64")
+    assert result["budget"] == {"asked": 123456789, "unit": "flops", "got": result["baseline"]["flops"]}
     assert main(["plan", "full", "--flops", "123456789", "--model", "nano", "--batch-tokens", "64"]) == 0
     assert "3 whole steps of full are +1.5" in capsys.readouterr().out
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from deepen.cli.output.plan_json import describe_plan
 from deepen.cli.output.plan_tables import print_parts, print_plan, print_study_plan
-from deepen.cli.requests.plan import CPU, RecipePlanRequest, StudyPlanRequest
+from deepen.cli.requests.plan import RecipePlanRequest, StudyPlanRequest
+from deepen.cli.requests.plan_options import CPU
 from deepen.compute.clock import Clock, bench_clock, datasheet_clock
 from deepen.compute.devices import DEVICES, Device, Fleet
 from deepen.compute.plan import make_plan

@@ -1,19 +1,20 @@
-"""A plan for people: phases with bars, marks side by side, memory, time, and what a wrong price gives away."""
+"""A plan for people: phases with bars, marks side by side, memory, time, and how far each accounting is off."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from deepen.cli.output.tables import print_lines, print_table, short
+from deepen.cli.requests.plan_options import RECIPE_PLAN
 from deepen.compute.plan import Plan
 from deepen.study.define.study import Study
 
-_BAR = 12
+_BAR_WIDTH = 12
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def print_plan(plan: dict[str, Any]) -> None:
-    """Print what `describe` tells."""
+    """Print a plan, as `describe_plan` describes it."""
     time = plan["time"]
     columns = [
         "<phase",
@@ -56,12 +57,12 @@ def _row(plan: dict[str, Any], index: int, most: int) -> list[str]:
         short(phase["trainable_parameters"]),
         f"{phase['flops_per_token'] / 1e6:,.1f}",
         f"{100 * phase['flops'] / plan['total']['flops']:.1f} %",
-        bar(phase["flops"] / most),
-        gigabytes(memory["peak"]),
+        _bar(phase["flops"] / most),
+        _gigabytes(memory["peak"]),
     ]
     if time:
         own = time["phases"][index]
-        cells += [hours(own["hours"])] + ([money(own["cost"])] if own["cost"] is not None else [])
+        cells += [_hours(own["hours"])] + ([_money(own["cost"])] if own["cost"] is not None else [])
     return cells
 
 
@@ -75,8 +76,8 @@ def _totals(plan: dict[str, Any]) -> list[str]:
         line = f"{name:10}{what}: {own['steps']:,} steps, {own['tokens']:,} tokens, {own['flops']:.4g} FLOPs"
         if time:
             spent = time if name == "total" else time["baseline"]
-            line += f", {hours(spent['hours'])} h"
-            line += f", {money(spent['cost'])}" if spent["cost"] is not None else ""
+            line += f", {_hours(spent['hours'])} h"
+            line += f", {_money(spent['cost'])}" if spent["cost"] is not None else ""
         lines.append(line)
     asked = f"{budget['asked']:.6g}" if budget["asked"] >= 1e15 else f"{budget['asked']:,.10g}"
     unit = {"flops": "FLOPs"}.get(budget["unit"], budget["unit"].replace("_", " "))
@@ -102,7 +103,7 @@ def _marks(plan: dict[str, Any]) -> list[str]:
     lines = []
     rounded = {name: round(share, 6) for name, share in plan["staged_share"].items()}
     named = [((mark["total_steps"], rounded.get(name)), name) for name, mark in plan["marks"].items()]
-    for (same, share), group in groupby(sorted(named, key=_place), key=lambda each: each[0]):
+    for (same, share), group in groupby(sorted(named, key=_mark_order), key=lambda each: each[0]):
         names = [name for _, name in group]
         mark = plan["marks"][names[0]]
         staged = (
@@ -114,7 +115,7 @@ def _marks(plan: dict[str, Any]) -> list[str]:
             f"mark      {', '.join(names)}: {same:,} steps in all; "
             f"{staged}{mark['flops_share']:.3f} of the baseline's FLOPs"
         )
-    lines += [f"          {sentence}" for sentence in given_away(plan)]
+    lines += [f"          {sentence}" for sentence in _describe_mispricing(plan)]
     lines += [f"mark      {name}: none: {why}" for name, why in plan["impossible_marks"].items()]
     if plan["paper_ratios"]:
         shares = ", ".join(f"{row['continual_share']:.3f} (r = {row['ratio']:g})" for row in plan["paper_ratios"])
@@ -124,8 +125,8 @@ def _marks(plan: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _place(named: tuple[Any, str]) -> tuple[bool, int, float]:
-    """Where a mark stands: equal FLOPs first, then by steps, those that are one and the same side by side."""
+def _mark_order(named: tuple[Any, str]) -> tuple[bool, int, float]:
+    """Equal FLOPs and seconds first, then by steps, so that marks at the same step are side by side."""
     (steps, share), name = named
     return name != "flops" and name != "seconds", steps, share or 0.0
 
@@ -135,8 +136,8 @@ def _baseline_name(plan: dict[str, Any]) -> str:
     return f"{plan['against']}{options}"
 
 
-def given_away(plan: dict[str, Any]) -> list[str]:
-    """What ending at each other accounting's mark would give the recipe, or take from it, in exact FLOPs."""
+def _describe_mispricing(plan: dict[str, Any]) -> list[str]:
+    """By how much the mark of each other accounting is off in exact FLOPs, in sentences."""
     names = {"paper": "By the paper's price", "seconds": "By the clock"}
     sentences = []
     for accounting, mark in plan["marks"].items():
@@ -155,26 +156,25 @@ def _memory(plan: dict[str, Any]) -> list[str]:
     memory = plan["memory"]
     at = next(phase for phase in memory["phases"] if phase["peak"] == memory["peak"])
     parts = ("weights", "gradients", "moments", "activations", "logits", "working")
-    shares = ", ".join(f"{part} {gigabytes(at[part])}" for part in parts if at[part])
-    way = "sharded" if memory["sharded"] else "replicated"
-    on = f" on each of {memory['devices']} devices, {way}" if memory["devices"] > 1 else ""
+    shares = ", ".join(f"{part} {_gigabytes(at[part])}" for part in parts if at[part])
+    placement = "sharded" if memory["sharded"] else "replicated"
+    on = f" on each of {memory['devices']} devices, {placement}" if memory["devices"] > 1 else ""
     line = (
-        f"memory    peak {gigabytes(memory['peak'])}{on}, {memory['precision']}, "
+        f"memory    peak {_gigabytes(memory['peak'])}{on}, {memory['precision']}, "
         f"in {memory['peak_phase']!r}, {at['moment']}: {shares}"
     )
     if memory["fits"] is None:
         return [line]
-    has = f"the device's {gigabytes(memory['device_bytes'])}"
+    has = f"the device's {_gigabytes(memory['device_bytes'])}"
     if memory["fits"]:
         return [line, f"          fits into {has}"]
     if memory["remedy"] is None:
         return [line, f"          does not fit into {has}, nor in any of the usual ways"]
-    flags = {"devices": "--count", "sharded": "--shard"}
-    ways = " ".join(
-        flags.get(key, f"--{key.replace('_', '-')}") + ("" if value is True else f" {value}")
-        for key, value in memory["remedy"].items()
+    options = " ".join(
+        RECIPE_PLAN.display_name(field) + ("" if value is True else f" {value}")
+        for field, value in memory["remedy"].items()
     )
-    return [line, f"          does not fit into {has}; with {ways} it would"]
+    return [line, f"          does not fit into {has}; with {options} it would"]
 
 
 def _conventions(plan: dict[str, Any]) -> str:
@@ -236,22 +236,22 @@ def print_study_plan(study: Study, marks: Sequence[Mapping[str, Any]]) -> None:
     print_lines(["FLOPs count attention densely."])
 
 
-def bar(share: float) -> str:
+def _bar(share: float) -> str:
     """A bar of `share` of the full width, in eighths of a character."""
-    eighths = round(share * _BAR * 8)
+    eighths = round(share * _BAR_WIDTH * 8)
     return "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
 
 
-def gigabytes(count: float) -> str:
+def _gigabytes(count: float) -> str:
     """Bytes in GB or MB (10⁹, 10⁶)."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
-def hours(count: float) -> str:
+def _hours(count: float) -> str:
     """Hours to three figures."""
     return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
 
 
-def money(count: float) -> str:
+def _money(count: float) -> str:
     """An amount in the currency that the price was given in."""
     return f"{count:,.2f}"

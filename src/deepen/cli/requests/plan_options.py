@@ -1,0 +1,211 @@
+"""The tables of `deepen plan`: one for a recipe, one for a study."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
+from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
+from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS
+from deepen.cli.requests.study import COMMAND as STUDY
+from deepen.cli.requests.training_options import (
+    BATCH_OPTION,
+    CHECKPOINTING_OPTION,
+    CONTEXT_OPTION,
+    JSON_OPTION,
+    MOMENT_PRECISION_OPTION,
+    PRECISION_OPTION,
+    STEPS_OPTION,
+    TOKENS_OPTION,
+)
+from deepen.cli.requests.value_types import FILE, ValueType, number, one_of, whole_number
+from deepen.compute.devices import DEFAULT_UTILISATION, DEVICES
+from deepen.schedule.ramp import Ramp
+from deepen.schedule.recipes import BASELINE, RECIPES
+from deepen.study.define.presets import STUDIES
+from deepen.train.settings import PRECISIONS
+
+ATTENTION = ("dense", "causal-exact")
+CPU = "cpu"
+_FIGURES = (".png", ".svg", ".pdf")
+DEFAULT_STEPS = 10_000
+
+
+def _read_ramp(text: str) -> Ramp:
+    """A ramp such as 0:131072,0.25:524288."""
+    tokens = whole_number(minimum=1)
+    try:
+        pairs = [step.split(":") for step in text.split(",")]
+        return Ramp(steps=tuple((float(share), tokens.read(value)) for share, value in pairs))
+    except ValueError as error:
+        raise ValueError(f"is {text!r}: write share:tokens pairs, 0:256,0.5:1024 ({error})") from None
+
+
+def _read_figure(text: str) -> Path:
+    path: Path = FILE.read(text)
+    if path.suffix not in _FIGURES:
+        raise ValueError(f"is {text!r}: its name must end in {', '.join(_FIGURES)}")
+    if not os.access(path.absolute().parent, os.W_OK) or path.is_dir():
+        raise ValueError(f"is {text!r}: name a file in a folder that exists and can be written to")
+    return path
+
+
+def _read_device(text: str) -> str:
+    name: str = one_of((*DEVICES, CPU)).read(text.lower())
+    return name
+
+
+_RAMP = ValueType(metavar="RAMP", read=_read_ramp)
+
+RECIPE_PLAN = Command(
+    name="plan",
+    about="Show what a recipe costs at the compute of full training: phases, exact FLOPs, memory, time, and the "
+    "points where its compute equals the baseline's. Nothing is trained.\n\nWith the name of a study: what "
+    "`deepen study` with the same options would train, arm by arm.",
+    argument=Argument(
+        metavar="RECIPE",
+        help=f"{', '.join(RECIPES)}; or a study: {', '.join(STUDIES)}",
+        names=(*RECIPES, *STUDIES),
+    ),
+    groups=(
+        OptionGroup(title="Model", options=(replace(MODEL_OPTION, default="gpt2-124m"), *SIZE_OPTIONS)),
+        OptionGroup(
+            title="Budget (one of them) and comparison",
+            options=(
+                TOKENS_OPTION,
+                replace(STEPS_OPTION, default_help=f"{DEFAULT_STEPS:,}"),
+                Option(name="flops", takes=number("FLOPS"), help="the same in FLOPs"),
+                Option(
+                    name="tokens-per-parameter",
+                    takes=number("X"),
+                    help="the same in tokens for each non-embedding parameter",
+                ),
+                Option(name="hours", takes=number("HOURS"), help="the same in hours of all devices"),
+                Option(
+                    name="against",
+                    takes=one_of(RECIPES, metavar="RECIPE"),
+                    help="recipe whose compute is the measure",
+                    default=BASELINE.name,
+                ),
+            ),
+        ),
+        OptionGroup(
+            title="Batch",
+            options=(
+                BATCH_OPTION,
+                CONTEXT_OPTION,
+                Option(
+                    name="batch-ramp", takes=_RAMP, help="batch along the run, share:tokens: 0:131072,0.25:524288"
+                ),
+                Option(name="context-ramp", takes=_RAMP, help="context along the run: 0:256,0.5:1024"),
+            ),
+        ),
+        OptionGroup(
+            title="Recipe (in brackets: the recipes that have an option)",
+            options=(*RECIPE_OPTIONS, PRESET_OPTION),
+        ),
+        OptionGroup(
+            title="FLOPs",
+            options=(
+                Option(
+                    name="attention",
+                    takes=one_of(ATTENTION),
+                    help="how the FLOPs of attention are counted",
+                    default="dense",
+                ),
+                Option(
+                    name="ratio",
+                    takes=number("X"),
+                    help="price of a backward pass in forward passes, in a recipe's published formula",
+                    default_help="1",
+                ),
+                Option(name="parts", help="show FLOPs and bytes of each part and direction"),
+            ),
+        ),
+        OptionGroup(
+            title="Time and price",
+            options=(
+                Option(
+                    name="device",
+                    takes=ValueType(metavar="NAME", read=_read_device, names=(*DEVICES, CPU)),
+                    help="device, for hours; cpu is measured on this machine",
+                ),
+                Option(
+                    name="count",
+                    takes=whole_number(minimum=1, maximum=10**6),
+                    help="number of devices",
+                    default=1,
+                    fields=("devices",),
+                ),
+                Option(
+                    name="mfu",
+                    takes=number("SHARE", maximum=1),
+                    help="share of the device's peak FLOP/s that training achieves",
+                    default_help=str(DEFAULT_UTILISATION),
+                ),
+                Option(name="bench", takes=FILE, help="figures of deepen bench, in place of --device and --mfu"),
+                Option(name="price-per-hour", takes=number("PRICE"), help="price of a device for an hour"),
+            ),
+        ),
+        OptionGroup(
+            title="Memory",
+            options=(
+                replace(
+                    PRECISION_OPTION,
+                    takes=one_of(PRECISIONS),
+                    help="precision of a step",
+                    default_help="bf16 with a GPU named, else fp32",
+                ),
+                MOMENT_PRECISION_OPTION,
+                Option(
+                    name="micro-batch-tokens",
+                    takes=whole_number("TOKENS", minimum=1),
+                    help="tokens that a device processes at once",
+                    default_help="as many as keep the logits under 1 GiB",
+                ),
+                Option(
+                    name="shard",
+                    help="divide weights, gradients and moments among the devices (FSDP)",
+                    fields=("sharded",),
+                ),
+                CHECKPOINTING_OPTION,
+            ),
+        ),
+        OptionGroup(
+            title="Output",
+            options=(
+                Option(
+                    name="figure",
+                    takes=ValueType(metavar="FILE", read=_read_figure, completion=FILE.completion),
+                    help="draw depth, trained part and compute over tokens: a .png, .svg or .pdf file",
+                ),
+                replace(JSON_OPTION, help="print the plan as JSON"),
+            ),
+        ),
+    ),
+    examples=(
+        Example(line="deepen plan two-phase --stages 8", purpose="the paper's recipe on GPT-2 124M"),
+        Example(
+            line="deepen plan one-shot --model llama-1b --tokens 20B --device h100 --count 8",
+            purpose="hours on eight GPUs",
+        ),
+        Example(line="deepen plan paper --scale 0.01", purpose="a whole study, at a hundredth of its size"),
+    ),
+)
+STUDY_PLAN = Command(
+    name="plan",
+    about="Show the points at which the arms of a study are compared, and what they cost. Nothing is trained. The "
+    "options are those of `deepen study`.",
+    argument=Argument(metavar="STUDY", help=", ".join(STUDIES), names=tuple(STUDIES)),
+    groups=(
+        *STUDY.groups[:-1],
+        replace(
+            STUDY.groups[-1],
+            options=(*STUDY.groups[-1].options[:-1], replace(JSON_OPTION, help="print the plan as JSON")),
+        ),
+    ),
+    examples=(
+        Example(line="deepen plan paper", purpose="the paper's study"),
+        Example(line="deepen plan quickstart --model micro --json", purpose="another model, for a script"),
+    ),
+)
