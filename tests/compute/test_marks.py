@@ -32,8 +32,8 @@ def test_a_mark_is_the_nearest_whole_step_to_the_budget(recipe: str, steps: int,
     accounting = flops_accounting(ledger)
     budget = round(accounting.budget(run("full", steps).schedule(steps)) * share)
     schedule = accounting.mark(run(recipe, steps), budget)
-    dearest_step = ledger.flops_per_token(schedule.trained_parts[-1], CONTEXT) * BATCH
-    assert abs(accounting.price(schedule) - budget) <= dearest_step / 2
+    step_price = ledger.flops_per_token(schedule.trained_parts[-1], CONTEXT) * BATCH
+    assert abs(accounting.price(schedule) - budget) <= step_price / 2
 
 
 def test_a_large_vocabulary_and_a_narrow_model_meet_the_budget_too():

@@ -1,6 +1,5 @@
 """Plans: what they add up to, how budgets are given, and what ramps do."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -49,7 +48,7 @@ def request(recipe: str = "two-phase", **changes: object) -> PlanRequest:
     return PlanRequest(**(given | changes))  # type: ignore[arg-type]
 
 
-def by_the_clock(phase: Phase, trained: TrainedParts) -> float:
+def flops_clock(phase: Phase, trained: TrainedParts) -> float:
     return FLEET.seconds(phase.tokens * Ledger(model=NANO).flops_per_token(trained, phase.context))
 
 
@@ -63,8 +62,8 @@ def test_phases_add_up_to_the_total_and_the_total_meets_the_budget(recipe: str, 
     assert plan.peak.memory.peak == max(planned.memory.peak for planned in plan.phases)
 
 
-def test_a_budget_is_the_same_in_whatever_unit_it_is_given():
-    plan = make_plan(request(clock=by_the_clock))
+def test_a_budget_gives_the_same_plan_in_every_unit():
+    plan = make_plan(request(clock=flops_clock))
     tokens = plan.baseline.schedule.tokens
     assert plan.baseline.seconds is not None
     budgets = {
@@ -74,19 +73,19 @@ def test_a_budget_is_the_same_in_whatever_unit_it_is_given():
         "hours": plan.baseline.seconds / 3600,
     }
     for unit, budget in budgets.items():
-        same = make_plan(request(budget=budget, budget_unit=unit, clock=by_the_clock))
+        same = make_plan(request(budget=budget, budget_unit=unit, clock=flops_clock))
         assert same.baseline == plan.baseline and same.total == plan.total, unit
         assert same.budget_reached == pytest.approx(budget), unit
 
 
 def test_at_a_constant_utilisation_seconds_are_flops():
-    plan = make_plan(request(clock=by_the_clock))
+    plan = make_plan(request(clock=flops_clock))
     assert plan.marks["seconds"] == plan.marks["flops"]
     assert plan.staged_share["seconds"] == pytest.approx(plan.staged_share["flops"])
 
 
-def test_where_shallow_steps_are_slow_the_clock_grants_less_continual_training():
-    def every_step_the_same(phase: Phase, _blocks: Sequence[int]) -> float:
+def test_where_shallow_steps_are_slow_equal_seconds_leave_less_continual_training():
+    def every_step_the_same(phase: Phase, _trained: TrainedParts) -> float:
         return phase.tokens * 1e-6
 
     plan = make_plan(request("staged", clock=every_step_the_same))
@@ -101,7 +100,7 @@ def test_the_papers_mark_moves_with_the_price_of_a_backward_pass(ratio: float):
     assert plan.ratios[ratio] == pytest.approx(share, abs=1e-3)
 
 
-def test_the_papers_price_is_of_its_own_comparison_only():
+def test_the_papers_formula_is_for_its_own_comparison_only():
     assert "paper" not in make_plan(request("staged")).marks
     assert "paper" not in make_plan(request("two-phase", against="small")).marks
 
@@ -112,21 +111,21 @@ def test_a_budget_that_ends_inside_the_staged_part_is_explained_with_numbers():
         make_plan(shallow)
 
 
-def test_a_plan_stands_where_only_the_clock_finds_no_mark():
-    def shallow_steps_are_dear(phase: Phase, _blocks: Sequence[int]) -> float:
+def test_a_plan_without_a_mark_in_seconds_gives_the_reason():
+    def shallow_steps_cost_more(phase: Phase, _trained: TrainedParts) -> float:
         return phase.tokens / (1 + phase.depth)
 
-    plan = make_plan(request("staged", clock=shallow_steps_are_dear))
+    plan = make_plan(request("staged", clock=shallow_steps_cost_more))
     assert plan.marks.keys() == {"flops"} and "costs" in plan.impossible["seconds"]
 
 
 @pytest.mark.parametrize("unit", ["tokens", "steps", "flops", "hours", "tokens_per_parameter"])
-def test_a_budget_beyond_all_measure_is_refused(unit: str):
+def test_a_budget_of_too_many_steps_is_refused(unit: str):
     with pytest.raises(ValueError, match="more than 1,099,511,627,776 steps"):
-        make_plan(request("full", budget=1e25, budget_unit=unit, clock=by_the_clock))
+        make_plan(request("full", budget=1e25, budget_unit=unit, clock=flops_clock))
 
 
-def test_so_many_steps_are_so_many_steps_on_a_ramp_too():
+def test_a_budget_in_steps_counts_steps_on_a_ramp_too():
     ramp = Ramp(steps=((0.0, 64), (0.1, 512)))
     plan = make_plan(request("full", budget=1000, batch_tokens=512, batch_ramp=ramp))
     assert plan.baseline.schedule.steps == pytest.approx(1000, abs=4)
@@ -137,8 +136,8 @@ def test_so_many_steps_are_so_many_steps_on_a_ramp_too():
 def test_a_ramped_mark_is_the_nearest_of_all(recipe: str, steps: int, shares: list[float], data: st.DataObject):
     ramp = Ramp(steps=tuple((share, data.draw(st.sampled_from([128, 512, 1024]))) for share in shares))
     largest = max(size for _, size in ramp.steps)
-    asked = request(recipe, budget=steps, batch_tokens=largest, batch_ramp=ramp)
-    plan = make_plan(asked)
+    wanted = request(recipe, budget=steps, batch_tokens=largest, batch_ramp=ramp)
+    plan = make_plan(wanted)
     tokens, price = plan.baseline.schedule.tokens, []
     for total in range(tokens // largest - 5, 3 * tokens // largest):
         try:
@@ -146,11 +145,11 @@ def test_a_ramped_mark_is_the_nearest_of_all(recipe: str, steps: int, shares: li
             schedule = ramped(schedule, batch=ramp, batch_tokens=largest).in_steps(largest, 64)
         except ValueError:
             continue
-        price.append(sum(phase_flops(asked.ledger, schedule)))
+        price.append(sum(phase_flops(wanted.ledger, schedule)))
     assert abs(plan.total.flops - plan.baseline.flops) == min(abs(each - plan.baseline.flops) for each in price)
 
 
-def test_what_it_is_held_against_has_the_recipes_options():
+def test_the_baseline_has_the_recipes_options_that_it_knows():
     plan = make_plan(request("two-phase", options={"stages": 6, "scope": "new-blocks-head"}, against="staged"))
     assert plan.request.against_options == {"stages": 6}
     assert [phase.depth for phase in plan.baseline.schedule.phases] == [2, 4, 6, 8, 10, 12]
@@ -175,7 +174,7 @@ def test_all_that_is_wrong_with_a_request_is_reported_at_once():
 
 def test_the_settings_that_are_found_fit():
     model = PRESETS["llama-7b"]
-    asked = request(
+    wanted = request(
         "full",
         model=model,
         ledger=Ledger(model=model),
@@ -183,16 +182,16 @@ def test_the_settings_that_are_found_fit():
         context=4096,
         memory=MemorySettings(precision="bf16"),
     )
-    plan, capacity = make_plan(asked), 80 * 10**9
+    plan, capacity = make_plan(wanted), 80 * 10**9
     assert plan.peak.memory.peak > capacity
     found = find_fitting_settings(plan, capacity)
     assert found is not None
-    better = replace(asked, memory=replace(asked.memory, **found))
+    better = replace(wanted, memory=replace(wanted.memory, **found))
     assert make_plan(better).peak.memory.peak <= capacity
     assert find_fitting_settings(plan, 10**6) is None
 
 
-def test_less_than_a_step_is_said_to_be():
+def test_a_budget_below_one_step_is_refused():
     with pytest.raises(ValueError, match="less than one step"):
         make_plan(request("full", budget=10, budget_unit="flops"))
 
@@ -248,7 +247,7 @@ def phase_at(schedule: Schedule, tokens: int):
     raise AssertionError
 
 
-def test_a_ramp_that_stays_is_no_ramp():
+def test_a_ramp_of_one_value_changes_no_cost():
     plain = make_plan(request())
     same = make_plan(request(batch_ramp=Ramp(steps=((0.0, 1024),)), context_ramp=Ramp(steps=((0.0, 64),))))
     assert same.total.flops == plain.total.flops and same.baseline.flops == plain.baseline.flops
@@ -284,7 +283,7 @@ def growing_runs(draw: st.DrawFn) -> tuple[ModelConfig, Schedule]:
 
 @settings(max_examples=25, deadline=None)
 @given(growing_runs())
-def test_any_run_costs_what_the_counter_counts(run: tuple[ModelConfig, Schedule]):
+def test_any_run_costs_what_torchs_counter_counts(run: tuple[ModelConfig, Schedule]):
     model, schedule = run
     counted = 0
     for phase, trained in zip(schedule.phases, schedule.trained_parts, strict=True):
@@ -300,7 +299,7 @@ def test_any_run_costs_what_the_counter_counts(run: tuple[ModelConfig, Schedule]
     assert counted == sum(phase_flops(Ledger(model=model), schedule))
 
 
-def test_models_that_cannot_be_built_here_are_planned(request_of_70b: Plan):
+def test_a_model_larger_than_this_machine_is_planned(request_of_70b: Plan):
     assert request_of_70b.request.model.parameters == 68_976_648_192
     assert request_of_70b.peak.memory.peak < 10**12
 
