@@ -20,7 +20,7 @@ from collections.abc import Callable
 from deepen.model.presets import PRESETS, tokens_per_step
 from deepen.study.compile.tree import Node, Tree, compile_study
 from deepen.study.define.study import Arm, Evaluation, Study
-from deepen.study.run.ready_queue import ReadyQueue, flops_of
+from deepen.study.run.ready_queue import ReadyQueue, training_flops
 
 SAVE_EVERY_SECONDS = 60.0
 
@@ -87,7 +87,7 @@ def simulate(
     draw, now, losses, attempt = random.Random(0), 0.0, 0, 0
     remaining: dict[str, float] = {}  # seconds of training of segments whose worker was lost
     running: list[tuple[float, int, Node, float]] = []  # end, attempt, segment, seconds that then remain of it
-    while queue.left:
+    while queue.unfinished:
         while len(running) < devices and (node := queue.pop()):
             needed = remaining.get(node.key, training_seconds(node))
             life = draw.expovariate(1 / mean_life_seconds) if mean_life_seconds else float("inf")
@@ -103,7 +103,7 @@ def simulate(
             remaining[node.key] = rest
             queue.put_back(node)
         else:
-            queue.done(node)
+            queue.finish(node)
     return now, losses
 
 
@@ -124,7 +124,7 @@ def main() -> None:
     compiled = time.perf_counter() - began
 
     def training_seconds(node: Node) -> float:
-        return flops_of(node) / args.flops_per_second
+        return training_flops(node) / args.flops_per_second
 
     whole = {key: training_seconds(node) + args.start_seconds for key, node in tree.nodes.items()}
     critical_path = max(sum(whole[key] for key in route.keys) for route in tree.routes)

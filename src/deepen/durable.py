@@ -14,10 +14,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from typing import Any
 
 SEAL = "sha256"
 """The key of a JSON file that holds the sha256 of all the others."""
@@ -33,7 +30,7 @@ def write(path: Path, content: bytes, mode: str = "wb") -> None:
         file.write(content)
 
 
-def save_tensors(path: Path, tensors: Mapping[str, "Tensor"]) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
     """Write a safetensors file. Primitive: not durable, not whole after a kill."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file  # imports torch, which readers of JSON do without

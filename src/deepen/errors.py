@@ -14,6 +14,9 @@ fields stand in backticks inside a remedy:
 import difflib
 import re
 from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _FIELD = re.compile(r"`(\w+)`")
 
@@ -68,11 +71,44 @@ class InvalidValueError(_RemediableError, ValueError):
 
 
 class InvalidValuesError(ValueError):
-    """Several values that cannot be used, all found before anything was done."""
+    """Several values that cannot be used, all found before anything was done.
+
+    Attributes:
+        errors: one for each value; none twice.
+    """
 
     def __init__(self, errors: Iterable[ValueError]) -> None:
-        self.errors = tuple(errors)
-        super().__init__("\n".join(dict.fromkeys(str(error) for error in self.errors)))
+        flat = [one for error in errors for one in getattr(error, "errors", (error,))]
+        self.errors: tuple[ValueError, ...] = tuple({str(error): error for error in reversed(flat)}.values())[::-1]
+        super().__init__("\n".join(str(error) for error in self.errors))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.errors,)
+
+
+class ErrorCollector:
+    """Runs checks and collects their errors, so that all are reported at once.
+
+    problems = ErrorCollector()
+    policy = problems.attempt(lambda: get_retention_policy(keep))  # None where it raised a ValueError
+    problems.raise_all()
+    """
+
+    def __init__(self) -> None:
+        self._errors: list[ValueError] = []
+
+    def attempt(self, check: Callable[[], T]) -> T | None:
+        """The result of a check; None where it raised a ValueError, which is kept for `raise_all`."""
+        try:
+            return check()
+        except ValueError as error:
+            self._errors.append(error)
+            return None
+
+    def raise_all(self) -> None:
+        """Raise an InvalidValuesError with all errors so far, if there are any."""
+        if self._errors:
+            raise InvalidValuesError(self._errors)
 
 
 class RunError(_RemediableError, RuntimeError):

@@ -9,7 +9,7 @@ from deepen.cli.entry import main
 from deepen.cli.requests.catalog import COMMANDS
 from deepen.data.shards import Dataset
 from deepen.schedule.recipes import RECIPES
-from deepen.study.store.study_folder import SegmentFolder
+from deepen.study.store.segment_folder import SegmentFolder
 
 
 @pytest.mark.parametrize("command", COMMANDS)

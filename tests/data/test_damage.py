@@ -16,7 +16,8 @@ from deepen.data.shard_file import write_shard
 from deepen.data.shards import Dataset, open_dataset
 from deepen.data.tokenizers import load_tokenizer, train_bpe
 from deepen.study.define.study import Study
-from deepen.study.store.study_folder import Store, StoreError
+from deepen.study.store.errors import StoreError
+from deepen.study.store.study_folder import Store
 
 TRAIN, VALIDATION = "speeches_train_000000.bin", "speeches_val_000000.bin"
 
@@ -234,11 +235,11 @@ def test_a_study_refuses_other_data_under_the_same_name(
     described: Path, tmp_path: Path, make_study: Callable[..., Study]
 ):
     store, study = Store(tmp_path / "out"), make_study(data=str(described)).described()
-    store.open(study, {"data_fingerprint": open_dataset(described, 512).fingerprint})
+    store.open(study, {"data": open_dataset(described, 512).identity})
     kept = (store.folder / "study.json").read_bytes()
     tokens = np.arange(5000, dtype=np.uint16) % 512
     tokenizer = (described / "tokenizer.json").read_text()
     write_dataset(described, "speeches", 512, tokenizer, {"train": tokens, "validation": tokens[:999]})
     with pytest.raises(StoreError, match="the data is not what"):
-        store.open(study, {"data_fingerprint": open_dataset(described, 512).fingerprint})
+        store.open(study, {"data": open_dataset(described, 512).identity})
     assert (store.folder / "study.json").read_bytes() == kept

@@ -23,7 +23,8 @@ from deepen.model.presets import PRESETS
 from deepen.report.page import render_page
 from deepen.report.summary import summarize
 from deepen.study.results.schema import ResultsError, load_results
-from deepen.study.store.study_folder import Store, StoreError
+from deepen.study.store.errors import StoreError
+from deepen.study.store.study_folder import Store
 from deepen.train.checkpoint.state_files import StateError
 from deepen.train.checkpoint.state_folder import load_state
 

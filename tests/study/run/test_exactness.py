@@ -26,7 +26,8 @@ from deepen.schedule.recipes import RECIPES
 from deepen.study.compile.tree import Node, Tree, compile_study
 from deepen.study.define.study import Arm, Evaluation, Study
 from deepen.study.results.collect import collect
-from deepen.study.run.worker import Job, train_segment
+from deepen.study.run.job import Job, make_jobs
+from deepen.study.run.worker import train_segment
 from deepen.study.store.study_folder import Store
 from deepen.train.settings import TrainSettings
 
@@ -50,15 +51,7 @@ class Run:
         self.tree: Tree = compile_study(study, dataset.fingerprint)
 
     def job(self, node: Node) -> Job:
-        return Job(
-            node=node,
-            folder=self.store.folder,
-            model=self.study.model,
-            settings=self.study.settings,
-            evaluation=self.study.evaluation,
-            dataset=self.dataset,
-            window=CONTEXT,
-        )
+        return make_jobs(self.tree, self.dataset, self.store.folder)[node.key]
 
     def train(self, node: Node, steps: int | None = None) -> bool:
         """Train a segment, for so many steps or to its end."""

@@ -12,14 +12,21 @@ from typing import Any
 import pytest
 
 from deepen.cli.entry import main
+from deepen.data.shards import Dataset
 from deepen.schedule.rate import Constant
+from deepen.study.compile.tree import compile_study
 from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.study import Study
-from deepen.study.run import scheduler as run
+from deepen.study.run import losses
+from deepen.study.run.errors import Interrupted, WorkersLostError
 from deepen.study.run.executors import dask as dask_workers
 from deepen.study.run.executors.local import visible_devices
-from deepen.study.run.executors.workers import WorkersLostError, check_executor
-from deepen.study.run.scheduler import MAX_REFUSALS, MAX_WORKER_FAILURES, Interrupted
+from deepen.study.run.executors.registry import get_kind
+from deepen.study.run.job import make_jobs
+from deepen.study.run.losses import MAX_REFUSALS, MAX_WORKER_FAILURES
+from deepen.study.run.scheduler import train_tree
+from deepen.study.store.retention import RETENTION_POLICIES
+from deepen.study.store.study_folder import Store
 from deepen.train.errors import TrainingError
 from leftovers import differences
 from processes import wait_until
@@ -81,7 +88,7 @@ def test_on_dask_a_study_is_stopped_and_goes_on_and_a_killed_worker_costs_its_se
     out = tmp_path / "study"
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         executor = ExecutorChoice.parse(f"dask:{cluster.scheduler_address}")
-        check_executor(executor)
+        get_kind(executor).check(executor)
         with interrupting(out), pytest.raises(Interrupted):
             run_study(study, out, executor=executor)
         assert every_step_is_kept(out) and not (out / "workers").exists()
@@ -99,20 +106,29 @@ def test_a_dask_worker_that_comes_late_and_is_not_as_the_others_ends_the_run(
     torch_here: str,
     said: str,
     study: Study,
-    run_study: Run,
+    dataset: Dataset,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
     distributed = pytest.importorskip("distributed")
+    tree, store = compile_study(study, dataset.fingerprint), Store(tmp_path / "study")
+    store.open(study.described(), {})
     if torch_here:
         monkeypatch.setattr("torch.__version__", torch_here)  # here, not in the worker
     out = tmp_path / "study"
     with distributed.LocalCluster(n_workers=1, threads_per_worker=threads, dashboard_address=None) as cluster:
         executor = ExecutorChoice.parse(f"dask:{cluster.scheduler_address}")
         with pytest.raises(ValueError, match=said):
-            check_executor(executor)
+            get_kind(executor).check(executor)
         with pytest.raises(ValueError, match=said):  # as if it had come after that
-            run_study(study, out, executor=executor)
+            train_tree(
+                tree,
+                store,
+                make_jobs(tree, dataset, out),
+                executor,
+                threads=1,
+                policy=RETENTION_POLICIES["last"],
+            )
     assert not list(out.rglob("state")) and not (out / "workers").exists()
 
 
@@ -144,7 +160,7 @@ def test_a_dask_scheduler_that_dies_ends_the_run_after_what_was_trained_is_saved
     capfd: pytest.CaptureFixture[str],
 ):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(dask_workers, "_CONNECT_SECONDS", 3)
+    monkeypatch.setattr(dask_workers, "CONNECT_SECONDS", 3)
     out, long = tmp_path / "study", replace(study, arms=study.arms[:1], tokens=100 * study.tokens)
     with scheduler_with_a_worker(tmp_path) as (scheduler, address):
         with (
@@ -163,7 +179,7 @@ def test_in_jobs_of_submitit_a_study_is_stopped_and_goes_on(
     pytest.importorskip("submitit")
     out, executor = tmp_path / "study", ExecutorChoice.parse("slurm:cluster=local,jobs=2,time=30")
     study = replace(study, arms=study.arms[1:], baseline="one-shot")
-    check_executor(executor)
+    get_kind(executor).check(executor)
     with interrupting(out), pytest.raises(Interrupted):
         run_study(study, out, executor=executor)
     assert every_step_is_kept(out) and not (out / "workers").exists()
@@ -190,7 +206,7 @@ def test_a_job_that_is_not_taken_is_submitted_again_while_another_is_trained(
         raise submitit.core.utils.FailedJobError("sbatch: error: Socket timed out on send/recv operation")
 
     monkeypatch.setattr(submitit.AutoExecutor, "submit", sometimes)
-    monkeypatch.setattr(run, "_REFUSED_SECONDS", 0.0)
+    monkeypatch.setattr(losses, "REFUSED_SECONDS", 0.0)
     executor = ExecutorChoice.parse("slurm:cluster=local,jobs=2,time=30")
     if refusals < MAX_REFUSALS:
         run_study(study, out, executor=executor)
@@ -239,7 +255,7 @@ def test_a_dask_scheduler_that_does_not_answer_is_one_line(
 ):
     pytest.importorskip("distributed")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(dask_workers, "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(dask_workers, "CONNECT_SECONDS", 0.5)
     assert main(["study", "quickstart", "--executor", "dask:tcp://127.0.0.1:1"]) == 2
     said = capsys.readouterr().err
     assert (

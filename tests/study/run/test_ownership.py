@@ -11,9 +11,9 @@ from deepen.cli.entry import main
 from deepen.data.shards import Dataset
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.study import Study
-from deepen.study.run.executors.workers import Outcome, work
+from deepen.study.run.job import Job, Outcome, make_jobs
 from deepen.study.run.ownership import Claim, Session, SupersededError, stop_earlier_session
-from deepen.study.run.worker import Job
+from deepen.study.run.worker_process import train_in_worker
 from deepen.study.store.study_folder import Store
 from workers import (
     BATCH,
@@ -30,15 +30,7 @@ def job(study: Study, dataset: Dataset, tmp_path: Path) -> Job:
     """The first segment of the study, in a folder where a session can begin."""
     tree, store = compile_study(study, dataset.fingerprint), Store(tmp_path / "study")
     store.open(study.described(), {})
-    return Job(
-        node=next(iter(tree.nodes.values())),
-        folder=store.folder,
-        model=study.model,
-        settings=study.settings,
-        evaluation=study.evaluation,
-        dataset=dataset,
-        window=study.context,
-    )
+    return next(iter(make_jobs(tree, dataset, store.folder).values()))
 
 
 def test_a_late_writer_leaves_without_writing_and_the_attempt_after_it_ends_as_if_it_had_never_been(
@@ -48,13 +40,13 @@ def test_a_late_writer_leaves_without_writing_and_the_attempt_after_it_ends_as_i
 
     def late() -> None:
         try:
-            ends.append(work(session.token, 1, job, 1))
+            ends.append(train_in_worker(session.token, 1, job, 1))
         except SupersededError as error:
             ends.append(error)
 
     with meanwhile(late):
         next(in_mid_segment(job.folder))
-        assert work(session.token, 1, job, 2) == Outcome(finished=True)
+        assert train_in_worker(session.token, 1, job, 2) == Outcome(finished=True)
     session.end()
     assert isinstance(ends[0], SupersededError)
     assert_segments_are_undisturbed(job.folder, undisturbed)
@@ -81,7 +73,7 @@ def test_an_attempt_is_claimed_once_and_the_latest_alone_may_write(job: Job):
         with pytest.raises(SupersededError, match="another attempt"):
             second.check()
     with pytest.raises(SupersededError, match="has ended"):  # a job that starts after the stop trains nothing
-        work(session.token, 1, job, 4)
+        train_in_worker(session.token, 1, job, 4)
 
 
 def test_a_job_that_an_earlier_command_left_does_not_take_over_from_a_worker_of_the_one_that_runs(
@@ -93,7 +85,7 @@ def test_a_job_that_an_earlier_command_left_does_not_take_over_from_a_worker_of_
     session = Session(job.folder)
     with Claim(job.folder, job.node.key, session.token, 1) as claim:
         with pytest.raises(SupersededError, match="has ended"):
-            work(earlier.token, 1, job, 2)
+            train_in_worker(earlier.token, 1, job, 2)
         claim.check()
 
 
@@ -117,7 +109,7 @@ def test_a_command_waits_until_what_a_killed_one_left_behind_has_saved_and_stopp
     job: Job, capfd: pytest.CaptureFixture[str]
 ):
     session, outcomes = Session(job.folder), list[Outcome]()
-    with meanwhile(lambda: outcomes.append(work(session.token, 1, job, 1))):
+    with meanwhile(lambda: outcomes.append(train_in_worker(session.token, 1, job, 1))):
         next(in_mid_segment(job.folder))
         stop_earlier_session(job.folder)
         kept = Store(job.folder).segment(job.node.key).tokens_saved
@@ -129,8 +121,8 @@ def test_a_store_is_not_checked_while_what_a_killed_command_left_behind_trains_a
     job: Job, capfd: pytest.CaptureFixture[str]
 ):
     store, session, outcomes = Store(job.folder), Session(job.folder), list[Outcome]()
-    store.open(store.recorded("study"), {"lineage": {"children": {}, "marks": []}})
-    with meanwhile(lambda: outcomes.append(work(session.token, 1, job, 1))):
+    store.open(store.recorded("study"), {}, {"lineage": {"children": {}, "marks": []}})
+    with meanwhile(lambda: outcomes.append(train_in_worker(session.token, 1, job, 1))):
         next(in_mid_segment(job.folder))
         assert main(["store", "check", str(job.folder)]) == 2
         said = capfd.readouterr().err
@@ -145,5 +137,5 @@ def test_a_folder_that_a_machine_does_not_see_is_an_error_that_names_the_machine
     job: Job, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("deepen.study.run.ownership._VISIBLE_SECONDS", 0)
-    outcome = work("token", 1, job, 1)
+    outcome = train_in_worker("token", 1, job, 1)
     assert isinstance(outcome.error, FileNotFoundError) and os.uname().nodename in str(outcome.error)

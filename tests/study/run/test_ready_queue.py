@@ -5,7 +5,7 @@ import pytest
 from deepen.data.shards import Dataset
 from deepen.study.compile.tree import Tree, compile_study
 from deepen.study.define.study import Study
-from deepen.study.run.ready_queue import ReadyQueue, flops_of, work_behind
+from deepen.study.run.ready_queue import ReadyQueue, remaining_flops, training_flops
 
 
 @pytest.fixture
@@ -15,21 +15,21 @@ def tree(make_study: Callable[..., Study], dataset: Dataset) -> Tree:
 
 def test_every_segment_starts_once_and_after_its_parent(tree: Tree):
     queue, started = ReadyQueue(tree, tree.nodes), []
-    while queue.left:
+    while queue.unfinished:
         node = queue.pop()
         assert node is not None and (node.parent is None or node.parent in started)
         started.append(node.key)
-        queue.done(node)
+        queue.finish(node)
     assert sorted(started) == sorted(tree.nodes) and queue.pop() is None
 
 
 def test_of_those_that_can_start_the_one_with_the_most_work_behind_it_does(tree: Tree):
-    behind, queue = work_behind(tree), ReadyQueue(tree, tree.nodes)
+    behind, queue = remaining_flops(tree), ReadyQueue(tree, tree.nodes)
     roots = [node.key for node in tree.nodes.values() if node.parent is None]
     started = [node.key for node in iter(queue.pop, None)]
     assert sorted(started) == sorted(roots)
     assert [behind[key] for key in started] == sorted((behind[key] for key in roots), reverse=True)
-    critical = max(sum(flops_of(tree.nodes[key]) for key in path.keys) for path in tree.routes)
+    critical = max(sum(training_flops(tree.nodes[key]) for key in path.keys) for path in tree.routes)
     assert behind[started[0]] == critical
 
 
@@ -39,4 +39,4 @@ def test_what_is_there_is_not_started_and_what_was_not_finished_starts_again(tre
     first = queue.pop()
     assert first is not None and first.key == path[1] and queue.pop() is None
     queue.put_back(first)
-    assert queue.pop() == first and queue.left == len(path) - 1
+    assert queue.pop() == first and queue.unfinished == len(path) - 1

@@ -26,8 +26,9 @@ from deepen.schedule.recipes import RECIPES
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.executor import local
 from deepen.study.define.study import Arm, Study
-from deepen.study.run.scheduler import pending
-from deepen.study.store.study_folder import Store, StoreError
+from deepen.study.run.scheduler import find_pending
+from deepen.study.store.errors import StoreError
+from deepen.study.store.study_folder import Store
 from deepen.train.engine import Engine
 from deepen.train.placement import SingleProcess
 from deepen.train.segment import begin_segment
@@ -98,7 +99,7 @@ def test_a_finished_study_trains_nothing_and_says_the_same(
     results: dict[str, Any], make_study: Callable[..., Study], run_study: Run, finished: Path, dataset: Dataset
 ):
     study = make_study(seeds=(0, 1))
-    assert pending(compile_study(study, dataset.fingerprint), Store(finished)) == []
+    assert find_pending(compile_study(study, dataset.fingerprint), Store(finished)) == []
     before = {path: path.stat().st_mtime_ns for path in (finished / "segments").rglob("*")}
     assert run_study(study, finished) == results
     assert before == {path: path.stat().st_mtime_ns for path in (finished / "segments").rglob("*")}

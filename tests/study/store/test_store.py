@@ -280,9 +280,9 @@ def test_a_state_is_never_ahead_of_its_logs(model: ModelConfig, tmp_path: Path, 
     folder.save(a_state(model, 1))
     assert order[:2] == ["metrics.jsonl", "evals.jsonl"]
     folder.append("metrics", [{"step": 2, "tokens": 64}])
-    assert folder.damaged_logs() == []
+    assert folder.log_problems() == []
     (tmp_path / "metrics.jsonl").write_text("")
-    assert "metrics.jsonl" in folder.damaged_logs()[0]
+    assert "metrics.jsonl" in folder.log_problems()[0]
 
 
 def test_a_writer_that_is_overtaken_while_it_saves_leaves_the_state_that_is_there(

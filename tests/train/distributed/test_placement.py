@@ -20,8 +20,10 @@ from deepen.schedule.trainable import TRAINABLE_SETS
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.executor import local
 from deepen.study.define.study import Arm, Evaluation, Study
-from deepen.study.run.scheduler import pending, run_tree
-from deepen.study.run.worker import Job, train_segment
+from deepen.study.run.job import Job, make_jobs
+from deepen.study.run.scheduler import find_pending, train_tree
+from deepen.study.run.worker import train_segment
+from deepen.study.store.retention import RETENTION_POLICIES
 from deepen.study.store.study_folder import Store
 from deepen.train.distributed.processes import World
 from deepen.train.errors import TrainingError
@@ -92,9 +94,9 @@ def trained(world: World, study: Study, dataset: Dataset, folder: Path, *, shard
     try:
         tree, store = compile_study(study, dataset.fingerprint), Store(folder)
         store.open(study.described(), {})
-        run_tree(
-            study, tree, dataset, folder, lambda trained, total: None, executor=local(1), threads=1, keep="all",
-            world=replace(world, shard=shard),
+        train_tree(
+            tree, store, make_jobs(tree, dataset, folder), local(1), threads=1,
+            policy=RETENTION_POLICIES["all"], world=replace(world, shard=shard),
         )  # fmt: skip
     finally:
         deepen.study.run.worker.initial_state = initial_state
@@ -170,15 +172,15 @@ def trained_for(
         taken += 1
         return taken > steps
 
-    for node in pending(tree, store):
+    for node in find_pending(tree, store):
         job = Job(
             node=node, folder=folder, model=study.model, window=CONTEXT,
-            settings=study.settings, evaluation=study.evaluation, dataset=dataset,
+            settings=study.settings, validation_tokens=study.evaluation.validation_tokens, dataset=dataset,
         )  # fmt: skip
         if not train_segment(job, stop, world=replace(world, shard=shard)):
             break
     deepen.study.run.worker.initial_state = initial_state
-    return [node.key for node in pending(tree, store)]
+    return [node.key for node in find_pending(tree, store)]
 
 
 def test_a_run_continues_with_any_number_of_processes(

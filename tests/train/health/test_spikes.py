@@ -16,7 +16,8 @@ from deepen.model.config import ModelConfig
 from deepen.schedule.rate import Constant
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.study import Arm, Study
-from deepen.study.run.worker import Job, train_segment
+from deepen.study.run.job import Job
+from deepen.study.run.worker import train_segment
 from deepen.study.store.study_folder import Store
 from deepen.train.checkpoint.state_folder import load_state, save_state
 from deepen.train.errors import TrainingError
@@ -147,7 +148,7 @@ def test_a_run_that_a_spike_stopped_keeps_every_step_and_continues_with_warn(
             [node] = tree.nodes.values()
             job = Job(
                 node=node, folder=store.folder, model=shallow, settings=study.settings,
-                evaluation=study.evaluation, dataset=noisy_data, window=CONTEXT,
+                validation_tokens=512, dataset=noisy_data, window=CONTEXT,
             )  # fmt: skip
             if on_spike == "stop":
                 with pytest.raises(TrainingError, match="spike"):

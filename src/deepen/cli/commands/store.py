@@ -7,7 +7,8 @@ from dataclasses import asdict
 from deepen.cli.output.tables import print_lines
 from deepen.cli.requests.store import PRUNE, StoreRequest
 from deepen.study.run.ownership import refuse_while_trained, stop_earlier_session
-from deepen.study.store.maintenance import check_store, prune
+from deepen.study.store.maintenance import check, prune
+from deepen.study.store.retention import get_retention_policy
 from deepen.study.store.study_folder import Store
 
 
@@ -18,10 +19,10 @@ def run(request: StoreRequest) -> int:
 
 def _check(request: StoreRequest) -> int:
     store = Store(request.folder)
-    with store.lock() as hold:
+    with store.lock() as lock:
         refuse_while_trained(store.folder)
-        found = check_store(store)
-        hold.unverified = hold.unverified and bool(found.all_problems)
+        found = check(store)
+        lock.unverified = lock.unverified and bool(found.all_problems)
     problems = found.all_problems
     if request.as_json:
         segments = [asdict(segment) for segment in found.segments]
@@ -52,7 +53,7 @@ def _prune(request: StoreRequest) -> int:
     store = Store(request.folder)
     with store.lock():
         stop_earlier_session(store.folder)
-        freed = prune(store, request.keep)
+        freed = prune(store, get_retention_policy(request.keep))
     total = sum(freed.values())
     if request.as_json:
         print(json.dumps({"freed": freed, "bytes": total}, indent=1))

@@ -16,6 +16,7 @@ from deepen.cli.requests.command import Command
 from deepen.cli.requests.parser import RequestError, describe_errors
 from deepen.cli.requests.run_request import RunRequest
 from deepen.errors import RunError
+from deepen.study.run.errors import Interrupted
 
 FAILED, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
 
@@ -53,8 +54,9 @@ def report_failure(error: Exception, request: Request | None = None) -> int | No
     if isinstance(error, RunError):
         cause = error.describe(request.command.display_name) if request else str(error)
         return print_errors(FAILED, f"the run failed: {cause}{kept}")
-    if folder is not None:
-        return _report_end_of_run(error, folder, kept)
+    if folder is not None and isinstance(error, Interrupted):
+        STDERR.print(f"stopped; every step so far is kept in {folder}: the same command continues")
+        return INTERRUPTED
     return None
 
 
@@ -63,19 +65,6 @@ def print_errors(code: int, *lines: str) -> int:
     for line in lines:
         STDERR.print(f"error: {line}")
     return code
-
-
-def _report_end_of_run(error: Exception, folder: Path, kept: str) -> int | None:
-    """Errors that only a run raises; their modules import torch."""
-    from deepen.study.run.executors.workers import WorkersLostError
-    from deepen.study.run.scheduler import Interrupted
-
-    if isinstance(error, Interrupted):
-        STDERR.print(f"stopped; every step so far is kept in {folder}: the same command continues")
-        return INTERRUPTED
-    if isinstance(error, WorkersLostError):
-        return print_errors(FAILED, f"{error}{kept}")
-    return None
 
 
 def _describe_kept(folder: Path) -> str:

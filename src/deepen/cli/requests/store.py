@@ -9,9 +9,9 @@ from deepen.cli.requests.parser import Arguments, HelpRequestedError, RequestErr
 from deepen.cli.requests.training_options import JSON_OPTION
 from deepen.cli.requests.value_types import Completion, one_of
 from deepen.errors import nearest
-from deepen.study.store.keep import KEEPS
+from deepen.study.store.retention import RETENTION_POLICIES
 
-_PRUNABLE = tuple(name for name in KEEPS if name != "all")
+_PRUNABLE = {name: policy.help for name, policy in RETENTION_POLICIES.items() if policy.removes_states}
 _STUDY = Argument(metavar="STUDY", help="folder of a study that has run", completion=Completion.FOLDERS)
 
 CHECK = Command(
@@ -34,7 +34,7 @@ PRUNE = Command(
                 Option(
                     name="keep",
                     takes=one_of(_PRUNABLE),
-                    help="; ".join(f"{name}: {KEEPS[name]}" for name in _PRUNABLE),
+                    help="; ".join(f"{name}: {what}" for name, what in _PRUNABLE.items()),
                 ),
             ),
         ),

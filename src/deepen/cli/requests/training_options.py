@@ -6,7 +6,7 @@ from deepen.cli.requests.command import Option
 from deepen.cli.requests.parser import Arguments
 from deepen.cli.requests.value_types import FOLDER, number, one_of, whole_number
 from deepen.schedule.rate import RATES
-from deepen.study.store.keep import KEEPS
+from deepen.study.store.retention import RETENTION_POLICIES
 from deepen.train.optim.spec import STATE_PRECISIONS
 from deepen.train.settings import AUTO, COMPILE, ON_SPIKE, PRECISIONS, TrainSettings
 
@@ -78,8 +78,8 @@ OUT_OPTION = Option(
 )
 KEEP_OPTION = Option(
     name="keep",
-    takes=one_of(KEEPS),
-    help="states to keep on disk. " + "; ".join(f"{name}: {what}" for name, what in KEEPS.items()),
+    takes=one_of(RETENTION_POLICIES),
+    help="states to keep on disk. " + "; ".join(f"{name}: {kept.help}" for name, kept in RETENTION_POLICIES.items()),
     default="last",
 )
 VERIFY_OPTION = Option(name="verify", help="first hash every byte of the states that exist")

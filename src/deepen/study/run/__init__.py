@@ -1,1 +1,1 @@
-"""Training what is pending: the scheduler, the worker of one segment, who may write."""
+"""Running a study: scheduling its segments, training each in some process, one writer for each segment."""

@@ -1,69 +1,61 @@
-"""Train one segment of a study, in whatever process: from its parent's state to its own."""
+"""Train one segment of a study, in whatever process: from its parent's state to its own final state.
 
+The loop trains up to the next evaluation point of the segment, or to the moment at which a state should be saved,
+whichever comes first. All that happens between steps (logs, evaluations, saves) is here; the engine only trains.
+"""
+
+import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import torch
-
-from deepen.data.shards import Dataset
-from deepen.data.tokenizers import load_tokenizer
-from deepen.evaluate.registry import get_task
-from deepen.evaluate.scoring import TASK_BATCH_TOKENS, CompletionScorer
-from deepen.evaluate.validation import VALIDATION_BATCH_TOKENS, validation_loss
-from deepen.model.config import ModelConfig
 from deepen.study.compile.tree import Node
-from deepen.study.define.study import Evaluation
-from deepen.study.store.retention import final_state_problem
+from deepen.study.run.evaluation import evaluate
+from deepen.study.run.job import Job
 from deepen.study.store.segment_folder import SegmentFolder
-from deepen.study.store.study_folder import Store, warn
+from deepen.study.store.study_folder import Store
 from deepen.train.checkpoint.saver import BackgroundSaver
 from deepen.train.checkpoint.state_files import StateError
 from deepen.train.device import peak_memory_bytes, pick_device, reset_peak_memory
 from deepen.train.distributed.leader import begin_engine
 from deepen.train.distributed.processes import ONE_PROCESS, World
-from deepen.train.engine import TrainingEngine
+from deepen.train.engine import Log
 from deepen.train.errors import TrainingError
 from deepen.train.health.spikes import WINDOW
 from deepen.train.segment import begin_segment
-from deepen.train.settings import TrainSettings
 from deepen.train.state import Progress, TrainState, initial_state
+
+_log = logging.getLogger(__name__)
 
 SAVE_EVERY_SECONDS = 60.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
-    """All a process needs to train one segment."""
-
-    node: Node
-    folder: Path
-    model: ModelConfig
-    settings: TrainSettings
-    evaluation: Evaluation
-    dataset: Dataset
-    window: int
-
-
 def train_segment(
-    job: Job, stop: Callable[[], bool], check: Callable[[], None] = lambda: None, world: World = ONE_PROCESS
+    job: Job,
+    should_stop: Callable[[], bool],
+    check_owner: Callable[[], None] = lambda: None,
+    world: World = ONE_PROCESS,
 ) -> bool:
-    """Train a segment, going on from what is there; returns whether it was finished rather than stopped.
+    """Train a segment, continuing from its own state where it has one.
 
     Args:
-        stop: asked after each step.
-        check: called before each write; it raises where another process took the segment over.
-        world: the processes that train it together; this one leads.
+        job: the segment.
+        should_stop: asked after each step; training then saves and returns.
+        check_owner: called before each write; raises where another process took the segment over.
+        world: the processes that train the segment together; this one leads.
+
+    Returns:
+        Whether the segment was finished, rather than stopped.
     """
-    store, node, segment = Store(job.folder), job.node, job.node.segment
-    own, device = store.segment(node.key, check), pick_device()
-    kept = _own_state(own, job)
-    own.open(node, anew=kept is None)
-    state = begin_segment(kept or _first_state(store, job), segment, job.model)
-    own.truncate_logs(state.progress)
+    node, segment = job.node, job.node.segment
+    store, device = Store(job.folder), pick_device()
+    folder = store.segment(node.key, check_owner)
+    own_state = _load_own_state(folder, node)
+    folder.open(node, from_start=own_state is None)
+    if own_state is None:
+        own_state = _first_state(store, job)
+    state = begin_segment(own_state, segment, job.model)
+    folder.truncate_logs(state.progress)
 
     reset_peak_memory(device)
     engine = begin_engine(
@@ -78,62 +70,82 @@ def train_segment(
     )
     if state.progress.step == 0:
         engine.check_initialization()
-    metrics: list[dict[str, Any]] = []
-    saved, save_at = engine.progress.tokens, time.monotonic() + SAVE_EVERY_SECONDS
     due = {point.tokens: point.what for point in node.evaluations}
-    evaluated = {line["tokens"] for line in own.lines("evals")}
+    evaluated = {line["tokens"] for line in folder.lines("evals")}
+    metrics: list[dict[str, Any]] = []
+    log_step = _step_logger(metrics, job)
 
-    def save_is_due() -> bool:
-        return engine.progress.tokens > saved and time.monotonic() > save_at
+    with BackgroundSaver(folder.save) as saver:  # leaving it waits for the save in progress
+        timer = _SaveTimer(engine.progress.tokens)
 
-    def leave_loop() -> bool:
-        return stop() or save_is_due()
+        def save() -> None:
+            if engine.progress.tokens > segment.start:  # its parent has that state
+                saver.save(engine.state(), folder.log_sizes())
 
-    with BackgroundSaver(own.save) as saver:  # leaving it waits for the save in progress
         while True:
             try:
-                engine.run(_next_stop(engine.progress.tokens, node), _logger(metrics, job), leave_loop)
-            except TrainingError:  # the step was not taken: what came before it is good
-                own.append("metrics", metrics)
-                if engine.progress.tokens > segment.start:
-                    saver.save(engine.state(), own.log_sizes())
+                engine.run(
+                    _next_stop(node, engine.progress.tokens),
+                    log_step,
+                    lambda: should_stop() or timer.is_due(engine.progress.tokens),
+                )
+            except TrainingError:  # its step was not taken, so what came before it is good
+                folder.append("metrics", metrics)
+                save()
                 raise
-            own.append("metrics", metrics)
+            folder.append("metrics", metrics)
             metrics.clear()
             tokens = engine.progress.tokens
             if tokens in due and tokens not in evaluated:
-                own.append("evals", [_evaluate(what, engine, job, device, world) for what in due[tokens]])
-                evaluated.add(tokens)  # a save may fall due before the next step and bring us here again
+                folder.append(
+                    "evals",
+                    [evaluate(what, engine, job, device=device, processes=world.size) for what in due[tokens]],
+                )
+                evaluated.add(tokens)  # a save may be due before the next step and end up here again
             if tokens == segment.end:
                 saver.wait()
-                own.finish(engine.state(), peak_memory_bytes(device))
+                folder.finish(engine.state(), peak_memory_bytes(device))
                 return True
-            if stop():
-                if tokens > segment.start:
-                    saver.save(engine.state(), own.log_sizes())
+            if should_stop():
+                save()
                 return False
-            if save_is_due():
-                saver.save(engine.state(), own.log_sizes())
-                saved, save_at = tokens, time.monotonic() + SAVE_EVERY_SECONDS
+            if timer.is_due(tokens):
+                save()
+                timer.restart(tokens)
 
 
-def _own_state(own: SegmentFolder, job: Job) -> TrainState | None:
-    """The segment's own state where it was begun before, None where it has to begin anew.
+class _SaveTimer:
+    """Decides when a state is saved: after so many seconds, once there was a step since the last save."""
 
-    A state that is damaged, or whose logs are, is never gone on from; that costs the segment's beginning.
+    def __init__(self, tokens: int) -> None:
+        self.restart(tokens)
+
+    def restart(self, tokens: int) -> None:
+        """Count from now, with the state of `tokens` on disk."""
+        self._saved_tokens, self._save_at = tokens, time.monotonic() + SAVE_EVERY_SECONDS
+
+    def is_due(self, tokens: int) -> bool:
+        """Whether the state of `tokens` should be saved now."""
+        return tokens > self._saved_tokens and time.monotonic() > self._save_at
+
+
+def _load_own_state(folder: SegmentFolder, node: Node) -> TrainState | None:
+    """The segment's own state, None where it has to be trained from its start.
+
+    Training never continues from a damaged state, or from one with damaged logs.
     """
-    if not own.has_state:
+    if not folder.has_state:
         return None
-    problems = own.damaged_logs()
+    problems = folder.log_problems()
     try:
-        state = own.state()
-        if not problems and state.progress.tokens > job.node.segment.start:
+        state = folder.state()
+        if not problems and state.progress.tokens > node.segment.start:
             return state
     except StateError as error:
         problems = [str(error)]
-        own.drop_state()
+        folder.remove_state()
     for problem in problems:
-        warn(f"{problem}; going on from the segment's beginning")
+        _log.warning("%s; continuing from the segment's start", problem)
     return None
 
 
@@ -141,65 +153,29 @@ def _first_state(store: Store, job: Job) -> TrainState:
     """The state that the segment starts from: its parent's last, or a fresh one.
 
     Raises:
-        StateError: the parent's is damaged; the next run finds that out at its beginning and trains it again.
+        StateError: the parent's is damaged; the next run finds that out first, and trains the parent again.
     """
     node = job.node
     if node.parent is None:
         return initial_state(job.model, node.segment.depth, node.seed)
     parent = store.segment(node.parent)
-    if problem := final_state_problem(parent):
+    if problem := parent.final_state_problem():
         raise StateError(problem)
     return parent.state()
 
 
-def _next_stop(tokens: int, node: Node) -> int:
-    """The nearest point ahead at which something is evaluated, or the segment's end."""
+def _next_stop(node: Node, tokens: int) -> int:
+    """The next evaluation point after so many tokens, or the segment's end."""
     return min((point.tokens for point in node.evaluations if point.tokens > tokens), default=node.segment.end)
 
 
-def _evaluate(task: str, engine: TrainingEngine, job: Job, device: torch.device, world: World) -> dict[str, Any]:
-    """One line of evals.jsonl."""
-    progress = engine.progress
-    line: dict[str, Any] = {
-        "tokens": progress.tokens,
-        "step": progress.step,
-        "flops": progress.flops,
-        "seconds": progress.seconds,
-        "task": task,
-    }
-    if task == "validation":
-        score = validation_loss(
-            engine,
-            _tokens(job.dataset, "validation"),
-            job.evaluation.validation_tokens,
-            job.window,
-            device=device,
-            batch_tokens=VALIDATION_BATCH_TOKENS[device.type] * world.size,
-        )
-    else:
-        scorer = CompletionScorer(
-            model=engine,
-            context=job.window,
-            device=device,
-            batch_tokens=TASK_BATCH_TOKENS[device.type] * world.size,
-        )
-        score = get_task(task).score(scorer, _examples(task, job.evaluation.path(task), job.dataset))
-    return line | {"split": "validation"} | score.to_json()
-
-
-def _logger(metrics: list[dict[str, Any]], job: Job) -> Callable[[Progress, dict[str, float]], None]:
+def _step_logger(metrics: list[dict[str, Any]], job: Job) -> Log:
+    """A log of steps that adds a line of metrics.jsonl to `metrics`, and warns of spikes."""
     segment = job.node.segment
 
-    def log(progress: Progress, measured: dict[str, float]) -> None:
+    def log_step(progress: Progress, measured: dict[str, float]) -> None:
         if "spike" in measured:
-            done = (
-                "its update was skipped" if "skipped" in measured else "--on-spike skip or stop would not take it"
-            )
-            warn(
-                f"loss {measured['loss']:.4f} is a spike at step {progress.step} ({progress.tokens:,} tokens, "
-                f"{segment.label}, seed {job.node.seed}), {measured['spike']:.1f} deviations above the median "
-                f"of the last {WINDOW}; {done}; logged in {Store(job.folder).segment(job.node.key).folder}"
-            )
+            _warn_of_spike(progress, measured, job)
         metrics.append({
             "step": progress.step,
             "tokens": progress.tokens,
@@ -210,14 +186,13 @@ def _logger(metrics: list[dict[str, Any]], job: Job) -> Callable[[Progress, dict
             "phase": segment.label,
         })  # fmt: skip
 
-    return log
+    return log_step
 
 
-@lru_cache(maxsize=4)
-def _tokens(dataset: Dataset, split: str) -> Any:
-    return dataset.tokens(split)
-
-
-@lru_cache(maxsize=2)
-def _examples(task: str, path: Path, dataset: Dataset) -> Sequence[Any]:
-    return get_task(task).load(path, load_tokenizer(dataset.folder))
+def _warn_of_spike(progress: Progress, measured: dict[str, float], job: Job) -> None:
+    remedy = "its update was skipped" if "skipped" in measured else "on_spike skip or stop would not take it"
+    _log.warning(
+        f"loss {measured['loss']:.4f} is a spike at step {progress.step} ({progress.tokens:,} tokens, "
+        f"{job.node.segment.label}, seed {job.node.seed}), {measured['spike']:.1f} deviations above the median of "
+        f"the last {WINDOW}; {remedy}; logged in {Store(job.folder).segment(job.node.key).folder}"
+    )

@@ -1,1 +1,1 @@
-"""A study on disk: its folder, a folder per segment, which states stay, and repair."""
+"""A study on disk: its folder, a folder for each segment, the writer lock, retention, repair."""

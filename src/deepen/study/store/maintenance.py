@@ -1,5 +1,6 @@
-"""Looking after a study's folder: is all of it whole, and what may go. Nothing here trains."""
+"""Check a study's folder, repair it before training continues, prune its states. Nothing here trains."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,17 +8,22 @@ from typing import Any
 
 from deepen import durable
 from deepen.study.compile.tree import Tree
-from deepen.study.store.retention import Lineage, final_state_problem
+from deepen.study.store.lineage import Lineage
+from deepen.study.store.retention import RetentionPolicy
 from deepen.study.store.segment_folder import LOGS, SegmentFolder
-from deepen.study.store.study_folder import Store, warn
+from deepen.study.store.study_folder import Store
 from deepen.train.checkpoint.state_folder import SUFFIXES
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentCheck:
-    """What a check found of one segment.
+    """The result of checking one segment.
 
     Attributes:
+        key: of the segment.
+        label: its name for people.
         done: whether it was trained to its end.
         state: `good`, `damaged`, or `none` (not yet saved, or no longer needed).
         steps: lines of metrics.jsonl.
@@ -34,19 +40,19 @@ class SegmentCheck:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyCheck:
-    """What a check found: of each segment, and of the files of the study itself."""
+    """The result of checking a study: its segments, and the problems of its own files."""
 
     segments: Sequence[SegmentCheck]
     problems: Sequence[str]
 
     @property
     def all_problems(self) -> list[str]:
-        """Every damage, file and reason."""
+        """File and reason of every damage."""
         return [*self.problems, *(problem for segment in self.segments for problem in segment.problems)]
 
 
-def check_store(store: Store) -> StudyCheck:
-    """Hash every file that says what it should be, and read every log."""
+def check(store: Store) -> StudyCheck:
+    """Check every file of a study that has a recorded hash, and every line of its logs."""
     problems = []
     for name in ("study.json", "results.json"):
         path = store.folder / name
@@ -61,15 +67,15 @@ def check_store(store: Store) -> StudyCheck:
 
 def _check_segment(folder: SegmentFolder) -> SegmentCheck:
     spec, done = folder.spec or {}, folder.done
-    problems = folder.damaged_json()
+    problems = folder.json_problems()
     if not (folder.folder / "spec.json").exists() and any(folder.folder.iterdir()):
         problems.append(f"{folder.folder / 'spec.json'} is missing")
     state = "none"
     if folder.has_state:
-        problem = final_state_problem(folder, verify=True)
+        problem = folder.final_state_problem(verify=True)
         state = "damaged" if problem else "good"
         problems += [problem] if problem else []
-    problems += folder.damaged_logs() or list(_out_of_order(folder, spec, done))
+    problems += folder.log_problems() or list(_find_disorder(folder, spec, done))
     return SegmentCheck(
         key=folder.folder.name,
         label=str(spec.get("label", "")),
@@ -80,10 +86,10 @@ def _check_segment(folder: SegmentFolder) -> SegmentCheck:
     )
 
 
-def _out_of_order(folder: SegmentFolder, spec: dict[str, Any], done: dict[str, Any] | None) -> Iterator[str]:
-    """Where the logs do not tell each step, and each evaluation, once and in order.
+def _find_disorder(folder: SegmentFolder, spec: dict[str, Any], done: dict[str, Any] | None) -> Iterator[str]:
+    """Problems of logs that do not hold each step, and each evaluation, once and in order.
 
-    A last line that is half is no damage unless the segment is done: a kill leaves such, going on cuts it off.
+    An incomplete last line is no problem while the segment is unfinished: a kill leaves one, and it is truncated.
     """
     for log in LOGS:
         path, lines = folder.folder / f"{log}.jsonl", folder.lines(log)
@@ -99,56 +105,62 @@ def _out_of_order(folder: SegmentFolder, spec: dict[str, Any], done: dict[str, A
         if lines and spec and lines[0]["tokens"] != spec["recipe"]["start"] + spec["recipe"]["batch_tokens"]:
             yield f"{path} is damaged: it does not begin at the segment's first step"
         if done is not None and (not lines or lines[-1]["tokens"] != done["progress"]["tokens"]):
-            yield f"{path} is damaged: it does not go to the segment's end"
+            yield f"{path} is damaged: it does not reach the segment's end"
 
 
 def repair(tree: Tree, store: Store, *, verify: bool) -> None:
-    """Find what is damaged before anything is built on it, say so, and leave it to be trained again."""
+    """Find damage before anything is built on it, log a warning, and have the segment trained again.
+
+    Args:
+        tree: the segments that matter.
+        store: where they are.
+        verify: hash every byte of every state, rather than sizes and headers.
+    """
     for node in tree.nodes.values():
         folder = store.segment(node.key)
         if not folder.folder.is_dir():
             continue
         for problem in folder.recover_state(verify=verify):
-            warn(f"{problem}; going on from the newest good state before it")
-        for problem in folder.damaged_json():
-            warn(f"{problem}; it is written anew")
-        folder.open(node)  # says again what a damaged spec.json said
+            _log.warning("%s; continuing from the newest good state before it", problem)
+        for problem in folder.json_problems():
+            _log.warning("%s; it is written anew", problem)
+        folder.open(node)
         if (folder.folder / "done.json").exists():
-            problems = folder.damaged_logs() if folder.done else []
-            if folder.has_state and (problem_at_end := final_state_problem(folder)):
-                problems.append(problem_at_end)
+            problems = folder.log_problems() if folder.done else []
+            if folder.has_state and (state_problem := folder.final_state_problem()):
+                problems.append(state_problem)
             for problem in problems:
-                warn(f"{problem}; the segment is trained again")
+                _log.warning("%s; the segment is trained again", problem)
             if problems or folder.done is None:
-                folder.forget()
+                folder.reopen()
 
 
-def prune(store: Store, keep: str) -> dict[str, int]:
-    """Remove the states that `keep` does not ask for, and what saves that were cut off left beside good ones.
+def prune(store: Store, policy: RetentionPolicy) -> dict[str, int]:
+    """Remove the states that a policy does not keep, and what interrupted saves left beside good ones.
 
     Returns:
         Bytes freed, by path below the study's folder.
 
     Raises:
-        StoreError: the folder does not tell which states are needed.
+        StoreError: the folder does not record which states are needed.
     """
-    lineage = Lineage.recorded(store)
+    lineage = Lineage.read(store)
     freed: dict[str, int] = {}
     for key in store.segment_keys():
         folder = store.segment(key)
-        if folder.has_state and final_state_problem(folder, verify=True) is not None:
+        if folder.has_state and folder.final_state_problem(verify=True) is not None:
             continue
-        if folder.has_state and lineage.can_prune(key, store, keep, verify=True):
-            freed |= _bytes_of(store, folder.folder, SUFFIXES)
-            folder.drop_state()
+        if folder.has_state and lineage.can_prune(key, store, policy, verify=True):
+            freed |= _measure_states(store, folder.folder, SUFFIXES)
+            folder.remove_state()
         else:
-            freed |= _bytes_of(store, folder.folder, SUFFIXES[1:])
+            freed |= _measure_states(store, folder.folder, SUFFIXES[1:])
             folder.recover_state(verify=False)
     return freed
 
 
-def _bytes_of(store: Store, segment: Path, suffixes: Sequence[str]) -> dict[str, int]:
-    """Bytes in those state folders of a segment that there are."""
+def _measure_states(store: Store, segment: Path, suffixes: Sequence[str]) -> dict[str, int]:
+    """Bytes of those state folders of a segment that exist, by path below the study's folder."""
     folders = [segment / f"state{suffix}" for suffix in suffixes if (segment / f"state{suffix}").is_dir()]
     return {
         str(folder.relative_to(store.folder)): sum(path.stat().st_size for path in folder.iterdir())

@@ -1,88 +1,69 @@
-"""Which states are kept: those that a mark is measured at, those still needed, and what was asked for beyond.
+"""Retention policies: which states stay on disk once they are no longer needed to continue. Needs no torch.
 
-A state goes only once every state that came after it is good; so whatever is damaged, there is always one to go
-on from that is not further back than it has to be.
+A state that is still needed, or that a mark is measured at, always stays. A policy decides about the others, and
+is no part of a study's identity: each run of the same folder may use another one. To add a policy, add an entry to
+`RETENTION_POLICIES`:
+
+    RetentionPolicy(name="forks", help="...", keeps=lambda children: children > 1)
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from deepen.study.compile.tree import Tree
-from deepen.study.store.segment_folder import SegmentFolder
-from deepen.study.store.study_folder import Store, StoreError
-from deepen.train.checkpoint.state_files import StateError, read_progress
-from deepen.train.checkpoint.state_folder import find_good_state
+from deepen.errors import InvalidValueError, nearest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lineage:
-    """What of a tree decides which states are needed: who starts from whom, and where marks stand."""
+class RetentionPolicy:
+    """A rule for the final states of segments that every later segment is done with.
 
-    children: Mapping[str, Sequence[str]]
-    marks: frozenset[str]
+    Attributes:
+        name: how it is chosen.
+        help: what stays, in a few words.
+        keeps: whether a state stays, given the number of segments that start from it.
+        removes_states: whether there are states that it does not keep.
+    """
 
-    @staticmethod
-    def of(tree: Tree) -> "Lineage":
-        """That of a tree."""
-        return Lineage(children=tree.children(), marks=tree.mark_keys)
+    name: str
+    help: str
+    keeps: Callable[[int], bool]
+    removes_states: bool = True
 
-    def described(self) -> dict[str, Any]:
-        """As study.json has it."""
-        return {"children": {key: list(keys) for key, keys in self.children.items()}, "marks": sorted(self.marks)}
 
-    @staticmethod
-    def recorded(store: Store) -> "Lineage":
-        """That of a study's folder.
+RETENTION_POLICIES: Mapping[str, RetentionPolicy] = {
+    policy.name: policy
+    for policy in (
+        RetentionPolicy(
+            name="last", help="states at the marks, and those still needed", keeps=lambda children: False
+        ),
+        RetentionPolicy(
+            name="forks",
+            help="also those from which more than one segment starts",
+            keeps=lambda children: children > 1,
+        ),
+        RetentionPolicy(
+            name="all",
+            help="the final state of every segment",
+            keeps=lambda children: True,
+            removes_states=False,
+        ),
+    )
+}
 
-        Raises:
-            StoreError: study.json does not tell it.
-        """
-        said = store.recorded("lineage")
-        if said is None:
-            raise StoreError(
-                f"{store.folder} does not say which states are needed: run its command once more with this deepen "
-                "(what is there is not trained again), then prune"
-            )
-        return Lineage(children=said["children"], marks=frozenset(said["marks"]))
 
-    def can_prune(self, key: str, store: Store, keep: str, *, verify: bool = False) -> bool:
-        """Whether the state of a segment is no longer needed, and every state that replaces it is good."""
-        children = self.children.get(key, ())
-        if keep == "all" or key in self.marks or not children or (keep == "forks" and len(children) > 1):
-            return False
-        return store.segment(key).done is not None and all(
-            self._replaced_by(child, store, verify) for child in children
+def get_retention_policy(name: str) -> RetentionPolicy:
+    """The policy with a name.
+
+    Raises:
+        InvalidValueError: there is none.
+    """
+    if name not in RETENTION_POLICIES:
+        known = ", ".join(RETENTION_POLICIES)
+        raise InvalidValueError(
+            f"{name!r} is unknown{nearest(name, RETENTION_POLICIES)}",
+            field="keep",
+            value=name,
+            remedy=f"use {known}",
+            allowed=RETENTION_POLICIES,
         )
-
-    def _replaced_by(self, key: str, store: Store, verify: bool) -> bool:
-        """Whether a segment is done and its final state, or what came after where that is gone, is good."""
-        folder = store.segment(key)
-        if folder.done is None:
-            return False
-        if folder.has_state:
-            return final_state_problem(folder, verify=verify) is None
-        children = self.children.get(key, ())
-        return (
-            key not in self.marks and bool(children) and all(self._replaced_by(c, store, verify) for c in children)
-        )
-
-    def drop(self, keys: Iterable[str], store: Store, keep: str) -> None:
-        """Remove those states of `keys` that may go."""
-        for key in keys:
-            if store.segment(key).has_state and self.can_prune(key, store, keep):
-                store.segment(key).drop_state()
-
-
-def final_state_problem(folder: SegmentFolder, *, verify: bool = False) -> str | None:
-    """What is wrong with the state of a segment, None where it is good and, of a finished one, its last."""
-    try:
-        found, problems = find_good_state(folder.folder / "state", verify=verify)
-        if problems:
-            return problems[0]
-        at, done = read_progress(found).tokens, folder.done
-    except StateError as error:
-        return str(error)
-    if done is not None and at != done["progress"]["tokens"]:
-        return f"{found} is of {at:,} tokens, and the segment is done at {done['progress']['tokens']:,}"
-    return None
+    return RETENTION_POLICIES[name]

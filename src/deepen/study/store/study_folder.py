@@ -1,80 +1,28 @@
-"""A study's folder: study.json, a folder per segment, results.json. One writer at a time."""
+"""A study's folder: study.json, a folder for each segment, results.json.
 
-import errno
+study.json records the study, and the sha256 or fingerprint of every file that its results depend on. A folder can
+be continued by a study that is the same or larger: arms, seeds, anchors and accountings may be added, none may be
+left out. Data and task files are compared by content, so they may be somewhere else by then.
+"""
+
 import json
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from deepen import durable
+from deepen.study.store.errors import StoreError
+from deepen.study.store.lock import WriterLock
 from deepen.study.store.segment_folder import SegmentFolder
 
+_log = logging.getLogger(__name__)
 
-class StoreError(ValueError):
-    """A folder that cannot be used for this study; the message says what to do."""
+_CAN_GROW = ("arms", "seeds", "anchors", "accountings")
+"""Lists of a study to which entries may be added in the same folder."""
 
-
-def warn(line: str) -> None:
-    """Say on stderr, in one piece, what is wrong and what is done about it; the progress line comes again."""
-    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-    sys.stderr.write(f"{clear}warning: {line}\n")
-    sys.stderr.flush()
-
-
-def locked(path: Path, timeout: float) -> FileLock:
-    """Take a lock on a file, which the system drops when this process ends, however it ends.
-
-    Args:
-        timeout: seconds to wait for it.
-
-    Raises:
-        Timeout: another process holds it.
-        StoreError: the file system has no locks.
-    """
-    lock = FileLock(path, timeout=timeout, fallback_to_soft=False)  # a soft lock outlives its process
-    try:
-        lock.acquire()
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
-        raise StoreError(f"{path}: this file system has no locks (mount Lustre with -o flock)") from None
-    return lock
-
-
-@dataclass(slots=True)
-class Hold:
-    """Being a folder's only writer.
-
-    `unverified`: the one before died, or its disk failed, and no state was hashed in full since.
-    """
-
-    unverified: bool
-
-
-_MAY_GROW = ("arms", "seeds", "anchors", "accountings")
-"""What a study may get more of in the same folder."""
-
-
-def _is_kept(key: str, old: Any, new: Any) -> bool:
-    """Whether a study that had `old` may go on with `new`: nothing that is there may be left out."""
-    if key in _MAY_GROW and isinstance(old, list):
-        return all(entry in new for entry in old)
-    return bool(old == new)
-
-
-def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any]:
-    """The name of the first value that differs, `settings.on_spike`, and what it was."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for inner in sorted(old.keys() | new.keys()):
-            if old.get(inner) != new.get(inner):
-                return _first_difference(f"{key}.{inner}", old.get(inner), new.get(inner))
-    return key, "not set" if old is None else old
+_LEFT_BY_AN_EARLY_KILL = ("lock", "lock.holder", "data", "lock.holder.tmp", "study.json.tmp")
+"""What a first run that was killed before it wrote study.json may have left."""
 
 
 class Store:
@@ -83,97 +31,157 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def segment(self, key: str, check: Callable[[], None] = lambda: None) -> SegmentFolder:
-        """The folder of a segment; `check` is called before each write of training."""
-        return SegmentFolder(self.folder / "segments" / key, check)
+    def segment(self, key: str, check_owner: Callable[[], None] = lambda: None) -> SegmentFolder:
+        """The folder of a segment.
+
+        Args:
+            key: of the segment.
+            check_owner: called before each write; raises where another process took the segment over.
+        """
+        return SegmentFolder(self.folder / "segments" / key, check_owner)
+
+    def segment_keys(self) -> list[str]:
+        """Keys of the segments that have a folder."""
+        return sorted(path.name for path in self.folder.glob("segments/*") if path.is_dir())
+
+    def lock(self) -> WriterLock:
+        """The right to write in this folder, for a `with` block."""
+        return WriterLock(self.folder)
 
     def recorded(self, key: str) -> Any:
-        """What study.json says of a key, None where it says nothing."""
-        return (self._study_json() or {}).get(key)
+        """The value of a key in study.json, None where it is missing."""
+        return (self._read_study_json() or {}).get(key)
 
     def wall_seconds(self) -> float:
-        """Wall time of the sessions that went into results.json so far; 0 where it is not there or damaged."""
+        """Wall time of the runs that results.json is of; 0 where that is missing or damaged."""
         try:
-            before = durable.read_json(self.folder / "results.json") or {}
+            results = durable.read_json(self.folder / "results.json") or {}
         except durable.DamagedError as error:
-            warn(f"{error}; it is written anew, and its wall time counts from now")
-            before = {}
-        regime = before.get("regime")
+            _log.warning("%s; it is written anew, and its wall time is counted from now", error)
+            results = {}
+        regime = results.get("regime")
         seconds = regime.get("wall_seconds") if isinstance(regime, dict) else 0.0
         return float(seconds) if isinstance(seconds, int | float) else 0.0
 
     def newest_state(self) -> Path | None:
         """The folder of the state that was completed last."""
-        states = list(self.folder.glob("segments/*/state/manifest.json"))
-        return max(states, key=lambda path: path.stat().st_mtime).parent if states else None
+        manifests = list(self.folder.glob("segments/*/state/manifest.json"))
+        return max(manifests, key=lambda path: path.stat().st_mtime).parent if manifests else None
 
-    def check(self, described: dict[str, Any]) -> None:
-        """Raise a StoreError unless the folder is new, empty, or this very study's.
+    def check(self, study: Mapping[str, Any], inputs: Mapping[str, Any] | None = None) -> None:
+        """Raise a StoreError unless the folder is new, empty, or of this study or a smaller one.
 
-        More seeds or arms than before are welcome: their segments join those that are there.
+        Args:
+            study: the study in JSON's types.
+            inputs: content hashes of the files that its results depend on, as far as they are known.
         """
         if not self.folder.exists():
             return
         if not self.folder.is_dir():
-            raise StoreError(f"--out {self.folder} is a file: name a folder")
+            raise StoreError(f"{self.folder} is a file", field="folder", value=self.folder, remedy="name a folder")
         if not (self.folder / "study.json").exists():
-            ours = ("lock", "lock.holder", "data", "lock.holder.tmp", "study.json.tmp")  # a beginning cut off
-            if any(entry.name not in ours for entry in self.folder.iterdir()):
-                raise StoreError(f"--out {self.folder} holds something else: name a new folder or a study's own")
+            if any(entry.name not in _LEFT_BY_AN_EARLY_KILL for entry in self.folder.iterdir()):
+                raise StoreError(
+                    f"{self.folder} holds something else",
+                    field="folder",
+                    value=self.folder,
+                    remedy="name a new folder or a study's own",
+                )
             return
-        before = self._study_json()
-        if before is None or not isinstance(before.get("study"), dict):
+        recorded = self._read_study_json() or {}
+        if not isinstance(recorded.get("study"), dict):
             raise StoreError(
-                f"{self.folder / 'study.json'} is damaged: it names no study; restore it from a copy, "
-                "or name another --out"
+                f"{self.folder / 'study.json'} is damaged: it names no study",
+                remedy="restore it from a copy, or name another `folder`",
             )
-        old, new = before["study"], json.loads(json.dumps(described))
-        differing = [key for key in new if not _is_kept(key, old.get(key), new[key])]
+        self._check_study(recorded["study"], json.loads(json.dumps(study)))
+        self._check_inputs(recorded, inputs or {})
+
+    def _check_study(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        old, new = _without_paths(old), _without_paths(new)
+        differing = [key for key in new if not _continues(key, old.get(key), new[key])]
         if differing:
             where, was = _first_difference(differing[0], old.get(differing[0]), new[differing[0]])
             raise StoreError(
-                f"--out {self.folder} holds a study with other settings ({', '.join(differing)}; "
-                f"{where} was {was}): name another --out, or ask for what is there or more of it"
+                f"{self.folder} holds a study with other settings ({', '.join(differing)}; {where} was {was})",
+                field="folder",
+                value=self.folder,
+                remedy="name another `folder`, or ask for what is there or more of it",
             )
 
-    def open(self, described: dict[str, Any], about: dict[str, Any]) -> None:
-        """Make the folder this study's."""
-        self.check(described)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if self.recorded("data_fingerprint") not in (None, about.get("data_fingerprint")):
+    def _check_inputs(self, recorded: dict[str, Any], inputs: Mapping[str, Any]) -> None:
+        before = dict(_flat(recorded.get("inputs") or {}))
+        if "data_fingerprint" in recorded:  # all that deepen 0.1 recorded
+            before.setdefault("data.fingerprint", recorded["data_fingerprint"])
+        differing = [name for name, found in _flat(inputs) if before.get(name, found) != found]
+        if differing:
             raise StoreError(
-                f"the data is not what {self.folder} was trained on: restore it, or name another --out"
+                f"{_describe_input(differing[0])} is not what {self.folder} was trained and evaluated with",
+                remedy="restore it, or name another `folder`",
             )
-        durable.write_json(self.folder / "study.json", {"study": described, **about})
 
-    def segment_keys(self) -> list[str]:
-        """The segments that have a folder."""
-        return sorted(path.name for path in self.folder.glob("segments/*") if path.is_dir())
+    def open(
+        self, study: Mapping[str, Any], inputs: Mapping[str, Any], provenance: Mapping[str, Any] | None = None
+    ) -> None:
+        """Make the folder this study's, and write study.json.
 
-    def _study_json(self) -> dict[str, Any] | None:
+        Args:
+            study: the study in JSON's types.
+            inputs: content hashes of the files that its results depend on.
+            provenance: what else study.json records, such as versions and machine.
+
+        Raises:
+            StoreError: it is another study's.
+        """
+        self.check(study, inputs)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        durable.write_json(self.folder / "study.json", {"study": study, "inputs": inputs, **(provenance or {})})
+
+    def _read_study_json(self) -> dict[str, Any] | None:
         try:
             return durable.read_json(self.folder / "study.json")
         except durable.DamagedError as error:
-            raise StoreError(f"{error}: restore it from a copy, or name another --out") from None
+            raise StoreError(str(error), remedy="restore it from a copy, or name another `folder`") from None
 
-    @contextmanager
-    def lock(self) -> Iterator[Hold]:
-        """Be the only writer. A dead process holds no lock, but its note of who holds it is still there.
 
-        Whoever has verified the states sets `unverified` to False; until then the note stays for the next one.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        holder = self.folder / "lock.holder"
-        try:
-            lock = locked(self.folder / "lock", timeout=0)
-        except Timeout:
-            who = holder.read_text().strip() if holder.exists() else "another process"
-            raise StoreError(f"{self.folder} is in use by {who}: wait for it, or name another --out") from None
-        try:
-            hold = Hold(unverified=holder.exists())
-            durable.write_whole(holder, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
-            yield hold
-        finally:
-            if not hold.unverified:
-                holder.unlink(missing_ok=True)
-            lock.release()
+def _without_paths(study: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's JSON without the places of its files, whose content is compared instead."""
+    result = {key: value for key, value in study.items() if key != "data"}
+    evaluation = study.get("evaluation")
+    if isinstance(evaluation, dict) and isinstance(evaluation.get("tasks"), list):
+        names = [file.get("task") if isinstance(file, dict) else file for file in evaluation["tasks"]]
+        result["evaluation"] = evaluation | {"tasks": names}
+    return result
+
+
+def _continues(key: str, old: Any, new: Any) -> bool:
+    """Whether a folder whose study had the value `old` can be continued with `new`: nothing may be left out."""
+    if key in _CAN_GROW and isinstance(old, list):
+        return all(entry in new for entry in old)
+    return bool(old == new)
+
+
+def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any]:
+    """The name of the first value that differs, such as `settings.on_spike`, and what it was."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for inner in sorted(old.keys() | new.keys()):
+            if old.get(inner) != new.get(inner):
+                return _first_difference(f"{key}.{inner}", old.get(inner), new.get(inner))
+    return key, "not set" if old is None else old
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings, by names such as `data.fingerprint`."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _describe_input(name: str) -> str:
+    """An input of a study in words, such as "the file of task hellaswag"."""
+    kind, _, rest = name.partition(".")
+    if kind == "tasks":
+        return f"the file of task {rest}"
+    return "the tokenizer" if rest == "tokenizer_sha256" else "the data"

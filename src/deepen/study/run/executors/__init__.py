@@ -1,1 +1,1 @@
-"""Where segments are trained: this process, local processes, SLURM, Dask."""
+"""Where segments are trained: one module for each kind of executor, chosen in `registry`."""

@@ -1,83 +1,128 @@
-"""Segments on the workers of a Dask scheduler."""
+"""Segments trained by the workers of a Dask scheduler, one segment at a time each."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from deepen import __version__
+from deepen.errors import InvalidValueError
+from deepen.study.define.executor import ExecutorChoice
+from deepen.study.run.executors.interface import ExecutorKind, SegmentExecutor, Setting, WorkerPool
+from deepen.study.run.job import Job, Outcome
+from deepen.study.run.ownership import open_session
+from deepen.study.run.worker_process import train_in_worker
 
-_CONNECT_SECONDS = 10
+CONNECT_SECONDS = 10
+
+Versions = tuple[str, str]
+"""Those of deepen and torch, on which numbers depend."""
+
+
+def _check(choice: ExecutorChoice) -> None:
+    if find_spec("distributed") is None:
+        raise InvalidValueError(
+            "dask needs distributed", field="executor", value=choice, remedy="pip install 'deepen[cluster]'"
+        )
+    with _connect(choice.address) as client:
+        check_workers(client)
 
 
 @contextmanager
-def dask_client(address: str) -> Iterator[Any]:
-    """A connection to a scheduler.
+def _open(choice: ExecutorChoice, setting: Setting) -> Iterator[SegmentExecutor]:
+    with open_session(setting.folder) as session, _connect(choice.address) as client:
+        call = partial(_train_on_worker, _versions(), session.token, setting.threads)
+        executor = client.get_executor(pure=False)
+        with WorkerPool(executor, call, partial(_count_workers, client), session).until_all_have_left() as pool:
+            yield pool
+
+
+KIND = ExecutorKind(
+    trains_here=False,
+    check=_check,
+    default_jobs=lambda: None,
+    default_threads=lambda jobs: 1,
+    open=_open,
+)
+
+
+@contextmanager
+def _connect(address: str) -> Iterator[Any]:
+    """A client of a scheduler.
 
     Raises:
-        ValueError: it does not answer.
+        InvalidValueError: the scheduler does not answer.
     """
     from distributed import Client
 
     for name in ("distributed", "distributed.client"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is told once, by us
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are reported once, by this project
     try:
-        client: Any = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+        client: Any = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
-        said = str(error).splitlines()[0]
-        raise ValueError(
-            f"--executor dask: no scheduler answers at {address} ({said}): start it, or correct its address"
+        reason = str(error).splitlines()[0]
+        raise InvalidValueError(
+            f"dask: no scheduler answers at {address} ({reason})",
+            field="executor",
+            value=address,
+            remedy="start it, or correct its address",
         ) from None
     with client:
         yield client
 
 
-def count_workers(client: Any) -> int:
-    """Workers there are now; at least 1, for which a segment then waits."""
+def _count_workers(client: Any) -> int:
+    """The number of workers now; at least 1, for which a segment then waits."""
     return max(1, len(client.nthreads()))
 
 
 def check_workers(client: Any) -> None:
-    """Raise a ValueError where a worker would train otherwise than here, or several segments in one process."""
-    here = versions()
+    """Raise an InvalidValueError where a worker has other versions, or would train several segments at once."""
     try:
-        found = client.run(versions)
+        found = client.run(_versions)
     except Exception as error:
-        raise ValueError(
-            f"--executor dask: its workers cannot run deepen ({type(error).__name__}: {error}): install it there"
+        raise InvalidValueError(
+            f"dask: its workers cannot run deepen ({type(error).__name__}: {error})",
+            field="executor",
+            remedy="install it there",
         ) from None
     threads = client.nthreads()
-    for worker, there in found.items():
-        _check_worker(worker, threads.get(worker, 1), there, here)
+    for worker, versions in found.items():
+        _check_worker(worker, threads.get(worker, 1), versions, _versions())
 
 
-def check_this_worker(here: tuple[str, str]) -> None:
-    """The same of the worker that runs this, which may have come after the others were checked.
-
-    Args:
-        here: versions where the study runs.
-    """
+def _train_on_worker(expected: Versions, session: str, threads: int, job: Job, attempt: int) -> Outcome:
+    """Train a segment on this worker, which may have come after the others were checked."""
     from distributed import get_worker
 
     worker: Any = get_worker()
-    _check_worker(worker.address, worker.state.nthreads, versions(), here)
+    try:
+        _check_worker(worker.address, worker.state.nthreads, _versions(), expected)
+    except InvalidValueError as error:
+        return Outcome(error=error)
+    return train_in_worker(session, threads, job, attempt)
 
 
-def _check_worker(worker: str, threads: int, there: tuple[str, str], here: tuple[str, str]) -> None:
+def _check_worker(worker: str, threads: int, versions: Versions, expected: Versions) -> None:
     if threads != 1:
-        raise ValueError(
-            f"--executor dask: worker {worker} has {threads} Dask threads, and each would train a segment "
-            "in the same process: start workers with --nthreads 1 (dask:ADDRESS,threads=N gives it cores)"
+        raise InvalidValueError(
+            f"dask: worker {worker} has {threads} Dask threads, and each would train a segment "
+            "in the same process",
+            field="executor",
+            remedy="start workers with --nthreads 1 (dask:ADDRESS,threads=N gives it cores)",
         )
-    if there != here:
-        raise ValueError(
-            f"--executor dask: worker {worker} has deepen {there[0]} and torch {there[1]}, "
-            f"here are {here[0]} and {here[1]}: install the same"
+    if versions != expected:
+        raise InvalidValueError(
+            f"dask: worker {worker} has deepen {versions[0]} and torch {versions[1]}, "
+            f"here are {expected[0]} and {expected[1]}",
+            field="executor",
+            remedy="install the same",
         )
 
 
-def versions() -> tuple[str, str]:
-    """Those that numbers depend on."""
+def _versions() -> Versions:
     return __version__, torch.__version__

@@ -1,24 +1,85 @@
-"""Worker processes of this machine, a device each, none of which takes another with it when it dies."""
+"""Segments trained on this machine: in this process one after another, or in several worker processes.
+
+Each worker process has a pool of its own, because a pool of several processes breaks as a whole when one of them
+dies. With GPUs, each process sees one of them; where there are more processes than GPUs, they share.
+"""
 
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 
+from deepen.study.define.executor import ExecutorChoice
+from deepen.study.run.executors.interface import ExecutorKind, SegmentExecutor, Setting, WorkerPool
+from deepen.study.run.job import Job, Outcome
+from deepen.study.run.ownership import open_session
+from deepen.study.run.worker import train_segment
+from deepen.study.run.worker_process import train_in_worker
+from deepen.train.device import pick_device
+from deepen.train.limits import fair_threads, usable_cores
+
+
+def _default_jobs() -> int:
+    """One segment a GPU, or one a core."""
+    return torch.cuda.device_count() if pick_device().type == "cuda" else usable_cores()
+
+
+@contextmanager
+def _open(choice: ExecutorChoice, setting: Setting) -> Iterator[SegmentExecutor]:
+    jobs = choice.jobs or _default_jobs()
+    if jobs == 1:
+        torch.set_num_threads(setting.threads)
+        yield ThisProcess(setting)
+        return
+    with open_session(setting.folder) as session, LocalProcesses(jobs) as processes:
+        call = partial(train_in_worker, session.token, setting.threads)
+        with WorkerPool(processes, call, lambda: jobs, session).until_all_have_left() as pool:
+            yield pool
+
+
+KIND = ExecutorKind(
+    trains_here=True,
+    check=lambda choice: None,
+    default_jobs=_default_jobs,
+    default_threads=lambda jobs: fair_threads(jobs or 1),
+    open=_open,
+)
+
+
+class ThisProcess:
+    """Trains each segment at once, in the thread that submits it."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._should_stop: Callable[[], bool] = setting.stop.is_set
+        self._world = setting.world
+
+    def capacity(self) -> int:
+        """One."""
+        return 1
+
+    def submit(self, job: Job, attempt: int) -> "Future[Outcome]":
+        """Train a segment now; the future is done when this returns."""
+        future: Future[Outcome] = Future()
+        try:
+            future.set_result(Outcome(finished=train_segment(job, self._should_stop, world=self._world)))
+        except Exception as error:
+            future.set_result(Outcome(error=error))
+        return future
+
+    def stop(self) -> None:
+        """Nothing is left to stop: no segment is trained while this is called."""
+
 
 class LocalProcesses(Executor):
-    """A pool of one process for each place: a pool of several breaks whole when one of its processes dies.
-
-    With GPUs, each process sees only the one that is its own; where there are more processes than
-    GPUs, several share one at the same time.
-    """
+    """Worker processes of this machine, none of which takes another with it when it dies."""
 
     def __init__(self, processes: int) -> None:
         self._pools: list[ProcessPoolExecutor | None] = [None] * processes
@@ -26,35 +87,35 @@ class LocalProcesses(Executor):
         self._devices = visible_devices(os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count())
 
     def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
-        """Run a call in a process that has nothing to do; there must be one."""
-        place = next(i for i, future in enumerate(self._latest) if future is None or future.done())
-        with _signals_held():  # a process that this starts inherits it
+        """Run a call in an idle process; there must be one."""
+        index = next(i for i, future in enumerate(self._latest) if future is None or future.done())
+        with _signals_blocked():  # a process that this starts inherits it
             try:
-                future = self._pool(place).submit(fn, *args, **kwargs)
-            except BrokenExecutor:  # its process died of the call before
-                self._pools[place] = None
-                future = self._pool(place).submit(fn, *args, **kwargs)
-        self._latest[place] = future
+                future = self._pool(index).submit(fn, *args, **kwargs)
+            except BrokenExecutor:  # its process died during the call before
+                self._pools[index] = None
+                future = self._pool(index).submit(fn, *args, **kwargs)
+        self._latest[index] = future
         return future
 
-    def _pool(self, place: int) -> ProcessPoolExecutor:
-        pool = self._pools[place]
+    def _pool(self, index: int) -> ProcessPoolExecutor:
+        pool = self._pools[index]
         if pool is None:
-            device = self._devices[place % len(self._devices)] if self._devices else None
+            device = self._devices[index % len(self._devices)] if self._devices else None
             context = multiprocessing.get_context("spawn")
             pool = ProcessPoolExecutor(1, context, initializer=_begin_process, initargs=(device,))
-            self._pools[place] = pool
+            self._pools[index] = pool
         return pool
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes, after the calls that they are at."""
+        """End the processes after their present calls."""
         for pool in self._pools:
             if pool is not None:
                 pool.shutdown(wait=wait, cancel_futures=cancel_futures)
 
 
 def visible_devices(visible: str | None, count: int) -> Sequence[str]:
-    """The GPUs of this machine as CUDA_VISIBLE_DEVICES names them, by what it says already.
+    """Names of this machine's GPUs, as CUDA_VISIBLE_DEVICES understands them.
 
     Args:
         visible: CUDA_VISIBLE_DEVICES of this process, None where it is not set.
@@ -65,16 +126,16 @@ def visible_devices(visible: str | None, count: int) -> Sequence[str]:
 
 
 def _begin_process(device: str | None) -> None:
-    """A process leaves signals to the one that started it, does not outlive it, and sees its own device alone."""
+    """Leave signals to the parent, end with it, and see one device only."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if device is not None:  # CUDA reads it when it is first used, which is later
         os.environ["CUDA_VISIBLE_DEVICES"] = device
-    _die_with_parent()
+    _end_with_parent()
 
 
-def _die_with_parent() -> None:
-    """End this process when the one that started it is gone, so that no orphan writes on."""
+def _end_with_parent() -> None:
+    """End this process once its parent is gone, so that no orphan continues to write."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -86,10 +147,10 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back for a moment."""
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+def _signals_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGTERM for a moment."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,79 +1,115 @@
-"""Segments in SLURM jobs, one each, through submitit. Its scripts, logs and pickled calls are in STUDY/slurm."""
+"""Segments trained as SLURM jobs, one each, through submitit. Their scripts, logs and calls are in STUDY/slurm."""
 
 import shutil
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import suppress
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
+from deepen.errors import InvalidValueError
 from deepen.study.define.executor import ExecutorChoice
+from deepen.study.run.executors.interface import ExecutorKind, SegmentExecutor, Setting, WorkerPool
+from deepen.study.run.job import Job, Outcome
+from deepen.study.run.ownership import open_session
+from deepen.study.run.worker_process import train_in_worker
 
-JOBS = 64
-"""Jobs that are queued or run at once, where --executor does not say."""
+DEFAULT_JOBS = 64
+"""Jobs that are queued or running at once, where the choice leaves it open."""
 
-MINUTES = 60
-"""Time limit of a job, where --executor does not say; a longer segment saves in time and goes on in another."""
+DEFAULT_MINUTES = 60
+"""Time limit of a job, where the choice leaves it open. A longer segment saves in time and needs another job."""
 
 MAX_POLL_FAILURES = 30
-"""How often in a row, a second apart, a job may fail to be asked before it is given up for lost."""
+"""How often in a row, a second apart, the state of a job may be unknown before the job counts as lost."""
 
 _SAVE_SECONDS = 120
-"""How long before its time limit a job is told to save."""
+"""How long before its time limit a job is asked to save."""
 
 
-def check_slurm(choice: ExecutorChoice) -> None:
-    """Raise a ValueError where no job can be submitted from here."""
+def _check(choice: ExecutorChoice) -> None:
+    if find_spec("submitit") is None:
+        raise InvalidValueError(
+            "slurm needs submitit", field="executor", value=choice, remedy="pip install 'deepen[cluster]'"
+        )
     if _cluster(choice) == "slurm" and shutil.which("sbatch") is None:
-        raise ValueError(
-            "--executor slurm: there is no sbatch on this machine: run deepen where jobs are submitted"
+        raise InvalidValueError(
+            "slurm: there is no sbatch on this machine",
+            field="executor",
+            value=choice,
+            remedy="run deepen where jobs are submitted",
         )
 
 
+@contextmanager
+def _open(choice: ExecutorChoice, setting: Setting) -> Iterator[SegmentExecutor]:
+    with open_session(setting.folder) as session, _submitit_jobs(choice, setting) as jobs:
+        call = partial(_train_in_job, session.token, setting.threads)
+        capacity = choice.jobs or DEFAULT_JOBS
+        with WorkerPool(jobs, call, lambda: capacity, session).until_all_have_left() as pool:
+            yield pool
+
+
+KIND = ExecutorKind(
+    trains_here=False,
+    check=_check,
+    default_jobs=lambda: None,
+    default_threads=lambda jobs: 1,
+    open=_open,
+)
+
+
 def _cluster(choice: ExecutorChoice) -> str:
-    """`slurm`, or submitit's stand-in `local`: processes of this machine."""
+    """`slurm`, or `local`: submitit's stand-in, which starts processes of this machine."""
     return str(choice.slurm.get("cluster", "slurm"))
 
 
-def slurm_jobs(choice: ExecutorChoice, folder: Path) -> "SubmititJobs":
-    """The executor that submits what a choice asks for."""
+def _submitit_jobs(choice: ExecutorChoice, setting: Setting) -> "SubmititJobs":
     import submitit
 
-    common = ("mem_gb", "gpus_per_node", "cpus_per_task")  # what submitit asks of any kind of cluster
-    minutes = int(choice.slurm.get("time", MINUTES))
-    executor = submitit.AutoExecutor(folder=folder.resolve() / "slurm", cluster=_cluster(choice))
+    of_any_cluster = ("mem_gb", "gpus_per_node", "cpus_per_task")  # the others have the prefix slurm_
+    minutes = int(choice.slurm.get("time", DEFAULT_MINUTES))
+    requested = {key: value for key, value in choice.slurm.items() if key not in ("time", "cluster")}
+    requested["cpus_per_task"] = setting.threads
+    executor = submitit.AutoExecutor(folder=setting.folder.resolve() / "slurm", cluster=_cluster(choice))
     executor.update_parameters(
         name="deepen",
         timeout_min=minutes,
         slurm_signal_delay_s=min(_SAVE_SECONDS, 30 * minutes),
-        **{k if k in common else f"slurm_{k}": v for k, v in choice.slurm.items() if k not in ("time", "cluster")},
+        **{key if key in of_any_cluster else f"slurm_{key}": value for key, value in requested.items()},
     )
     return SubmititJobs(executor)
 
 
-def leave_requested() -> Callable[[], bool]:
-    """Whether this SLURM job got one of the signals that come before a time limit or a preemption."""
+def _train_in_job(session: str, threads: int, job: Job, attempt: int) -> Outcome:
+    """Train a segment in a SLURM job, which saves and ends when its time is nearly up."""
+    return train_in_worker(session, threads, job, attempt, _watch_signals())
+
+
+def _watch_signals() -> Callable[[], bool]:
+    """Whether this SLURM job got one of the signals that precede a time limit or a preemption."""
     import submitit
 
-    told = threading.Event()
+    received = threading.Event()
     for number in (signal.SIGTERM, submitit.JobEnvironment._usr_sig()):
-        signal.signal(number, lambda *_: told.set())
-    return told.is_set
+        signal.signal(number, lambda *_: received.set())
+    return received.is_set
 
 
 class SubmititJobs(Executor):
-    """submitit's jobs as futures, looked after by a thread: its own cannot be waited for together."""
+    """submitit's jobs as futures that can be waited for together, completed by a thread that polls the jobs."""
 
     def __init__(self, executor: Any, poll_seconds: float = 1.0) -> None:
         self._executor, self._poll_seconds = executor, poll_seconds
         self._jobs: dict[Future[Any], Any] = {}
         self._failures = Counter[Future[Any]]()
-        self._over = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
-        self._watcher.start()
+        self._is_over = threading.Event()
+        self._poller = threading.Thread(target=self._poll, daemon=True)
+        self._poller.start()
 
     def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
         """Submit a job."""
@@ -83,31 +119,31 @@ class SubmititJobs(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Look after no job any more; those of cancelled futures leave the queue."""
-        self._over.set()
-        self._watcher.join()
+        """Poll no more; the jobs of cancelled futures leave the queue."""
+        self._is_over.set()
+        self._poller.join()
         for future, job in self._jobs.items():
             if future.cancelled():
                 with suppress(OSError):
                     job.cancel(check=False)
 
-    def _watch(self) -> None:
-        while not self._over.wait(self._poll_seconds):
+    def _poll(self) -> None:
+        while not self._is_over.wait(self._poll_seconds):
             for future, job in list(self._jobs.items()):
-                self._look_at(future, job)
+                self._poll_job(future, job)
 
-    def _look_at(self, future: "Future[Any]", job: Any) -> None:
-        """Settle the future of a job that has ended; one that cannot be asked now is asked again."""
+    def _poll_job(self, future: "Future[Any]", job: Any) -> None:
+        """Complete the future of a job that has ended; a job whose state is unknown is polled again."""
         result, failure = None, None
         try:
             if future.cancelled():
                 job.cancel(check=False)
             elif job.done():
-                result, failure = _result(job)
+                result, failure = _read_result(job)
             else:
                 self._failures[future] = 0
                 return
-        except Exception as error:  # an error here must not end the thread: no future would be settled any more
+        except Exception as error:  # an error must not end this thread: no future would be completed any more
             self._failures[future] += 1
             if self._failures[future] < MAX_POLL_FAILURES:
                 return
@@ -121,14 +157,19 @@ class SubmititJobs(Executor):
             future.set_exception(failure)
 
 
-def _result(job: Any) -> tuple[Any, Exception | None]:
-    """What the call in a job returned, or how the job was lost; an OSError where that cannot be read now."""
+def _read_result(job: Any) -> tuple[Any, Exception | None]:
+    """What the call in a job returned, or how the job was lost.
+
+    Raises:
+        OSError: neither can be read now.
+    """
     try:
         return job.result(), None
     except OSError:
         raise
     except Exception as error:
-        said = f"job {job.job_id} left no result, its state is {job.state}; its log is {job.paths.stderr}"
-        failure = RuntimeError(said)
+        failure = RuntimeError(
+            f"job {job.job_id} left no result, its state is {job.state}; its log is {job.paths.stderr}"
+        )
         failure.__cause__ = error
         return None, failure

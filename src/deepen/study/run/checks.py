@@ -1,0 +1,74 @@
+"""Everything that can be wrong with a run, found before anything is written."""
+
+from pathlib import Path
+
+from deepen.data.shards import Dataset
+from deepen.data.sources import EMBEDDED, check_embedded, open_data
+from deepen.data.tokenizers import load_tokenizer
+from deepen.errors import ErrorCollector, InvalidValueError
+from deepen.evaluate.registry import get_task
+from deepen.study.compile.marks import compile_marks
+from deepen.study.define.executor import ExecutorChoice
+from deepen.study.define.study import Study
+from deepen.study.run.executors.registry import get_kind
+from deepen.study.run.run_study import hash_inputs
+from deepen.study.store.study_folder import Store
+from deepen.train.compiling import check_compiler
+from deepen.train.device import check_memory, pick_device
+from deepen.train.distributed.processes import World
+from deepen.train.settings import AUTO
+
+
+def check_run(
+    study: Study, store: Store, executor: ExecutorChoice, world: World, problems: ErrorCollector
+) -> Dataset | None:
+    """Check a study, its files, its folder, and the machine; returns the data where it exists already.
+
+    Args:
+        study: what to train and compare.
+        store: its folder.
+        executor: where segments are trained.
+        world: the processes that train each segment together.
+        problems: collects all errors.
+    """
+    problems.attempt(lambda: get_kind(executor).check(executor))
+    problems.attempt(lambda: _check_precision(study, executor))
+    problems.attempt(lambda: _check_machine(study, executor, world))
+    for arm in study.arms:
+        problems.attempt(lambda arm=arm: compile_marks(study, arm))  # type: ignore[misc]
+    dataset = problems.attempt(lambda: _open_data(study, store.folder))
+    for file in study.evaluation.tasks:
+        problems.attempt(lambda file=file: get_task(file.task).check(file.path))  # type: ignore[misc]
+    inputs = problems.attempt(lambda: hash_inputs(study, dataset))
+    problems.attempt(lambda: store.check(study.described(), inputs))
+    return dataset
+
+
+def _check_precision(study: Study, executor: ExecutorChoice) -> None:
+    """Refuse to choose the faster precision by a measurement on a machine that does not train."""
+    if study.settings.precision == AUTO and not get_kind(executor).trains_here:
+        raise InvalidValueError(
+            "auto measures this machine, and segments are trained elsewhere",
+            field="precision",
+            value=AUTO,
+            remedy="name fp32 or bf16",
+        )
+
+
+def _check_machine(study: Study, executor: ExecutorChoice, world: World) -> None:
+    if get_kind(executor).trains_here:
+        check_compiler(study.settings.compile, pick_device())
+        shards = world.size if world.shard else 1
+        check_memory(study.model, pick_device(), shards=shards, optimizer=study.settings.optimizer.cost)
+
+
+def _open_data(study: Study, folder: Path) -> Dataset | None:
+    """The data that a study names; None for the embedded corpus, which is prepared in the study's folder."""
+    if study.data == EMBEDDED:
+        check_embedded(study.model.vocab)
+        return None
+    dataset = open_data(study.data, study.model.vocab, folder / "data")
+    dataset.check_context(study.context)
+    if study.evaluation.tasks:
+        load_tokenizer(dataset.folder, study.model.vocab)
+    return dataset

@@ -1,0 +1,77 @@
+"""Evaluate a segment's model at a point of its training: the lines of evals.jsonl."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepen.data.shards import Dataset, Tokens
+from deepen.data.tokenizers import load_tokenizer
+from deepen.evaluate.registry import get_task
+from deepen.evaluate.scoring import TASK_BATCH_TOKENS, CompletionScorer
+from deepen.evaluate.task import Score
+from deepen.evaluate.validation import VALIDATION_BATCH_TOKENS, validation_loss
+from deepen.study.compile.evaluation_points import VALIDATION
+from deepen.study.run.job import Job
+from deepen.train.engine import TrainingEngine
+
+
+def evaluate(
+    what: str, engine: TrainingEngine, job: Job, *, device: torch.device, processes: int = 1
+) -> dict[str, Any]:
+    """One line of evals.jsonl.
+
+    Args:
+        what: "validation", or the name of a task.
+        engine: of the segment, at the point that is evaluated.
+        job: the segment.
+        device: where this process computes.
+        processes: how many processes share the evaluation.
+    """
+    progress = engine.progress
+    if what == VALIDATION:
+        score = _validate(engine, job, device, processes)
+    else:
+        score = _score_task(what, engine, job, device, processes)
+    return {
+        "tokens": progress.tokens,
+        "step": progress.step,
+        "flops": progress.flops,
+        "seconds": progress.seconds,
+        "task": what,
+        "split": "validation",
+        **score.to_json(),
+    }
+
+
+def _validate(engine: TrainingEngine, job: Job, device: torch.device, processes: int) -> Score:
+    return validation_loss(
+        engine,
+        _validation_tokens(job.dataset),
+        job.validation_tokens,
+        job.window,
+        device=device,
+        batch_tokens=VALIDATION_BATCH_TOKENS[device.type] * processes,
+    )
+
+
+def _score_task(name: str, engine: TrainingEngine, job: Job, device: torch.device, processes: int) -> Score:
+    scorer = CompletionScorer(
+        model=engine,
+        context=job.window,
+        device=device,
+        batch_tokens=TASK_BATCH_TOKENS[device.type] * processes,
+    )
+    return get_task(name).score(scorer, _examples(name, job.task_files[name], job.dataset))
+
+
+@lru_cache(maxsize=4)
+def _validation_tokens(dataset: Dataset) -> Tokens:
+    return dataset.tokens("validation")
+
+
+@lru_cache(maxsize=2)
+def _examples(task: str, path: Path, dataset: Dataset) -> Sequence[Any]:
+    return get_task(task).load(path, load_tokenizer(dataset.folder))

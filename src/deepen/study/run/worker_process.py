@@ -1,0 +1,58 @@
+"""What a worker process runs for each segment: claim it, recover what an earlier attempt left, train it."""
+
+import logging
+import traceback
+from collections.abc import Callable
+
+import torch
+
+from deepen.messages import print_messages
+from deepen.study.run.job import Job, Outcome
+from deepen.study.run.ownership import Claim, SupersededError
+from deepen.study.run.worker import train_segment
+from deepen.study.store.study_folder import Store
+
+_log = logging.getLogger(__name__)
+
+
+def train_in_worker(
+    session: str, threads: int, job: Job, attempt: int, must_leave: Callable[[], bool] = lambda: False
+) -> Outcome:
+    """Train a segment in a worker process, wherever that is.
+
+    Args:
+        session: token of the command that runs the study.
+        threads: CPU threads.
+        job: the segment.
+        attempt: how often it was submitted, this time included.
+        must_leave: asked after each step, whether the machine is about to end this process.
+
+    Raises:
+        SupersededError: another attempt at this segment is the latest.
+    """
+    if not logging.getLogger("deepen").hasHandlers():
+        print_messages()
+    torch.set_num_threads(threads)
+    try:
+        with Claim(job.folder, job.node.key, session, attempt) as claim:
+            if claim.should_stop():
+                return Outcome()
+            if attempt > 1 and _recover(job, claim):
+                return Outcome(finished=True)
+            finished = train_segment(job, lambda: must_leave() or claim.should_stop(), claim.check)
+            return Outcome(finished=finished)
+    except SupersededError:
+        raise
+    except Exception as error:
+        error.add_note(traceback.format_exc())  # a traceback does not travel between processes
+        return Outcome(error=error)
+
+
+def _recover(job: Job, claim: Claim) -> bool:
+    """Leave the newest good state of an attempt whose worker was lost; returns whether it had finished."""
+    folder = Store(job.folder).segment(job.node.key, claim.check)
+    if folder.done is not None:
+        return True
+    for problem in folder.recover_state(verify=True):
+        _log.warning("%s; continuing from the newest good state before it", problem)
+    return False

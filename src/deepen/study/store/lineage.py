@@ -1,0 +1,88 @@
+"""The lineage of a study's segments: which starts from which. It decides which states can be pruned.
+
+A state is pruned only once every state that came after it is good. So wherever damage is found later, there is a
+state to continue from that is no earlier than necessary.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deepen.study.compile.tree import Tree
+from deepen.study.store.errors import StoreError
+from deepen.study.store.retention import RetentionPolicy
+from deepen.study.store.study_folder import Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lineage:
+    """The part of a study's tree that decides which states are needed.
+
+    Attributes:
+        children: keys of the segments that start from each segment's final state.
+        marks: keys of the segments at whose end a mark is measured.
+    """
+
+    children: Mapping[str, Sequence[str]]
+    marks: frozenset[str]
+
+    @classmethod
+    def from_tree(cls, tree: Tree) -> "Lineage":
+        """The lineage of a compiled study."""
+        return cls(children=tree.children(), marks=tree.mark_keys)
+
+    @classmethod
+    def read(cls, store: Store) -> "Lineage":
+        """The lineage that study.json records.
+
+        Raises:
+            StoreError: study.json has none.
+        """
+        recorded = store.recorded("lineage")
+        if recorded is None:
+            raise StoreError(
+                f"{store.folder} does not record which states are needed",
+                remedy="run its command once more with this version of deepen (nothing that is there is trained "
+                "again), then prune",
+            )
+        return cls(children=recorded["children"], marks=frozenset(recorded["marks"]))
+
+    def to_json(self) -> dict[str, Any]:
+        """The lineage as study.json records it."""
+        return {"children": {key: list(keys) for key, keys in self.children.items()}, "marks": sorted(self.marks)}
+
+    def can_prune(self, key: str, store: Store, policy: RetentionPolicy, *, verify: bool = False) -> bool:
+        """Whether a segment's final state can be removed.
+
+        Args:
+            key: of the segment.
+            store: where the segments are.
+            policy: which states stay although they are not needed.
+            verify: hash every byte of the states that replace it first.
+        """
+        children = self.children.get(key, ())
+        if key in self.marks or not children or policy.keeps(len(children)):
+            return False
+        return store.segment(key).done is not None and all(
+            self._is_replaced_by(child, store, verify) for child in children
+        )
+
+    def _is_replaced_by(self, key: str, store: Store, verify: bool) -> bool:
+        """Whether a segment is done and its final state is good, or, where that was pruned, what came after it."""
+        folder = store.segment(key)
+        if folder.done is None:
+            return False
+        if folder.has_state:
+            return folder.final_state_problem(verify=verify) is None
+        children = self.children.get(key, ())
+        return (
+            key not in self.marks
+            and bool(children)
+            and all(self._is_replaced_by(child, store, verify) for child in children)
+        )
+
+    def prune(self, keys: Iterable[str], store: Store, policy: RetentionPolicy) -> None:
+        """Remove those final states of `keys` that can be removed."""
+        for key in keys:
+            if store.segment(key).has_state and self.can_prune(key, store, policy):
+                store.segment(key).remove_state()
