@@ -79,7 +79,8 @@ OUT_OPTION = Option(
 KEEP_OPTION = Option(
     name="keep",
     takes=one_of(RETENTION_POLICIES),
-    help="states to keep on disk. " + "; ".join(f"{name}: {kept.help}" for name, kept in RETENTION_POLICIES.items()),
+    help="states to keep on disk. "
+    + "; ".join(f"{name}: {kept.help}" for name, kept in RETENTION_POLICIES.items()),
     default="last",
 )
 VERIFY_OPTION = Option(name="verify", help="first hash every byte of the states that exist")

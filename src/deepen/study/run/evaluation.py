@@ -11,9 +11,8 @@ from deepen.data.shards import Dataset, Tokens
 from deepen.data.tokenizers import load_tokenizer
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.scoring import TASK_BATCH_TOKENS, CompletionScorer
-from deepen.evaluate.task import Score
+from deepen.evaluate.task import VALIDATION, Score
 from deepen.evaluate.validation import VALIDATION_BATCH_TOKENS, validation_loss
-from deepen.study.compile.evaluation_points import VALIDATION
 from deepen.study.run.job import Job
 from deepen.train.engine import TrainingEngine
 
