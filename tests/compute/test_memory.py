@@ -82,7 +82,8 @@ def models(draw: st.DrawFn) -> ModelConfig:
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[ModelConfig, Phase, TrainedParts, MemorySettings]:
     model = draw(models())
-    context = model.context // draw(st.integers(1, 2))
+    # With fewer tokens some CPUs' kernels repack a whole table for a product, which is inside the kernel.
+    context = max(32, model.context // draw(st.integers(1, 2)))
     sequences = draw(st.sampled_from([1, 2, 3, 8]))
     phase = a_phase(model.depth, sequences * context, context)
     memory = MemorySettings(
