@@ -20,9 +20,11 @@ forward passes, its weight backward nothing. With activation checkpointing, a bl
 forward again up to its last linear, whose output the backward pass does not need.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
 from deepen.model.config import ModelConfig
@@ -64,6 +66,14 @@ class PartCost:
         return self.forward + self.recompute + self.activation_backward + self.weight_backward
 
 
+class _BlockParts(NamedTuple):
+    """The cost of one block."""
+
+    norms: PartCost
+    linears: PartCost
+    attention: PartCost
+
+
 CLIPPING_FLOPS = 3
 """Per trained parameter and step: 2 for the gradient's norm, 1 for clipping it."""
 
@@ -103,92 +113,87 @@ class Ledger:
 
     def parts(self, trained: TrainedParts, context: int) -> tuple[PartCost, ...]:
         """The cost of each part while `trained` is trained on sequences of `context` tokens, bottom to top."""
-        blocks = (
-            part
-            for index, role in enumerate(roles(trained))
-            for part in self._block_parts(f"block {index} ", context, role)
-        )
-        embeddings, *above = self._around(trained)
-        return (embeddings, *blocks, *above)
+        embeddings, norm, head = self._parts_around_blocks(trained)
+        parts = [embeddings]
+        for index, role in enumerate(roles(trained)):
+            parts += [
+                replace(part, part=f"block {index} {part.part}") for part in self._block_parts(context, role)
+            ]
+        return (*parts, norm, head)
 
     def grouped_parts(self, trained: TrainedParts, context: int) -> tuple[PartCost, ...]:
         """The same with all blocks added up: embeddings, norms, linears, attention, head."""
-        embeddings, norm, head = self._around(trained)
-        groups = [(count, self._block_parts("", context, role)) for role, count in role_counts(trained).items()]
-
-        def add_up(name: str, at: int, *more: PartCost) -> PartCost:
-            costs = [(count, parts[at]) for count, parts in groups] + [(1, part) for part in more]
-            fields = ("parameters", "forward", "recompute", "activation_backward", "weight_backward", "bytes")
-            sums = {f: sum(count * getattr(cost, f) for count, cost in costs) for f in fields}
-            return PartCost(part=name, **sums)
-
-        return (
-            embeddings,
-            add_up("norms", 0, norm),
-            add_up("linears", 1),
-            add_up("attention", 2),
-            head,
-        )
+        embeddings, norm, head = self._parts_around_blocks(trained)
+        norms, linears, attention = [(1, norm)], [], []
+        for role, count in role_counts(trained).items():
+            block = self._block_parts(context, role)
+            norms.append((count, block.norms))
+            linears.append((count, block.linears))
+            attention.append((count, block.attention))
+        blocks = (_add_up("norms", norms), _add_up("linears", linears), _add_up("attention", attention))
+        return (embeddings, *blocks, head)
 
     def flops_per_token(self, trained: TrainedParts, context: int) -> int:
         """FLOPs per token, forward and backward, of all parts; the optimizer's are separate."""
-        blocks = (
+        blocks = sum(
             count * part.total
             for role, count in role_counts(trained).items()
-            for part in self._block_parts("", context, role)
+            for part in self._block_parts(context, role)
         )
-        return sum(blocks) + sum(part.total for part in self._around(trained))
+        return blocks + sum(part.total for part in self._parts_around_blocks(trained))
 
     def trainable_parameters(self, trained: TrainedParts) -> int:
-        """Parameters that receive updates."""
+        """Parameters that receive updates; a tied matrix counts once."""
         model = self.model
         table = model.vocab * model.width
-        return (
-            len(trained.blocks) * model.block_parameters
-            + model.norm_parameters * trained.head
-            + table * trained.head_matrix(tied=model.tied)
-            + (model.position_parameters + table * (not model.tied)) * trained.embeddings
-        )
+        parameters = len(trained.blocks) * model.block_parameters
+        if trained.head:
+            parameters += model.norm_parameters
+        if trained.head_matrix(tied=model.tied):
+            parameters += table
+        if trained.embeddings:
+            parameters += model.position_parameters + (0 if model.tied else table)
+        return parameters
 
     def optimizer_flops(self, trained: TrainedParts) -> int:
         """FLOPs of one optimizer step, clipping included."""
         return (self.optimizer.flops + CLIPPING_FLOPS) * self.trainable_parameters(trained)
 
-    def _block_parts(self, prefix: str, context: int, role: Role) -> tuple[PartCost, PartCost, PartCost]:
-        """The norms, linears and attention core of one block."""
+    def _block_parts(self, context: int, role: Role) -> _BlockParts:
+        """The cost of one block."""
         model, linears, attention = self.model, self.linears_forward(), self.attention_forward(context)
-        through, trained = role is not Role.FORWARD, role is Role.TRAINED
-        again = through and self.activation_checkpointing
-        *_, (inputs, outputs) = model.block_linears.values()  # the last one's output is not needed again
-        return (
-            PartCost(part=f"{prefix}norms", parameters=2 * model.norm_parameters, bytes=2 * 2 * 4 * model.width),
-            PartCost(
-                part=f"{prefix}linears",
+        gradients_enter = role is not Role.FORWARD
+        recomputed = gradients_enter and self.activation_checkpointing
+        *_, (inputs, outputs) = model.block_linears.values()  # of the last linear, which is not computed again
+        return _BlockParts(
+            norms=PartCost(part="norms", parameters=2 * model.norm_parameters, bytes=2 * 2 * 4 * model.width),
+            linears=PartCost(
+                part="linears",
                 parameters=model.linear_parameters,
                 forward=linears,
-                recompute=again * (linears - 2 * inputs * outputs),
-                activation_backward=through * linears,
-                weight_backward=trained * linears,
+                recompute=linears - 2 * inputs * outputs if recomputed else 0,
+                activation_backward=linears if gradients_enter else 0,
+                weight_backward=linears if role is Role.TRAINED else 0,
             ),
-            PartCost(
-                part=f"{prefix}attention",
+            attention=PartCost(
+                part="attention",
                 parameters=0,
                 forward=attention,
-                recompute=again * attention,
-                activation_backward=through * 2 * attention,
+                recompute=attention if recomputed else 0,
+                activation_backward=2 * attention if gradients_enter else 0,
             ),
         )
 
-    def _around(self, trained: TrainedParts) -> tuple[PartCost, PartCost, PartCost]:
+    def _parts_around_blocks(self, trained: TrainedParts) -> tuple[PartCost, PartCost, PartCost]:
         """The embeddings, the final norm and the head; gradients always run through the head."""
         model, head = self.model, self.head_forward()
         table = model.vocab * model.width
-        rows = 2 if model.position_parameters else 1
+        rows_read = 2 if model.position_parameters else 1
         return (
             PartCost(
                 part="embeddings",
                 parameters=table + model.position_parameters,
-                bytes=(rows + 1) * 4 * model.width,
+                bytes=(rows_read + 1) * 4 * model.width,
             ),
             PartCost(part="final norm", parameters=model.norm_parameters, bytes=2 * 4 * model.width),
             PartCost(
@@ -196,9 +201,16 @@ class Ledger:
                 parameters=0 if model.tied else table,
                 forward=head,
                 activation_backward=head,
-                weight_backward=trained.head_matrix(tied=model.tied) * head,
+                weight_backward=head if trained.head_matrix(tied=model.tied) else 0,
             ),
         )
+
+
+def _add_up(name: str, costs: Sequence[tuple[int, PartCost]]) -> PartCost:
+    """The sum of costs, each so many times."""
+    numbers = [field.name for field in fields(PartCost) if field.name != "part"]
+    sums = {number: sum(count * getattr(cost, number) for count, cost in costs) for number in numbers}
+    return PartCost(part=name, **sums)
 
 
 def role_counts(trained: TrainedParts) -> dict[Role, int]:

@@ -1,4 +1,13 @@
-"""Growth: a pure function from state to state."""
+"""Growth: a pure function from state to state.
+
+Three blocks grown to five by `Growth(operator="interleave", moments="copy")`. The layout is (0, 1, None, 2, None):
+
+    block after growth   0   1   2        3   4
+    weights              0   1   1 (copy) 2   2 (copy)
+    moments              0   1   1 (copy) 2   2 (copy)
+
+With `moments="keep"` blocks 2 and 4 begin with empty moments; with `operator="random"` their weights are fresh.
+"""
 
 from collections.abc import Mapping
 from copy import deepcopy
