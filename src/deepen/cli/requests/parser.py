@@ -8,7 +8,7 @@
 Python's argparse would stop at the first of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -192,12 +192,3 @@ def _read_argument(arguments: Arguments, words: Sequence[str], unsure: Sequence[
     elif known and arguments.argument not in known:
         near = nearest(arguments.argument, known)
         arguments.add(f"{argument.metavar} {arguments.argument!r} is unknown{near}: use {', '.join(known)}")
-
-
-def check_known(given: Mapping[str, Any], allowed: Sequence[str], owner: str, arguments: Arguments) -> None:
-    """Add a problem for each given option that a recipe does not have."""
-    for key in given:
-        if key not in allowed:
-            has = ", ".join(f"--{name.replace('_', '-')}" for name in allowed)
-            flag = arguments.command.display_name(key)
-            arguments.add(f"{flag}: {owner} has no such option; it has {has or 'none'}")

@@ -1,0 +1,124 @@
+"""What command lines become: options of recipes, models, tasks, budgets."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deepen.cli.requests import plan, study, train
+from deepen.cli.requests.parser import RequestError
+from deepen.cli.requests.recipe_options import RECIPE_OPTIONS
+from deepen.schedule.recipes import RECIPES
+from deepen.study.define.executor import ExecutorChoice, local
+from deepen.study.define.study import TaskFile
+
+NEW_RECIPE = '''
+from typing import Annotated
+
+from deepen.model.config import ModelConfig
+from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.recipe import OneOf, recipe
+
+
+@recipe("with-pauses")
+def with_pauses(
+    model: ModelConfig, tokens: int, *, pauses: int = 2, share: float = 0.5, restart: Annotated[str, OneOf(("warm", "cold"))] = "warm",
+    log_pauses: bool = False
+) -> Schedule:
+    """Train with pauses.
+
+    Args:
+        tokens: total training tokens.
+        pauses: how often to pause.
+        share: how long a pause is.
+        restart: how to continue.
+        log_pauses: whether to log them.
+    """
+    return Schedule(phases=(Phase(depth=model.depth, tokens=tokens, label="full depth"),))
+'''  # noqa: E501
+
+
+def test_the_options_of_a_new_recipe_need_no_change_here():
+    code = NEW_RECIPE + (
+        "from deepen.cli.entry import main\n"
+        "from deepen.cli.requests import train\n"
+        "line = 'with-pauses --pauses 3 --share 0.25 --restart cold --log-pauses --steps 5'\n"
+        "(arm,) = train.parse(line.split()).study.arms\n"
+        "assert arm.options == {'pauses': 3, 'share': 0.25, 'restart': 'cold', 'log_pauses': True}, arm\n"
+        "assert main(['train', '--help']) == 0\n"
+        "assert main(['plan', 'with-pauses', '--restart', 'cald', '--pauses', 'x', '--stages', '3']) == 2\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == [
+        "error: --restart 'cald' is unknown (did you mean 'cold'?): use warm, cold",
+        "error: --pauses is 'x': it must be a whole number",
+        "error: --stages: recipe with-pauses has no such option; it has --pauses, --share, --restart, --log-pauses",
+    ]
+    for shown in (
+        "--pauses N",
+        "how often to pause (default: 2) [with-pauses]",
+        "how to continue: warm, cold",
+        "--log-pauses",
+    ):
+        assert shown in done.stdout
+
+
+def test_recipes_that_share_an_option_give_it_the_same_type():
+    for option in RECIPE_OPTIONS:
+        kinds = {
+            (recipe.options[option.key].kind, recipe.options[option.key].choices)
+            for recipe in RECIPES.values()
+            if option.key in recipe.options
+        }
+        assert len(kinds) == 1, option.name
+
+
+def test_a_preset_of_a_recipe_is_overridden_by_options():
+    (arm,) = train.parse(["two-phase", "--preset", "paper-as-released", "--scope", "all"]).study.arms
+    assert arm.options == {"partition": "floor", "scope": "all", "reset_at_continual": True}
+
+
+def test_tasks_are_named_in_two_ways():
+    arguments = ["quickstart", "--hellaswag", "h.jsonl"]
+    short = study.parse(arguments).study.evaluation
+    assert short == study.parse(["quickstart", "--task", "hellaswag=h.jsonl"]).study.evaluation
+    assert short.tasks == (TaskFile(task="hellaswag", path=Path("h.jsonl")),)
+    assert short.tasks_every_tokens == short.every_tokens
+    for wrong, words in (
+        ("helaswag=h.jsonl", "--task 'helaswag' is unknown (did you mean 'hellaswag'?)"),
+        ("hellaswag", "--task is 'hellaswag': write NAME=FILE"),
+        ("hellaswag=", "--task is 'hellaswag=': write NAME=FILE"),
+    ):
+        with pytest.raises(RequestError) as raised:
+            study.parse(["quickstart", "--task", wrong])
+        assert raised.value.problems[0].startswith(words)
+    with pytest.raises(RequestError, match="twice"):
+        study.parse([*arguments, "--task", "hellaswag=other.jsonl"])
+
+
+def test_jobs_are_short_for_a_local_executor():
+    assert study.parse(["quickstart"]).executor == ExecutorChoice()
+    assert study.parse(["quickstart", "--jobs", "3"]).executor == local(3)
+    assert study.parse(["quickstart", "--executor", "local:3"]).executor == local(3)
+    assert study.parse(["quickstart", "--jobs", "3"], distributed=False).scold is False
+    assert study.parse(["quickstart", "--scold"], distributed=True).executor == local(1)
+
+
+def test_a_run_has_a_folder_of_its_own():
+    folders = {
+        str(train.parse(line.split()).folder)
+        for line in ("full", "full --seed 1", "full --model micro", "small", "small --start-depth 3")
+    }
+    assert len(folders) == 5 and "deepen-runs/full-nano-seed-0" in folders
+    assert study.parse(["quickstart"]).folder == Path("deepen-runs/quickstart")
+    assert study.parse(["quickstart", "--out", "here"]).folder == Path("here")
+
+
+def test_a_plan_of_a_study_takes_what_the_study_takes():
+    line = ["paper", "--scale", "0.01", "--seeds", "2", "--rate", "cosine"]
+    planned = plan.parse(line)
+    assert isinstance(planned, plan.StudyPlanRequest)
+    assert replace(planned.study, data="sotu") == study.parse([*line, "--data", "sotu"]).study
