@@ -55,7 +55,8 @@ def test_the_options_of_a_new_recipe_need_no_change_here():
     assert done.stderr.splitlines() == [
         "error: --restart 'cald' is unknown (did you mean 'cold'?): use warm, cold",
         "error: --pauses is 'x': it must be a whole number",
-        "error: --stages: recipe with-pauses has no such option; it has --pauses, --share, --restart, --log-pauses",
+        "error: --stages: recipe with-pauses has no such option; "
+        "it has --pauses, --share, --restart, --log-pauses",
     ]
     for shown in (
         "--pauses N",
@@ -103,8 +104,8 @@ def test_jobs_are_short_for_a_local_executor():
     assert study.parse(["quickstart"]).executor == ExecutorChoice()
     assert study.parse(["quickstart", "--jobs", "3"]).executor == local(3)
     assert study.parse(["quickstart", "--executor", "local:3"]).executor == local(3)
-    assert study.parse(["quickstart", "--jobs", "3"], distributed=False).scold is False
-    assert study.parse(["quickstart", "--scold"], distributed=True).executor == local(1)
+    assert study.parse(["quickstart", "--jobs", "3"], distributed=False).shard is False
+    assert study.parse(["quickstart", "--shard"], distributed=True).executor == local(1)
 
 
 def test_a_run_has_a_folder_of_its_own():

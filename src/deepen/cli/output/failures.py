@@ -15,7 +15,7 @@ from deepen.cli.output.stderr import STDERR
 from deepen.cli.requests.command import Command
 from deepen.cli.requests.parser import RequestError, describe_errors
 from deepen.cli.requests.run_request import RunRequest
-from deepen.errors import RunError
+from deepen.errors import InvalidValueError, InvalidValuesError, RunError
 from deepen.study.run.errors import Interrupted
 
 FAILED, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
@@ -38,7 +38,7 @@ def report_failure(error: Exception, request: Request | None = None) -> int | No
     """
     if isinstance(error, RequestError):
         return print_errors(WRONG_REQUEST, *error.problems)
-    if isinstance(error, ValueError):
+    if isinstance(error, InvalidValueError | InvalidValuesError):
         problems = describe_errors(error, request.command) if request else str(error).splitlines()
         return print_errors(WRONG_REQUEST, *dict.fromkeys(problems))
     if isinstance(error, BrokenPipeError):  # whoever reads the output has seen enough
