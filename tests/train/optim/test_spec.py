@@ -74,6 +74,10 @@ def test_the_state_has_the_bytes_of_its_cost():
         assert all(tuple(state) == spec.state_names for state in kept.values())
 
 
+def test_every_kind_has_an_implementation():
+    assert OPTIMIZERS.keys() == make.IMPLEMENTATIONS.keys()
+
+
 def test_specs_and_settings_need_no_torch():
     code = "import sys, deepen.train.settings; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
