@@ -69,7 +69,7 @@ def test_a_plan_reads_the_bench_and_has_a_mark_of_equal_seconds(written: Path, c
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ("--model micro", "the bench measured nano"),
+        ("--model micro", "--bench measured nano"),
         ("--model nano --batch-tokens 4096", "with 4,096"),
         ("--model nano --count 2", "--count and --bench"),
         ("--model nano --context-ramp 0:32,0.5:64", "--context-ramp and --bench"),

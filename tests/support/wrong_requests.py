@@ -1,4 +1,4 @@
-"""Wrong requests, one a line, each with the beginning of what is said to it."""
+"""Wrong requests, each with the beginning of a line of the answer."""
 
 WRONG = {
     'study ""': "NAME is missing: use a path",
@@ -268,6 +268,18 @@ WRONG = {
     "doctor now": "'now' is one argument too many: see deepen",
     "doctor --json 1": "'1' is one argument too many: see deepen",
     "doctor --jsn": "option --jsn is unknown (did you mean",
+    "store": "ACTION is missing: use check or prune",
+    "store chek deepen-runs": "ACTION 'chek' is unknown (did you mean 'check'?)",
+    "store check": "STUDY is missing: use a path",
+    "store check nowhere": "STUDY nowhere has no study.json: name the folder",
+    "store check nowhere --keep last": "option --keep is unknown",
+    "store prune nowhere": "--keep is missing: use last or forks",
+    "store prune nowhere --keep all": "--keep 'all' is unknown: use last, forks",
+    "completion": "SHELL is missing: use bash, zsh, fish",
+    "completion tcsh": "SHELL 'tcsh' is unknown",
+    "study quickstart --task hellaswag": "--task is 'hellaswag': write NAME=FILE",
+    "study quickstart --task helaswag=x": "--task 'helaswag' is unknown (did you mean",
+    "study quickstart --task hellaswag=/": "HellaSwag file / is not a file",
     "help": "command 'help' is unknown: use study,",
     "-V": "command '-V' is unknown: use study, train,",
     "--model nano": "command '--model' is unknown: use study,",

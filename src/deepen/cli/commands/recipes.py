@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from deepen.cli.output.tables import print_lines, print_table
-from deepen.cli.requests.command import flags
+from deepen.cli.requests.command import as_flag
 from deepen.cli.requests.recipes import RecipesRequest
 from deepen.growth.layout import PLACEMENTS
 from deepen.growth.moments import MOMENT_POLICIES
@@ -29,7 +29,7 @@ def run(request: RecipesRequest) -> int:
             (
                 name,
                 "\n".join(filter(None, (recipe.summary, recipe.source))),
-                flags(recipe.options).replace(",", ""),
+                " ".join(map(as_flag, recipe.options)),
             )
             for name, recipe in RECIPES.items()
         ),

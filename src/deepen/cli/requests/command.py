@@ -4,7 +4,7 @@ One table serves all that depends on it: the parser, the help, the completion of
 the library's fields appear in messages.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,6 @@ class Command:
         return field
 
 
-def flags(names: Iterable[str]) -> str:
-    """Names of fields as options, for a message: `--grow-at, --stages`."""
-    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
+def as_flag(name: str) -> str:
+    """A field's name as it would be written as an option: `--grow-at`."""
+    return f"--{name.replace('_', '-')}"

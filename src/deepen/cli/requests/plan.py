@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from deepen.cli.requests.command import Command, flags
+from deepen.cli.requests.command import Command, as_flag
 from deepen.cli.requests.model_options import parse_model
 from deepen.cli.requests.parser import Arguments, first_argument, parse_arguments
 from deepen.cli.requests.plan_options import CPU, DEFAULT_STEPS, RECIPE_PLAN, STUDY_PLAN
@@ -170,7 +170,7 @@ def _parse_timing(arguments: Arguments, model: ModelConfig) -> Timing | None:
 
 def _check_combinations(arguments: Arguments) -> None:
     """Add problems of options that exclude or need each other."""
-    units = [f"--{unit.replace('_', '-')}" for unit in BUDGETS if unit in arguments]
+    units = [as_flag(unit) for unit in BUDGETS if unit in arguments]
     if len(units) > 1:
         arguments.add(f"{' and '.join(units)} all set the budget: give one of them")
     if "bench" in arguments:
@@ -178,7 +178,7 @@ def _check_combinations(arguments: Arguments) -> None:
     elif "device" not in arguments and "device" not in arguments.refused:
         for key in ("mfu", "price_per_hour", "hours"):
             if key in arguments:
-                arguments.add(f"{flags([key])} needs a --device: use {', '.join(DEVICES)} or {CPU}")
+                arguments.add(f"{as_flag(key)} needs a --device: use {', '.join(DEVICES)} or {CPU}")
     if arguments.get("device", CPU) != CPU and arguments.get("precision", "bf16") == "fp32":
         arguments.add(
             "--precision fp32 and --device: the table's peaks are of bf16; leave one out, or use --bench"
@@ -190,16 +190,16 @@ def _check_combinations(arguments: Arguments) -> None:
         arguments.add(f"--ratio is of a recipe's published formula: {recipe.name} has none")
     for name, option in (("batch", "batch_tokens"), ("context", "context")):
         if f"{name}_ramp" in arguments and option in arguments:
-            arguments.add(f"--{name}-ramp and {flags([option])} both set the {name}: give one of them")
+            arguments.add(f"--{name}-ramp and {as_flag(option)} both set the {name}: give one of them")
 
 
 def _check_beside_bench(arguments: Arguments) -> None:
     """Add problems of options that do not go with bench figures."""
     for key in ("device", "mfu", "activation_checkpointing"):
         if key in arguments:
-            arguments.add(f"{flags([key])} and --bench exclude each other: give one")
+            arguments.add(f"{as_flag(key)} and --bench exclude each other: give one")
     for key in ("batch_ramp", "context_ramp"):
         if key in arguments:
-            arguments.add(f"{flags([key])} and --bench: its figures are of one batch and context; use --device")
+            arguments.add(f"{as_flag(key)} and --bench: its figures are of one batch and context; use --device")
     if arguments["count"] > 1:
         arguments.add("--count and --bench: its figures are of one device; use --device and --mfu")

@@ -7,7 +7,7 @@ from pathlib import Path
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS
-from deepen.cli.requests.study import COMMAND as STUDY
+from deepen.cli.requests.study_options import STUDY
 from deepen.cli.requests.training_options import (
     BATCH_OPTION,
     CHECKPOINTING_OPTION,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from deepen.cli.requests.command import Option, flags
+from deepen.cli.requests.command import Option, as_flag
 from deepen.cli.requests.parser import Arguments
 from deepen.cli.requests.value_types import ValueType, one_of, read_number, read_text, whole_number
 from deepen.model.config import ModelConfig
@@ -71,8 +71,8 @@ def parse_arm(arguments: Arguments, model: ModelConfig) -> Arm:
         return Arm(name=BASELINE.name, recipe=BASELINE.name)
     for key in given:
         if key not in recipe.options:
-            has = flags(recipe.options) or "none"
-            arguments.add(f"{flags([key])}: recipe {recipe.name} has no such option; it has {has}")
+            has = ", ".join(map(as_flag, recipe.options)) or "none"
+            arguments.add(f"{as_flag(key)}: recipe {recipe.name} has no such option; it has {has}")
     options: dict[str, Any] = {key: value for key, value in given.items() if key in recipe.options}
     preset = arguments["preset"]
     if preset in recipe.presets:

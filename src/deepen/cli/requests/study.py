@@ -7,40 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
-from deepen.cli.requests.executor import EXECUTOR_OPTION, JOBS_OPTION, parse_executor
-from deepen.cli.requests.model_options import MODEL_OPTION
+from deepen.cli.requests.executor import parse_executor
 from deepen.cli.requests.parser import Arguments, parse_arguments
-from deepen.cli.requests.recipe_options import PRESET_OPTION
 from deepen.cli.requests.run_request import RunRequest
+from deepen.cli.requests.study_options import STUDIES_WITH_PRESETS, STUDY
 from deepen.cli.requests.training_options import (
-    COMPILE_OPTION,
-    JSON_OPTION,
-    KEEP_OPTION,
-    LR_OPTION,
-    MOMENT_PRECISION_OPTION,
-    OUT_OPTION,
-    PRECISION_OPTION,
-    RATE_OPTION,
     RUNS_FOLDER,
-    SHARD_OPTION,
-    SPIKE_OPTION,
-    TOKENS_OPTION,
-    VERIFY_OPTION,
     check_shard,
     parse_settings,
 )
-from deepen.cli.requests.value_types import (
-    FILE,
-    FOLDER,
-    Completion,
-    ValueType,
-    number,
-    one_of,
-    whole_number,
-)
 from deepen.errors import nearest
-from deepen.evaluate.registry import TASKS
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PEAK_RATES, PRESETS
 from deepen.schedule.grid import round_to_steps
@@ -49,103 +25,10 @@ from deepen.study.define.executor import local
 from deepen.study.define.presets import STUDIES
 from deepen.study.define.study import Evaluation, Study, TaskFile
 
-_THE_STUDYS = "the study's"
+COMMAND = STUDY
 
-
-def _read_task(text: str) -> TaskFile:
-    """A task's name and file, such as hellaswag=hellaswag.jsonl."""
-    name, equals, file = text.partition("=")
-    if not equals or not file:
-        raise ValueError(f"is {text!r}: write NAME=FILE, such as {next(iter(TASKS))}=examples.jsonl")
-    return TaskFile(task=one_of(TASKS).read(name), path=FILE.read(file))
-
-
-STUDY_GROUPS = (
-    OptionGroup(
-        title="What is compared",
-        options=(
-            Option(
-                name="seeds",
-                takes=whole_number(minimum=1, maximum=1000),
-                help="number of seeds",
-                default_help=_THE_STUDYS,
-            ),
-            replace(MODEL_OPTION, help="another model", default_help=_THE_STUDYS),
-            replace(
-                PRESET_OPTION, help="the paper as it is written, or as its code was released", owners=("paper",)
-            ),
-            replace(TOKENS_OPTION, default_help=_THE_STUDYS),
-            Option(
-                name="scale",
-                takes=number("SHARE", maximum=1000),
-                help="share of the study's tokens: 0.01 trains a hundredth",
-                default_help="1",
-            ),
-            Option(
-                name="data",
-                takes=FOLDER,
-                help="folder of token shards, or sotu, the embedded corpus",
-                default_help=_THE_STUDYS,
-            ),
-            Option(
-                name="hellaswag",
-                takes=FILE,
-                help="HellaSwag's JSONL file, short for --task hellaswag=FILE",
-            ),
-            Option(
-                name="task",
-                takes=ValueType(metavar="NAME=FILE", read=_read_task, names=tuple(f"{name}=" for name in TASKS)),
-                help=f"a task and the file of its examples, scored along the run and at the marks; may be given "
-                f"more than once. Tasks: {', '.join(TASKS)}",
-                repeats=True,
-            ),
-        ),
-    ),
-    OptionGroup(
-        title="Training steps",
-        options=(
-            replace(LR_OPTION, default_help="the study's, or that of --model"),
-            replace(RATE_OPTION, default_help=_THE_STUDYS),
-            SPIKE_OPTION,
-            replace(PRECISION_OPTION, default_help=_THE_STUDYS),
-            MOMENT_PRECISION_OPTION,
-            replace(COMPILE_OPTION, default_help=_THE_STUDYS),
-        ),
-    ),
-)
-
-COMMAND = Command(
-    name="study",
-    about="Run or continue a study: train its arms, judge them at equal compute, draw the report. "
-    "The same command continues what was interrupted, and adds what is new, such as more seeds.",
-    argument=Argument(
-        metavar="NAME",
-        help=f"{', '.join(STUDIES)}, or a Python file that assigns a `deepen.Study` to `study`",
-        suggested=tuple(STUDIES),
-        completion=Completion.FILES,
-    ),
-    groups=(
-        *STUDY_GROUPS,
-        OptionGroup(title="Where segments are trained", options=(EXECUTOR_OPTION, JOBS_OPTION, SHARD_OPTION)),
-        OptionGroup(
-            title="Results",
-            options=(
-                OUT_OPTION,
-                KEEP_OPTION,
-                VERIFY_OPTION,
-                replace(JSON_OPTION, help="print the verdicts as JSON"),
-            ),
-        ),
-    ),
-    examples=(
-        Example(line="deepen study quickstart", purpose="the paper's comparison in minutes on two CPU cores"),
-        Example(line="deepen study quickstart --seeds 4", purpose="more seeds, beside those that are there"),
-        Example(
-            line="deepen study paper --data sotu --model nano --scale 6e-6 --jobs 1",
-            purpose="the paper's protocol on a small model, scaled down to seconds",
-        ),
-    ),
-)
+_NEED_DATA = {"paper": "prepared FineWeb-edu shards (llm.c format)"}
+"""Studies that do not train on the embedded corpus, and what they train on."""
 
 
 def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
@@ -156,9 +39,10 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
     """
     arguments = parse_arguments(COMMAND, argv)
     study = parse_study(arguments)
-    if arguments.argument == "paper" and "data" not in arguments:
+    if arguments.argument in _NEED_DATA and "data" not in arguments:
+        data = _NEED_DATA[arguments.argument]
         arguments.add(
-            "--data is missing: paper trains on prepared FineWeb-edu shards (llm.c format); name their folder, "
+            f"--data is missing: {arguments.argument} trains on {data}; name their folder, "
             "or sotu for a try with --scale and --model"
         )
     if study and "out" not in arguments and Path(study.name).name != study.name:
@@ -215,7 +99,9 @@ def _read_file(path: Path) -> Study:
 def _customise(arguments: Arguments, study: Study, changes: dict[str, Any]) -> Study | None:
     """The study with what a command line changes of it."""
     if "preset" in changes:
-        arguments.add(f"--preset: study {arguments.argument} has no presets; paper has some")
+        arguments.add(
+            f"--preset: study {arguments.argument} has no presets; {', '.join(STUDIES_WITH_PRESETS)} has some"
+        )
     if "tokens" in arguments and "scale" in arguments:
         arguments.add("--tokens and --scale both set the budget: give one of them")
 
