@@ -1,39 +1,121 @@
-"""deepen: train language models by growing them deeper, and find out, honestly, whether that pays."""
+"""deepen: train language models by growing them deeper, and measure at equal compute whether it pays.
+
+    import deepen
+
+    study = deepen.Study(name="mine", model=..., arms=(deepen.Arm(name="full", recipe="full"), ...), ...)
+    deepen.plan(study)                            # what it costs; trains nothing
+    results = deepen.run(study, "runs/mine")      # trains, judges, draws the report
+    results = deepen.load_results("runs/mine")    # the same results, later
+
+Entry points
+    run               run or continue a study in a folder
+    plan              what a study or a recipe costs
+    judge             verdicts on arms, from their losses at equal compute
+    load_results      read a study's results.json
+    grow              make a training state deeper
+    recipes           the recipes as functions, from a model and a token budget to a schedule
+
+Defining a study
+    Study, Arm, Evaluation, TaskFile              what is compared, and what is measured
+    ModelConfig, PRESETS                          the model
+    TrainSettings, OptimizerSpec                  how a step is taken
+    WSD, Cosine, Constant                         learning rates
+    ExecutorChoice                                where segments are trained
+
+Defining a recipe
+    Schedule, Phase, Part, Growth, Trainable      what a recipe returns
+    Ledger                                        exact FLOPs of training
+
+Results and errors
+    Results, TrainState
+    InvalidValueError, InvalidValuesError         what cannot be used, with field and remedy
+    RunError, Interrupted                         a run that ended early; what was complete is kept
+
+Names are imported when they are first used, so that `import deepen` takes no time and planning needs no torch.
+"""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_LIBRARY = {
-    "ModelConfig": "deepen.model.config",
-    "Phase": "deepen.schedule.phase",
-    "Growth": "deepen.growth.spec",
-    "Schedule": "deepen.schedule.phase",
-    "Trainable": "deepen.schedule.trainable",
-    "Ledger": "deepen.compute.ledger",
-    "grow": "deepen.growth.grow",
-    "TrainState": "deepen.train.state",
-    "Study": "deepen.study.define.study",
-    "Arm": "deepen.study.define.study",
-}
+if TYPE_CHECKING:
+    from deepen import recipes as recipes
+    from deepen.api import run as run
+    from deepen.compute.ledger import Ledger as Ledger
+    from deepen.errors import InvalidValueError as InvalidValueError
+    from deepen.errors import InvalidValuesError as InvalidValuesError
+    from deepen.errors import RunError as RunError
+    from deepen.growth.grow import grow as grow
+    from deepen.growth.spec import Growth as Growth
+    from deepen.model.config import ModelConfig as ModelConfig
+    from deepen.model.presets import PRESETS as PRESETS
+    from deepen.planning import plan as plan
+    from deepen.schedule.phase import Part as Part
+    from deepen.schedule.phase import Phase as Phase
+    from deepen.schedule.phase import Schedule as Schedule
+    from deepen.schedule.rate import WSD as WSD
+    from deepen.schedule.rate import Constant as Constant
+    from deepen.schedule.rate import Cosine as Cosine
+    from deepen.schedule.trainable import Trainable as Trainable
+    from deepen.study.define.executor import ExecutorChoice as ExecutorChoice
+    from deepen.study.define.study import Arm as Arm
+    from deepen.study.define.study import Evaluation as Evaluation
+    from deepen.study.define.study import Study as Study
+    from deepen.study.define.study import TaskFile as TaskFile
+    from deepen.study.results.schema import Results as Results
+    from deepen.study.results.schema import load_results as load_results
+    from deepen.study.results.verdicts import judge as judge
+    from deepen.study.run.errors import Interrupted as Interrupted
+    from deepen.train.optim.spec import OptimizerSpec as OptimizerSpec
+    from deepen.train.settings import TrainSettings as TrainSettings
+    from deepen.train.state import TrainState as TrainState
 
-__all__ = [
-    "Arm",
-    "Growth",
-    "Ledger",
-    "ModelConfig",
-    "Phase",
-    "Schedule",
-    "Study",
-    "TrainState",
-    "Trainable",
-    "grow",
-]
+_MODULES = {
+    "run": "deepen.api",
+    "Ledger": "deepen.compute.ledger",
+    "InvalidValueError": "deepen.errors",
+    "InvalidValuesError": "deepen.errors",
+    "RunError": "deepen.errors",
+    "grow": "deepen.growth.grow",
+    "Growth": "deepen.growth.spec",
+    "ModelConfig": "deepen.model.config",
+    "PRESETS": "deepen.model.presets",
+    "plan": "deepen.planning",
+    "Part": "deepen.schedule.phase",
+    "Phase": "deepen.schedule.phase",
+    "Schedule": "deepen.schedule.phase",
+    "WSD": "deepen.schedule.rate",
+    "Constant": "deepen.schedule.rate",
+    "Cosine": "deepen.schedule.rate",
+    "Trainable": "deepen.schedule.trainable",
+    "ExecutorChoice": "deepen.study.define.executor",
+    "Arm": "deepen.study.define.study",
+    "Evaluation": "deepen.study.define.study",
+    "Study": "deepen.study.define.study",
+    "TaskFile": "deepen.study.define.study",
+    "Results": "deepen.study.results.schema",
+    "load_results": "deepen.study.results.schema",
+    "judge": "deepen.study.results.verdicts",
+    "Interrupted": "deepen.study.run.errors",
+    "OptimizerSpec": "deepen.train.optim.spec",
+    "TrainSettings": "deepen.train.settings",
+    "TrainState": "deepen.train.state",
+}
+"""The module of each public name, the same as above for type checkers."""
+
+__all__ = ["recipes", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    """The library's public names, imported when first used, so that planning never waits for torch."""
-    if name in _LIBRARY:
-        return getattr(import_module(_LIBRARY[name]), name)
+    """A public name, imported when it is first used."""
+    if name == "recipes":
+        return import_module("deepen.recipes")
+    if name in _MODULES:
+        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+        return value
     raise AttributeError(f"module 'deepen' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -47,7 +47,9 @@ def run(
 ) -> Results:
     """Run or continue a study in a folder: train it, judge it, write results.json, draw its report.
 
-    Where the process before died, or its disk failed, every state is verified in full, asked for or not.
+    Where the process before died, or its disk failed, every state is verified in full, asked for or not. Several
+    segments at once are trained in worker processes, which import the script that calls this: have it do so below
+    `if __name__ == "__main__":`, or train in this process with `executor="local:1"`.
 
     Args:
         study: what to train and compare.
