@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepen.errors import InvalidValueError
 from deepen.schedule.partition import partition
 
 
@@ -24,8 +25,17 @@ def test_every_block_is_placed_once_and_stages_are_nearly_equal(depth_stages: tu
 
 
 @pytest.mark.parametrize(
-    ("stages", "policy"), [(0, "spread"), (13, "spread"), (3, "6,6"), (2, "13,-1"), (2, "6,x"), (2, "sprad")]
+    ("stages", "policy", "field"),
+    [
+        (0, "spread", "stages"),
+        (13, "spread", "stages"),
+        (3, "6,6", "partition"),
+        (2, "13,-1", "partition"),
+        (2, "6,x", "partition"),
+        (2, "sprad", "partition"),
+    ],
 )
-def test_what_does_not_fit_is_said(stages: int, policy: str):
-    with pytest.raises(ValueError, match=r"stages|partition"):
+def test_what_does_not_fit_is_refused(stages: int, policy: str, field: str):
+    with pytest.raises(InvalidValueError, match=rf"^{field} ") as refused:
         partition(12, stages, policy)
+    assert refused.value.field == field

@@ -66,7 +66,7 @@ def ramped(
     begin = 0
     for phase in schedule.phases:
         for nth, end in enumerate(_piece_ends(begin, begin + phase.tokens, cuts, step)):
-            share = (begin + step - 0.5) / total  # a ramp's step inside the first optimizer step counts from here
+            share = (begin + step - 0.5) / total  # a change within its first step applies to all
             size = phase.batch_tokens if batch is None else batch.at(share)
             length = phase.context if context is None else context.at(share)
             label = phase.label
