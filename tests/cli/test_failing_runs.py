@@ -40,7 +40,7 @@ def test_a_spike_stops_a_run_and_warn_continues_where_it_stopped(
     assert sorted(spikes) == list(range(1, 49)) and len(spikes) == sum(map(len, logs))
     assert [step for step, is_spike in spikes.items() if is_spike] == [41]
     assert run(out, noisy_data, "--on-spike", "skip") == 2  # other numbers, another folder
-    assert "settings.on_spike was not set" in capsys.readouterr().err
+    assert "settings.on_spike was warn" in capsys.readouterr().err
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_before_the_update(

@@ -234,7 +234,7 @@ def test_a_shard_that_is_missing_or_not_described_is_refused(described: Path):
 def test_a_study_refuses_other_data_under_the_same_name(
     described: Path, tmp_path: Path, make_study: Callable[..., Study]
 ):
-    store, study = Store(tmp_path / "out"), make_study(data=str(described)).described()
+    store, study = Store(tmp_path / "out"), make_study(data=str(described))
     store.open(study, {"data": open_dataset(described, 512).identity})
     kept = (store.folder / "study.json").read_bytes()
     tokens = np.arange(5000, dtype=np.uint16) % 512

@@ -22,6 +22,7 @@ from deepen.evaluate.task import TaskError
 from deepen.model.presets import PRESETS
 from deepen.report.page import render_page
 from deepen.report.summary import summarize
+from deepen.study.define.presets import quickstart
 from deepen.study.results.schema import ResultsError, load_results
 from deepen.study.store.errors import StoreError
 from deepen.study.store.study_folder import Store
@@ -69,7 +70,7 @@ def results(folder: Path, content: bytes) -> None:
 
 def study(folder: Path, content: bytes) -> None:
     store = Store(_put(folder / "study" / "study.json", content).parent)
-    store.check({"name": "x", "arms": [1], "seeds": [0]})
+    store.check(quickstart())
 
 
 def manifest(folder: Path, content: bytes) -> None:
@@ -132,7 +133,7 @@ SEEDS = {
     "task": (json.dumps(_ITEM) + "\n").encode() * 2,
     "bench": _bench(),
     "results": _results(),
-    "study": json.dumps({"study": {"name": "x", "arms": [1], "seeds": [0]}, "threads": 1}).encode(),
+    "study": json.dumps({"study": quickstart().to_json(), "threads": 1}).encode(),
     "manifest": json.dumps({"weights.safetensors": {"bytes": 1, "sha256": "0"}}).encode(),
 }
 """A valid file for each reader, which the tests damage."""

@@ -1,8 +1,7 @@
 """How a training step is taken: optimizer, clipping, precision, micro-batches. Needs no torch."""
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from deepen.errors import InvalidValueError
 from deepen.train.optim.spec import OptimizerSpec
@@ -34,9 +33,9 @@ class TrainSettings:
     optimizer: OptimizerSpec = field(default_factory=OptimizerSpec.adamw)
     max_grad_norm: float | None = 1.0
     precision: str = "fp32"
-    micro_batch_tokens: int = field(default=0, metadata={"identity": False})
-    compile: str = field(default="no", metadata={"identity": False})
-    activation_checkpointing: bool = field(default=False, metadata={"identity": False})
+    micro_batch_tokens: int = field(default=0, metadata={"identity": "rounding"})
+    compile: str = field(default="no", metadata={"identity": "rounding"})
+    activation_checkpointing: bool = field(default=False, metadata={"identity": "rounding"})
     on_spike: str = field(default="warn", metadata={"identity": {"stop": "warn"}})
 
     def __post_init__(self) -> None:
@@ -65,16 +64,6 @@ class TrainSettings:
                 field="micro_batch_tokens",
                 value=self.micro_batch_tokens,
             )
-
-    def described(self) -> dict[str, Any]:
-        """The settings in JSON's types, with `on_spike` only where it is `skip`.
-
-        `warn` and `stop` train the same up to the first spike, so a run can continue with the other.
-        """
-        settings = asdict(self) | {"optimizer": self.optimizer.to_json()}
-        if self.on_spike != "skip":
-            del settings["on_spike"]
-        return settings
 
 
 def _check_choice(name: str, value: str, allowed: Collection[str]) -> None:

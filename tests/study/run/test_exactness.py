@@ -132,7 +132,7 @@ def reference(
         settings=TrainSettings(micro_batch_tokens=2 * CONTEXT),
     )
     run = Run(study, dataset, tmp_path_factory.mktemp("reference"))
-    run.store.open(study.described(), {})
+    run.store.open(study, {})
     for node in run.tree.nodes.values():
         assert run.train(node)
     return run
@@ -181,7 +181,7 @@ def test_crashed_inside_the_gradient_accumulation_of_any_step(reference: Run, tm
 
 def test_stopped_after_every_step_from_beginning_to_end(reference: Run, tmp_path: Path):
     run = Run(reference.study, reference.dataset, tmp_path / "run")
-    run.store.open(run.study.described(), {})
+    run.store.open(run.study, {})
     for node in run.tree.nodes.values():
         while not run.train(node, steps=1):
             pass

@@ -112,7 +112,7 @@ def test_a_dask_worker_that_comes_late_and_is_not_as_the_others_ends_the_run(
 ):
     distributed = pytest.importorskip("distributed")
     tree, store = compile_study(study, dataset.fingerprint), Store(tmp_path / "study")
-    store.open(study.described(), {})
+    store.open(study, {})
     if torch_here:
         monkeypatch.setattr("torch.__version__", torch_here)  # here, not in the worker
     out = tmp_path / "study"

@@ -29,7 +29,7 @@ from workers import (
 def job(study: Study, dataset: Dataset, tmp_path: Path) -> Job:
     """The first segment of the study, in a folder where a session can begin."""
     tree, store = compile_study(study, dataset.fingerprint), Store(tmp_path / "study")
-    store.open(study.described(), {})
+    store.open(study, {})
     return next(iter(make_jobs(tree, dataset, store.folder).values()))
 
 
@@ -121,7 +121,7 @@ def test_a_store_is_not_checked_while_what_a_killed_command_left_behind_trains_a
     job: Job, capfd: pytest.CaptureFixture[str]
 ):
     store, session, outcomes = Store(job.folder), Session(job.folder), list[Outcome]()
-    store.open(store.recorded("study"), {}, {"lineage": {"children": {}, "marks": []}})
+    store.open(Study.from_json(store.recorded("study")), {}, {"lineage": {"children": {}, "marks": []}})
     with meanwhile(lambda: outcomes.append(train_in_worker(session.token, 1, job, 1))):
         next(in_mid_segment(job.folder))
         assert main(["store", "check", str(job.folder)]) == 2

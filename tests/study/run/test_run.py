@@ -169,12 +169,12 @@ def test_other_settings_are_refused_in_the_same_folder(
     results: dict[str, Any], make_study: Callable[..., Study], finished: Path, tmp_path: Path
 ):
     study = make_study(seeds=(0, 1))
-    Store(finished).check(study.described())
+    Store(finished).check(study)
     with pytest.raises(StoreError, match="rate"):
-        Store(finished).check(replace(study, rate=replace(study.rate, peak=1.0)).described())
+        Store(finished).check(replace(study, rate=replace(study.rate, peak=1.0)))
     (tmp_path / "letters.txt").write_text("mine")
     with pytest.raises(StoreError, match="something else"):
-        Store(tmp_path).check(study.described())
+        Store(tmp_path).check(study)
 
 
 def test_a_lock_is_held_by_one_and_not_by_the_dead(tmp_path: Path):
@@ -205,7 +205,7 @@ def test_nothing_that_is_there_may_be_left_out(
         make_study(arms=make_study().arms[:3]),
     ):
         with pytest.raises(StoreError, match="more of it"):
-            Store(finished).check(fewer.described())
+            Store(finished).check(fewer)
 
 
 def test_a_segment_that_becomes_a_mark_later_is_measured(
@@ -246,7 +246,7 @@ def test_a_partial_state_beyond_a_new_cut_is_not_gone_on_from(
     few, more = (make_study(arms=make_study().arms[:1], anchors=anchors) for anchors in ((1.0,), (0.7, 1.0, 1.4)))
     reference = run_study(more, tmp_path / "reference")
     tree, store = compile_study(few, dataset.fingerprint), Store(tmp_path / "study")
-    store.open(few.described(), {})
+    store.open(few, {})
     batches = Batches(dataset.tokens("train"), few.context, seed=0)
     state = None
     for node in tree.nodes.values():

@@ -93,7 +93,7 @@ def trained(world: World, study: Study, dataset: Dataset, folder: Path, *, shard
     deepen.study.run.worker.initial_state = in_double
     try:
         tree, store = compile_study(study, dataset.fingerprint), Store(folder)
-        store.open(study.described(), {})
+        store.open(study, {})
         train_tree(
             tree, store, make_jobs(tree, dataset, folder), local(1), threads=1,
             policy=RETENTION_POLICIES["all"], world=replace(world, shard=shard),
@@ -164,7 +164,7 @@ def trained_for(
     """Train so many steps more of a study; returns the segments that are left."""
     deepen.study.run.worker.initial_state = in_double
     tree, store = compile_study(study, dataset.fingerprint), Store(folder)
-    store.open(study.described(), {})
+    store.open(study, {})
     taken = 0
 
     def stop() -> bool:

@@ -11,7 +11,8 @@ default:
 So a dataclass that gains a field with a default keeps all keys, and earlier results stay valid, as long as the
 default does what the code did before. A field that changes no number is marked where it is defined:
 
-    label: str = field(metadata={"identity": False})  # left out; so are names, prices, the micro-batch
+    label: str = field(metadata={"identity": False})  # names, labels, prices, paths: never matter
+    compile: str = field(default="no", metadata={"identity": "rounding"})  # does not matter, but for rounding
     on_spike: str = field(default="warn", metadata={"identity": {"stop": "warn"}})  # "stop" counts as "warn"
 
 Three changes need a higher `FORMAT`, because the same canonical form would then stand for other numbers: another
@@ -30,7 +31,7 @@ files enter by the hash of their content, never by a path.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from typing import Any
@@ -44,31 +45,51 @@ FORMAT = 4
 
 def canonical(value: Any) -> Any:
     """A value in JSON's types, reduced to what identifies it."""
+    return _reduce(value, _canonical_fields)
+
+
+def comparable(value: Any) -> Any:
+    """A value in JSON's types, with every field in which two runs of one study must agree to the bit.
+
+    That is more than the canonical form: defaults are written out, and what changes rounding stays.
+    """
+    return _reduce(value, _comparable_fields)
+
+
+Fields = Callable[[Any], Iterator[tuple[str, Any]]]
+"""The fields of a dataclass that count, reduced."""
+
+
+def _reduce(value: Any, choose: Fields) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return _canonical_dataclass(value)
+        return {"type": type(value).__name__, **dict(choose(value))}
     if isinstance(value, Enum):
-        return canonical(value.value)
+        return _reduce(value.value, choose)
     if isinstance(value, Mapping):
-        return {str(key): canonical(entry) for key, entry in value.items()}
+        return {str(key): _reduce(entry, choose) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [canonical(entry) for entry in value]
+        return [_reduce(entry, choose) for entry in value]
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise TypeError(f"{type(value).__name__} has no canonical form: add one to deepen.study.compile.keys")
 
 
-def _canonical_dataclass(value: Any) -> dict[str, Any]:
-    form: dict[str, Any] = {"type": type(value).__name__}
+def _comparable_fields(value: Any) -> Iterator[tuple[str, Any]]:
     for field in fields(value):
         rule = field.metadata.get("identity", True)
-        if rule is False:
-            continue
-        entry = canonical(getattr(value, field.name))
-        if isinstance(rule, Mapping):
-            entry = rule.get(entry, entry)
-        if not _has_default(field) or entry != canonical(_default(field)):
-            form[field.name] = entry
-    return form
+        if rule is not False:
+            entry = comparable(getattr(value, field.name))
+            yield field.name, rule.get(entry, entry) if isinstance(rule, Mapping) else entry
+
+
+def _canonical_fields(value: Any) -> Iterator[tuple[str, Any]]:
+    for field in fields(value):
+        rule = field.metadata.get("identity", True)
+        if rule not in (False, "rounding"):
+            entry = canonical(getattr(value, field.name))
+            entry = rule.get(entry, entry) if isinstance(rule, Mapping) else entry
+            if not _has_default(field) or entry != canonical(_default(field)):
+                yield field.name, entry
 
 
 def _has_default(field: Field[Any]) -> bool:

@@ -209,10 +209,6 @@ class Study:
         """The study in JSON's types: recipes by name and options, the rate and the optimizer by their kind."""
         return fields_to_json(self)
 
-    def described(self) -> dict[str, Any]:
-        """The study as its folder is compared with it."""
-        return self.to_json() | {"settings": self.settings.described()}
-
     @staticmethod
     def from_json(content: Any) -> "Study":
         """The study that `to_json` wrote.

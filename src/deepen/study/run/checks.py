@@ -40,7 +40,7 @@ def check_run(
     for file in study.evaluation.tasks:
         problems.attempt(lambda file=file: get_task(file.task).check(file.path))  # type: ignore[misc]
     inputs = problems.attempt(lambda: hash_inputs(study, dataset))
-    problems.attempt(lambda: store.check(study.described(), inputs))
+    problems.attempt(lambda: store.check(study, inputs))
     return dataset
 
 

@@ -81,7 +81,7 @@ def run_study(study: Study, store: Store, options: RunOptions, dataset: Dataset 
         if dataset is None:
             dataset = open_data(study.data, study.model.vocab, store.folder / "data")
         tree = compile_study(study, dataset.fingerprint)
-        store.open(study.described(), hash_inputs(study, dataset), _provenance(tree, options))
+        store.open(study, hash_inputs(study, dataset), _provenance(tree, options))
         clock = _Clock(store.wall_seconds(), options.on_progress)
         try:
             _train(tree, store, dataset, options, lock, clock)

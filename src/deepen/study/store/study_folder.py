@@ -5,13 +5,14 @@ be continued by a study that is the same or larger: arms, seeds, anchors and acc
 left out. Data and task files are compared by content, so they may be somewhere else by then.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from deepen import durable
+from deepen.study.compile.keys import comparable
+from deepen.study.define.study import Study
 from deepen.study.store.errors import StoreError
 from deepen.study.store.lock import WriterLock
 from deepen.study.store.segment_folder import SegmentFolder
@@ -68,11 +69,11 @@ class Store:
         manifests = list(self.folder.glob("segments/*/state/manifest.json"))
         return max(manifests, key=lambda path: path.stat().st_mtime).parent if manifests else None
 
-    def check(self, study: Mapping[str, Any], inputs: Mapping[str, Any] | None = None) -> None:
+    def check(self, study: Study, inputs: Mapping[str, Any] | None = None) -> None:
         """Raise a StoreError unless the folder is new, empty, or of this study or a smaller one.
 
         Args:
-            study: the study in JSON's types.
+            study: the study that is to be run.
             inputs: content hashes of the files that its results depend on, as far as they are known.
         """
         if not self.folder.exists():
@@ -94,11 +95,21 @@ class Store:
                 f"{self.folder / 'study.json'} is damaged: it names no study",
                 remedy="restore it from a copy, or name another `folder`",
             )
-        self._check_study(recorded["study"], json.loads(json.dumps(study)))
+        self._check_study(self._read_study(recorded["study"]), comparable(study))
         self._check_inputs(recorded, inputs or {})
 
+    def _read_study(self, content: Any) -> dict[str, Any]:
+        """The study that study.json records, as it is compared."""
+        try:
+            form: dict[str, Any] = comparable(Study.from_json(content))
+            return form
+        except (ValueError, RecursionError) as error:
+            raise StoreError(
+                f"{self.folder / 'study.json'} holds no study that this version of deepen reads ({error})",
+                remedy="restore it from a copy, or name another `folder`",
+            ) from None
+
     def _check_study(self, old: dict[str, Any], new: dict[str, Any]) -> None:
-        old, new = _without_paths(old), _without_paths(new)
         differing = [key for key in new if not _continues(key, old.get(key), new[key])]
         if differing:
             where, was = _first_difference(differing[0], old.get(differing[0]), new[differing[0]])
@@ -120,13 +131,11 @@ class Store:
                 remedy="restore it, or name another `folder`",
             )
 
-    def open(
-        self, study: Mapping[str, Any], inputs: Mapping[str, Any], provenance: Mapping[str, Any] | None = None
-    ) -> None:
+    def open(self, study: Study, inputs: Mapping[str, Any], provenance: Mapping[str, Any] | None = None) -> None:
         """Make the folder this study's, and write study.json.
 
         Args:
-            study: the study in JSON's types.
+            study: the study that is run.
             inputs: content hashes of the files that its results depend on.
             provenance: what else study.json records, such as versions and machine.
 
@@ -135,23 +144,15 @@ class Store:
         """
         self.check(study, inputs)
         self.folder.mkdir(parents=True, exist_ok=True)
-        durable.write_json(self.folder / "study.json", {"study": study, "inputs": inputs, **(provenance or {})})
+        durable.write_json(
+            self.folder / "study.json", {"study": study.to_json(), "inputs": inputs, **(provenance or {})}
+        )
 
     def _read_study_json(self) -> dict[str, Any] | None:
         try:
             return durable.read_json(self.folder / "study.json")
         except durable.DamagedError as error:
             raise StoreError(str(error), remedy="restore it from a copy, or name another `folder`") from None
-
-
-def _without_paths(study: Mapping[str, Any]) -> dict[str, Any]:
-    """A study's JSON without the places of its files, whose content is compared instead."""
-    result = {key: value for key, value in study.items() if key != "data"}
-    evaluation = study.get("evaluation")
-    if isinstance(evaluation, dict) and isinstance(evaluation.get("tasks"), list):
-        names = [file.get("task") if isinstance(file, dict) else file for file in evaluation["tasks"]]
-        result["evaluation"] = evaluation | {"tasks": names}
-    return result
 
 
 def _continues(key: str, old: Any, new: Any) -> bool:
