@@ -26,18 +26,16 @@ def positions(grid: StepGrid) -> list[int]:
 
 
 @given(grids(), st.data())
-def test_the_nearest_position_and_the_first_that_reaches_are_those_found_by_counting(grid: StepGrid, data):
+def test_the_nearest_position_is_the_one_found_by_counting(grid: StepGrid, data):
     every, tokens = positions(grid), data.draw(st.integers(0, grid.total))
     nearest = min(abs(position - tokens) for position in every)
     assert grid.nearest(tokens) == max(position for position in every if abs(position - tokens) == nearest)
-    assert grid.reaching(tokens) == min(position for position in every if position >= tokens)
 
 
 @given(st.integers(1, 1000), st.integers(1, 100), st.floats(0, 1e6))
 def test_an_even_grid_rounds_as_a_number_of_steps_does_also_beyond_its_end(steps: int, size: int, tokens: float):
     grid = StepGrid.even(steps * size, size)
     assert grid.nearest(tokens) == round_to_steps(tokens, size) * size
-    assert grid.reaching(int(tokens)) == round_up_to_steps(int(tokens), size) * size
 
 
 def test_halves_are_rounded_up():

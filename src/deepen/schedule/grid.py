@@ -4,9 +4,8 @@ Schedules, learning rates and marks are planned in tokens, but training can chan
 `StepGrid` knows the positions between the steps of a run, also of a run whose steps grow:
 
     grid = StepGrid(stretches=((40, 10), (100, 20)))  # steps of 10 tokens up to 40, then of 20 up to 100
-    grid.nearest(26)   # 30, the nearest of 0, 10, 20, 30, 40, 60, 80, 100
-    grid.nearest(52)   # 60
-    grid.reaching(52)  # 60, the first position at which so many tokens are trained
+    grid.nearest(26)  # 30, the nearest of 0, 10, 20, 30, 40, 60, 80, 100
+    grid.nearest(52)  # 60
 """
 
 import math
@@ -66,19 +65,10 @@ class StepGrid:
 
     def nearest(self, tokens: float) -> int:
         """The position nearest to so many tokens, halves rounded up."""
-        begin, size = self._stretch_at(tokens)
-        return begin + round_to_steps(tokens - begin, size) * size
-
-    def reaching(self, tokens: int) -> int:
-        """The first position at which so many tokens are trained."""
-        begin, size = self._stretch_at(tokens)
-        return begin + round_up_to_steps(tokens - begin, size) * size
-
-    def _stretch_at(self, tokens: float) -> tuple[int, int]:
-        """Where the stretch of a position begins, and the size of its steps; beyond the end, those of the last."""
         ends = [end for end, _ in self.stretches]
         index = min(bisect_right(ends, tokens), len(ends) - 1)
-        return ends[index - 1] if index else 0, self.stretches[index][1]
+        begin, size = ends[index - 1] if index else 0, self.stretches[index][1]
+        return begin + round_to_steps(tokens - begin, size) * size
 
     def _bounds(self) -> Iterator[tuple[int, int, int]]:
         """Each stretch as (begin, end, size of a step)."""
