@@ -9,6 +9,7 @@
 The folder is locked all the while. After an interruption, results and report are written as far as they go.
 """
 
+import logging
 import platform
 import time
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from deepen.study.compile.tree import Tree, compile_study
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
 from deepen.study.results.collect import collect
-from deepen.study.results.schema import Results, write_results
+from deepen.study.results.schema import RESULTS_FILE, Results, ResultsError, load_results, write_results
 from deepen.study.results.verdicts import with_verdicts
 from deepen.study.run.errors import Interrupted, WorkersLostError
 from deepen.study.run.job import make_jobs
@@ -38,6 +39,8 @@ from deepen.train.device import machine_name
 from deepen.train.distributed.failure import ProcessLostError
 from deepen.train.distributed.processes import ONE_PROCESS, World
 from deepen.train.limits import usable_cores
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +85,7 @@ def run_study(study: Study, store: Store, options: RunOptions, dataset: Dataset 
             dataset = open_data(study.data, study.model.vocab, store.folder / "data")
         tree = compile_study(study, dataset.fingerprint)
         store.open(study, hash_inputs(study, dataset), _provenance(tree, options))
-        clock = _Clock(store.wall_seconds(), options.on_progress)
+        clock = _Clock(_recorded_wall_seconds(store.folder), options.on_progress)
         try:
             _train(tree, store, dataset, options, lock, clock)
         except Interrupted:
@@ -150,6 +153,17 @@ def _provenance(tree: Tree, options: RunOptions) -> dict[str, Any]:
         "machine": machine_name(),
         "lineage": Lineage.from_tree(tree).to_json(),
     }
+
+
+def _recorded_wall_seconds(folder: Path) -> float:
+    """Wall time of the runs that results.json is of; 0 where it is missing or damaged."""
+    if not (folder / RESULTS_FILE).exists():
+        return 0.0
+    try:
+        return load_results(folder).regime.wall_seconds or 0.0
+    except ResultsError as error:
+        _log.warning("%s; it is written anew, and its wall time is counted from now", error.problem)
+        return 0.0
 
 
 class _Clock:

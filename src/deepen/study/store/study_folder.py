@@ -5,7 +5,11 @@ be continued by a study that is the same or larger: arms, seeds, anchors and acc
 left out. Data and task files are compared by content, so they may be somewhere else by then.
 """
 
+<<<<<<< HEAD
 import logging
+=======
+import json
+>>>>>>> f582627 (results.json has one reader: the wall time so far comes from load_results)
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +20,6 @@ from deepen.study.define.study import Study
 from deepen.study.store.errors import StoreError
 from deepen.study.store.lock import WriterLock
 from deepen.study.store.segment_folder import SegmentFolder
-
-_log = logging.getLogger(__name__)
 
 _CAN_GROW = ("arms", "seeds", "anchors", "accountings")
 """Lists of a study to which entries may be added in the same folder."""
@@ -52,17 +54,6 @@ class Store:
     def recorded(self, key: str) -> Any:
         """The value of a key in study.json, None where it is missing."""
         return (self._read_study_json() or {}).get(key)
-
-    def wall_seconds(self) -> float:
-        """Wall time of the runs that results.json is of; 0 where that is missing or damaged."""
-        try:
-            results = durable.read_json(self.folder / "results.json") or {}
-        except durable.DamagedError as error:
-            _log.warning("%s; it is written anew, and its wall time is counted from now", error)
-            results = {}
-        regime = results.get("regime")
-        seconds = regime.get("wall_seconds") if isinstance(regime, dict) else 0.0
-        return float(seconds) if isinstance(seconds, int | float) else 0.0
 
     def newest_state(self) -> Path | None:
         """The folder of the state that was completed last."""
