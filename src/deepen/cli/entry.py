@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from deepen import __version__
-from deepen.cli.output.failures import INTERRUPTED, WRONG_REQUEST, print_errors, report_failure
+from deepen.cli.output.failures import FAILED, INTERRUPTED, WRONG_REQUEST, print_errors, report_failure
 from deepen.cli.output.stderr import STDERR
 from deepen.cli.requests.catalog import COMMANDS
 from deepen.cli.requests.help import render_help, render_overview
@@ -35,7 +35,16 @@ def main(argv: Sequence[str] | None = None, world: "World | None" = None) -> int
         world: the processes that this one leads, where torchrun started several.
     """
     print_messages(STDERR.print)
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(list(sys.argv[1:] if argv is None else argv), world)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        sys.stderr.close()  # Python would complain there when it flushes stdout again
+        return FAILED
+
+
+def _dispatch(words: list[str], world: "World | None") -> int:
     if not words or words[0] in ("-h", "--help"):
         print(render_overview(__version__, COMMANDS))
         return 0 if words else WRONG_REQUEST

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from deepen.cli.output.tables import print_table
+from deepen.cli.output.tables import print_table, text
 from deepen.cli.requests.doctor import DoctorRequest
 from deepen.train.limits import usable_cores
 
@@ -44,7 +44,7 @@ def run(request: DoctorRequest) -> int:
     else:
         print_table(
             "deepen doctor",
-            ("<", "<what", "<found", "<for"),
+            (text(""), text("what"), text("found"), text("for")),
             (("ok" if each.ok else "–", each.what, each.found, each.needed_for) for each in findings),
         )
     return 0 if all(finding.ok for finding in findings if finding.needed_for == _EVERYTHING) else 1

@@ -4,7 +4,7 @@ import inspect
 import json
 from typing import Any
 
-from deepen.cli.output.tables import print_lines, print_table
+from deepen.cli.output.tables import print_lines, print_table, text
 from deepen.cli.requests.command import as_flag
 from deepen.cli.requests.recipes import RecipesRequest
 from deepen.growth.layout import PLACEMENTS
@@ -24,7 +24,7 @@ def run(request: RecipesRequest) -> int:
         return 0
     print_table(
         "recipes",
-        ("<recipe", "<what", "<options"),
+        (text("recipe"), text("what"), text("options")),
         (
             (
                 name,

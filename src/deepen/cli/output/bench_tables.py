@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepen.bench.result import BenchResult, Pace
-from deepen.cli.output.tables import print_lines, print_table
+from deepen.cli.output.tables import numbers, print_lines, print_table, text
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 
@@ -15,7 +15,17 @@ def print_bench(result: BenchResult) -> None:
     print_table(
         f"{timing.model.name}: {timing.batch_tokens:,} tokens a step, context {timing.context:,}, "
         f"{timing.precision}, on {timing.device}, threads {result.threads}",
-        ("depth", "<trains", "<new blocks", "tokens/s", "measured", "ledger", "÷ ledger", "MFU", "peak memory"),
+        (
+            numbers("depth"),
+            text("trains"),
+            text("new blocks"),
+            numbers("tokens/s"),
+            numbers("measured"),
+            numbers("ledger"),
+            numbers("÷ ledger"),
+            numbers("MFU"),
+            numbers("peak memory"),
+        ),
         (
             (
                 str(kind.phase.depth),
@@ -52,7 +62,7 @@ def print_bench(result: BenchResult) -> None:
 def _print_paces(paces: Sequence[Pace]) -> None:
     print_table(
         "full training, in turns",
-        ("<", "tokens/s, median", "fastest", "deepen is faster by"),
+        (text(""), numbers("tokens/s, median"), numbers("fastest"), numbers("deepen is faster by")),
         (
             (
                 pace.name,

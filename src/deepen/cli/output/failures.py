@@ -41,9 +41,8 @@ def report_failure(error: Exception, request: Request | None = None) -> int | No
     if isinstance(error, InvalidValueError | InvalidValuesError):
         problems = describe_errors(error, request.command) if request else str(error).splitlines()
         return print_errors(WRONG_REQUEST, *dict.fromkeys(problems))
-    if isinstance(error, BrokenPipeError):  # whoever reads the output has seen enough
-        sys.stderr.close()
-        return FAILED
+    if isinstance(error, BrokenPipeError):  # of stdout: nothing is wrong
+        return None
     folder = request.folder if isinstance(request, RunRequest) else None
     kept = f"; {_describe_kept(folder)}" if folder else ""
     if isinstance(error, OSError):

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from deepen.cli.output.tables import print_lines, print_table, short
+from deepen.cli.output.tables import numbers, print_lines, print_table, short, text
 from deepen.cli.requests.plan_options import RECIPE_PLAN
 from deepen.compute.plan import Plan
 from deepen.study.define.study import Study
@@ -17,22 +17,22 @@ def print_plan(plan: dict[str, Any]) -> None:
     """Print a plan, as `describe_plan` describes it."""
     time = plan["time"]
     columns = [
-        "<phase",
-        "depth",
-        "<trains",
-        "steps",
-        "tokens",
-        "trainable",
-        "MFLOP/token",
-        "compute",
-        "<",
-        "memory",
+        text("phase"),
+        numbers("depth"),
+        text("trains"),
+        numbers("steps"),
+        numbers("tokens"),
+        numbers("trainable"),
+        numbers("MFLOP/token"),
+        numbers("compute"),
+        text(""),
+        numbers("memory"),
     ]
-    columns += ["hours"] if time else []
-    columns += ["cost"] if time and time["cost"] is not None else []
+    columns += [numbers("hours")] if time else []
+    columns += [numbers("cost")] if time and time["cost"] is not None else []
     most = max(phase["flops"] for phase in plan["phases"])
     rows = (_row(plan, index, most) for index in range(len(plan["phases"])))
-    print_table(_title(plan), columns, rows, droppable=("<", "trainable", "tokens", "MFLOP/token", "steps"))
+    print_table(_title(plan), columns, rows, droppable=("", "trainable", "tokens", "MFLOP/token", "steps"))
     print_lines([*_totals(plan), *_marks(plan), *_memory(plan), _conventions(plan)])
 
 
@@ -190,14 +190,14 @@ def print_parts(plan: Plan) -> None:
     print_table(
         f"parts: MFLOP per token by direction, attention counted {how}; bytes per token where there are none",
         (
-            "<phase",
-            "<part",
-            "parameters",
-            "forward",
-            "recompute",
-            "backward, activations",
-            "backward, weights",
-            "bytes",
+            text("phase"),
+            text("part"),
+            numbers("parameters"),
+            numbers("forward"),
+            numbers("recompute"),
+            numbers("backward, activations"),
+            numbers("backward, weights"),
+            numbers("bytes"),
         ),
         (
             (
@@ -220,7 +220,7 @@ def print_study_plan(study: Study, marks: Sequence[Mapping[str, Any]]) -> None:
     """Print the marks of a study's arms."""
     print_table(
         f"{study.name}: {study.model.name}, {study.baseline_tokens:,} tokens, {study.batch_tokens:,} a step",
-        ("<arm", "<mark", "budget", "steps", "tokens", "FLOPs"),
+        (text("arm"), text("mark"), numbers("budget"), numbers("steps"), numbers("tokens"), numbers("FLOPs")),
         (
             (
                 mark["arm"],

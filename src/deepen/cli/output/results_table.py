@@ -3,7 +3,7 @@
 from pathlib import Path
 from statistics import fmean
 
-from deepen.cli.output.tables import print_lines, print_table
+from deepen.cli.output.tables import numbers, print_lines, print_table, text
 from deepen.study.results.schema import ArmResult, Bound, Results, Verdict
 
 ACCOUNTINGS = {"flops": "exact FLOPs", "paper": "paper's mark"}
@@ -12,15 +12,15 @@ ACCOUNTINGS = {"flops": "exact FLOPs", "paper": "paper's mark"}
 def print_results(results: Results, out: Path) -> None:
     """Print the table of verdicts, their sentences, and where the report is."""
     columns = (
-        "<arm",
-        "<equal",
-        "loss",
-        "difference",
-        "95 % interval",
-        "multiplier",
-        "tokens",
-        "seconds",
-        "peak MB",
+        text("arm"),
+        text("equal"),
+        numbers("loss"),
+        numbers("difference"),
+        numbers("95 % interval"),
+        numbers("multiplier"),
+        numbers("tokens"),
+        numbers("seconds"),
+        numbers("peak MB"),
     )
     rows = [*_baseline_rows(results), *(_verdict_row(verdict) for verdict in results.verdicts)]
     print_table(f"{results.study}: validation loss at equal compute", columns, rows)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from rich import box
 from rich.console import Console
@@ -14,27 +15,45 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
-def print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, droppable: Sequence[str] = ()
-) -> None:
-    """Print a table; columns whose name begins with `<` are text, aligned left, the others numbers.
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: text is aligned left and wrapped; numbers are aligned right and never cut."""
 
-    Numbers are never cut. Where the terminal is too narrow, `droppable` columns go, the first first.
+    name: str
+    is_text: bool = False
+
+
+def text(name: str) -> Column:
+    """A column of text."""
+    return Column(name, is_text=True)
+
+
+def numbers(name: str) -> Column:
+    """A column of numbers."""
+    return Column(name)
+
+
+def print_table(
+    title: str, columns: Sequence[Column], rows: Iterable[Sequence[str]], *, droppable: Sequence[str] = ()
+) -> None:
+    """Print a table.
+
+    Args:
+        droppable: names of columns to leave out where the terminal is too narrow, the first first.
     """
     out, cells = console(), [list(row) for row in rows]
     kept = list(range(len(columns)))
-    widths = [
-        max(map(len, (name.removeprefix("<"), *(row[at] for row in cells)))) for at, name in enumerate(columns)
-    ]
+    names = [column.name for column in columns]
+    widths = [max(map(len, (name, *(row[index] for row in cells)))) for index, name in enumerate(names)]
     for name in droppable:
-        if sum(widths[at] + 3 for at in kept) > out.width and name in columns:
-            kept.remove(columns.index(name))
+        if sum(widths[index] + 3 for index in kept) > out.width and name in names:
+            kept.remove(names.index(name))
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for at in kept:
-        text = columns[at].startswith("<")
-        table.add_column(columns[at].removeprefix("<"), justify="left" if text else "right", no_wrap=not text)
+    for index in kept:
+        is_text = columns[index].is_text
+        table.add_column(names[index], justify="left" if is_text else "right", no_wrap=not is_text)
     for row in cells:
-        table.add_row(*(Text(row[at]) for at in kept))
+        table.add_row(*(Text(row[index]) for index in kept))
     out.print(table)
 
 
