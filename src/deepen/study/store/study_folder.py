@@ -5,11 +5,6 @@ be continued by a study that is the same or larger: arms, seeds, anchors and acc
 left out. Data and task files are compared by content, so they may be somewhere else by then.
 """
 
-<<<<<<< HEAD
-import logging
-=======
-import json
->>>>>>> f582627 (results.json has one reader: the wall time so far comes from load_results)
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
