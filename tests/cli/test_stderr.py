@@ -50,7 +50,7 @@ def test_a_warning_is_one_write_and_stands_above_the_progress(monkeypatch: pytes
     assert screen[2].startswith("study: 20 % of 100 FLOPs") and screen[3:] == ["error: the end", ""]
 
 
-def test_where_it_is_no_terminal_there_is_a_line_at_every_tenth(
+def test_without_a_terminal_there_is_a_line_at_every_tenth(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     with ProgressLine("study") as progress:
@@ -61,7 +61,7 @@ def test_where_it_is_no_terminal_there_is_a_line_at_every_tenth(
     assert all("\r" not in line and "\x1b" not in line for line in lines)
 
 
-def test_a_study_that_is_there_already_says_so_once(capsys: pytest.CaptureFixture[str]):
+def test_a_finished_study_is_reported_once(capsys: pytest.CaptureFixture[str]):
     with ProgressLine("study") as progress:
         progress.report(100, 100)
     assert capsys.readouterr().err == "study: all segments are there, nothing to train\n"

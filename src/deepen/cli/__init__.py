@@ -1,1 +1,1 @@
-"""The commands, one file each, thin: read the request, call the library, print the result last."""
+"""The command line: `requests` parses, `commands` carries out, `output` prints, `entry` dispatches."""

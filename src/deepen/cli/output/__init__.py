@@ -1,1 +1,1 @@
-"""Tables and progress on a terminal."""
+"""What commands print: tables, JSON, progress, errors, completion scripts."""

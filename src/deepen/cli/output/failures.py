@@ -41,22 +41,15 @@ def report_failure(error: Exception, request: Request | None = None) -> int | No
     if isinstance(error, InvalidValueError | InvalidValuesError):
         problems = describe_errors(error, request.command) if request else str(error).splitlines()
         return print_errors(WRONG_REQUEST, *dict.fromkeys(problems))
-    if isinstance(error, BrokenPipeError):  # of stdout: nothing is wrong
-        return None
-    folder = request.folder if isinstance(request, RunRequest) else None
-    kept = f"; {_describe_kept(folder)}" if folder else ""
-    if isinstance(error, OSError):
-        where = f" ({error.filename})" if error.filename else ""
-        return print_errors(FAILED, f"cannot read or write: {error.strerror or error}{where}{kept}")
-    if _is_out_of_memory(error):
-        return print_errors(FAILED, f"out of memory: use a smaller --batch-tokens or --context{kept}")
-    if isinstance(error, RunError):
-        cause = error.describe(request.command.display_name) if request else str(error)
-        return print_errors(FAILED, f"the run failed: {cause}{kept}")
-    if folder is not None and isinstance(error, Interrupted):
-        STDERR.print(f"stopped; every step so far is kept in {folder}: the same command continues")
+    if isinstance(error, Interrupted) and isinstance(request, RunRequest):
+        STDERR.print(f"stopped; every step so far is kept in {request.folder}: the same command continues")
         return INTERRUPTED
-    return None
+    cause = _describe_failure(error, request)
+    if cause is None:
+        return None
+    if isinstance(request, RunRequest):
+        cause = f"{cause}; {_describe_kept(request.folder)}"
+    return print_errors(FAILED, cause)
 
 
 def print_errors(code: int, *lines: str) -> int:
@@ -64,6 +57,18 @@ def print_errors(code: int, *lines: str) -> int:
     for line in lines:
         STDERR.print(f"error: {line}")
     return code
+
+
+def _describe_failure(error: Exception, request: Request | None) -> str | None:
+    """What ended a command, in one line; None where it is an error of ours, or stdout was closed."""
+    if isinstance(error, RunError):
+        return f"the run failed: {error.describe(request.command.display_name) if request else error}"
+    if _is_out_of_memory(error):
+        return "out of memory: use a smaller --batch-tokens or --context"
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        where = f" ({error.filename})" if error.filename else ""
+        return f"cannot read or write: {error.strerror or error}{where}"
+    return None
 
 
 def _describe_kept(folder: Path) -> str:

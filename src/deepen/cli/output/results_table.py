@@ -27,9 +27,10 @@ def print_results(results: Results, out: Path) -> None:
     noise, sharing, regime = results.noise, results.sharing, results.regime
     lines = [verdict.sentence for verdict in results.verdicts]
     if noise.baseline_seed_std is not None:
+        residual_std = 0.0 if noise.residual_std is None else noise.residual_std
         lines.append(
-            f"Noise: standard deviation of the baseline's loss between seeds {noise.baseline_seed_std:.4f}; "
-            f"residual spread over all arms {noise.residual_std or 0:.4f} "
+            f"Noise: the baseline's loss has a standard deviation of {noise.baseline_seed_std:.4f} between seeds; the "
+            f"residuals of all arms, once the means of arm and seed are subtracted, one of {residual_std:.4f} "
             f"({noise.degrees_of_freedom} degrees of freedom)."
         )
     lines += [

@@ -39,7 +39,7 @@ class Arguments:
     """What a command line gives, and the problems found so far.
 
     `arguments["stages"]` is the value of an option, its default where it was left out or wrong;
-    `"stages" in arguments` tells whether a value was given.
+    `"stages" in arguments` is true where a value was given.
 
     Attributes:
         argument: the argument that is not an option; empty where it was left out.

@@ -47,7 +47,7 @@ def _read_task(text: str) -> TaskFile:
     return TaskFile(task=one_of(TASKS).read(name), path=FILE.read(file))
 
 
-STUDY_GROUPS = (
+_STUDY_GROUPS = (
     OptionGroup(
         title="What is compared",
         options=(
@@ -114,7 +114,7 @@ STUDY = Command(
         completion=Completion.FILES,
     ),
     groups=(
-        *STUDY_GROUPS,
+        *_STUDY_GROUPS,
         OptionGroup(title="Where segments are trained", options=(EXECUTOR_OPTION, JOBS_OPTION, SHARD_OPTION)),
         OptionGroup(
             title="Results",
