@@ -29,8 +29,8 @@ def print_results(results: Results, out: Path) -> None:
     if noise.baseline_seed_std is not None:
         residual_std = 0.0 if noise.residual_std is None else noise.residual_std
         lines.append(
-            f"Noise: the baseline's loss has a standard deviation of {noise.baseline_seed_std:.4f} between seeds; the "
-            f"residuals of all arms, once the means of arm and seed are subtracted, one of {residual_std:.4f} "
+            f"Noise: the baseline's loss has a standard deviation of {noise.baseline_seed_std:.4f} between seeds; "
+            f"the residuals of all arms, once the means of arm and seed are subtracted, one of {residual_std:.4f} "
             f"({noise.degrees_of_freedom} degrees of freedom)."
         )
     lines += [
