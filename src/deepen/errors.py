@@ -79,7 +79,7 @@ class InvalidValuesError(ValueError):
 
     def __init__(self, errors: Iterable[ValueError]) -> None:
         flat = [one for error in errors for one in getattr(error, "errors", (error,))]
-        self.errors: tuple[ValueError, ...] = tuple({str(error): error for error in reversed(flat)}.values())[::-1]
+        self.errors: tuple[ValueError, ...] = tuple({str(error): error for error in flat}.values())
         super().__init__("\n".join(str(error) for error in self.errors))
 
     def __reduce__(self) -> tuple[object, ...]:

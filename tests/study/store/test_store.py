@@ -21,6 +21,8 @@ from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
 from deepen.study.run import worker
 from deepen.study.run.ownership import SupersededError
+from deepen.study.store.maintenance import prune
+from deepen.study.store.retention import RETENTION_POLICIES, RetentionPolicy
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
 from deepen.train.checkpoint.state_files import StateError, read_progress
@@ -326,6 +328,14 @@ def test_what_is_kept_is_what_was_asked_for_and_pruning_comes_to_the_same(
     assert kept_states(finished) == {path.name for path in finished.glob("segments/*")}
     assert run(tmp_path / "forks", "--keep", "last") == 0  # another --keep next time is welcome
     assert kept_states(tmp_path / "forks") == set(lineage["marks"])
+
+
+def test_a_policy_of_ones_own_is_one_value(finished: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    parents = RetentionPolicy(name="parents", help="from which any starts", keeps=lambda children: children > 0)
+    assert prune(Store(out), parents) == {} and kept_states(out) == kept_states(finished)
+    assert prune(Store(out), RETENTION_POLICIES["last"]) != {} and kept_states(out) < kept_states(finished)
 
 
 def test_a_state_whose_successor_is_damaged_is_not_pruned(finished: Path, tmp_path: Path):

@@ -1,0 +1,47 @@
+"""Errors that a user can cause: shown under other names, collected, sent between processes."""
+
+import pickle
+
+import pytest
+
+from deepen.errors import ErrorCollector, InvalidValueError, InvalidValuesError, RunError
+
+WRONG = InvalidValueError("is 3", field="batch_tokens", value=3, remedy="use `batch_tokens` 4", allowed=("4",))
+
+
+def test_fields_are_shown_by_the_names_of_whoever_shows_them():
+    assert str(WRONG) == "batch_tokens is 3: use batch_tokens 4"
+    assert WRONG.describe(lambda field: f"--{field}") == "--batch_tokens is 3: use --batch_tokens 4"
+
+
+@pytest.mark.parametrize(
+    "error", [WRONG, RunError("it stopped"), InvalidValuesError([WRONG, ValueError("other")])]
+)
+def test_an_error_is_the_same_in_another_process(error: Exception):
+    arrived = pickle.loads(pickle.dumps(error))
+    assert type(arrived) is type(error) and str(arrived) == str(error)
+    if error is WRONG:
+        assert (arrived.field, arrived.value, arrived.remedy, arrived.allowed) == (
+            "batch_tokens", 3, "use `batch_tokens` 4", ("4",)
+        )  # fmt: skip
+
+
+def fails(*errors: ValueError) -> None:
+    raise errors[0] if len(errors) == 1 else InvalidValuesError(errors)
+
+
+def test_all_errors_are_raised_at_once_in_order_and_none_twice():
+    problems = ErrorCollector()
+    problems.raise_all()
+    assert problems.attempt(lambda: 5) == 5
+    other = ValueError("other")
+    assert problems.attempt(lambda: fails(other)) is None
+    problems.attempt(lambda: fails(WRONG, other))
+    with pytest.raises(InvalidValuesError) as raised:
+        problems.raise_all()
+    assert [str(error) for error in raised.value.errors] == ["other", str(WRONG)]
+
+
+def test_other_errors_are_not_collected():
+    with pytest.raises(ZeroDivisionError):
+        ErrorCollector().attempt(lambda: 1 // 0)
