@@ -1,11 +1,14 @@
-"""Files that are whole or not there, and files that say when they are damaged.
+"""Durable files: written as a whole or not at all, with damage detected when they are read.
 
-Whatever must outlive a kill, a power cut or a full disk is written here: to a temporary name, made durable
-(fsync), renamed into place, and the folder made durable too. JSON carries a *seal*, the sha256 of its own
-content, so that a flipped bit that still parses is found out.
+Whatever must survive a kill, a power cut or a full disk is written here: to a temporary name, made durable
+(fsync), renamed into place, and then the folder is made durable too. JSON files contain a *seal*, the sha256 of
+their own content, so that a flipped bit is detected even where the file still parses.
 
-The five primitives at the top are all that touches the disk for good; tests replace them to make disks fail and
-processes die.
+    write_json(path, {"tokens": 64})     # {"tokens": 64, "sha256": "5f…"}, through path.tmp
+    read_json(path)                      # {"tokens": 64}; a DamagedError where the seal does not match
+
+Everything that changes the disk goes through the five primitives at the top. Tests replace them to make disks fail
+and processes die in the middle of one.
 """
 
 import hashlib
@@ -21,23 +24,23 @@ SEAL = "sha256"
 
 
 class DamagedError(ValueError):
-    """A file that is there and cannot be believed; the message names the file and the reason."""
+    """A file that exists and cannot be used; the message names the file and the reason."""
 
 
 def write(path: Path, content: bytes, mode: str = "wb") -> None:
-    """Put bytes into a file (`ab`: at its end). Primitive: not durable, not whole after a kill."""
+    """Write bytes to a file (mode `ab`: at its end). Primitive: after a kill, part of them is there."""
     with path.open(mode) as file:
         file.write(content)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
-    """Write a safetensors file. Primitive: not durable, not whole after a kill."""
+    """Write a safetensors file. Primitive: after a kill, part of it is there."""
     from safetensors import SafetensorError
-    from safetensors.torch import save_file  # imports torch, which readers of JSON do without
+    from safetensors.torch import save_file  # imports torch, which reading JSON does not need
 
     try:
         save_file(dict(tensors), path)
-    except SafetensorError as error:  # it wraps what the system said, such as a full disk
+    except SafetensorError as error:  # it wraps the system's error, such as a full disk
         raise OSError(str(error)) from None
 
 
@@ -51,17 +54,17 @@ def fsync(path: Path) -> None:
 
 
 def rename(old: Path, new: Path) -> None:
-    """Give a file or folder another name, in place of a file that has it. Primitive: durable with its folder."""
+    """Rename a file or folder, replacing a file of that name. Primitive: durable once the folder is."""
     old.replace(new)
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder and all in it, as far as it lets itself. Primitive: a kill leaves half of it."""
+    """Remove a folder with its content, as far as possible. Primitive: after a kill, part of it is left."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file so that, whatever happens, it is the old one or the new one."""
+    """Write a file so that, whatever happens, it is the old one or the new one."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         write(temporary, content)
@@ -69,33 +72,33 @@ def write_whole(path: Path, content: bytes) -> None:
         fsync(temporary)
         rename(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)  # on a full disk its bytes are wanted
+        temporary.unlink(missing_ok=True)  # a full disk needs its bytes
         raise
     fsync(path.parent)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write sealed JSON so that the file is always whole: the old or the new one."""
+    """Write sealed JSON so that, whatever happens, the file is the old one or the new one."""
     write_whole(path, sealed(value))
 
 
 def append(path: Path, content: bytes) -> None:
-    """Add to the end of a file. Durable only after an `fsync`: a log may lose its tail, if no state needs it."""
+    """Append to a file. It is durable only after an `fsync`: a log may lose lines that no state depends on."""
     before = path.stat().st_size if path.exists() else 0
     write(path, content, "ab")
     check_size(path, before + len(content))
 
 
 def check_size(path: Path, expected: int) -> None:
-    """Raise an OSError where fewer (or more) bytes arrived than were written, as on some network disks."""
+    """Raise an OSError where another number of bytes arrived than was written, as on some network disks."""
     if (found := path.stat().st_size) != expected:
         raise OSError(f"{path}: {expected:,} bytes were written and {found:,} arrived")
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder so that, whatever happens, it is whole under its name or not there.
+    """Remove a folder so that, whatever happens, it is complete under its name or absent.
 
-    What a kill leaves of it has the suffix `.gone`, and goes with the next folder that is removed beside it.
+    What a kill leaves of it has the suffix `.gone`; it is removed together with the next folder beside it.
     """
     gone = folder.with_suffix(".gone")
     if gone.exists():
@@ -106,7 +109,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def sealed(value: Mapping[str, Any]) -> bytes:
-    """JSON with its seal, in place of one that was read with it."""
+    """JSON with a seal; one that the value already has is replaced."""
     content = {key: entry for key, entry in value.items() if key != SEAL}
     return json.dumps({**content, SEAL: _seal(content)}, indent=1).encode()
 
@@ -114,10 +117,10 @@ def sealed(value: Mapping[str, Any]) -> bytes:
 def read_json(path: Path) -> dict[str, Any] | None:
     """The content of a sealed JSON file without its seal, None where there is no file.
 
-    A file without a seal is believed: deepen 0.1 wrote such, and people may.
+    A file without a seal is accepted, because files written by hand have none.
 
     Raises:
-        DamagedError: it cannot be read, is no JSON object, or is not what was sealed.
+        DamagedError: it cannot be read, is not a JSON object, or does not match its seal.
     """
     try:
         value = json.loads(path.read_bytes())
@@ -131,7 +134,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         raise DamagedError(f"{path} is damaged: it is not a JSON object")
     seal = value.pop(SEAL, None)
     if seal is not None and seal != _seal(value):
-        raise DamagedError(f"{path} is damaged: its content is not what was sealed in it")
+        raise DamagedError(f"{path} is damaged: its content does not match its seal")
     return value
 
 
@@ -147,5 +150,5 @@ def sha256(path: Path, size: int | None = None) -> str:
 
 
 def _seal(value: Mapping[str, Any]) -> str:
-    """Of the content rather than the text: keys sorted, numbers as JSON reads them back."""
+    """The hash of the content, independent of the order of keys and of white space."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

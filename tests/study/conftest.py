@@ -8,7 +8,7 @@ import pytest
 from deepen.model.config import ModelConfig
 from deepen.schedule.rate import Constant
 from deepen.study.define.study import Arm, Evaluation, Study
-from leftovers import told
+from leftovers import read_files
 from workers import BATCH, STEPS
 
 
@@ -41,5 +41,5 @@ def undisturbed(
     """What one process leaves, trained once."""
     if not reference:
         run_study(study, tmp_path / "undisturbed")
-        reference.update(told(tmp_path / "undisturbed"))
+        reference.update(read_files(tmp_path / "undisturbed"))
     return reference

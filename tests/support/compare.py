@@ -3,7 +3,7 @@
 from typing import Any
 
 TIMES = ("seconds", "wall_seconds", "peak_memory_bytes", "logs", "sha256")
-"""What clocks and memory meters said, and the hashes of files that tell it."""
+"""Keys of times and memory, and of hashes of files that contain them."""
 
 
 def without_times(value: Any) -> Any:

@@ -11,8 +11,8 @@ WHERE = ("executor", "jobs", "processes")
 """What study.json records of where the study was trained last."""
 
 
-def told(folder: Path) -> dict[str, Any]:
-    """All that a study left, but what clocks said: every file by its content."""
+def read_files(folder: Path) -> dict[str, Any]:
+    """Every file that a study left, by its content, without what depends on clocks."""
     left: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
@@ -29,8 +29,8 @@ def told(folder: Path) -> dict[str, Any]:
 
 
 def differences(folder: Path, undisturbed: dict[str, Any]) -> dict[str, str]:
-    """What a study left that it should not have, and what it did not leave or left otherwise."""
-    left = told(folder)
+    """Files of a study that are missing, left over, or different from those of an undisturbed one."""
+    left = read_files(folder)
     return {
         name: "missing" if name not in left else "left over" if name not in undisturbed else "different"
         for name in left.keys() | undisturbed.keys()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deepen.study.store.study_folder import Store
-from leftovers import told
+from leftovers import read_files
 from processes import looks
 
 BATCH, STEPS = 32, 450
@@ -68,5 +68,5 @@ def every_step_is_kept(out: Path) -> bool:
 
 def assert_segments_are_undisturbed(out: Path, undisturbed: dict[str, Any]) -> None:
     """Of a study with some of the arms: every file of its segments is what it should be."""
-    segments = {name: content for name, content in told(out).items() if name.startswith("segments/")}
+    segments = {name: content for name, content in read_files(out).items() if name.startswith("segments/")}
     assert segments and all(undisturbed[name] == content for name, content in segments.items())

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from deepen.data.shards import Dataset
-from leftovers import differences, told
+from leftovers import differences, read_files
 
 KILLS = int(os.environ.get("DEEPEN_KILLS", "20"))
 KILL_EVERY = int(os.environ.get("DEEPEN_KILL_EVERY", "199"))
@@ -50,7 +50,7 @@ def live(dataset: Dataset) -> Iterator[Life]:
 def undisturbed(live: Life, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("undisturbed") / "study"
     assert live(folder, at=0) == "0"
-    return told(folder)
+    return read_files(folder)
 
 
 def where(folder: Path) -> str:
