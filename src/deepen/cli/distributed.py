@@ -15,7 +15,9 @@ from types import FrameType
 import torch
 
 from deepen.cli.entry import leave, main
+from deepen.cli.output.failures import FAILED, INTERRUPTED, print_errors
 from deepen.cli.requests.parser import RequestError
+from deepen.errors import InvalidValueError
 from deepen.train.distributed.commands import Quit
 from deepen.train.distributed.control import ControlChannel
 from deepen.train.distributed.failure import Ending
@@ -27,21 +29,27 @@ COMMANDS = ("train", "study")
 
 
 def run_distributed(argv: Sequence[str]) -> int:
-    """Run a command in this process, together with the others of its world; returns the exit code of all."""
+    """Run a command in this process, together with the others of its world; returns the exit code of all.
+
+    Raises:
+        RequestError: the launcher's variables are incomplete, or the command runs in one process.
+    """
     try:
         size = count_processes()
-        if size > 1 and not (argv and argv[0] in COMMANDS):
-            raise ValueError(f"{' '.join(['deepen', *argv[:1]])} runs in one process: leave out torchrun")
-    except ValueError as error:
+    except InvalidValueError as error:
         raise RequestError([str(error)]) from None
-    return main(argv, None) if size == 1 else _join_and_run(argv)
+    if size == 1:
+        return main(argv)
+    if not argv or argv[0] not in COMMANDS:
+        raise RequestError([f"{' '.join(['deepen', *argv[:1]])} runs in one process: leave out torchrun"])
+    return _join_and_run(argv)
 
 
 def end_now(ending: Ending) -> None:
     """End this process at once, from the thread that watches the others."""
     if ending.failure:
-        _print_error(f"{ending.failure}; the same command continues")
-    os._exit(1 if ending.status is None else ending.status)
+        print_errors(FAILED, f"{ending.failure}; the same command continues")
+    os._exit(FAILED if ending.status is None else ending.status)
 
 
 def _join_and_run(argv: Sequence[str]) -> int:
@@ -61,7 +69,7 @@ def _lead(world: World, control: ControlChannel, argv: Sequence[str]) -> int:
         code = main(argv, world)
     except Exception:
         traceback.print_exc()
-        code = 1
+        code = FAILED
     if control.is_idle:
         control.send(Quit(code))
         control.close()
@@ -72,7 +80,7 @@ def _lead(world: World, control: ControlChannel, argv: Sequence[str]) -> int:
 
 
 def _end_all(control: ControlChannel, number: int, frame: object) -> None:
-    control.notes.end_others(130)
+    control.notes.end_others(INTERRUPTED)
     leave(number, frame)
 
 
@@ -89,23 +97,17 @@ def _follow(world: World, control: ControlChannel) -> int:
         if is_connection_error(error):
             control.notes.wait_to_be_ended()
             if world.rank == 1:
-                _print_error("process 0 died (killed, or out of memory?): the same command continues")
+                print_errors(FAILED, "process 0 died (killed, or out of memory?): the same command continues")
         else:
             if not isinstance(error, OSError | ValueError | MemoryError | torch.OutOfMemoryError):
                 traceback.print_exc()
             control.notes.report_failure(error)
-        os._exit(1)  # rank 0 no longer waits for this process, and finds the note
+        os._exit(FAILED)  # rank 0 no longer waits for this process, and finds the note
 
 
 def _handle_signals(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, handler)
-
-
-def _print_error(message: str) -> None:
-    """One line on stderr, written in one piece."""
-    sys.stderr.write(f"error: {message}\n")
-    sys.stderr.flush()
 
 
 def _flush() -> None:
