@@ -188,7 +188,7 @@ def test_a_study_whose_name_is_a_path_does_not_write_elsewhere(
             f"study = replace(STUDIES['quickstart'](), name={name!r})"
         )
         assert main(["study", "mine.py"]) == 2
-        assert "no name of a folder" in capsys.readouterr().err
+        assert "cannot name a folder" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["inside"]
     assert [path.name for path in (tmp_path / "inside").iterdir()] == ["mine.py"]
 

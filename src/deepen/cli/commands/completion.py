@@ -7,6 +7,6 @@ from deepen.cli.requests.completion import CompletionRequest
 
 def run(request: CompletionRequest) -> int:
     """Print the script for a shell."""
-    render = {"bash": render_bash, "zsh": render_zsh, "fish": render_fish}[request.shell]
+    render = {"bash": render_bash, "zsh": render_zsh, "fish": render_fish}[request.shell_name]
     print(render(COMMANDS, tuple(load_tables())))
     return 0

@@ -27,11 +27,11 @@ class CompletionRequest:
     """The shell that the script is for."""
 
     command: ClassVar[Command] = COMMAND
-    shell: str
+    shell_name: str
 
 
 def parse(argv: Sequence[str]) -> CompletionRequest:
     """Parse the command line."""
     arguments = parse_arguments(COMMAND, argv)
     arguments.check()
-    return CompletionRequest(shell=arguments.argument)
+    return CompletionRequest(shell_name=arguments.argument)
