@@ -1,6 +1,6 @@
 """SIGKILL at random moments of a growing study, and at what it does to the disk, each continued. In full:
 
-DEEPEN_KILLS=200 DEEPEN_KILL_EVERY=1 pytest -s tests/study/test_kills.py
+DEEPEN_KILLS=200 DEEPEN_KILL_EVERY=1 pytest -s tests/study/run/test_kills.py
 """
 
 import os
@@ -28,7 +28,7 @@ Life = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def live(dataset: Dataset) -> Iterator[Life]:
-    driver = Path(__file__).parents[1] / "support" / "kill_driver.py"
+    driver = Path(__file__).parents[2] / "support" / "kill_driver.py"
     with subprocess.Popen(
         [sys.executable, str(driver), str(dataset.folder)],
         stdin=subprocess.PIPE,
