@@ -57,13 +57,15 @@ def test_links_to_files_lead_somewhere(page: Path):
             assert (page.parent / target).exists(), target
 
 
-def test_the_rooms_of_the_architecture_page_are_those_of_the_tree():
+def test_the_architecture_page_has_every_package_and_no_module_that_is_not_there():
     page = (ROOT / "docs" / "architecture.md").read_text()
-    rooms = {path.name for path in (ROOT / "src" / "deepen").iterdir() if (path / "__init__.py").exists()}
-    assert rooms == set(re.findall(r"^\| `(\w+)/` \|", page, re.M))
-    for room, text in re.findall(r"^\| `(\w+)/` \| (.*) \|$", page, re.M):
-        for name in re.findall(r"`(\w+\.py)`", text):
-            assert (ROOT / "src" / "deepen" / room / name).exists(), f"{room}/{name}"
+    source = ROOT / "src" / "deepen"
+    packages = {path.parent.relative_to(source).as_posix() for path in source.rglob("*/__init__.py")}
+    rows = dict(re.findall(r"^\| `([\w/]+)/` \| (.*) \|$", page, re.M))
+    assert set(rows) == packages
+    for package, contents in rows.items():
+        for name in re.findall(r"`(\w+\.py)`", contents):
+            assert (source / package / name).exists(), f"{package}/{name}"
 
 
 def test_the_readme_has_the_two_commands():

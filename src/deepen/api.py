@@ -6,7 +6,7 @@ Running a finished study again trains nothing; running an interrupted one trains
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from deepen.study.results.schema import Results
 from deepen.study.run.checks import check_run
 from deepen.study.run.executors.registry import get_kind
 from deepen.study.run.run_study import RunOptions, run_study
+from deepen.study.run.triggers import Trigger
 from deepen.study.store.retention import get_retention_policy
 from deepen.study.store.study_folder import Store
 from deepen.train.device import pick_device
@@ -42,6 +43,7 @@ def run(
     verify: bool = False,
     shard: bool = False,
     report: bool = True,
+    triggers: Sequence[Trigger] = (),
     on_progress: OnProgress | None = None,
     world: World | None = None,
 ) -> Results:
@@ -60,6 +62,8 @@ def run(
         verify: hash every byte of every state first, rather than sizes and headers.
         shard: divide the model among the processes of `world`, rather than the batch alone.
         report: draw figures and page, as far as the study is trained.
+        triggers: functions that are shown the study and its results once they are there, and may return a larger
+            study (see `deepen.study.run.triggers`).
         on_progress: called as segments are finished.
         world: the processes that train each segment together, led by this one; for whoever starts them.
 
@@ -75,6 +79,8 @@ def run(
     problems = ErrorCollector()
     choice = problems.attempt(lambda: _resolve_executor(executor)) or ExecutorChoice()
     policy = problems.attempt(lambda: get_retention_policy(keep))
+    if triggers:
+        study = problems.attempt(lambda: store.with_recorded_additions(study)) or study
     study = problems.attempt(lambda: _with_recorded_precision(study, store)) or study
     threads = problems.attempt(lambda: choose_threads(store, choice))
     dataset = check_run(study, store, choice, world, problems)
@@ -90,6 +96,7 @@ def run(
         policy=policy,
         verify=verify,
         world=world,
+        triggers=tuple(triggers),
         on_progress=on_progress or (lambda trained, total: None),
         draw=draw_report if report else (lambda results, folder: None),
     )

@@ -6,7 +6,8 @@
     results = with_verdicts(collect(tree, store, data))
               write_results(results, folder), draw(results, folder)
 
-The folder is locked all the while. After an interruption, results and report are written as far as they go.
+The folder is locked all the while. After an interruption, results and report are written as far as they go. Where
+a trigger then asks for a larger study, the same steps follow for that one (see `triggers`).
 """
 
 import logging
@@ -31,6 +32,7 @@ from deepen.study.results.verdicts import with_verdicts
 from deepen.study.run.errors import Interrupted, WorkersLostError
 from deepen.study.run.job import make_jobs
 from deepen.study.run.scheduler import OnProgress, train_tree
+from deepen.study.run.triggers import Trigger, next_study
 from deepen.study.store.lineage import Lineage
 from deepen.study.store.lock import WriterLock
 from deepen.study.store.retention import RetentionPolicy
@@ -53,6 +55,7 @@ class RunOptions:
         policy: which states stay although they are not needed.
         verify: hash every byte of every state first.
         world: the processes that train each segment together, led by this one.
+        triggers: what asks for more once the results are there.
         on_progress: called with the FLOPs trained and the FLOPs in all.
         draw: called with the results and the study's folder once they are written.
     """
@@ -62,6 +65,7 @@ class RunOptions:
     policy: RetentionPolicy
     verify: bool = False
     world: World = ONE_PROCESS
+    triggers: tuple[Trigger, ...] = ()
     on_progress: OnProgress = lambda trained, total: None
     draw: Callable[[Results, Path], object] = lambda results, folder: None
 
@@ -83,15 +87,27 @@ def run_study(study: Study, store: Store, options: RunOptions, dataset: Dataset 
     with store.lock() as lock:
         if dataset is None:
             dataset = open_data(study.data, study.model.vocab, store.folder / "data")
-        tree = compile_study(study, dataset.fingerprint)
-        store.open(study, hash_inputs(study, dataset), _provenance(tree, options))
         clock = _Clock(_recorded_wall_seconds(store.folder), options.on_progress)
-        try:
-            _train(tree, store, dataset, options, lock, clock)
-        except Interrupted:
-            _publish(tree, store, dataset, options, clock)
-            raise
-        return _publish(tree, store, dataset, options, clock)
+        while True:
+            results = _run_once(study, store, dataset, options, lock, clock)
+            larger = next_study(study, results, options.triggers)
+            if larger is None:
+                return results
+            study = larger
+
+
+def _run_once(
+    study: Study, store: Store, dataset: Dataset, options: RunOptions, lock: WriterLock, clock: "_Clock"
+) -> Results:
+    """Run a study as it is, without asking triggers."""
+    tree = compile_study(study, dataset.fingerprint)
+    store.open(study, hash_inputs(study, dataset), _provenance(tree, options))
+    try:
+        _train(tree, store, dataset, options, lock, clock)
+    except Interrupted:
+        _publish(tree, store, dataset, options, clock)
+        raise
+    return _publish(tree, store, dataset, options, clock)
 
 
 def hash_inputs(study: Study, dataset: Dataset | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ left out. Data and task files are compared by content, so they may be somewhere 
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +82,25 @@ class Store:
                 f"{self.folder / 'study.json'} is damaged: it names no study",
                 remedy="restore it from a copy, or name another `folder`",
             )
-        self._check_study(self._read_study(recorded["study"]), comparable(study))
+        self._check_study(comparable(self._read_study(recorded["study"])), comparable(study))
         self._check_inputs(recorded, inputs or {})
 
-    def _read_study(self, content: Any) -> dict[str, Any]:
-        """The study that study.json records, as it is compared."""
+    def with_recorded_additions(self, study: Study) -> Study:
+        """The study with the arms, seeds, anchors and accountings that this folder has beside its own."""
+        content = self.recorded("study")
+        if content is None:
+            return study
+        recorded = self._read_study(content)
+        additions: dict[str, Any] = {}
+        for key in _CAN_GROW:
+            own = getattr(study, key)
+            additions[key] = (*own, *(entry for entry in getattr(recorded, key) if entry not in own))
+        return replace(study, **additions)
+
+    def _read_study(self, content: Any) -> Study:
+        """The study that study.json records."""
         try:
-            form: dict[str, Any] = comparable(Study.from_json(content))
-            return form
+            return Study.from_json(content)
         except (ValueError, RecursionError) as error:
             raise StoreError(
                 f"{self.folder / 'study.json'} holds no study that this version of deepen reads ({error})",

@@ -1,0 +1,57 @@
+"""Triggers: a study that asks for more once its results are there."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import deepen
+from deepen.study.define.executor import ExecutorChoice
+from deepen.study.define.study import Study
+from deepen.study.results.schema import Results
+from deepen.study.run.errors import Interrupted
+from leftovers import differences, read_files
+
+HERE = ExecutorChoice(jobs=1, threads=1)
+
+
+def measure_beyond(study: Study, results: Results) -> Study | None:
+    """Measure the baseline at 1.5 times the budget too, if it learned anything up to its end."""
+    curve = next(arm.curve for arm in results.arms if arm.name == study.baseline)
+    is_learning = curve[-1].val_loss < curve[0].val_loss
+    return replace(study, anchors=(*study.anchors, 1.5)) if is_learning and 1.5 not in study.anchors else None
+
+
+@pytest.mark.slow
+def test_a_trigger_asks_for_more_and_nothing_is_trained_twice(study: Study, tmp_path: Path):
+    progress: list[tuple[int, int]] = []
+    results = deepen.run(
+        study,
+        tmp_path,
+        executor=HERE,
+        report=False,
+        triggers=(measure_beyond,),
+        on_progress=lambda trained, total: progress.append((trained, total)),
+    )
+    shares = {mark.budget_share for arm in results.arms if arm.name == "full" for mark in arm.marks}
+    assert shares == {1.0, 1.5}
+    first_total, last_total = progress[0][1], progress[-1][1]
+    assert last_total > first_total
+    assert (first_total, last_total) in progress  # the second pass begins with all that the first trained
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_with_a_trigger_ends_as_an_undisturbed_one(study: Study, tmp_path: Path):
+    undisturbed, stopped = tmp_path / "undisturbed", tmp_path / "stopped"
+    deepen.run(study, undisturbed, executor=HERE, report=False, triggers=(measure_beyond,))
+
+    def interrupt(trained: int, total: int) -> None:
+        if total > trained > 0:
+            raise Interrupted
+
+    larger = replace(study, anchors=(1.0, 1.5))
+    with pytest.raises(Interrupted):
+        deepen.run(larger, stopped, executor=HERE, report=False, on_progress=interrupt)
+    for _ in range(2):  # the folder holds the larger study; the smaller one is named again
+        deepen.run(study, stopped, executor=HERE, report=False, triggers=(measure_beyond,))
+        assert differences(stopped, read_files(undisturbed)) == {}
