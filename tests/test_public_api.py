@@ -1,15 +1,18 @@
 """The public names: all there, imported lazily, with types that a type checker sees."""
 
+import inspect
 import os
 import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import deepen
+from deepen.compute.plan import plan_recipe
 
 ROOT = Path(__file__).parent.parent
 FIXED = [
@@ -122,3 +125,11 @@ def test_the_example_of_a_curve_of_ones_own_runs_as_it_stands(tmp_path: Path):
     results = deepen.load_results(tmp_path / "own-curve")
     assert {arm.name for arm in results.arms} == {"full", "one-shot"} and len(results.verdicts) == 1
     assert (tmp_path / "own-curve" / "report" / "index.html").is_file()
+
+
+def test_plan_has_the_types_of_the_function_behind_it():
+    typed = inspect.signature(typing.get_overloads(deepen.plan)[1]).parameters
+    behind = inspect.signature(plan_recipe).parameters
+    assert [(p.name, p.annotation) for p in typed.values()][1:] == [
+        (p.name, p.annotation) for p in behind.values()
+    ][1:]

@@ -1,12 +1,17 @@
 """What training would cost, without training: of a recipe, or of a study. Needs no torch.
 
-deepen.plan("two-phase", model="gpt2-124m", options={"stages": 4}, steps=10_000).peak.memory.peak   # bytes
+deepen.plan("two-phase", model="gpt2-124m", options={"stages": 4}, steps=10_000).peak.memory.peak  # bytes
 deepen.plan(study).marks
 """
 
+from collections.abc import Mapping
 from typing import Any, overload
 
+from deepen.compute.clock import Clock
+from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan import Plan, plan_recipe
+from deepen.model.config import ModelConfig
+from deepen.schedule.ramp import Ramp
 from deepen.study.compile.study_plan import StudyPlan, plan_study
 from deepen.study.define.study import Study
 
@@ -14,7 +19,26 @@ from deepen.study.define.study import Study
 @overload
 def plan(what: Study) -> StudyPlan: ...
 @overload
-def plan(what: str, **request: Any) -> Plan: ...
+def plan(
+    what: str,
+    *,
+    model: ModelConfig | str = ...,
+    options: Mapping[str, Any] | None = ...,
+    tokens: float | None = ...,
+    steps: float | None = ...,
+    flops: float | None = ...,
+    tokens_per_parameter: float | None = ...,
+    hours: float | None = ...,
+    batch_tokens: int | None = ...,
+    context: int | None = ...,
+    against: str = ...,
+    ratio: float = ...,
+    batch_ramp: Ramp | None = ...,
+    context_ramp: Ramp | None = ...,
+    causal_exact: bool = ...,
+    memory: MemorySettings | None = ...,
+    clock: Clock | None = ...,
+) -> Plan: ...
 def plan(what: Study | str, **request: Any) -> Plan | StudyPlan:
     """Plan a study, or a recipe by its name.
 
