@@ -13,7 +13,7 @@ fields stand in backticks inside a remedy:
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -113,6 +113,18 @@ class ErrorCollector:
 
 class RunError(_RemediableError, RuntimeError):
     """A run that cannot continue; what was complete is kept. Attributes as those of `InvalidValueError`."""
+
+
+def look_up(known: Mapping[str, T], name: str, *, field: str) -> T:
+    """The value that a registry has under a name.
+
+    Raises:
+        InvalidValueError: the name is unknown; the error lists those that exist.
+    """
+    if not isinstance(name, str) or name not in known:
+        remedy = f"use {', '.join(known)}"
+        raise InvalidValueError(f"{name!r} is unknown", field=field, value=name, remedy=remedy, allowed=known)
+    return known[name]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""What training would cost, without training: of a recipe, or of a study. Needs no torch.
+"""What a recipe or a study would cost to train. Nothing is trained, and no torch is needed.
 
 deepen.plan("two-phase", model="gpt2-124m", options={"stages": 4}, steps=10_000).peak.memory.peak  # bytes
 deepen.plan(study).marks
@@ -45,13 +45,13 @@ def plan(what: Study | str, **request: Any) -> Plan | StudyPlan:
     Args:
         what: a study, or the name of a recipe.
         request: for a recipe, the arguments of `deepen.compute.plan.plan_recipe`: model, options, a budget, and
-            whatever else prices it.
+            others.
 
     Raises:
-        InvalidValueError, InvalidValuesError: the request cannot be used.
+        InvalidValueError, InvalidValuesError: the recipe or the study cannot be planned.
     """
     if isinstance(what, str):
         return plan_recipe(what, **request)
     if request:
-        raise TypeError(f"a study names all that is planned: leave out {', '.join(request)}")
+        raise TypeError(f"a study is planned without other arguments: leave out {', '.join(request)}")
     return plan_study(what)

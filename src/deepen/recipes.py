@@ -2,8 +2,8 @@
 
     from deepen.recipes import two_phase
 
-Every recipe in `deepen.schedule.recipes` can be imported from here by its function's name. See there for the
-recipes as values, and for how to add one.
+Every recipe in `deepen.schedule.recipes` can be imported from here by its function's name. That package explains
+how to add one.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ __all__ = ["full", "one_shot", "small", "staged", "two_phase"]
 
 
 def __getattr__(name: str) -> Any:
-    """The function of a recipe that was added in a file of its own."""
+    """Find the function of a recipe that is not imported above."""
     for recipe in RECIPES.values():
         if recipe.build.__name__ == name:
             return recipe.build

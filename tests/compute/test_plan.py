@@ -23,7 +23,7 @@ from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase, Schedule
-from deepen.schedule.ramp import Ramp, ramped
+from deepen.schedule.ramp import Ramp, apply_ramps
 from deepen.schedule.recipes import RECIPES, get_recipe
 from deepen.schedule.recipes.stages import two_phase
 from deepen.schedule.trainable import TRAINABLE_SETS, TrainedParts
@@ -142,7 +142,7 @@ def test_a_ramped_mark_is_the_nearest_of_all(recipe: str, steps: int, shares: li
     for total in range(tokens // largest - 5, 3 * tokens // largest):
         try:
             schedule = get_recipe(recipe).schedule(NANO, total * largest, tokens, {})
-            schedule = ramped(schedule, batch=ramp, batch_tokens=largest).in_steps(largest, 64)
+            schedule = apply_ramps(schedule, batch=ramp, batch_tokens=largest).in_steps(largest, 64)
         except ValueError:
             continue
         price.append(sum(phase_flops(wanted.ledger, schedule)))
@@ -225,7 +225,7 @@ def test_a_ramp_cuts_phases_and_changes_nothing_else(
     batches = Ramp(steps=tuple((share, data.draw(st.sampled_from([64, 128, 1024]))) for share in batch))
     contexts = Ramp(steps=tuple((share, data.draw(st.sampled_from([8, 16, 64]))) for share in context))
     schedule = two_phase(NANO, 3_000_000, staged_tokens=2_000_000, stages=4)
-    cut = ramped(schedule, batch=batches, context=contexts, batch_tokens=1024)
+    cut = apply_ramps(schedule, batch=batches, context=contexts, batch_tokens=1024)
     assert cut.tokens == schedule.tokens and cut.growth == schedule.growth
     begin, step = 0, max(size for _, size in batches.steps)
     assert all(phase.tokens >= step for phase in cut.phases)
@@ -278,7 +278,7 @@ def growing_runs(draw: st.DrawFn) -> tuple[ModelConfig, Schedule]:
     schedule = get_recipe(recipe).schedule(model, 2048, 1024, options)
     batch = draw(st.sampled_from([None, Ramp(steps=((0.0, 32), (0.6, 64)))]))
     context = draw(st.sampled_from([None, Ramp(steps=((0.0, 8), (0.4, 16), (0.8, 32)))]))
-    return model, ramped(schedule, batch=batch, context=context, batch_tokens=64).in_steps(64, 32)
+    return model, apply_ramps(schedule, batch=batch, context=context, batch_tokens=64).in_steps(64, 32)
 
 
 @settings(max_examples=25, deadline=None)

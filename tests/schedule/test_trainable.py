@@ -30,8 +30,8 @@ def test_without_blocks_the_graph_is_cut_below_the_head():
 
 def test_a_tied_matrix_is_trained_with_the_head_or_the_embeddings():
     alone = Trainable.explicit((), embeddings=True).resolve(2, ())
-    assert alone.head_matrix(tied=True) and not alone.head_matrix(tied=False)
-    assert not Trainable.NEW_BLOCKS.resolve(2, (1,)).head_matrix(tied=True)
+    assert alone.trains_head_matrix(tied=True) and not alone.trains_head_matrix(tied=False)
+    assert not Trainable.NEW_BLOCKS.resolve(2, (1,)).trains_head_matrix(tied=True)
 
 
 @pytest.mark.parametrize(

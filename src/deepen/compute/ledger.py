@@ -149,7 +149,7 @@ class Ledger:
         parameters = len(trained.blocks) * model.block_parameters
         if trained.head:
             parameters += model.norm_parameters
-        if trained.head_matrix(tied=model.tied):
+        if trained.trains_head_matrix(tied=model.tied):
             parameters += table
         if trained.embeddings:
             parameters += model.position_parameters + (0 if model.tied else table)
@@ -201,7 +201,7 @@ class Ledger:
                 parameters=0 if model.tied else table,
                 forward=head,
                 activation_backward=head,
-                weight_backward=head if trained.head_matrix(tied=model.tied) else 0,
+                weight_backward=head if trained.trains_head_matrix(tied=model.tied) else 0,
             ),
         )
 

@@ -22,7 +22,7 @@ from typing import Any
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Schedule
-from deepen.schedule.ramp import Ramp, ramped
+from deepen.schedule.ramp import Ramp, apply_ramps
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipe import Recipe
 
@@ -75,7 +75,7 @@ class RecipeRun:
         tokens = steps * self.batch_tokens
         baseline_tokens = tokens if self.baseline_tokens is None else self.baseline_tokens
         schedule = self.recipe.schedule(self.model, tokens, baseline_tokens, self.options)
-        schedule = ramped(
+        schedule = apply_ramps(
             replace(schedule, rate=self.rate),
             batch=self.batch_ramp,
             context=self.context_ramp,

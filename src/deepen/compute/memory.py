@@ -132,7 +132,7 @@ class _Step:
         self.family = FAMILIES[model.family]
         self.graph = range(role_counts(parts)[Role.FORWARD], parts.depth)
         self.trained = frozenset(parts.blocks)
-        self.trains_head_matrix = parts.head_matrix(tied=model.tied)
+        self.trains_head_matrix = parts.trains_head_matrix(tied=model.tied)
         self.replicated = settings.devices > 1 and not settings.sharded
 
         self.operand = BYTES[settings.precision]

@@ -1,1 +1,1 @@
-"""How a state becomes deeper: pure functions on named tensors, weights and moments together."""
+"""How a training state becomes deeper: pure functions on named tensors, for weights and moments together."""

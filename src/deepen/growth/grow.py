@@ -26,7 +26,7 @@ from deepen.model.families import FAMILIES
 
 
 class Growable(Protocol):
-    """What growth needs of a state: named weights and, by the same names, whatever the optimizer keeps."""
+    """What growth needs from a state: weights by name, and the optimizer's state by the same names."""
 
     @property
     def weights(self) -> Mapping[str, Tensor]: ...  # noqa: D102
@@ -42,10 +42,11 @@ State = TypeVar("State", bound=Growable)
 
 
 def grow(state: State, depth: int, growth: Growth, config: ModelConfig) -> State:
-    """The same state, deeper.
+    """Return the state grown to `depth` blocks.
 
-    Weights and moments grow together; the input is not changed, and no live module is needed. The fresh weights of
-    the k-th block that a run ever had come from a random stream keyed by seed and k, however the run got there.
+    Weights and moments grow together; the input does not change, and no module is needed. The k-th block that a
+    run creates draws its fresh weights from a random stream keyed by seed and k. They do not depend on how often
+    the run grew before.
 
     Args:
         state: weights and moments by parameter name (`blocks.<index>.<name>`), shapes as in the model.
@@ -67,18 +68,18 @@ def grow(state: State, depth: int, growth: Growth, config: ModelConfig) -> State
         raise InvalidValueError(
             f"{operator.name!r} copies blocks, and the state has none", field="operator", value=operator.name
         )
-    weights, moments = _outside_blocks(state.weights), _outside_blocks(state.moments)
+    weights, moments = _select_outside_blocks(state.weights), _select_outside_blocks(state.moments)
     layout = growth.layout(state.depth, depth - state.depth)
     new_below = 0
     for index, old in enumerate(layout):
         if old is not None:
-            weights |= _named(index, _block(state.weights, old))
-            moments |= _named(index, _block(state.moments, old))
+            weights |= _prefix_names(index, _select_block(state.weights, old))
+            moments |= _prefix_names(index, _select_block(state.moments, old))
             continue
         new = NewBlock(layout=layout, index=index, new_below=new_below)
-        weights |= _named(index, _make_weights(operator, new, state, config))
+        weights |= _prefix_names(index, _make_weights(operator, new, state, config))
         if operator.source is not None and policy.copies:
-            moments |= _named(index, deepcopy(_block(state.moments, operator.source(new))))
+            moments |= _prefix_names(index, deepcopy(_select_block(state.moments, operator.source(new))))
         new_below += 1
     return replace(  # type: ignore[type-var]
         state, weights=weights, moments=moments if policy.keeps else {}, depth=depth
@@ -86,9 +87,9 @@ def grow(state: State, depth: int, growth: Growth, config: ModelConfig) -> State
 
 
 def _make_weights(operator: Operator, new: NewBlock, state: Growable, config: ModelConfig) -> dict[str, Tensor]:
-    """The weights of a new block, by name within the block, in memory of their own."""
+    """The weights of a new block, by name within the block; they share no memory with the old state."""
     if operator.source is not None:
-        weights = deepcopy(_block(state.weights, operator.source(new)))
+        weights = deepcopy(_select_block(state.weights, operator.source(new)))
     else:
         weights = init_block(config, state.seed, state.depth + new.new_below)
     if operator.zero_output:
@@ -98,17 +99,17 @@ def _make_weights(operator: Operator, new: NewBlock, state: Growable, config: Mo
     return weights
 
 
-def _outside_blocks(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """What belongs to no block."""
+def _select_outside_blocks(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that belong to no block."""
     return {name: value for name, value in tensors.items() if not name.startswith("blocks.")}
 
 
-def _block(tensors: Mapping[str, Any], index: int) -> dict[str, Any]:
-    """What belongs to a block, by name within the block."""
+def _select_block(tensors: Mapping[str, Any], index: int) -> dict[str, Any]:
+    """The entries of one block, by name within the block."""
     prefix = f"blocks.{index}."
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _named(index: int, block: Mapping[str, Any]) -> dict[str, Any]:
-    """A block's tensors under their names in the model."""
+def _prefix_names(index: int, block: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a block, by name within the model."""
     return {f"blocks.{index}.{name}": value for name, value in block.items()}

@@ -1,7 +1,7 @@
 """Where new blocks go.
 
-A layout lists, bottom to top, what each block of the grown model is: the index of an old block, or None for a new
-one. A placement makes the layout for given numbers of old and new blocks; with three and two:
+A layout lists the blocks of the grown model from bottom to top: the index of an old block, or None for a new one.
+A placement makes the layout for given numbers of old and new blocks. For three old and two new ones:
 
     top          (0, 1, 2, None, None)
     bottom       (None, None, 0, 1, 2)
@@ -12,14 +12,14 @@ one. A placement makes the layout for given numbers of old and new blocks; with 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from deepen.errors import InvalidValueError
+from deepen.errors import look_up
 
 Layout = tuple[int | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """A rule for where new blocks go; `arrange` makes the layout of so many old and new blocks."""
+    """A rule for where new blocks go; `arrange` takes the numbers of old and new blocks."""
 
     name: str
     summary: str
@@ -69,17 +69,9 @@ def get_placement(name: str) -> Placement:
     """A placement by name.
 
     Raises:
-        InvalidValueError: there is none of that name.
+        InvalidValueError: the name is unknown.
     """
-    if name not in PLACEMENTS:
-        raise InvalidValueError(
-            f"{name!r} is unknown",
-            field="placement",
-            value=name,
-            remedy=f"use {', '.join(PLACEMENTS)}",
-            allowed=PLACEMENTS,
-        )
-    return PLACEMENTS[name]
+    return look_up(PLACEMENTS, name, field="placement")
 
 
 def find_new_blocks(layout: Layout) -> tuple[int, ...]:

@@ -1,19 +1,19 @@
-"""What happens to the optimizer's moments (whatever it keeps for each parameter) at growth."""
+"""What happens at growth to the optimizer's moments, the state that it keeps for each parameter."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deepen.errors import InvalidValueError
+from deepen.errors import look_up
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MomentPolicy:
-    """A moment policy.
+    """A rule for the moments of old and new blocks.
 
     Attributes:
-        name, summary: for people.
-        keeps: whether the parameters that were there keep their moments.
-        copies: whether a copied block receives a copy of the moments, step counts included.
+        name, summary: its name, and an explanation in a few words.
+        keeps: whether old parameters keep their moments.
+        copies: whether the copy of a block also gets a copy of its moments and step counts.
     """
 
     name: str
@@ -47,14 +47,6 @@ def get_moment_policy(name: str) -> MomentPolicy:
     """A moment policy by name.
 
     Raises:
-        InvalidValueError: there is none of that name.
+        InvalidValueError: the name is unknown.
     """
-    if name not in MOMENT_POLICIES:
-        raise InvalidValueError(
-            f"{name!r} is unknown",
-            field="moments",
-            value=name,
-            remedy=f"use {', '.join(MOMENT_POLICIES)}",
-            allowed=MOMENT_POLICIES,
-        )
-    return MOMENT_POLICIES[name]
+    return look_up(MOMENT_POLICIES, name, field="moments")

@@ -1,8 +1,8 @@
 """How new blocks get their weights.
 
-An operator answers two questions for each new block: which old block is copied (none: the weights are fresh), and
-whether the output projections are then set to zero, which makes the block an identity. To add an operator, add an
-entry to `OPERATORS`, with a function for its source if it copies:
+An operator decides two things for each new block: which old block it copies, if any (otherwise its weights are
+fresh), and whether its output projections are then set to zero, which makes the block an identity. To add an
+operator, add an entry to `OPERATORS`, with a function for its source if it copies:
 
     Operator(name="last", summary="copies of the topmost block", placement="top",
              source=lambda new: new.old_depth - 1)
@@ -11,13 +11,13 @@ entry to `OPERATORS`, with a function for its source if it copies:
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from deepen.errors import InvalidValueError
+from deepen.errors import look_up
 from deepen.growth.layout import Layout, get_placement
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewBlock:
-    """A new block: the layout of the grown model, its place there, and how many new blocks are below it."""
+    """A new block: the layout of the grown model, its index there, and how many new blocks are below it."""
 
     layout: Layout
     index: int
@@ -34,11 +34,11 @@ class Operator:
     """A growth operator.
 
     Attributes:
-        name, summary: for people.
-        placement: where its new blocks go unless a `Growth` names another placement.
-        source: the index, before growth, of the block that a new block copies; None draws fresh weights.
-        zero_output: whether weight *and* bias of the output projections are zero in new blocks. The logits
-            then stay equal up to rounding, and gradients still reach every weight after one step.
+        name, summary: its name, and an explanation in a few words.
+        placement: where new blocks go unless a `Growth` names another placement.
+        source: returns the index, before growth, of the block that a new block copies; None draws fresh weights.
+        zero_output: whether weights *and* biases of the output projections are zero in new blocks. The logits then
+            stay equal up to rounding, and gradients still reach every weight after one step.
     """
 
     name: str
@@ -52,17 +52,17 @@ class Operator:
 
     @property
     def copies(self) -> bool:
-        """Whether new blocks are copies, so that there must be a block before growth."""
+        """Whether new blocks are copies, which needs at least one block before growth."""
         return self.source is not None
 
 
 def _repeat_the_stack(new: NewBlock) -> int:
-    """The n-th new block copies the n-th old one, from the bottom again after the last."""
+    """The n-th new block copies the n-th old one; after the last it starts again from the bottom."""
     return new.new_below % new.old_depth
 
 
 def _nearest_below(new: NewBlock) -> int:
-    """The nearest old block below, or the lowest where there is none."""
+    """The nearest old block below, or the lowest old block if there is none below."""
     return max((block for block in new.layout[: new.index] if block is not None), default=0)
 
 
@@ -97,14 +97,6 @@ def get_operator(name: str) -> Operator:
     """An operator by name.
 
     Raises:
-        InvalidValueError: there is none of that name.
+        InvalidValueError: the name is unknown.
     """
-    if name not in OPERATORS:
-        raise InvalidValueError(
-            f"{name!r} is unknown",
-            field="operator",
-            value=name,
-            remedy=f"use {', '.join(OPERATORS)}",
-            allowed=OPERATORS,
-        )
-    return OPERATORS[name]
+    return look_up(OPERATORS, name, field="operator")

@@ -1,4 +1,4 @@
-"""`Growth`: how a model becomes deeper, as a value."""
+"""How a model becomes deeper, as a value: operator, placement and moment policy by name."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ class Growth:
 
     Attributes:
         operator: how new blocks get their weights, one of `OPERATORS`.
-        placement: where new blocks go, one of `PLACEMENTS`; where left empty it becomes the operator's own.
+        placement: where new blocks go, one of `PLACEMENTS`; empty means the operator's default.
         moments: what happens to the optimizer's moments, one of `MOMENT_POLICIES`.
     """
 

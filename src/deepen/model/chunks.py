@@ -1,15 +1,15 @@
-"""How many rows of logits the loss computes at a time. Needs no torch: the memory model counts them too."""
+"""How many rows of logits the loss computes at a time. Needs no torch, because the memory model uses it too."""
 
 MAX_LOGITS_CPU = 1 << 20
-"""As many logits as stay in a CPU's cache."""
+"""About as many logits as fit into a CPU's cache."""
 
 MAX_LOGITS_GPU = 1 << 26
-"""As many logits as keep a GPU busy."""
+"""Enough logits to keep a GPU busy."""
 
 MIN_CHUNK_ROWS = 128
-"""With fewer rows at a time, matrix products lose more than the cache gains."""
+"""With fewer rows, the matrix products lose more time than the cache saves."""
 
 
 def chunk_rows(vocab: int, *, gpu: bool) -> int:
-    """Rows of logits, one per token, that are in memory at a time."""
+    """Rows of logits, one per token, that are in memory at a time, for a vocabulary of `vocab` tokens."""
     return max(MIN_CHUNK_ROWS, (MAX_LOGITS_GPU if gpu else MAX_LOGITS_CPU) // vocab)

@@ -1,10 +1,10 @@
-"""What a model is, in numbers. Needs no torch, so that planning starts at once."""
+"""The sizes of a model. Needs no torch, so that planning starts quickly."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, look_up
 from deepen.model.families import FAMILIES, Family
 
 _SIZES = ("depth", "width", "heads", "kv_heads", "mlp", "context", "vocab")
@@ -12,22 +12,23 @@ _SIZES = ("depth", "width", "heads", "kv_heads", "mlp", "context", "vocab")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """A decoder at its final depth: the sizes from which its modules, its FLOPs and its memory follow.
+    """A decoder at its final depth: the sizes that determine its modules, its FLOPs and its memory.
 
     Args:
-        name: for people, and for defaults that go with a preset.
+        name: shown to people, and the key of a preset's defaults.
         depth: blocks at the end of training; a run that grows builds shallower models from the same config.
-        width: of the residual stream.
-        heads: of attention; they share the width.
-        context: tokens of the longest sequence.
+        width: width of the residual stream.
+        heads: attention heads, which divide the width among them.
+        context: length of the longest sequence, in tokens.
         vocab: rows of the token embedding.
         family: a name in `FAMILIES`.
-        kv_heads: heads of keys and values, each for a group of `heads`; 0 means as many as `heads`.
-        mlp: width inside a block's MLP; 0 means the family's own.
-        tied: whether the head is the token embedding.
-        rope_base: of rotary positions, where the family has them.
-        init_std: standard deviation of fresh weights. GPT-2's 0.02 suits its widths; a narrower model needs more
-            for activations as large (see `presets.scaled_init_std`).
+        kv_heads: key-value heads, each shared by a group of query heads; 0 means as many as `heads`.
+        mlp: width inside a block's MLP; 0 means the family's default.
+        tied: whether the head shares its matrix with the token embedding.
+        rope_base: base of the rotary positions, in families that have them.
+        init_std: standard deviation of fresh weights. GPT-2's 0.02 suits its widths; a narrower model needs a
+        larger
+            one to have activations of the same size (see `presets.scaled_init_std`).
     """
 
     name: str = field(metadata={"identity": False})
@@ -44,13 +45,7 @@ class ModelConfig:
     init_std: float = 0.02
 
     def __post_init__(self) -> None:
-        if not isinstance(self.family, str) or self.family not in FAMILIES:
-            raise InvalidValueError(
-                f"{self.family!r} is unknown: use {', '.join(FAMILIES)}",
-                field="family",
-                value=self.family,
-                allowed=FAMILIES,
-            )
+        look_up(FAMILIES, self.family, field="family")
         if self.kv_heads == 0:
             object.__setattr__(self, "kv_heads", self.heads)
         if self.mlp == 0 and _is_size(self.width):
@@ -109,12 +104,12 @@ class ModelConfig:
 
     @property
     def table_parameters(self) -> int:
-        """Parameters of the token embedding, and again of a head that is not tied to it."""
+        """Parameters of the token embedding, and of a head that is not tied to it."""
         return self.vocab * self.width
 
     @property
     def position_parameters(self) -> int:
-        """Parameters of the position table, 0 where there is none."""
+        """Parameters of the position table; 0 if the family has none."""
         return self._family.position_parameters(self)
 
     @property

@@ -1,4 +1,4 @@
-"""What the families share: embeddings → blocks → norm → head and loss, with a graph that can be cut below a block.
+"""What all families share: embeddings → blocks → norm → head and loss, and an autograd graph that can be cut.
 
 Shapes: b sequences, t tokens of context, d width, h heads, k width of a head, v vocabulary.
 """
@@ -25,21 +25,21 @@ class Block(nn.Module):
         self.mlp = mlp
 
     def forward(self, x_btd: Tensor, *shared: Tensor) -> Tensor:
-        """Add attention, then the MLP, to the residual stream. `shared` is what all blocks use (see `embed`)."""
+        """Add attention, then the MLP, to the residual stream. All blocks get the same `shared` (see `embed`)."""
         x_btd = x_btd + self.attention(self.norm_1(x_btd), *shared)
         out: Tensor = x_btd + self.mlp(self.norm_2(x_btd))
         return out
 
 
 class Decoder(nn.Module, ABC):
-    """A decoder of a given depth. A family's class makes the parts and implements `embed`.
+    """A decoder of a given depth. A family's subclass creates the modules and implements `embed`.
 
     Weights are undefined until a state is loaded (`init_weights` draws fresh ones). With
     `activation_checkpointing` a block stores only its input and runs forward again in the backward pass.
 
     Args:
         config: the model at its final depth.
-        depth: blocks of this instance, 0 or more; `config.depth` where left out.
+        depth: blocks of this instance, 0 or more; by default `config.depth`.
     """
 
     token_embedding: nn.Embedding
@@ -55,16 +55,16 @@ class Decoder(nn.Module, ABC):
 
     @abstractmethod
     def embed(self, tokens_bt: Tensor) -> tuple[Tensor, ...]:
-        """The bottom of the residual stream, (b, t, d), and what else every block takes as `shared`."""
+        """The input of the first block, (b, t, d), and the tensors that every block takes as `shared`."""
 
     def forward(self, tokens_bt: Tensor, targets_bt: Tensor | None = None, *, cut: int | None = None) -> Tensor:
         """Logits (b, t, v) of the next token or, given targets, their mean loss in nats per token.
 
         Args:
-            tokens_bt: the input.
-            targets_bt: the token after each.
-            cut: blocks at the bottom that run, together with the embeddings, without gradients and without
-                storing activations; None leaves the graph whole.
+            tokens_bt: input tokens.
+            targets_bt: the next token at each position.
+            cut: how many of the lowest blocks run, together with the embeddings, without gradients and without
+                storing activations; None keeps the graph whole.
         """
         x_btd = self.hidden_states(tokens_bt, cut)
         if targets_bt is None:
@@ -79,11 +79,11 @@ class Decoder(nn.Module, ABC):
 
     @property
     def head_weight(self) -> Tensor:
-        """The matrix that makes logits, (v, d): the head's own, or the token embedding's where they are tied."""
+        """The matrix that computes logits, (v, d): the head's, or the token embedding's if they are tied."""
         return self.token_embedding.weight if self.head is None else self.head.weight
 
     def hidden_states(self, tokens_bt: Tensor, cut: int | None) -> Tensor:
-        """The top of the residual stream, normed, (b, t, d); `cut` as in `forward`."""
+        """The normalized output of the last block, (b, t, d); `cut` as in `forward`."""
         frozen = 0 if cut is None else cut
         with torch.set_grad_enabled(torch.is_grad_enabled() and cut is None):
             x_btd, *shared = self.embed(tokens_bt)
@@ -99,5 +99,5 @@ class Decoder(nn.Module, ABC):
 
 
 def make_head(config: ModelConfig) -> nn.Linear | None:
-    """A head of its own, or None where it is tied to the token embedding."""
+    """A head with its own matrix, or None if it is tied to the token embedding."""
     return None if config.tied else nn.Linear(config.width, config.vocab, bias=False)

@@ -1,11 +1,11 @@
-"""The model families: all that differs between them but the network itself. Needs no torch.
+"""The model families: everything that differs between them except the network code. Needs no torch.
 
-A family determines, from a model's sizes, the matrices of a block, the parameters of norms and tables, and the
-numbers that a block stores for its backward pass, from which the memory model is made. To add a family:
+A family computes, from a model's sizes, the matrices of a block, the parameters of norms and tables, and how many
+numbers a block stores for its backward pass. To add a family:
 
 1. here, a subclass of `Family` and its entry in `FAMILIES`;
 2. a module with its network, a `Decoder`, referred to by `Family.network`;
-3. its test. Those of every family (parameters, FLOPs, memory, growth, training) run over `FAMILIES`.
+3. a test of its formulas. Parameters, FLOPs, memory, growth and training are tested for all of `FAMILIES`.
 """
 
 from abc import ABC, abstractmethod
@@ -16,7 +16,7 @@ from deepen.errors import InvalidValueError
 
 
 class Sizes(Protocol):
-    """What a family needs to know of a model; `ModelConfig` has it."""
+    """The sizes of a model from which a family computes; `ModelConfig` has them."""
 
     @property
     def width(self) -> int:
@@ -28,7 +28,7 @@ class Sizes(Protocol):
 
     @property
     def kv_heads(self) -> int:
-        """Heads of keys and values."""
+        """Key-value heads."""
 
     @property
     def head_width(self) -> int:
@@ -40,13 +40,13 @@ class Sizes(Protocol):
 
     @property
     def context(self) -> int:
-        """Tokens of the longest sequence."""
+        """Length of the longest sequence, in tokens."""
 
 
 class StoredNumbers(NamedTuple):
-    """Numbers per token that a block stores for its backward pass, its input among them.
+    """How many numbers per token a block stores for its backward pass, including its input.
 
-    `fp32` are stored in fp32 whatever the precision; `operands` in the precision of matrix products.
+    `fp32` numbers are stored in fp32 at any precision, `operands` in the precision of matrix products.
     """
 
     fp32: int
@@ -57,17 +57,18 @@ class Family(ABC):
     """A family of decoders with pre-norm blocks: x + attention(norm_1(x)), then x + mlp(norm_2(x)).
 
     Attributes:
-        name: in a `ModelConfig` and on the command line.
-        network: module and class of its `Decoder`, "module:class"; imported when one is built, because planning
-            does without torch.
+        name: its name in a `ModelConfig`.
+        network: its `Decoder`, as "module:class"; imported only when a network is built, because planning needs no
+            torch.
         has_biases: whether linears and norms have biases.
-        has_position_table: whether positions are learned, one row for each position of the context.
-        groups_heads: whether fewer heads of keys and values than of queries are possible.
-        output_projections: the linears of a block that write to the residual stream. Where they are zero the
-            block is the identity.
-        mlp_inputs: matrix products into the nonlinearity of the MLP; 2 where it is gated.
-        has_fused_norm_on_cpu: whether a norm is one kernel on a CPU too. If not, it runs in steps there, and
-            stores its normalized input beside its input where its gain is trained.
+        has_position_table: whether position embeddings are learned, one row for each position of the context.
+        groups_heads: whether there can be fewer key-value heads than query heads.
+        output_projections: the linears of a block that write to the residual stream. If they are zero, the block
+            is the identity.
+        mlp_inputs: matrix products that feed the MLP's nonlinearity; 2 if it is gated.
+        has_fused_norm_on_cpu: whether a norm is a single kernel on a CPU too. If not, it also stores its
+        normalized
+            input there when its gain is trained.
     """
 
     name: ClassVar[str]
@@ -80,7 +81,7 @@ class Family(ABC):
     has_fused_norm_on_cpu: ClassVar[bool]
 
     def check(self, sizes: Sizes) -> None:
-        """Raise an InvalidValueError for sizes that the family cannot have."""
+        """Raise an InvalidValueError for sizes that the family does not allow."""
         if not self.groups_heads and sizes.kv_heads != sizes.heads:
             grouping = ", ".join(name for name, family in FAMILIES.items() if family.groups_heads)
             raise InvalidValueError(
@@ -92,7 +93,7 @@ class Family(ABC):
 
     @abstractmethod
     def default_mlp(self, width: int) -> int:
-        """Width inside the MLP where none is given."""
+        """Width inside the MLP if none is given."""
 
     @abstractmethod
     def block_linears(self, sizes: Sizes) -> Mapping[str, tuple[int, int]]:
@@ -100,39 +101,39 @@ class Family(ABC):
 
     @abstractmethod
     def shared_numbers(self, sizes: Sizes, context: int) -> int:
-        """fp32 numbers that are computed once a pass for all blocks, such as rotary angles."""
+        """How many fp32 numbers are computed once per pass for all blocks, such as rotary angles."""
 
     @abstractmethod
     def stored_numbers(self, sizes: Sizes, *, trained: bool, autocast: bool, gpu: bool) -> StoredNumbers:
-        """What a block that gradients enter stores.
+        """What a block stores if gradients run through it.
 
         Args:
-            sizes: of the model.
-            trained: whether its own weights have gradients too, which need the inputs of its matrices.
-            autocast: whether matrix products read copies in bf16.
-            gpu: whether norms are one kernel whatever the family.
+            sizes: the model's sizes.
+            trained: whether its own weights get gradients too, which need the inputs of its matrices.
+            autocast: whether matrix products read bf16 copies.
+            gpu: whether it runs on a GPU, where norms are a single kernel in every family.
         """
 
     def norm_parameters(self, sizes: Sizes) -> int:
-        """Parameters of one norm: gains, and biases where the family has them."""
+        """Parameters of one norm: its gains, and its biases if the family has them."""
         return (1 + self.has_biases) * sizes.width
 
     def linear_parameters(self, sizes: Sizes) -> int:
-        """Parameters of a block's matrices, and their biases where the family has them."""
+        """Parameters of a block's matrices, and of their biases if the family has them."""
         linears = self.block_linears(sizes).values()
         return sum((inputs + self.has_biases) * outputs for inputs, outputs in linears)
 
     def position_parameters(self, sizes: Sizes) -> int:
-        """Parameters of the position table, 0 where there is none."""
+        """Parameters of the position table; 0 if the family has none."""
         return self.has_position_table * sizes.context * sizes.width
 
     def norm_stores_normalized(self, *, gpu: bool) -> bool:
-        """Whether a norm whose gain is trained stores its normalized input beside its input."""
+        """Whether a norm whose gain is trained stores its normalized input too."""
         return not (gpu or self.has_fused_norm_on_cpu)
 
 
 class Gpt2Family(Family):
-    """GPT-2 (Radford et al. 2019): learned positions, LayerNorm, biases, GELU, no shared key heads."""
+    """GPT-2 (Radford et al. 2019): learned positions, LayerNorm, biases, GELU, no grouped queries."""
 
     name = "gpt2"
     network = "deepen.model.gpt2:GPT2"
@@ -156,7 +157,7 @@ class Gpt2Family(Family):
         }
 
     def shared_numbers(self, sizes: Sizes, context: int) -> int:
-        """None: positions are added to the residual stream."""
+        """GPT-2 shares nothing: its positions are added to the residual stream."""
         return 0
 
     def stored_numbers(self, sizes: Sizes, *, trained: bool, autocast: bool, gpu: bool) -> StoredNumbers:
@@ -179,7 +180,7 @@ class LlamaFamily(Family):
     has_fused_norm_on_cpu = False
 
     def check(self, sizes: Sizes) -> None:
-        """Rotary positions rotate pairs of a head's numbers."""
+        """Check also that the head width is even, because rotary positions rotate pairs."""
         super().check(sizes)
         if sizes.head_width % 2:
             raise InvalidValueError(
@@ -189,11 +190,11 @@ class LlamaFamily(Family):
             )
 
     def default_mlp(self, width: int) -> int:
-        """8/3 · width, up to a multiple of 8: three matrices with as many weights as GPT-2's two."""
+        """8/3 · width, rounded up to a multiple of 8: three matrices with about as many weights as GPT-2's two."""
         return -(-8 * width // 24) * 8
 
     def block_linears(self, sizes: Sizes) -> Mapping[str, tuple[int, int]]:
-        """Keys and values are narrower where heads share them; the MLP has a gate."""
+        """Keys and values are narrower with grouped queries; the MLP has a gate."""
         keys = sizes.kv_heads * sizes.head_width
         return {
             "attention.q": (sizes.width, sizes.width),
@@ -222,4 +223,4 @@ class LlamaFamily(Family):
 
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (Gpt2Family(), LlamaFamily())}
-"""Every family by its name."""
+"""All families by name."""

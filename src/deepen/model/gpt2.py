@@ -1,4 +1,4 @@
-"""GPT-2 (Radford et al. 2019): learned positions, pre-norm blocks, GELU. The depth is an argument."""
+"""GPT-2 (Radford et al. 2019): learned positions, pre-norm blocks, GELU."""
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.width, config.width)
 
     def forward(self, x_btd: Tensor) -> Tensor:
-        """Attend to the positions up to each one."""
+        """Let each position attend to itself and all earlier ones."""
         b, t, d = x_btd.shape
         q_bhtk, k_bhtk, v_bhtk = self.qkv(x_btd).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         y_bhtk = F.scaled_dot_product_attention(q_bhtk, k_bhtk, v_bhtk, is_causal=True)
@@ -27,7 +27,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linears with GELU (tanh form, as GPT-2) between, (b, t, d) → (b, t, d)."""
+    """Two linears with a GELU between them (tanh form, as in GPT-2), (b, t, d) → (b, t, d)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -35,13 +35,13 @@ class MLP(nn.Module):
         self.down = nn.Linear(config.mlp, config.width)
 
     def forward(self, x_btd: Tensor) -> Tensor:
-        """Transform each position by itself."""
+        """Apply the same MLP at every position."""
         out: Tensor = self.down(F.gelu(self.up(x_btd), approximate="tanh"))
         return out
 
 
 def make_block(config: ModelConfig) -> Block:
-    """One residual layer with fresh parts."""
+    """Create one block."""
     return Block(nn.LayerNorm(config.width), Attention(config), nn.LayerNorm(config.width), MLP(config))
 
 

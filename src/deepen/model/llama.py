@@ -1,5 +1,5 @@
 """Llama (Touvron et al. 2023, arXiv 2302.13971 and 2307.09288): rotary positions, RMSNorm, SwiGLU, and
-grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245). No biases. The depth is an argument.
+grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245). No biases.
 """
 
 import torch
@@ -26,14 +26,14 @@ def rotary_table(config: ModelConfig, context: int, device: torch.device) -> Ten
 
 
 def rotate(x_bthk: Tensor, table_2tk: Tensor) -> Tensor:
-    """Rotate each pair (i, i + k / 2) of a head by its position's angle; Hugging Face's Llama pairs the same."""
+    """Rotate each pair (i, i + k / 2) by its position's angle; Hugging Face's Llama uses the same pairs."""
     cos_tk, sin_tk = table_2tk[:, :, None].unbind()
     low, high = x_bthk.to(torch.promote_types(x_bthk.dtype, torch.float32)).chunk(2, dim=-1)
     return torch.cat((low * cos_tk - high * sin_tk, high * cos_tk + low * sin_tk), dim=-1).type_as(x_bthk)
 
 
 class Attention(nn.Module):
-    """Causal self-attention with one head of keys and values per group of query heads, (b, t, d) → (b, t, d)."""
+    """Causal self-attention with one key-value head per group of query heads, (b, t, d) → (b, t, d)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.width, config.width, bias=False)
 
     def forward(self, x_btd: Tensor, table_2tk: Tensor) -> Tensor:
-        """Attend to the positions up to each one."""
+        """Let each position attend to itself and all earlier ones."""
         b, t, d = x_btd.shape
         q_bthk, k_bthk, v_bthk = (part(x_btd).view(b, t, -1, self.head_width) for part in (self.q, self.k, self.v))
         y_bhtk = F.scaled_dot_product_attention(
@@ -69,13 +69,13 @@ class MLP(nn.Module):
         self.down = nn.Linear(config.mlp, config.width, bias=False)
 
     def forward(self, x_btd: Tensor) -> Tensor:
-        """Transform each position by itself."""
+        """Apply the same MLP at every position."""
         out: Tensor = self.down(F.silu(self.gate(x_btd)) * self.up(x_btd))
         return out
 
 
 def make_block(config: ModelConfig) -> Block:
-    """One residual layer with fresh parts."""
+    """Create one block."""
     return Block(
         nn.RMSNorm(config.width, eps=NORM_EPSILON),
         Attention(config),

@@ -1,13 +1,13 @@
-"""The head and its cross-entropy in one, a chunk of rows at a time: all logits are never in memory at once.
+"""The head and its cross-entropy as one operation, in chunks of rows: the full logits are never in memory.
 
-The gradients of the loss are computed in the forward pass, while a chunk's probabilities p are there:
+The forward pass already computes the gradients of the loss, while a chunk's probabilities p are available:
 
     for each chunk of rows:
         p = softmax(x @ weight.T);  loss += sum(-log p[target])
-        p[target] -= 1              # the gradient of the logits, but for the mean's 1 / n
+        p[target] -= 1              # the gradient of the logits, without the mean's 1 / n
         grad_x = p @ weight;  grad_weight += p.T @ x
 
-so the backward pass only multiplies them by the gradient of the loss.
+The backward pass only multiplies them by the gradient that it receives.
 
 Shapes: n tokens, d width, v vocabulary.
 """
@@ -27,23 +27,23 @@ def mean_loss(x_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, rows: int | No
     Matrix products follow autocast; the softmax is fp32 or better.
 
     Args:
-        x_nd: the top of the residual stream, normed.
-        weight_vd: the head's.
-        targets_n: token of each row.
-        rows: computed at a time; the device's usual number where left out.
+        x_nd: the normalized output of the last block.
+        weight_vd: the head's matrix.
+        targets_n: the target token of each row.
+        rows: rows per chunk; by default what suits the device.
     """
     loss: Tensor = _MeanLoss.apply(x_nd, weight_vd, targets_n, rows)  # type: ignore[no-untyped-call]
     return loss
 
 
 def token_losses(x_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, rows: int | None = None) -> Tensor:
-    """The cross-entropy of each token, (n,), without gradients. Arguments as those of `mean_loss`."""
+    """The cross-entropy of each token, (n,), without gradients; arguments as in `mean_loss`."""
     with torch.no_grad():
         return torch.cat([losses_n for _, losses_n, _ in _chunks(*_operands(x_nd, weight_vd), targets_n, rows)])
 
 
 def _operands(x_nd: Tensor, weight_vd: Tensor) -> tuple[Tensor, Tensor]:
-    """What is multiplied. Under autocast these are copies in its type, made once and not for every chunk."""
+    """The operands of the matrix products; under autocast copies in its type, made once for all chunks."""
     device = x_nd.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight_vd.dtype
     return x_nd.to(dtype), weight_vd.to(dtype)
@@ -52,7 +52,7 @@ def _operands(x_nd: Tensor, weight_vd: Tensor) -> tuple[Tensor, Tensor]:
 def _chunks(
     x_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, rows: int | None
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """For each chunk: its rows, their losses, and their probabilities, which the caller may overwrite."""
+    """For each chunk, its rows, their losses, and their probabilities; the caller can overwrite these."""
     if rows is None:
         rows = chunk_rows(len(weight_vd), gpu=x_nd.device.type != "cpu")
     for begin in range(0, len(x_nd), rows):
@@ -64,11 +64,11 @@ def _chunks(
         target_n1 = p_nv.gather(1, targets_n[part, None])
         sum_n1 = p_nv.exp_().sum(dim=1, keepdim=True)
         yield part, (sum_n1.log() - target_n1).squeeze(1), p_nv.div_(sum_n1)
-        del p_nv  # before the next chunk is made
+        del p_nv  # so that only one chunk is in memory
 
 
 class _MeanLoss(torch.autograd.Function):
-    """The loss, and the gradients that are needed, chunk by chunk."""
+    """The mean loss and, of its two gradients, those that are needed."""
 
     @staticmethod
     def forward(ctx: Any, x_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, rows: int | None) -> Tensor:

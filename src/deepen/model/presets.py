@@ -1,4 +1,4 @@
-"""Models by name: sizes, tokens per step and peak learning rate, in one place. Needs no torch."""
+"""Models by name, with their tokens per step and peak learning rates. Needs no torch."""
 
 import math
 
@@ -6,7 +6,7 @@ from deepen.model.config import ModelConfig
 
 
 def scaled_init_std(width: int) -> float:
-    """The standard deviation at which a narrow model has the activations of GPT-2 124M: 0.02·√(768 / width)."""
+    """The deviation that gives a narrow model activations as large as GPT-2 124M's: 0.02·√(768 / width)."""
     return round(0.02 * math.sqrt(768 / width), 4)
 
 
@@ -28,7 +28,7 @@ PRESETS: dict[str, ModelConfig] = {
         _narrow("mini", width=128, heads=4, context=256, vocab=8192),
         _gpt2("gpt2-124m", depth=12, width=768, heads=12),
         _gpt2("gpt2-350m", depth=24, width=1024, heads=16),
-        ModelConfig(  # nano as a Llama, two query heads to a key head
+        ModelConfig(  # nano as a Llama, with two query heads per key-value head
             name="nano-llama", family="llama", depth=12, width=20, heads=2, kv_heads=1, context=64, vocab=1024,
             init_std=scaled_init_std(20),
         ),
@@ -63,6 +63,8 @@ TOKENS_PER_STEP = {
     "llama-7b": 4_194_304,
     "llama-70b": 4_194_304,
 }
+"""Tokens of an optimizer step."""
+
 PEAK_RATES = {
     "nano": 1.6e-2,
     "micro": 6e-3,
@@ -75,12 +77,12 @@ PEAK_RATES = {
     "llama-7b": 3e-4,
     "llama-70b": 1.5e-4,
 }
-"""Peak learning rates to start from. Those of nano and nano-llama are the best of those tried for the baseline
-(docs/log.md); those of llama-7b and llama-70b are Llama 2's own (arXiv 2307.09288, section 2.2)."""
+"""Peak learning rates to start from. For nano and nano-llama they are the best of a search with the baseline
+(docs/log.md); for llama-7b and llama-70b they are Llama 2's (arXiv 2307.09288, section 2.2)."""
 
 
 def tokens_per_step(model: ModelConfig, context: int) -> int:
-    """Tokens of a step where none are given: the preset's, or what is usual at the model's size."""
+    """Default tokens of a step, in whole sequences: the preset's, or what is usual for the model's size."""
     by_size = ((10**7, 16_384), (10**9, 524_288), (3 * 10**9, 1_048_576))
     usual = next((tokens for limit, tokens in by_size if model.parameters < limit), 4_194_304)
     return max(1, TOKENS_PER_STEP.get(model.name, usual) // context) * context

@@ -1,1 +1,1 @@
-"""What is trained, when: phases, partitions, rates, and the recipes of the literature."""
+"""What is trained and when: phases, partitions, learning rates, and the recipes of the literature."""

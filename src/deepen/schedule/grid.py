@@ -1,7 +1,7 @@
 """The grid of step positions: the only place where tokens are rounded to whole optimizer steps.
 
 Schedules, learning rates and marks are planned in tokens, but training can change only between two steps.
-`StepGrid` knows the positions between the steps of a run, also of a run whose steps grow:
+A `StepGrid` holds the positions between the steps of a run, whose steps can change in size:
 
     grid = StepGrid(stretches=((40, 10), (100, 20)))  # steps of 10 tokens up to 40, then of 20 up to 100
     grid.nearest(26)  # 30, the nearest of 0, 10, 20, 30, 40, 60, 80, 100
@@ -18,21 +18,21 @@ from deepen.errors import InvalidValueError
 
 
 def round_to_steps(tokens: float, batch_tokens: int) -> int:
-    """The number of whole steps nearest to so many tokens, halves rounded up."""
+    """The number of whole steps nearest to a number of tokens; halves are rounded up."""
     return math.floor(tokens / batch_tokens + 0.5)
 
 
 def round_up_to_steps(tokens: int, batch_tokens: int) -> int:
-    """The smallest number of whole steps that reaches so many tokens."""
+    """The smallest number of whole steps that covers a number of tokens."""
     return -(-tokens // batch_tokens)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepGrid:
-    """The positions, in tokens of a run, between its steps.
+    """The positions between the steps of a run, in tokens.
 
-    `stretches` are pairs (position of the last step's end, tokens of a step), in order. Beyond the end of the run
-    the grid continues with steps of the last size.
+    `stretches` are pairs (end position, tokens per step), in order. Beyond the end of the run the grid continues
+    with steps of the last size.
     """
 
     stretches: tuple[tuple[int, int], ...]
@@ -64,10 +64,11 @@ class StepGrid:
         return self.stretches[0][1]
 
     def nearest(self, tokens: float) -> int:
-        """The position nearest to so many tokens, halves rounded up."""
+        """The position nearest to a number of tokens; halves are rounded up."""
         ends = [end for end, _ in self.stretches]
         index = min(bisect_right(ends, tokens), len(ends) - 1)
-        begin, size = ends[index - 1] if index else 0, self.stretches[index][1]
+        begin = ends[index - 1] if index else 0
+        size = self.stretches[index][1]
         return begin + round_to_steps(tokens - begin, size) * size
 
     def _bounds(self) -> Iterator[tuple[int, int, int]]:

@@ -1,4 +1,4 @@
-"""How the blocks of a model are divided over stages.
+"""How the blocks of a model are divided into stages.
 
     partition(12, 8, "spread")   # (2, 1, 2, 1, 2, 1, 2, 1)
     partition(12, 8, "front")    # (2, 2, 2, 2, 1, 1, 1, 1)
@@ -17,7 +17,7 @@ def partition(depth: int, stages: int, policy: str = "spread") -> tuple[int, ...
     """The number of blocks added at each stage.
 
     Args:
-        depth: blocks in all.
+        depth: total number of blocks.
         stages: number of stages.
         policy: a name in `POLICIES`, or an explicit list such as `6,3,3`.
 
@@ -59,7 +59,7 @@ def _back(depth: int, stages: int) -> tuple[int, ...]:
 
 
 def _floor(depth: int, stages: int) -> tuple[int, ...]:
-    """Equal stages; the remainder is dropped, as in the released code of Li, Fung & Huang: S = 8 has 8 blocks."""
+    """Equal stages without the remainder, as in the released code of Li, Fung & Huang."""
     return (depth // stages,) * stages
 
 
@@ -69,11 +69,11 @@ POLICIES: Mapping[str, Callable[[int, int], tuple[int, ...]]] = {
     "back": _back,
     "floor": _floor,
 }
-"""Depth and stages → sizes, by name."""
+"""All policies by name: functions of depth and stages that return the sizes."""
 
 
 def _read_sizes(depth: int, stages: int, text: str) -> tuple[int, ...]:
-    """An explicit list of sizes."""
+    """Parse an explicit list of sizes."""
     try:
         sizes = tuple(int(size) for size in text.split(","))
     except ValueError:

@@ -28,7 +28,7 @@ class Phase:
     Attributes:
         depth: blocks of the model during the phase.
         tokens: training tokens.
-        label: what people read; nothing depends on it.
+        label: shown to people; nothing depends on it.
         train: the parameters that receive updates.
         part: what the phase is for; `STAGED` and `CONTINUAL` phases belong to recipes that train in stages first.
         batch_tokens, context: tokens of a step and of a sequence; 0 means the run's own.
@@ -67,7 +67,7 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
-    """Phases in order, the way to grow between them, and the learning rate over the whole."""
+    """Phases in order, how the model grows between them, and the learning rate over the whole run."""
 
     phases: tuple[Phase, ...]
     growth: Growth = field(default_factory=Growth)
@@ -86,17 +86,17 @@ class Schedule:
 
     @property
     def tokens(self) -> int:
-        """Training tokens in all."""
+        """Total training tokens."""
         return sum(phase.tokens for phase in self.phases)
 
     @property
     def steps(self) -> int:
-        """Optimizer steps in all, of a schedule that is in whole steps."""
+        """Total optimizer steps of a schedule in whole steps."""
         return sum(phase.tokens // phase.batch_tokens for phase in self.phases)
 
     @property
     def grid(self) -> StepGrid:
-        """The step positions of a schedule that is in whole steps."""
+        """The step positions of a schedule in whole steps."""
         ends = accumulate(phase.tokens for phase in self.phases)
         sizes = [phase.batch_tokens for phase in self.phases]
         return StepGrid(stretches=tuple(zip(ends, sizes, strict=True)))
@@ -108,9 +108,9 @@ class Schedule:
 
     @property
     def trained_parts(self) -> tuple[TrainedParts, ...]:
-        """What each phase trains, with the blocks that were added last by index."""
+        """What each phase trains, with the new blocks by index."""
         parts: list[TrainedParts] = []
-        before, depth = 0, self.phases[0].depth  # of the last growth: none yet, and all blocks are new
+        before, depth = 0, self.phases[0].depth  # around the last growth; at first all blocks are new
         for phase in self.phases:
             if phase.depth > depth:
                 before, depth = depth, phase.depth
@@ -118,16 +118,16 @@ class Schedule:
         return tuple(parts)
 
     def in_steps(self, batch_tokens: int, context: int) -> "Schedule":
-        """The schedule as it can be trained: batch and context filled in, phases rounded to whole steps.
+        """The schedule in a form that can be trained: batch and context filled in, phases in whole steps.
 
-        Phase *boundaries* are rounded, not lengths, so that the total does not drift. Phases of 0 tokens, such as
-        a continual phase that the budget leaves nothing for, are dropped.
+        Phase *boundaries* are rounded, not lengths, so that the total does not drift. Phases of 0 tokens are
+        dropped, such as a continual phase for which the budget leaves nothing.
 
         Raises:
-            InvalidValueError: a phase has tokens, but less than one step.
+            InvalidValueError: a phase has tokens, but fewer than one step.
         """
         phases = []
-        planned, placed = 0, 0  # tokens up to here: as asked for, and in whole steps
+        planned, placed = 0, 0  # tokens so far: as requested, and in whole steps
         for phase in self.phases:
             planned += phase.tokens
             if phase.tokens == 0:
@@ -150,7 +150,7 @@ class Schedule:
         return replace(self, phases=tuple(phases))
 
 
-@lru_cache(maxsize=1024)  # the search for a mark makes the same phases again and again
+@lru_cache(maxsize=1024)  # the search for a mark resolves the same phases repeatedly
 def _resolve(train: Trainable, growth: Growth, before: int, depth: int) -> TrainedParts:
     """What is trained after growth from `before` to `depth` blocks."""
     return train.resolve(depth, new_blocks=find_new_blocks(growth.layout(before, depth - before)))

@@ -1,7 +1,7 @@
-"""Ramps of batch size and context over a run: the same phases, cut where a ramp takes its next step.
+"""Ramps of batch size and context over a run. Phases are split where a ramp changes its value.
 
 ramp = Ramp(steps=((0.0, 256), (0.5, 1024)))  # 256 tokens for the first half of the run, then 1024
-ramped(schedule, batch=ramp, batch_tokens=1024)
+apply_ramps(schedule, batch=ramp, batch_tokens=1024)
 """
 
 from bisect import bisect_left, bisect_right
@@ -15,16 +15,17 @@ from deepen.schedule.phase import Phase, Schedule
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ramp:
-    """A quantity in tokens that changes along a run.
+    """A number of tokens, such as the batch size, that changes during a run.
 
-    `steps` are pairs (share of the run's tokens at which it begins, value in tokens); the first begins at 0.
+    `steps` are pairs (share of the run's tokens at which the value begins, value in tokens); the first begins at
+    0.
     """
 
     steps: tuple[tuple[float, int], ...]
 
     def __post_init__(self) -> None:
         shares = [share for share, _ in self.steps]
-        rising = all(before < after for before, after in pairwise(shares))  # false of NaN too
+        rising = all(before < after for before, after in pairwise(shares))  # False for NaN too
         if not shares or shares[0] != 0 or not rising or shares[-1] >= 1:
             raise InvalidValueError(
                 "shares of a ramp must begin at 0, rise, and stay below 1, as in 0:256,0.5:1024"
@@ -36,22 +37,22 @@ class Ramp:
         return ",".join(f"{share:g}:{value}" for share, value in self.steps)
 
     def at(self, share: float) -> int:
-        """The value after so large a share of the run."""
+        """The value at a share of the run's tokens."""
         return self.steps[bisect_right(self.steps, share, key=lambda step: step[0]) - 1][1]
 
 
-def ramped(
+def apply_ramps(
     schedule: Schedule, *, batch: Ramp | None = None, context: Ramp | None = None, batch_tokens: int
 ) -> Schedule:
-    """The schedule with its batch size and context along ramps; phases are cut where a ramp steps.
+    """Set the batch size and the context of a schedule by ramps, and split phases where a ramp changes.
 
-    A ramp's step that falls within one optimizer step of the beginning or the end of a phase is moved there, so
-    that every piece has a whole step.
+    A change less than one optimizer step from the beginning or the end of a phase is moved there, so that every
+    piece has at least one whole step.
 
     Args:
         schedule: a schedule in tokens.
-        batch, context: the ramps; None leaves the run's own.
-        batch_tokens: the run's own batch, in tokens.
+        batch, context: the ramps; None keeps the schedule's own values.
+        batch_tokens: tokens of a step if there is no batch ramp.
 
     Source: batch-size warm-up as in GPT-3 (Brown et al. 2020, arXiv 2005.14165, appendix B); sequence length
     as in Li et al. 2022 (arXiv 2108.06084).
@@ -66,7 +67,7 @@ def ramped(
     begin = 0
     for phase in schedule.phases:
         for nth, end in enumerate(_piece_ends(begin, begin + phase.tokens, cuts, step)):
-            share = (begin + step - 0.5) / total  # a change within its first step applies to all
+            share = (begin + step - 0.5) / total  # a change within the first step applies to the whole piece
             size = phase.batch_tokens if batch is None else batch.at(share)
             length = phase.context if context is None else context.at(share)
             label = phase.label
@@ -86,7 +87,7 @@ def ramped(
 
 
 def _piece_ends(begin: int, end: int, cuts: Sequence[int], step: int) -> list[int]:
-    """Where the pieces of a phase end: at those cuts that leave every piece at least one step."""
+    """Where the pieces of a phase end: at the cuts that leave every piece at least one step."""
     ends: list[int] = []
     for cut in cuts[bisect_left(cuts, begin + step) : bisect_right(cuts, end - step)]:
         if not ends or cut >= ends[-1] + step:

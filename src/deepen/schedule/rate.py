@@ -1,15 +1,15 @@
 """Learning rates over a run, as pieces with explicit ends.
 
-A rate knows nothing of phases or depth. It makes its pieces for the step grid of a run, so that they begin and end
-between two steps. A piece that does not depend on the length of the run (the warm-up, the constant part of WSD) is
-the same for every length: runs of different length share it, and a decayed branch is a fork.
+A rate does not depend on phases or depth. It makes its pieces on the step grid of a run, so that they begin and
+end between two steps. Some pieces (the warm-up, the constant part of WSD) do not depend on the length of the run.
+Runs of different lengths share them, and fork where their decays begin.
 
     WSD(peak=1.0, warmup_tokens=40, decay_share=0.2).pieces(StepGrid.even(1000, 10))
     # linear    0 → 1     up to 40
     # constant  1         from 40
     # linear    1 → 0     from 800 to 1000
 
-To add a rate, write a class like those below and name it in `RATES`.
+To add a rate, write a class that satisfies `Rate` and add it to `RATES`.
 """
 
 import math
@@ -22,9 +22,9 @@ from deepen.schedule.grid import StepGrid
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RatePiece:
-    """The rate between two positions of a run: from `start_lr` to `end_lr`, `shape` linear or cosine.
+    """The rate between two positions of a run, from `start_lr` to `end_lr`.
 
-    `end` is None for a constant piece, which has no end of its own.
+    `shape` is "linear", "cosine" or "constant"; a constant piece has no end.
     """
 
     shape: str
@@ -35,7 +35,7 @@ class RatePiece:
 
     @classmethod
     def constant(cls, start: int, lr: float) -> "RatePiece":
-        """The same rate from `start` on."""
+        """A constant rate from `start` on."""
         return cls(shape="constant", start=start, end=None, start_lr=lr, end_lr=lr)
 
     def at(self, tokens: int) -> float:
@@ -63,12 +63,12 @@ class Rate(Protocol):
 
     @property
     def annealed(self) -> bool:
-        """Whether the rate is decayed at the end of the run, so that its last loss is a result."""
+        """Whether the rate decays at the end of the run, so that the final loss can be compared."""
         ...
 
     @property
     def forks(self) -> bool:
-        """Whether runs of different length share all but their ends."""
+        """Whether runs of different lengths are equal up to their decays, so that one can fork from another."""
         ...
 
     def pieces(self, grid: StepGrid) -> tuple[RatePiece, ...]:
@@ -78,7 +78,7 @@ class Rate(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WSD:
-    """Warm up, stay, decay linearly to `final_share` of the peak over the last `decay_share` of the run.
+    """Warm up, stay constant, then decay linearly to `final_share` of the peak over the last `decay_share`.
 
     Source: Hu et al. 2024 (MiniCPM, arXiv 2404.06395, section 4); Hägele et al. 2024 (arXiv 2405.18392).
     """
@@ -126,7 +126,7 @@ class WSD:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cosine:
-    """Warm up, then a cosine down to `final_share` of the peak at the end of the run.
+    """Warm up, then follow a cosine down to `final_share` of the peak at the end of the run.
 
     Source: Loshchilov & Hutter 2017 (arXiv 1608.03983); the public build-nanogpt recipe ends at 10 %.
     """
@@ -156,7 +156,7 @@ class Cosine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Constant:
-    """One rate throughout, after an optional warm-up: the released code of Li, Fung & Huang (2024)."""
+    """A constant rate after an optional warm-up, as in the released code of Li, Fung & Huang (2024)."""
 
     peak: float = 1e-3
     warmup_tokens: int = 0
@@ -181,7 +181,7 @@ RATES: dict[str, type[WSD] | type[Cosine] | type[Constant]] = {
 
 
 def _warm_up(peak: float, tokens: int, grid: StepGrid) -> tuple[tuple[RatePiece, ...], int]:
-    """The piece of a linear warm-up and its end; no piece, and 0, where it is shorter than half a step.
+    """The piece of a linear warm-up, and its end. A warm-up shorter than half a step has no piece and ends at 0.
 
     It rises from 0 one step before the run, so that the first step has a rate above 0.
     """

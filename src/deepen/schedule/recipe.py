@@ -1,6 +1,6 @@
 """A recipe: a named way to train, as a value.
 
-A recipe is a function from a model and a token budget to a schedule, made known by the decorator `recipe`:
+A recipe is a function from a model and a token budget to a schedule, registered by the decorator `recipe`:
 
     @recipe("late-growth")
     def late_growth(model: ModelConfig, tokens: int, *, start_depth: int = 2) -> Schedule:
@@ -13,14 +13,14 @@ A recipe is a function from a model and a token budget to a schedule, made known
         Source: where the idea was published.
         '''
 
-The rest follows from the function. Its keyword arguments are the recipe's options; their annotations and defaults
-are the types and defaults of command-line options. The docstring's first paragraph is the summary, the lines under
-`Args` are the help, and the paragraph after `Source:` is the source.
+Everything else follows from the function. Its keyword arguments are the recipe's options, with their types and
+defaults. The docstring's first paragraph is the summary, the lines under `Args` are the help of the options, and
+the paragraph after `Source:` is the source.
 
-A recipe that trains in stages first has an argument `staged_tokens` beside `tokens`, the tokens of its staged
-part, and marks its phases with `Part.STAGED` and `Part.CONTINUAL`.
+A recipe that trains in stages first takes `staged_tokens`, the tokens of its staged part, in addition to `tokens`.
+It sets the `part` of its phases to `Part.STAGED` and `Part.CONTINUAL`.
 
-See `deepen.schedule.recipes` for where to put the function.
+`deepen.schedule.recipes` explains where to put the function.
 """
 
 import inspect
@@ -38,12 +38,12 @@ from deepen.schedule.phase import Schedule
 Build = TypeVar("Build", bound=Callable[..., Schedule])
 
 _BUDGET = ("model", "tokens", "staged_tokens")
-"""Arguments of a recipe's function that are not options: the budget decides them."""
+"""Arguments of a recipe's function that are not options."""
 
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """In an annotation, the names that an option may have: `Annotated[str, OneOf(PLACEMENTS)]`."""
+    """In an annotation, the allowed values of an option: `Annotated[str, OneOf(PLACEMENTS)]`."""
 
     names: Iterable[str]
 
@@ -55,9 +55,9 @@ class RecipeOption:
     Attributes:
         name: the argument of the recipe's function.
         kind: the type of its value: `int`, `float`, `str` or `bool`.
-        default: its value where it is left out; None means that the recipe works it out from the model.
+        default: its default; None means that the recipe derives the value from the model.
         help: one sentence.
-        choices: the names it may have; empty means any value of that type.
+        choices: the allowed values; empty means any value of that type.
     """
 
     name: str
@@ -68,7 +68,7 @@ class RecipeOption:
 
 
 class ClosedForm(Protocol):
-    """The cost of a recipe's staged part ÷ that of full training for as many tokens, as its source computes it.
+    """The cost of a recipe's staged part ÷ the cost of full training on as many tokens, by the source's formula.
 
     `ratio` is the price of a backward pass in forward passes.
     """
@@ -81,11 +81,11 @@ class Recipe:
     """A named way to train.
 
     Attributes:
-        name: how the recipe is called on the command line and in studies.
+        name: the recipe's name in plans and studies.
         build: model, tokens and options → schedule.
-        is_control: whether it isolates a cause instead of competing.
-        presets: options that belong together, by name.
-        closed_form: the source's own formula for the cost of the staged part, where there is one.
+        is_control: whether the recipe isolates a cause instead of competing.
+        presets: sets of options by name.
+        closed_form: the source's formula for the cost of the staged part, if it has one.
     """
 
     name: str
@@ -101,13 +101,13 @@ class Recipe:
 
     @property
     def source(self) -> str:
-        """Where the recipe was published; empty where the docstring names no source."""
+        """Where the recipe was published; empty if the docstring names no source."""
         _, _, source = _docstring(self.build).partition("Source: ")
         return _one_line(source.split("\n\n")[0])
 
     @property
     def has_staged_part(self) -> bool:
-        """Whether the recipe trains in stages first, for as many tokens as the baseline."""
+        """Whether the recipe first trains in stages, for as many tokens as the baseline."""
         return "staged_tokens" in inspect.signature(self.build).parameters
 
     @property
@@ -131,15 +131,16 @@ class Recipe:
     def schedule(
         self, model: ModelConfig, tokens: int, baseline_tokens: int, options: Mapping[str, Any]
     ) -> Schedule:
-        """The schedule over `tokens` in all; a staged part gets as many tokens as the baseline.
+        """Build the schedule for `tokens` tokens in total, of which a staged part gets `baseline_tokens`.
 
         Raises:
             InvalidValueError: an option is unknown or does not fit the model or the tokens.
         """
         known = self.options
         if unknown := sorted(set(options) - set(known)):
+            names = ", ".join(known) if known else "none"
             raise InvalidValueError(
-                f"recipe {self.name} has no option {unknown[0]}: it has {', '.join(known) or 'none'}",
+                f"recipe {self.name} has no option {unknown[0]}: it has {names}",
                 value=unknown[0],
                 allowed=known,
             )
@@ -147,7 +148,7 @@ class Recipe:
         return self.build(model, tokens, **budget, **options)
 
     def continual_share(self, options: Mapping[str, Any], ratio: float = 1.0) -> Fraction:
-        """Tokens of the continual phase ÷ the baseline's at which, by the closed form, compute is equal."""
+        """Tokens of the continual phase ÷ those of the baseline at equal compute, by the closed form."""
         assert self.closed_form is not None, f"recipe {self.name} has no closed form"
         return 1 - self.closed_form(options, ratio)
 
@@ -159,7 +160,7 @@ def recipe(
     presets: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     closed_form: ClosedForm | None = None,
 ) -> Callable[[Build], Build]:
-    """Make a function known as the recipe `name`; the function itself stays as it is.
+    """Register a function as the recipe `name`; the function itself does not change.
 
     Args:
         name, is_control, presets, closed_form: see `Recipe`.
@@ -182,7 +183,7 @@ _registered: dict[str, Recipe] = {}
 
 
 def registered_recipes() -> Mapping[str, Recipe]:
-    """All recipes by name whose modules have been imported; `deepen.schedule.recipes.RECIPES` imports them."""
+    """The recipes registered so far, by name."""
     return _registered
 
 
@@ -211,7 +212,7 @@ def _argument_help(docstring: str) -> dict[str, str]:
 
 
 def _read_annotation(annotation: Any) -> tuple[type, tuple[str, ...]]:
-    """The type of an option's value and the names it may have."""
+    """The type of an option's value, and its allowed values."""
     choices: tuple[str, ...] = ()
     if get_origin(annotation) is Annotated:
         annotation, *extras = get_args(annotation)

@@ -1,4 +1,4 @@
-"""What recipes share: types for options that name something, and the start depth."""
+"""Shared by recipes: annotations for options that hold a registered name, and the default start depth."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ TrainableName = Annotated[str, OneOf(TRAINABLE_SETS)]
 
 
 def resolve_start_depth(model: ModelConfig, start_depth: int | None) -> int:
-    """Blocks before growth: half of the model's where `start_depth` is None.
+    """Blocks before growth; half of the model's if `start_depth` is None.
 
     Raises:
         InvalidValueError: the depth is not below the model's.

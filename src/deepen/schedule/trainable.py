@@ -1,4 +1,4 @@
-"""Which parameters a phase trains, and where that allows the graph to be cut.
+"""Which parameters a phase trains, and where the autograd graph can be cut as a result.
 
 A `Trainable` is chosen before the depth of a model is known: everything, the blocks added last, or blocks by
 index, each with or without the head and the embeddings. `resolve` turns it into the `TrainedParts` of a model of a
@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, look_up
 
 
 class Blocks(StrEnum):
-    """Blocks that are named without an index."""
+    """Choices of blocks that do not name an index."""
 
     ALL = "all"
     NEW = "new"
@@ -36,8 +36,8 @@ class Blocks(StrEnum):
 class TrainedParts:
     """The parts of a model of `depth` blocks that receive updates.
 
-    `blocks` are indices in rising order. `head` stands for the final norm and the head, `embeddings` for the token
-    and position embeddings.
+    `blocks` are indices in rising order. `head` means the final norm and the head, `embeddings` the token and
+    position embeddings.
     """
 
     depth: int
@@ -47,7 +47,7 @@ class TrainedParts:
 
     @classmethod
     def all(cls, depth: int) -> "TrainedParts":
-        """Every parameter of a model of `depth` blocks."""
+        """All parts of a model of `depth` blocks."""
         return cls(depth=depth, blocks=tuple(range(depth)), head=True, embeddings=True)
 
     def __post_init__(self) -> None:
@@ -74,28 +74,28 @@ class TrainedParts:
 
     @property
     def cut(self) -> int | None:
-        """How many blocks, from the bottom, need no graph; None where the graph must stay whole.
+        """How many of the lowest blocks need no graph; None if the whole graph is needed.
 
-        The embeddings below the cut need none either.
+        With a cut, the embeddings need no graph either.
         """
         if self.embeddings:
             return None
         return self.blocks[0] if self.blocks else self.depth
 
-    def head_matrix(self, *, tied: bool) -> bool:
-        """Whether the matrix of the head is trained: a tied one is, too, where the embeddings are."""
+    def trains_head_matrix(self, *, tied: bool) -> bool:
+        """Whether the head's matrix is trained; a tied one is trained with the embeddings too."""
         return self.head or (tied and self.embeddings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trainable:
-    """Which parts of a model a phase trains, whatever its depth; see the module's docstring.
+    """Which parts of a model a phase trains, at any depth; see the module's docstring.
 
     Attributes:
-        name: how the choice is called on the command line and in results.
+        name: shown in plans and results.
         blocks: `Blocks.ALL`, `Blocks.NEW` (those added last, all of them before the first growth), or indices.
-        head: whether the final norm and the head receive updates.
-        embeddings: whether the embeddings do, which keeps the graph whole.
+        head: whether the final norm and the head are trained.
+        embeddings: whether the embeddings are trained, which needs the whole graph.
     """
 
     ALL: ClassVar["Trainable"]
@@ -128,7 +128,7 @@ class Trainable:
 
     @property
     def lowest_depth(self) -> int:
-        """The smallest depth of a model that has all blocks named by index."""
+        """The smallest depth at which all blocks named by index exist."""
         return 0 if isinstance(self.blocks, Blocks) else max(self.blocks, default=-1) + 1
 
     def resolve(self, depth: int, new_blocks: tuple[int, ...]) -> TrainedParts:
@@ -162,21 +162,13 @@ TRAINABLE_SETS: Mapping[str, Trainable] = {
         Trainable.NEW_BLOCKS_EMBEDDINGS,
     )
 }
-"""The named choices, the values of the option `--scope`."""
+"""The choices that recipes can name in their option `scope`."""
 
 
 def get_trainable(name: str) -> Trainable:
-    """A named choice.
+    """A choice by name.
 
     Raises:
-        InvalidValueError: there is none of that name.
+        InvalidValueError: the name is unknown.
     """
-    if name not in TRAINABLE_SETS:
-        raise InvalidValueError(
-            f"{name!r} is unknown",
-            field="scope",
-            value=name,
-            remedy=f"use {', '.join(TRAINABLE_SETS)}",
-            allowed=TRAINABLE_SETS,
-        )
-    return TRAINABLE_SETS[name]
+    return look_up(TRAINABLE_SETS, name, field="scope")

@@ -14,7 +14,7 @@ def freeze_rest(model: Decoder, trained: TrainedParts) -> None:
     for index, block in enumerate(model.blocks):
         block.requires_grad_(index in trained.blocks)
     model.norm.requires_grad_(trained.head)
-    model.head_weight.requires_grad_(trained.head_matrix(tied=model.config.tied))
+    model.head_weight.requires_grad_(trained.trains_head_matrix(tied=model.config.tied))
 
 
 def check_gradients(model: Decoder, label: str) -> None:

@@ -1,7 +1,7 @@
 """Recipes that train in stages, each of which adds blocks, and then continue at full depth.
 
-They take `staged_tokens`, the tokens of the staged part (the paper's T_inc), beside the total; what is left of the
-total is the continual phase. With two stages of a model of four blocks, `two-phase` makes five phases:
+They take `staged_tokens`, the tokens of the staged part (the paper's T_inc), in addition to the total; the
+continual phase gets the rest. With two stages and a model of four blocks, `two-phase` makes five phases:
 
     label               part       depth  trained         tokens
     stage 1 · phase 1   STAGED     2      everything      staged_tokens / 4
@@ -38,12 +38,12 @@ TWO_PHASE_PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 def staged_share(stages: int, ratio: float = 1.0) -> Fraction:
-    """Compute of the staged part of `two-phase` ÷ that of full training for as many tokens, by the paper's price.
+    """Compute of the staged part of `two-phase` ÷ full training on as many tokens, by the paper's prices.
 
-    By that price a forward pass costs 1 per layer and token, a backward pass `ratio`; the head and the attention
-    core are free, and a layer below the trained ones costs its forward pass only. A phase has T/(2S) tokens. In
-    units of L/S layers, phase 1 of stage s costs s forward and `ratio` backward, phase 2 costs s·(1 + ratio).
-    Summed over the S stages, with ratio 1, that is (3S + 5) / (8S).
+    The paper counts 1 per layer and token for a forward pass and `ratio` for a backward pass. The head and the
+    attention core are free, and layers below the trained ones cost their forward pass only. A phase has T/(2S)
+    tokens. In units of L/S layers, phase 1 of stage s costs s forward and `ratio` backward, phase 2 costs
+    s·(1 + ratio). The sum over all S stages, with ratio 1, is (3S + 5) / (8S).
 
     Source: Li, Fung & Huang 2024, arXiv 2411.18700, sections IV-C and V-C.
     """
@@ -53,11 +53,11 @@ def staged_share(stages: int, ratio: float = 1.0) -> Fraction:
     return ((2 + r) * Fraction(stages + 1, 2) + r) / (2 * stages * (1 + r))
 
 
-def _staged_share(options: Mapping[str, Any], ratio: float = 1.0) -> Fraction:
+def _closed_form(options: Mapping[str, Any], ratio: float = 1.0) -> Fraction:
     return staged_share(options.get("stages", DEFAULT_STAGES), ratio)
 
 
-@recipe("two-phase", presets=TWO_PHASE_PRESETS, closed_form=_staged_share)
+@recipe("two-phase", presets=TWO_PHASE_PRESETS, closed_form=_closed_form)
 def two_phase(
     model: ModelConfig,
     tokens: int,
@@ -141,7 +141,7 @@ def staged(
 
 
 def _continual_phase(staged_phases: list[Phase], tokens: int, *, reset_moments: bool = False) -> Phase:
-    """What follows the staged part: everything is trained for the rest of the tokens."""
+    """The phase after the staged part, which trains everything on the rest of the tokens."""
     staged_tokens = sum(phase.tokens for phase in staged_phases)
     if tokens < staged_tokens:
         raise InvalidValueError(
