@@ -1,17 +1,18 @@
 """When a step's loss and gradient norm are read back from the device: before its update, or one step late.
 
 Reading a number back waits until the device has computed it. On a CPU that costs nothing, so `ImmediateReadBack`
-reads first and updates only where the numbers allow it. On a GPU it would leave the device idle between steps, so
+reads first and updates only if the numbers are good. On a GPU it would leave the device idle between steps, so
 `LateReadBack` queues the update and the next step before it reads:
 
     step 1 computed, update 1 queued
     step 2 computed, update 2 queued, numbers of step 1 read     (the GPU is still busy with step 2)
     step 3 computed, update 3 queued, numbers of step 2 read ...
 
-Numbers that are not finite must stop a run before they reach the weights, and by the time they are read two
+Numbers that are not finite must stop a run before they reach the weights, but by the time they are read two
 updates are queued. A flag on the device therefore holds back the update of that step and every later one.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,8 +25,8 @@ from deepen.train.placement import Placement
 from deepen.train.settings import TrainSettings
 
 Measured = dict[str, float]
-"""What is logged of a step: `loss`, `lr` and `grad_norm`; for a spike also `spike`, its score, and `skipped` where
-its update was left out."""
+"""What is logged of a step: `loss`, `lr` and `grad_norm`; for a spike also its score `spike`, and `skipped` if its
+update was left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,8 @@ class Step:
     """A step whose gradients are computed.
 
     Args:
-        lr: its learning rate.
-        numbers: its loss and gradient norm, (2,), on the device.
+        lr: the learning rate.
+        numbers: loss and gradient norm, (2,), on the device.
     """
 
     lr: float
@@ -42,44 +43,42 @@ class Step:
 
 
 class Update(Protocol):
-    """Moves the weights by a step's gradients, unless the flag `found_inf` is 1 on the device."""
+    """Takes an optimizer step, which changes nothing if the flag `found_inf` is 1 on the device."""
 
     def __call__(self, step: Step, found_inf: Tensor | None = None) -> None: ...  # noqa: D102
 
 
-class ReadBack(Protocol):
-    """Decides when the parts of a step happen.
+class ReadBack(ABC):
+    """Decides when a step is checked, taken and recorded.
 
     Args:
-        update: moves the weights.
-        check: reads a step's numbers; raises a TrainingError where the step must not be taken.
+        update: takes the optimizer step.
+        check: reads a step's numbers; raises a TrainingError if the step must not be taken.
         record: counts and logs a step that was taken.
     """
 
     def __init__(
         self, update: Update, check: Callable[[Step], Measured], record: Callable[[Measured], None]
-    ) -> None: ...
+    ) -> None:
+        self._update, self._check, self._record = update, check, record
 
+    @abstractmethod
     def take(self, step: Step) -> None:
-        """Take a step whose gradients are there, or raise."""
+        """Take a step whose gradients are computed, or raise a TrainingError."""
 
+    @abstractmethod
     def finish(self) -> None:
-        """Record what was taken and not read back yet."""
+        """Record the steps that were taken but not read back yet."""
 
 
 def choose_read_back(placement: Placement, settings: TrainSettings) -> type[ReadBack]:
-    """Late on a GPU, unless a spike must be known before its update, or no flag can hold back updates."""
+    """Late on a GPU, unless spikes must be found before their update, or no flag can hold back updates."""
     is_late = placement.device.type == "cuda" and placement.can_hold_back_updates and settings.on_spike == "warn"
     return LateReadBack if is_late else ImmediateReadBack
 
 
-class ImmediateReadBack:
-    """Reads the numbers first, and updates only where they allow it."""
-
-    def __init__(
-        self, update: Update, check: Callable[[Step], Measured], record: Callable[[Measured], None]
-    ) -> None:
-        self._update, self._check, self._record = update, check, record
+class ImmediateReadBack(ReadBack):
+    """Reads the numbers first, and updates only if they are good."""
 
     def take(self, step: Step) -> None:
         """Check, update, record."""
@@ -89,21 +88,21 @@ class ImmediateReadBack:
         self._record(measured)
 
     def finish(self) -> None:
-        """Nothing is left to record."""
+        """Every step is recorded already."""
 
 
-class LateReadBack:
-    """Queues the update, and reads the numbers of the step before."""
+class LateReadBack(ReadBack):
+    """Queues the update, then reads the numbers of the previous step."""
 
     def __init__(
         self, update: Update, check: Callable[[Step], Measured], record: Callable[[Measured], None]
     ) -> None:
-        self._update, self._check, self._record = update, check, record
+        super().__init__(update, check, record)
         self._unread = deque[Step]()
         self._frozen: Tensor | None = None
 
     def take(self, step: Step) -> None:
-        """Update unless a step was not finite; check and record the step before."""
+        """Update unless a step so far was not finite; check and record the previous step."""
         is_nonfinite = 1.0 - step.numbers.isfinite().all().float()
         self._frozen = is_nonfinite if self._frozen is None else torch.maximum(self._frozen, is_nonfinite)
         self._update(step, found_inf=self._frozen)
