@@ -1,11 +1,11 @@
-"""The bench: take steps of every kind of phase with the engine, time them, and fit the ingredients of a step.
+"""The bench: time steps of every kind of phase with the engine, and fit the ingredients of a step to them.
 
     result = run_bench(Workload(model=…, context=…, batch_tokens=…, settings=…, device=…), steps=10)
     result.timing.seconds_per_token(trained)             # of any phase, for a plan in seconds
 
-Kinds are measured in turns, so that a machine that slows down meanwhile slows all of them alike. Of each kind the
-fastest step counts: whatever else a machine does makes a step slower, never faster. Between runs on a busy machine
-the fastest step varied half as much as the median.
+Kinds are measured in turns, so that a machine that slows down slows all of them alike. The fastest step of each
+kind counts, because other work on a machine can only make steps slower. Between runs on a busy machine the fastest
+step varied half as much as the median.
 """
 
 import statistics
@@ -19,11 +19,11 @@ from deepen.bench.pace import divide_steps, measure_paces
 from deepen.bench.result import BenchResult, KindResult, Pace
 from deepen.bench.workload import PhaseKind, Workload, lowest_blocks, step_seconds
 from deepen.compute.timing import MeasuredPhase, fit_timing, misfit
-from deepen.train.device import machine_name, measured_peak, peak_memory_bytes, reset_peak_memory
+from deepen.train.device import machine_name, measure_peak_flops, peak_memory_bytes, reset_peak_memory
 from deepen.train.state import initial_state
 
 MAX_TURNS = 10
-"""Turns that the steps of each kind are divided into."""
+"""The most turns that the steps of each kind are divided into."""
 
 
 def run_bench(
@@ -32,15 +32,15 @@ def run_bench(
     against: Sequence[str] = (),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BenchResult:
-    """Measure every kind of phase, and full training beside other trainers.
+    """Measure every kind of phase, and compare full training with other trainers.
 
     Args:
-        workload: what, how and where.
-        steps: steps that count per kind and trainer.
+        workload: model, batch, settings and device.
+        steps: number of measured steps per kind and trainer.
         against: names of other trainers (`other_trainers.OTHER_TRAINERS`).
-        on_progress: called with the FLOPs done and in all, before the first step and after every turn of a kind.
+        on_progress: called with the FLOPs done and in total, before the first step and after every turn of a kind.
     """
-    peak_flops = measured_peak(workload.device, workload.settings.precision)
+    peak_flops = measure_peak_flops(workload.device, workload.settings.precision)
     runs = _measure_kinds(workload, steps, on_progress)
     measured = [
         MeasuredPhase(
@@ -86,7 +86,7 @@ def run_bench(
 
 @dataclass(kw_only=True, slots=True)
 class _KindRun:
-    """A kind while it is measured: seconds of each step that counts, and its peak memory so far."""
+    """A kind while it is measured: seconds of each measured step, and the peak memory so far."""
 
     kind: PhaseKind
     flops_per_token: int
@@ -95,7 +95,7 @@ class _KindRun:
 
 
 def _measure_kinds(workload: Workload, steps: int, on_progress: Callable[[int, int], None]) -> list[_KindRun]:
-    """Take steps of all kinds in turns."""
+    """Time steps of all kinds, in turns."""
     runs = [_KindRun(kind=kind, flops_per_token=workload.flops_per_token(kind)) for kind in workload.kinds()]
     model, device, warm_up = workload.model, workload.device, workload.warm_up_steps
     state, turns = initial_state(model, model.depth, seed=0), min(steps, MAX_TURNS)
@@ -109,7 +109,7 @@ def _measure_kinds(workload: Workload, steps: int, on_progress: Callable[[int, i
             engine = workload.engine(lowest_blocks(state, model, segment.depth), segment)
             run.seconds += step_seconds(engine, segment.end)[warm_up:]
             run.peak_memory_bytes = max(run.peak_memory_bytes, peak_memory_bytes(device))
-            del engine  # before the next is built: neither counts in the other's memory
+            del engine  # before the next one is built, so that it does not count in its memory
             done += run.flops_per_token * segment.end
             on_progress(done, total)
     return runs

@@ -1,4 +1,4 @@
-"""The device of a run: which one, how fast, whether a model fits, and its peak memory."""
+"""The device of a run: choose it, measure its speed and peak memory, and check that a model fits."""
 
 import gc
 import math
@@ -19,12 +19,12 @@ from deepen.train.limits import usable_cores, usable_memory_bytes
 
 
 def pick_device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
+    """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def machine_name() -> str:
-    """Processor, usable cores and version of torch, for people."""
+    """Processor, usable cores and version of torch, for display."""
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
     processor = platform.processor()
@@ -34,18 +34,18 @@ def machine_name() -> str:
     return f"{cpu}, {usable_cores()} cores, torch {torch.__version__}"
 
 
-def measured_cpu(precision: str) -> Device:
+def measure_cpu(precision: str) -> Device:
     """This machine's CPU, with its measured peak and the memory that this process may use."""
     return Device(
         name=machine_name(),
-        peak_flops=measured_peak(torch.device("cpu"), precision),
+        peak_flops=measure_peak_flops(torch.device("cpu"), precision),
         memory_bytes=usable_memory_bytes(),
         source=f"measured: {precision} products of square matrices",
     )
 
 
-def measured_peak(device: torch.device, precision: str) -> float:
-    """FLOP/s of the best of a few products of large square matrices in a precision."""
+def measure_peak_flops(device: torch.device, precision: str) -> float:
+    """FLOP/s of the fastest of a few products of large square matrices."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     size = 8192 if device.type == "cuda" else 2048
     left, right = (torch.randn(size, size, dtype=dtype, device=device) for _ in range(2))
@@ -68,18 +68,18 @@ def wait_for(device: torch.device) -> None:
 def check_memory(
     model: ModelConfig, device: torch.device, shards: int = 1, optimizer: OptimizerCost = ADAMW_COST
 ) -> None:
-    """Refuse a model whose weights, gradients and optimizer state alone need more memory than there is.
+    """Refuse a model whose weights, gradients and optimizer state alone exceed the memory.
 
-    Training it would end with the system killing some process.
+    Without this check the system would kill some process in the middle of training.
 
     Args:
-        model: at its final depth.
-        device: that it is trained on.
-        shards: GPUs among which the model is divided.
-        optimizer: bytes of its state.
+        model: the model at its final depth.
+        device: the device that trains it.
+        shards: number of GPUs that share the model.
+        optimizer: the optimizer's cost; its state counts.
 
     Raises:
-        InvalidValueError: the message gives what it takes and what there is.
+        InvalidValueError: the message gives the memory that is needed and available.
     """
     state = 4 * model.parameters  # the fp32 weights of a `TrainState`, on the CPU
     live = (8 + optimizer.state_bytes) * model.parameters
@@ -105,10 +105,9 @@ def autocast(device: torch.device, precision: str, *, keep_copies: bool = True) 
     """bf16 autocast for matrix products; switched off for fp32.
 
     Args:
-        device: that the products run on.
+        device: the device of the products.
         precision: "bf16" or "fp32".
-        keep_copies: whether bf16 copies of weights are kept until the forward pass ends, in case they are read
-            again.
+        keep_copies: whether bf16 copies of weights are kept for reuse until the forward pass ends.
     """
     return torch.autocast(
         device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=keep_copies
@@ -117,11 +116,11 @@ def autocast(device: torch.device, precision: str, *, keep_copies: bool = True) 
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Pause Python's garbage collector, which would interrupt steps; garbage waits until they are over."""
+    """Pause Python's garbage collector, which would interrupt training steps."""
     if not gc.isenabled():
         yield
         return
-    gc.freeze()  # what exists by now is not examined again
+    gc.freeze()  # later collections skip the objects that exist now
     gc.disable()
     try:
         yield
@@ -131,7 +130,7 @@ def gc_paused() -> Iterator[None]:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Begin a new measurement of peak memory, on systems that have one (CUDA, Linux)."""
+    """Reset the peak memory, on systems that report one (CUDA, Linux)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -140,7 +139,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Peak since the last reset: allocated bytes on a GPU, else the resident set of this process; 0: unknown."""
+    """Peak since the last reset: allocated bytes on a GPU, else this process's resident set; 0 if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with suppress(OSError, ValueError, IndexError):

@@ -46,9 +46,9 @@ def _make_fleet(request: RecipePlanRequest) -> Fleet | None:
 
 
 def _measure_cpu(precision: str) -> Device:
-    from deepen.train.device import measured_cpu  # torch, for the one device that is not in the table
+    from deepen.train.device import measure_cpu  # torch, for the one device that is not in the table
 
-    return measured_cpu(precision)
+    return measure_cpu(precision)
 
 
 def _make_clock(request: RecipePlanRequest, fleet: Fleet | None) -> Clock | None:
