@@ -1,7 +1,7 @@
 """The engine: the live model of one segment, and the training loop.
 
-Growth, evaluation and checkpoints happen between calls of `run`, never inside it. Whatever a step reads is in the
-state, so that interrupting a run at any step and continuing it changes no bit of the result.
+Growth, evaluation and checkpoints happen between calls of `run`, never inside it. Whatever a step depends on is in
+the state, so a run that is interrupted at any step and continued gives bit-identical results.
 
 Shapes: b sequences, t tokens.
 """
@@ -37,27 +37,27 @@ from deepen.train.state import Progress, TrainState
 from deepen.train.trainable import check_gradients, freeze_rest
 
 Log = Callable[[Progress, Measured], None]
-"""Called after every step with the progress and what was measured."""
+"""Called after every step with the progress and the step's measurements."""
 
 CHECKED_TOKENS = 4096
-"""Tokens of the first batch for `check_initialization`: enough for a mean loss, and hardly any work."""
+"""Tokens of the first batch that `check_initialization` uses: enough for a mean loss, at little cost."""
 
 
 class TrainingEngine(Protocol):
-    """What trains a segment: one process's engine, or the leader of many."""
+    """The interface to training a segment: the engine of one process, or the leader of many."""
 
     @property
     def progress(self) -> Progress:
-        """How far the run is."""
+        """Tokens, steps, FLOPs and seconds of the run so far."""
 
     def check_initialization(self) -> None:
-        """Raise a TrainingError unless the model is, on the next batch, as fresh weights should be."""
+        """Raise a TrainingError unless the model behaves like fresh weights on the next batch."""
 
     def run(self, until: int, log: Log, stop: Callable[[], bool] = lambda: False) -> None:
-        """Train until `until` tokens of the run, or until `stop()` before a step."""
+        """Train up to `until` tokens of the run; before each step, end early if `stop()` is true."""
 
     def state(self) -> TrainState:
-        """The state now, in memory of its own."""
+        """A copy of the current state, on the CPU."""
 
     def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
         """The loss of every target, (b, t), in nats, without gradients."""
@@ -67,13 +67,13 @@ class Engine:
     """A model and its optimizer, built for one segment from the state.
 
     Args:
-        state: as the segment's next step finds it (`begin_segment`).
+        state: the state that training continues from, after `begin_segment`.
         segment: what to train.
         config: the model at its final depth.
-        batches: the data.
-        settings: how a step is taken.
+        batches: the training data.
+        settings: optimizer, precision and other settings of a step.
         placement: where the model is, and which rows of a batch this process trains on.
-        read_back: when a step's numbers are read back; None for what suits the device.
+        read_back: when a step's numbers are read back; None chooses by the device.
     """
 
     def __init__(
@@ -100,17 +100,17 @@ class Engine:
         self._gradients_checked, self._recorded_at = False, 0.0
 
     def check_initialization(self) -> None:
-        """Raise a TrainingError unless the model is, on the next batch, as fresh weights should be."""
+        """Raise a TrainingError unless the model behaves like fresh weights on the next batch."""
         inputs_bt, targets_bt = self._next_batch()
         rows, device = max(1, CHECKED_TOKENS // self._segment.context), self._placement.device
         check_initialization(self.model, inputs_bt[:rows].to(device), targets_bt[:rows].to(device))
 
     def run(self, until: int, log: Log, stop: Callable[[], bool] = lambda: False) -> None:
-        """Train until `until` tokens of the run, or until `stop()` before a step.
+        """Train up to `until` tokens of the run; before each step, end early if `stop()` is true.
 
         Raises:
-            TrainingError: a loss or gradient is not finite, or a spike has to stop the run. The step was not
-                taken: the state is that before it.
+            TrainingError: a loss or gradient is not finite, or `on_spike` is "stop" and the loss is a spike. The
+                state is the one before that step.
         """
         segment, position = self._segment, self.progress.tokens
         read_back = self._read_back(self._update, self._check_step, partial(self._record, log))
@@ -126,7 +126,7 @@ class Engine:
             read_back.finish()
 
     def state(self) -> TrainState:
-        """The state now, in memory of its own."""
+        """A copy of the current state, on the CPU."""
         initial, spec, placement = self._initial, self._settings.optimizer, self._placement
         return replace(
             initial,
@@ -142,7 +142,7 @@ class Engine:
             return self._placement.token_losses(self.model, tokens_bt, targets_bt)
 
     def _forward_backward(self, inputs_bt: Tensor, targets_bt: Tensor) -> Tensor:
-        """Gradients of the mean loss over the batch, by micro-batches; returns the loss in nats per token."""
+        """Compute the gradients of the batch's mean loss by micro-batches; returns the loss in nats per token."""
         rows = len(inputs_bt)
         size = self._micro_batch_rows(self._placement.max_rows(rows))
         losses = [
@@ -165,7 +165,7 @@ class Engine:
         return loss.detach() / scale
 
     def _update(self, step: Step, found_inf: Tensor | None = None) -> None:
-        """Move the weights by the gradients, unless the flag `found_inf` is 1 on the device."""
+        """Take an optimizer step, which changes nothing if the flag `found_inf` is 1 on the device."""
         if found_inf is not None:
             self.optimizer.found_inf = found_inf  # type: ignore[attr-defined]
         for group in self.optimizer.param_groups:
@@ -173,7 +173,7 @@ class Engine:
         self.optimizer.step()
 
     def _check_step(self, step: Step) -> Measured:
-        """Read a step's numbers back; raises a TrainingError where the step must not be taken."""
+        """Read a step's numbers back; raises a TrainingError if the step must not be taken."""
         loss, grad_norm = step.numbers.tolist()
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             what = f"loss {loss}, gradient norm {grad_norm}"
@@ -184,14 +184,14 @@ class Engine:
             if self._settings.on_spike == "stop":
                 what = f"loss {loss:.4f} is a spike"
                 why = f"it is {score:.1f} deviations above the median of the losses before it"
-                raise self._abandon_step(what, why, remedy="`on_spike` warn continues all the same")
+                raise self._abandon_step(what, why, remedy="use `on_spike` warn to continue anyway")
             measured["spike"] = score
             if self._settings.on_spike == "skip":
                 measured["skipped"] = True
         return measured
 
     def _record(self, log: Log, measured: Measured) -> None:
-        """Count and log a step; its seconds are those since the step before it was recorded."""
+        """Count and log a step; its seconds are the time since the previous step was recorded."""
         now = time.perf_counter()
         tokens = self._segment.batch_tokens
         self.progress = self.progress.advance(
@@ -202,13 +202,13 @@ class Engine:
         log(self.progress, measured)
 
     def _abandon_step(self, what: str, why: str, remedy: str) -> TrainingError:
-        """Drop the gradients of a step that cannot be taken; returns the error to raise."""
+        """Drop the gradients of a step that must not be taken; returns the error to raise."""
         self.optimizer.zero_grad(set_to_none=True)
         at = f"step {self.progress.step + 1} ({self.progress.tokens:,} tokens, {self._segment.label})"
         return TrainingError(f"{what} at {at}; nothing was updated; {why}", remedy=remedy)
 
     def _locate_nonfinite(self) -> str:
-        """What of the next batch is not finite, in words."""
+        """Describe what in the next batch is not finite."""
         inputs_bt, targets_bt = self._next_batch()
         rows, context = len(inputs_bt), self._segment.context
 
@@ -232,15 +232,15 @@ class Engine:
         return autocast(placement.device, self._settings.precision, keep_copies=placement.keeps_casts)
 
     def _micro_batch_rows(self, rows: int) -> int:
-        """Rows of a micro-batch of a batch of so many."""
+        """Rows of a micro-batch, for a batch of `rows` rows."""
         context, vocab = self._segment.context, self.model.config.vocab
         return micro_batch_tokens(self._settings.micro_batch_tokens, rows * context, context, vocab) // context
 
 
 def clip_gradients(model: Decoder, max_norm: float | None, placement: Placement) -> Tensor:
-    """Scale all gradients so that their norm is at most `max_norm`; returns the norm before.
+    """Scale all gradients so that their norm is at most `max_norm`, unless that is None; returns the norm before.
 
-    Nothing is read back from the device. With `max_norm` None nothing is scaled.
+    Nothing is read back from the device.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
     norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if max_norm is None else max_norm)

@@ -1,7 +1,7 @@
-"""Errors that end training."""
+"""The error that ends training."""
 
 from deepen.errors import RunError
 
 
 class TrainingError(RunError):
-    """Training that cannot continue; the message says where it stopped, why, and what to do."""
+    """Training cannot continue. The message gives the step, the reason and the remedy."""

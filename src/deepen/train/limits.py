@@ -1,12 +1,12 @@
-"""What this process may use of the machine: cores and memory of its container, not of the host. Needs no torch.
+"""The cores and memory that this process may use: its container's, not the host's. Needs no torch.
 
 Linux limits a container by control groups. Version 2 has files such as `/sys/fs/cgroup/<group>/cpu.max`, version 1
-has `/sys/fs/cgroup/cpu/<group>/cpu.cfs_quota_us`; a limit of a group holds for all groups inside it. The process's
-own group is in `/proc/self/cgroup`; a container may see only part of that path, so every level that exists counts:
+has `/sys/fs/cgroup/cpu/<group>/cpu.cfs_quota_us`; a group's limit applies to all groups inside it. The process's
+group is in `/proc/self/cgroup`; a container may see only part of that path, so every level that exists counts:
 
     0::/jobs/17  →  cpu.max of /sys/fs/cgroup/jobs/17, /sys/fs/cgroup/jobs and /sys/fs/cgroup
 
-`root` is the file system's root; tests give another.
+`root` is the root of the file system; tests pass another.
 """
 
 import os
@@ -18,7 +18,7 @@ ROOT = Path("/")
 
 
 def usable_cores(root: Path = ROOT) -> int:
-    """Cores that this process may keep busy: those it is bound to, within the CPU quota, at least 1."""
+    """Cores that this process may keep busy: the cores it is bound to, within the CPU quota; at least 1."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quotas = [*_quotas_v2(root), *_quotas_v1(root)]
     return max(1, int(min([1 if bound is None else bound, *quotas])))
@@ -44,7 +44,7 @@ def fair_threads(processes: int, root: Path = ROOT) -> int:
 
 
 def _quotas_v2(root: Path) -> Iterator[float]:
-    """CPU quotas in cores. The file has quota and period in µs, or `max` for none."""
+    """CPU quotas in cores. The file has quota and period in µs; a quota `max` means no limit."""
     for folder in _groups(root, controller=""):
         match _numbers(folder / "cpu.max"):
             case [quota, period] if period:
@@ -52,7 +52,7 @@ def _quotas_v2(root: Path) -> Iterator[float]:
 
 
 def _quotas_v1(root: Path) -> Iterator[float]:
-    """CPU quotas in cores. The quota is -1 where there is none."""
+    """CPU quotas in cores. A quota of -1 means no limit."""
     for folder in _groups(root, controller="cpu"):
         quota, period = _numbers(folder / "cpu.cfs_quota_us"), _numbers(folder / "cpu.cfs_period_us")
         if quota and period and quota[0] > 0 and period[0]:
@@ -63,8 +63,8 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
     """The folders of this process's group and of the groups around it.
 
     Args:
-        root: of the file system.
-        controller: of version 1, such as `memory`; empty for version 2.
+        root: the root of the file system.
+        controller: the controller of version 1, such as `memory`; empty for version 2.
     """
     with suppress(OSError, UnicodeDecodeError):
         for line in (root / "proc/self/cgroup").read_text().splitlines():
@@ -76,7 +76,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _numbers(path: Path) -> list[int]:
-    """The whole numbers in a file; none where it does not exist or holds anything else, such as `max`."""
+    """The whole numbers in a file; none if it does not exist or holds anything else, such as `max`."""
     with suppress(OSError, ValueError):
         return [int(word) for word in path.read_text().split()]
     return []

@@ -1,8 +1,8 @@
 """Where a model's tensors are, and which rows of a batch this process trains on.
 
-The engine trains one process's rows of a batch and leaves everything that involves other processes to its
-placement, so that its loop has no branch for parallelism. `SingleProcess` is the usual placement;
-`distributed/placement.py` has those of many processes: replicated (DDP) and sharded (FSDP2).
+The engine trains on its process's rows of a batch and leaves everything that involves other processes to its
+placement, so its loop has no branch for parallelism. `SingleProcess` is the usual one; `distributed/placement.py`
+has the placements of many processes: replicated (DDP) and sharded (FSDP2).
 
 Shapes: b sequences, t tokens.
 """
@@ -20,11 +20,11 @@ from deepen.model.decoder import Decoder
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """Rows of a batch that one forward and backward pass takes.
+    """The rows of a batch that one forward and backward pass computes.
 
     Args:
         rows: which rows of the batch.
-        share: their share of the batch, by which their mean loss counts.
+        share: their share of the batch, which weights their mean loss.
         is_last: whether it is the last micro-batch of the step.
     """
 
@@ -39,7 +39,7 @@ class Placement(Protocol):
     Attributes:
         device: where this process computes.
         gradient_scale: factor on every loss before its backward pass. Processes average their gradients, so with
-            n processes each loss is made n times larger.
+            n processes it is n.
         keeps_casts: whether autocast may keep its bf16 copies of weights until a forward pass ends.
         can_hold_back_updates: whether a flag on the device can keep the optimizer from moving weights.
     """
@@ -57,25 +57,25 @@ class Placement(Protocol):
     def can_hold_back_updates(self) -> bool: ...  # noqa: D102
 
     def load_and_wrap(self, model: Decoder, weights: Mapping[str, Tensor]) -> nn.Module:
-        """Load weights into a model on the meta device; returns the module to call for a training loss.
+        """Load weights into a model on the meta device; returns the module to call for a loss.
 
-        Which parameters require gradients must be decided before: DDP reads it once, here.
+        Set `requires_grad` before: DDP reads it once, here.
         """
 
     def distribute(self, value: Tensor, like: Tensor) -> Tensor:
-        """A copy of a value on the device of `like`, or the shard of it that belongs to the shard `like`."""
+        """A copy of a value on the device of `like`; if `like` is a shard, the matching shard of the value."""
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """A whole copy in the CPU's memory; empty on processes that do not lead and hold only a shard."""
+        """A full copy in the CPU's memory; empty on followers that hold only a shard."""
 
     def full(self, tensor: Tensor) -> Tensor:
-        """The whole of a tensor of which each process may hold a shard, on every process."""
+        """The full tensor on every process, gathered if each holds a shard of it."""
 
     def total(self, share: Tensor) -> Tensor:
-        """The sum of what every process puts in, the same to the last bit on all of them."""
+        """The sum of the shares of all processes, bit-identical on each of them."""
 
     def sync_gradients(self, network: nn.Module, *, now: bool) -> AbstractContextManager[None]:
-        """A context for forward and backward passes that averages gradients now, or leaves it to a later pass."""
+        """A context for forward and backward passes: average gradients now, or leave that to a later pass."""
 
     def max_rows(self, rows: int) -> int:
         """The most rows of a batch that any process takes."""
@@ -113,7 +113,7 @@ class SingleProcess:
 
     def gather(self, tensor: Tensor) -> Tensor:
         """A copy in the CPU's memory."""
-        return tensor.detach().cpu().clone()
+        return tensor.detach().to("cpu", copy=True)
 
     def full(self, tensor: Tensor) -> Tensor:
         """The tensor itself."""
@@ -124,7 +124,7 @@ class SingleProcess:
         return share
 
     def sync_gradients(self, network: nn.Module, *, now: bool) -> AbstractContextManager[None]:
-        """A context that does nothing: there are no other gradients."""
+        """A context that does nothing: there are no other processes."""
         return nullcontext()
 
     def max_rows(self, rows: int) -> int:

@@ -1,4 +1,4 @@
-"""A segment: one stretch of training with everything about it made explicit."""
+"""A segment: a stretch of training with one model and one batch size, and everything that determines it."""
 
 from dataclasses import dataclass, field, replace
 
@@ -20,11 +20,11 @@ class Segment:
         start, end: in tokens of the run.
         batch_tokens: tokens of a step.
         context: tokens of a sequence.
-        rate: the piece of the learning rate; it knows the rate at every token of the segment.
-        growth: how the model grows to `depth` when the segment begins; None where it has that depth already.
+        rate: the learning rate at every token of the segment.
+        growth: how the model grows to `depth` when the segment begins; None if it has that depth already.
         reset_moments: whether the segment begins with an empty optimizer state.
-        flops_per_token: the ledger's price. It follows from the rest.
-        label: of the phase, for people and logs.
+        flops_per_token: the ledger's price, which follows from the other fields.
+        label: the phase's label, for people and logs.
     """
 
     depth: int
@@ -41,7 +41,7 @@ class Segment:
 
 
 def begin_segment(state: TrainState, segment: Segment, config: ModelConfig) -> TrainState:
-    """The state as a segment's next step finds it: grown, or with empty moments, where the segment begins so.
+    """The state that a segment's training continues from: grown and without moments if the segment begins so.
 
     Growth drops the recent losses: new blocks make the loss jump, which must not count as a spike.
     """

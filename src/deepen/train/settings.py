@@ -1,4 +1,4 @@
-"""How a training step is taken: optimizer, clipping, precision, micro-batches. Needs no torch."""
+"""Settings of a training step: optimizer, clipping, precision, micro-batches. Needs no torch."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from deepen.train.optim.spec import OptimizerSpec
 
 PRECISIONS = ("fp32", "bf16")
 AUTO = "auto"
-"""The precision that is faster on this machine; it is measured and recorded when a study begins."""
+"""Choose the precision that is faster on this machine, measured when a study begins and then recorded."""
 
 ON_SPIKE = ("warn", "skip", "stop")
 COMPILE = ("no", "auto", "yes", "max-autotune", "cuda-graphs")
@@ -19,9 +19,9 @@ class TrainSettings:
     """Settings of the training step, the same for every arm of a study.
 
     Args:
-        optimizer: kind and options.
+        optimizer: the optimizer and its options.
         max_grad_norm: gradients are clipped to this norm; None means no clipping.
-        precision: of matrix products; weights and gradients are fp32 in either case.
+        precision: precision of matrix products; weights and gradients are always fp32.
         micro_batch_tokens: 0 means as many as keep the logits under 1 GiB. Changes results by rounding only.
         compile: how blocks are compiled (see `train/compiling.py`). Changes results by rounding only.
         activation_checkpointing: each block stores only its input and runs forward twice: less memory, more

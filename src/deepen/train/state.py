@@ -1,4 +1,4 @@
-"""Everything needed to continue a run, as one value."""
+"""The training state: everything needed to continue a run, as one value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ Moments = Mapping[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """How far a run is: training tokens, steps, exact FLOPs, and seconds spent training."""
+    """Training tokens, steps, exact FLOPs and seconds of training of a run so far."""
 
     tokens: int = 0
     step: int = 0
@@ -22,7 +22,7 @@ class Progress:
     seconds: float = 0.0
 
     def advance(self, *, tokens: int, flops: int, seconds: float) -> "Progress":
-        """The progress after one more step, which took so many tokens, FLOPs and seconds."""
+        """The progress after one more step that took these tokens, FLOPs and seconds."""
         return Progress(
             tokens=self.tokens + tokens,
             step=self.step + 1,
@@ -36,17 +36,17 @@ class TrainState:
     """Weights, optimizer moments and progress of a run.
 
     Tensors are on the CPU, by parameter name (`blocks.<index>.<name>`), in fp32 except for moments that are kept
-    in bf16 (`AdamWSpec.state_precision`). Batches depend on the data, `seed` and `progress.tokens` alone, so these
-    two are the data cursor. Training draws no random numbers, and new blocks draw theirs from `seed`, so there is
-    no generator to save.
+    in bf16 (`AdamWSpec.state_precision`). Batches depend only on the data, `seed` and `progress.tokens`, so no
+    data cursor is saved. Training draws no random numbers, and new blocks draw theirs from `seed`, so no generator
+    is saved.
 
     Args:
         weights: by parameter name.
-        depth: blocks of the model now.
-        seed: of weights and data order.
+        depth: current number of blocks.
+        seed: seed of weights and data order.
         moments: by parameter name, of the parameters that have been trained.
-        progress: how far the run is.
-        recent_losses: the losses that a spike is measured against, the latest last.
+        progress: tokens, steps, FLOPs and seconds so far.
+        recent_losses: the losses that a new loss is compared with to detect spikes, the latest last.
     """
 
     weights: Mapping[str, Tensor]
@@ -57,7 +57,7 @@ class TrainState:
     recent_losses: tuple[float, ...] = ()
 
     def skeleton(self) -> "TrainState":
-        """The state without its numbers: names, shapes and types."""
+        """The state with meta tensors: names, shapes and types, but no values."""
         return replace(
             self,
             weights={name: weight.to("meta") for name, weight in self.weights.items()},

@@ -1,11 +1,11 @@
-"""Freezing: which parameters of a live model learn, and a check that exactly those get gradients."""
+"""Freezing: set which parameters of a model are trained, and check that exactly those get gradients."""
 
 from deepen.model.decoder import Decoder
 from deepen.schedule.trainable import TrainedParts
 
 
 def freeze_rest(model: Decoder, trained: TrainedParts) -> None:
-    """Let exactly the trained parts require gradients.
+    """Make exactly the trained parts require gradients.
 
     A frozen parameter has `requires_grad=False` and no gradient at all, because AdamW moves a weight whose
     gradient is zero. A tied head is the token embedding, so it is set last.
@@ -20,11 +20,11 @@ def freeze_rest(model: Decoder, trained: TrainedParts) -> None:
 def check_gradients(model: Decoder, label: str) -> None:
     """Raise an AssertionError unless exactly the parameters that require gradients have one.
 
-    A network that detaches a tensor, or a compiler that drops part of a graph, would train fewer in silence.
+    A network that detaches a tensor, or a compiler that drops part of a graph, would silently train fewer.
 
     Args:
         model: a model after a backward pass.
-        label: of the segment, for the message.
+        label: the segment's label, for the message.
     """
     declared = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     reached = {name for name, parameter in model.named_parameters() if parameter.grad is not None}

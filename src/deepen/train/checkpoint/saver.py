@@ -13,13 +13,13 @@ Details = ParamSpec("Details")
 class BackgroundSaver(Generic[Details]):
     """Writes states in a thread, at most one at a time.
 
-    A `TrainState` has memory of its own, copied between two steps, so training can continue while it is written.
-    A save guarantees what it guarantees in the foreground: until the new state is whole, the one before it stands.
+    A `TrainState` is a copy made between two steps, so training can continue while it is written. A save in the
+    background is as safe as one in the foreground: the previous state is kept until the new one is complete.
     An error in the thread is raised by the next `save` or `wait`, in the thread that trains.
 
     Args:
-        write: writes a state. What else it takes, such as how long the logs were when the state was copied, is
-            given to `save`.
+        write: writes a state. Its further arguments, such as the length of the logs when the state was copied, are
+            passed to `save`.
     """
 
     def __init__(self, write: Callable[Concatenate[TrainState, Details], None]) -> None:
@@ -28,7 +28,7 @@ class BackgroundSaver(Generic[Details]):
         self._error: Exception | None = None
 
     def save(self, state: TrainState, *details: Details.args, **named: Details.kwargs) -> None:
-        """Begin to write a state, once the save before it has ended."""
+        """Begin to write a state, after waiting for the previous save."""
         self.wait()
         self._thread = threading.Thread(target=self._run, args=(state, *details), kwargs=named, name="saver")
         self._thread.start()
@@ -59,7 +59,7 @@ class BackgroundSaver(Generic[Details]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        """Wait for the last save. Where training failed too, its error is raised, with a note about the save's."""
+        """Wait for the last save. If training failed too, its error is raised, with a note about the save."""
         try:
             self.wait()
         except Exception as save_error:

@@ -5,14 +5,14 @@
     state.json             depth, seed, progress, recent losses, digests of the logs
     manifest.json          of each file above: bytes, sha256, and of tensor files the sha256 of the header
 
-A state that does not verify is never used. There are two levels:
+A state that fails verification is never used. There are two levels of verification:
 
-- quick, always: every file has the size in the manifest, JSON files and the headers of tensor files have its
-  sha256, and the tensors of a header fill the file exactly. It reads a few kilobytes of a state of any size, and
-  does not find a flipped bit inside a tensor.
-- full, with `verify`: the sha256 of every byte.
+- quick, always: sizes, the sha256 of JSON files and of the headers of tensor files match the manifest, and the
+  tensors of a header fill the file exactly. It reads a few kilobytes of a state of any size, and does not find a
+  flipped bit inside a tensor.
+- full, with `verify`: the sha256 of every file.
 
-`state_folder.py` replaces one state by the next so that a whole one is always left.
+`state_folder.py` replaces one state by the next so that a complete one always exists.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ MANIFEST = "manifest.json"
 
 
 class StateError(RunError):
-    """A state that cannot be used; the message names the file and the reason."""
+    """A state cannot be used. The message names the file and the reason."""
 
 
 def write_files(state: TrainState, folder: Path, logs: Mapping[str, Any]) -> None:
@@ -42,8 +42,8 @@ def write_files(state: TrainState, folder: Path, logs: Mapping[str, Any]) -> Non
 
     Args:
         state: what to write.
-        folder: exists and is empty.
-        logs: stored in state.json: how far the logs were, and their sha256 (see `read_log_digests`).
+        folder: an empty folder.
+        logs: length and sha256 of each log, which state.json stores and `read_log_digests` returns.
     """
     moments = {
         f"{parameter}:{name}": tensor for parameter, kept in state.moments.items() for name, tensor in kept.items()
@@ -80,7 +80,7 @@ def check_files(folder: Path, *, verify: bool = False) -> None:
     """Raise a StateError, with file and reason, unless the files of `folder` match its manifest.
 
     Args:
-        folder: where the state is.
+        folder: the folder of the state.
         verify: hash every byte, not only JSON files and headers.
     """
     manifest = _read_json(folder / MANIFEST)
@@ -113,7 +113,7 @@ def _check_file(path: Path, entry: Mapping[str, Any], *, verify: bool) -> None:
 
 
 def read_files(folder: Path) -> TrainState:
-    """Read the state in exactly this folder, after `check_files` has found it good."""
+    """Read the state in exactly this folder; call `check_files` first."""
     try:
         without_tensors = _read_state_json(folder)
         moments: dict[str, dict[str, Any]] = {}
@@ -122,17 +122,17 @@ def read_files(folder: Path) -> TrainState:
             moments.setdefault(parameter, {})[name] = tensor
         weights = load_file(folder / "weights.safetensors")
     except (OSError, SafetensorError) as error:
-        raise StateError(f"{folder} is not a whole state ({error})") from None
+        raise StateError(f"{folder} is not a complete state ({error})") from None
     return replace(without_tensors, weights=weights, moments=moments)
 
 
 def read_progress(folder: Path) -> Progress:
-    """How far the state in exactly this folder is."""
+    """The progress of the state in exactly this folder."""
     return _read_state_json(folder).progress
 
 
 def read_log_digests(folder: Path) -> dict[str, Any]:
-    """The `logs` that the state in exactly this folder was saved with."""
+    """The `logs` that were saved with the state in exactly this folder."""
     logs = _read_json(folder / "state.json").get("logs")
     return logs if isinstance(logs, dict) else {}
 

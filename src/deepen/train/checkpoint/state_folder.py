@@ -1,4 +1,4 @@
-"""A training state that is replaced by the next one, so that whatever happens a whole one is left.
+"""Replace a training state on disk by the next one so that a complete state always exists.
 
 A save writes the new state to `state.new`, then renames `state` to `state.old` and `state.new` to `state`:
 
@@ -7,9 +7,9 @@ A save writes the new state to `state.new`, then renames `state` to `state.old` 
     between two renames            state.new  state.old
     after                   state
 
-A kill can end it on any line. `find_good_state` looks in the order `state`, `state.new`, `state.old`. A whole
-`state.new` beside a `state` is newer, but its save had not ended: it is dropped, and its steps are trained again.
-Files and their checks are in `state_files.py`.
+A kill can interrupt it at any of these points. `find_good_state` looks in the order `state`, `state.new`,
+`state.old`. A complete `state.new` beside a `state` is newer, but its save was interrupted: it is removed, and its
+steps are trained again. `state_files.py` writes and checks the files of a state.
 """
 
 import logging
@@ -22,7 +22,7 @@ from deepen.train.checkpoint.state_files import MANIFEST, StateError, check_file
 from deepen.train.state import TrainState
 
 SUFFIXES = ("", ".new", ".old")
-"""Where a state can be after a save that was cut off, in the order in which one is looked for."""
+"""Where a state can be after an interrupted save, in the order of the search."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,13 +33,13 @@ def save_state(
     logs: Mapping[str, Any] | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Write a state to `folder`, replacing the one that is there only once the new one is whole.
+    """Write a state to `folder`, replacing the previous one only when the new one is complete.
 
     Args:
         state: what to write.
-        folder: where; `.new` and `.old` are added to its name for the folders beside it.
-        logs: how far the logs were, and their sha256.
-        check: called right before the new state replaces the other; raises where it must not.
+        folder: where to write it; the folders beside it have `.new` and `.old` appended to its name.
+        logs: length and sha256 of each log.
+        check: called right before the new state replaces the other; raises if it must not.
     """
     new, old = _beside(folder, ".new"), _beside(folder, ".old")
     _finish_rename(folder)
@@ -56,10 +56,10 @@ def save_state(
 
 
 def load_state(folder: Path, *, verify: bool = False) -> TrainState:
-    """Read the newest good state; a damaged one that is passed over is logged as a warning.
+    """Read the newest good state, and log a warning for each damaged one that is newer.
 
     Args:
-        folder: where the state is.
+        folder: the folder of the state.
         verify: hash every byte first.
 
     Raises:
@@ -67,15 +67,15 @@ def load_state(folder: Path, *, verify: bool = False) -> TrainState:
     """
     found, problems = find_good_state(folder, verify=verify)
     for problem in problems:
-        _log.warning("%s; using %s in its place", problem, found)
+        _log.warning("%s; using %s instead", problem, found)
     return read_files(found)
 
 
 def find_good_state(folder: Path, *, verify: bool = False) -> tuple[Path, list[str]]:
-    """The newest state that verifies, and what is wrong with those that are newer.
+    """The newest state that passes verification, and what is wrong with the newer ones.
 
     Raises:
-        StateError: there is none.
+        StateError: there is no good state.
     """
     problems: list[str] = []
     for suffix in SUFFIXES:
@@ -90,9 +90,9 @@ def find_good_state(folder: Path, *, verify: bool = False) -> tuple[Path, list[s
 
 
 def recover(folder: Path, *, verify: bool = False) -> list[str]:
-    """Leave the newest good state at `folder` and nothing beside it; returns what was wrong.
+    """Leave the newest good state at `folder` and nothing beside it; returns what was wrong with the newer ones.
 
-    Where no state is good none is left, and its steps are trained again.
+    If no state is good, all are removed and the steps are trained again.
     """
     problems: list[str] = []
     if has_state(folder):
@@ -115,12 +115,12 @@ def has_state(folder: Path) -> bool:
 
 
 def remove_state(folder: Path) -> None:
-    """Remove a state and what saves left beside it."""
+    """Remove a state and what interrupted saves left beside it."""
     _remove(folder, SUFFIXES)
 
 
 def _remove(folder: Path, suffixes: Sequence[str]) -> None:
-    for suffix in reversed(suffixes):  # the oldest first: a kill in between leaves the newest
+    for suffix in reversed(suffixes):  # the oldest first, so that a kill in between leaves the newest
         durable.remove_folder(_beside(folder, suffix))
 
 
@@ -129,12 +129,12 @@ def _beside(folder: Path, suffix: str) -> Path:
 
 
 def _is_state(folder: Path) -> bool:
-    """Whether a folder is a state, and not a save that was cut off before its manifest."""
+    """Whether a folder is a state, and not a save that was interrupted before its manifest."""
     return folder.is_dir() and not (folder.suffix == ".new" and not (folder / MANIFEST).exists())
 
 
 def _finish_rename(folder: Path) -> None:
-    """Where a save ended between its two renames, do the second, so that the next save keeps the newest state."""
+    """Do the second rename if a save was interrupted before it, so that the next save keeps the newest state."""
     new = _beside(folder, ".new")
     if not folder.exists() and (new / MANIFEST).exists():
         try:

@@ -1,7 +1,7 @@
-"""The header of a safetensors file, checked before the library reads the file.
+"""Check the header of a safetensors file before the library reads the file.
 
-A header that is wrong, by damage or on purpose, is found before anything is allocated for its sizes: at most the
-file itself is read, and every tensor must lie within the file and fill its span.
+A wrong header, damaged or forged, is found before memory is allocated for its sizes: at most the file itself is
+read, and every tensor must be inside the file and fill its span.
 """
 
 import json
@@ -18,7 +18,7 @@ _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2,
 
 
 def header_size(path: Path) -> int:
-    """Bytes of a safetensors file before its tensors; DamagedError unless the tensors fill the rest exactly."""
+    """Bytes before the tensors of a safetensors file; raises a DamagedError unless the tensors fill the rest."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -44,7 +44,7 @@ def header_size(path: Path) -> int:
 
 
 def _span(entry: Mapping[str, Any], size: int) -> tuple[int, int]:
-    """The begin and end of a tensor; ValueError where its shape and dtype do not fill that span."""
+    """The begin and end of a tensor; raises a ValueError unless its shape and dtype fill that span."""
     begin, end = entry["data_offsets"]
     shape = entry["shape"]
     if len(shape) > 8 or not all(

@@ -1,1 +1,1 @@
-"""One model trained by many processes: who they are, what each holds, how rank 0 leads."""
+"""Train one model with many processes: replicated (DDP) or sharded (FSDP2), led by rank 0."""

@@ -1,6 +1,6 @@
 """The commands that rank 0 sends to the other processes.
 
-Every process carries out a command at the same time, on its rows of a batch or its shards of the model.
+All processes carry out a command simultaneously, each on its rows of a batch or its shards of the model.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from deepen.train.state import TrainState
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Begin:
-    """Build the engine of a segment in place of the last one.
+    """Build the engine of a segment, replacing the previous one.
 
     Args:
-        state: as the segment's first step finds it. What is sent is its skeleton: rank 0 distributes the tensors.
+        state: the state that training continues from. Only its skeleton is sent: rank 0 distributes the tensors.
         segment: what to train.
         model: the model at its final depth.
-        settings: how a step is taken.
+        settings: optimizer, precision and other settings of a step.
         dataset: the data, at paths that every process can read.
         window: the largest context of the run, in tokens.
         shard: divide the model among the processes.
@@ -41,7 +41,7 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class TrainUntil:
-    """Train until so many tokens of the run, or until rank 0 sends the flag to stop before a step."""
+    """Train up to this many tokens of the run, or until rank 0 sends the flag to stop before a step."""
 
     tokens: int
 
@@ -53,7 +53,7 @@ class GatherState:
 
 @dataclass(frozen=True, slots=True)
 class ScoreTokens:
-    """Compute the losses of a share of these sequences."""
+    """Compute the losses of this process's share of the sequences."""
 
     tokens_bt: Tensor
     targets_bt: Tensor
@@ -61,7 +61,7 @@ class ScoreTokens:
 
 @dataclass(frozen=True, slots=True)
 class Quit:
-    """End, with the same status as rank 0."""
+    """End with rank 0's exit status."""
 
     status: int
 

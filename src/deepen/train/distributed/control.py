@@ -1,6 +1,6 @@
-"""The channel between rank 0 and the processes that follow it: commands and flags, in order.
+"""The channel between rank 0 and its followers: commands and flags, in order.
 
-It is a group of its own that travels on the CPU, so that control never waits in a GPU's queue.
+It is a separate process group on the CPU, so that control never waits in a GPU's queue.
 """
 
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from deepen.train.distributed.commands import Command
 from deepen.train.distributed.failure import FailureNotes, ProcessLostError
 
 COMMAND_TIMEOUT = timedelta(days=7)
-"""How long followers wait for the next command: whatever rank 0 does alone, such as saving, may take long."""
+"""How long followers wait for the next command: what rank 0 does alone, such as saving, may take long."""
 
 
 class ControlChannel:
-    """Sends commands and flags from rank 0, receives them on the others.
+    """Sends commands and flags from rank 0 and receives them on the others.
 
     Attributes:
-        notes: how the processes learn of each other's failures.
+        notes: the notes through which processes learn of each other's failures.
         is_idle: whether no command is being carried out, so that all processes are at the same point.
     """
 
@@ -30,7 +30,7 @@ class ControlChannel:
         self._group = dist.new_group(backend="gloo", timeout=COMMAND_TIMEOUT)
 
     def send(self, command: Command) -> None:
-        """On rank 0: give the others a command."""
+        """On rank 0: send a command to the others."""
         dist.broadcast_object_list([command], 0, group=self._group, device=torch.device("cpu"))
 
     def receive(self) -> Command:
@@ -48,20 +48,21 @@ class ControlChannel:
         return bool(shared.item())
 
     def close(self) -> None:
-        """All processes leave together, at the end of the run."""
+        """Leave the process group at the end of the run, together with all other processes."""
         self.notes.close()
         dist.barrier(group=self._group)
         dist.destroy_process_group()
 
     @contextmanager
     def carry_out(self, command: Command, shared_error: type[Exception] | tuple[()] = ()) -> Iterator[None]:
-        """On rank 0: send a command, and do in this context what the others do for it.
+        """On rank 0: send a command; in this context, do this process's part of it.
 
         Args:
-            shared_error: an error that every process finds in the same numbers, so that all are still in step.
+            command: what the others do meanwhile.
+            shared_error: an error that every process raises at the same point, so that all are still in step.
 
         Raises:
-            ProcessLostError: another process failed or died. An error of this process is raised as it is.
+            ProcessLostError: another process failed or died. This process's own errors are raised unchanged.
         """
         self.is_idle = False
         try:

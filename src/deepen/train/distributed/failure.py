@@ -1,13 +1,13 @@
-"""How all processes of a run end when one of them fails, wherever the others are at that moment.
+"""End all processes of a run when one of them fails, whatever the others are doing at that moment.
 
-A process may be waiting for another that is gone, inside a GPU's queue, where no exception reaches it. So
-processes leave notes in the store in which they met, and each has a thread that reads them twice a second:
+A process may be waiting inside a GPU's queue for one that is gone, where no exception reaches it. So processes
+leave notes in the store through which they connected, and a thread in each reads them twice a second:
 
     note        left by            read by            what the reader does
     failed      a follower         rank 0             raise ProcessLostError; end at once if it hangs
     end         rank 0             the followers      end at once, with rank 0's status
     stop        a follower         rank 0             finish the step, save, and stop (a signal came)
-    roll call   rank 0             the followers      answer `here`: a process that does not has died
+    roll call   rank 0             the followers      answer `here`; a process that does not answer has died
     (no store)  -                  the followers      end at once: the store was lost with rank 0
 """
 
@@ -21,16 +21,16 @@ from torch.distributed.distributed_c10d import Store
 from deepen.errors import RunError
 
 POLL_SECONDS = 0.5
-"""Time between two looks at the notes."""
+"""Time between two readings of the notes."""
 
 GRACE_SECONDS = 10.0
-"""How long a process that read of a failure has to end by itself."""
+"""How long a process has to end by itself after another one failed."""
 
 _FAILED, _END, _STOP, _ROLL_CALL = "failed", "end", "stop", "roll call"
 
 
 class ProcessLostError(RunError):
-    """Another process of the run failed or died; the message names it, and the reason where that is known."""
+    """Another process of the run failed or died. The message names it, and the reason if known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,8 +38,8 @@ class Ending:
     """Why this process must end at once.
 
     Args:
-        failure: what another process failed of; empty where rank 0 reports it.
-        status: what rank 0 ended with, None where it left no note.
+        failure: why another process failed; empty on followers, because rank 0 reports it.
+        status: the exit status that rank 0 left in its note; None without a note.
     """
 
     failure: str = ""
@@ -51,12 +51,12 @@ class FailureNotes:
 
     Args:
         rank: this process's number.
-        size: how many processes there are.
+        size: number of processes.
         store: the store that all of them read and write.
-        end_now: called by the thread where this process must end and may hang; it does not return.
+        end_now: called by the thread when this process must end but may hang; it does not return.
 
     Attributes:
-        on_stop: called on rank 0, again and again, once a follower has requested to stop.
+        on_stop: called on rank 0, repeatedly, once a follower has requested to stop.
     """
 
     def __init__(self, rank: int, size: int, store: Store, end_now: Callable[[Ending], None]) -> None:
@@ -71,7 +71,7 @@ class FailureNotes:
         threading.Thread(target=self._poll, args=(watch,), name="watch", daemon=True).start()
 
     def close(self) -> None:
-        """Ignore the notes from now on: the run is over."""
+        """Stop reading the notes: the run is over."""
         self._closed.set()
 
     def request_stop(self) -> None:
@@ -79,22 +79,22 @@ class FailureNotes:
         self._stop_requested = True
 
     def report_failure(self, error: Exception) -> None:
-        """On a follower: leave a note of why it cannot continue."""
+        """On a follower: leave a note with the reason why it cannot continue."""
         what = " ".join(str(error).split()) or type(error).__name__
         self._store.set(_FAILED, f"process {self._rank} of {self._size} failed: {what}")
 
     def wait_to_be_ended(self) -> None:
-        """On a follower that cannot continue: give rank 0 the time to end it."""
+        """On a follower that cannot continue: give rank 0 time to end it."""
         time.sleep(GRACE_SECONDS)
 
     def end_others(self, status: int) -> None:
-        """On rank 0: end the followers, wherever they are."""
+        """On rank 0: end the followers, whatever they are doing."""
         self.close()
         self._store.set(_END, str(status))
         time.sleep(2 * POLL_SECONDS)  # the store may end with this process
 
     def find_lost(self) -> str:
-        """On rank 0: which process failed or died, in words; empty where every one answers a roll call."""
+        """On rank 0: describe which process failed or died; empty if all answer a roll call."""
         self._store.set(_ROLL_CALL, "")
         ends = time.monotonic() + GRACE_SECONDS / 2
         while True:
@@ -117,7 +117,7 @@ class FailureNotes:
                     self._end_now(Ending())
 
     def _watch_leader(self) -> None:
-        """On a follower: end where rank 0 asks for it, answer its roll call, pass on a request to stop."""
+        """On a follower: end when rank 0 asks for it, answer its roll call, pass on a request to stop."""
         if self._store.check([_END]):
             self._end_now(Ending(status=int(self._read(_END))))
         if self._store.check([_ROLL_CALL]):
@@ -126,7 +126,7 @@ class FailureNotes:
             self._store.set(_STOP, "")
 
     def _watch_followers(self) -> None:
-        """On rank 0: stop where a follower asks for it, and end where one failed and this process hangs."""
+        """On rank 0: stop when a follower asks for it, and end if one failed and this process hangs."""
         if self._store.check([_STOP]):
             self.on_stop()
         if self._store.check([_FAILED]) and not self._closed.wait(GRACE_SECONDS):

@@ -1,4 +1,4 @@
-"""The processes that follow rank 0: each carries out its commands on its share of the data and the model."""
+"""The followers: each carries out rank 0's commands on its share of the data and the model."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from deepen.train.state import Progress
 
 
 def follow(world: World) -> int:
-    """Carry out rank 0's commands until it quits; returns the status that it quits with."""
+    """Carry out rank 0's commands until `Quit`; returns its exit status."""
     control = world.control
     assert control is not None
     engine: Engine | None = None
@@ -26,7 +26,7 @@ def follow(world: World) -> int:
             control.close()
             return command.status
         if isinstance(command, Begin):
-            engine = None  # free the last one before the next is built, so that memory never holds both
+            engine = None  # frees the previous one, so that memory never holds both
             engine = _begin(command, world)
             continue
         assert engine is not None, "a segment begins first"
@@ -45,7 +45,7 @@ def _begin(command: Begin, world: World) -> Engine:
 
 
 def _train(engine: Engine, until: int, control: ControlChannel) -> None:
-    """Train until rank 0's flag; numbers that end rank 0's run end this one too, and rank 0 reports them."""
+    """Train until rank 0's flag. A TrainingError ends the run on every process, and rank 0 reports it."""
     try:
         engine.run(until, _discard, lambda: control.broadcast_flag(False))
     except TrainingError:

@@ -1,4 +1,4 @@
-"""The engine of rank 0 among many processes: whatever takes all of them, it has them do too."""
+"""The leader: the engine of rank 0, which sends the followers a command for whatever takes all processes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,17 +33,17 @@ def begin_engine(
     world: World = ONE_PROCESS,
     device: torch.device | None = None,
 ) -> TrainingEngine:
-    """The engine of a segment; where there are many processes, each of them builds one like it.
+    """Build the engine of a segment, on every process if there are many.
 
     Args:
-        state: as the segment's next step finds it (`begin_segment`).
+        state: the state that training continues from, after `begin_segment`.
         segment: what to train.
         model: the model at its final depth.
-        settings: how a step is taken.
+        settings: optimizer, precision and other settings of a step.
         dataset: the data.
         window: the largest context of the run, in tokens.
         world: the processes that train together, led by this one.
-        device: where this process computes; a GPU where there is one.
+        device: where this process computes; by default a GPU if there is one.
     """
     begin = Begin(
         state=state,
@@ -69,7 +69,7 @@ def build_engine(begin: Begin, placement: Placement) -> Engine:
 
 
 class Leader:
-    """A training engine that sends the command for each method that takes all processes, and does its own part.
+    """A training engine that sends a command for each method that takes all processes, and does its own part.
 
     Args:
         engine: this process's own.
@@ -82,11 +82,11 @@ class Leader:
 
     @property
     def progress(self) -> Progress:
-        """How far the run is."""
+        """Tokens, steps, FLOPs and seconds of the run so far."""
         return self.engine.progress
 
     def check_initialization(self) -> None:
-        """As `Engine.check_initialization`; where the model is sharded, on a whole one in the CPU's memory."""
+        """As `Engine.check_initialization`; if the model is sharded, on a full copy in the CPU's memory."""
         engine = self.engine
         if self._begin.shard:
             engine = build_engine(self._begin, SingleProcess(torch.device("cpu")))
@@ -98,7 +98,7 @@ class Leader:
             self.engine.run(until, log, lambda: self._control.broadcast_flag(stop()))
 
     def state(self) -> TrainState:
-        """As `Engine.state`; where the model is sharded, gathered from all processes tensor by tensor."""
+        """As `Engine.state`; if the model is sharded, gathered from all processes tensor by tensor."""
         if not self._begin.shard:
             return self.engine.state()
         with self._control.carry_out(GatherState()):

@@ -1,12 +1,12 @@
-"""How many processes hold one model and divide its batches.
+"""Placements of many processes: how they hold one model and divide its batches.
 
-- `Replicated` (DDP): every process holds the whole model, and gradients are averaged.
-- `Sharded` (FSDP2): every process holds a shard of every weight, gradient and moment. A block is whole on a
-  device only while it runs.
+- `Replicated` (DDP): every process holds the full model, and gradients are averaged.
+- `Sharded` (FSDP2): every process holds a shard of every weight, gradient and moment. A device holds a full block
+  only while that block runs.
 
-A state is whole in either case. Rank 0 distributes its tensors and gathers them again, one at a time, so that no
-device ever holds all of them. The other processes start from a state without numbers (`TrainState.skeleton`):
-wherever a method takes a value, that of rank 0 counts.
+A saved state is never sharded. Rank 0 distributes its tensors and gathers them again, one at a time, so that no
+device holds all of them. The other processes start from a state without values (`TrainState.skeleton`): when a
+method takes a value, it uses rank 0's.
 
 Shapes: b sequences, t tokens.
 """
@@ -35,7 +35,7 @@ def make_placement(world: World, device: torch.device) -> Placement:
 
 
 class _ManyProcesses(ABC):
-    """What replicated and sharded models have in common: rows, sums, and values that come from rank 0."""
+    """The common part of replicated and sharded models: rows, sums, and values that come from rank 0."""
 
     def __init__(self, device: torch.device, rank: int, size: int) -> None:
         self.device, self.gradient_scale = device, size
@@ -44,7 +44,7 @@ class _ManyProcesses(ABC):
     def load_and_wrap(self, model: Decoder, weights: Mapping[str, Tensor]) -> nn.Module:
         """Load rank 0's weights into a model on the meta device; returns the module to call for a loss."""
         if self.device.type == "cuda":
-            gc.collect()  # DDP and FSDP2 leave cycles, which would keep the last segment's model beside this one
+            gc.collect()  # DDP and FSDP2 leave reference cycles that would keep the previous segment's model alive
         self._divide(model)
         model.to_empty(device=self.device)
         for name, parameter in model.named_parameters():
@@ -53,7 +53,7 @@ class _ManyProcesses(ABC):
 
     @abstractmethod
     def _divide(self, model: Decoder) -> None:
-        """Divide a model on the meta device among the processes, where they do not hold all of it."""
+        """Shard a model on the meta device, if processes hold shards."""
 
     @abstractmethod
     def _wrap(self, model: Decoder) -> nn.Module:
@@ -61,7 +61,7 @@ class _ManyProcesses(ABC):
 
     @abstractmethod
     def distribute(self, value: Tensor, like: Tensor) -> Tensor:
-        """Rank 0's value on every process, on the device of `like`: whole, or the shard that matches `like`."""
+        """Rank 0's value on every process, on the device of `like`; if `like` is a shard, the matching shard."""
 
     def _broadcast(self, value: Tensor, device: torch.device) -> Tensor:
         copy = self._copy_on_rank_0(value, device)
@@ -69,13 +69,13 @@ class _ManyProcesses(ABC):
         return copy
 
     def _copy_on_rank_0(self, value: Tensor, device: torch.device) -> Tensor:
-        """A copy of the value on rank 0; elsewhere, memory of its shape and type."""
+        """A copy of the value on rank 0; elsewhere, uninitialized memory of its shape and type."""
         if self._rank == 0:
             return value.to(device, copy=True)
         return torch.empty(value.shape, dtype=value.dtype, device=device)
 
     def total(self, share: Tensor) -> Tensor:
-        """The sum of what every process puts in, the same to the last bit on all of them."""
+        """The sum of the shares of all processes, bit-identical on each of them."""
         dist.all_reduce(share)
         return share
 
@@ -86,8 +86,8 @@ class _ManyProcesses(ABC):
     def micro_batches(self, rows: int, size: int) -> Iterator[MicroBatch]:
         """This process's micro-batches of a batch, as many as on every other process.
 
-        A process with no rows left takes the batch's first with a share of 0, because it has to take part in
-        what all processes do together.
+        A process with no rows left computes the batch's first row with a share of 0, because it has to take part
+        in collective operations.
         """
         own, most = self._rows_of(self._rank, rows), self.max_rows(rows)
         for offset in range(0, most, size):
@@ -99,7 +99,7 @@ class _ManyProcesses(ABC):
                 yield MicroBatch(slice(0, 1), 0.0, is_last)
 
     def _rows_of(self, rank: int, rows: int) -> slice:
-        """The rows of a batch that a process takes: as many as any other, or one fewer, which may be none."""
+        """The rows of a batch that a process takes; the numbers of rows of two processes differ by at most one."""
         return slice(rank * rows // self._size, (rank + 1) * rows // self._size)
 
     def token_losses(self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
@@ -117,16 +117,16 @@ class _ManyProcesses(ABC):
 
 
 class Replicated(_ManyProcesses):
-    """Every process holds the whole model; DDP averages gradients."""
+    """Every process holds the full model; DDP averages gradients."""
 
     keeps_casts = True
     can_hold_back_updates = True
 
     def _divide(self, model: Decoder) -> None:
-        """Leave the model whole."""
+        """Keep the full model."""
 
     def _wrap(self, model: Decoder) -> nn.Module:
-        # The weights are equal already, and there are no buffers to keep equal.
+        # No initial synchronization: the weights are equal already, and there are no buffers.
         return DistributedDataParallel(model, init_sync=False, gradient_as_bucket_view=True)
 
     def distribute(self, value: Tensor, like: Tensor) -> Tensor:
@@ -135,14 +135,14 @@ class Replicated(_ManyProcesses):
 
     def gather(self, tensor: Tensor) -> Tensor:
         """A copy in the CPU's memory; every process has the same."""
-        return tensor.detach().cpu().clone()
+        return tensor.detach().to("cpu", copy=True)
 
     def full(self, tensor: Tensor) -> Tensor:
         """The tensor itself."""
         return tensor
 
     def sync_gradients(self, network: nn.Module, *, now: bool) -> AbstractContextManager[None]:
-        """Average gradients in this pass, or only add them up for a later one."""
+        """Average gradients in this pass, or only accumulate them for a later one."""
         assert isinstance(network, DistributedDataParallel)
         if now:
             return nullcontext()
@@ -153,19 +153,19 @@ class Replicated(_ManyProcesses):
 class Sharded(_ManyProcesses):
     """Every process holds a shard of every weight, gradient and moment; FSDP2 gathers a block while it runs.
 
-    bf16 copies are not kept: those of all blocks would add up to the whole model, for which no device has memory.
+    bf16 copies are not kept: together they would be the full model, for which no device has memory.
     """
 
     keeps_casts = False
-    can_hold_back_updates = False  # the optimizer of shards takes no flag from the device
+    can_hold_back_updates = False  # the fused optimizer takes no `found_inf` for DTensors
 
     def _divide(self, model: Decoder) -> None:
-        """Make each block a unit that is gathered when it runs, and everything around the blocks another.
+        """Make each block an FSDP unit, which is gathered when it runs, and everything around the blocks another.
 
         Embeddings, norm and head are one unit because a tied head is the embedding, used at both ends. Units are
-        gathered in fp32, of which autocast makes its copies as in one process; bf16 would halve the traffic.
+        gathered in fp32, and autocast casts them as in one process; gathering in bf16 would halve the traffic.
         """
-        from torch.distributed.device_mesh import init_device_mesh  # imports that take a second
+        from torch.distributed.device_mesh import init_device_mesh  # slow imports
         from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
         mesh = init_device_mesh(self.device.type, (self._size,))
@@ -178,7 +178,7 @@ class Sharded(_ManyProcesses):
         return model
 
     def distribute(self, value: Tensor, like: Tensor) -> Tensor:
-        """The shard of rank 0's value that matches the shard `like`; a value of another shape is broadcast."""
+        """The shard of rank 0's value that matches the shard `like`; a value of a different shape is broadcast."""
         from torch.distributed.tensor import DTensor, distribute_tensor
 
         if like.shape != value.shape:  # a scalar, such as AdamW's step count
@@ -189,20 +189,20 @@ class Sharded(_ManyProcesses):
         return shard
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """A whole copy in the CPU's memory on rank 0; of a shard, an empty tensor on the other processes."""
+        """A full copy in the CPU's memory on rank 0; for a shard, an empty tensor on the other processes."""
         is_shard = hasattr(tensor, "full_tensor")
         full = self.full(tensor)
         if is_shard and self._rank > 0:
             return torch.empty(0)
-        return full.detach().cpu().clone()
+        return full.detach().to("cpu", copy=True)
 
     def full(self, tensor: Tensor) -> Tensor:
-        """The whole of a tensor, gathered from all processes where they hold shards of it."""
+        """The full tensor, gathered from all processes if they hold shards of it."""
         full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
         return full
 
     def sync_gradients(self, network: nn.Module, *, now: bool) -> AbstractContextManager[None]:
-        """Average gradients in every pass: no process has memory for those of the whole model."""
+        """Average gradients in every pass: no process has memory for the gradients of the full model."""
         return nullcontext()
 
     def token_losses(self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:

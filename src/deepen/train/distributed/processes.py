@@ -1,16 +1,16 @@
-"""The processes that train one model together: who is who, how they meet, and how rank 0 leads the others.
+"""The processes that train one model together: their ranks, how they connect, and how rank 0 leads the others.
 
 torchrun starts the same command in every process. Rank 0 runs it as one process would, writes all files, and
-decides whatever depends on a clock, a signal or a disk. The others only follow. What one segment looks like:
+decides whatever depends on a clock, a signal or a disk. The others only follow its commands. For one segment:
 
     rank 0, the leader                             ranks 1, 2, ... the followers
     begin_engine(...)    sends Begin               build the same engine, without its tensors
     leader.run(until)    sends TrainUntil          train on their rows of each batch; before each step,
-                         sends a flag              stop where it is set
+                         sends a flag              stop if it is set
     leader.state()       sends GatherState         send their shards (only where the model is sharded)
     (the command ends)   sends Quit                end with the same status
 
-Between two commands followers wait in `ControlChannel.receive`. `failure.py` has how all end when one fails.
+Between commands, followers wait in `ControlChannel.receive`. `failure.py` ends all processes when one fails.
 """
 
 import os
@@ -29,14 +29,14 @@ from deepen.train.distributed.failure import Ending, FailureNotes
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class World:
-    """Who this process is among those that train one model.
+    """The processes that train one model, as seen from this one.
 
     Args:
-        rank: its number; 0 leads.
-        size: how many there are.
+        rank: this process's number; 0 leads.
+        size: number of processes.
         local_size: how many of them share this machine.
-        shard: divide weights, gradients and moments among them (FSDP2) rather than replicate them (DDP).
-        control: the channel between rank 0 and the others, None where there is one process.
+        shard: shard weights, gradients and moments (FSDP2) rather than replicate them (DDP).
+        control: the channel between rank 0 and the others; None for a single process.
     """
 
     rank: int = 0
@@ -47,7 +47,7 @@ class World:
 
 
 ONE_PROCESS = World()
-"""The usual world."""
+"""The default: this process trains alone."""
 
 
 def count_processes(environment: Mapping[str, str] = os.environ) -> int:
@@ -74,10 +74,10 @@ def _read_number(environment: Mapping[str, str], name: str) -> int:
 
 
 def join(end_now: Callable[[Ending], None]) -> World:
-    """Meet the other processes where torchrun's variables say: NCCL where there are GPUs, one each, else gloo.
+    """Connect to the other processes by torchrun's variables: with NCCL and a GPU each, or gloo without GPUs.
 
     Args:
-        end_now: called in a thread where this process must end and may hang; it does not return.
+        end_now: called in a thread when this process must end but may hang; it does not return.
     """
     device = None
     if torch.cuda.is_available():
@@ -98,5 +98,5 @@ def join(end_now: Callable[[Ending], None]) -> World:
 
 
 def is_connection_error(error: Exception) -> bool:
-    """Whether an error only means that another process is gone."""
+    """Whether an error only means that the connection to another process was lost."""
     return isinstance(error, dist.DistError) or "gloo" in str(error) or "Connection" in str(error)

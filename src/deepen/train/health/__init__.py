@@ -1,1 +1,1 @@
-"""Checks of a run's health: losses that jump, fresh weights that are wrong, and where a nan first appeared."""
+"""Checks of a run's health: loss spikes, wrong initial weights, and where a nan first appeared."""

@@ -1,4 +1,4 @@
-"""Whether a model that was never trained is as fresh weights should be."""
+"""Check the weights, activations and loss of a model before its first step."""
 
 import math
 
@@ -14,10 +14,10 @@ LOSS_TOLERANCE = 0.5
 """Nats by which the first loss may differ from `expected_loss`."""
 
 MAX_DEVIATIONS = 8.0
-"""The largest number of a fresh matrix, in `init_std`. The largest of 10¹¹ normal numbers is at 6.8."""
+"""The largest value in a fresh matrix, in units of `init_std`. The largest of 10¹¹ normal numbers is 6.8."""
 
 MAX_VECTOR = 2.0
-"""The largest number of a fresh norm or bias, which begin at 1 and 0."""
+"""The largest value in a fresh norm or bias, which begin at 1 and 0."""
 
 MAX_ACTIVATION_RMS = 10.0
 """The largest root mean square of the residual stream."""
@@ -27,9 +27,9 @@ _REMEDY = "check `init_std` of the model, and what was changed in its network"
 
 @torch.no_grad()
 def check_initialization(model: Decoder, inputs_bt: Tensor, targets_bt: Tensor) -> None:
-    """Raise a TrainingError unless weights, activations and loss are those of fresh weights.
+    """Raise a TrainingError unless weights, activations and loss are in the range of fresh weights.
 
-    It takes one forward pass without gradients, draws no random number and leaves no trace in the model.
+    It runs one forward pass without gradients, draws no random numbers and does not change the model.
 
     Args:
         model: a model before its first step.
@@ -41,13 +41,13 @@ def check_initialization(model: Decoder, inputs_bt: Tensor, targets_bt: Tensor) 
     expected = expected_loss(model.config, _rms(x_btd))
     if not abs(loss - expected) <= LOSS_TOLERANCE:
         raise _error(
-            f"the loss before the first step is {loss:.3f} nats, but fresh weights that know nothing of "
-            f"{model.config.vocab:,} tokens give {expected:.3f} ± {LOSS_TOLERANCE}"
+            f"the loss before the first step is {loss:.3f} nats, but fresh weights with a vocabulary of "
+            f"{model.config.vocab:,} give {expected:.3f} ± {LOSS_TOLERANCE}"
         )
 
 
 def _check_weights(model: Decoder) -> None:
-    """All finite and within their limits, and no matrix as good as zero."""
+    """Check that all weights are finite and within their limits, and that no matrix is close to zero."""
     config = model.config
     min_rms = config.init_std / math.sqrt(2 * config.depth) / 2
     for name, weight in model.named_parameters():
@@ -81,14 +81,15 @@ def _check_activations(model: Decoder, inputs_bt: Tensor) -> Tensor:
 def expected_loss(config: ModelConfig, top_rms: float) -> float:
     """The loss of fresh weights, in nats per token.
 
-    Knowing nothing costs ln V. Fresh logits are normal with variance width·`init_std`², which costs half of that
-    besides: 0.15 nats on most presets and 1.6 on llama-70b. Above 2 nats it is `init_std` that is wrong.
+    A uniform prediction costs ln V. Fresh logits are normal with variance width·`init_std`², which adds half that
+    variance: 0.15 nats on most presets and 1.6 on llama-70b. The addition is capped at 2 nats; beyond that,
+    `init_std` is wrong.
 
-    A tied head gives the token just read the logit width·`init_std`² / rms, where rms is that of the top of the
-    residual stream. It matters where no block is between: 0.6 nats on gpt2-124m.
+    A tied head gives the input token itself the logit width·`init_std`² / `top_rms`. Without blocks this adds 0.6
+    nats on gpt2-124m.
 
-    On Zipf-distributed tokens, presets from nano to llama-1b and depths from 0 on differ from this by at most 0.12
-    nats, gpt2-124m of depth 0 by 0.2.
+    On Zipf-distributed tokens, presets from nano to llama-1b of every depth differ from this by at most 0.12 nats,
+    except for gpt2-124m of depth 0, which differs by 0.2.
 
     Args:
         config: the model.

@@ -1,4 +1,4 @@
-"""Where a loss or gradient that is not finite came from."""
+"""Locate the source of a loss or gradient that is not finite."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,14 +15,14 @@ def locate_nonfinite(
     backward: Callable[[slice], float],
     placement: Placement,
 ) -> str:
-    """Which weight, or else which sequence of a batch, first gave a number that is not finite, in words.
+    """Describe which weight, or else which sequence of a batch, first gave a number that is not finite.
 
-    It computes the batch again, first by micro-batches and then, in the first one that fails, by sequences. That
-    is slow, which does not matter to a run that ends here.
+    It computes the batch again by micro-batches, then the first micro-batch that fails by sequences. That is slow,
+    but the run ends here.
 
     Args:
         model: the model; the processes of a run may hold shards of it.
-        starts: where in the data each sequence of the batch begins, in tokens.
+        starts: index in the training data of each sequence's first token.
         micro_batch_rows: sequences of a micro-batch.
         backward: computes the gradients of some sequences of the batch, and returns their loss.
         placement: how the processes hold the model.
@@ -32,7 +32,7 @@ def locate_nonfinite(
             return f"weight {name} is not finite already"
 
     def find_nonfinite(rows: slice) -> str:
-        """What is not finite when these sequences are computed; empty where everything is."""
+        """What is not finite when these sequences are computed; empty if everything is finite."""
         loss = backward(rows)
         if not math.isfinite(loss):
             return "the loss"
@@ -57,5 +57,5 @@ def locate_nonfinite(
 
 
 def _is_finite(tensor: Tensor, placement: Placement) -> bool:
-    """Whether all numbers of a tensor are finite, on every process that holds a shard of it."""
+    """Whether all numbers of a tensor are finite, in the shards of every process."""
     return not placement.full(tensor.isfinite().logical_not().sum()).item()

@@ -1,4 +1,4 @@
-"""AdamW: torch's fused one, and one that stores its moments in bf16."""
+"""AdamW: torch's fused implementation, and a variant that stores its moments in bf16."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class CompactAdamW(torch.optim.AdamW):
-    """Fused AdamW that stores its moments in bf16: 4 bytes a parameter in place of 8.
+    """Fused AdamW that stores its moments in bf16: 4 bytes per parameter instead of 8.
 
-    Each parameter's moments are converted to the parameter's own type, updated as usual, and rounded to the
-    nearest bf16. That costs a copy of the largest parameter's moments, and two more passes over all of them.
+    Each parameter's moments are converted to the parameter's type, updated as usual, and rounded to the nearest
+    bf16. This costs a copy of the largest parameter's moments, and two more passes over all moments.
     """
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient; none where the tensor `found_inf` is set and is 1."""
+        """Update every parameter that has a gradient, unless the tensor `found_inf` is set and is 1."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

@@ -1,8 +1,8 @@
-"""A torch optimizer from its spec, and its state to and from a `TrainState`.
+"""Make a torch optimizer from its spec, and move its state to and from a `TrainState`.
 
-The engine uses three things of an optimizer: `param_groups`, where it sets the rate `lr` before each step; `step`;
-and `found_inf`, a tensor on the device. Where `found_inf` is set and is 1, `step` must change nothing: that is
-how a GPU leaves out an update without waiting for the CPU. torch's fused optimizers do it.
+The engine uses three members of an optimizer: `param_groups`, in which it sets `lr` before each step; `step`; and
+`found_inf`, a tensor on the device. If `found_inf` is set and is 1, `step` must change nothing: that lets a GPU
+skip an update without waiting for the CPU. torch's fused optimizers support this.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from deepen.train.placement import Placement
 from deepen.train.state import Moments
 
 IMPLEMENTATIONS: dict[str, Callable[[Any, list[dict[str, Any]]], torch.optim.Optimizer]] = {"adamw": make_adamw}
-"""By kind of spec: what makes the optimizer from the spec and the parameter groups."""
+"""For each kind of spec, the function that makes the optimizer from the spec and the parameter groups."""
 
 
 def make_optimizer(
@@ -25,10 +25,10 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """The optimizer of a model's trainable parameters, continuing from `moments`.
 
-    Each process keeps the state of the part of a parameter that it holds.
+    Each process keeps the optimizer state of the shards that it holds.
 
     Args:
-        model: with `requires_grad` set as it is to be trained.
+        model: a model whose `requires_grad` flags are set.
         spec: kind and options.
         moments: optimizer state by parameter name; a parameter that is missing starts without any.
         placement: where the model is.
@@ -57,7 +57,9 @@ def read_moments(
     """Optimizer state by parameter name, copied to the CPU.
 
     Args:
-        before: the state that the segment began with; frozen parameters keep theirs.
+        model, optimizer: as `make_optimizer` got and returned them.
+        spec: names the tensors that are read.
+        before: the moments that the segment began with; frozen parameters keep theirs.
         placement: where the model is.
     """
     moments = dict(before)

@@ -35,8 +35,8 @@ class ParameterGroup(NamedTuple):
 class OptimizerSpec(ABC):
     """An optimizer's kind and options. Make one with `OptimizerSpec.adamw(...)`.
 
-    `kind` is its name in JSON. `state_names` are the tensors that it keeps of each parameter, and
-    `state_precision` is the type in which it stores those of the parameter's shape between steps.
+    `kind` is the optimizer's name in JSON. `state_names` are the tensors that it keeps for each parameter.
+    `state_precision` is the type in which tensors of the parameter's shape are stored between steps.
     """
 
     kind: ClassVar[str]
@@ -96,10 +96,10 @@ class OptimizerSpec(ABC):
 class AdamWSpec(OptimizerSpec):
     """AdamW: Adam with decoupled weight decay. Matrices and tables decay; vectors (biases, norms) do not.
 
-    With `state_precision` "bf16" the two moments are stored in bf16 between steps, 4 bytes a parameter in place
-    of 8, and computed with in fp32.
+    With `state_precision` "bf16" the two moments are stored in bf16 between steps, 4 bytes per parameter instead
+    of 8; updates are computed in fp32.
 
-    Source: Loshchilov & Hutter 2019 (arXiv 1711.05101); the groups are those of most GPT-2 trainers.
+    Source: Loshchilov & Hutter 2019 (arXiv 1711.05101); most GPT-2 trainers use these groups.
     """
 
     kind: ClassVar[str] = "adamw"
@@ -130,7 +130,7 @@ class AdamWSpec(OptimizerSpec):
 
     @property
     def cost(self) -> OptimizerCost:
-        """Bytes and FLOPs; a step with bf16 moments makes fp32 copies of one tensor's moments at a time."""
+        """Bytes and FLOPs. With bf16 moments, a step copies the moments of one tensor at a time to fp32."""
         if self.state_precision == "bf16":
             return replace(ADAMW_COST, state_bytes=4, working_bytes=8)
         return ADAMW_COST
