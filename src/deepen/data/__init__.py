@@ -1,1 +1,1 @@
-"""Text → token shards → batches."""
+"""Data: text becomes token shards, and shards become batches."""

@@ -1,14 +1,14 @@
 """Batches that depend only on the data, the seed and the position in tokens.
 
 The data is divided into windows of the largest context. Each epoch visits every window once, in an order drawn
-from the seed and the epoch. The batch at position t holds the windows whose turn it is:
+from the seed and the epoch. The batch at a position holds the next windows in that order:
 
     7 windows of 16 tokens, epoch 0 in the order  4 0 6 2 1 5 3
     at(position=32, batch_tokens=32, context=16) → windows 6 and 2
     at(position=32, batch_tokens=32, context=8)  → the same tokens, as four sequences
 
-So neither micro-batches, devices and depth nor interruptions change what is trained on. A smaller context
-subdivides the windows: a ramp of the context keeps their order.
+Micro-batches, devices, depth and interruptions therefore do not change what is trained on. A smaller context
+subdivides the windows, so a context ramp keeps their order.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,8 +27,8 @@ class Batches:
 
     Args:
         tokens: the training split, at least one window long (see `Dataset.check_context`).
-        context: the largest context: tokens of a window.
-        seed: of the order of windows.
+        context: the largest context, which is the size of a window in tokens.
+        seed: seed of the order of windows.
     """
 
     def __init__(self, tokens: Tokens, context: int, seed: int) -> None:
@@ -57,9 +57,9 @@ class Batches:
 
 
 class Prefetcher:
-    """Batches of one size. With `ahead`, the next is read and pinned for a GPU while the last is trained on.
+    """Batches of one size. With `ahead`, the next is read and pinned for a GPU during the current step.
 
-    Without `ahead`, each is read when it is asked for: on a CPU there is nothing to gain.
+    Without `ahead`, each is read when it is requested: reading ahead gains nothing on a CPU.
     """
 
     def __init__(self, batches: Batches, batch_tokens: int, context: int, *, ahead: bool) -> None:
@@ -70,7 +70,7 @@ class Prefetcher:
         self._next: Future[tuple[Tensor, Tensor]] | None = None
 
     def at(self, position: int) -> tuple[Tensor, Tensor]:
-        """The batch at a position, as `Batches.at`; starts to read the one that follows."""
+        """The batch at a position, as `Batches.at`; with `ahead`, starts to read the next one."""
         if not self._ahead:
             return self._batches.at(position, self._batch_tokens, self._context)
         if self._next is None or self._next_position != position:
@@ -100,5 +100,5 @@ class Prefetcher:
 def _window_order(windows: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """The order of windows in an epoch. NumPy guarantees that this generator's stream never changes (NEP 19)."""
     order = np.random.RandomState([seed, epoch]).permutation(windows)
-    order.flags.writeable = False  # it is cached
+    order.flags.writeable = False  # cached values must not change
     return order

@@ -1,9 +1,9 @@
-"""dataset.json: which shards and which tokenizer a prepared dataset consists of, each by its sha256.
+"""dataset.json: the shards and the tokenizer of a prepared dataset, each with its sha256.
 
     {"name": "sotu", "vocab": 1024, "tokenizer_sha256": "9f…",
      "shards": {"sotu_train_000000.bin": "4c…", "sotu_val_000000.bin": "e1…"}}
 
-The file may come from anywhere, so nothing in it is used unchecked.
+The file may come from anywhere, so everything in it is checked before use.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from deepen.data.errors import DataError
 
 FILE = "dataset.json"
 _MAX_FILE_BYTES = 1 << 24
-"""The longest description that is read; one of a thousand shards has a tenth of a megabyte."""
+"""Longer descriptions are refused; a description of a thousand shards has a tenth of a megabyte."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description:
-    """What dataset.json records. `shards` gives the sha256 of each shard by its file name."""
+    """The content of dataset.json. `shards` maps the file name of each shard to its sha256."""
 
     name: str
     vocab: int
@@ -30,10 +30,10 @@ class Description:
 
 
 def read_description(folder: Path) -> Description | None:
-    """The description in a folder, None if there is none.
+    """The description in a folder; None if there is none.
 
     Raises:
-        DataError: it is damaged, names a file outside the folder, or the tokenizer beside it is another one.
+        DataError: it is damaged, names a file outside the folder, or describes a different tokenizer.
     """
     path = folder / FILE
     if not path.exists() and not path.is_symlink():
@@ -52,7 +52,7 @@ def read_description(folder: Path) -> Description | None:
 
 
 def check_inside(folder: Path, path: Path) -> None:
-    """Raise a DataError if a path of a folder is a link that leads out of it."""
+    """Raise a DataError if a path in a folder is a link that leads out of the folder."""
     try:
         leads_out = not path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))
     except (OSError, RuntimeError):  # a link to nothing, or to itself

@@ -4,4 +4,4 @@ from deepen.errors import InvalidValueError
 
 
 class DataError(InvalidValueError):
-    """Data that cannot be trained on; the message names the file and what to do."""
+    """Data cannot be trained on. The message names the file and the remedy."""

@@ -1,13 +1,13 @@
-"""Keep the validation set apart from the training set: drop duplicates and documents that share long passages.
+"""Separate the training set from the validation set: drop duplicates and documents that share long passages.
 
-A passage is PASSAGE_WORDS words in a row. A document is dropped from training if one of its passages is also in a
-document that is held out:
+A passage is PASSAGE_WORDS consecutive words. A training document is dropped if one of its passages also occurs in
+a document that is held out:
 
     held out    "… a b c d e f …"
     training    "x b c d e y"        with passages of 3 words, "b c d" is in both: dropped
     training    "x b c y d e"        no 3 words in a row are in both: kept
 
-Words are compared in lower case, however they are spaced.
+Words are compared without case; white space between them does not matter.
 """
 
 import hashlib
@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PASSAGE_WORDS = 100
-"""Shorter ones are quotations: presidents quote laws and one another, by up to 70 words in the embedded corpus."""
+"""Shorter passages can be quotations: in the embedded corpus presidents quote laws and one another by up to 70
+words."""
 
 _MULTIPLIER = 0x9E3779B97F4A7C15
 """Odd, so that it has an inverse modulo 2⁶⁴."""
@@ -34,7 +35,7 @@ class Deduplicated:
 
 
 def remove_overlap(training: Sequence[str], held_out: Sequence[str]) -> Deduplicated:
-    """Drop the training documents that are held out too, or share a passage with one that is."""
+    """Drop the training documents that are also held out, or share a passage with a held-out one."""
     held_out_documents = {_hash_document(text) for text in held_out}
     no_passages = np.zeros(0, np.uint64)
     held_out_passages = np.sort(np.concatenate([no_passages, *(_hash_passages(text) for text in held_out)]))
@@ -50,7 +51,7 @@ def remove_overlap(training: Sequence[str], held_out: Sequence[str]) -> Deduplic
 
 
 def _any_in(values: NDArray[np.uint64], ordered: NDArray[np.uint64]) -> bool:
-    """Whether any of the values is in an array that is sorted."""
+    """Whether any of the values is in a sorted array."""
     return bool((np.searchsorted(ordered, values, "left") < np.searchsorted(ordered, values, "right")).any())
 
 
@@ -61,8 +62,8 @@ def _hash_document(text: str) -> bytes:
 def _hash_passages(text: str) -> NDArray[np.uint64]:
     """A 64-bit hash of every passage: a rolling polynomial over the hashes of its words.
 
-    With word hashes h and multiplier m, the passage from i on hashes to Σ h[i + k] · m^k. It is the difference of
-    two sums from the beginning, divided by the power of m that the passage begins with.
+    With word hashes h and multiplier m, the passage that begins at word i has the hash Σ h[i + k] · m^k. It is
+    computed as the difference of two prefix sums of h[i] · m^(i + 1), divided by m^(i + 1).
     """
     words = text.casefold().split()
     if len(words) < PASSAGE_WORDS:

@@ -1,4 +1,4 @@
-"""Documents → a dataset on disk: overlap removed, a tokenizer trained, shards written."""
+"""Prepare a dataset from documents: remove overlap, train a tokenizer, write shards."""
 
 import hashlib
 import json
@@ -20,13 +20,13 @@ from deepen.durable import write_whole
 def prepare_documents(
     folder: Path, name: str, vocab: int, training: Sequence[str], held_out: Sequence[str]
 ) -> None:
-    """Write a dataset of documents, tokenized by a BPE of `vocab` tokens that is trained on the training split.
+    """Write a dataset of documents, tokenized with a BPE of `vocab` tokens trained on the training split.
 
-    A training document that is held out too, or shares a long passage with one that is, is dropped. dataset.json
-    records how many were.
+    Training documents that are also held out, or share a long passage with a held-out one, are dropped.
+    dataset.json records how many.
 
     Raises:
-        DataError: no document is left to train on, or none is held out.
+        DataError: no document remains to train on, or none is held out.
     """
     remaining = remove_overlap(training, held_out)
     if not remaining.documents or not held_out:
@@ -53,16 +53,18 @@ def write_dataset(
     splits: Mapping[str, TokenArray],
     notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write shards, the tokenizer's JSON and dataset.json. Each file is whole or absent; dataset.json comes last.
+    """Write shards, the tokenizer's JSON and, last, dataset.json. Each file is written completely or not at all.
 
     Args:
-        name: begins the names of the shards; must not contain `train` or `val`.
+        folder: where to write; created if needed.
+        name: prefix of the shards' names; must not contain `train` or `val`.
+        vocab: tokens of the tokenizer.
         tokenizer: the JSON text of a `tokenizers` tokenizer.
         splits: tokens by split, `train` and `validation`.
-        notes: what dataset.json records besides, such as how many documents were dropped.
+        notes: further content of dataset.json, such as how many documents were dropped.
 
     Raises:
-        DataError: a split is missing or empty, equals the other, or has tokens beyond the vocabulary.
+        DataError: a split is missing or empty, equals the other, or has tokens outside the vocabulary.
     """
     _check(name, vocab, splits)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""One shard on disk, in the format of llm.c, in which public FineWeb shards come.
+"""Shards on disk, in the format of llm.c, which public FineWeb shards use too.
 
     256 little-endian int32    20240520, 1, number of tokens, then zeros
     the tokens                 little-endian uint16
 
-A shard may come from anywhere: memory is allocated by the size of the file, never by what the header claims.
+A shard may come from anywhere, so memory is allocated by the size of the file, never by what the header claims.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _READ_BYTES = 1 << 24
 
 
 def write_shard(path: Path, tokens: TokenArray) -> str:
-    """Write a shard, whole or not at all; returns the sha256 of the file."""
+    """Write a shard, completely or not at all; returns the sha256 of the file."""
     header = np.zeros(256, dtype="<i4")
     header[:3] = MAGIC, VERSION, len(tokens)
     content = header.tobytes() + tokens.astype("<u2").tobytes()
@@ -40,7 +40,7 @@ def read_shard(path: Path) -> TokenArray:
     """The tokens of a shard, memory-mapped, once its header and size are checked.
 
     Raises:
-        DataError: it is missing, of another format, or not as long as its header claims.
+        DataError: it is missing, has another format, or does not have the length that its header claims.
     """
     if not path.is_file():
         problem = "is a link that leads nowhere" if path.is_symlink() else "is not a file"
@@ -62,7 +62,7 @@ def read_shard(path: Path) -> TokenArray:
         if size != HEADER_BYTES + 2 * count:
             raise DataError(
                 f"shard {path} is truncated or damaged: its header claims {count:,} tokens, "
-                f"its size is that of {(size - HEADER_BYTES) / 2:,g}",
+                f"its size fits {(size - HEADER_BYTES) / 2:,g}",
                 value=path,
                 remedy="copy it again",
             )
@@ -73,7 +73,7 @@ def read_shard(path: Path) -> TokenArray:
 
 
 def examine_shard(path: Path) -> tuple[str, int]:
-    """The sha256 of a shard's file and its highest token, found by reading all of it once."""
+    """The sha256 of a shard's file and its highest token, from reading the file once."""
     digest, highest = hashlib.sha256(), 0
     try:
         with path.open("rb") as file:

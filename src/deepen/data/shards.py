@@ -2,11 +2,11 @@
 
     data/sotu_train_000000.bin   names contain `train` or `val`;
     data/sotu_val_000000.bin     several shards of one split are read in the order of their names
-    data/tokenizer.json          what tasks are tokenized with
+    data/tokenizer.json          optional: tasks need it
     data/dataset.json            optional: the sha256 of each shard and of the tokenizer
 
-All shards are read once before training: every one is hashed, and its highest token compared with the vocabulary.
-A dataset is identified by its tokens, not by where it lies: a moved or renamed folder is the same data.
+All shards are read once before training: each is hashed, and its highest token compared with the vocabulary.
+A dataset is identified by its tokens, not by its path: a moved or renamed folder is the same data.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from deepen.data.shard_file import TokenArray, examine_shard, read_shard
 from deepen.data.tokenizers import hash_tokenizer
 
 SPLITS = {"train": "train", "validation": "val"}
-"""The splits, and what the names of their shards contain."""
+"""For each split, what the names of its shards contain."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +32,7 @@ class Dataset:
     """Token shards of one tokenizer: a training and a validation split.
 
     Attributes:
-        fingerprint: identifies all tokens, in their splits and order.
+        fingerprint: identifies all tokens with their order and split.
         tokenizer_sha256: identifies the tokenizer beside the shards; empty if there is none.
     """
 
@@ -46,11 +46,11 @@ class Dataset:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What identifies the data, as study.json records it."""
+        """The hashes that identify the data, as study.json records them."""
         return {"fingerprint": self.fingerprint, "tokenizer_sha256": self.tokenizer_sha256}
 
     def check_context(self, context: int) -> None:
-        """Raise a DataError unless both splits have a window of `context` tokens and its target."""
+        """Raise a DataError unless both splits have a window of `context` tokens and the token after it."""
         for split in SPLITS:
             length = len(self.tokens(split))
             if length <= context:
@@ -66,7 +66,7 @@ class Dataset:
 
 
 class Tokens:
-    """Shards in order, read as one array that is never in memory as a whole."""
+    """Shards in order, read as one array that is never completely in memory."""
 
     def __init__(self, shards: Sequence[TokenArray]) -> None:
         self._shards = shards
@@ -94,7 +94,7 @@ def open_dataset(folder: Path, vocab: int) -> Dataset:
 
     Raises:
         DataError: there are no shards; one is empty, truncated, in both splits, or not the one that dataset.json
-            describes; a described shard is a link out of the folder; or a token is beyond the vocabulary.
+            describes; a described shard is a link out of the folder; or a token is outside the vocabulary.
     """
     if not folder.is_dir():
         raise DataError(
@@ -126,7 +126,7 @@ def open_dataset(folder: Path, vocab: int) -> Dataset:
 
 
 def _find_shards(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """The shards of each split; a name that could belong to either is refused."""
+    """The shards of each split; a name that fits both splits is refused."""
     splits = {split: tuple(sorted(folder.glob(f"*{part}*.bin"))) for split, part in SPLITS.items()}
     if both := set(splits["train"]) & set(splits["validation"]):
         raise DataError(f"shard {min(both)} is named both train and val", value=min(both), remedy="rename it")
@@ -154,10 +154,10 @@ def _check_vocabulary(folder: Path, description: Description, vocab: int) -> Non
 def _check_shards(
     folder: Path, splits: Mapping[str, Sequence[Path]], description: Description | None, vocab: int
 ) -> dict[Path, str]:
-    """The sha256 of every shard, once each is what dataset.json describes and within the vocabulary."""
+    """The sha256 of every shard, after checking it against dataset.json and the vocabulary."""
     paths = [path for split in splits.values() for path in split]
     for path in paths:
-        if description:  # the shards of a plain folder may be links to elsewhere; a prepared folder is complete
+        if description:  # a prepared folder is complete; other folders may link to shards elsewhere
             check_inside(folder, path)
         read_shard(path)
     if description:

