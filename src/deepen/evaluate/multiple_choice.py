@@ -6,8 +6,8 @@ An example is a context and some endings. Each ending is scored after the contex
     endings  "the treaty was signed."    2.9 nats per token   <- the answer; right if the label is 0
              "banana of of the the"      7.4
 
-The code of the paper scores HellaSwag (Zellers et al. 2019) like this. lm-evaluation-harness scores it in another
-way (with the activity label, per byte): numbers of the two must not be mixed.
+The paper's code scores HellaSwag (Zellers et al. 2019) like this. lm-evaluation-harness scores it differently
+(with the activity label, per byte), so its numbers cannot be compared with these.
 """
 
 import json
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MAX_LINE_BYTES = 1 << 20
-"""The longest line that is read; the longest of HellaSwag's own has under two thousand bytes."""
+"""Longer lines are refused; the longest line of HellaSwag has fewer than two thousand bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """An example as text. Raises a ValueError unless it is one, with a label that points to an ending."""
+    """An example as text. Raises a ValueError for empty texts or a label that is not the index of an ending."""
 
     context: str
     endings: tuple[str, ...]
@@ -44,7 +44,7 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
-    """An example as token ids. Each ending begins with the tokens of the space before it."""
+    """An example as token ids. Each ending includes the space before it."""
 
     context: tuple[int, ...]
     endings: tuple[tuple[int, ...], ...]
@@ -57,8 +57,8 @@ class MultipleChoice:
 
     Attributes:
         name, title, chance: see `Task`.
-        fields: what a line must hold, for error messages.
-        parse: makes an item of a line's JSON; raises a ValueError, TypeError or KeyError where it is not one.
+        fields: the fields of a line, for error messages.
+        parse: makes an item from a line's JSON; raises a ValueError, TypeError or KeyError if it cannot.
     """
 
     name: str
@@ -96,7 +96,7 @@ class MultipleChoice:
         ]
 
     def score(self, model: CompletionModel, examples: Sequence[Example]) -> Score:
-        """The accuracy of a model, and which examples it answered correctly."""
+        """The accuracy of a model, with the outcome of each example."""
         completions = [
             Completion(prompt=example.context, tokens=ending) for example in examples for ending in example.endings
         ]
@@ -108,8 +108,8 @@ class MultipleChoice:
         return Score.accuracy(correct)
 
     def _read(self, path: Path) -> Iterator[Item]:
-        """The items of a file, line by line; nothing in it is trusted unchecked."""
-        if not path.is_file():  # a pipe or a device would never end
+        """The items of a file, line by line, each checked."""
+        if not path.is_file():  # reading a pipe or a device might never end
             problem = "is not a file" if path.exists() else "does not exist"
             raise TaskError(f"{self.title} file {path} {problem}", value=path, remedy="name a JSONL file")
         number = 0
@@ -143,7 +143,7 @@ class MultipleChoice:
 
 
 def parse_hellaswag(row: Any) -> Item:
-    """An item of HellaSwag's own files, official or tag-stripped; a label may be a number as text."""
+    """An item of HellaSwag's files, official or tag-stripped; the label may be a number as text."""
     context, endings, label = row["ctx"], row["endings"], row["label"]
     if not isinstance(endings, list):
         raise TypeError("endings must be a list")

@@ -1,4 +1,4 @@
-"""The tasks that can be evaluated. A new one is one more entry."""
+"""The tasks that can be evaluated. To add one, add an entry here."""
 
 from deepen.errors import InvalidValueError
 from deepen.evaluate.multiple_choice import MultipleChoice, parse_hellaswag
@@ -15,10 +15,10 @@ TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 
 
 def get_task(name: str) -> Task:
-    """The task of a name.
+    """Look up a task by name.
 
     Raises:
-        InvalidValueError: there is none.
+        InvalidValueError: there is no such task.
     """
     if name not in TASKS:
         raise InvalidValueError(
@@ -28,9 +28,10 @@ def get_task(name: str) -> Task:
 
 
 def register_task(task: Task) -> None:
-    """Add a task from outside this package, to this process only.
+    """Add a task from outside this package, in this process only.
 
-    The processes that train a study's segments import this module anew: a task that they score is an entry above.
+    Worker processes import this module again and know only the entries above, so a task that they should score has
+    to be an entry.
 
     Raises:
         InvalidValueError: its name is taken.

@@ -1,4 +1,4 @@
-"""Score completions with a language model: rows batched by length, losses averaged over each completion."""
+"""Score completions with a language model: batch rows by length and average the loss of each completion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ TASK_BATCH_TOKENS = {"cpu": 8192, "cuda": 65_536}
 
 
 class LanguageModel(Protocol):
-    """Whatever gives the losses of tokens: a network, an engine, or an engine that leads other processes."""
+    """Anything that computes token losses: a network, an engine, or an engine that leads other processes."""
 
     def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
         """The loss of every target, (b, t), in nats, without gradients."""
@@ -22,12 +22,12 @@ class LanguageModel(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompletionScorer:
-    """A language model as tasks use it; see `task.CompletionModel`.
+    """A language model with the interface that tasks use, `task.CompletionModel`.
 
     Args:
-        model: whose losses count.
-        context: the longest row in tokens; a longer one loses its beginning.
-        device: where the rows are.
+        model: computes the losses.
+        context: the longest row in tokens; longer rows are cut at the beginning.
+        device: device of the rows.
         batch_tokens: tokens of a batch, padding included.
     """
 
@@ -39,8 +39,8 @@ class CompletionScorer:
     @torch.no_grad()
     def completion_losses(self, completions: Sequence[Completion]) -> list[float]:
         """The mean loss per token of each completion given its prompt, in nats."""
-        rows = [_Row.of(index, completion, self.context) for index, completion in enumerate(completions)]
-        rows.sort(key=lambda row: len(row.ids))  # rows of like length in a batch need little padding
+        rows = [_make_row(index, completion, self.context) for index, completion in enumerate(completions)]
+        rows.sort(key=lambda row: len(row.ids))  # batches of similar length need little padding
         losses = [0.0] * len(rows)
         while rows:
             size = max(1, self.batch_tokens // len(rows[-1].ids))
@@ -52,7 +52,7 @@ class CompletionScorer:
     def _mean_losses(self, batch: "Sequence[_Row]") -> list[float]:
         longest = max(len(row.ids) for row in batch)
         ids_bt = torch.zeros(len(batch), longest, dtype=torch.int64)
-        weights_bt = torch.zeros(len(batch), longest - 1)  # of each target in its row's mean
+        weights_bt = torch.zeros(len(batch), longest - 1)  # weight of each target in its row's mean
         for index, row in enumerate(batch):
             length = len(row.ids)
             ids_bt[index, :length] = torch.tensor(row.ids)
@@ -71,7 +71,7 @@ class _Row:
     ids: tuple[int, ...]
     scored: int
 
-    @classmethod
-    def of(cls, index: int, completion: Completion, context: int) -> "_Row":
-        ids = (*completion.prompt, *completion.tokens)[-(context + 1) :]
-        return cls(index=index, ids=ids, scored=min(len(completion.tokens), len(ids) - 1))
+
+def _make_row(index: int, completion: Completion, context: int) -> _Row:
+    ids = (*completion.prompt, *completion.tokens)[-(context + 1) :]
+    return _Row(index=index, ids=ids, scored=min(len(completion.tokens), len(ids) - 1))

@@ -1,13 +1,13 @@
-"""What a task is: examples in a file, a way to score them, and the level that guessing reaches.
+"""Tasks: examples in a file, a way to score them, and the score that guessing reaches.
 
     task = get_task("hellaswag")                  # deepen.evaluate.registry
-    task.check(path)                              # raises a TaskError unless the file holds its examples
+    task.check(path)                              # raises a TaskError unless the file holds examples
     examples = task.load(path, tokenizer)         # read and tokenized
     score = task.score(model, examples)           # Score(value=0.29, stderr=0.005, n=10042, outcomes=(0, 1, ...))
 
-A task asks one thing of a model: the mean loss of each of many completions. How rows are batched, where they are
-computed and how many processes do it is the model's side (`deepen.evaluate.scoring`), so nothing here needs torch.
-A new task is one entry in `deepen.evaluate.registry`; one of a new kind brings its own module beside it.
+A task needs only one thing from a model: the mean loss of each of many completions. `deepen.evaluate.scoring`
+decides how rows are batched and which processes compute them, so nothing here needs torch. A new task is one entry
+in `deepen.evaluate.registry`; a new kind of task also needs its own module beside this one.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 VALIDATION = "validation"
-"""What evals.jsonl calls the validation loss; no task has this name."""
+"""The name of the validation loss in evals.jsonl; no task may have it."""
 
 
 class TaskError(InvalidValueError):
-    """A task file that cannot be used; the message names the file, and the line where it is one."""
+    """A task file cannot be used. The message names the file, and the line if a line is wrong."""
 
 
 class Completion(NamedTuple):
@@ -52,8 +52,8 @@ class Score:
         value: the metric: a mean loss in nats per token, or a share of examples.
         stderr: the standard error of `value` over windows or examples.
         n: tokens predicted, or examples.
-        outcomes: the outcome of each example in the order of the file, 1 where the answer was right. Two models
-            can then be compared example by example. Empty for the validation loss.
+        outcomes: the outcome of each example in the order of the file, 1 for a right answer, so that two models
+            can be compared example by example. Empty for the validation loss.
     """
 
     value: float
@@ -69,7 +69,7 @@ class Score:
         return cls(value=share, stderr=(share * (1 - share) / n) ** 0.5, n=n, outcomes=tuple(map(int, correct)))
 
     def to_json(self) -> dict[str, Any]:
-        """The score as a line of evals.jsonl holds it; outcomes of 0 and 1 are the string `correct`."""
+        """The score in the form of evals.jsonl, where outcomes of 0 and 1 become the string `correct`."""
         line: dict[str, Any] = {"value": self.value, "stderr": self.stderr, "n": self.n}
         if not self.outcomes:
             return line
@@ -79,7 +79,7 @@ class Score:
 
 
 class Task(Protocol):
-    """A task. Frozen dataclasses are the usual implementation; see `multiple_choice.MultipleChoice`."""
+    """A task, usually a frozen dataclass such as `multiple_choice.MultipleChoice`."""
 
     @property
     def name(self) -> str:
@@ -91,11 +91,11 @@ class Task(Protocol):
 
     @property
     def metric(self) -> str:
-        """What `Score.value` is, in words."""
+        """A description of `Score.value`, such as "accuracy"."""
 
     @property
     def chance(self) -> float | None:
-        """The value that guessing reaches, None where the metric has no such level."""
+        """The value that guessing reaches; None if the metric has no such value."""
 
     def check(self, path: Path) -> None:
         """Raise a TaskError unless the file holds examples of this task. Needs no tokenizer."""
@@ -112,12 +112,12 @@ class Task(Protocol):
 
 
 def hash_task_file(path: Path) -> str:
-    """The sha256 of a task's file: its identity, wherever the file lies.
+    """The sha256 of a task file, which identifies it wherever it is.
 
     Raises:
         TaskError: there is no such file, or it cannot be read.
     """
-    if not path.is_file():  # a pipe or a device would never end
+    if not path.is_file():  # reading a pipe or a device might never end
         raise TaskError(f"task file {path} {'is not a file' if path.exists() else 'does not exist'}", value=path)
     try:
         with path.open("rb") as file:

@@ -23,10 +23,17 @@ def validation_loss(
     device: torch.device,
     batch_tokens: int = VALIDATION_BATCH_TOKENS["cpu"],
 ) -> Score:
-    """The mean loss in nats per token over the first `limit` tokens, in whole windows of `context`.
+    """The mean loss in nats per token over the first `limit` tokens, in full windows of `context`.
 
     `tokens`, `limit` and `context` fix the windows, so every arm, depth and device is measured on the same ones.
-    Means are taken in fp64; the losses have the model's own precision. The standard error is over windows.
+    Means are computed in fp64, losses in the model's precision. The standard error is over windows.
+
+    Args:
+        model: computes the losses.
+        tokens: the validation split.
+        limit, context: in tokens; `limit` is at least `context`.
+        device: device of the batches.
+        batch_tokens: tokens of a batch.
     """
     windows = min(limit, len(tokens) - 1) // context
     rows_per_batch = max(1, batch_tokens // context)
