@@ -1,4 +1,4 @@
-"""What the engine takes besides forward, backward and optimizer, and how long a segment takes to begin.
+"""The engine's overhead beyond forward, backward and optimizer, and how long a segment takes to begin.
 
     python benchmarks/engine_overhead.py --width 128 --vocab 8192
 

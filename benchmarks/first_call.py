@@ -1,10 +1,10 @@
-"""How often a new process first computes something else: a race at the first calls of MKL, and its cure.
+"""How often the first results of a new process are wrong: a race in the first calls of MKL, and its workaround.
 
     python benchmarks/first_call.py 150
 
-Starts so many processes, three at a time, without and with the first calls that `deepen.model.build` makes on one
-thread. Each process runs the operations of a training step twice, on two threads, and reports the first operation
-whose two results differ.
+Starts 150 processes each without and with the workaround, three at a time: `deepen.model.build` makes the first
+calls on one thread. Each process runs the operations of a training step twice, on two threads, and reports the
+first operation whose two results differ.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from torch.nn import functional
 from deepen.model.build import build
 from deepen.model.presets import PRESETS
 
-VARIANTS = ("as it is", "cured")
+VARIANTS = ("without", "with")
 
 
 def run_operations() -> list[tuple[str, torch.Tensor]]:
@@ -41,7 +41,7 @@ def run_operations() -> list[tuple[str, torch.Tensor]]:
 
 
 def find_difference() -> str:
-    """The first operation whose result differs between the first time and the second."""
+    """The first operation whose two results differ."""
     for (name, first), (_, second) in zip(run_operations(), run_operations(), strict=True):
         if not torch.equal(first, second):
             return f"{name}, by {(first - second).abs().max().item() / second.abs().max().item():.0e}"
@@ -49,7 +49,7 @@ def find_difference() -> str:
 
 
 def run_process(variant: str) -> str:
-    """What differs in a new process."""
+    """Run `find_difference` in a new process."""
     command = [sys.executable, __file__, "--variant", variant]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
@@ -61,7 +61,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.variant is not None:
         torch.set_num_threads(2)
-        if args.variant == "cured":
+        if args.variant == "with":
             with torch.device("meta"):
                 build(PRESETS["nano"], depth=1)
         print(find_difference())
@@ -70,7 +70,7 @@ def main() -> None:
         order = VARIANTS * args.processes
         counts = Counter(zip(order, executor.map(run_process, order), strict=True))
     for (variant, difference), count in sorted(counts.items()):
-        print(f"{count:5} {variant}: differs in {difference}")
+        print(f"{count:5} {variant} workaround: differs in {difference}")
 
 
 if __name__ == "__main__":

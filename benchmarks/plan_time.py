@@ -2,7 +2,7 @@
 
     python benchmarks/plan_time.py
 
-Two phases for each of 96 stages, divided further by a batch ramp in 800 steps. Imports are not counted.
+Each of 96 stages has two phases, which a batch ramp of 800 steps divides further. Imports are not timed.
 """
 
 import time

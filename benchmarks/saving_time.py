@@ -2,11 +2,11 @@
 
     python benchmarks/saving_time.py --seconds 30
 
-The model of the quickstart at full depth, with the engine and the saver that a study uses. Three loops are timed:
-without saves, with a save in progress all the time, and saves that training waits for. A save costs training the
-snapshot, for which it stops, and what the steps are slowed while it is written. At the default interval that is
-spread over a minute. A save beside training is rounded up to whole steps here. Times are of the wall clock: run it
-on a machine with nothing else to do.
+Trains the model of the quickstart at full depth, with the engine and the saver that a study uses. Three loops are
+timed: without saves, with a save always in progress, and with saves that training waits for. A save costs the
+snapshot, during which training stops, and the slowdown of steps while it is written. By default a study saves once
+a minute. The time of a save beside training is rounded up to whole steps. Times are wall-clock times, so run it on
+an idle machine.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from deepen.train.device import pick_device
 from deepen.train.settings import TrainSettings
 
 TURNS = 5
-"""What else runs on a machine comes and goes: loops take turns, each long enough for several saves."""
+"""The loops take turns, because the load of a machine varies. A turn is long enough for several saves."""
 
 
 @dataclass
@@ -65,7 +65,7 @@ def main() -> None:
     ).full_training()
 
     def train(seconds: float, result: Seconds, snapshot_and_save: Callable[[], float] | None = None) -> None:
-        """Train for some seconds; with a save, begin one whenever none is in progress."""
+        """Train for some seconds; if a save is given, begin one whenever none is in progress."""
         began, until = [], time.perf_counter() + seconds
         while (now := time.perf_counter()) < until:
             if snapshot_and_save is not None and not saver.busy:
@@ -92,7 +92,7 @@ def main() -> None:
             train(args.seconds / TURNS, plain)
             train(args.seconds / TURNS, saving, save)
             saver.wait()
-        for _ in range(5):  # what a save takes while training waits for it: no step to round up to
+        for _ in range(5):  # training waits for these saves, so they are not rounded up to steps
             began = time.perf_counter()
             save()
             saver.wait()
@@ -111,7 +111,7 @@ def main() -> None:
     print(f"snapshot: {snapshot * 1e3:.2f} ms")
     share = lost / SAVE_EVERY_SECONDS
     print(f"lost to a save: {lost * 1e3:.1f} ms, every {SAVE_EVERY_SECONDS:.0f} s: {share:.3%}")
-    print(f"were it not in the background: {waited / SAVE_EVERY_SECONDS:.3%}")
+    print(f"lost if training waited for saves: {waited / SAVE_EVERY_SECONDS:.3%}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""How well the scheduler of a study fills many devices.
+"""How well a study's scheduler uses many devices.
 
     python benchmarks/schedule_simulation.py --arms 1000 --devices 256
 
-Nothing is trained. The tree is that of a real study: full training of GPT-2 124M for the paper's 10,000 steps, and
-arms that grow once, from 1 to 11 blocks, after 5 to 95 % of their tokens. Arms that begin alike share segments.
-`ReadyQueue`, which schedules real studies, chooses the next segment. A segment takes the time of its exact FLOPs
-at a given rate, and some seconds for its process to start, load and save. Two bounds that no schedule can beat
-stand beside the makespan: the critical path (the longest route through the tree) and the work (all of it, spread
-evenly over the devices).
+Nothing is trained. The tree is compiled from a realistic study: full training of GPT-2 124M for the paper's 10,000
+steps, and arms that grow once, from 1 to 11 blocks, after 5 to 95 % of their tokens. Arms with the same beginning
+share segments. `ReadyQueue`, which schedules real studies, chooses the next segment. A segment takes the time of
+its exact FLOPs at a given rate, and some seconds for its process to start, load and save. The makespan is compared
+with two lower bounds: the critical path (the longest route through the tree) and the work (all of it, divided
+evenly among the devices).
 """
 
 import argparse
@@ -26,7 +26,7 @@ SAVE_EVERY_SECONDS = 60.0
 
 
 def make_study(arms: int) -> Study:
-    """So many arms: full training, and one growth from any depth at any time."""
+    """A study of full training, and of arms that grow once, from any depth at any time."""
     model = PRESETS["gpt2-124m"]
     growths = [(depth, percent) for percent in range(5, 96) for depth in range(1, model.depth)]
     if arms - 1 > len(growths):
@@ -55,7 +55,7 @@ def make_study(arms: int) -> Study:
 
 
 class FirstComeQueue(ReadyQueue):
-    """The same queue without foresight: segments start in the order in which they became ready."""
+    """First come, first served: segments start in the order in which they became ready."""
 
     def __init__(self, tree: Tree) -> None:
         self._line: deque[Node] = deque()
@@ -79,14 +79,14 @@ def simulate(
 
     Args:
         queue: chooses the next segment.
-        training_seconds: of a segment.
-        start_seconds: of an attempt, besides training.
-        devices: segments trained at once.
-        mean_life_seconds: until a device loses its worker, 0 for never; what it saved by then is kept.
+        training_seconds: training time of a segment.
+        start_seconds: time of an attempt besides training.
+        devices: number of segments that are trained simultaneously.
+        mean_life_seconds: mean time until a device loses its worker, 0 for never; saved progress is kept.
     """
     draw, now, losses, attempt = random.Random(0), 0.0, 0, 0
     remaining: dict[str, float] = {}  # seconds of training of segments whose worker was lost
-    running: list[tuple[float, int, Node, float]] = []  # end, attempt, segment, seconds that then remain of it
+    running: list[tuple[float, int, Node, float]] = []  # end, attempt, segment, its remaining seconds then
     while queue.unfinished:
         while len(running) < devices and (node := queue.pop()):
             needed = remaining.get(node.key, training_seconds(node))
@@ -126,9 +126,9 @@ def main() -> None:
     def training_seconds(node: Node) -> float:
         return training_flops(node) / args.flops_per_second
 
-    whole = {key: training_seconds(node) + args.start_seconds for key, node in tree.nodes.items()}
-    critical_path = max(sum(whole[key] for key in route.keys) for route in tree.routes)
-    work = sum(whole.values()) / args.devices
+    segment_seconds = {key: training_seconds(node) + args.start_seconds for key, node in tree.nodes.items()}
+    critical_path = max(sum(segment_seconds[key] for key in route.keys) for route in tree.routes)
+    work = sum(segment_seconds.values()) / args.devices
     bound = max(critical_path, work)
     segments = f"{len(tree.nodes):,} segments (compiled in {compiled:.0f} s)"
     print(f"{args.arms:,} arms, {segments}, {args.devices:,} devices")

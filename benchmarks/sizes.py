@@ -1,4 +1,4 @@
-"""What benchmarks share: the sizes on their command lines, and the workload of these sizes."""
+"""Shared by benchmarks: options for sizes, and the workload with these sizes."""
 
 import argparse
 
@@ -12,7 +12,7 @@ from deepen.train.settings import TrainSettings
 
 
 def size_parser(description: str | None, **other_defaults: int) -> argparse.ArgumentParser:
-    """A parser of width, vocabulary, and a step's context, batch (in tokens) and threads."""
+    """A parser with options for width, vocabulary, context and batch in tokens, and threads."""
     defaults = {"width": 256, "vocab": 8192, "context": 256, "batch_tokens": 2048, "threads": 2} | other_defaults
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for size, default in defaults.items():
@@ -21,7 +21,7 @@ def size_parser(description: str | None, **other_defaults: int) -> argparse.Argu
 
 
 def build_workload(args: argparse.Namespace, precision: str = "fp32") -> Workload:
-    """Steps of a GPT-2 of 12 blocks; from here on torch uses as many threads as were asked for."""
+    """Steps of a GPT-2 of 12 blocks; also sets the number of torch's threads."""
     torch.set_num_threads(args.threads)
     model = ModelConfig(
         name="bench",

@@ -19,7 +19,7 @@ KINDS = {
     "norms": ("layer_norm", "rms_norm"),
     "AdamW": ("adamw",),
 }
-"""Parts of the names of operations in torch; the first kind that matches counts."""
+"""For each kind, parts of the names of torch's operations; the first kind that matches counts."""
 
 WARM_UP_STEPS = 2
 

@@ -2,8 +2,8 @@
 
     python benchmarks/step_time.py --width 32 --precision fp32
 
-Full depth, everything trained, by the engine that a study uses, on random tokens; the median step without the
-first five.
+Trains everything at full depth on random tokens, with the engine that a study uses. Prints the median without the
+first five steps.
 """
 
 import statistics

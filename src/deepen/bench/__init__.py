@@ -1,1 +1,1 @@
-"""What training steps take on this device, measured with the engine itself and beside other trainers."""
+"""Measure how long training steps take on this device, with deepen's engine and with other trainers."""

@@ -1,7 +1,7 @@
-"""Steps of full training by other trainers: Hugging Face's Trainer, litgpt's pieces, a plain loop.
+"""Time steps of full training by other trainers: Hugging Face's Trainer, litgpt's pieces, a plain loop.
 
-Each keeps its own defaults except for what is compared: sizes, batch, context, precision, fused AdamW, clipping.
-Their libraries are optional and imported here only (see `other_trainers.py`).
+Each keeps its own defaults except for what must be equal: sizes, batch, context, precision, fused AdamW, clipping.
+Their libraries are optional and imported only in the functions below (see `other_trainers.py`).
 
 Shapes: b sequences, t tokens, v vocabulary.
 """
@@ -27,13 +27,13 @@ from deepen.train.device import autocast, wait_for
 
 
 def build_trainer(name: str, workload: Workload) -> TakeSteps:
-    """A trainer of `other_trainers.OTHER_TRAINERS`, ready to take steps of a workload."""
+    """Make a trainer of `other_trainers.OTHER_TRAINERS` ready to take steps of a workload."""
     with _silenced():
         return BUILDERS[name](workload)
 
 
 def _time_steps(workload: Workload, step: Callable[[Tensor], None]) -> TakeSteps:
-    """Takes and times steps of a function that trains on the rows (b, t + 1) of one batch."""
+    """Time a step function that trains on the rows (b, t + 1) of one batch."""
     batches = _batches(workload)
 
     def take_steps(count: int) -> list[float]:
@@ -59,7 +59,7 @@ def _build_transformers(workload: Workload) -> TakeSteps:
     from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
     network = hugging_face_model(workload.model)
-    data = [{"input_ids": row[:-1], "labels": row[:-1]} for row in workload.rows()]  # it shifts labels itself
+    data = [{"input_ids": row[:-1], "labels": row[:-1]} for row in workload.rows()]  # the model shifts the labels
 
     class Clock(TrainerCallback):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -146,11 +146,11 @@ def _hugging_face_llama(model: ModelConfig) -> Any:
 
 
 _HUGGING_FACE = {"gpt2": _hugging_face_gpt2, "llama": _hugging_face_llama}
-"""Hugging Face's network by our name of the family."""
+"""For each model family, the function that makes Hugging Face's network."""
 
 
 def _build_litgpt(workload: Workload) -> TakeSteps:
-    """litgpt has neither learned positions nor a tied head: for a GPT-2 it gets the nearest model it can build."""
+    """litgpt has neither learned positions nor a tied head, so a GPT-2 becomes the nearest model that it has."""
     from lightning.fabric import Fabric
     from litgpt.model import GPT, Config
     from litgpt.utils import chunked_cross_entropy
@@ -187,7 +187,7 @@ def _build_litgpt(workload: Workload) -> TakeSteps:
 
 
 def _build_loop(workload: Workload) -> TakeSteps:
-    """The loop that an expert would write: deepen's network compiled whole with its loss, and fused AdamW."""
+    """A loop that an expert would write: deepen's network and its loss compiled together, and fused AdamW."""
     model, device = workload.model, workload.device
     network = build(model, model.depth).to(device)
     network.load_state_dict(init_weights(model, model.depth, seed=0))
@@ -214,7 +214,7 @@ BUILDERS: dict[str, Callable[[Workload], TakeSteps]] = {
     "litgpt": _build_litgpt,
     "loop": _build_loop,
 }
-"""For each name of `other_trainers.OTHER_TRAINERS`, what makes it ready."""
+"""For each name in `other_trainers.OTHER_TRAINERS`, the function that makes the trainer ready."""
 
 
 def _adamw(network: torch.nn.Module) -> torch.optim.AdamW:
@@ -223,7 +223,7 @@ def _adamw(network: torch.nn.Module) -> torch.optim.AdamW:
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """Without the warnings that the libraries print while they are set up."""
+    """Suppress the warnings that the libraries print during set-up."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)

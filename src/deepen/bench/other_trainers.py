@@ -1,6 +1,6 @@
-"""The other trainers that deepen can be measured beside: what a user would pick instead. Needs no torch.
+"""The trainers that deepen can be compared with: what a user would choose instead. Needs no torch.
 
-`other_steps.py` takes steps with them. A new one is an entry here and a function there.
+`other_steps.py` takes steps with them. To add one, add an entry here and a function there.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from deepen.errors import InvalidValueError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OtherTrainer:
-    """A trainer: the modules that it needs, and the command that installs them."""
+    """A trainer, the modules that it needs, and the command that installs them."""
 
     name: str
     modules: tuple[str, ...] = ()
@@ -34,13 +34,13 @@ OTHER_TRAINERS = {
         OtherTrainer(
             name="litgpt",
             modules=("litgpt", "lightning"),
-            # No extra: it asks for an older huggingface-hub than transformers, and does not use it here.
+            # Not an extra: it requires an older huggingface-hub than transformers, though nothing here uses that.
             install="pip install --no-deps litgpt lightning lightning-utilities torchmetrics",
         ),
         OtherTrainer(name="loop"),
     )
 }
-"""Other trainers by name. `loop` is a plain loop around deepen's own network, compiled whole."""
+"""Other trainers by name. `loop` is a plain loop around deepen's network, compiled as a whole."""
 
 
 def check_installed(names: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""How fast several trainers take steps of the same size, measured in turns."""
+"""Compare how fast several trainers take steps of the same size, measured in turns."""
 
 import statistics
 from collections.abc import Callable, Mapping
@@ -6,24 +6,24 @@ from collections.abc import Callable, Mapping
 from deepen.bench.result import Pace
 
 TakeSteps = Callable[[int], list[float]]
-"""Takes so many steps and returns the seconds of each."""
+"""Takes a number of steps and returns the seconds of each."""
 
 TURNS = 5
 """Turns that the steps of each trainer are divided into."""
 
 
 def divide_steps(steps: int, turns: int) -> list[int]:
-    """So many steps divided into turns as equal as can be."""
+    """Divide a number of steps into turns that differ by at most one step."""
     return [(turn + 1) * steps // turns - turn * steps // turns for turn in range(turns)]
 
 
 def measure_paces(trainers: Mapping[str, TakeSteps], batch_tokens: int, steps: int) -> list[Pace]:
-    """The pace of each trainer, in turns, so that a machine that slows down slows all of them alike.
+    """Measure the pace of each trainer, in turns, so that a machine that slows down slows all of them alike.
 
     Args:
-        trainers: by name, ready to take steps; ratios are to the first.
+        trainers: ready trainers by name; ratios are relative to the first.
         batch_tokens: tokens of a step.
-        steps: steps that count for each, in TURNS turns. The first step of a turn does not count.
+        steps: number of measured steps for each, in TURNS turns. The first step of a turn is not measured.
     """
     seconds: dict[str, list[float]] = {name: [] for name in trainers}
     for counted in divide_steps(steps, TURNS):

@@ -1,4 +1,4 @@
-"""Which precision full training is faster in on this device."""
+"""Find the precision in which full training is faster on this device."""
 
 import math
 from typing import NamedTuple
@@ -10,21 +10,21 @@ from deepen.model.config import ModelConfig
 from deepen.train.settings import PRECISIONS, TrainSettings
 
 CALIBRATION_TOKENS = 1024
-"""Tokens of a step, about: a second or two of steps for small models."""
+"""Approximate tokens of a step: for small models all steps take a second or two."""
 
 CALIBRATION_STEPS = 4
-"""Steps in each precision, the first to warm up."""
+"""Steps in each precision, including the first, which is slow."""
 
 
 class FasterPrecision(NamedTuple):
-    """The precision that is faster, and how many times as long the other takes."""
+    """The faster precision, and how many times as long a step takes in the other."""
 
     precision: str
     factor: float
 
 
 def faster_precision(model: ModelConfig, context: int, device: torch.device) -> FasterPrecision:
-    """The precision in which full training is faster, by a few steps in each; bf16 on a GPU without measuring."""
+    """Measure a few steps of full training in each precision; on a GPU, choose bf16 without measuring."""
     if device.type == "cuda":
         return FasterPrecision("bf16", math.inf)
     batch_tokens = max(1, CALIBRATION_TOKENS // context) * context

@@ -1,4 +1,4 @@
-"""The result of a bench, and its form as JSON (`deepen bench --json`, and the file that a plan reads)."""
+"""The result of a bench and its JSON form, which a plan can read."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,18 +14,18 @@ BUSY_JITTER = 1.2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KindResult:
-    """What the steps of a kind of phase took.
+    """The measurements of one kind of phase.
 
     Attributes:
         phase: depth and trainable set.
-        new_blocks: indices of the blocks that it trains.
-        seconds_per_token: of the fastest step.
+        new_blocks: indices of the trained blocks.
+        seconds_per_token: time of the fastest step.
         flops_per_token: the ledger's price.
         measured_to_ledger: seconds ÷ FLOPs, each relative to training everything at full depth. Above 1 the device
             takes longer for this kind than its price suggests.
         mfu: model FLOPs utilization (Chowdhery et al. 2022, arXiv 2204.02311, appendix B): the ledger's FLOPs per
             second ÷ the device's measured peak.
-        peak_memory_bytes: while this kind was trained; 0 if the system does not report it.
+        peak_memory_bytes: peak while this kind was trained; 0 if the system does not report it.
     """
 
     phase: Phase
@@ -38,11 +38,11 @@ class KindResult:
 
     @property
     def tokens_per_second(self) -> float:
-        """Of the fastest step."""
+        """Tokens per second of the fastest step."""
         return 1 / self.seconds_per_token
 
     def to_json(self) -> dict[str, Any]:
-        """The kind in JSON's types."""
+        """The measurements in JSON's types."""
         return {
             "label": self.phase.label,
             "depth": self.phase.depth,
@@ -72,17 +72,17 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BenchResult:
-    """What steps of every kind of phase took on a device.
+    """The result of a bench on one device.
 
     Attributes:
-        kinds: the first trains everything at full depth.
+        kinds: the measurements of each kind; the first trains everything at full depth.
         timing: the ingredients fitted to the kinds, for plans in seconds.
-        misfit: by how much the ingredients miss the worst kind, as a share of what it took.
-        jitter: the median step ÷ the fastest, of the kind where that is largest.
-        peak_flops: FLOP/s of the device in products of large matrices, measured just before.
-        settings: how steps were taken.
-        threads, torch_version: what the numbers also depend on.
-        paces: deepen and other trainers at full training, deepen first; empty if none were asked for.
+        misfit: the largest error of the fit on any kind, as a share of the measured time.
+        jitter: the median step ÷ the fastest, for the kind where this is largest.
+        peak_flops: FLOP/s of the device in products of large matrices, measured before the steps.
+        settings: settings of the measured steps.
+        threads, torch_version: CPU threads and version of torch.
+        paces: full training by deepen, then by other trainers; empty if none were requested.
     """
 
     kinds: Sequence[KindResult]
@@ -97,7 +97,7 @@ class BenchResult:
 
     @property
     def machine_was_busy(self) -> bool:
-        """Whether something else used the machine meanwhile: the bench is best repeated."""
+        """Whether something else used the machine, so that the bench should be repeated."""
         return self.jitter > BUSY_JITTER
 
     def to_json(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class BenchResult:
             "threads": self.threads,
             "phases": [kind.to_json() for kind in self.kinds],
             "misfit": self.misfit,
-            "spread": self.jitter,  # the key of the files that exist
+            "spread": self.jitter,  # existing files use this key
             "compile": self.settings.compile,
             "moment_precision": self.settings.optimizer.state_precision,
             "peak_flops": self.peak_flops,

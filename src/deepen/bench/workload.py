@@ -1,4 +1,4 @@
-"""What is measured: the kinds of phases, and engines that take steps of them on random tokens."""
+"""The workload of a bench: kinds of phases, and engines that take steps of them on random tokens."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -36,15 +36,15 @@ class PhaseKind:
 
 
 def phase_kinds(model: ModelConfig, batch_tokens: int, context: int) -> list[PhaseKind]:
-    """The kinds that are measured, full depth with everything trained first.
+    """The kinds that are measured; the first trains everything at full depth.
 
-    They are chosen so that a fit can separate the ingredients of a step (`compute.timing.fit_timing`):
+    They let a fit separate the ingredients of a step (`compute.timing.fit_timing`):
 
-        everything trained, at three depths          a trained block, and what surrounds the blocks
+        everything trained, at three depths          a trained block, and everything around the blocks
         a quarter of the blocks new, at the top      a block that only runs forward
         a quarter of the blocks new, at the bottom   a block that gradients pass through
 
-    A set that trains the embeddings lets gradients through wherever the new blocks are: the top is enough.
+    If the embeddings are trained, gradients pass through all blocks wherever the new ones are: top is enough.
     """
 
     def phase(depth: int, train: Trainable, where: str = "") -> Phase:
@@ -71,13 +71,13 @@ def phase_kinds(model: ModelConfig, batch_tokens: int, context: int) -> list[Pha
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workload:
-    """Steps of a model, each of so many tokens.
+    """The training steps that are measured.
 
     Args:
-        model: at its final depth.
-        context, batch_tokens: of a step, in tokens.
-        settings: how a step is taken.
-        device: where.
+        model: the model at its final depth.
+        context, batch_tokens: tokens of a sequence and of a step.
+        settings: optimizer, precision and other settings of a step.
+        device: the device that is measured.
     """
 
     model: ModelConfig
@@ -88,9 +88,9 @@ class Workload:
 
     @property
     def warm_up_steps(self) -> int:
-        """Steps at the beginning of each turn that do not count: the first creates the optimizer's moments.
+        """Steps at the beginning of each turn that are not measured.
 
-        CUDA graphs are warmed up, then recorded, then replayed.
+        The first step creates the optimizer's moments. CUDA graphs need three: warm-up, recording, first replay.
         """
         return 3 if self.settings.compile == "cuda-graphs" else 1
 
@@ -103,7 +103,7 @@ class Workload:
         return Ledger(model=self.model).flops_per_token(kind.trained, kind.phase.context)
 
     def segment(self, kind: PhaseKind, steps: int) -> Segment:
-        """So many steps of a kind, from the beginning of a run, at a rate low enough for any model."""
+        """A segment of `steps` steps of a kind, at a learning rate that is low enough for any model."""
         phase = kind.phase
         return Segment(
             depth=phase.depth,
@@ -125,34 +125,34 @@ class Workload:
         return Engine(state, segment, self.model, batches, self.settings, SingleProcess(self.device))
 
     def full_training(self) -> Engine:
-        """An engine that trains everything at full depth on random tokens, for as many steps as it is asked to."""
+        """An engine that trains everything at full depth on random tokens, in a segment without end."""
         segment = self.segment(self.kinds()[0], _ENDLESS)
         return self.engine(initial_state(self.model, self.model.depth, seed=0), segment)
 
     def random_tokens(self) -> NDArray[np.uint16]:
-        """Random tokens. Shards hold 16 bits each: of a larger vocabulary the upper tokens are not drawn.
+        """Random tokens of 16 bits, as in shards; of a larger vocabulary only the first 65,536 are drawn.
 
-        Which rows of the embedding are read makes no difference to the time.
+        Which rows of the embedding are read does not change the time.
         """
         vocab, count = min(self.model.vocab, 1 << 16), 8 * self.context + (1 << 20)
         return np.random.RandomState(0).randint(0, vocab, count).astype(np.uint16)
 
     def rows(self) -> Tensor:
-        """The same tokens as rows, (4096 at most, context + 1) int64, for trainers that take rows."""
+        """The same tokens as at most 4096 rows, (rows, context + 1) int64, for trainers that take rows."""
         tokens, length = self.random_tokens(), self.context + 1
         rows = torch.from_numpy(tokens[: len(tokens) // length * length].astype(np.int64)).view(-1, length)
         return rows[:4096]
 
 
 def lowest_blocks(state: TrainState, config: ModelConfig, depth: int) -> TrainState:
-    """The state of the model of the lowest `depth` blocks, without a copy."""
+    """The state of a model of only the lowest `depth` blocks; shares the weights."""
     with torch.device("meta"):
         names = build(config, depth).state_dict()
     return TrainState(weights={name: state.weights[name] for name in names}, depth=depth, seed=state.seed)
 
 
 def step_seconds(engine: Engine, until: int) -> list[float]:
-    """Seconds of each step up to so many tokens of the run."""
+    """Train up to `until` tokens of the run; returns the seconds of each step."""
     ends = [engine.progress.seconds]
 
     def log(progress: Progress, measured: object) -> None:
