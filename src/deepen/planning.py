@@ -1,7 +1,9 @@
-"""What a recipe or a study would cost to train. Nothing is trained, and no torch is needed.
+"""What a recipe or a study would cost to train.
 
-deepen.plan("two-phase", model="gpt2-124m", options={"stages": 4}, steps=10_000).peak.memory.peak  # bytes
-deepen.plan(study).marks
+    deepen.plan("two-phase", model="gpt2-124m", options={"stages": 4}, steps=10_000).peak.memory.peak  # bytes
+    deepen.plan(study).marks
+
+Nothing is trained, and no torch is needed.
 """
 
 from collections.abc import Mapping

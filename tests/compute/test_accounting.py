@@ -10,7 +10,7 @@ BATCH = 1024
 
 
 def run(recipe: str, steps: int, **options: object) -> RecipeRun:
-    """A run of a recipe against a baseline of so many steps."""
+    """A run of a recipe against a baseline of `steps` steps."""
     return RecipeRun(
         recipe=get_recipe(recipe),
         options=options,

@@ -8,13 +8,14 @@ from deepen.compute.marks import RecipeRun, nearest_schedule
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
+from deepen.schedule.phase import Schedule
 from deepen.schedule.recipes import RECIPES, get_recipe
 
 MODEL, BATCH, CONTEXT = PRESETS["nano"], 1024, 64
 
 
 def run(recipe: str, steps: int, model: ModelConfig = MODEL, **options: object) -> RecipeRun:
-    """A run of a recipe against a baseline of so many steps."""
+    """A run of a recipe against a baseline of `steps` steps."""
     return RecipeRun(
         recipe=get_recipe(recipe),
         options=options,
@@ -51,7 +52,7 @@ def test_the_search_takes_the_steps_of_the_docstring():
     budget = accounting.budget(run("full", 1000).schedule(1000))
     tried: dict[int, float] = {}
 
-    def price(schedule):
+    def price(schedule: Schedule) -> float:
         tried[schedule.steps] = accounting.price(schedule) / budget
         return tried[schedule.steps] * budget
 
@@ -69,3 +70,11 @@ def test_a_budget_that_ends_inside_the_staged_part_is_explained_with_numbers():
 def test_what_the_recipe_refuses_at_every_length_is_the_reason():
     with pytest.raises(ValueError, match="stages is 13"):
         flops_accounting(Ledger(model=MODEL)).mark(run("two-phase", 1000, stages=13), 10**12)
+
+
+def test_an_error_in_a_price_is_not_taken_for_too_few_steps():
+    def price(schedule: Schedule) -> float:
+        raise ValueError("no price")
+
+    with pytest.raises(ValueError, match="no price"):
+        nearest_schedule(run("full", 100), price, 1.0, "FLOPs")

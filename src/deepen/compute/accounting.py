@@ -1,11 +1,11 @@
-"""Accountings: ways to price compute, by which the compute of two runs is made equal.
+"""Accountings: ways to price compute, so that two runs can be compared at equal compute.
 
     accounting = flops_accounting(Ledger(model=model))
     budget = accounting.budget(baseline_schedule)   # the price of the baseline
     accounting.mark(run, budget)                    # the schedule of the run that costs as much
 
-FLOPs and seconds price every schedule, and their marks are found by search (`compute.marks`). The accounting of a
-paper computes the mark by the paper's formula, for the comparison that the formula is about.
+FLOPs and seconds price any schedule, and their marks are found by search (`compute.marks`). The accounting `paper`
+computes the mark from the formula of a recipe's paper, and applies only to the comparison that the formula is for.
 """
 
 from abc import ABC, abstractmethod
@@ -25,18 +25,18 @@ EXACT_FLOPS, PAPER, SECONDS = "flops", "paper", "seconds"
 
 
 class Accounting(ABC):
-    """A way to price compute, by which the compute of two runs is made equal.
+    """A way to price compute.
 
     Attributes:
-        name: how the accounting is called in plans, studies and results.
-        unit: what prices and budgets are counted in.
+        name: its name in plans, studies and results.
+        unit: the unit of prices and budgets.
     """
 
     name: str
     unit: str
 
     def applies_to(self, run: RecipeRun, against: Recipe) -> bool:
-        """Whether a run can be priced when it is compared with a recipe."""
+        """Whether a run can be priced in a comparison with a recipe."""
         return True
 
     @abstractmethod
@@ -48,7 +48,7 @@ class Accounting(ABC):
         """The run whose price comes nearest to the budget.
 
         Raises:
-            InvalidValueError: there is none; the message says why.
+            InvalidValueError: no run comes near the budget; the message gives the reason.
         """
 
     @abstractmethod
@@ -69,7 +69,7 @@ class PricedAccounting(Accounting):
         return self.price(baseline)
 
     def mark(self, run: RecipeRun, budget: float) -> Schedule:
-        """The run whose price comes nearest to the budget, found by search."""
+        """Search for the run whose price comes nearest to the budget."""
         return nearest_schedule(run, self.price, budget, self.unit)
 
     def staged_share(self, run: RecipeRun, schedule: Schedule, baseline: Schedule) -> float:
@@ -98,8 +98,8 @@ def seconds_accounting(clock: Clock) -> PricedAccounting:
 class PaperAccounting(Accounting):
     """The formula of a recipe's paper, for its comparison with full training.
 
-    A budget is counted in forward passes of the whole model per token. `ratio` is the price of a backward pass in
-    forward passes.
+    The unit is a forward pass of the whole model on one token. `ratio` is the price of a backward pass in forward
+    passes.
     """
 
     name: str = PAPER
@@ -111,11 +111,11 @@ class PaperAccounting(Accounting):
         return run.recipe.closed_form is not None and against is BASELINE
 
     def budget(self, baseline: Schedule) -> float:
-        """Forward passes of full training: one a token, and `ratio` for its backward pass."""
+        """Forward passes of full training: per token one, and `ratio` for its backward pass."""
         return float(self._passes_per_token * baseline.tokens)
 
     def mark(self, run: RecipeRun, budget: float) -> Schedule:
-        """The run that ends where the formula says that the budget is spent."""
+        """The run that spends the budget according to the formula."""
         assert run.recipe.closed_form is not None and run.baseline_tokens is not None
         staged_tokens = run.baseline_tokens
         full_tokens = Fraction(budget) / self._passes_per_token
@@ -125,7 +125,7 @@ class PaperAccounting(Accounting):
         return run.schedule(steps)
 
     def staged_share(self, run: RecipeRun, schedule: Schedule, baseline: Schedule) -> float:
-        """The formula's own figure."""
+        """The share that the formula gives."""
         assert run.recipe.closed_form is not None
         return float(run.recipe.closed_form(run.options, self.ratio))
 

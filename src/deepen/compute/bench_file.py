@@ -1,4 +1,4 @@
-"""A file that `deepen bench` wrote, read back as a `Timing`. Nothing in it is trusted unchecked."""
+"""Read a file written by `deepen bench` as a `Timing`. Its whole content is checked."""
 
 import json
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 
 MAX_FILE_BYTES = 1 << 24
-"""Larger files are refused unread."""
+"""Larger files are rejected without being read."""
 
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 def read_timing(path: Path) -> Timing:
-    """The timing in a bench file.
+    """Read the timing in a bench file.
 
     Raises:
-        InvalidValueError: there is no such file, or it is damaged; the message is one line.
+        InvalidValueError: the file does not exist or is damaged; the message is one line.
     """
     if not path.is_file():
         problem = "is not a file" if path.exists() else "does not exist"
@@ -53,7 +53,7 @@ def _parse_timing(content: Any) -> Timing:
 
 
 def _select(content: Any, kinds: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The entries of a JSON object that `kinds` names, each of its type; others are ignored."""
+    """The entries of a JSON object named in `kinds`, after checking their types; other entries are ignored."""
     if not isinstance(content, dict):
         raise ValueError(f"{where} is not an object")
     if missing := [name for name in kinds if name not in content]:

@@ -1,4 +1,4 @@
-"""Clocks: how many seconds a phase takes, for plans that give hours and costs."""
+"""Clocks: how many seconds a phase takes, for plans in hours and for costs."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,9 +15,9 @@ Clock = Callable[[Phase, TrainedParts], float]
 
 
 def datasheet_clock(ledger: Ledger, fleet: Fleet) -> Clock:
-    """Seconds at a share of the devices' peak.
+    """Seconds at a constant share of the devices' peak.
 
-    The share is of FLOPs that count attention densely, whatever convention the ledger has.
+    The share refers to FLOPs that count attention densely, even if the ledger does not.
     """
     price = lru_cache(maxsize=4096)(replace(ledger, causal_exact=False).flops_per_token)
     return lambda phase, trained: fleet.seconds(phase.tokens * price(trained, phase.context))

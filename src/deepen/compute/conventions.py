@@ -1,6 +1,6 @@
-"""FLOPs per token of full training by the rules of thumb in use, to compare published figures with the ledger's.
+"""FLOPs per token of full training by common rules of thumb, to compare published figures with the ledger's.
 
-Each is as its source computes it. Those that count attention count it densely.
+Each function follows its source. Where attention is counted, it is counted densely.
 """
 
 from deepen.model.config import ModelConfig
@@ -17,16 +17,16 @@ def palm(model: ModelConfig, context: int) -> int:
 
 
 def nanogpt(model: ModelConfig, context: int) -> int:
-    """PaLM's, with N all parameters but the position table (nanoGPT, `estimate_mfu`)."""
+    """PaLM's, with N all parameters except the position table (nanoGPT, `estimate_mfu`)."""
     return 6 * (model.parameters - model.position_parameters) + _attention(model, context)
 
 
 def torchtitan(model: ModelConfig, context: int) -> int:
-    """PaLM's, with N all parameters but tables that only embed; a tied one is also the head (torchtitan, 2026)."""
+    """PaLM's, with N all parameters except tables that are not also the head (torchtitan, 2026)."""
     table = 0 if model.tied else model.table_parameters
     return 6 * (model.parameters - model.position_parameters - table) + _attention(model, context)
 
 
 def _attention(model: ModelConfig, context: int) -> int:
-    """12·L·H·Q·T: two products forward, four backward, for every query head."""
+    """12·L·H·Q·T: two matrix products forward and four backward for every query head."""
     return 12 * model.depth * model.width * context

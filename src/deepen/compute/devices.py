@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Device:
-    """A processor. `peak_flops` counts dense bf16 matrix products with fp32 sums; `source` is of both figures."""
+    """A processor. `peak_flops` is for dense bf16 matrix products with fp32 sums; `source` documents both."""
 
     name: str
     peak_flops: float
@@ -33,8 +33,8 @@ DEFAULT_UTILISATION = 0.4
 class Fleet:
     """Devices that train together, and the share of their peak that they reach.
 
-    `utilisation` is MFU, with attention counted densely. Where activations are recomputed, those FLOPs count too;
-    this is called HFU elsewhere.
+    `utilisation` is MFU, with attention counted densely. With activation checkpointing the recomputed FLOPs count
+    too, which others call HFU.
     """
 
     device: Device
@@ -42,5 +42,5 @@ class Fleet:
     utilisation: float = DEFAULT_UTILISATION
 
     def seconds(self, flops: float) -> float:
-        """Time that a number of FLOPs takes."""
+        """Seconds that a number of FLOPs takes."""
         return flops / (self.count * self.device.peak_flops * self.utilisation)

@@ -1,4 +1,4 @@
-"""What to change so that a plan fits into a device's memory."""
+"""Find settings with which a plan fits into a device's memory."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,13 +9,13 @@ from deepen.compute.plan import Plan
 
 
 def find_fitting_settings(plan: Plan, capacity_bytes: int) -> dict[str, Any] | None:
-    """The first of the usual changes with which a plan fits into a device's memory; None where none does.
+    """Try the usual changes in order, and return the first with which a plan fits into a device's memory.
 
-    Tried in turn: one sequence at a time, recomputed activations, both, sharding over the devices there are,
-    over more devices.
+    They are: one sequence at a time, recomputed activations, both; then the same with sharding over the devices of
+    the plan, and over more devices.
 
     Returns:
-        The fields of `MemorySettings` that change, with their values.
+        The fields of `MemorySettings` that change, with their values; None if no change is enough.
     """
     settings = plan.request.memory
     one_sequence = {"micro_batch_tokens": plan.request.context}

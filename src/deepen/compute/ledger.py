@@ -4,9 +4,9 @@ It counts the matrix products, as `torch.utils.flop_counter.FlopCounterMode` doe
 attention core (densely: all context² products, causal or not) and the head. Embeddings, norms and pointwise
 operations cost no FLOPs; their memory traffic is given in bytes. The optimizer's FLOPs are kept separate.
 
-What a part costs follows from three questions. Does the forward pass run? Always. Do gradients run *through* the
-part (activation backward)? Do gradients run *to its weights* (weight backward)? Each costs a linear as much as its
-forward pass. With blocks 2 and 3 of four trained alone, the linears of each block cost, in forward passes:
+The cost of a part follows from three questions. Does the forward pass run? Always. Do gradients run *through* the
+part (activation backward)? Do gradients run *to its weights* (weight backward)? For a linear, each costs as much
+as the forward pass. If only blocks 2 and 3 of four are trained, the linears of each block cost, in forward passes:
 
     block 3   trained        forward 1, activation backward 1, weight backward 1
     block 2   trained        forward 1, activation backward 1, weight backward 1
@@ -15,9 +15,9 @@ forward pass. With blocks 2 and 3 of four trained alone, the linears of each blo
 
 If the embeddings were trained too, gradients would run through blocks 0 and 1: activation backward 1 each.
 
-The attention core has no weights but two operands that both need gradients: its activation backward costs two
-forward passes, its weight backward nothing. With activation checkpointing, a block that gradients enter runs
-forward again up to its last linear, whose output the backward pass does not need.
+The attention core has no weights, but each of its products has two operands that need gradients: its activation
+backward costs two forward passes, its weight backward nothing. With activation checkpointing, a block that
+gradients enter runs forward again up to its last linear, whose output the backward pass does not need.
 """
 
 from collections.abc import Sequence
@@ -45,11 +45,12 @@ class PartCost:
     """The cost of one part: a block's linears, attention core or norms, the embeddings, the final norm, the head.
 
     Attributes:
-        part: its name.
-        parameters: how many it has.
+        part: the name of the part.
+        parameters: its number of parameters.
         forward, recompute, activation_backward, weight_backward: FLOPs per token.
-        bytes: what the forward pass of a part without FLOPs reads and writes per token, activations and table rows
-            in fp32.
+        bytes: for a part without FLOPs, bytes of activations and table rows in fp32 that its forward pass reads
+        and
+            writes per token.
     """
 
     part: str
@@ -62,7 +63,7 @@ class PartCost:
 
     @property
     def total(self) -> int:
-        """FLOPs per token in all."""
+        """Total FLOPs per token."""
         return self.forward + self.recompute + self.activation_backward + self.weight_backward
 
 
@@ -83,11 +84,11 @@ class Ledger:
     """What training a model costs.
 
     Args:
-        model: the model at its final depth; `TrainedParts` give the depth at hand.
+        model: the model at its final depth; the current depth is that of the `TrainedParts`.
         causal_exact: count only the part of the attention core that a causal mask leaves, (context + 1) / 2 keys
             per query on average, instead of all. It is a lower bound that no kernel reaches.
-        activation_checkpointing: blocks store their input alone and run forward again in the backward pass.
-        optimizer: FLOPs of an update.
+        activation_checkpointing: blocks store only their input and run forward again in the backward pass.
+        optimizer: gives the FLOPs of an update.
     """
 
     model: ModelConfig
@@ -102,7 +103,7 @@ class Ledger:
     def attention_forward(self, context: int) -> int:
         """FLOPs per token of one block's attention core, forward: queries × keys, then weights × values.
 
-        Every query head computes products of its own, even where heads share keys.
+        Every query head computes its own products, even if heads share keys.
         """
         keys_twice = context + 1 if self.causal_exact else 2 * context
         return 2 * keys_twice * self.model.width
@@ -122,7 +123,7 @@ class Ledger:
         return (*parts, norm, head)
 
     def grouped_parts(self, trained: TrainedParts, context: int) -> tuple[PartCost, ...]:
-        """The same with all blocks added up: embeddings, norms, linears, attention, head."""
+        """The same cost with all blocks added up: embeddings, norms, linears, attention, head."""
         embeddings, norm, head = self._parts_around_blocks(trained)
         norms, linears, attention = [(1, norm)], [], []
         for role, count in role_counts(trained).items():
@@ -134,7 +135,7 @@ class Ledger:
         return (embeddings, *blocks, head)
 
     def flops_per_token(self, trained: TrainedParts, context: int) -> int:
-        """FLOPs per token, forward and backward, of all parts; the optimizer's are separate."""
+        """FLOPs per token of all parts, forward and backward; the optimizer's are separate."""
         blocks = sum(
             count * part.total
             for role, count in role_counts(trained).items()
@@ -145,14 +146,13 @@ class Ledger:
     def trainable_parameters(self, trained: TrainedParts) -> int:
         """Parameters that receive updates; a tied matrix counts once."""
         model = self.model
-        table = model.vocab * model.width
         parameters = len(trained.blocks) * model.block_parameters
         if trained.head:
             parameters += model.norm_parameters
         if trained.trains_head_matrix(tied=model.tied):
-            parameters += table
+            parameters += model.table_parameters
         if trained.embeddings:
-            parameters += model.position_parameters + (0 if model.tied else table)
+            parameters += model.position_parameters + (0 if model.tied else model.table_parameters)
         return parameters
 
     def optimizer_flops(self, trained: TrainedParts) -> int:
@@ -164,7 +164,7 @@ class Ledger:
         model, linears, attention = self.model, self.linears_forward(), self.attention_forward(context)
         gradients_enter = role is not Role.FORWARD
         recomputed = gradients_enter and self.activation_checkpointing
-        *_, (inputs, outputs) = model.block_linears.values()  # of the last linear, which is not computed again
+        *_, (inputs, outputs) = model.block_linears.values()  # the last linear is not computed again
         return _BlockParts(
             norms=PartCost(part="norms", parameters=2 * model.norm_parameters, bytes=2 * 2 * 4 * model.width),
             linears=PartCost(
@@ -187,18 +187,17 @@ class Ledger:
     def _parts_around_blocks(self, trained: TrainedParts) -> tuple[PartCost, PartCost, PartCost]:
         """The embeddings, the final norm and the head; gradients always run through the head."""
         model, head = self.model, self.head_forward()
-        table = model.vocab * model.width
         rows_read = 2 if model.position_parameters else 1
         return (
             PartCost(
                 part="embeddings",
-                parameters=table + model.position_parameters,
+                parameters=model.table_parameters + model.position_parameters,
                 bytes=(rows_read + 1) * 4 * model.width,
             ),
             PartCost(part="final norm", parameters=model.norm_parameters, bytes=2 * 4 * model.width),
             PartCost(
                 part="head",
-                parameters=0 if model.tied else table,
+                parameters=0 if model.tied else model.table_parameters,
                 forward=head,
                 activation_backward=head,
                 weight_backward=head if trained.trains_head_matrix(tied=model.tied) else 0,
@@ -207,7 +206,7 @@ class Ledger:
 
 
 def _add_up(name: str, costs: Sequence[tuple[int, PartCost]]) -> PartCost:
-    """The sum of costs, each so many times."""
+    """The sum of pairs (count, cost), as one cost."""
     numbers = [field.name for field in fields(PartCost) if field.name != "part"]
     sums = {number: sum(count * getattr(cost, number) for count, cost in costs) for number in numbers}
     return PartCost(part=name, **sums)
@@ -234,16 +233,12 @@ def roles(trained: TrainedParts) -> list[Role]:
 
 def phase_flops(ledger: Ledger, schedule: Schedule) -> list[int]:
     """FLOPs of each phase of a schedule in whole steps."""
-    flops: list[int] = []
-    price, priced = 0, None
-    for phase, trained in zip(schedule.phases, schedule.trained_parts, strict=True):
-        if (trained, phase.context) != priced:  # phases of a kind follow one another
-            priced = trained, phase.context
-            price = _flops_per_token(ledger, trained, phase.context)
-        flops.append(phase.tokens * price)
-    return flops
+    return [
+        phase.tokens * _flops_per_token(ledger, trained, phase.context)
+        for phase, trained in zip(schedule.phases, schedule.trained_parts, strict=True)
+    ]
 
 
-@lru_cache(maxsize=4096)  # the search for a mark prices the same phases again and again
+@lru_cache(maxsize=4096)  # the search for a mark prices the same phases repeatedly
 def _flops_per_token(ledger: Ledger, trained: TrainedParts, context: int) -> int:
     return ledger.flops_per_token(trained, context)

@@ -1,17 +1,17 @@
-"""Marks: how long a run has to be so that its compute equals a budget.
+"""Marks: how long a run must be for its compute to equal a budget.
 
-The runs of a recipe differ in their length only (`RecipeRun`), and a longer run costs more. The mark is the number
-of whole steps whose price comes nearest to the budget. It is found by search, because a schedule may depend on its
-length in any way: stages that last as long as the baseline, growth at a share of the run, ramps of the batch.
+The runs of a recipe differ only in length (`RecipeRun`), and a longer run costs more. The mark is the number of
+whole steps whose price comes nearest to the budget. It is found by search, because a schedule can depend on its
+length in many ways: stages that last as long as the baseline, growth at a share of the run, ramps of the batch.
 
 `two-phase` on `nano`, against 1,000 steps of full training; prices are shares of the budget:
 
-    bracket   1, 4, 16, 64, 256 steps are fewer than the staged part has; 1,024 cost 0.595, 4,096 cost 3.667
-    narrow    between them 1,429 by interpolation: 0.9996; 2,762 by halving: 2.333; 1,430 by interpolation: 1.0006
-    compare   1,425 to 1,434, since rounding phases to whole steps may make a neighbour fit better
+    bracket   1, 4, 16, 64, 256 steps are too few for the staged part; 1,024 cost 0.595, 4,096 cost 3.667
+    narrow    interpolation tries 1,429: 0.9996; halving 2,762: 2.333; interpolation 1,430: 1.0006
+    compare   1,425 to 1,434, because a neighbour can fit better after phases are rounded to whole steps
     mark      1,429 steps
 
-Plans and studies find their marks here, through the accountings of `compute.accounting`, so they agree.
+Plans and studies both find their marks here, through `compute.accounting`, so they agree.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,30 +30,30 @@ Price = Callable[[Schedule], float]
 """What a schedule in whole steps costs."""
 
 _Cost = Callable[[int], float | None]
-"""What so many steps cost; None where they are too few for the recipe."""
+"""The price of a number of steps; None if they are too few for the recipe."""
 
 MAX_STEPS = 1 << 40
-"""More steps than any run has; a larger budget is a mistake."""
+"""More steps than any run has; a budget above it is a mistake."""
 
 _NEIGHBOURS = 4
-"""Steps to either side of the search's result that are compared too: because phases and ramps are rounded to whole
-steps, a longer run can be cheaper."""
+"""Steps on either side of the search's result that are compared too. Phases and ramps are rounded to whole steps,
+so a longer run can be cheaper."""
 
 _TOLERANCE = 1.01
-"""The shortest run that a recipe allows may cost this many times the budget and still be its mark."""
+"""The shortest run of a recipe is accepted as the mark up to this multiple of the budget."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecipeRun:
-    """A recipe on a model, with everything decided but the length of the run.
+    """A recipe on a model, with everything fixed except the length of the run.
 
     Attributes:
         recipe, options: the recipe, and its options by name.
         model: the model at its full depth.
-        batch_tokens, context: tokens of a step and of a sequence, where no ramp says otherwise.
-        baseline_tokens: tokens of the baseline, which a staged part lasts for; None means the run's own tokens.
-        batch_ramp, context_ramp: batch and context along the run.
-        rate: the learning rate along the run; it costs nothing.
+        batch_tokens, context: tokens of a step and of a sequence, unless there is a ramp.
+        baseline_tokens: tokens of the baseline, the length of a staged part; None means the run's own tokens.
+        batch_ramp, context_ramp: batch and context during the run.
+        rate: the learning rate during the run, which does not change its price.
     """
 
     recipe: Recipe
@@ -67,10 +67,10 @@ class RecipeRun:
     rate: Rate = field(default_factory=WSD)
 
     def schedule(self, steps: int) -> Schedule:
-        """The schedule of a run of so many steps of `batch_tokens`, every phase in whole steps.
+        """The schedule of a run of `steps` steps of `batch_tokens`, with every phase in whole steps.
 
         Raises:
-            InvalidValueError: the recipe does not fit the model, or so few steps.
+            InvalidValueError: the recipe does not fit the model, or needs more steps.
         """
         tokens = steps * self.batch_tokens
         baseline_tokens = tokens if self.baseline_tokens is None else self.baseline_tokens
@@ -88,10 +88,10 @@ def nearest_schedule(run: RecipeRun, price: Price, budget: float, unit: str) -> 
     """The schedule of a run, in whole steps, whose price comes nearest to the budget.
 
     Args:
-        run: gives the schedule for any number of steps; a longer one costs more, but for rounding.
+        run: gives the schedule for any number of steps; apart from rounding, a longer one costs more.
         price: what a schedule costs, in `unit`.
-        budget: what may be spent, in `unit`.
-        unit: the word for it in errors.
+        budget: what the run should cost, in `unit`.
+        unit: used in errors.
 
     Raises:
         InvalidValueError: the recipe does not fit at any length, or its shortest run costs clearly more than the
@@ -100,11 +100,11 @@ def nearest_schedule(run: RecipeRun, price: Price, budget: float, unit: str) -> 
 
     @cache
     def cost(steps: int) -> float | None:
-        """The price of so many steps; None where they are too few for the recipe."""
         try:
-            return price(run.schedule(steps))
+            schedule = run.schedule(steps)
         except ValueError:
             return None
+        return price(schedule)
 
     affordable, beyond = _bracket(run, cost, budget, unit)
     affordable, beyond = _narrow(cost, budget, affordable, beyond)
@@ -116,11 +116,11 @@ def nearest_schedule(run: RecipeRun, price: Price, budget: float, unit: str) -> 
 
 
 def _bracket(run: RecipeRun, cost: _Cost, budget: float, unit: str) -> tuple[int, int]:
-    """Two numbers of steps: one that the budget covers, or too few for the recipe, and one beyond the budget."""
+    """Two numbers of steps: one within the budget, or too few for the recipe, and one beyond the budget."""
     affordable, beyond = 0, 1
     while (found := cost(beyond)) is None or found <= budget:
         if beyond > MAX_STEPS:
-            run.schedule(beyond)  # raises the reason where the recipe fits no number of steps
+            run.schedule(beyond)  # raises the reason if no length fits the recipe
             raise InvalidValueError(
                 f"a budget of {budget:.4g} {unit} is more than {MAX_STEPS:,} steps: give less", value=budget
             )
@@ -129,7 +129,7 @@ def _bracket(run: RecipeRun, cost: _Cost, budget: float, unit: str) -> tuple[int
 
 
 def _narrow(cost: _Cost, budget: float, affordable: int, beyond: int) -> tuple[int, int]:
-    """The same two, a step apart. Interpolation and halving alternate: interpolation alone can be very slow."""
+    """Narrow the two to neighbours. Interpolation alternates with halving, because alone it can be very slow."""
     halve = False
     while beyond - affordable > 1:
         middle = (affordable + beyond) // 2
@@ -147,7 +147,7 @@ def _narrow(cost: _Cost, budget: float, affordable: int, beyond: int) -> tuple[i
 
 
 def _over_budget(shortest: int, price: float, budget: float, unit: str) -> InvalidValueError:
-    """The error where the shortest run costs more than the budget."""
+    """The error if even the shortest run costs more than the budget."""
     if shortest == 1:
         problem = f"a budget of {budget:.4g} {unit} is less than one step, which costs {price:.4g}: give more"
     else:

@@ -1,11 +1,11 @@
-"""What the memory of a training step depends on beside the model and the phase, and the size of a micro-batch."""
+"""The settings that determine a training step's memory, and the size of a micro-batch."""
 
 from dataclasses import dataclass
 
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
 
 MAX_LOGITS = 1 << 28
-"""Logits of a micro-batch where no size is given: 1 GiB in fp32."""
+"""Most logits of a micro-batch if no size is given: 1 GiB in fp32."""
 
 BYTES = {"fp32": 4, "bf16": 2}
 """Bytes of a number, by precision."""
@@ -13,17 +13,18 @@ BYTES = {"fp32": 4, "bf16": 2}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MemorySettings:
-    """What a step's memory depends on beside the model and the phase.
+    """What the memory of a step depends on, in addition to the model and the phase.
 
     Args:
         precision: "fp32", or "bf16" for autocast: fp32 weights, bf16 matrix products.
         micro_batch_tokens: tokens of a micro-batch; 0 means as many as keep the logits under 1 GiB.
-        devices: how many share a batch.
+        devices: how many devices share a batch.
         sharded: weights, gradients and optimizer state are divided over the devices (FSDP2, ZeRO-3) instead of
             replicated (DDP, whose buckets hold all gradients from the first micro-batch on).
         activation_checkpointing: blocks store only their input and run forward again.
-        optimizer: bytes of its state, and of what a step needs besides.
-        gpu: more rows of logits at a time; and RMSNorm is one kernel that stores only its input.
+        optimizer: gives the bytes of its state, and those that its step needs temporarily.
+        gpu: whether it runs on a GPU, with more rows of logits at a time, and with an RMSNorm that stores only its
+            input.
     """
 
     precision: str = "fp32"
@@ -39,8 +40,8 @@ def micro_batch_tokens(requested: int, batch_tokens_per_device: int, context: in
     """Tokens of a micro-batch: whole sequences, at least one, at most the batch.
 
     Args:
-        requested: tokens; 0 means as many as keep the logits within MAX_LOGITS.
-        batch_tokens_per_device, context: in tokens.
+        requested: tokens; 0 means as many as keep the logits within `MAX_LOGITS`.
+        batch_tokens_per_device, context: tokens of a device's share of the batch, and of a sequence.
         vocab: logits per token.
     """
     tokens = requested if requested else MAX_LOGITS // vocab

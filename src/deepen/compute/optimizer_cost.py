@@ -1,4 +1,4 @@
-"""What an optimizer costs, as the numbers that the memory model and the ledger need of it."""
+"""What an optimizer costs, in the numbers that the memory model and the ledger use."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,10 @@ class OptimizerCost:
     """Costs of an optimizer per trained parameter.
 
     Args:
-        state_bytes: kept between steps; 8 for two fp32 moments.
-        working_bytes: needed during a step for one parameter tensor at a time, so the largest tensor counts.
-        flops: pointwise FLOPs of one update, clipping not included.
+        state_bytes: bytes kept between steps; 8 for two fp32 moments.
+        working_bytes: bytes needed during a step, for one parameter tensor at a time, so the largest tensor
+        counts.
+        flops: pointwise FLOPs of one update, without clipping.
     """
 
     state_bytes: int

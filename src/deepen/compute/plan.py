@@ -1,12 +1,12 @@
-"""A plan: what a recipe costs, phase by phase, and where its compute equals the baseline's. Nothing is trained.
+"""A plan: what a recipe costs, phase by phase, and at which length its compute equals the baseline's.
 
     plan = plan_recipe("two-phase", model="gpt2-124m", options={"stages": 4}, steps=10_000)
     plan.marks["flops"].schedule.steps     # 13,983 steps cost as many FLOPs as 10,000 of full training
     plan.marks["paper"].schedule.steps     # 14,688 by the formula of the recipe's paper
     plan.peak.memory.peak                  # bytes on each device in the phase that needs most
 
-A budget is the baseline's. It becomes the baseline's schedule, that schedule's price becomes the budget of each
-accounting, and each accounting finds the run of the recipe that costs as much (see `compute.marks`).
+The budget of a request is the baseline's. It determines the baseline's schedule. Each accounting prices that
+schedule and finds the run of the recipe that costs as much (see `compute.marks`).
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from deepen.compute.marks import RecipeRun
 from deepen.compute.memory import PhaseMemory, phase_memory
 from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan_request import PlanRequest, baseline_schedule
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, look_up
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS, tokens_per_step
 from deepen.schedule.phase import Part, Phase, Schedule
@@ -35,7 +35,7 @@ RATIOS = (1.0, 1.5, 2.0, 2.5, 3.0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedPhase:
-    """A phase and what it costs: FLOPs, bytes, and seconds where there is a clock."""
+    """A phase and what it costs: FLOPs, bytes, and seconds if there is a clock."""
 
     phase: Phase
     trained: TrainedParts
@@ -60,19 +60,19 @@ class PlannedRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """The answer to a request.
+    """The result of a request.
 
     Attributes:
-        request: what was planned.
+        request: the request.
         phases: the phases of `total`.
         total: the run that costs as many exact FLOPs as the baseline.
         baseline: the baseline's run.
-        marks: the run that costs as much as the baseline, by the name of the accounting.
-        impossible: why there is no such run, by the name of the accounting.
-        staged_share: price of the staged part ÷ that of the baseline, by the name of the accounting; empty for
-            recipes without a staged part.
-        ratios: tokens of the continual phase ÷ those of the baseline by the closed form of the recipe's paper, by
-            the price of a backward pass in forward passes; empty where there is none.
+        marks: for each accounting, by name, the run that costs as much as the baseline.
+        impossible: for each accounting without such a run, the reason.
+        staged_share: for each accounting, the price of the staged part ÷ that of the baseline; empty for recipes
+            without a staged part.
+        ratios: for each price of a backward pass in forward passes, tokens of the continual phase ÷ those of the
+            baseline by the closed form of the recipe's paper; empty if it has none.
     """
 
     request: PlanRequest
@@ -86,19 +86,20 @@ class Plan:
 
     @property
     def peak(self) -> PlannedPhase:
-        """The phase that needs the most memory, the first of equals."""
+        """The phase that needs the most memory; the first if several do."""
         return max(self.phases, key=lambda planned: planned.memory.peak)
 
     @property
     def budget_reached(self) -> float:
-        """The baseline's budget as far as whole steps reach it, in the unit of the request."""
+        """What the baseline spends in whole steps, in the unit of the requested budget."""
         schedule, model = self.baseline.schedule, self.request.model
+        seconds = 0.0 if self.baseline.seconds is None else self.baseline.seconds
         return {
             "tokens": schedule.tokens,
             "steps": schedule.steps,
             "flops": self.baseline.flops,
             "tokens_per_parameter": schedule.tokens / model.parameters_non_embedding,
-            "hours": (self.baseline.seconds or 0.0) / 3600,
+            "hours": seconds / 3600,
         }[self.request.budget_unit]
 
 
@@ -128,20 +129,20 @@ def plan_recipe(
         recipe: a name in `deepen.schedule.recipes.RECIPES`.
         model: the model at its full depth, or the name of a preset.
         options: the recipe's options.
-        tokens, steps, flops, tokens_per_parameter, hours: the baseline's budget, in one of these units; 10,000
-            steps where none is given. Hours need a clock.
-        batch_tokens, context: tokens of a step and of a sequence; by default what goes with the model.
+        tokens, steps, flops, tokens_per_parameter, hours: the baseline's budget, in one of these units; by default
+            10,000 steps. Hours need a clock.
+        batch_tokens, context: tokens of a step and of a sequence; by default the usual ones for the model.
         against: name of the baseline's recipe.
         ratio: price of a backward pass in forward passes, in the closed form of a recipe's paper.
-        batch_ramp, context_ramp: batch and context along the run.
+        batch_ramp, context_ramp: batch and context during the run.
         causal_exact: count only the half of the attention core that a causal mask leaves.
-        memory: how a step is taken, for its memory.
+        memory: the settings that determine a step's memory.
         clock: gives seconds (see `compute.clock`).
 
     Raises:
         InvalidValueError, InvalidValuesError: the request cannot be used; nothing is planned.
     """
-    config = _get_model(model) if isinstance(model, str) else model
+    config = look_up(PRESETS, model, field="model") if isinstance(model, str) else model
     budgets = {
         "tokens": tokens,
         "steps": steps,
@@ -149,20 +150,20 @@ def plan_recipe(
         "tokens_per_parameter": tokens_per_parameter,
         "hours": hours,
     }
-    given = {unit: amount for unit, amount in budgets.items() if amount is not None} or {"steps": 10_000}
+    given = {unit: amount for unit, amount in budgets.items() if amount is not None}
     if len(given) > 1:
         raise InvalidValueError(f"{' and '.join(given)} all set the budget: give one of them", value=given)
-    [(unit, amount)] = given.items()
+    [(unit, amount)] = given.items() if given else [("steps", 10_000)]
     context = config.context if context is None else context
     if batch_ramp is not None:
         batch_tokens = max(size for _, size in batch_ramp.steps)
     elif batch_tokens is None:
         batch_tokens = tokens_per_step(config, context)
-    memory = memory or MemorySettings()
+    memory = MemorySettings() if memory is None else memory
     request = PlanRequest(
         recipe=recipe,
         model=config,
-        options=options or {},
+        options={} if options is None else options,
         budget=amount,
         budget_unit=unit,
         batch_tokens=batch_tokens,
@@ -180,16 +181,8 @@ def plan_recipe(
     return make_plan(request)
 
 
-def _get_model(name: str) -> ModelConfig:
-    if name not in PRESETS:
-        raise InvalidValueError(
-            f"{name!r} is unknown: use {', '.join(PRESETS)}", field="model", value=name, allowed=PRESETS
-        )
-    return PRESETS[name]
-
-
 def make_plan(request: PlanRequest) -> Plan:
-    """Plan what is requested.
+    """Make the plan for a request.
 
     Raises:
         InvalidValueError: the recipe does not fit the model, or the budget is spent before its staged part ends.
@@ -214,7 +207,7 @@ def make_plan(request: PlanRequest) -> Plan:
 def _find_marks(
     request: PlanRequest, run: RecipeRun, baseline: PlannedRun, accountings: list[Accounting]
 ) -> tuple[dict[str, PlannedRun], dict[str, str]]:
-    """The runs that cost as much as the baseline, and why there is none; the primary accounting must have one."""
+    """`Plan.marks` and `Plan.impossible`; the first accounting must have a mark."""
     marks: dict[str, PlannedRun] = {}
     impossible: dict[str, str] = {}
     for accounting in accountings:

@@ -1,4 +1,4 @@
-"""What a plan is made for: a recipe, a baseline, and the budget that both get."""
+"""The request for a plan: a recipe, a baseline, and the budget of both."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -18,23 +18,23 @@ from deepen.schedule.ramp import Ramp
 from deepen.schedule.recipes import BASELINE, get_recipe
 
 BUDGETS = ("tokens", "steps", "flops", "tokens_per_parameter", "hours")
-"""Units of a budget; a parameter is a non-embedding one, an hour one of all devices."""
+"""Units of a budget. Parameters exclude embeddings; hours are of wall-clock time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanRequest:
-    """What is to be planned.
+    """A request for a plan.
 
     Attributes:
         recipe, options: the recipe's name, and its options.
         model: the model at its full depth.
         budget, budget_unit: the baseline's budget, and its unit, one of `BUDGETS`.
-        batch_tokens, context: tokens of a step and of a sequence, where no ramp says otherwise.
-        ledger: prices the FLOPs.
-        memory: how a step is taken, for its memory.
+        batch_tokens, context: tokens of a step and of a sequence, unless there is a ramp.
+        ledger: counts the FLOPs.
+        memory: the settings that determine a step's memory.
         against: name of the baseline's recipe.
         ratio: price of a backward pass in forward passes, in the closed form of a recipe's paper.
-        batch_ramp, context_ramp: batch and context along the run.
+        batch_ramp, context_ramp: batch and context during the run.
         clock: gives the seconds of a phase; None plans without seconds.
     """
 
@@ -110,7 +110,7 @@ class PlanRequest:
 
     @property
     def against_options(self) -> dict[str, Any]:
-        """The recipe's options, as far as the baseline's recipe has them too."""
+        """The options that the baseline's recipe has too."""
         return {name: value for name, value in self.options.items() if name in get_recipe(self.against).options}
 
     @property
@@ -127,7 +127,7 @@ class PlanRequest:
         )
 
     def run(self, baseline_tokens: int) -> RecipeRun:
-        """The run of the recipe, against a baseline of so many tokens."""
+        """The run of the recipe, against a baseline of `baseline_tokens` tokens."""
         return replace(
             self.baseline_run,
             recipe=get_recipe(self.recipe),
@@ -137,13 +137,13 @@ class PlanRequest:
 
     @property
     def accountings(self) -> tuple[Accounting, ...]:
-        """The accountings that the request allows, the primary one first."""
+        """The accountings that the request allows; the first determines the run that is planned."""
         always = (flops_accounting(self.ledger), PaperAccounting(ratio=self.ratio))
         return always if self.clock is None else (*always, seconds_accounting(self.clock))
 
 
 def baseline_schedule(request: PlanRequest) -> Schedule:
-    """The baseline in whole steps, for the budget in whatever unit it was given."""
+    """The baseline's schedule in whole steps, from a budget in any unit."""
     run, batch, budget = request.baseline_run, request.batch_tokens, request.budget
     match request.budget_unit:
         case "flops":

@@ -1,8 +1,8 @@
-"""Seconds: what a training step takes on a device, as a sum of ingredients that `deepen bench` measured.
+"""The seconds of a training step on a device, as a sum of ingredients that `deepen bench` measured.
 
-A step has the ingredients from which the ledger computes its FLOPs (`compute/ledger.py`): each block in its role,
-the head with or without updates, and a base that every step pays. They are fitted to measured steps, so whatever
-a device does slowly (memory traffic, kernel launches, Python) is in them.
+The ingredients are those of the ledger (`compute/ledger.py`): each block in its role, the head with or without
+updates, and a base for every step. They are fitted to measured steps, so they include everything that takes time
+on a device (memory traffic, kernel launches, Python).
 
     seconds per token, in µs        base   a block: forward only   gradients through   trained   head trained
     fitted                           7.0                     1.0                 2.5       3.0            0.5
@@ -25,7 +25,7 @@ from deepen.schedule.phase import Phase
 from deepen.schedule.trainable import TrainedParts
 
 OUTSIDE_BLOCKS = ("head_frozen", "head_trained", "base")
-"""The ingredients of a step that are not of a block."""
+"""The ingredients of a step outside its blocks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,12 +41,14 @@ class MeasuredPhase:
 class Timing:
     """Seconds per token of each ingredient of a training step on a device.
 
-    `block` is one block in each role; where it is trained, its share of the optimizer is included. `base` is the
-    rest of a step: embeddings, data, Python. Every step has a head, so measurements cannot tell it from the base:
-    the cheaper of `head_frozen` and `head_trained` counts as 0, and the other is what it adds.
+    `block` gives the seconds of one block in each role; a trained block includes its share of the optimizer.
+    `base` is
+    the rest of a step: embeddings, data, Python. Every step has a head, so measurements cannot separate it from
+    the
+    base: the cheaper of `head_frozen` and `head_trained` is 0, and the other is the difference.
 
-    Costs of a step that do not depend on its size are spread over `batch_tokens`, so a timing holds for that batch
-    only.
+    The costs of a step that do not depend on its size are divided by `batch_tokens`, so a timing is valid for that
+    batch only.
     """
 
     device: str
@@ -81,7 +83,7 @@ class Timing:
             raise InvalidValueError("full training takes 0 seconds: steps that take no time were not measured")
 
     def seconds_per_token(self, trained: TrainedParts) -> float:
-        """Seconds per token while `trained` is trained, with the context and the batch of the measurement."""
+        """Seconds per token while `trained` is trained, at the context and batch of the measurement."""
         blocks = sum(count * self.block[role] for role, count in role_counts(trained).items())
         return self.base + blocks + (self.head_trained if trained.head else self.head_frozen)
 
@@ -109,7 +111,7 @@ class Timing:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The timing in JSON's types, as `bench_file.read_timing` reads it."""
+        """The timing as JSON values, in the form that `bench_file.read_timing` reads."""
         return {
             "device": self.device,
             "precision": self.precision,
@@ -132,14 +134,14 @@ def fit_timing(
     context: int,
     batch_tokens: int,
 ) -> Timing:
-    """The ingredients, none below 0, whose sums come nearest to what was measured.
+    """Fit ingredients of at least 0 whose sums come nearest to the measured seconds.
 
-    Residuals are relative, so that a shallow phase counts as much as a deep one. An ingredient that no phase
-    has is 0.
+    Residuals are relative, so that a shallow phase counts as much as a deep one. An ingredient that occurs in no
+    phase is 0.
 
     Source: non-negative least squares, Lawson & Hanson 1974 (Solving Least Squares Problems, chapter 23).
     """
-    from scipy.optimize import nnls  # half a second to import, and planning does not need it
+    from scipy.optimize import nnls  # takes half a second to import, and planning does not need it
 
     rows = []
     for phase in measured:
@@ -147,7 +149,7 @@ def fit_timing(
         ingredients = (*(counts[role] for role in Role), not head, head)  # the base is in both heads
         rows.append([count / phase.seconds_per_token for count in ingredients])
     *blocks, frozen, trained = (float(seconds) for seconds in nnls(rows, [1.0] * len(rows), maxiter=100)[0])
-    # Where only one kind of head was measured it counts as the base, and nothing is known of the other.
+    # If only one kind of head was measured, it is part of the base, and the other is unknown.
     heads = {phase.trained.head for phase in measured}
     base = min(frozen, trained) if len(heads) == 2 else max(frozen, trained)
     return Timing(

@@ -1,7 +1,9 @@
-"""Ramps of batch size and context over a run. Phases are split where a ramp changes its value.
+"""Ramps of batch size and context over a run.
 
-ramp = Ramp(steps=((0.0, 256), (0.5, 1024)))  # 256 tokens for the first half of the run, then 1024
-apply_ramps(schedule, batch=ramp, batch_tokens=1024)
+    ramp = Ramp(steps=((0.0, 256), (0.5, 1024)))  # 256 tokens for the first half of the run, then 1024
+    apply_ramps(schedule, batch=ramp, batch_tokens=1024)
+
+Phases are split where a ramp changes its value.
 """
 
 from bisect import bisect_left, bisect_right
