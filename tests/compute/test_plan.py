@@ -25,7 +25,6 @@ from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.ramp import Ramp, apply_ramps
 from deepen.schedule.recipes import RECIPES, get_recipe
-from deepen.schedule.recipes.stages import two_phase
 from deepen.schedule.trainable import TRAINABLE_SETS, TrainedParts
 from deepen.train.trainable import freeze_rest
 
@@ -217,36 +216,6 @@ def test_devices_share_a_batch_of_whole_sequences():
         request(memory=MemorySettings(devices=32))
 
 
-@settings(max_examples=40, deadline=None)
-@given(RAMPS, RAMPS, st.data())
-def test_a_ramp_cuts_phases_and_changes_nothing_else(
-    batch: list[float], context: list[float], data: st.DataObject
-):
-    batches = Ramp(steps=tuple((share, data.draw(st.sampled_from([64, 128, 1024]))) for share in batch))
-    contexts = Ramp(steps=tuple((share, data.draw(st.sampled_from([8, 16, 64]))) for share in context))
-    schedule = two_phase(NANO, 3_000_000, staged_tokens=2_000_000, stages=4)
-    cut = apply_ramps(schedule, batch=batches, context=contexts, batch_tokens=1024)
-    assert cut.tokens == schedule.tokens and cut.growth == schedule.growth
-    begin, step = 0, max(size for _, size in batches.steps)
-    assert all(phase.tokens >= step for phase in cut.phases)
-    for phase in cut.phases:
-        whole = phase_at(schedule, begin)
-        assert (phase.depth, phase.train) == (whole.depth, whole.train)
-        assert phase.label.startswith(whole.label)
-        assert phase.batch_tokens == batches.at((begin + step - 0.5) / schedule.tokens)
-        assert phase.context == contexts.at((begin + step - 0.5) / schedule.tokens)
-        begin += phase.tokens
-
-
-def phase_at(schedule: Schedule, tokens: int):
-    end = 0
-    for phase in schedule.phases:
-        end += phase.tokens
-        if tokens < end:
-            return phase
-    raise AssertionError
-
-
 def test_a_ramp_of_one_value_changes_no_cost():
     plain = make_plan(request())
     same = make_plan(request(batch_ramp=Ramp(steps=((0.0, 1024),)), context_ramp=Ramp(steps=((0.0, 64),))))
@@ -256,12 +225,6 @@ def test_a_ramp_of_one_value_changes_no_cost():
 def test_a_shorter_context_at_first_costs_less():
     ramp = Ramp(steps=((0.0, 16), (0.5, 64)))
     assert make_plan(request("full", context_ramp=ramp)).total.flops < make_plan(request("full")).total.flops
-
-
-@pytest.mark.parametrize("steps", [(), ((0.1, 8),), ((0.0, 8), (0.0, 16)), ((0.0, 8), (1.0, 16)), ((0.0, 0),)])
-def test_a_ramp_begins_at_0_and_rises(steps: tuple[tuple[float, int], ...]):
-    with pytest.raises(ValueError, match="ramp"):
-        Ramp(steps=steps)
 
 
 @st.composite
