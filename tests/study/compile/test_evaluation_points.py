@@ -30,16 +30,16 @@ def evaluation(every: int, task_every: int = 0) -> Evaluation:
 
 def test_the_example_of_the_docstring():
     assert evaluation_points(segment(0, 10, 4), evaluation(10, 20), is_mark=True) == (
-        EvaluationPoint(tokens=12, what=("validation",)),
-        EvaluationPoint(tokens=20, what=("validation", "hellaswag")),
-        EvaluationPoint(tokens=32, what=("validation",)),
-        EvaluationPoint(tokens=40, what=("validation", "hellaswag")),
+        EvaluationPoint(tokens=12, tasks=("validation",)),
+        EvaluationPoint(tokens=20, tasks=("validation", "hellaswag")),
+        EvaluationPoint(tokens=32, tasks=("validation",)),
+        EvaluationPoint(tokens=40, tasks=("validation", "hellaswag")),
     )
 
 
 def test_the_end_of_a_segment_is_evaluated_at_a_mark_or_on_the_spacing_only():
     assert evaluation_points(segment(0, 3, 4), evaluation(100, 100), is_mark=False) == ()
-    at_mark = EvaluationPoint(tokens=12, what=("validation", "hellaswag"))
+    at_mark = EvaluationPoint(tokens=12, tasks=("validation", "hellaswag"))
     for task_every in (0, 100):  # 0: at the marks only
         points = evaluation_points(segment(0, 3, 4), evaluation(100, task_every), is_mark=True)
         assert points == (at_mark,)
@@ -53,15 +53,15 @@ def test_a_point_is_the_first_step_to_reach_a_multiple(
     due = {}
     for step in range(start + 1, start + steps + 1):
         tokens = step * batch
-        what = tuple(
+        tasks = tuple(
             name
             for name, spacing in (("validation", every), ("hellaswag", task_every))
             if tokens // spacing > (tokens - batch) // spacing
         )
-        if what:
-            due[tokens] = what
+        if tasks:
+            due[tokens] = tasks
     points = evaluation_points(segment(start, start + steps, batch), evaluation(every, task_every), is_mark=False)
-    assert {point.tokens: point.what for point in points} == due
+    assert {point.tokens: point.tasks for point in points} == due
     assert [point.tokens for point in points] == sorted(due)
 
 

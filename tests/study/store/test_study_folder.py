@@ -32,7 +32,7 @@ def with_files(study: Study, data: Path, items: Path) -> Study:
 
 
 def open_folder(store: Store, study: Study, dataset: Dataset) -> None:
-    store.open(study.described(), hash_inputs(study, dataset))
+    store.open(study, hash_inputs(study, dataset))
 
 
 def test_data_and_task_files_may_be_somewhere_else(
@@ -70,11 +70,12 @@ def test_another_tokenizer_is_refused(make_study: Callable[..., Study], dataset:
 def test_a_folder_of_deepen_0_1_records_its_data_alone(
     make_study: Callable[..., Study], dataset: Dataset, tmp_path: Path
 ):
-    study, inputs = make_study().described(), hash_inputs(make_study(), dataset)
+    study = make_study()
+    inputs = hash_inputs(study, dataset)
     for fingerprint in (dataset.fingerprint, "other"):
         store = Store(tmp_path / fingerprint)
         store.folder.mkdir()
-        content = {"study": study, "data_fingerprint": fingerprint}
+        content = {"study": study.to_json(), "data_fingerprint": fingerprint}
         (store.folder / "study.json").write_text(json.dumps(content))
         if fingerprint == dataset.fingerprint:
             store.check(study, inputs)

@@ -1,12 +1,12 @@
 """Where a segment is evaluated: decided when a study is compiled, so that training only follows a list.
 
-Each thing measured (the validation loss, each task) has a spacing in tokens. Its points are the multiples of the
-spacing, each moved up to the next optimizer step. Where a segment ends in a mark, everything is measured.
-A segment of 10 steps of 4 tokens, with the validation loss every 10 tokens and a task every 20, ending in a mark:
+The validation loss and each task have a spacing in tokens. Their points are the multiples of the spacing, each
+moved up to the next optimizer step. At a mark, everything is evaluated. For example, a segment of 10 steps of 4
+tokens that ends in a mark, with the validation loss every 10 tokens and a task every 20:
 
     multiples of 10       10   20   30   40
     moved up to steps     12   20   32   40
-    measured              validation at 12 and 32; validation and the task at 20 and 40
+    evaluated             validation at 12 and 32; validation and the task at 20 and 40
 """
 
 from collections import defaultdict
@@ -20,17 +20,19 @@ from deepen.train.segment import Segment
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationPoint:
-    """What is measured after so many tokens of the run: "validation", or the names of tasks."""
+    """The evaluations that are due at a number of tokens: names of tasks, or "validation" for the loss."""
 
     tokens: int
-    what: tuple[str, ...]
+    tasks: tuple[str, ...]
 
 
 def evaluation_points(segment: Segment, evaluation: Evaluation, *, is_mark: bool) -> tuple[EvaluationPoint, ...]:
     """The points of a segment in order, after its start and up to its end.
 
     Args:
-        is_mark: whether a mark is measured at the segment's end.
+        segment: the segment.
+        evaluation: the spacings.
+        is_mark: whether the segment ends in a mark.
     """
     spacings = {VALIDATION: evaluation.every_tokens}
     spacings |= {file.task: evaluation.tasks_every_tokens for file in evaluation.tasks}
@@ -41,7 +43,7 @@ def evaluation_points(segment: Segment, evaluation: Evaluation, *, is_mark: bool
             points.add(segment.end)
         for tokens in points:
             due[tokens].append(name)
-    return tuple(EvaluationPoint(tokens=tokens, what=tuple(due[tokens])) for tokens in sorted(due))
+    return tuple(EvaluationPoint(tokens=tokens, tasks=tuple(due[tokens])) for tokens in sorted(due))
 
 
 def _on_steps(segment: Segment, spacing: int) -> list[int]:
@@ -54,6 +56,6 @@ def _on_steps(segment: Segment, spacing: int) -> list[int]:
 
 
 def _step_reaching(segment: Segment, tokens: int) -> int:
-    """The end of the segment's first step that reaches so many tokens."""
+    """The end of the first step of a segment that reaches a number of tokens."""
     steps = round_up_to_steps(tokens - segment.start, segment.batch_tokens)
     return segment.start + steps * segment.batch_tokens

@@ -18,28 +18,28 @@ from deepen.train.engine import TrainingEngine
 
 
 def evaluate(
-    what: str, engine: TrainingEngine, job: Job, *, device: torch.device, processes: int = 1
+    task: str, engine: TrainingEngine, job: Job, *, device: torch.device, processes: int = 1
 ) -> dict[str, Any]:
-    """One line of evals.jsonl.
+    """Evaluate a model; returns one line of evals.jsonl.
 
     Args:
-        what: "validation", or the name of a task.
-        engine: of the segment, at the point that is evaluated.
+        task: the name of a task, or "validation".
+        engine: the segment's engine, at the point to evaluate.
         job: the segment.
         device: where this process computes.
         processes: how many processes share the evaluation.
     """
     progress = engine.progress
-    if what == VALIDATION:
+    if task == VALIDATION:
         score = _validate(engine, job, device, processes)
     else:
-        score = _score_task(what, engine, job, device, processes)
+        score = _score_task(task, engine, job, device, processes)
     return {
         "tokens": progress.tokens,
         "step": progress.step,
         "flops": progress.flops,
         "seconds": progress.seconds,
-        "task": what,
+        "task": task,
         "split": "validation",
         **score.to_json(),
     }
@@ -56,14 +56,14 @@ def _validate(engine: TrainingEngine, job: Job, device: torch.device, processes:
     )
 
 
-def _score_task(name: str, engine: TrainingEngine, job: Job, device: torch.device, processes: int) -> Score:
+def _score_task(task: str, engine: TrainingEngine, job: Job, device: torch.device, processes: int) -> Score:
     scorer = CompletionScorer(
         model=engine,
         context=job.window,
         device=device,
         batch_tokens=TASK_BATCH_TOKENS[device.type] * processes,
     )
-    return get_task(name).score(scorer, _examples(name, job.task_files[name], job.dataset))
+    return get_task(task).score(scorer, _examples(task, job.task_files[task], job.dataset))
 
 
 @lru_cache(maxsize=4)

@@ -81,8 +81,8 @@ def train_tree(
 def find_pending(tree: Tree, store: Store) -> list[Node]:
     """The segments still to be trained, parents first.
 
-    A finished segment is pending again where its state was pruned and a pending child needs it, or where a mark
-    was added at its end since, and it was not evaluated there.
+    A finished segment is pending again if its state was pruned and a pending child needs it, or if a mark was
+    added at its end afterwards and an evaluation is missing there.
     """
     children, pending = tree.children(), set[str]()
     for node in reversed(tree.nodes.values()):
@@ -99,7 +99,10 @@ def find_pending(tree: Tree, store: Store) -> list[Node]:
 
 
 def _is_evaluated_at_end(node: Node, folder: SegmentFolder) -> bool:
-    return node.segment.end in (line["tokens"] for line in folder.lines("evals"))
+    """Whether the log has every evaluation that is due at a segment's end."""
+    end = node.segment.end
+    due = {task for point in node.evaluations if point.tokens == end for task in point.tasks}
+    return due <= {line.get("task") for line in folder.lines("evals") if line["tokens"] == end}
 
 
 class _Scheduler:

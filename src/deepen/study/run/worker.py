@@ -70,8 +70,8 @@ def train_segment(
     )
     if state.progress.step == 0:
         engine.check_initialization()
-    due = {point.tokens: point.what for point in node.evaluations}
-    evaluated = {line["tokens"] for line in folder.lines("evals")}
+    due = {point.tokens: point.tasks for point in node.evaluations}
+    evaluated = {(line["tokens"], line.get("task")) for line in folder.lines("evals")}
     metrics: list[dict[str, Any]] = []
     log_step = _step_logger(metrics, job)
 
@@ -96,12 +96,11 @@ def train_segment(
             folder.append("metrics", metrics)
             metrics.clear()
             tokens = engine.progress.tokens
-            if tokens in due and tokens not in evaluated:
-                folder.append(
-                    "evals",
-                    [evaluate(what, engine, job, device=device, processes=world.size) for what in due[tokens]],
-                )
-                evaluated.add(tokens)  # a save may be due before the next step and end up here again
+            tasks = [task for task in due.get(tokens, ()) if (tokens, task) not in evaluated]
+            if tasks:
+                scores = [evaluate(task, engine, job, device=device, processes=world.size) for task in tasks]
+                folder.append("evals", scores)
+                evaluated.update((tokens, task) for task in tasks)  # a save can return here without a step
             if tokens == segment.end:
                 saver.wait()
                 folder.finish(engine.state(), peak_memory_bytes(device))

@@ -1,0 +1,52 @@
+"""Training one segment."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from deepen.data.shards import Dataset
+from deepen.model.config import ModelConfig
+from deepen.schedule.rate import Constant
+from deepen.study.compile.tree import compile_study
+from deepen.study.define.study import Arm, Evaluation, Study, TaskFile
+from deepen.study.run.job import make_jobs
+from deepen.study.run.scheduler import find_pending
+from deepen.study.run.worker import train_segment
+from deepen.study.store.study_folder import Store
+
+BATCH, STEPS = 32, 6
+
+
+def test_a_segment_that_becomes_a_mark_is_evaluated_on_the_tasks_it_lacks(
+    make_study: Callable[..., Study], model: ModelConfig, dataset: Dataset, tmp_path: Path
+):
+    """Its end had a validation already, by the spacing; tasks are evaluated at marks only."""
+    items = tmp_path / "items.jsonl"
+    items.write_text(json.dumps({"ctx": "The Congress", "endings": ["met.", "ran away"], "label": 0}) + "\n")
+    study = make_study(
+        model=replace(model, depth=1),
+        tokens=STEPS * BATCH,
+        arms=(Arm(name="full", recipe="full"),),
+        anchors=(1.0,),
+        rate=Constant(peak=1e-3),
+        evaluation=Evaluation(
+            every_tokens=STEPS * BATCH,
+            validation_tokens=64,
+            tasks=(TaskFile(task="hellaswag", path=items),),
+        ),
+    )
+    tree, store = compile_study(study, dataset.fingerprint), Store(tmp_path / "study")
+    store.open(study, {})
+    [node] = tree.nodes.values()
+    job, folder = make_jobs(tree, dataset, store.folder)[node.key], store.segment(node.key)
+    [point] = node.evaluations
+    before = replace(node, evaluations=(replace(point, tasks=("validation",)),))
+    assert train_segment(replace(job, node=before), lambda: False)
+    assert [line["task"] for line in folder.lines("evals")] == ["validation"]
+    assert find_pending(tree, store) == [node]
+    folder.reopen()
+    assert train_segment(job, lambda: False)
+    assert [line["task"] for line in folder.lines("evals")] == ["validation", "hellaswag"]
+    assert find_pending(tree, store) == [] and folder.log_problems() == []
+    assert len(folder.lines("metrics")) == STEPS
