@@ -9,29 +9,29 @@
 
 Entry points
     run               run or continue a study in a folder
-    plan              what a study or a recipe costs
-    judge             verdicts on arms, from their losses at equal compute
+    plan              compute the cost of a study or a recipe
+    judge             compare arms with the baseline at equal compute
     load_results      read a study's results.json
     grow              make a training state deeper
-    recipes           the recipes as functions, from a model and a token budget to a schedule
+    recipes           the recipes: functions from a model and a token budget to a schedule
 
 Defining a study
-    Study, Arm, Evaluation, TaskFile              what is compared, and what is measured
-    ModelConfig, PRESETS                          the model
-    TrainSettings, OptimizerSpec                  how a step is taken
+    Study, Arm, Evaluation, TaskFile              the arms to compare, and their evaluation
+    ModelConfig, PRESETS                          models
+    TrainSettings, OptimizerSpec                  optimizer, precision, gradient clipping
     WSD, Cosine, Constant                         learning rates
-    ExecutorChoice                                where segments are trained
+    ExecutorChoice                                the machines that train
 
 Defining a recipe
-    Schedule, Phase, Part, Growth, Trainable      what a recipe returns
+    Schedule, Phase, Part, Growth, Trainable      the schedule that a recipe returns
     Ledger                                        exact FLOPs of training
 
 Results and errors
     Results, TrainState
-    InvalidValueError, InvalidValuesError         what cannot be used, with field and remedy
-    RunError, Interrupted                         a run that ended early; what was complete is kept
+    InvalidValueError, InvalidValuesError         values that cannot be used, with field and remedy
+    RunError, Interrupted                         a run that ended early; complete steps are kept
 
-Names are imported when they are first used, so that `import deepen` takes no time and planning needs no torch.
+Names are imported when they are first used, so that `import deepen` is fast and planning does not need torch.
 """
 
 from importlib import import_module
@@ -102,13 +102,13 @@ _MODULES = {
     "TrainSettings": "deepen.train.settings",
     "TrainState": "deepen.train.state",
 }
-"""The module of each public name, the same as above for type checkers."""
+"""The module of each public name; the imports above are the same list for type checkers."""
 
 __all__ = ["recipes", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, imported when it is first used."""
+    """Import a public name when it is first used."""
     if name == "recipes":
         return import_module("deepen.recipes")
     if name in _MODULES:

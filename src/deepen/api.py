@@ -1,12 +1,12 @@
-"""The library's entry points: run a study from its definition to its report, plan it, read its results.
+"""`deepen.run`: check a study, train it, judge it and draw its report.
 
     results = deepen.run(study, "runs/quickstart")
 
-Running a finished study again trains nothing; running an interrupted one trains what is left.
+Running a finished study again trains nothing; running an interrupted one trains the rest.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from deepen.study.results.schema import Results
 from deepen.study.run.checks import check_run
 from deepen.study.run.executors.registry import get_kind
 from deepen.study.run.run_study import RunOptions, run_study
+from deepen.study.run.scheduler import OnProgress
 from deepen.study.run.triggers import Trigger
 from deepen.study.store.retention import get_retention_policy
 from deepen.study.store.study_folder import Store
@@ -29,9 +30,6 @@ from deepen.train.distributed.processes import ONE_PROCESS, World
 from deepen.train.settings import AUTO, PRECISIONS
 
 _log = logging.getLogger(__name__)
-
-OnProgress = Callable[[int, int], None]
-"""Called with the FLOPs trained so far and the FLOPs of the whole study."""
 
 
 def run(
@@ -49,31 +47,31 @@ def run(
 ) -> Results:
     """Run or continue a study in a folder: train it, judge it, write results.json, draw its report.
 
-    Where the process before died, or its disk failed, every state is verified in full, asked for or not. Several
-    segments at once are trained in worker processes, which import the script that calls this: have it do so below
-    `if __name__ == "__main__":`, or train in this process with `executor="local:1"`.
+    By default, several segments are trained in parallel, in worker processes. These import the calling script, so
+    call `run` under `if __name__ == "__main__":`, or train in this process with `executor="local:1"`.
 
     Args:
-        study: what to train and compare.
-        folder: a new folder, or the one that this study was begun in.
-        executor: where segments are trained, such as "local:4" or "slurm:partition=gpu"; by default on this
-            machine, one segment a GPU or a core at once.
+        study: the study to run.
+        folder: a new folder, or the folder in which this study was started.
+        executor: where segments are trained, such as "local:4" or "slurm:partition=gpu". The default is this
+            machine, with one segment per GPU or per core.
         keep: which states stay on disk: "last" (at the marks), "forks", or "all".
-        verify: hash every byte of every state first, rather than sizes and headers.
-        shard: divide the model among the processes of `world`, rather than the batch alone.
-        report: draw figures and page, as far as the study is trained.
-        triggers: functions that are shown the study and its results once they are there, and may return a larger
-            study (see `deepen.study.run.triggers`).
-        on_progress: called as segments are finished.
-        world: the processes that train each segment together, led by this one; for whoever starts them.
+        verify: hash every byte of every state first, instead of checking sizes and headers. This always happens
+            after a process was killed or its disk failed.
+        shard: divide the model among the processes of `world`, not only the batch.
+        report: draw the page and the figures.
+        triggers: functions that receive the study and its results and may return a larger study (see
+            `deepen.study.run.triggers`).
+        on_progress: called when a segment is finished.
+        world: the processes that train each segment together, led by this one; by default this process alone.
 
     Returns:
         The results, as in results.json.
 
     Raises:
-        InvalidValuesError: everything in the request that cannot be used; nothing was written.
-        Interrupted: SIGINT or SIGTERM came; all that was trained is kept, and the same call continues.
-        RunError: training cannot continue; all that was complete is kept, and the same call continues.
+        InvalidValuesError: all values that cannot be used; nothing was written.
+        Interrupted: after SIGINT or SIGTERM; every finished step is kept, and the same call continues.
+        RunError: training cannot continue; every saved state is kept, and the same call continues.
     """
     store, world = Store(Path(folder)), replace(world or ONE_PROCESS, shard=shard)
     problems = ErrorCollector()
@@ -89,7 +87,7 @@ def run(
     if study.settings.precision == AUTO:
         study = _with_faster_precision(study, threads)
     if study.evaluation.tasks_every_tokens and not study.evaluation.tasks:
-        _log.info("no task is evaluated: no task file is named")
+        _log.info("no task is evaluated: no task file is given")
     options = RunOptions(
         executor=choice,
         threads=threads,
@@ -104,31 +102,31 @@ def run(
 
 
 def _resolve_executor(executor: ExecutorChoice | str) -> ExecutorChoice:
-    """The choice with the number of segments that are trained at once, where this machine decides it."""
+    """The executor, with the number of segments to train in parallel if it is known beforehand."""
     choice = ExecutorChoice.parse(executor) if isinstance(executor, str) else executor
     return replace(choice, jobs=choice.jobs or get_kind(choice).default_jobs())
 
 
 def choose_threads(store: Store, executor: ExecutorChoice) -> int:
-    """CPU threads of a segment: those the study began with, else as asked for, else the executor's default.
+    """CPU threads per segment: the recorded number if the study was started before, as results depend on it.
 
     Raises:
-        InvalidValueError: others are asked for than the study began with.
+        InvalidValueError: the executor asks for another number than the recorded one.
     """
     recorded: int | None = store.recorded("threads")
     if recorded and executor.threads and executor.threads != recorded:
         raise InvalidValueError(
-            f"asks for {executor.threads} threads a segment: this study began with {recorded}, and others round "
-            "differently",
+            f"asks for {executor.threads} threads per segment, but this study began with {recorded}, and another "
+            "number rounds differently",
             field="executor",
             value=executor,
-            remedy="ask for as many",
+            remedy=f"ask for {recorded}",
         )
     return recorded or executor.threads or get_kind(executor).default_threads(executor.jobs)
 
 
 def _with_recorded_precision(study: Study, store: Store) -> Study:
-    """The study in the precision that its folder was begun in, where the machine is to choose one."""
+    """The study with the precision that its folder records, if the study leaves the precision open."""
     if study.settings.precision != AUTO:
         return study
     recorded = store.recorded("study")
@@ -138,7 +136,7 @@ def _with_recorded_precision(study: Study, store: Store) -> Study:
 
 
 def _with_faster_precision(study: Study, threads: int) -> Study:
-    """The study in the precision that is faster on this machine with so many threads."""
+    """The study with the precision that is faster on this machine."""
     torch.set_num_threads(threads)
     precision, factor = faster_precision(study.model, study.context, pick_device())
     _log.info("precision %s: the other would take %.2f times as long here", precision, factor)

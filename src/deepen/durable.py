@@ -1,14 +1,14 @@
 """Durable files: written as a whole or not at all, with damage detected when they are read.
 
-Whatever must survive a kill, a power cut or a full disk is written here: to a temporary name, made durable
-(fsync), renamed into place, and then the folder is made durable too. JSON files contain a *seal*, the sha256 of
-their own content, so that a flipped bit is detected even where the file still parses.
+Files that must survive a kill, a power cut or a full disk are written here: under a temporary name, made durable
+(fsync), renamed, and then the folder is made durable too. JSON files contain a *seal*, the sha256 of their own
+content, so that a flipped bit is detected even if the file still parses.
 
     write_json(path, {"tokens": 64})     # {"tokens": 64, "sha256": "5f…"}, through path.tmp
-    read_json(path)                      # {"tokens": 64}; a DamagedError where the seal does not match
+    read_json(path)                      # {"tokens": 64}; a DamagedError if the seal does not match
 
-Everything that changes the disk goes through the five primitives at the top. Tests replace them to make disks fail
-and processes die in the middle of one.
+Everything that changes the disk goes through the five primitives at the top. Tests replace them to simulate disks
+that fail and processes that die half way.
 """
 
 import hashlib
@@ -24,17 +24,17 @@ SEAL = "sha256"
 
 
 class DamagedError(ValueError):
-    """A file that exists and cannot be used; the message names the file and the reason."""
+    """A file that exists but cannot be used; the message names the file and the reason."""
 
 
 def write(path: Path, content: bytes, mode: str = "wb") -> None:
-    """Write bytes to a file (mode `ab`: at its end). Primitive: after a kill, part of them is there."""
+    """Write bytes to a file (mode `ab`: at its end). Primitive: a kill can leave a part of them."""
     with path.open(mode) as file:
         file.write(content)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
-    """Write a safetensors file. Primitive: after a kill, part of it is there."""
+    """Write a safetensors file. Primitive: a kill can leave a part of it."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file  # imports torch, which reading JSON does not need
 
@@ -54,17 +54,17 @@ def fsync(path: Path) -> None:
 
 
 def rename(old: Path, new: Path) -> None:
-    """Rename a file or folder, replacing a file of that name. Primitive: durable once the folder is."""
+    """Rename a file or folder, replacing a file of that name. Primitive: durable after `fsync` of the folder."""
     old.replace(new)
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder with its content, as far as possible. Primitive: after a kill, part of it is left."""
+    """Remove a folder with its content, as far as possible. Primitive: a kill can leave a part of it."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that, whatever happens, it is the old one or the new one."""
+    """Write a file so that a reader always finds the old content or the new."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         write(temporary, content)
@@ -72,33 +72,33 @@ def write_whole(path: Path, content: bytes) -> None:
         fsync(temporary)
         rename(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)  # a full disk needs its bytes
+        temporary.unlink(missing_ok=True)  # on a full disk, its bytes are needed
         raise
     fsync(path.parent)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write sealed JSON so that, whatever happens, the file is the old one or the new one."""
+    """Write sealed JSON so that a reader always finds the old content or the new."""
     write_whole(path, sealed(value))
 
 
 def append(path: Path, content: bytes) -> None:
-    """Append to a file. It is durable only after an `fsync`: a log may lose lines that no state depends on."""
+    """Append to a file. The lines are durable only after an `fsync`: a log may lose lines that no state needs."""
     before = path.stat().st_size if path.exists() else 0
     write(path, content, "ab")
     check_size(path, before + len(content))
 
 
 def check_size(path: Path, expected: int) -> None:
-    """Raise an OSError where another number of bytes arrived than was written, as on some network disks."""
+    """Raise an OSError if a file has another size than was written, as happens on some network disks."""
     if (found := path.stat().st_size) != expected:
         raise OSError(f"{path}: {expected:,} bytes were written and {found:,} arrived")
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder so that, whatever happens, it is complete under its name or absent.
+    """Remove a folder so that it is either complete under its name or absent.
 
-    What a kill leaves of it has the suffix `.gone`; it is removed together with the next folder beside it.
+    It is renamed with the suffix `.gone` first. If a kill leaves a part of it, the next call removes that.
     """
     gone = folder.with_suffix(".gone")
     if gone.exists():
@@ -109,13 +109,13 @@ def remove_folder(folder: Path) -> None:
 
 
 def sealed(value: Mapping[str, Any]) -> bytes:
-    """JSON with a seal; one that the value already has is replaced."""
+    """Encode an object as JSON with a seal, replacing a seal that it already has."""
     content = {key: entry for key, entry in value.items() if key != SEAL}
     return json.dumps({**content, SEAL: _seal(content)}, indent=1).encode()
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The content of a sealed JSON file without its seal, None where there is no file.
+    """The content of a sealed JSON file without its seal; None if the file does not exist.
 
     A file without a seal is accepted, because files written by hand have none.
 

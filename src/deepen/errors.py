@@ -1,8 +1,7 @@
-"""Errors that a user can cause: what was wrong and what would be right, as fields.
+"""Errors that a user can cause: the problem and its remedy, as fields.
 
-The library names its own fields (`batch_tokens`) and knows no command line. Whoever shows an error may show
-fields by other names: the command line turns `batch_tokens` into `--batch-tokens`. For the same reason names of
-fields stand in backticks inside a remedy:
+The library uses its own field names (`batch_tokens`). The command line shows them as options (`--batch-tokens`),
+so field names inside a remedy are written in backticks:
 
     raise InvalidValueError(
         "is 100, not a multiple of context 64", field="batch_tokens", value=100, remedy="use `batch_tokens` 128"
@@ -22,7 +21,7 @@ _FIELD = re.compile(r"`(\w+)`")
 
 
 class _RemediableError(Exception):
-    """An error with a problem and a remedy, shown under whatever names fields have where it is shown."""
+    """An error with a problem and a remedy, whose fields can be shown under other names."""
 
     def __init__(
         self,
@@ -38,12 +37,12 @@ class _RemediableError(Exception):
         super().__init__(self.describe())
 
     def describe(self, name_of: Callable[[str], str] = lambda field: field) -> str:
-        """The error in one line; `name_of` gives the name under which a field is shown."""
+        """The error in one line; `name_of` maps a field to the name to show."""
         subject = f"{name_of(self.field)} " if self.field else ""
         remedy = f": {self.remedy}" if self.remedy else ""
         return f"{subject}{_FIELD.sub(lambda match: name_of(match[1]), self.problem + remedy)}"
 
-    def __reduce__(self) -> tuple[object, ...]:  # errors travel between processes
+    def __reduce__(self) -> tuple[object, ...]:  # workers send errors as pickles
         return _rebuild, (type(self), self.problem, self.field, self.value, self.remedy, self.allowed)
 
 
@@ -62,19 +61,19 @@ class InvalidValueError(_RemediableError, ValueError):
     """A value that cannot be used.
 
     Attributes:
-        problem: what is wrong, a clause whose subject is the field: "is 5, but there are 4 blocks".
-        field: the field or argument at fault, as the library spells it; empty where no single one is.
-        value: what was given.
-        remedy: what to do, with names of fields in backticks; empty where the problem says it already.
-        allowed: the names that would be right, where there are only some.
+        problem: a clause whose subject is the field: "is 5, but there are 4 blocks".
+        field: the field or argument, as the library spells it; empty if no single one is at fault.
+        value: the given value.
+        remedy: what to do, with field names in backticks; empty if the problem implies it.
+        allowed: the valid names, if the value must be one of a few.
     """
 
 
 class InvalidValuesError(ValueError):
-    """Several values that cannot be used, all found before anything was done.
+    """Several values that cannot be used, reported together.
 
     Attributes:
-        errors: one for each value; none twice.
+        errors: one per value, without duplicates.
     """
 
     def __init__(self, errors: Iterable[ValueError]) -> None:
@@ -87,10 +86,10 @@ class InvalidValuesError(ValueError):
 
 
 class ErrorCollector:
-    """Runs checks and collects their errors, so that all are reported at once.
+    """Runs checks and collects their errors, so that all are reported together.
 
     problems = ErrorCollector()
-    policy = problems.attempt(lambda: get_retention_policy(keep))  # None where it raised a ValueError
+    policy = problems.attempt(lambda: get_retention_policy(keep))  # None if it raised a ValueError
     problems.raise_all()
     """
 
@@ -98,7 +97,7 @@ class ErrorCollector:
         self._errors: list[ValueError] = []
 
     def attempt(self, check: Callable[[], T]) -> T | None:
-        """The result of a check; None where it raised a ValueError, which is kept for `raise_all`."""
+        """Return the result of a check, or None if it raised a ValueError, which is kept for `raise_all`."""
         try:
             return check()
         except ValueError as error:
@@ -106,13 +105,13 @@ class ErrorCollector:
             return None
 
     def raise_all(self) -> None:
-        """Raise an InvalidValuesError with all errors so far, if there are any."""
+        """Raise an InvalidValuesError with all collected errors, if there are any."""
         if self._errors:
             raise InvalidValuesError(self._errors)
 
 
 class RunError(_RemediableError, RuntimeError):
-    """A run that cannot continue; what was complete is kept. Attributes as those of `InvalidValueError`."""
+    """A run that cannot continue; its saved states are kept. The attributes are as in `InvalidValueError`."""
 
 
 def look_up(known: Mapping[str, T], name: str, *, field: str) -> T:
@@ -128,6 +127,6 @@ def look_up(known: Mapping[str, T], name: str, *, field: str) -> T:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` where a known name is much like this one, else nothing."""
+    """The text ` (did you mean 'x'?)` for the most similar known name; empty if none is similar."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" (did you mean {match[0]!r}?)" if match else ""

@@ -1,8 +1,8 @@
 """Warnings and notes of the library, printed on stderr.
 
-The library logs; the program that uses it decides what becomes of that. The command line and the worker processes
-of a study call `print_messages`, so that a warning looks the same everywhere: one line, `warning: ...`,
-written at once, so that lines of several processes do not mix.
+The library only logs; the program that uses it installs a handler. The command line and the worker processes of a
+study call `print_messages`, so that a warning looks the same everywhere: one line, `warning: ...`, in a single
+write, so that the lines of several processes do not mix.
 """
 
 import logging
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 
 def write_to_stderr(line: str) -> None:
-    """Write a line to whatever `sys.stderr` is at that moment."""
+    """Write a line to the current `sys.stderr`."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
@@ -33,10 +33,10 @@ class MessageHandler(logging.Handler):
 
 
 def print_messages(write: Callable[[str], None] = write_to_stderr) -> None:
-    """Print the library's warnings and notes, in place of what printed them before.
+    """Print the library's warnings and notes, replacing earlier handlers.
 
     Args:
-        write: what prints a line.
+        write: prints a line.
     """
     logger = logging.getLogger("deepen")
     logger.handlers = [MessageHandler(write)]

@@ -240,6 +240,6 @@ def test_a_study_refuses_other_data_under_the_same_name(
     tokens = np.arange(5000, dtype=np.uint16) % 512
     tokenizer = (described / "tokenizer.json").read_text()
     write_dataset(described, "speeches", 512, tokenizer, {"train": tokens, "validation": tokens[:999]})
-    with pytest.raises(StoreError, match="the data is not what"):
+    with pytest.raises(StoreError, match="the data differs from what"):
         store.open(study, {"data": open_dataset(described, 512).identity})
     assert (store.folder / "study.json").read_bytes() == kept

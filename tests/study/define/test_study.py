@@ -95,6 +95,7 @@ def changed(**changes: Any) -> dict[str, Any]:
         (changed(arms=[{"name": "full", "recipe": 3}]), "arms[0].recipe"),
         (changed(arms=[{"name": "full"}]), "arms[0].recipe"),
         (changed(rate={"kind": "square"}), "rate.kind"),
+        (changed(rate={"kind": []}), "rate.kind"),
         (changed(rate={"kind": "wsd", "peak": "high"}), "rate.peak"),
         (changed(rate=None), "rate"),
         (changed(settings={"max_grad_norm": "none"}), "settings.max_grad_norm"),

@@ -17,13 +17,13 @@ from deepen.schedule.rate import Constant
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.study import Study
-from deepen.study.run import losses
+from deepen.study.run import retries
 from deepen.study.run.errors import Interrupted, WorkersLostError
 from deepen.study.run.executors import dask as dask_workers
 from deepen.study.run.executors.local import visible_devices
 from deepen.study.run.executors.registry import get_kind
 from deepen.study.run.job import make_jobs
-from deepen.study.run.losses import MAX_REFUSALS, MAX_WORKER_FAILURES
+from deepen.study.run.retries import MAX_REFUSALS, MAX_WORKER_FAILURES
 from deepen.study.run.scheduler import train_tree
 from deepen.study.store.retention import RETENTION_POLICIES
 from deepen.study.store.study_folder import Store
@@ -206,7 +206,7 @@ def test_a_job_that_is_not_taken_is_submitted_again_while_another_is_trained(
         raise submitit.core.utils.FailedJobError("sbatch: error: Socket timed out on send/recv operation")
 
     monkeypatch.setattr(submitit.AutoExecutor, "submit", sometimes)
-    monkeypatch.setattr(losses, "REFUSED_SECONDS", 0.0)
+    monkeypatch.setattr(retries, "REFUSED_SECONDS", 0.0)
     executor = ExecutorChoice.parse("slurm:cluster=local,jobs=2,time=30")
     if refusals < MAX_REFUSALS:
         run_study(study, out, executor=executor)

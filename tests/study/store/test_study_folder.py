@@ -55,7 +55,7 @@ def test_a_task_file_with_other_content_is_refused_wherever_it_is(
     open_folder(store, study, dataset)
     before = (store.folder / "study.json").read_bytes()
     task_file.write_text(ITEM * 2)
-    with pytest.raises(StoreError, match="the file of task hellaswag is not what"):
+    with pytest.raises(StoreError, match="the file of task hellaswag differs from what"):
         open_folder(store, study, dataset)
     assert (store.folder / "study.json").read_bytes() == before
 
@@ -63,7 +63,7 @@ def test_a_task_file_with_other_content_is_refused_wherever_it_is(
 def test_another_tokenizer_is_refused(make_study: Callable[..., Study], dataset: Dataset, tmp_path: Path):
     store, study = Store(tmp_path / "study"), make_study()
     open_folder(store, study, dataset)
-    with pytest.raises(StoreError, match="the tokenizer is not what"):
+    with pytest.raises(StoreError, match="the tokenizer differs from what"):
         open_folder(store, study, replace(dataset, tokenizer_sha256="0" * 64))
 
 
@@ -80,7 +80,7 @@ def test_a_folder_of_deepen_0_1_records_its_data_alone(
         if fingerprint == dataset.fingerprint:
             store.check(study, inputs)
         else:
-            with pytest.raises(StoreError, match="the data is not what"):
+            with pytest.raises(StoreError, match="the data differs from what"):
                 store.check(study, inputs)
 
 

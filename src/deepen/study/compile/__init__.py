@@ -1,1 +1,1 @@
-"""From a study to the tree of segments that has to be trained."""
+"""Compiling a study: its marks, its tree of segments, their keys, its plan."""

@@ -1,32 +1,31 @@
 """Keys: a segment is identified by the hash of everything that its numbers depend on.
 
-What is hashed is a *canonical form*. That of a dataclass is its type's name and the fields that differ from their
-default:
+The hashed value is a *canonical form*. For a dataclass, it has the name of the type and the fields that differ
+from their default:
 
     canonical(RatePiece(shape="constant", start=0, end=None, start_lr=0.1, end_lr=0.1))
     # {"type": "RatePiece", "shape": "constant", "start": 0, "end": None, "start_lr": 0.1, "end_lr": 0.1}
-    canonical(Growth(operator="stack", placement="top"))  # moments have their default
+    canonical(Growth(operator="stack", placement="top"))  # `moments` has its default
     # {"type": "Growth", "operator": "stack", "placement": "top"}
 
-So a dataclass that gains a field with a default keeps all keys, and earlier results stay valid, as long as the
-default does what the code did before. A field that changes no number is marked where it is defined:
+So a new field with a default keeps all keys, and earlier results stay valid, as long as the default does what the
+code did before. A field that changes no number is marked where it is defined:
 
-    label: str = field(metadata={"identity": False})  # names, labels, prices, paths: never matter
-    compile: str = field(default="no", metadata={"identity": "rounding"})  # does not matter, but for rounding
+    label: str = field(metadata={"identity": False})  # names, labels, prices, paths
+    compile: str = field(default="no", metadata={"identity": "rounding"})  # changes only the rounding
     on_spike: str = field(default="warn", metadata={"identity": {"stop": "warn"}})  # "stop" counts as "warn"
 
-Three changes need a higher `FORMAT`, because the same canonical form would then stand for other numbers: another
-default of an existing field, another name of a type or field, and code that computes something else.
+Three changes need a higher `FORMAT`, because the same canonical form would then mean other numbers: a new default
+of an existing field, a new name of a type or field, and code that computes something else.
 
-A key is built in three layers, each the hash of the one before and of its own part:
+A key is built in layers, each a hash of the previous one and its own part:
 
-    root   = FORMAT, model, data's fingerprint, window, settings, seed
-    anchor = what led to a piece: the root, or the key of the piece before
-    piece  = anchor, the piece without its end
-    key    = piece, end
+    root key    = FORMAT, model, data fingerprint, window, settings, seed
+    piece key   = root key, or key of the previous whole piece; the piece without its end
+    segment key = piece key, end
 
-Where else a piece is cut into segments does not enter, because cutting changes no number. Data, tokenizer and task
-files enter by the hash of their content, never by a path.
+Other cuts of the same piece do not change a key, because cutting changes no number. Data, tokenizer and task files
+are identified by the hash of their content, never by a path.
 """
 
 import hashlib
@@ -40,24 +39,24 @@ from deepen.study.define.study import Study
 from deepen.train.segment import Segment
 
 FORMAT = 4
-"""Raised when the same canonical form would give other numbers than before, so that old results are not reused."""
+"""Increased when the same canonical form gives other numbers than before, so that old results are not reused."""
 
 
 def canonical(value: Any) -> Any:
-    """A value in JSON's types, reduced to what identifies it."""
+    """The canonical form of a value, in JSON's types."""
     return _reduce(value, _canonical_fields)
 
 
 def comparable(value: Any) -> Any:
-    """A value in JSON's types, with every field in which two runs of one study must agree to the bit.
+    """A value in JSON's types, with every field in which two runs of one study must agree.
 
-    That is more than the canonical form: defaults are written out, and what changes rounding stays.
+    In contrast to the canonical form, defaults are written out, and fields that change the rounding are included.
     """
     return _reduce(value, _comparable_fields)
 
 
 Fields = Callable[[Any], Iterator[tuple[str, Any]]]
-"""The fields of a dataclass that count, reduced."""
+"""Yields the fields of a dataclass to include, each as a name and a value in JSON's types."""
 
 
 def _reduce(value: Any, choose: Fields) -> Any:
@@ -103,7 +102,7 @@ def _default(field: Field[Any]) -> Any:
 
 
 def root_key(study: Study, data_fingerprint: str, seed: int) -> str:
-    """The key that every route of a study with this seed begins with."""
+    """The key at the start of every route of a study with this seed."""
     return _hash({
         "format": FORMAT,
         "model": canonical(study.model),
@@ -114,20 +113,20 @@ def root_key(study: Study, data_fingerprint: str, seed: int) -> str:
     })  # fmt: skip
 
 
-def piece_key(anchor: str, piece: Segment) -> str:
-    """The key of a piece wherever it ends: routes with the same one share its tokens up to the nearer end.
+def piece_key(previous: str, piece: Segment) -> str:
+    """The key of a piece, whatever its end: two routes with the same key share its tokens up to the earlier end.
 
     Args:
-        anchor: the key of what led to the piece.
-        piece: the piece; its end does not matter.
+        previous: the root key, or the key of the previous piece with its end.
+        piece: the piece; its end is ignored.
     """
     recipe = canonical(piece)
     del recipe["end"]
-    return _hash({"after": anchor, "recipe": recipe})
+    return _hash({"after": previous, "recipe": recipe})
 
 
 def segment_key(piece: str, end: int) -> str:
-    """The key of a segment: that of the piece it lies in, and where it ends."""
+    """The key of a segment, from the key of its piece and its end."""
     return _hash({"piece": piece, "end": end})
 
 

@@ -1,8 +1,8 @@
-"""The marks of a study's arms: where each is compared, and the schedule that ends there.
+"""The marks of a study's arms: the points at which arms are compared, and the schedules that end there.
 
-Every arm is compared where it has cost as many exact FLOPs as full training for the study's tokens. The baseline
-is also measured at other shares of this budget, and an arm whose recipe has a closed form in its paper also at the
-mark of this form. The marks are found by `deepen.compute.marks`, as those of `deepen plan` are.
+Every arm is compared at the point where it has used as many exact FLOPs as full training for the study's tokens.
+The baseline is also measured at other shares of this budget. An arm whose recipe has a closed form in its paper is
+also measured at that mark. `deepen.compute.marks` computes the marks, for studies and plans alike.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Mark:
     """A point at which an arm is compared, and the schedule that ends there.
 
     Attributes:
-        accounting: name of the accounting by which compute is equal.
+        accounting: name of the accounting in which compute is equal.
         budget_share: the mark's budget ÷ the budget of the study.
         budget_flops: the mark's budget, in exact FLOPs.
         schedule: the run that ends at the mark, in whole steps.
@@ -33,15 +33,15 @@ class Mark:
 
 
 def budget_flops(study: Study) -> int:
-    """The budget: exact FLOPs of full training for the baseline's tokens."""
+    """A study's budget: the exact FLOPs of full training for the baseline's tokens."""
     return round(flops_accounting(study.ledger).budget(_full_training(study)))
 
 
 def compile_marks(study: Study, arm: Arm) -> list[Mark]:
-    """The marks of an arm.
+    """Compute the marks of an arm.
 
     Raises:
-        InvalidValueError: the arm's recipe does not fit the study's model and tokens; the message names the arm.
+        InvalidValueError: the arm's recipe does not fit the study's model or tokens; the message names the arm.
     """
     try:
         return [*_flops_marks(study, arm), *_paper_marks(study, arm)]
@@ -50,9 +50,9 @@ def compile_marks(study: Study, arm: Arm) -> list[Mark]:
 
 
 def _flops_marks(study: Study, arm: Arm) -> list[Mark]:
-    """The mark of equal FLOPs, and for the baseline those at other shares of the budget.
+    """The mark at equal FLOPs, and for the baseline the marks at other shares of the budget.
 
-    A rate that does not fork, such as a cosine, would need a run of its own for each share: it has one mark.
+    With a rate that does not fork, such as a cosine, each share would need a separate run, so there is one mark.
     """
     accounting, budget = flops_accounting(study.ledger), budget_flops(study)
     shares = study.anchors if arm.name == study.baseline and study.rate.forks else (1.0,)
@@ -68,7 +68,7 @@ def _flops_marks(study: Study, arm: Arm) -> list[Mark]:
 
 
 def _paper_marks(study: Study, arm: Arm) -> list[Mark]:
-    """The mark of the recipe's own closed form, where it has one and the study asks for it."""
+    """The mark of the recipe's closed form, if it has one and the study asks for it."""
     accounting, run = PaperAccounting(), _run(study, arm)
     if accounting.name not in study.accountings or not accounting.applies_to(run, BASELINE):
         return []
@@ -84,7 +84,7 @@ def _paper_marks(study: Study, arm: Arm) -> list[Mark]:
 
 
 def _run(study: Study, arm: Arm) -> RecipeRun:
-    """An arm's recipe with everything decided but its length."""
+    """An arm's recipe with all its settings, except the length of the run."""
     return RecipeRun(
         recipe=get_recipe(arm.recipe),
         options=arm.options,
@@ -97,6 +97,6 @@ def _run(study: Study, arm: Arm) -> RecipeRun:
 
 
 def _full_training(study: Study) -> Schedule:
-    """Full training for the study's tokens, which sets the budget."""
+    """The schedule of full training for the study's tokens, which sets the budget."""
     run = _run(study, Arm(name=BASELINE.name, recipe=BASELINE.name))
     return run.schedule(study.baseline_tokens // study.batch_tokens)

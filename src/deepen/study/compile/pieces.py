@@ -1,12 +1,12 @@
-"""A schedule as explicit pieces: stretches of training in which neither the phase nor the rate's piece changes.
+"""Splitting a schedule into pieces, within which neither the phase nor the rate's piece changes.
 
-Depth 1 for 40 tokens and depth 2 for 60, at a rate that warms up until 20 and decays from 80:
+For example, depth 1 for 40 tokens and depth 2 for 60, at a rate that warms up until 20 and decays from 80:
 
     phases    0 ─────── depth 1 ─────── 40 ────────── depth 2 ────────── 100
     rate      0 ─ warm-up ─ 20 ────── constant ────── 80 ──── decay ──── 100
-    pieces    [0, 20)   [20, 40)   [40, 80), which begins by growing   [80, 100)
+    pieces    [0, 20)   [20, 40)   [40, 80), which starts with growth   [80, 100)
 
-Phases that differ in their label only are one piece. So `two-phase` with one stage has the pieces of full
+Phases that differ only in their label form one piece. So `two-phase` with one stage has the same pieces as full
 training, and shares its segments.
 """
 
@@ -21,11 +21,11 @@ from deepen.train.segment import Segment
 
 
 def split_schedule(schedule: Schedule, ledger: Ledger) -> list[Segment]:
-    """The pieces of a schedule, in order: as few as can be, each as long as can be.
+    """Split a schedule into the longest possible pieces, in order.
 
     Args:
         schedule: a schedule in whole steps.
-        ledger: prices a token of each piece.
+        ledger: computes the FLOPs per token of each piece.
     """
     pieces: list[Segment] = []
     for piece in _stretches(schedule, ledger):
@@ -37,7 +37,7 @@ def split_schedule(schedule: Schedule, ledger: Ledger) -> list[Segment]:
 
 
 def _stretches(schedule: Schedule, ledger: Ledger) -> Iterator[Segment]:
-    """Every stretch of one phase and one piece of the rate."""
+    """Each part of a phase within one piece of the rate."""
     rates = list(_rate_stretches(schedule))
     begin, depth = 0, schedule.phases[0].depth
     for phase, trained in zip(schedule.phases, schedule.trained_parts, strict=True):
@@ -63,7 +63,7 @@ def _stretches(schedule: Schedule, ledger: Ledger) -> Iterator[Segment]:
 
 
 def _rate_stretches(schedule: Schedule) -> Iterator[tuple[RatePiece, int, int]]:
-    """Each piece of the rate and the tokens from and to which it holds; a warm-up begins before the run does."""
+    """Each piece of the rate with its start and end in tokens; a warm-up piece may start before token 0."""
     rates = schedule.rate.pieces(schedule.grid)
     bounds = [*(max(0, rate.start) for rate in rates), schedule.tokens]
     for rate, (start, end) in zip(rates, pairwise(bounds), strict=True):
@@ -71,7 +71,7 @@ def _rate_stretches(schedule: Schedule) -> Iterator[tuple[RatePiece, int, int]]:
 
 
 def _continues(piece: Segment, before: Segment) -> bool:
-    """Whether a piece does nothing but continue the one before it."""
+    """Whether a piece only continues the one before it."""
     if piece.growth is not None or piece.reset_moments:
         return False
     same = {"start": 0, "end": 0, "label": "", "growth": None, "reset_moments": False}

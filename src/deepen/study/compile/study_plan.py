@@ -1,4 +1,4 @@
-"""What a study trains and what it costs, arm by arm and mark by mark. Nothing is trained."""
+"""The plan of a study: the length and the cost of the run to every mark of every arm. Nothing is trained."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from deepen.study.define.study import Study
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedMark:
-    """A mark of an arm, and what the run that ends there costs in exact FLOPs."""
+    """A mark of an arm, with the exact FLOPs of the run that ends there."""
 
     arm: str
     mark: Mark
@@ -29,7 +29,7 @@ class PlannedMark:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyPlan:
-    """The marks of every arm of a study, in the study's order, and the budget that they are compared at."""
+    """The budget of a study and the marks of its arms, in the study's order."""
 
     study: Study
     budget_flops: int
@@ -40,7 +40,7 @@ def plan_study(study: Study) -> StudyPlan:
     """Plan a study.
 
     Raises:
-        InvalidValuesError: arms that do not fit the study's model and tokens, all of them.
+        InvalidValuesError: all arms that do not fit the study's model or tokens.
     """
     marks: list[PlannedMark] = []
     errors: list[ValueError] = []

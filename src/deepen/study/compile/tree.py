@@ -1,19 +1,18 @@
-"""From a study to the tree of segments that has to be trained.
+"""Compiling a study into the tree of segments to train.
 
-A *route* leads to each mark of each arm. Its schedule is split into *pieces*, where the phase or the learning rate
-changes, and pieces are cut into *segments*, where some route ends or leaves them. A segment's key is the hash of
-what led to its piece, of the piece, and of the segment's end (see `keys`). Routes that begin alike therefore
-contain the same keys: they share segments without anybody arranging it.
+A *route* leads to each mark of each arm. Its schedule is split into *pieces*, at each change of the phase or of
+the learning rate. Pieces are cut into *segments*, at each point where a route ends or leaves the piece. A
+segment's key is the hash of everything before its piece, the piece, and the segment's end (see `keys`). So routes
+that begin with the same training have the same keys there, and share these segments.
 
-Two arms of a study, 3 steps of 10 tokens at depth 1, and 6 of which the last 3 are at depth 2 (constant rate):
+For example, `small` trains 2 steps of 10 tokens at depth 1, and `one-shot` trains 3 such steps and then 3 at depth
+2:
 
-    small      piece [0, 30) depth 1                             cut where `small` ends: 30
-    one-shot   piece [0, 30) depth 1, piece [30, 60) depth 2     cut at 30 too, and at 60
-    nodes      A = [0, 30) depth 1;  B = [30, 60) depth 2, grown from A's state
-    routes     small: A;  one-shot: A, B
-    sharing    60 tokens are trained where the arms alone would take 90
-
-Had `small` ended at 20, the first piece of `one-shot` would have been cut there: [0, 20) and [20, 30).
+    small      piece [0, 20) at depth 1
+    one-shot   piece [0, 30) at depth 1, piece [30, 60) at depth 2
+    segments   A = [0, 20)   B = [20, 30)   C = [30, 60), grown from the state at the end of B
+    routes     small: A      one-shot: A, B, C
+    sharing    60 tokens are trained, instead of 80 without sharing
 """
 
 from collections import defaultdict
@@ -34,10 +33,10 @@ class Node:
 
     Attributes:
         key: identifies the segment by everything its numbers depend on.
-        parent: key of the segment whose state it starts from; None for a fresh state.
-        seed: seed of initialisation and data order.
-        segment: what is trained.
-        evaluations: what is measured, and when, in order.
+        parent: key of the segment whose final state it starts from; None for a new model.
+        seed: seed of the initialization and of the data order.
+        segment: the training.
+        evaluations: the evaluations due during it, in order.
     """
 
     key: str
@@ -49,7 +48,7 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
-    """The keys of the segments that lead an arm with one seed to one mark."""
+    """The segments, by key, from the start of an arm with one seed to one of its marks."""
 
     arm: Arm
     seed: int
@@ -68,7 +67,7 @@ class Tree:
 
     @property
     def mark_keys(self) -> frozenset[str]:
-        """Keys of the segments at whose end a mark is measured."""
+        """Keys of the segments that end in a mark."""
         return frozenset(route.keys[-1] for route in self.routes)
 
     def children(self) -> dict[str, list[str]]:
@@ -82,7 +81,7 @@ class Tree:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Draft:
-    """A route before it is cut: its pieces, each with its key."""
+    """A route before its pieces are cut into segments: the pieces with their keys."""
 
     arm: Arm
     seed: int
@@ -91,13 +90,13 @@ class _Draft:
 
 
 def compile_study(study: Study, data_fingerprint: str) -> Tree:
-    """The tree of a study on data that has this fingerprint.
+    """Compile a study into its tree, for data with this fingerprint.
 
     Raises:
-        ValueError: an arm does not fit; the message names the arm.
+        InvalidValueError: an arm does not fit the model or the tokens; the message names the arm.
     """
     drafts = tuple(_drafts(study, data_fingerprint))
-    cuts: dict[str, set[int]] = defaultdict(set)  # by key of the piece: where some route leaves it
+    cuts: dict[str, set[int]] = defaultdict(set)  # by piece key: where routes end or leave the piece
     for draft in drafts:
         for key, piece in draft.pieces:
             cuts[key].add(piece.end)
@@ -123,7 +122,7 @@ def compile_study(study: Study, data_fingerprint: str) -> Tree:
 
 
 def _drafts(study: Study, data_fingerprint: str) -> Iterator[_Draft]:
-    """Every route of a study, uncut."""
+    """The drafts of all routes of a study."""
     ledger = study.ledger
     for arm in study.arms:
         marks = [(mark, split_schedule(mark.schedule, ledger)) for mark in compile_marks(study, arm)]
@@ -134,16 +133,16 @@ def _drafts(study: Study, data_fingerprint: str) -> Iterator[_Draft]:
 
 
 def _keyed(pieces: list[Segment], root: str) -> Iterator[tuple[str, Segment]]:
-    """Each piece with its key; the key of a whole piece is the anchor of the next."""
-    anchor = root
+    """Each piece with its key, which depends on all pieces before it."""
+    previous = root
     for piece in pieces:
-        key = piece_key(anchor, piece)
+        key = piece_key(previous, piece)
         yield key, piece
-        anchor = segment_key(key, piece.end)
+        previous = segment_key(key, piece.end)
 
 
 def _cut(piece: Segment, ends: list[int]) -> Iterator[Segment]:
-    """The segments of a piece that is cut at `ends`; only the first grows the model or resets moments."""
+    """Cut a piece into segments at `ends`; only the first one grows the model or resets moments."""
     start = piece.start
     for end in ends:
         if start == piece.start:

@@ -1,1 +1,1 @@
-"""What a study is: arms, evaluation, settings, presets. Needs no torch."""
+"""Definition of a study: arms, evaluation, settings, presets. Does not need torch."""

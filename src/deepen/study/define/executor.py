@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from deepen.errors import InvalidValueError, nearest
 
 EXECUTORS: Mapping[str, str] = {
-    "local": "processes of this machine, a GPU each where there are some (local:4)",
-    "slurm": "a SLURM job per segment (slurm:partition=gpu,time=60,gpus_per_node=1)",
+    "local": "processes of this machine, one GPU each if it has GPUs (local:4)",
+    "slurm": "one SLURM job per segment (slurm:partition=gpu,time=60,gpus_per_node=1)",
     "dask": "the workers of a Dask scheduler (dask:tcp://HOST:8786)",
 }
 
@@ -22,10 +22,10 @@ class ExecutorChoice:
 
     Attributes:
         kind: one of `EXECUTORS`.
-        jobs: segments trained at once; None leaves it to the executor.
-        address: of the Dask scheduler.
-        threads: CPU threads of each segment; None leaves it to the executor.
-        slurm: what each job requests from SLURM, by submitit's names.
+        jobs: number of segments trained in parallel; None leaves it to the executor.
+        address: address of the Dask scheduler.
+        threads: CPU threads per segment; None leaves it to the executor.
+        slurm: the resources that each job requests from SLURM, by submitit's names.
     """
 
     kind: str = "local"
@@ -46,14 +46,14 @@ class ExecutorChoice:
 
     @staticmethod
     def parse(text: str) -> "ExecutorChoice":
-        """The executor that a text names: KIND, KIND:FIRST or KIND:FIRST,key=value,...
+        """Parse an executor and its options.
 
             local:4
             slurm:jobs=8,partition=gpu,time=60
             dask:tcp://node-1:8786,threads=4
 
         Raises:
-            InvalidValueError: the text names no executor, or an option that it does not have.
+            InvalidValueError: the executor or one of its options is unknown or has a wrong value.
         """
         kind, colon, rest = text.partition(":")
         choice = ExecutorChoice(kind=kind)
@@ -65,7 +65,7 @@ class ExecutorChoice:
 
 
 def local(jobs: int) -> ExecutorChoice:
-    """So many processes of this machine; 1 is this process itself."""
+    """Train in `jobs` processes of this machine; with 1, in this process."""
     return ExecutorChoice(jobs=jobs)
 
 
@@ -99,7 +99,7 @@ def _parse_dask(rest: str) -> ExecutorChoice:
 def _parse_options(
     kind: str, text: str, known: Mapping[str, Callable[[str], OptionValue]]
 ) -> dict[str, OptionValue]:
-    """The options in `key=value,key=value`; all that is wrong with them is reported at once."""
+    """Parse `key=value,key=value`; all problems are reported together."""
     values: dict[str, OptionValue] = {}
     problems = []
     for pair in text.split(",") if text else []:
@@ -123,7 +123,7 @@ def _invalid(problem: str, value: str) -> InvalidValueError:
 
 
 def _whole(lowest: int, highest: int) -> Callable[[str], int]:
-    """Reads a whole number from `lowest` to `highest`."""
+    """A reader of whole numbers from `lowest` to `highest`."""
 
     def read(text: str) -> int:
         if not re.fullmatch(r"[+-]?\d+", text):
@@ -138,7 +138,7 @@ def _whole(lowest: int, highest: int) -> Callable[[str], int]:
 
 
 def _number(highest: float) -> Callable[[str], float]:
-    """Reads a number above 0 and up to `highest`."""
+    """A reader of numbers above 0 and up to `highest`."""
 
     def read(text: str) -> float:
         try:
@@ -155,14 +155,14 @@ def _number(highest: float) -> Callable[[str], float]:
 
 
 def _text(text: str) -> str:
-    """Reads any text but an empty one."""
+    """Read any text that is not empty."""
     if not text or "\0" in text:
         raise ValueError("is empty: give it a value" if not text else f"is {text!r}: leave out the zero byte")
     return text
 
 
 def _cluster(text: str) -> str:
-    """Reads where submitit submits jobs: to SLURM, or to this machine for a trial."""
+    """Read submitit's cluster: SLURM, or this machine for a trial."""
     if text not in ("slurm", "local"):
         raise ValueError(f"{text!r} is unknown: use slurm, local")
     return text

@@ -1,13 +1,12 @@
-"""Dataclasses to JSON's types and back, so that a study can be kept in a file and sent to another process.
+"""Conversion of dataclasses to JSON's types and back, for study.json and for other processes.
 
-    to_json(Evaluation(every_tokens=64, validation_tokens=512))
+    content = to_json(Evaluation(every_tokens=64, validation_tokens=512))
     # {"every_tokens": 64, "validation_tokens": 512, "tasks": [], "tasks_every_tokens": 0}
-    from_json(Evaluation, that)  # the same value again
+    from_json(Evaluation, content)  # the same value
 
-Reading checks every type, because the content may come from anybody. A problem is an InvalidValueError whose field
-is the place of the value, such as `arms[1].recipe`. A rate has its kind beside its fields, `{"kind": "wsd",
-"peak": 0.001}`. A class with its own `to_json` and `from_json`, such as `OptimizerSpec`, is written and read by
-these.
+Reading checks every type, because the content may come from a stranger. A problem is an InvalidValueError whose
+field is the path to the value, such as `arms[1].recipe`. A rate is written with its kind: `{"kind": "wsd",
+"peak": 0.001}`. A class with its own `to_json` and `from_json`, such as `OptimizerSpec`, uses these.
 """
 
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ T = TypeVar("T")
 
 
 def to_json(value: Any) -> Any:
-    """A value in JSON's types."""
+    """Convert a value to JSON's types."""
     if hasattr(value, "to_json"):
         return value.to_json()
     if is_dataclass(value) and not isinstance(value, type):
@@ -43,22 +42,22 @@ def to_json(value: Any) -> Any:
 
 
 def fields_to_json(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass in JSON's types."""
+    """Convert the fields of a dataclass to JSON's types."""
     return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
 
 
 def from_json(kind: type[T], content: Any) -> T:
-    """The value of a type that `to_json` wrote.
+    """Read a value of a type that `to_json` wrote.
 
     Raises:
-        InvalidValueError: the content is not of such a value.
+        InvalidValueError: the content does not have this type.
     """
     value: T = _read(kind, content, "")
     return value
 
 
 def fields_from_json(kind: type[T], content: Any, place: str = "") -> T:
-    """The dataclass whose fields a JSON object holds."""
+    """Read a dataclass from a JSON object of its fields."""
     if not isinstance(content, Mapping):
         raise _wrong(place, content, "an object")
     hints = get_type_hints(kind)
@@ -73,7 +72,7 @@ def fields_from_json(kind: type[T], content: Any, place: str = "") -> T:
 
 
 def _kind(value: Any) -> dict[str, str]:
-    """The kind of a value whose type its field does not name."""
+    """The kind of a rate, as its field allows any rate; nothing for other values."""
     kinds = [name for name, rate in RATES.items() if type(value) is rate]
     return {"kind": kinds[0]} if kinds else {}
 
@@ -85,7 +84,7 @@ def _read(kind: Any, content: Any, place: str) -> Any:
         return _read_rate(content, place)
     origin = get_origin(kind)
     if origin in (Union, UnionType):
-        return _read_optional(kind, content, place)
+        return _read_union(kind, content, place)
     if origin is tuple:
         if not isinstance(content, list | tuple):
             raise _wrong(place, content, "a list")
@@ -107,7 +106,7 @@ def _read_rate(content: Any, place: str) -> Rate:
     if not isinstance(content, Mapping):
         raise _wrong(place, content, "an object")
     name = content.get("kind")
-    if name not in RATES:
+    if not isinstance(name, str) or name not in RATES:
         raise InvalidValueError(
             f"{name!r} is unknown: use {', '.join(RATES)}", field=_at(place, "kind"), value=name, allowed=RATES
         )
@@ -116,15 +115,15 @@ def _read_rate(content: Any, place: str) -> Rate:
 
 
 def _read_own(kind: Any, content: Any, place: str) -> Any:
-    """A value of a class that reads itself."""
+    """Read a value of a class that has its own `from_json`."""
     try:
         return kind.from_json(content)
     except (TypeError, AttributeError) as error:  # the wrong type of JSON value
         raise InvalidValueError(f"cannot be read: {error}", field=place, value=content) from None
 
 
-def _read_optional(kind: Any, content: Any, place: str) -> Any:
-    """A value of one of several types; None where that is one of them."""
+def _read_union(kind: Any, content: Any, place: str) -> Any:
+    """Read a value of a union: None if it is allowed, else the first type that fits."""
     choices = [choice for choice in get_args(kind) if choice is not NoneType]
     if content is None and len(choices) < len(get_args(kind)):
         return None

@@ -1,4 +1,4 @@
-"""Studies by name: `quickstart` takes minutes on two cores, `paper` is the experiment of Li, Fung & Huang 2024."""
+"""Named studies: `quickstart` takes minutes on two cores, `paper` is the experiment of Li, Fung & Huang 2024."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ _PAPER_VALIDATION_TOKENS = 20 * _PAPER_BATCH
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _PresetTraining:
-    """How a preset of `two-phase` trains, beside the recipe's options."""
+    """Training settings of a preset of `two-phase`, in addition to the recipe's options."""
 
     rate: str
     warmup_share: float
@@ -33,8 +33,8 @@ class _PresetTraining:
 
 
 _PRESET_TRAINING: Mapping[str, _PresetTraining] = {
-    # The text names no schedule, and the loss of an undecayed run is not a result: WSD with the warm-up of public
-    # GPT-2 recipes (715 of 10,000 steps).
+    # The paper names no schedule, and the loss of an undecayed run is not a result. So the rate is WSD, with the
+    # warm-up of public GPT-2 recipes (715 of 10,000 steps).
     "paper-as-written": _PresetTraining(
         rate="wsd", warmup_share=715 / 10_000, max_grad_norm=1.0, precision="bf16", compile="auto"
     ),
@@ -50,7 +50,7 @@ def preset_training(preset: str, tokens: int, rate: str = "", peak: float = 6e-4
     Args:
         preset: a preset of `two-phase`.
         tokens: tokens of the baseline.
-        rate: a name in `RATES`; empty for the preset's own.
+        rate: a name in `RATES`; empty for the preset's rate.
         peak: the highest rate.
     """
     training = _PRESET_TRAINING[preset]
@@ -72,7 +72,7 @@ def two_phase_arms(preset: str = DEFAULT_PRESET) -> tuple[Arm, ...]:
 
 
 def quickstart() -> Study:
-    """The paper's comparison, a recipe that grows once, and two controls, in minutes on two CPU cores."""
+    """The paper's comparison, a recipe that grows once, and two controls; takes minutes on two CPU cores."""
     model, batch_tokens = PRESETS["nano"], TOKENS_PER_STEP["nano"]
     steps = 1100
     tokens = steps * batch_tokens
@@ -99,10 +99,10 @@ def paper(*, preset: str = DEFAULT_PRESET, rate: str = "", scale: float = 1.0) -
     """The experiment of Li, Fung & Huang 2024 (arXiv 2411.18700): GPT-2 124M, 10,000 steps of 524,288 tokens.
 
     Args:
-        preset: `paper-as-written` or `paper-as-released`: options of `two-phase`, rate, clipping and precision.
-        rate: `constant`, `cosine` or `wsd`; empty for the preset's own.
+        preset: `paper-as-written` or `paper-as-released`; sets the recipe's options, rate, clipping, precision.
+        rate: `constant`, `cosine` or `wsd`; empty for the preset's rate.
         scale: share of the tokens. The batch and the number of steps both shrink by its square root; the batch
-            stays at least one context.
+            is at least one context.
     """
     model = replace(PRESETS["gpt2-124m"], vocab=50304)
     batch_tokens = max(1, round(_PAPER_BATCH / model.context * scale**0.5)) * model.context

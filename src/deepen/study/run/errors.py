@@ -1,11 +1,11 @@
-"""How a run ends before its study is finished."""
+"""Reasons for a run to end before its study is finished."""
 
 from deepen.errors import RunError
 
 
 class WorkersLostError(RunError):
-    """A segment lost its worker again and again, or the executor takes no more segments."""
+    """A segment lost its worker too often, or the executor accepts no more segments."""
 
 
 class Interrupted(Exception):
-    """SIGINT or SIGTERM: every segment finished its step and saved its state; the same call continues."""
+    """SIGINT or SIGTERM was received; every segment finished its step and saved, and the same call continues."""

@@ -1,4 +1,4 @@
-"""What is sent to a worker to have a segment trained, and what it sends back."""
+"""The messages between the scheduler and a worker: a job to train a segment, and its outcome."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,13 +12,13 @@ from deepen.train.settings import TrainSettings
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """All that a process needs to train one segment. Paths are absolute: the worker may be on another machine.
+    """Everything that a process needs to train one segment. Paths are absolute, as workers may be elsewhere.
 
     Attributes:
-        node: the segment, and where it is evaluated.
+        node: the segment and its evaluations.
         folder: the study's folder.
         model: the model at its final depth.
-        settings: how a step is taken.
+        settings: training settings.
         dataset: the data.
         window: the largest context of the study, in tokens; batches are cut from windows of this size.
         validation_tokens: size of the validation set.
@@ -37,20 +37,14 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How training a segment ended: at the segment's end, stopped before it, or with an error."""
+    """How training a segment ended: at its end (`finished`), at a stop before it, or with an error."""
 
     finished: bool = False
     error: Exception | None = None
 
 
 def make_jobs(tree: Tree, dataset: Dataset, folder: Path) -> dict[str, Job]:
-    """The job of each segment of a tree, by key.
-
-    Args:
-        tree: a compiled study.
-        dataset: the data it was compiled for.
-        folder: the study's folder.
-    """
+    """The job of each segment of a compiled study, by key."""
     study = tree.study
     dataset = replace(
         dataset,

@@ -1,20 +1,20 @@
-"""Which process may write in a segment's folder, while worker processes on any number of machines train a study.
+"""Ownership of a segment's folder: one writer, although workers run on several machines and can be lost.
 
-    STUDY/workers/session       token of the command that runs the study; `stopped` asks its workers to leave
+    STUDY/workers/session       token of the command that runs the study; `stopped` asks its workers to stop
     STUDY/workers/<key>.lock    locked by the process that trains the segment; released when it ends
-    STUDY/workers/<key>.owner   the latest attempt at the segment: its number, its token, where it runs
+    STUDY/workers/<key>.owner   the latest attempt at the segment: its number, its token, its process
 
-A worker that counts as lost may still be alive, while another trains the same segment. The *lock* makes the new
-attempt wait until the old one has let go. The *owner* tells the old one to leave: each attempt writes its name
-there before it waits for the lock, and one that finds another name there writes nothing more.
+A worker that counts as lost may still be alive while another one trains the same segment. The *lock* makes the new
+attempt wait until the old one has released it. The *owner* file makes the old one stop: each attempt writes its
+token there before it waits for the lock, and an attempt that finds another token there does not write any more.
 
-    attempt 1 on node-1      lock, owner = 1, trains ...                  owner is 2: leaves without writing
+    attempt 1 on node-1      lock, owner = 1, trains ...                  owner is 2: stops without writing
     attempt 2 on node-2          owner = 2, waits for the lock ........................ lock, trains
 
-Where file locks work, at most one process writes in a segment's folder. An NFS server takes a lock away from a
-machine that it has not heard from for a lease (90 s is usual). When that machine is back, it finds the other owner
-before its next write. Only a write that was in progress at that moment is not prevented; the sha256 of the state
-and of the logs would show it. The folder `workers` exists only while there may be worker processes.
+With working file locks, at most one process writes in a segment's folder. An NFS server releases the lock of a
+machine that was unreachable for a lease (usually 90 s). When that machine is back, it finds the other owner before
+its next write. Only a write that was in progress at that moment is not prevented, but the sha256 of the state and
+of the logs reveals it. The folder `workers` exists only while there may be worker processes.
 """
 
 import errno
@@ -39,19 +39,19 @@ from deepen.study.store.lock import acquire_lock, current_process, is_locked
 _log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-"""How often a worker checks whether it should stop; each time it opens two files."""
+"""Interval at which a worker checks whether it should stop, for which it opens two files."""
 
 PATIENCE_SECONDS = 300.0
-"""How long a process waits for a lock: some leases of NFS, or a long step and the save after it."""
+"""Longest wait for a lock: a few NFS leases, or a long step and a save."""
 
 _VISIBLE_SECONDS = 60.0
-"""How long a machine's network file system may take to show a new file."""
+"""Longest wait for a new file to appear in a network file system."""
 
 _STOPPED = "stopped"
 
 
 class SupersededError(Exception):
-    """This attempt at a segment is not the latest one: it must not write any more."""
+    """Another attempt at the segment is newer, so this one must not write any more."""
 
 
 class Session:
@@ -63,22 +63,22 @@ class Session:
         durable.write_whole(self._folder / "session", self.token.encode())
 
     def stop(self) -> None:
-        """Ask all workers to finish their step, save and leave."""
+        """Ask all workers to finish their step, save and stop."""
         durable.write_whole(self._folder / "session", _STOPPED.encode())
 
     def is_held(self, key: str) -> bool:
-        """Whether a process trains a segment."""
+        """Whether a process is training a segment."""
         return is_locked(self._folder / f"{key}.lock")
 
     def end(self) -> None:
-        """Stop all workers, and wait until they have left."""
+        """Stop all workers, and wait until they have stopped."""
         self.stop()
         _remove_once_free(self._folder)
 
 
 @contextmanager
 def open_session(study: Path) -> Iterator[Session]:
-    """A session for a `with` block, at whose end all workers have left."""
+    """Open a session for a `with` block, which ends when all workers have stopped."""
     session = Session(study)
     try:
         yield session
@@ -87,10 +87,10 @@ def open_session(study: Path) -> Iterator[Session]:
 
 
 def stop_earlier_session(study: Path) -> None:
-    """Stop workers that a killed command left behind, and wait until they have saved and left.
+    """Stop the workers of a command that was killed, and wait until they have saved.
 
     Raises:
-        StoreError: one does not leave.
+        StoreError: a worker does not stop.
     """
     folder = study / "workers"
     if not folder.is_dir():
@@ -102,7 +102,7 @@ def stop_earlier_session(study: Path) -> None:
 
 
 def refuse_while_trained(study: Path) -> None:
-    """Raise a StoreError while workers that a killed command left behind change the files of a study."""
+    """Raise a StoreError while workers of a command that was killed are still training a study."""
     if _any_is_locked(study / "workers"):
         raise StoreError(
             f"workers of a command that was killed are still training in {study}",
@@ -129,7 +129,7 @@ def _remove_once_free(folder: Path) -> None:
 
 
 def _read_owner(path: Path) -> dict[str, Any]:
-    """The content of an owner file; empty where there is none."""
+    """The content of an owner file; empty if it is missing or damaged."""
     try:
         value = json.loads(_read(path) or b"{}")
     except ValueError:
@@ -138,14 +138,14 @@ def _read_owner(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> bytes | None:
-    """The content of a file that others replace, None where it does not exist; on NFS, as its server has it."""
+    """The content of a file that other processes replace; None if it does not exist."""
     try:
         try:
             return path.read_bytes()
         except OSError as error:
             if error.errno != errno.ESTALE:
                 raise
-            return path.read_bytes()  # it was replaced between the lookup and the opening
+            return path.read_bytes()  # on NFS, it was replaced between lookup and opening
     except FileNotFoundError:
         return None
 
@@ -155,9 +155,9 @@ class Claim:
 
     Args:
         study: the study's folder.
-        key: of the segment.
+        key: key of the segment.
         session: token of the command that submitted the attempt.
-        attempt: its number. Each number is claimed once: if a cluster restarts a job by itself, it is refused.
+        attempt: number of the attempt. It can be claimed once, so a job that the cluster restarts is refused.
     """
 
     def __init__(self, study: Path, key: str, session: str, attempt: int) -> None:
@@ -175,13 +175,13 @@ class Claim:
         """Become the owner, and wait for the lock.
 
         Raises:
-            SupersededError: the command that submitted this attempt has ended, another attempt is the latest, or
-                the one before does not let go.
-            OSError: the study's folder is not visible from here.
+            SupersededError: the command that submitted this attempt has ended, another attempt is newer, or the
+                previous one does not release the lock.
+            OSError: the study's folder is not visible from this machine.
             StoreError: its file system has no locks.
         """
         self._wait_until_visible()
-        if self._read_session() != self._session_token:  # another command counts its attempts from 1 again
+        if self._read_session() != self._session_token:  # the next command counts attempts from 1 again
             raise SupersededError("the command that sent this job has ended")
         if (latest := _read_owner(self._owner)).get("attempt", 0) >= self._attempt:
             raise SupersededError(f"attempt {self._attempt} was begun before, by {latest['who']}")
@@ -204,12 +204,12 @@ class Claim:
         self._held.release()
 
     def check(self) -> None:
-        """Raise a SupersededError where another attempt is the latest; called before each write."""
+        """Raise a SupersededError if another attempt is newer; called before each write."""
         if self._is_superseded():
             raise SupersededError(f"another attempt took over from {self._who}")
 
     def should_stop(self) -> bool:
-        """Whether the command asked its workers to stop, another command runs by now, or another attempt does."""
+        """Whether the command has asked its workers to stop, or another command or attempt has taken over."""
         if not self._must_stop and time.monotonic() - self._polled_at >= POLL_SECONDS:
             self._must_stop = self._is_superseded() or self._read_session() != self._session_token
             self._polled_at = time.monotonic()

@@ -1,12 +1,13 @@
-"""The order in which segments are trained: of those whose parent is done, the one with the most work behind it.
+"""The order in which segments are trained: of those that are ready, the one with the longest remaining route
+first.
 
-The longest remaining route decides how long a study takes, so it is never kept waiting:
+The longest remaining route determines how long a study takes, so it never waits:
 
-    tree        A (2 h) - B (5 h)         remaining on the longest route: A 7 h, B 5 h
+    tree        A (2 h) - B (5 h)         longest remaining route: A 7 h, B 5 h
                 C (3 h)                   C 3 h
     2 workers   A and C start; after 2 h, B starts; done after 7 h
 
-The policy is pure, without clocks or processes, so that a simulation can use it too.
+The queue uses no clocks or processes, so a simulation can use it too.
 """
 
 import heapq
@@ -21,7 +22,7 @@ def training_flops(node: Node) -> int:
 
 
 def remaining_flops(tree: Tree) -> dict[str, int]:
-    """FLOPs on the longest route from each segment, itself included, to the end."""
+    """FLOPs of the longest route that begins with each segment, by key."""
     remaining: dict[str, int] = {}
     children = tree.children()
     for node in reversed(tree.nodes.values()):
@@ -31,11 +32,11 @@ def remaining_flops(tree: Tree) -> dict[str, int]:
 
 
 class ReadyQueue:
-    """The segments that can start now, the most remaining work first; ties are broken by key.
+    """The segments that can start now, the longest remaining route first; ties are broken by key.
 
     Args:
-        tree: the segments.
-        pending: keys of those still to be trained.
+        tree: the tree of a study.
+        pending: keys of the segments to train.
     """
 
     def __init__(self, tree: Tree, pending: Collection[str]) -> None:
@@ -48,19 +49,19 @@ class ReadyQueue:
 
     @property
     def unfinished(self) -> int:
-        """How many segments are not finished, those being trained included."""
+        """The number of segments that are not finished, including those in training."""
         return len(self._unfinished)
 
     def pop(self) -> Node | None:
-        """The segment to start next, None where no other can start yet."""
+        """The next segment to start; None if none is ready."""
         return self._nodes[heapq.heappop(self._ready)[1]] if self._ready else None
 
     def put_back(self, node: Node) -> None:
-        """Let a segment that was started and not finished start again."""
+        """Put back a segment that was started but not finished."""
         heapq.heappush(self._ready, (-self._remaining[node.key], node.key))
 
     def finish(self, node: Node) -> None:
-        """Note that a segment is finished; those that begin with its state can start."""
+        """Mark a segment as finished, so that its children can start."""
         self._unfinished.discard(node.key)
         for child in self._children.get(node.key, ()):
             if child in self._unfinished:

@@ -1,13 +1,13 @@
-"""Run a study in its folder: compile, train, collect, judge, draw, each from the result of the one before.
+"""Run a study in its folder: compile, train, collect, judge, draw. Each step takes the result of the previous one.
 
-    tree    = compile_study(study, data)          which segments there are
-    jobs    = make_jobs(tree, data, folder)       what a worker needs for each
-              train_tree(tree, store, jobs, ...)  trains those that are not there yet
-    results = with_verdicts(collect(tree, store, data))
+    tree    = compile_study(study, fingerprint)   the segments
+    jobs    = make_jobs(tree, dataset, folder)    the message to a worker, for each segment
+              train_tree(tree, store, jobs, ...)  trains the pending segments
+    results = with_verdicts(collect(tree, store, dataset, ...))
               write_results(results, folder), draw(results, folder)
 
-The folder is locked all the while. After an interruption, results and report are written as far as they go. Where
-a trigger then asks for a larger study, the same steps follow for that one (see `triggers`).
+The folder is locked during all steps. After an interruption, the results so far are written and drawn. If a
+trigger asks for a larger study, the same steps follow for it (see `triggers`).
 """
 
 import logging
@@ -47,17 +47,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunOptions:
-    """How a study is run. None of it changes what the study is.
+    """Options of a run; they are not part of the study's identity.
 
     Attributes:
-        executor: where segments are trained, and how many at once.
-        threads: CPU threads of each segment.
+        executor: where segments are trained, and how many in parallel.
+        threads: CPU threads per segment.
         policy: which states stay although they are not needed.
         verify: hash every byte of every state first.
         world: the processes that train each segment together, led by this one.
-        triggers: what asks for more once the results are there.
-        on_progress: called with the FLOPs trained and the FLOPs in all.
-        draw: called with the results and the study's folder once they are written.
+        triggers: functions that may extend the study after its results are known.
+        on_progress: called with the FLOPs trained and the total FLOPs.
+        draw: called with the results and the study's folder after the results are written.
     """
 
     executor: ExecutorChoice
@@ -74,15 +74,15 @@ def run_study(study: Study, store: Store, options: RunOptions, dataset: Dataset 
     """Run or continue a study in its folder.
 
     Args:
-        study: what to train and compare.
+        study: the study.
         store: its folder.
-        options: how.
-        dataset: the study's data, where it is opened already.
+        options: options of the run.
+        dataset: the study's data, if it is already open.
 
     Raises:
-        StoreError: the folder is in use, or another study's.
-        Interrupted: SIGINT or SIGTERM came; the results so far are written.
-        RunError: training cannot continue; all that was complete is kept.
+        StoreError: the folder is in use, or holds another study.
+        Interrupted: SIGINT or SIGTERM was received; the results so far are written.
+        RunError: training cannot continue; every saved state is kept.
     """
     with store.lock() as lock:
         if dataset is None:
@@ -111,11 +111,11 @@ def _run_once(
 
 
 def hash_inputs(study: Study, dataset: Dataset | None) -> dict[str, Any]:
-    """Content hashes of every file that the results of a study depend on, as study.json records them.
+    """Content hashes of every file that a study's results depend on, as study.json records them.
 
     Args:
-        study: names the files.
-        dataset: the data, None while it is not known.
+        study: the study.
+        dataset: its data; None if it is not open yet.
     """
     inputs: dict[str, Any] = {"tasks": {file.task: file.sha256 for file in study.evaluation.tasks}}
     return inputs if dataset is None else {"data": dataset.identity, **inputs}
@@ -124,7 +124,7 @@ def hash_inputs(study: Study, dataset: Dataset | None) -> dict[str, Any]:
 def _train(
     tree: Tree, store: Store, dataset: Dataset, options: RunOptions, lock: WriterLock, clock: "_Clock"
 ) -> None:
-    """Train what is pending; where the writer before died or its disk failed, every state is hashed first."""
+    """Train pending segments; if an earlier writer died or its disk failed, hash every state first."""
     world = options.world
     try:
         train_tree(
@@ -139,7 +139,7 @@ def _train(
             on_progress=clock.report,
         )
     except (OSError, WorkersLostError, ProcessLostError):
-        lock.unverified = True  # what is on disk may not be what was written: the next run hashes it
+        lock.unverified = True  # files may differ from what was written, so the next run hashes them
         raise
     except Interrupted:
         lock.unverified = False
@@ -148,7 +148,7 @@ def _train(
 
 
 def _publish(tree: Tree, store: Store, dataset: Dataset, options: RunOptions, clock: "_Clock") -> Results:
-    """Collect, judge and draw what is trained so far."""
+    """Collect, judge, write and draw the results so far."""
     collected = collect(tree, store, dataset, machine=machine_name(), wall_seconds=clock.wall_seconds)
     results = with_verdicts(collected)
     write_results(results, store.folder)
@@ -157,7 +157,7 @@ def _publish(tree: Tree, store: Store, dataset: Dataset, options: RunOptions, cl
 
 
 def _provenance(tree: Tree, options: RunOptions) -> dict[str, Any]:
-    """What study.json records beside the study and its inputs: how it was run, versions, machine, lineage."""
+    """The remaining entries of study.json: how the study is run, versions, machine, lineage."""
     return {
         "data_fingerprint": tree.data_fingerprint,
         "executor": options.executor.kind,
@@ -172,13 +172,13 @@ def _provenance(tree: Tree, options: RunOptions) -> dict[str, Any]:
 
 
 def _recorded_wall_seconds(folder: Path) -> float:
-    """Wall time of the runs that results.json is of; 0 where it is missing or damaged."""
+    """Wall time of earlier runs, from results.json; 0 if it is missing or damaged."""
     if not (folder / RESULTS_FILE).exists():
         return 0.0
     try:
         return load_results(folder).regime.wall_seconds or 0.0
     except ResultsError as error:
-        _log.warning("%s; it is written anew, and its wall time is counted from now", error.problem)
+        _log.warning("%s; it is rewritten, and the wall time of earlier runs is lost", error.problem)
         return 0.0
 
 
@@ -191,7 +191,7 @@ class _Clock:
         self._last = 0
 
     def report(self, trained: int, total: int) -> None:
-        """Note how far training is, and report it."""
+        """Record and report the progress of training."""
         if self._first is None:
             self._first = trained
         self._last = trained
@@ -199,6 +199,6 @@ class _Clock:
 
     @property
     def wall_seconds(self) -> float:
-        """Seconds of the earlier runs and of this one."""
+        """Seconds of all earlier runs and this one."""
         trained_here = self._first is not None and self._last > self._first
         return self._seconds_before + (time.monotonic() - self._began if trained_here else 0.0)

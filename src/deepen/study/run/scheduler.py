@@ -1,10 +1,11 @@
-"""Train the pending segments of a tree: each once its parent is done, on as many workers as there are.
+"""Train the pending segments of a tree on all available workers, each after its parent is done.
 
-submit while workers are free        ReadyQueue decides which segment is next
-wait for one to end                  finished: its children can start, states no longer needed are pruned
-                                     lost worker: submitted again, from its newest state (`losses`)
-                                     error of training: the run ends
-until nothing is pending, or a signal asks to stop
+The loop of the scheduler, until nothing is pending or a signal asks to stop:
+
+    submit while workers are free        `ReadyQueue` decides which segment is next
+    wait until a segment ends            finished: its children can start, and states no longer needed are pruned
+                                         lost worker: submitted again, from its newest state (see `retries`)
+                                         error of training: the run ends
 """
 
 import threading
@@ -17,9 +18,9 @@ from deepen.study.run.errors import Interrupted, WorkersLostError
 from deepen.study.run.executors.interface import SegmentExecutor, Setting
 from deepen.study.run.executors.registry import get_kind
 from deepen.study.run.job import Job, Outcome
-from deepen.study.run.losses import Attempts, Refusals
 from deepen.study.run.ownership import stop_earlier_session
 from deepen.study.run.ready_queue import ReadyQueue, training_flops
+from deepen.study.run.retries import Attempts, Refusals
 from deepen.study.run.signals import stop_on_signals
 from deepen.study.store.lineage import Lineage
 from deepen.study.store.maintenance import repair
@@ -44,22 +45,22 @@ def train_tree(
     world: World = ONE_PROCESS,
     on_progress: OnProgress = lambda trained, total: None,
 ) -> None:
-    """Train what is pending of a tree.
+    """Train the pending segments of a tree.
 
     Args:
-        tree: the segments.
-        store: where they are.
+        tree: the tree of a study.
+        store: the study's folder.
         jobs: the job of each segment, by key.
-        executor: where segments are trained, and how many at once.
-        threads: CPU threads of each. Sums are rounded otherwise with another number, so a study keeps its own.
+        executor: where segments are trained, and how many in parallel.
+        threads: CPU threads per segment. Another number rounds sums differently, so it is fixed for a study.
         policy: which states stay although they are not needed.
-        verify: hash every byte of every state first, rather than sizes and headers.
+        verify: hash every byte of every state first, instead of checking sizes and headers.
         world: the processes that train each segment together; with several, segments are trained one at a time.
-        on_progress: called as segments are finished.
+        on_progress: called when a segment is finished.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM came; every segment stopped after a step and saved its state.
-        WorkersLostError: too many workers were lost, or the executor takes no more segments.
+        Interrupted: SIGINT or SIGTERM was received; every segment finished its step and saved.
+        WorkersLostError: too many workers were lost, or the executor accepts no more segments.
     """
     stop_earlier_session(store.folder)
     repair(tree, store, verify=verify)
@@ -79,7 +80,7 @@ def train_tree(
 
 
 def find_pending(tree: Tree, store: Store) -> list[Node]:
-    """The segments still to be trained, parents first.
+    """The segments to train, parents first.
 
     A finished segment is pending again if its state was pruned and a pending child needs it, or if a mark was
     added at its end afterwards and an evaluation is missing there.
@@ -106,7 +107,7 @@ def _is_evaluated_at_end(node: Node, folder: SegmentFolder) -> bool:
 
 
 class _Scheduler:
-    """Keeps the workers busy, and the account of what is trained."""
+    """Keeps the workers busy and counts the FLOPs trained."""
 
     def __init__(
         self,
@@ -125,10 +126,10 @@ class _Scheduler:
         self._attempts, self._refusals = Attempts(store), Refusals()
         self._running: dict[Future[Outcome], Node] = {}
         self._on_progress(self._trained, self._total)
-        self._lineage.prune(tree.nodes, store, policy)  # left by a kill, or by another policy
+        self._lineage.prune(tree.nodes, store, policy)  # after a kill, or with a new policy
 
     def run(self, workers: SegmentExecutor, stop: threading.Event) -> None:
-        """Train until nothing is pending, or `stop` is set and all that was running has saved."""
+        """Train until nothing is pending, or until `stop` is set and every running segment has saved."""
         while self._running or (self._queue.unfinished and not stop.is_set()):
             if not stop.is_set():
                 self._submit_ready(workers, stop)
@@ -160,21 +161,21 @@ class _Scheduler:
                 self._refusals.reset()
 
     def _is_finished(self, future: "Future[Outcome]", node: Node, stop: threading.Event) -> bool:
-        """Whether a segment was trained to its end. An error of its training is raised; a lost worker is not."""
+        """Whether a segment was trained to its end; raises an error of training, but not a lost worker."""
         try:
             outcome = future.result()
         except CancelledError:
             if stop.is_set():
                 return False
-            raise WorkersLostError("the executor is gone: it cancelled the segments it was given") from None
-        except Exception as error:  # of the executor: an error of training is in the outcome
+            raise WorkersLostError("the executor is gone: it cancelled its segments") from None
+        except Exception as error:  # from the executor; an error of training is in the outcome
             if not stop.is_set():
                 self._attempts.lose_worker(node, _describe_loss(error))
             return False
         if outcome.error is not None:
             raise outcome.error
         if not outcome.finished and not stop.is_set():
-            self._attempts.lose_worker(node, "its machine asked it to leave")
+            self._attempts.lose_worker(node, "its machine asked it to stop")
         return outcome.finished
 
     def _finish(self, node: Node) -> None:

@@ -1,4 +1,4 @@
-"""Signals while segments are trained: the first finishes the step and saves, the second ends at once."""
+"""Signals during training: after the first, the step is finished and saved; the second ends the process."""
 
 import os
 import signal
@@ -9,18 +9,18 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_on_signals(stop: threading.Event) -> Iterator[None]:
-    """Set `stop` at the first SIGINT or SIGTERM. A second one ends the process; what is on disk stays whole.
+    """Set `stop` at the first SIGINT or SIGTERM. A second one ends the process; saved states stay valid.
 
-    Python handles signals in its main thread only, so in another thread nothing changes.
+    Python handles signals in its main thread only, so this does nothing in another thread.
 
     Args:
-        stop: set here, or elsewhere, for example where another process of the run got the signal.
+        stop: the event; it may also be set elsewhere, for example when another process received the signal.
     """
     received = False
 
     def handle(number: int, frame: object) -> None:
         nonlocal received
-        if received:  # `stop` alone may have been set elsewhere
+        if received:  # not `stop.is_set()`, which may be set elsewhere
             os._exit(130)
         received = True
         stop.set()

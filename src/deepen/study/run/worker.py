@@ -1,7 +1,7 @@
-"""Train one segment of a study, in whatever process: from its parent's state to its own final state.
+"""Train one segment of a study in any process, from its parent's final state to its own.
 
-The loop trains up to the next evaluation point of the segment, or to the moment at which a state should be saved,
-whichever comes first. All that happens between steps (logs, evaluations, saves) is here; the engine only trains.
+The loop trains up to the next evaluation point, or until a state should be saved. Everything between steps (logs,
+evaluations, saves) happens here; the engine only trains.
 """
 
 import logging
@@ -40,12 +40,12 @@ def train_segment(
 
     Args:
         job: the segment.
-        should_stop: asked after each step; training then saves and returns.
-        check_owner: called before each write; raises where another process took the segment over.
-        world: the processes that train the segment together; this one leads.
+        should_stop: called after each step; if it returns true, the state is saved and training stops.
+        check_owner: called before each write; raises if another process has taken the segment over.
+        world: the processes that train the segment together, led by this one.
 
     Returns:
-        Whether the segment was finished, rather than stopped.
+        Whether the segment was finished, not stopped.
     """
     node, segment = job.node, job.node.segment
     store, device = Store(job.folder), pick_device()
@@ -75,11 +75,11 @@ def train_segment(
     metrics: list[dict[str, Any]] = []
     log_step = _step_logger(metrics, job)
 
-    with BackgroundSaver(folder.save) as saver:  # leaving it waits for the save in progress
+    with BackgroundSaver(folder.save) as saver:  # its end waits for the save in progress
         timer = _SaveTimer(engine.progress.tokens)
 
         def save() -> None:
-            if engine.progress.tokens > segment.start:  # its parent has that state
+            if engine.progress.tokens > segment.start:  # before, it is the parent's state
                 saver.save(engine.state(), folder.log_sizes())
 
         while True:
@@ -89,7 +89,7 @@ def train_segment(
                     log_step,
                     lambda: should_stop() or timer.is_due(engine.progress.tokens),
                 )
-            except TrainingError:  # its step was not taken, so what came before it is good
+            except TrainingError:  # its step was not taken, so the state before it is good
                 folder.append("metrics", metrics)
                 save()
                 raise
@@ -114,24 +114,24 @@ def train_segment(
 
 
 class _SaveTimer:
-    """Decides when a state is saved: after so many seconds, once there was a step since the last save."""
+    """Decides when to save: SAVE_EVERY_SECONDS after the last save, if there was a step since."""
 
     def __init__(self, tokens: int) -> None:
         self.restart(tokens)
 
     def restart(self, tokens: int) -> None:
-        """Count from now, with the state of `tokens` on disk."""
+        """Restart the timer after the state at `tokens` was saved."""
         self._saved_tokens, self._save_at = tokens, time.monotonic() + SAVE_EVERY_SECONDS
 
     def is_due(self, tokens: int) -> bool:
-        """Whether the state of `tokens` should be saved now."""
+        """Whether the state at `tokens` should be saved now."""
         return tokens > self._saved_tokens and time.monotonic() > self._save_at
 
 
 def _load_own_state(folder: SegmentFolder, node: Node) -> TrainState | None:
-    """The segment's own state, None where it has to be trained from its start.
+    """Load the segment's own state; None if the segment must be trained from its start.
 
-    Training never continues from a damaged state, or from one with damaged logs.
+    Training never continues from a damaged state or with damaged logs.
     """
     if not folder.has_state:
         return None
@@ -149,10 +149,10 @@ def _load_own_state(folder: SegmentFolder, node: Node) -> TrainState | None:
 
 
 def _first_state(store: Store, job: Job) -> TrainState:
-    """The state that the segment starts from: its parent's last, or a fresh one.
+    """The state that the segment starts from: its parent's final state, or a new model.
 
     Raises:
-        StateError: the parent's is damaged; the next run finds that out first, and trains the parent again.
+        StateError: the parent's state is damaged; the next run repairs this first and trains the parent again.
     """
     node = job.node
     if node.parent is None:
@@ -164,12 +164,12 @@ def _first_state(store: Store, job: Job) -> TrainState:
 
 
 def _next_stop(node: Node, tokens: int) -> int:
-    """The next evaluation point after so many tokens, or the segment's end."""
+    """The next evaluation point after `tokens`, or the segment's end."""
     return min((point.tokens for point in node.evaluations if point.tokens > tokens), default=node.segment.end)
 
 
 def _step_logger(metrics: list[dict[str, Any]], job: Job) -> Log:
-    """A log of steps that adds a line of metrics.jsonl to `metrics`, and warns of spikes."""
+    """A step logger that appends lines of metrics.jsonl to `metrics` and warns about spikes."""
     segment = job.node.segment
 
     def log_step(progress: Progress, measured: dict[str, float]) -> None:

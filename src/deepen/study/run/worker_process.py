@@ -1,4 +1,4 @@
-"""What a worker process runs for each segment: claim it, recover what an earlier attempt left, train it."""
+"""The function that worker processes run: claim a segment, recover the state of an earlier attempt, train."""
 
 import logging
 import traceback
@@ -16,19 +16,19 @@ _log = logging.getLogger(__name__)
 
 
 def train_in_worker(
-    session: str, threads: int, job: Job, attempt: int, must_leave: Callable[[], bool] = lambda: False
+    session: str, threads: int, job: Job, attempt: int, must_stop: Callable[[], bool] = lambda: False
 ) -> Outcome:
-    """Train a segment in a worker process, wherever that is.
+    """Train a segment in a worker process on any machine.
 
     Args:
         session: token of the command that runs the study.
         threads: CPU threads.
         job: the segment.
-        attempt: how often it was submitted, this time included.
-        must_leave: asked after each step, whether the machine is about to end this process.
+        attempt: number of the attempt, from 1.
+        must_stop: called after each step; whether the machine is about to end this process.
 
     Raises:
-        SupersededError: another attempt at this segment is the latest.
+        SupersededError: another attempt at this segment is newer.
     """
     if not logging.getLogger("deepen").hasHandlers():
         print_messages()
@@ -39,17 +39,17 @@ def train_in_worker(
                 return Outcome()
             if attempt > 1 and _recover(job, claim):
                 return Outcome(finished=True)
-            finished = train_segment(job, lambda: must_leave() or claim.should_stop(), claim.check)
+            finished = train_segment(job, lambda: must_stop() or claim.should_stop(), claim.check)
             return Outcome(finished=finished)
     except SupersededError:
         raise
     except Exception as error:
-        error.add_note(traceback.format_exc())  # a traceback does not travel between processes
+        error.add_note(traceback.format_exc())  # pickling drops the traceback
         return Outcome(error=error)
 
 
 def _recover(job: Job, claim: Claim) -> bool:
-    """Leave the newest good state of an attempt whose worker was lost; returns whether it had finished."""
+    """Keep the newest good state of an attempt whose worker was lost; returns whether it had finished."""
     folder = Store(job.folder).segment(job.node.key, claim.check)
     if folder.done is not None:
         return True

@@ -1,1 +1,1 @@
-"""A study on disk: its folder, a folder for each segment, the writer lock, retention, repair."""
+"""A study on disk: its folder, one folder per segment, the writer lock, retention, repair."""

@@ -1,7 +1,7 @@
-"""The error of a study's folder."""
+"""The error about a study's folder."""
 
 from deepen.errors import InvalidValueError
 
 
 class StoreError(InvalidValueError):
-    """A folder that cannot be used for this study, or not now; the message contains what to do."""
+    """A folder that cannot be used for this study, or is in use; the message includes a remedy."""

@@ -1,7 +1,7 @@
-"""The lineage of a study's segments: which starts from which. It decides which states can be pruned.
+"""The lineage of a study's segments: which segments start from which. It decides which states can be pruned.
 
-A state is pruned only once every state that came after it is good. So wherever damage is found later, there is a
-state to continue from that is no earlier than necessary.
+A state is pruned only when every state that was trained from it is good. So if damage is found later, training can
+continue from the state just before it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +19,8 @@ class Lineage:
     """The part of a study's tree that decides which states are needed.
 
     Attributes:
-        children: keys of the segments that start from each segment's final state.
-        marks: keys of the segments at whose end a mark is measured.
+        children: for each segment, the keys of the segments that start from its final state.
+        marks: keys of the segments that end in a mark.
     """
 
     children: Mapping[str, Sequence[str]]
@@ -36,14 +36,13 @@ class Lineage:
         """The lineage that study.json records.
 
         Raises:
-            StoreError: study.json has none.
+            StoreError: study.json has no lineage.
         """
         recorded = store.recorded("lineage")
         if recorded is None:
             raise StoreError(
                 f"{store.folder} does not record which states are needed",
-                remedy="run its command once more with this version of deepen (nothing that is there is trained "
-                "again), then prune",
+                remedy="run its command once with this version of deepen (nothing is trained twice), then prune",
             )
         return cls(children=recorded["children"], marks=frozenset(recorded["marks"]))
 
@@ -55,10 +54,10 @@ class Lineage:
         """Whether a segment's final state can be removed.
 
         Args:
-            key: of the segment.
-            store: where the segments are.
+            key: key of the segment.
+            store: the study's folder.
             policy: which states stay although they are not needed.
-            verify: hash every byte of the states that replace it first.
+            verify: hash every byte of the later states first.
         """
         children = self.children.get(key, ())
         if key in self.marks or not children or policy.keeps(len(children)):
@@ -68,7 +67,7 @@ class Lineage:
         )
 
     def _is_replaced_by(self, key: str, store: Store, verify: bool) -> bool:
-        """Whether a segment is done and its final state is good, or, where that was pruned, what came after it."""
+        """Whether a segment is done and its final state is good; if that is pruned, the states after it count."""
         folder = store.segment(key)
         if folder.done is None:
             return False
@@ -82,7 +81,7 @@ class Lineage:
         )
 
     def prune(self, keys: Iterable[str], store: Store, policy: RetentionPolicy) -> None:
-        """Remove those final states of `keys` that can be removed."""
+        """Remove the final states of these segments, where possible."""
         for key in keys:
             if store.segment(key).has_state and self.can_prune(key, store, policy):
                 store.segment(key).remove_state()

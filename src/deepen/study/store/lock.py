@@ -1,11 +1,10 @@
-"""One writer for each study's folder, held with a file lock.
+"""A file lock that allows one writer per study folder.
 
-    STUDY/lock          locked by the process that writes; the system releases it when that process ends
-    STUDY/lock.holder   names the process that writes; removed when it ends well
+    STUDY/lock          locked by the writing process; the system releases it when the process ends
+    STUDY/lock.holder   names the writing process; removed when it ends normally
 
-A process that was killed leaves `lock.holder` behind, and so does one whose disk failed. The next writer finds it
-and knows that what is on disk may not be what was written: it hashes every state in full (`unverified`). The note
-stays until a writer has done so.
+A process leaves `lock.holder` behind if it is killed or its disk fails. Then the files may differ from what was
+written, so the next writer hashes every state in full (`unverified`). The note stays until a writer has done this.
 """
 
 import errno
@@ -20,17 +19,17 @@ from deepen.study.store.errors import StoreError
 
 
 def acquire_lock(path: Path, timeout: float) -> FileLock:
-    """Lock a file; the system releases the lock when this process ends, however it ends.
+    """Lock a file; the system releases the lock when this process ends in any way.
 
     Args:
-        path: the file, made where it is missing.
+        path: the file; it is created if it does not exist.
         timeout: seconds to wait for the lock.
 
     Raises:
         Timeout: another process holds it.
         StoreError: the file system has no locks.
     """
-    lock = FileLock(path, timeout=timeout, fallback_to_soft=False)  # a soft lock outlives its process
+    lock = FileLock(path, timeout=timeout, fallback_to_soft=False)  # a soft lock would outlive its process
     try:
         lock.acquire()
     except OSError as error:
@@ -52,7 +51,7 @@ def is_locked(path: Path) -> bool:
 
 
 def current_process() -> str:
-    """This process in words, for the notes that name a holder."""
+    """Describe this process, for files and messages that name a holder."""
     return f"process {os.getpid()} on {os.uname().nodename}"
 
 
@@ -60,8 +59,8 @@ class WriterLock:
     """The right to write in a study's folder, held inside a `with` block.
 
     Attributes:
-        unverified: the writer before died or its disk failed, and no state was hashed in full since. The holder
-            sets it to False once it has hashed them all, and to True where its own disk fails.
+        unverified: an earlier writer died or its disk failed, and the states were not hashed since. The holder
+            sets it to False after hashing them all, and to True if its own disk fails.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,7 +71,7 @@ class WriterLock:
         """Take the lock.
 
         Raises:
-            StoreError: another process has it.
+            StoreError: another process holds it.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         try:

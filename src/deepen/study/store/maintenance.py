@@ -1,4 +1,4 @@
-"""Check a study's folder, repair it before training continues, prune its states. Nothing here trains."""
+"""Check, repair and prune a study's folder. Repair runs before each training; check and prune are commands."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -22,12 +22,12 @@ class SegmentCheck:
     """The result of checking one segment.
 
     Attributes:
-        key: of the segment.
-        label: its name for people.
+        key: key of the segment.
+        label: label of its phase.
         done: whether it was trained to its end.
-        state: `good`, `damaged`, or `none` (not yet saved, or no longer needed).
-        steps: lines of metrics.jsonl.
-        problems: file and reason of each damage.
+        state: `good`, `damaged`, or `none` (not yet saved, or pruned).
+        steps: number of steps in metrics.jsonl.
+        problems: for each damaged file, its name and the reason.
     """
 
     key: str
@@ -47,7 +47,7 @@ class StudyCheck:
 
     @property
     def all_problems(self) -> list[str]:
-        """File and reason of every damage."""
+        """For every damaged file, its name and the reason."""
         return [*self.problems, *(problem for segment in self.segments for problem in segment.problems)]
 
 
@@ -87,21 +87,21 @@ def _check_segment(folder: SegmentFolder) -> SegmentCheck:
 
 
 def _find_disorder(folder: SegmentFolder, spec: dict[str, Any], done: dict[str, Any] | None) -> Iterator[str]:
-    """Problems of logs that do not hold each step, and each evaluation, once and in order.
+    """Find logs in which steps or evaluations are missing, repeated or out of order.
 
-    An incomplete last line is no problem while the segment is unfinished: a kill leaves one, and it is truncated.
+    In an unfinished segment, an incomplete last line is not a problem: a kill leaves one, and it is truncated.
     """
     for log in LOGS:
         path, lines = folder.folder / f"{log}.jsonl", folder.lines(log)
         points = [(line["tokens"], line.get("task", "")) for line in lines]
         tokens = [at for at, _ in points]
         if log == "evals" and (len(set(points)) != len(points) or tokens != sorted(tokens)):
-            yield f"{path} is damaged: its evaluations are not there once each and in order"
+            yield f"{path} is damaged: evaluations are repeated or out of order"
         if log != "metrics":
             continue
         steps = [int(line.get("step", -1)) for line in lines]
         if steps and steps != list(range(steps[0], steps[0] + len(steps))):
-            yield f"{path} is damaged: its steps are not there once each and in order"
+            yield f"{path} is damaged: steps are missing, repeated or out of order"
         if lines and spec and lines[0]["tokens"] != spec["recipe"]["start"] + spec["recipe"]["batch_tokens"]:
             yield f"{path} is damaged: it does not begin at the segment's first step"
         if done is not None and (not lines or lines[-1]["tokens"] != done["progress"]["tokens"]):
@@ -109,12 +109,12 @@ def _find_disorder(folder: SegmentFolder, spec: dict[str, Any], done: dict[str, 
 
 
 def repair(tree: Tree, store: Store, *, verify: bool) -> None:
-    """Find damage before anything is built on it, log a warning, and have the segment trained again.
+    """Find damage before training continues, warn about it, and mark the damaged segments for training.
 
     Args:
-        tree: the segments that matter.
-        store: where they are.
-        verify: hash every byte of every state, rather than sizes and headers.
+        tree: the segments to look at.
+        store: the study's folder.
+        verify: hash every byte of every state, instead of checking sizes and headers.
     """
     for node in tree.nodes.values():
         folder = store.segment(node.key)
@@ -123,7 +123,7 @@ def repair(tree: Tree, store: Store, *, verify: bool) -> None:
         for problem in folder.recover_state(verify=verify):
             _log.warning("%s; continuing from the newest good state before it", problem)
         for problem in folder.json_problems():
-            _log.warning("%s; it is written anew", problem)
+            _log.warning("%s; it is rewritten", problem)
         folder.open(node)
         if (folder.folder / "done.json").exists():
             problems = folder.log_problems() if folder.done else []
@@ -136,13 +136,13 @@ def repair(tree: Tree, store: Store, *, verify: bool) -> None:
 
 
 def prune(store: Store, policy: RetentionPolicy) -> dict[str, int]:
-    """Remove the states that a policy does not keep, and what interrupted saves left beside good ones.
+    """Remove the states that a policy does not keep, and the remains of interrupted saves.
 
     Returns:
-        Bytes freed, by path below the study's folder.
+        Bytes freed, by path relative to the study's folder.
 
     Raises:
-        StoreError: the folder does not record which states are needed.
+        StoreError: study.json has no lineage.
     """
     lineage = Lineage.read(store)
     freed: dict[str, int] = {}
@@ -160,7 +160,7 @@ def prune(store: Store, policy: RetentionPolicy) -> dict[str, int]:
 
 
 def _measure_states(store: Store, segment: Path, suffixes: Sequence[str]) -> dict[str, int]:
-    """Bytes of those state folders of a segment that exist, by path below the study's folder."""
+    """Bytes of the existing state folders of a segment, by path relative to the study's folder."""
     folders = [segment / f"state{suffix}" for suffix in suffixes if (segment / f"state{suffix}").is_dir()]
     return {
         str(folder.relative_to(store.folder)): sum(path.stat().st_size for path in folder.iterdir())

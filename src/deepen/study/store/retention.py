@@ -1,7 +1,7 @@
-"""Retention policies: which states stay on disk once they are no longer needed to continue. Needs no torch.
+"""Retention policies: which states stay on disk when they are no longer needed. Does not need torch.
 
-A state that is still needed, or that a mark is measured at, always stays. A policy decides about the others, and
-is no part of a study's identity: each run of the same folder may use another one. To add a policy, add an entry to
+A state at a mark, or one that pending segments start from, always stays. A policy decides about the others. It is
+not part of a study's identity: each run in a folder may use another one. To add a policy, add an entry to
 `RETENTION_POLICIES`:
 
     RetentionPolicy(name="forks", help="...", keeps=lambda children: children > 1)
@@ -15,13 +15,13 @@ from deepen.errors import InvalidValueError, nearest
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetentionPolicy:
-    """A rule for the final states of segments that every later segment is done with.
+    """A rule for states that no pending segment needs.
 
     Attributes:
-        name: how it is chosen.
-        help: what stays, in a few words.
+        name: the name by which it is chosen.
+        help: the states that stay, in a few words.
         keeps: whether a state stays, given the number of segments that start from it.
-        removes_states: whether there are states that it does not keep.
+        removes_states: whether the policy removes any states.
     """
 
     name: str
@@ -52,10 +52,10 @@ RETENTION_POLICIES: Mapping[str, RetentionPolicy] = {
 
 
 def get_retention_policy(name: str) -> RetentionPolicy:
-    """The policy with a name.
+    """The policy with this name.
 
     Raises:
-        InvalidValueError: there is none.
+        InvalidValueError: the name is unknown.
     """
     if name not in RETENTION_POLICIES:
         known = ", ".join(RETENTION_POLICIES)

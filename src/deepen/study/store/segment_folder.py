@@ -1,14 +1,14 @@
-"""A segment's folder: its description, its logs, its state, and done.json once it is finished.
+"""A segment's folder: its description, logs and state, and done.json when it is finished.
 
-    spec.json        what the segment is
-    metrics.jsonl    one line for each training step
-    evals.jsonl      one line for each evaluation
+    spec.json        description of the segment
+    metrics.jsonl    one line per training step
+    evals.jsonl      one line per evaluation
     state/           the newest training state
     done.json        progress, peak memory and digests of the logs at the segment's end
 
-Every file but the two logs is replaced as a whole. Logs are only appended to, and a kill can leave the last line
-incomplete. A state records how long the logs were when it was taken, and their sha256 up to there; they are made
-durable before it. So the logs are never behind the state, and before training continues they are truncated to it.
+Logs are appended to, so a kill can leave their last line incomplete; every other file is replaced as a whole. A
+state records the length of the logs at its step, and their sha256 up to there. The logs are made durable before
+the state, so they are never behind it. Before training continues, they are truncated to it.
 """
 
 import json
@@ -41,8 +41,8 @@ class SegmentFolder:
     """The files of one segment.
 
     Args:
-        folder: where they are.
-        check_owner: called before each write; raises where another process took the segment over.
+        folder: the folder.
+        check_owner: called before each write; raises if another process has taken the segment over.
     """
 
     def __init__(self, folder: Path, check_owner: Callable[[], None] = lambda: None) -> None:
@@ -50,11 +50,11 @@ class SegmentFolder:
         self._state = folder / "state"
 
     def open(self, node: Node, *, from_start: bool = False) -> None:
-        """Make the folder, and write spec.json where it is missing or damaged.
+        """Create the folder, and write spec.json if it is missing or damaged.
 
         Args:
             node: the segment.
-            from_start: write spec.json anew: the segment is trained from its start.
+            from_start: the segment is trained from its start, so rewrite spec.json in any case.
         """
         self._check_owner()
         if not self.folder.is_dir():
@@ -73,12 +73,12 @@ class SegmentFolder:
 
     @property
     def spec(self) -> dict[str, Any] | None:
-        """The content of spec.json, None where it is missing or damaged."""
+        """The content of spec.json; None if it is missing or damaged."""
         return self._read("spec.json")
 
     @property
     def done(self) -> dict[str, Any] | None:
-        """The content of done.json, None where it is missing (the segment is not finished) or damaged."""
+        """The content of done.json; None if it is missing (the segment is not finished) or damaged."""
         return self._read("done.json")
 
     def _read(self, name: str) -> dict[str, Any] | None:
@@ -90,11 +90,11 @@ class SegmentFolder:
     # The state.
 
     def save(self, state: TrainState, sizes: LogSizes | None = None) -> None:
-        """Save a state, after making durable the logs that led to it.
+        """Make the logs durable, then save a state.
 
         Args:
             state: the state.
-            sizes: how long the logs were when it was taken; by default they are as long as now.
+            sizes: sizes of the logs when the state was copied; by default their present sizes.
         """
         sizes = self.log_sizes() if sizes is None else sizes
         for log in sizes:
@@ -114,11 +114,11 @@ class SegmentFolder:
         durable.write_json(self.folder / "done.json", done)
 
     def reopen(self) -> None:
-        """Remove done.json: the segment has to be finished again, from the state that is there."""
+        """Remove done.json, so that the segment is finished again from its state."""
         (self.folder / "done.json").unlink(missing_ok=True)
 
     def state(self) -> TrainState:
-        """The newest good state; raises a StateError where there is none."""
+        """Load the newest good state; raises a StateError if there is none."""
         return load_state(self._state)
 
     @property
@@ -128,14 +128,14 @@ class SegmentFolder:
 
     @property
     def tokens_saved(self) -> int:
-        """Tokens of the newest good state, 0 where there is none."""
+        """Tokens of the newest good state; 0 if there is none."""
         try:
             return read_progress(find_good_state(self._state)[0]).tokens
         except StateError:
             return 0
 
     def recover_state(self, *, verify: bool) -> list[str]:
-        """Leave the newest good state and nothing beside it; returns the problems of the others."""
+        """Keep only the newest good state; returns the problems of the others."""
         self._check_owner()
         return recover(self._state, verify=verify)
 
@@ -145,7 +145,7 @@ class SegmentFolder:
         remove_state(self._state)
 
     def final_state_problem(self, *, verify: bool = False) -> str | None:
-        """The problem of the state, None where it is good and, if the segment is done, its last.
+        """The problem of the state; None if it is good and, in a finished segment, at the segment's end.
 
         Args:
             verify: hash every byte.
@@ -158,7 +158,7 @@ class SegmentFolder:
         except StateError as error:
             return str(error)
         if done is not None and tokens != done["progress"]["tokens"]:
-            return f"{found} is of {tokens:,} tokens, and the segment is done at {done['progress']['tokens']:,}"
+            return f"{found} is at {tokens:,} tokens, but the segment ends at {done['progress']['tokens']:,}"
         return None
 
     # The logs.
@@ -170,11 +170,11 @@ class SegmentFolder:
             durable.append(self._log(log), "".join(json.dumps(line) + "\n" for line in lines).encode())
 
     def lines(self, log: str) -> list[dict[str, Any]]:
-        """The lines of `metrics` or `evals`, up to the first that is incomplete."""
+        """The lines of `metrics` or `evals`, up to the first incomplete one."""
         return [line for _, line in self._complete_lines(log)]
 
     def truncate_logs(self, progress: Progress) -> None:
-        """Remove the lines after the state from which training continues."""
+        """Remove the lines that were logged after the state from which training continues."""
         self._check_owner()
         for log in LOGS:
             path = self._log(log)
@@ -186,7 +186,7 @@ class SegmentFolder:
                     durable.write_whole(path, kept)
 
     def log_sizes(self) -> dict[str, int]:
-        """Bytes of each log that exists."""
+        """Bytes of each existing log."""
         return {log: self._log(log).stat().st_size for log in LOGS if self._log(log).exists()}
 
     def _log(self, log: str) -> Path:
@@ -212,7 +212,7 @@ class SegmentFolder:
     # Damage.
 
     def json_problems(self) -> list[str]:
-        """The damage of spec.json and done.json, file and reason."""
+        """The problems of spec.json and done.json."""
         problems = []
         for name in ("spec.json", "done.json"):
             try:
@@ -222,10 +222,10 @@ class SegmentFolder:
         return problems
 
     def log_problems(self) -> list[str]:
-        """The damage of the logs, file and reason.
+        """The problems of the logs.
 
-        The logs of a finished segment are compared with the digests in done.json, those of any other with the
-        digests in its state, which cover them up to where the state was taken.
+        The logs of a finished segment are compared with the digests in done.json. Otherwise they are compared with
+        the digests in the state, which cover the lines up to the state's step.
         """
         if self.done is not None:
             return self._compare_logs(self.done.get("logs", {}), are_complete=True)
@@ -233,7 +233,7 @@ class SegmentFolder:
             found, _ = find_good_state(self._state)
             return self._compare_logs(read_log_digests(found), are_complete=False)
         except StateError:
-            return []  # without a state, the logs are written from the start again
+            return []  # without a state, the logs start again from the beginning
 
     def _compare_logs(self, digests: Mapping[str, Any], *, are_complete: bool) -> list[str]:
         problems = []
@@ -243,5 +243,5 @@ class SegmentFolder:
             if size < expected["bytes"] or (are_complete and size > expected["bytes"]):
                 problems.append(f"{path} is damaged: it has {size:,} bytes, {expected['bytes']:,} were written")
             elif durable.sha256(path, expected["bytes"]) != expected["sha256"]:
-                problems.append(f"{path} is damaged: its sha256 is not that of what was written")
+                problems.append(f"{path} is damaged: its sha256 differs from the recorded one")
         return problems

@@ -1,8 +1,8 @@
-"""A study's folder: study.json, a folder for each segment, results.json.
+"""A study's folder: study.json, one folder per segment, results.json.
 
 study.json records the study, and the sha256 or fingerprint of every file that its results depend on. A folder can
-be continued by a study that is the same or larger: arms, seeds, anchors and accountings may be added, none may be
-left out. Data and task files are compared by content, so they may be somewhere else by then.
+be continued with the same study or a larger one: arms, seeds, anchors and accountings may be added, but not left
+out. Data and task files are compared by content, so they may have moved.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,8 +20,8 @@ from deepen.study.store.segment_folder import SegmentFolder
 _CAN_GROW = ("arms", "seeds", "anchors", "accountings")
 """Lists of a study to which entries may be added in the same folder."""
 
-_LEFT_BY_AN_EARLY_KILL = ("lock", "lock.holder", "data", "lock.holder.tmp", "study.json.tmp")
-"""What a first run that was killed before it wrote study.json may have left."""
+_BEFORE_STUDY_JSON = ("lock", "lock.holder", "data", "lock.holder.tmp", "study.json.tmp")
+"""Files that a first run may leave if it is killed before it writes study.json."""
 
 
 class Store:
@@ -34,8 +34,8 @@ class Store:
         """The folder of a segment.
 
         Args:
-            key: of the segment.
-            check_owner: called before each write; raises where another process took the segment over.
+            key: key of the segment.
+            check_owner: called before each write; raises if another process has taken the segment over.
         """
         return SegmentFolder(self.folder / "segments" / key, check_owner)
 
@@ -48,19 +48,19 @@ class Store:
         return WriterLock(self.folder)
 
     def recorded(self, key: str) -> Any:
-        """The value of a key in study.json, None where it is missing."""
+        """The value of a key in study.json; None if it is missing."""
         return (self._read_study_json() or {}).get(key)
 
     def newest_state(self) -> Path | None:
-        """The folder of the state that was completed last."""
+        """The folder of the state that was saved last; None if there is no state."""
         manifests = list(self.folder.glob("segments/*/state/manifest.json"))
         return max(manifests, key=lambda path: path.stat().st_mtime).parent if manifests else None
 
     def check(self, study: Study, inputs: Mapping[str, Any] | None = None) -> None:
-        """Raise a StoreError unless the folder is new, empty, or of this study or a smaller one.
+        """Raise a StoreError unless the folder is new, empty, or holds this study or a smaller one.
 
         Args:
-            study: the study that is to be run.
+            study: the study to run.
             inputs: content hashes of the files that its results depend on, as far as they are known.
         """
         if not self.folder.exists():
@@ -68,7 +68,7 @@ class Store:
         if not self.folder.is_dir():
             raise StoreError(f"{self.folder} is a file", field="folder", value=self.folder, remedy="name a folder")
         if not (self.folder / "study.json").exists():
-            if any(entry.name not in _LEFT_BY_AN_EARLY_KILL for entry in self.folder.iterdir()):
+            if any(entry.name not in _BEFORE_STUDY_JSON for entry in self.folder.iterdir()):
                 raise StoreError(
                     f"{self.folder} holds something else",
                     field="folder",
@@ -79,14 +79,14 @@ class Store:
         recorded = self._read_study_json() or {}
         if not isinstance(recorded.get("study"), dict):
             raise StoreError(
-                f"{self.folder / 'study.json'} is damaged: it names no study",
+                f"{self.folder / 'study.json'} is damaged: it has no study",
                 remedy="restore it from a copy, or name another `folder`",
             )
         self._check_study(comparable(self._read_study(recorded["study"])), comparable(study))
         self._check_inputs(recorded, inputs or {})
 
     def with_recorded_additions(self, study: Study) -> Study:
-        """The study with the arms, seeds, anchors and accountings that this folder has beside its own."""
+        """The study, extended by the arms, seeds, anchors and accountings that this folder has in addition."""
         content = self.recorded("study")
         if content is None:
             return study
@@ -103,7 +103,7 @@ class Store:
             return Study.from_json(content)
         except (ValueError, RecursionError) as error:
             raise StoreError(
-                f"{self.folder / 'study.json'} holds no study that this version of deepen reads ({error})",
+                f"{self.folder / 'study.json'} has no study that this version of deepen can read ({error})",
                 remedy="restore it from a copy, or name another `folder`",
             ) from None
 
@@ -115,30 +115,30 @@ class Store:
                 f"{self.folder} holds a study with other settings ({', '.join(differing)}; {where} was {was})",
                 field="folder",
                 value=self.folder,
-                remedy="name another `folder`, or ask for what is there or more of it",
+                remedy="name another `folder`, or request the same study or more of it",
             )
 
     def _check_inputs(self, recorded: dict[str, Any], inputs: Mapping[str, Any]) -> None:
         before = dict(_flat(recorded.get("inputs") or {}))
-        if "data_fingerprint" in recorded:  # all that deepen 0.1 recorded
+        if "data_fingerprint" in recorded:  # deepen 0.1 recorded only this
             before.setdefault("data.fingerprint", recorded["data_fingerprint"])
         differing = [name for name, found in _flat(inputs) if before.get(name, found) != found]
         if differing:
             raise StoreError(
-                f"{_describe_input(differing[0])} is not what {self.folder} was trained and evaluated with",
+                f"{_describe_input(differing[0])} differs from what {self.folder} was trained and evaluated with",
                 remedy="restore it, or name another `folder`",
             )
 
     def open(self, study: Study, inputs: Mapping[str, Any], provenance: Mapping[str, Any] | None = None) -> None:
-        """Make the folder this study's, and write study.json.
+        """Create the folder if necessary, and write study.json.
 
         Args:
-            study: the study that is run.
+            study: the study to run.
             inputs: content hashes of the files that its results depend on.
-            provenance: what else study.json records, such as versions and machine.
+            provenance: further entries of study.json, such as versions and machine.
 
         Raises:
-            StoreError: it is another study's.
+            StoreError: the folder holds another study.
         """
         self.check(study, inputs)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -154,14 +154,14 @@ class Store:
 
 
 def _continues(key: str, old: Any, new: Any) -> bool:
-    """Whether a folder whose study had the value `old` can be continued with `new`: nothing may be left out."""
+    """Whether a folder whose study has the value `old` can be continued with `new`."""
     if key in _CAN_GROW and isinstance(old, list):
         return all(entry in new for entry in old)
     return bool(old == new)
 
 
 def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any]:
-    """The name of the first value that differs, such as `settings.on_spike`, and what it was."""
+    """The name of the first value that differs, such as `settings.on_spike`, and its old value."""
     if isinstance(old, dict) and isinstance(new, dict):
         for inner in sorted(old.keys() | new.keys()):
             if old.get(inner) != new.get(inner):

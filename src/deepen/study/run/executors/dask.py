@@ -1,4 +1,4 @@
-"""Segments trained by the workers of a Dask scheduler, one segment at a time each."""
+"""Training segments on the workers of a Dask scheduler, one segment per worker."""
 
 import logging
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from deepen.study.run.worker_process import train_in_worker
 CONNECT_SECONDS = 10
 
 Versions = tuple[str, str]
-"""Those of deepen and torch, on which numbers depend."""
+"""The versions of deepen and torch, on which numbers depend."""
 
 
 def _check(choice: ExecutorChoice) -> None:
@@ -37,7 +37,7 @@ def _open(choice: ExecutorChoice, setting: Setting) -> Iterator[SegmentExecutor]
     with open_session(setting.folder) as session, _connect(choice.address) as client:
         call = partial(_train_on_worker, _versions(), session.token, setting.threads)
         executor = client.get_executor(pure=False)
-        with WorkerPool(executor, call, partial(_count_workers, client), session).until_all_have_left() as pool:
+        with WorkerPool(executor, call, partial(_count_workers, client), session).until_all_stopped() as pool:
             yield pool
 
 
@@ -52,7 +52,7 @@ KIND = ExecutorKind(
 
 @contextmanager
 def _connect(address: str) -> Iterator[Any]:
-    """A client of a scheduler.
+    """Connect a client to a scheduler, for a `with` block.
 
     Raises:
         InvalidValueError: the scheduler does not answer.
@@ -60,7 +60,7 @@ def _connect(address: str) -> Iterator[Any]:
     from distributed import Client
 
     for name in ("distributed", "distributed.client"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are reported once, by this project
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are reported by deepen alone
     try:
         client: Any = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
@@ -76,12 +76,12 @@ def _connect(address: str) -> Iterator[Any]:
 
 
 def _count_workers(client: Any) -> int:
-    """The number of workers now; at least 1, for which a segment then waits."""
+    """The present number of workers; at least 1, so that a segment waits for the first worker."""
     return max(1, len(client.nthreads()))
 
 
 def check_workers(client: Any) -> None:
-    """Raise an InvalidValueError where a worker has other versions, or would train several segments at once."""
+    """Raise an InvalidValueError if a worker has other versions or more than one thread for segments."""
     try:
         found = client.run(_versions)
     except Exception as error:
@@ -96,7 +96,7 @@ def check_workers(client: Any) -> None:
 
 
 def _train_on_worker(expected: Versions, session: str, threads: int, job: Job, attempt: int) -> Outcome:
-    """Train a segment on this worker, which may have come after the others were checked."""
+    """Train a segment on this worker, which may have joined after the others were checked."""
     from distributed import get_worker
 
     worker: Any = get_worker()

@@ -1,8 +1,7 @@
-"""What the scheduler needs of an executor, and the part that executors with worker processes share.
+"""The interface of executors, and the part that executors with worker processes share.
 
-Each executor is a `concurrent.futures.Executor`, with two additions: how many segments it trains at once, and how
-to stop them all. An exception raised by training is returned, in `Outcome.error`. So an exception of the future
-itself means that the worker, or the executor, was lost.
+An exception raised by training is returned in `Outcome.error`. So an exception of the future itself means that the
+worker or the executor was lost.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,31 +20,31 @@ from deepen.train.distributed.processes import ONE_PROCESS, World
 
 
 class SegmentExecutor(Protocol):
-    """Trains segments, several at once."""
+    """Trains segments, several in parallel."""
 
     def capacity(self) -> int:
-        """How many segments are trained at once; raises a WorkersLostError where the executor is gone."""
+        """The number of segments to train in parallel; raises a WorkersLostError if the executor is gone."""
 
     def submit(self, job: Job, attempt: int) -> "Future[Outcome]":
-        """Have a segment trained; raises a WorkersLostError where the executor takes none.
+        """Submit a segment for training; raises a WorkersLostError if the executor refuses it.
 
         Args:
             job: the segment.
-            attempt: how often it was submitted, this time included.
+            attempt: number of the attempt, from 1.
         """
 
     def stop(self) -> None:
-        """Ask all workers to finish their step, save and leave; may be called more than once."""
+        """Ask all workers to finish their step, save and stop; can be called repeatedly."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """The circumstances in which an executor trains a study's segments.
+    """The part of a run that its executor must know.
 
     Attributes:
         folder: the study's folder.
-        threads: CPU threads of each segment.
-        stop: set when the run is to stop.
+        threads: CPU threads per segment.
+        stop: set when the run should stop.
         world: the processes that train each segment together; one, unless torchrun started more.
     """
 
@@ -60,11 +59,11 @@ class ExecutorKind:
     """A kind of executor. A new kind is a module with one of these, and an entry in `registry`.
 
     Attributes:
-        trains_here: segments are trained on this machine, so its devices and compiler are what counts.
-        check: raises an InvalidValueError where the choice cannot be had here.
-        default_jobs: segments trained at once where the choice leaves it open; None where only the executor knows.
-        default_threads: CPU threads of a segment, given how many are trained at once.
-        open: the executor, for a `with` block that ends once all workers have left.
+        trains_here: whether segments are trained on this machine, so that its devices and compiler matter.
+        check: raises an InvalidValueError if the executor is not available here.
+        default_jobs: default number of segments in parallel; None if the executor decides it while it runs.
+        default_threads: default CPU threads per segment, given the number of segments in parallel.
+        open: opens the executor for a `with` block, which ends when all workers have stopped.
     """
 
     trains_here: bool
@@ -75,12 +74,12 @@ class ExecutorKind:
 
 
 class WorkerPool:
-    """An executor whose workers are other processes: they are stopped through the session in the study's folder.
+    """A segment executor whose workers are other processes, stopped through the session in the study's folder.
 
     Args:
         executor: runs calls in worker processes.
         call: trains a segment, given a job and the number of the attempt.
-        capacity: how many segments are trained at once.
+        capacity: the number of segments to train in parallel.
         session: the connection to the workers.
     """
 
@@ -96,12 +95,12 @@ class WorkerPool:
         self._is_stopped = False
 
     def capacity(self) -> int:
-        """As `SegmentExecutor.capacity`."""
+        """See `SegmentExecutor.capacity`."""
         with _executor_errors_as_loss():
             return self._capacity()
 
     def submit(self, job: Job, attempt: int) -> "Future[Outcome]":
-        """As `SegmentExecutor.submit`."""
+        """See `SegmentExecutor.submit`."""
         with _executor_errors_as_loss():
             future = self._executor.submit(self._call, job, attempt)
         self._running[future] = job.node.key
@@ -109,18 +108,18 @@ class WorkerPool:
         return future
 
     def stop(self) -> None:
-        """As `SegmentExecutor.stop`; what still waits for a machine is cancelled."""
+        """See `SegmentExecutor.stop`; calls that still wait for a machine are cancelled."""
         if self._is_stopped:
             return
         self._is_stopped = True
         self._session.stop()
         for future, key in list(self._running.items()):
             if not self._session.is_held(key):
-                future.cancel()  # if it starts all the same, it finds the session stopped
+                future.cancel()  # if it still starts, it finds the session stopped
 
     @contextmanager
-    def until_all_have_left(self) -> Iterator["WorkerPool"]:
-        """This pool, for a `with` block that ends by stopping the workers and waiting for them."""
+    def until_all_stopped(self) -> Iterator["WorkerPool"]:
+        """A `with` block that ends by stopping the workers and waiting for them."""
         try:
             yield self
         finally:
@@ -132,7 +131,7 @@ class WorkerPool:
 def _executor_errors_as_loss() -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # raised by another library, which may raise anything
+    except Exception as error:  # from another library, which may raise anything
         reason = next(iter(str(error).splitlines()), "")
         raise WorkersLostError(
             f"the executor takes no more segments ({type(error).__name__}: {reason})"

@@ -1,7 +1,7 @@
-"""Segments trained on this machine: in this process one after another, or in several worker processes.
+"""Training segments on this machine: one after another in this process, or in several worker processes.
 
-Each worker process has a pool of its own, because a pool of several processes breaks as a whole when one of them
-dies. With GPUs, each process sees one of them; where there are more processes than GPUs, they share.
+Each worker process is a separate pool, because a pool of several processes breaks when one of them dies. On a
+machine with GPUs, each process sees one GPU; if there are more processes than GPUs, they share.
 """
 
 import multiprocessing
@@ -28,7 +28,7 @@ from deepen.train.limits import fair_threads, usable_cores
 
 
 def _default_jobs() -> int:
-    """One segment a GPU, or one a core."""
+    """One segment per GPU, or per core."""
     return torch.cuda.device_count() if pick_device().type == "cuda" else usable_cores()
 
 
@@ -41,7 +41,7 @@ def _open(choice: ExecutorChoice, setting: Setting) -> Iterator[SegmentExecutor]
         return
     with open_session(setting.folder) as session, LocalProcesses(jobs) as processes:
         call = partial(train_in_worker, session.token, setting.threads)
-        with WorkerPool(processes, call, lambda: jobs, session).until_all_have_left() as pool:
+        with WorkerPool(processes, call, lambda: jobs, session).until_all_stopped() as pool:
             yield pool
 
 
@@ -55,14 +55,14 @@ KIND = ExecutorKind(
 
 
 class ThisProcess:
-    """Trains each segment at once, in the thread that submits it."""
+    """Trains each segment immediately, in the thread that submits it."""
 
     def __init__(self, setting: Setting) -> None:
         self._should_stop: Callable[[], bool] = setting.stop.is_set
         self._world = setting.world
 
     def capacity(self) -> int:
-        """One."""
+        """One segment at a time."""
         return 1
 
     def submit(self, job: Job, attempt: int) -> "Future[Outcome]":
@@ -75,11 +75,11 @@ class ThisProcess:
         return future
 
     def stop(self) -> None:
-        """Nothing is left to stop: no segment is trained while this is called."""
+        """Do nothing, as no segment is in training between two calls of `submit`."""
 
 
 class LocalProcesses(Executor):
-    """Worker processes of this machine, none of which takes another with it when it dies."""
+    """Worker processes of this machine; if one dies, the others continue."""
 
     def __init__(self, processes: int) -> None:
         self._pools: list[ProcessPoolExecutor | None] = [None] * processes
@@ -87,12 +87,12 @@ class LocalProcesses(Executor):
         self._devices = visible_devices(os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count())
 
     def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
-        """Run a call in an idle process; there must be one."""
+        """Run a call in an idle process; the caller ensures that there is one."""
         index = next(i for i, future in enumerate(self._latest) if future is None or future.done())
-        with _signals_blocked():  # a process that this starts inherits it
+        with _signals_blocked():  # a process started here inherits the mask
             try:
                 future = self._pool(index).submit(fn, *args, **kwargs)
-            except BrokenExecutor:  # its process died during the call before
+            except BrokenExecutor:  # its process died during the previous call
                 self._pools[index] = None
                 future = self._pool(index).submit(fn, *args, **kwargs)
         self._latest[index] = future
@@ -108,34 +108,34 @@ class LocalProcesses(Executor):
         return pool
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes after their present calls."""
+        """End the processes after their current calls."""
         for pool in self._pools:
             if pool is not None:
                 pool.shutdown(wait=wait, cancel_futures=cancel_futures)
 
 
 def visible_devices(visible: str | None, count: int) -> Sequence[str]:
-    """Names of this machine's GPUs, as CUDA_VISIBLE_DEVICES understands them.
+    """Names of the usable GPUs of this machine, for CUDA_VISIBLE_DEVICES.
 
     Args:
-        visible: CUDA_VISIBLE_DEVICES of this process, None where it is not set.
-        count: GPUs that this process can use.
+        visible: CUDA_VISIBLE_DEVICES of this process; None if it is not set.
+        count: number of GPUs that this process can use.
     """
     names = visible.split(",") if visible is not None else [str(index) for index in range(count)]
     return [name.strip() for name in names][:count]
 
 
 def _begin_process(device: str | None) -> None:
-    """Leave signals to the parent, end with it, and see one device only."""
+    """Prepare a worker process: ignore signals, end with the parent, and see one device only."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if device is not None:  # CUDA reads it when it is first used, which is later
+    if device is not None:  # CUDA reads it later, when it is first used
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     _end_with_parent()
 
 
 def _end_with_parent() -> None:
-    """End this process once its parent is gone, so that no orphan continues to write."""
+    """End this process when its parent is gone, so that no orphan continues to write."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -148,7 +148,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Block SIGINT and SIGTERM for a moment."""
+    """Block SIGINT and SIGTERM inside a `with` block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield

@@ -1,4 +1,4 @@
-"""The kinds of executors, by the name with which a choice is made."""
+"""The kinds of executors by name."""
 
 from collections.abc import Mapping
 

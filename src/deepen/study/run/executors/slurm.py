@@ -1,4 +1,4 @@
-"""Segments trained as SLURM jobs, one each, through submitit. Their scripts, logs and calls are in STUDY/slurm."""
+"""Training segments as SLURM jobs, one per segment, through submitit, whose files are in STUDY/slurm."""
 
 import shutil
 import signal
@@ -19,16 +19,16 @@ from deepen.study.run.ownership import open_session
 from deepen.study.run.worker_process import train_in_worker
 
 DEFAULT_JOBS = 64
-"""Jobs that are queued or running at once, where the choice leaves it open."""
+"""Default number of jobs that are queued or running."""
 
 DEFAULT_MINUTES = 60
-"""Time limit of a job, where the choice leaves it open. A longer segment saves in time and needs another job."""
+"""Default time limit of a job. A longer segment saves before the limit and continues in another job."""
 
 MAX_POLL_FAILURES = 30
-"""How often in a row, a second apart, the state of a job may be unknown before the job counts as lost."""
+"""A job counts as lost when this many polls of its state in a row have failed."""
 
 _SAVE_SECONDS = 120
-"""How long before its time limit a job is asked to save."""
+"""Time before its limit at which a job is asked to save."""
 
 
 def _check(choice: ExecutorChoice) -> None:
@@ -50,7 +50,7 @@ def _open(choice: ExecutorChoice, setting: Setting) -> Iterator[SegmentExecutor]
     with open_session(setting.folder) as session, _submitit_jobs(choice, setting) as jobs:
         call = partial(_train_in_job, session.token, setting.threads)
         capacity = choice.jobs or DEFAULT_JOBS
-        with WorkerPool(jobs, call, lambda: capacity, session).until_all_have_left() as pool:
+        with WorkerPool(jobs, call, lambda: capacity, session).until_all_stopped() as pool:
             yield pool
 
 
@@ -64,14 +64,14 @@ KIND = ExecutorKind(
 
 
 def _cluster(choice: ExecutorChoice) -> str:
-    """`slurm`, or `local`: submitit's stand-in, which starts processes of this machine."""
+    """`slurm`, or `local`, with which submitit starts processes on this machine instead."""
     return str(choice.slurm.get("cluster", "slurm"))
 
 
 def _submitit_jobs(choice: ExecutorChoice, setting: Setting) -> "SubmititJobs":
     import submitit
 
-    of_any_cluster = ("mem_gb", "gpus_per_node", "cpus_per_task")  # the others have the prefix slurm_
+    common = ("mem_gb", "gpus_per_node", "cpus_per_task")  # in submitit, all others have the prefix slurm_
     minutes = int(choice.slurm.get("time", DEFAULT_MINUTES))
     requested = {key: value for key, value in choice.slurm.items() if key not in ("time", "cluster")}
     requested["cpus_per_task"] = setting.threads
@@ -80,18 +80,18 @@ def _submitit_jobs(choice: ExecutorChoice, setting: Setting) -> "SubmititJobs":
         name="deepen",
         timeout_min=minutes,
         slurm_signal_delay_s=min(_SAVE_SECONDS, 30 * minutes),
-        **{key if key in of_any_cluster else f"slurm_{key}": value for key, value in requested.items()},
+        **{key if key in common else f"slurm_{key}": value for key, value in requested.items()},
     )
     return SubmititJobs(executor)
 
 
 def _train_in_job(session: str, threads: int, job: Job, attempt: int) -> Outcome:
-    """Train a segment in a SLURM job, which saves and ends when its time is nearly up."""
+    """Train a segment in a SLURM job, which saves and ends before its time limit."""
     return train_in_worker(session, threads, job, attempt, _watch_signals())
 
 
 def _watch_signals() -> Callable[[], bool]:
-    """Whether this SLURM job got one of the signals that precede a time limit or a preemption."""
+    """A function that checks for the signals that precede a time limit or a preemption."""
     import submitit
 
     received = threading.Event()
@@ -101,7 +101,7 @@ def _watch_signals() -> Callable[[], bool]:
 
 
 class SubmititJobs(Executor):
-    """submitit's jobs as futures that can be waited for together, completed by a thread that polls the jobs."""
+    """submitit's jobs as standard futures, which a polling thread completes."""
 
     def __init__(self, executor: Any, poll_seconds: float = 1.0) -> None:
         self._executor, self._poll_seconds = executor, poll_seconds
@@ -119,7 +119,7 @@ class SubmititJobs(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Poll no more; the jobs of cancelled futures leave the queue."""
+        """Stop polling, and cancel the jobs of cancelled futures."""
         self._is_over.set()
         self._poller.join()
         for future, job in self._jobs.items():
@@ -133,7 +133,7 @@ class SubmititJobs(Executor):
                 self._poll_job(future, job)
 
     def _poll_job(self, future: "Future[Any]", job: Any) -> None:
-        """Complete the future of a job that has ended; a job whose state is unknown is polled again."""
+        """Complete the future of a job that has ended; if the state cannot be read, the job is polled again."""
         result, failure = None, None
         try:
             if future.cancelled():
@@ -143,7 +143,7 @@ class SubmititJobs(Executor):
             else:
                 self._failures[future] = 0
                 return
-        except Exception as error:  # an error must not end this thread: no future would be completed any more
+        except Exception as error:  # must not end this thread, which completes all futures
             self._failures[future] += 1
             if self._failures[future] < MAX_POLL_FAILURES:
                 return
@@ -158,10 +158,10 @@ class SubmititJobs(Executor):
 
 
 def _read_result(job: Any) -> tuple[Any, Exception | None]:
-    """What the call in a job returned, or how the job was lost.
+    """The return value of the call in a job, or the reason why the job was lost.
 
     Raises:
-        OSError: neither can be read now.
+        OSError: the result cannot be read now.
     """
     try:
         return job.result(), None

@@ -1,4 +1,4 @@
-"""Workers that are lost, and executors that take no segment: how often that is tolerated."""
+"""Limits on lost workers and on segments that the executor refuses."""
 
 import logging
 import time
@@ -11,32 +11,32 @@ from deepen.study.store.study_folder import Store
 _log = logging.getLogger(__name__)
 
 MAX_WORKER_FAILURES = 3
-"""Workers lost in a row on a segment, none of which advanced it, before the run ends."""
+"""The run ends when a segment loses this many workers in a row without any progress."""
 
 MAX_REFUSALS = 10
-"""How often in a row the executor may take no segment, while others are trained, before the run ends."""
+"""The run ends when the executor refuses this many submissions in a row."""
 
 REFUSED_SECONDS = 30.0
-"""Time after a refusal until the executor is asked again: it may be busy, or have as many jobs as it allows."""
+"""Time until the next submission after a refusal: the executor may be busy, or its queue full."""
 
 
 class Attempts:
-    """Counts the attempts at each segment, and the workers lost in a row on it without advancing it."""
+    """Counts the attempts at each segment, and the workers that it loses in a row without progress."""
 
     def __init__(self, store: Store) -> None:
         self._store, self._attempts = store, Counter[str]()
         self._lost: dict[str, tuple[int, int]] = {}  # by key: workers lost in a row, tokens saved at the last loss
 
     def begin(self, node: Node) -> int:
-        """Begin an attempt at a segment; returns its number."""
+        """Begin an attempt at a segment and return its number, from 1."""
         self._attempts[node.key] += 1
         return self._attempts[node.key]
 
     def lose_worker(self, node: Node, reason: str) -> None:
-        """Log that a segment lost its worker.
+        """Count and log that a segment lost its worker.
 
         Raises:
-            WorkersLostError: it was the last one tolerated.
+            WorkersLostError: too many were lost in a row.
         """
         folder = self._store.segment(node.key)
         saved, (count, saved_before) = folder.tokens_saved, self._lost.get(node.key, (0, 0))
@@ -51,25 +51,25 @@ class Attempts:
 
 
 class Refusals:
-    """Counts how often in a row the executor took no segment, and decides when it is asked again."""
+    """Counts the refusals of the executor in a row, and decides when to submit again."""
 
     def __init__(self) -> None:
         self._count, self._wait_until = 0, 0.0
 
     @property
     def should_wait(self) -> bool:
-        """Whether the last refusal was a moment ago."""
+        """Whether the last refusal was too recent to submit again."""
         return self._count > 0 and time.monotonic() < self._wait_until
 
     def add(self, refusal: WorkersLostError) -> None:
-        """Count a refusal and log the first in a row; raises the last one tolerated."""
+        """Count a refusal and log the first in a row; raises it if there were too many."""
         self._count += 1
         self._wait_until = time.monotonic() + REFUSED_SECONDS
         if self._count == MAX_REFUSALS:
             raise refusal
         if self._count == 1:
-            _log.warning("%s; asking again every %.0f s while others are trained", refusal, REFUSED_SECONDS)
+            _log.warning("%s; trying again every %.0f s while others are trained", refusal, REFUSED_SECONDS)
 
     def reset(self) -> None:
-        """Start to count anew: the executor took a segment."""
+        """Reset the count, as the executor accepted a segment."""
         self._count = 0
