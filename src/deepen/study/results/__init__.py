@@ -1,1 +1,1 @@
-"""results.json: its schema, what is collected into it from the store, and the verdicts on the arms."""
+"""results.json: its schema, the collection of its content from the store, and the verdicts on the arms."""

@@ -1,8 +1,8 @@
-"""Results collected from a study's store: every arm with its curve and marks, and what sharing segments saved.
+"""Collecting the results of a study from its store: curves and marks of every arm, and tokens saved by sharing.
 
-Everything is read from the logs of finished segments, so that a study can be collected at any time. An arm with
-one seed has several routes through the tree, one to each mark. Its curve follows the longest route that is
-finished; a mark is reported as soon as its own route is.
+Everything is read from the logs of finished segments, so results can be collected at any time. An arm with one
+seed has one route through the tree per mark. Its curve follows the longest finished route; a mark is reported as
+soon as its own route is finished.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ Line = Mapping[str, Any]
 
 
 def collect(tree: Tree, store: Store, dataset: Dataset, *, machine: str, wall_seconds: float) -> Results:
-    """Collect the results of a study as far as it is trained, without verdicts."""
+    """Collect the results so far, without verdicts."""
     study, collector = tree.study, _Collector(tree, store)
     return Results(
         study=study.name,
@@ -49,7 +49,7 @@ def collect(tree: Tree, store: Store, dataset: Dataset, *, machine: str, wall_se
 
 
 class _Collector:
-    """Reads what the finished segments of a study recorded."""
+    """Reads the logs of a study's finished segments."""
 
     def __init__(self, tree: Tree, store: Store) -> None:
         self.tree, self.store = tree, store
@@ -73,7 +73,7 @@ class _Collector:
         return route.keys[-1] in self.done
 
     def _arm(self, routes: Sequence[Route]) -> ArmResult:
-        """One arm with one seed, from its routes to all marks."""
+        """The result of one arm with one seed, from its routes to all marks."""
         arm, seed = routes[0].arm, routes[0].seed
         finished = [route for route in routes if self._is_finished(route)]
         keys = {key for route in finished for key in route.keys if key in self.done}
@@ -92,7 +92,7 @@ class _Collector:
         )
 
     def _curve(self, route: Route) -> tuple[CurvePoint, ...]:
-        """A point for each validation."""
+        """One point per validation; its training loss is the mean since the previous point."""
         metrics = self._lines(route, "metrics")
         points, previous = [], 0
         for line in self._lines(route, "evals"):
@@ -113,7 +113,7 @@ class _Collector:
         return tuple(points)
 
     def _mark(self, route: Route) -> MarkResult:
-        """The end of a route; its training loss is the mean since one evaluation interval before."""
+        """The result at the end of a route; its training loss is the mean over the last evaluation interval."""
         tokens = route.mark.schedule.tokens
         evaluations = self.store.segment(route.keys[-1]).lines("evals")
         at_end = {line["task"]: line for line in evaluations if line["tokens"] == tokens}
@@ -137,7 +137,7 @@ class _Collector:
         )
 
     def _tasks(self, route: Route) -> tuple[TaskResult, ...]:
-        """The tasks along a route."""
+        """The task scores along a route."""
         return tuple(
             TaskResult(
                 task=line["task"], **_position(line), value=line["value"], n=line["n"], stderr=line["stderr"]
@@ -147,7 +147,7 @@ class _Collector:
         )
 
     def _lines(self, route: Route, log: str) -> list[Line]:
-        """The lines of a log along a route, in order of tokens; of those repeated at a cut, the last."""
+        """The lines of a log along a route, in order of tokens; of lines repeated at a cut, the last one."""
         by_point = {}
         for key in route.keys:
             for line in self.store.segment(key).lines(log):
@@ -157,12 +157,12 @@ class _Collector:
 
 
 def _position(line: Line) -> dict[str, Any]:
-    """Where in the run a line was written."""
+    """The position in the run at which a line was written."""
     return {key: line[key] for key in ("tokens", "step", "flops", "seconds")}
 
 
 def _phase_at(route: Route, tokens: int) -> tuple[int, str]:
-    """Depth and label of the phase that the step ending at `tokens` belongs to."""
+    """Depth and label of the phase of the step that ends at `tokens`."""
     phases = route.mark.schedule.phases
     ends = accumulate(phase.tokens for phase in phases)
     return next((phase.depth, phase.label) for phase, end in zip(phases, ends, strict=True) if tokens <= end)

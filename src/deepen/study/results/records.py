@@ -1,7 +1,7 @@
-"""Frozen dataclasses that are read from JSON which a stranger may have written, and written to JSON.
+"""Frozen dataclasses that are written to JSON and read from JSON, even if a stranger wrote it.
 
-The annotation of a field decides what is read from the key of the same name. Whatever does not fit is replaced
-by the field's default, by None where None is allowed, else by an empty value; unknown keys are ignored:
+Each field is read from the key of the same name. A value that does not fit the annotation is replaced by the
+field's default, else by None if it is allowed, else by an empty value. Unknown keys are ignored:
 
     @dataclass(frozen=True, kw_only=True, slots=True)
     class Point(Record):
@@ -10,8 +10,8 @@ by the field's default, by None where None is allowed, else by an empty value; u
 
     Point.from_json({"tokens": "many", "loss": float("nan"), "colour": "red"})  # Point(tokens=0, loss=None)
 
-Numbers are finite, strings are one line of printable characters. Strings are not escaped: that is done where they
-are shown.
+Numbers are finite; strings are one line of printable characters. Strings are not escaped here, but where they are
+shown.
 """
 
 import math
@@ -24,27 +24,27 @@ from numbers import Integral, Real
 from typing import Any, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 MAX_NUMBER = 10**30
-"""More than any loss, time or number of FLOPs; larger numbers would overflow in sums."""
+"""Larger than any loss, time or number of FLOPs; larger numbers could overflow in sums."""
 
 
 class Record:
-    """A JSON object with known keys: base class of dataclasses. A field can also be read by its key."""
+    """Base class of dataclasses for JSON objects with known keys. `record["key"]` is the field `key`."""
 
     __slots__ = ()
 
     def __getitem__(self, key: str) -> Any:
-        """The field of this name, as if the record were still JSON."""
+        """The field of this name, as in the JSON object."""
         if key not in (field.name for field in fields(self)):  # type: ignore[arg-type]
             raise KeyError(key)
         return getattr(self, key)
 
     @classmethod
     def from_json(cls, value: object) -> Self:
-        """Read a JSON object; anything else reads as an empty one. A record of this class is returned as it is."""
+        """Read a JSON object; any other value counts as empty. A record is returned unchanged."""
         return value if isinstance(value, cls) else read_record(cls, value)
 
     def to_json(self) -> dict[str, Any]:
-        """The record in JSON's types; numbers that are not finite become None."""
+        """Convert the record to JSON's types; numbers that are not finite become None."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
 
 
@@ -52,10 +52,10 @@ R = TypeVar("R", bound=Record)
 
 
 def read_record(kind: type[R], value: object) -> R:
-    """Read a JSON object into a record of a kind, field by field."""
+    """Read a JSON object into a record, field by field."""
     given = value if isinstance(value, Mapping) else {}
     read = {}
-    for field in _fields(cast(Any, kind)):  # mypy takes a class of records for unhashable
+    for field in _fields(cast(Any, kind)):  # mypy considers the class unhashable
         try:
             read[field.name] = _read(field.kind, given.get(field.name))
         except _MisfitError:
@@ -76,7 +76,7 @@ class _Field:
 
 @cache
 def _fields(kind: Any) -> tuple[_Field, ...]:
-    """The fields of a record with their annotations and the fallback for a value that does not fit."""
+    """The fields of a record, with their annotations and their fallbacks for values that do not fit."""
     hints = get_type_hints(kind)
     found = []
     for field in fields(kind):
@@ -86,7 +86,7 @@ def _fields(kind: Any) -> tuple[_Field, ...]:
 
 
 def _empty(kind: Any) -> Any:
-    """The empty value of a kind: None where it is allowed."""
+    """The empty value of an annotation: None if it is allowed."""
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
         return None
@@ -96,7 +96,7 @@ def _empty(kind: Any) -> Any:
 
 
 def _read(kind: Any, value: object) -> Any:
-    """Read a value as a kind of annotation."""
+    """Read a value that fits an annotation."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return _read_first_that_fits(arguments, value)
@@ -125,7 +125,7 @@ def _read_first_that_fits(kinds: tuple[Any, ...], value: object) -> Any:
 
 
 def _read_tuple(kinds: tuple[Any, ...], value: object) -> tuple[Any, ...]:
-    """A tuple of given length fits as a whole; from one of any length, entries that do not fit are left out."""
+    """Read a tuple. With a fixed length, every entry must fit; otherwise entries that do not fit are left out."""
     if not isinstance(value, list | tuple):
         raise _MisfitError
     if len(kinds) == 2 and kinds[1] is ...:
@@ -184,12 +184,12 @@ _SCALARS: Mapping[Any, Any] = {bool: _boolean, int: _integer, float: _number, st
 
 
 def printable(line: str) -> str:
-    """One line: line breaks, control characters and marks that reverse the direction of text become spaces."""
+    """Replace line breaks, control characters and marks that change the direction of text by spaces."""
     return "".join(c if c.isprintable() else " " for c in line).strip()
 
 
 def _plain(value: Any) -> Any:
-    """A value in JSON's types."""
+    """Convert a value to JSON's types."""
     if isinstance(value, Record):
         return value.to_json()
     if isinstance(value, Mapping):

@@ -1,14 +1,14 @@
-"""results.json: its keys as typed records, and the only functions that read and write it.
+"""The schema of results.json as typed records, and the only functions that read and write the file.
 
-Fields are named as their keys. To add a key, add a field here and fill it in `collect` or `judge`: old files
-read as if the key were empty, and old versions of deepen ignore it.
+Fields have the names of their keys. To add a key, add a field here and fill it in `collect` or `judge`. In old
+files the new key is read as empty, and old versions of deepen ignore it.
 
     results = load_results("quickstart")
     for arm in results.arms:
         plt.plot([point.flops for point in arm.curve], [point.val_loss for point in arm.curve], label=arm.name)
 
-The file may come from somebody else: see `records` for what is read from a value that does not fit. Numbers that
-were measured are None where they are missing.
+The file may come from a stranger; see `records` for values that do not fit. Measured numbers are None if they are
+missing.
 """
 
 import logging
@@ -26,7 +26,7 @@ from deepen.study.results.records import Record, read_record
 
 RESULTS_FILE = "results.json"
 SCHEMA_VERSION = 1
-"""Raised when a key changes its meaning; not for a key that is added. Files of deepen 0.1 name no version."""
+"""Increased when a key changes its meaning, not when a key is added. Files of deepen 0.1 have no version."""
 
 
 Interval = tuple[float, float]
@@ -36,11 +36,11 @@ _log = logging.getLogger(__name__)
 
 
 class ResultsError(InvalidValueError):
-    """A results.json that is missing, damaged or something else."""
+    """A results.json that is missing, damaged or not the results of a study."""
 
 
 class Outcome(StrEnum):
-    """What a verdict claims about an arm at equal compute."""
+    """The outcome for an arm, compared with the baseline at equal compute."""
 
     WINS = "wins"
     LOSES = "loses"
@@ -48,7 +48,7 @@ class Outcome(StrEnum):
 
 
 class Bound(StrEnum):
-    """On which side of a number the true value lies, where the number is only a bound."""
+    """The side of a number on which the true value lies, if the number is only a bound."""
 
     ABOVE = "above"
     BELOW = "below"
@@ -56,7 +56,7 @@ class Bound(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurvePoint(Record):
-    """A validation during training; `train_loss` is the mean over the steps since the previous one."""
+    """A validation during training; `train_loss` is the mean over the steps since the previous validation."""
 
     tokens: int
     step: int | None
@@ -70,7 +70,7 @@ class CurvePoint(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskScore(Record):
-    """A task at a mark: the mean over `n` examples, its standard error, and 0 or 1 for each example."""
+    """A task score at a mark: mean over `n` examples, standard error, and `correct`, a 0 or 1 per example."""
 
     value: float | None
     n: int | None
@@ -80,7 +80,7 @@ class TaskScore(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskResult(Record):
-    """A task evaluated during training."""
+    """A task score during training."""
 
     task: str
     tokens: int
@@ -94,10 +94,10 @@ class TaskResult(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MarkResult(Record):
-    """An arm at the end of a run that spent a given budget.
+    """An arm at the end of a run with a given budget.
 
-    `accounting` names the price by which the budget is spent; `budget_share` is the budget ÷ the baseline's.
-    `annealed`: the learning rate was fully decayed there.
+    The budget is counted by `accounting`; `budget_share` is the budget ÷ the baseline's budget. `annealed`: the
+    learning rate is fully decayed at the mark.
     """
 
     accounting: str = EXACT_FLOPS
@@ -120,7 +120,7 @@ class MarkResult(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArmResult(Record):
-    """One arm trained with one seed. `is_control`: it is there to isolate a cause rather than to win."""
+    """One arm trained with one seed. `is_control`: its purpose is to isolate a cause, not to win."""
 
     name: str
     recipe: str
@@ -135,7 +135,7 @@ class ArmResult(Record):
 
     @classmethod
     def from_json(cls, value: object) -> Self:
-        """Read an arm; where `is_control` is missing, as in files of deepen 0.1, its recipe decides."""
+        """Read an arm; if `is_control` is missing, as in files of deepen 0.1, its recipe decides."""
         if isinstance(value, cls):
             return value
         arm = read_record(cls, value)
@@ -146,10 +146,10 @@ class ArmResult(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Noise(Record):
-    """How much a loss differs between seeds, in nats per token.
+    """Variation of the loss between seeds, in nats per token.
 
-    `baseline_seed_std` is the standard deviation of the baseline's loss; `residual_std` that of all arms' losses
-    once the means of arm and seed are subtracted, with its degrees of freedom.
+    `baseline_seed_std` is the standard deviation of the baseline's loss over seeds. `residual_std` is the standard
+    deviation over all arms after subtracting the means of arm and seed, with its degrees of freedom.
     """
 
     baseline_seed_std: float | None
@@ -162,7 +162,7 @@ NO_NOISE = Noise(baseline_seed_std=None, residual_std=None, degrees_of_freedom=0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskComparison(Record):
-    """The accuracy of an arm minus that of the baseline for one seed, with McNemar's exact p-value."""
+    """An arm's accuracy minus the baseline's for one seed, with McNemar's exact p-value."""
 
     seed: int
     difference: float | None
@@ -171,11 +171,11 @@ class TaskComparison(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict(Record):
-    """An arm against the baseline under one accounting.
+    """The comparison of an arm with the baseline under one accounting.
 
     `difference` is the arm's loss minus the baseline's, in nats per token, mean over paired seeds; `interval` is
-    its 95 % interval. `compute_multiplier` is the compute the baseline needs for the arm's loss ÷ the compute
-    the arm used; where `multiplier_bound` is set, it is only a bound.
+    its 95 % interval. `compute_multiplier` is the compute that the baseline needs for the arm's loss ÷ the compute
+    that the arm used; if `multiplier_bound` is set, it is only a bound.
     """
 
     arm: str
@@ -207,7 +207,7 @@ class Verdict(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataFacts(Record):
-    """The data, identified by its content; `epochs` is how often the longest run read the training tokens."""
+    """The data, identified by content; `epochs` is the number of passes of the longest run over the data."""
 
     name: str
     fingerprint: str
@@ -219,9 +219,9 @@ class DataFacts(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Regime(Record):
-    """What kind of comparison this was: model, tokens per parameter, rate, data, machine.
+    """The conditions of the comparison: model, tokens per parameter, rate, data, machine.
 
-    `task_files` has the sha256 of the file of each task that was evaluated.
+    `task_files` has the sha256 of each task's file.
     """
 
     model: str
@@ -247,7 +247,7 @@ class Regime(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sharing(Record):
-    """Tokens trained, and the tokens that the same runs would have trained without sharing segments."""
+    """Tokens trained, and the tokens that the same runs would have trained without shared segments."""
 
     tokens_trained: int | None
     tokens_if_separate: int | None
@@ -255,7 +255,7 @@ class Sharing(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Results(Record):
-    """The results of a study as far as it is trained; one arm for each name and seed."""
+    """The results of a study so far; `arms` has one entry per arm and seed."""
 
     schema_version: int = SCHEMA_VERSION
     study: str
@@ -278,7 +278,7 @@ def load_results(folder: Path | str) -> Results:
     try:
         content = durable.read_json(path)
     except durable.DamagedError as error:
-        raise ResultsError(str(error), remedy="run the study again to write it anew") from None
+        raise ResultsError(str(error), remedy="run the study again to rewrite it") from None
     if content is None:
         raise ResultsError(f"{path} does not exist", remedy="run the study first, or name the folder of another")
     if not isinstance(content.get("arms"), list):
@@ -295,5 +295,5 @@ def load_results(folder: Path | str) -> Results:
 
 
 def write_results(results: Results, folder: Path | str) -> None:
-    """Write the results.json of a study's folder; a reader sees the old file or the new one."""
+    """Write the results.json of a study's folder; a reader always finds the old file or the new one."""
     durable.write_json(Path(folder) / RESULTS_FILE, results.to_json())

@@ -20,10 +20,10 @@ MIN_BOOTSTRAP_SEEDS = 5
 
 
 def seed_noise(losses: Mapping[str, Sequence[float]], baseline: str) -> Noise:
-    """Estimate seed noise from the losses of each arm, given in the same order of seeds.
+    """Estimate seed noise from the losses of each arm, in the same order of seeds.
 
-    Arms share seeds (data order and initialisation), so this is a randomised complete block design with seeds as
-    blocks. The residual variance pools all arms, so that there is an estimate even with two seeds; it assumes
+    Arms share seeds (data order and initialization), so this is a randomized complete block design with seeds as
+    blocks. The residual variance is pooled over all arms, which gives an estimate even with two seeds; it assumes
     that all arms are equally noisy.
     """
     table = np.array(list(losses.values()), dtype=float)
@@ -50,7 +50,7 @@ def pooled_interval(differences: Sequence[float], noise: Noise, confidence: floa
 
 
 def own_interval(differences: Sequence[float], confidence: float = 0.95) -> Interval | None:
-    """Student's t interval from these paired differences alone; very wide with two or three seeds."""
+    """Student's t interval of these paired differences alone; very wide with two or three seeds."""
     if len(differences) < 2:
         return None
     quantile = float(stats.t.ppf((1 + confidence) / 2, len(differences) - 1))
@@ -71,7 +71,7 @@ def bootstrap_interval(differences: Sequence[float], confidence: float = 0.95) -
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Multiplier:
-    """Compute that the baseline needs for a loss ÷ compute used; only a bound where `bound` is set."""
+    """Compute that the baseline needs for a loss ÷ compute used; only a bound if `bound` is set."""
 
     value: float
     bound: Bound | None
@@ -82,12 +82,12 @@ def compute_multiplier(
 ) -> Multiplier | None:
     """The compute at which the baseline reaches `loss`, divided by `flops`.
 
-    The baseline's loss is interpolated between its measured budgets, linear in log compute. A budget at which it
-    was no better than at a smaller one is left out. Beyond the measured budgets the nearest one gives a bound
-    (`above`: the true multiplier is larger).
+    The baseline's loss is interpolated between its measured budgets, linearly in log compute. A budget whose loss
+    is not below the loss of every smaller budget is left out. Beyond the measured budgets, the nearest one gives a
+    bound (`above`: the true multiplier is larger).
 
     Returns:
-        None where fewer than two budgets are left.
+        None if fewer than two budgets are left.
     """
     points: list[tuple[float, float]] = []
     for budget, reached in sorted(zip(baseline_flops, baseline_losses, strict=True)):
@@ -105,7 +105,7 @@ def compute_multiplier(
 
 
 def mcnemar(first: str, second: str) -> tuple[float, float]:
-    """Difference in accuracy (first − second) and exact McNemar p-value, from strings of 0 and 1 per example."""
+    """Difference in accuracy (first − second) and exact McNemar p-value, from a 0 or 1 per example."""
     only_first = sum(a > b for a, b in zip(first, second, strict=True))
     only_second = sum(a < b for a, b in zip(first, second, strict=True))
     discordant = only_first + only_second

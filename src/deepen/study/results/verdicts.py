@@ -1,9 +1,9 @@
-"""Verdicts: every arm against the baseline at equal compute, with a sentence that claims no more than the numbers.
+"""Verdicts: the comparison of every arm with the baseline at equal compute, in numbers and in a sentence.
 
     verdicts, noise = judge(results.arms, results.baseline)
 
-There is one verdict for each arm and accounting that was measured with every seed of the baseline. Arms and
-baseline are compared seed by seed, because runs with one seed share data order and initialisation.
+There is one verdict per arm and accounting, if it was measured with every seed of the baseline. Arms and baseline
+are compared seed by seed, because runs with the same seed share data order and initialization.
 """
 
 from collections import defaultdict
@@ -39,14 +39,14 @@ from deepen.study.results.statistics import (
 def judge(
     arms: Sequence[ArmResult] | Sequence[Mapping[str, Any]], baseline: str
 ) -> tuple[tuple[Verdict, ...], Noise]:
-    """Judge all arms against the baseline, at the baseline's whole budget.
+    """Compare all arms with the baseline at the baseline's whole budget.
 
     Args:
-        arms: `Results.arms`, or the plain `arms` of results.json; one for each arm and seed.
+        arms: `Results.arms`, or the JSON value of `arms` in results.json; one entry per arm and seed.
         baseline: name of the baseline arm.
 
     Returns:
-        The verdicts, and the seed noise that their intervals are based on.
+        The verdicts, and the seed noise on which their intervals are based.
     """
     records = [ArmResult.from_json(arm) for arm in arms]
     measured = _measure_by_seed(records, baseline)
@@ -74,7 +74,7 @@ def judge(
 
 
 def with_verdicts(results: Results) -> Results:
-    """The results with the verdicts on their arms."""
+    """Add the verdicts and the seed noise to collected results."""
     verdicts, noise = judge(results.arms, results.baseline)
     return replace(results, verdicts=verdicts, noise=noise)
 
@@ -89,9 +89,9 @@ class _Measured:
 
 
 def _measure_by_seed(arms: Sequence[ArmResult], baseline: str) -> dict[tuple[str, str], dict[int, _Measured]]:
-    """What was measured at the baseline's whole budget, for each arm and accounting, by seed.
+    """The measurements at the baseline's whole budget: by arm and accounting, then by seed.
 
-    Where a mark has no `budget_share`, the whole budget is the one that the other arms were given.
+    If a mark has no `budget_share`, the whole budget is the budget of the other arms.
     """
     budgets = {mark.budget_flops for arm in arms if arm.name != baseline for mark in arm.marks}
     measured: dict[tuple[str, str], dict[int, _Measured]] = defaultdict(dict)
@@ -105,7 +105,7 @@ def _measure_by_seed(arms: Sequence[ArmResult], baseline: str) -> dict[tuple[str
 
 
 def _baseline_curve(seeds: Sequence[ArmResult]) -> list[tuple[float, float]]:
-    """FLOPs and mean loss of the baseline: at its marks, or along its curve where no rate was decayed."""
+    """FLOPs and mean loss of the baseline: at its marks, or along its curve if no mark is annealed."""
     losses: dict[float, list[float]] = defaultdict(list)
     for arm in seeds:
         annealed = any(mark.annealed for mark in arm.marks)
@@ -117,7 +117,7 @@ def _baseline_curve(seeds: Sequence[ArmResult]) -> list[tuple[float, float]]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Comparison:
-    """An arm and the baseline under one accounting; `pairs` has both for each seed, in the baseline's order."""
+    """An arm and the baseline under one accounting; `pairs` has an (arm, baseline) pair per seed."""
 
     name: str
     accounting: str
@@ -126,7 +126,7 @@ class _Comparison:
     baseline_curve: list[tuple[float, float]]
 
     def verdict(self) -> Verdict:
-        """Compare the losses of all seeds."""
+        """Compute the verdict."""
         differences = [arm.val_loss - base.val_loss for arm, base in self.pairs]
         difference = fmean(differences)
         interval = pooled_interval(differences, self.noise)
@@ -170,14 +170,14 @@ class _Comparison:
     def _multiplier_ends(
         self, base_loss: float, interval: Interval | None
     ) -> tuple[Multiplier, Multiplier] | None:
-        """The multipliers at both ends of an interval of differences; the larger difference gives the lower."""
+        """The multipliers at the ends of an interval of differences; the higher loss gives the lower one."""
         if interval is None:
             return None
         low, high = self._multiplier(base_loss + interval[1]), self._multiplier(base_loss + interval[0])
         return None if low is None or high is None else (low, high)
 
     def _tasks(self) -> dict[str, tuple[TaskComparison, ...]]:
-        """McNemar's test for each seed, on tasks whose examples were scored for both."""
+        """McNemar's test per seed, on the tasks that were scored for both."""
         compared: dict[str, list[TaskComparison]] = defaultdict(list)
         for arm, base in self.pairs:
             for task, score in arm.mark.tasks.items():
