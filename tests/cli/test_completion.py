@@ -23,12 +23,12 @@ def script(request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.Captur
 
 
 def complete_in_bash(script: Path, line: str, folder: Path) -> set[str]:
-    """What bash offers for the last word of a line, split into words as bash splits it."""
-    words = line.replace("=", " = ").split(" ")
+    """What bash offers for the last word of a line."""
+    words = line.split(" ")
     quoted = " ".join(f"'{word}'" for word in words)
     code = (
         f"source {script}; COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; "
-        "_deepen 2>/dev/null; printf '%s\\n' \"${COMPREPLY[@]}\""
+        "_shtab_deepen 2>/dev/null; printf '%s\\n' \"${COMPREPLY[@]}\""
     )
     done = subprocess.run(["bash", "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     return set(done.stdout.split())
@@ -38,7 +38,8 @@ def complete_in_bash(script: Path, line: str, folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("deepen ", {*COMMANDS, "--help", "--version"}),
+        ("deepen ", set(COMMANDS)),
+        ("deepen --", {"--help", "--version"}),
         ("deepen st", {"study", "store"}),
         ("deepen store ", {"check", "prune"}),
         ("deepen store prune --k", {"--keep"}),
@@ -47,7 +48,6 @@ def complete_in_bash(script: Path, line: str, folder: Path) -> set[str]:
         ("deepen train two-phase --sta", {"--stages", "--start-depth"}),
         ("deepen train --start-depth 3 one-shot --opera", {"--operator"}),
         ("deepen train full --model na", {"nano", "nano-llama"}),
-        ("deepen train full --model=na", {"nano", "nano-llama"}),
         ("deepen train full --model ", set(PRESETS)),
         ("deepen train full --steps ", set()),
         ("deepen plan pap", {"paper"}),
@@ -58,7 +58,7 @@ def complete_in_bash(script: Path, line: str, folder: Path) -> set[str]:
         ("deepen study ", {*STUDIES, "runs", "mine.py"}),
         ("deepen train full --out ", {"runs"}),
         ("deepen plan full --bench m", {"mine.py"}),
-        ("deepen nonsense ", set()),
+        ("deepen nonsense ", set(COMMANDS)),
         ("deepen recipes --", {"--json", "--help"}),
     ],
 )
@@ -84,6 +84,9 @@ def test_a_script_has_no_syntax_error(script: Path):
     [
         ("deepen store ", {"check", "prune"}),
         ("deepen train full --model na", {"nano", "nano-llama"}),
+        ("deepen train full --model=na", {"--model=nano", "--model=nano-llama"}),
+        ("deepen train --start-depth 3 one-", {"one-shot"}),
+        ("deepen study q", {"quickstart"}),
         ("deepen completion ", {"bash", "zsh", "fish"}),
     ],
 )

@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from deepen.cli.entry import main
-from deepen.cli.requests.catalog import COMMANDS, load_tables
+from deepen.cli.requests.argument_parser import build_parser
+from deepen.cli.requests.catalog import COMMANDS, OVERVIEW, load_tables
 from deepen.cli.requests.command import Command
-from deepen.cli.requests.help import render_help
 
-TABLES = tuple(itertools.chain.from_iterable((table, *table.actions) for table in load_tables()))
+TABLES = tuple(itertools.chain.from_iterable((table, *table.actions) for table in load_tables().actions))
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
@@ -20,7 +20,7 @@ def test_help_shows_every_option_with_what_it_takes(table: Command, capsys: pyte
     assert main([*table.name.split(), "--help"]) == 0
     printed = capsys.readouterr()
     assert printed.err == "" and printed.out.startswith(f"usage: deepen {table.name}")
-    shown = render_help(table).splitlines()
+    shown = build_parser(table).format_help().splitlines()
     for option in table.options:
         metavar = "" if option.takes is None else f" {option.takes.metavar}"
         (line,) = [line for line in shown if line.split(" ")[2:3] == [option.flag]]
@@ -28,14 +28,14 @@ def test_help_shows_every_option_with_what_it_takes(table: Command, capsys: pyte
         assert metavar != " VALUE" and not option.help.endswith(".")
     if table.argument is not None:
         assert any(line.startswith(f"  {table.argument.metavar} ") for line in shown)
-    assert len(table.examples) >= (1 if table.name.startswith("store ") else 2) and "Examples" in shown
+    assert len(table.examples) >= (1 if table.name.startswith("store ") else 2) and "Examples:" in shown
 
 
 @pytest.mark.parametrize("width", ["60", "200"])
 def test_help_is_as_wide_as_the_terminal_up_to_a_limit(width: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COLUMNS", width)
-    for table in TABLES:
-        text = render_help(table).split("Examples")[0]
+    for table in (OVERVIEW, *TABLES):
+        text = build_parser(table).format_help().split("Examples:")[0]
         assert max(map(len, text.splitlines())) <= min(int(width), 110)
 
 
@@ -43,8 +43,8 @@ def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]):
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
     for name, summary in COMMANDS.items():
-        assert f"deepen {name} " in printed and summary.split(":")[0][:40] in printed
-    assert "Examples" in printed
+        assert f"    {name}" in printed and summary.split(":")[0][:40] in printed
+    assert "--version" in printed and "Examples:" in printed
     assert main([]) == 2
     assert capsys.readouterr().out == printed
 

@@ -63,6 +63,9 @@ def test_a_value_may_begin_with_a_dash_but_not_with_two():
     assert problems("oak", "--rate", "-1") == ["--rate is -1: it must be above 0 and at most 1e+30"]
     assert problems("oak", "--rate", "--wet") == ["--rate has no value: write --rate X"]
     assert problems("oak", "--rate") == ["--rate has no value: write --rate X"]
+    for value in ("-1e-3", "-x", "-inf"):
+        (only,) = problems("oak", "--rate", value)
+        assert only.startswith((f"--rate is {value}: ", f"--rate is {value!r}: "))
 
 
 def test_words_after_two_dashes_are_arguments():
@@ -76,6 +79,13 @@ def test_an_unknown_option_does_not_make_its_value_an_argument():
     ]
     (only,) = problems("--wett", "oak")  # the oak may be its value: then no argument is said to be missing
     assert only.startswith("option --wett is unknown (did you mean '--wet'?)")
+    assert parse_arguments(COMMAND, ["--wett", "--rate", "1", "oak"]).argument == "oak"
+
+
+def test_an_option_is_not_shortened():
+    assert problems("oak", "--rat", "1") == [
+        "option --rat is unknown (did you mean '--rate'?): see deepen grow --help"
+    ]
 
 
 def test_every_problem_is_found_at_once():
@@ -118,4 +128,5 @@ def test_the_first_argument_is_found_before_the_options_are_known():
     options = tuple(COMMAND.options)
     assert first_argument(["--rate", "oak", "beech"], options) == "beech"
     assert first_argument(["--wet", "oak"], options) == "oak"
+    assert first_argument(["--wet=1", "--rate", "-2", "--", "oak"], options) == "oak"
     assert first_argument(["--rate"], options) == ""

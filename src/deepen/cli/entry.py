@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from deepen import __version__
 from deepen.cli.output.failures import FAILED, INTERRUPTED, WRONG_REQUEST, print_errors, report_failure
 from deepen.cli.output.stderr import STDERR
-from deepen.cli.requests.catalog import COMMANDS
-from deepen.cli.requests.help import render_help, render_overview
+from deepen.cli.requests.argument_parser import build_parser
+from deepen.cli.requests.catalog import COMMANDS, OVERVIEW
 from deepen.cli.requests.parser import HelpRequestedError
 from deepen.errors import nearest
 from deepen.messages import print_messages
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None, world: "World | None" = None) -> int
 
 def _dispatch(words: list[str], world: "World | None") -> int:
     if not words or words[0] in ("-h", "--help"):
-        print(render_overview(__version__, COMMANDS))
+        print(build_parser(OVERVIEW).format_help(), end="")
         return 0 if words else WRONG_REQUEST
     if words[0] == "--version":
         print(f"deepen {__version__}")
@@ -68,7 +68,7 @@ def _run_command(name: str, argv: Sequence[str], world: "World | None") -> int:
         code: int = run(request) if world is None else run(request, world)
         return code
     except HelpRequestedError as asked:
-        print(render_help(asked.command))
+        print(build_parser(asked.command).format_help(), end="")
         return 0
     except Exception as error:
         reported = report_failure(error, request)

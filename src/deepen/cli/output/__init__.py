@@ -1,1 +1,1 @@
-"""What commands print: tables, JSON, progress, errors, completion scripts."""
+"""What commands print: tables, JSON, progress, errors."""

@@ -1,10 +1,9 @@
 """All commands by name, with what each does in a line. Their tables are imported when they are asked for."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 
-from deepen.cli.requests.command import Command, OptionGroup
+from deepen.cli.requests.command import Command, Example, Option, OptionGroup
 
 COMMANDS = {
     "study": "run or continue a study: quickstart, paper, or a Python file",
@@ -18,15 +17,31 @@ COMMANDS = {
     "completion": "print a script that completes deepen's commands in bash, zsh or fish",
 }
 
+OVERVIEW = Command(
+    name="",
+    about="Train language models by growing them deeper, and find out whether it pays.",
+    actions=tuple(Command(name=name, about=summary) for name, summary in COMMANDS.items()),
+    groups=(OptionGroup(title="Version", options=(Option(name="version", help="show the version instead"),)),),
+    examples=(
+        Example(
+            line="deepen study quickstart", purpose="to begin: the paper's comparison, in minutes on two CPU cores"
+        ),
+        Example(line="deepen plan two-phase --stages 8", purpose="what the paper's recipe costs on GPT-2 124M"),
+        Example(line="deepen train --help", purpose="the options of a command"),
+    ),
+)
+"""What `deepen --help` shows."""
 
-def load_tables() -> Iterator[Command]:
-    """The table of every command; where options depend on the argument, with the options of all its forms."""
-    for name in COMMANDS:
-        module = import_module(f"deepen.cli.requests.{name}")
-        yield _merge(getattr(module, "FORMS", (module.COMMAND,)))
+
+def load_tables() -> Command:
+    """The overview with the whole table of every command."""
+    return replace(OVERVIEW, actions=tuple(_load_table(name) for name in COMMANDS))
 
 
-def _merge(forms: tuple[Command, ...]) -> Command:
+def _load_table(name: str) -> Command:
+    """The table of a command; where options depend on the argument, with the options of all its forms."""
+    module = import_module(f"deepen.cli.requests.{name}")
+    forms: tuple[Command, ...] = getattr(module, "FORMS", (module.COMMAND,))
     options = {option.flag: option for form in reversed(forms) for option in form.options}
     groups = (OptionGroup(title="Options", options=tuple(options.values())),) if options else ()
     return replace(forms[0], groups=groups)

@@ -63,7 +63,7 @@ class Argument:
         help: what it is.
         names: the values there are; none where it is checked elsewhere.
         suggested: names for a shell to offer, where others are possible too.
-        completion: what a shell offers beside names.
+        completion: what a shell offers beside `suggested`.
     """
 
     metavar: str
@@ -88,7 +88,7 @@ class Command:
     Attributes:
         name: as it is written; an action's name begins with that of its command: `store check`.
         about: what it does, for its help.
-        actions: commands of which one must be named next; a command with actions has no options of its own.
+        actions: commands of which one must be named next.
     """
 
     name: str

@@ -16,7 +16,7 @@ COMMAND = Command(
     argument=Argument(metavar="SHELL", help=", ".join(SHELLS), names=SHELLS),
     examples=(
         Example(line="source <(deepen completion bash)", purpose="bash: in ~/.bashrc"),
-        Example(line="source <(deepen completion zsh)", purpose="zsh: in ~/.zshrc, after compinit"),
+        Example(line='eval "$(deepen completion zsh)"', purpose="zsh: in ~/.zshrc, after compinit"),
         Example(line="deepen completion fish | source", purpose="fish: in ~/.config/fish/config.fish"),
     ),
 )

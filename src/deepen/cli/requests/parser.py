@@ -5,9 +5,11 @@
     #   --stages is 'x': it must be a whole number
     #   option --sed is unknown (did you mean '--seed'?): see deepen train --help
 
-Python's argparse would stop at the first of them.
+argparse finds the options and their texts; values are read here, because it would stop at the first problem.
 """
 
+import re
+from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -103,52 +105,16 @@ def describe_errors(error: ValueError, command: Command) -> list[str]:
 
 def parse_arguments(command: Command, argv: Sequence[str]) -> Arguments:
     """Read a command line; problems are collected in the result."""
-    if asks_for_help(argv):
+    before, after = _split_at_dashes(argv)
+    if "--help" in before or "-h" in before:
         raise HelpRequestedError(command)
     arguments = Arguments(command)
-    options = {option.flag: option for option in command.options}
-    rest = list(argv)
-    words: list[str] = []
-    unsure: list[str] = []  # words after unknown options: values of those, or arguments
-    while rest:
-        word = rest.pop(0)
-        if word == "--":
-            words += rest
-            break
-        if not word.startswith("-") or word == "-":
-            words.append(word)
-            continue
-        flag, equals, value = word.partition("=")
-        if flag == "--help":
-            arguments.add("--help takes no value: write --help alone")
-            continue
-        if flag not in options:
-            known = [*options, "--help"]
-            arguments.add(f"option {flag} is unknown{nearest(flag, known)}: see deepen {command.name} --help")
-            if not equals and rest and not rest[0].startswith("-"):
-                unsure.append(rest.pop(0))
-            continue
-        option = options[flag]
-        if option.takes is None:
-            if equals:
-                arguments.add(f"{flag} takes no value: write {flag} alone")
-            else:
-                arguments.values[option.key] = True
-        elif equals:
-            _read_value(arguments, option, value)
-        elif rest and not rest[0].startswith("--"):
-            _read_value(arguments, option, rest.pop(0))
-        else:
-            arguments.refused.add(option.key)
-            arguments.add(f"{flag} has no value: write {flag} {option.takes.metavar}")
-    _read_argument(arguments, words, unsure)
+    given, rest = _split_options(tuple(command.options), before)
+    for option, text in given:
+        _read_option(arguments, option, text)
+    words, unsure = _read_rest(arguments, rest)
+    _read_argument(arguments, [*words, *after], unsure)
     return arguments
-
-
-def asks_for_help(argv: Sequence[str]) -> bool:
-    """Whether a command line asks for help, anywhere in it."""
-    options = argv[: argv.index("--")] if "--" in argv else argv
-    return "--help" in options or "-h" in options
 
 
 def first_argument(argv: Sequence[str], options: Sequence[Option]) -> str:
@@ -156,36 +122,92 @@ def first_argument(argv: Sequence[str], options: Sequence[Option]) -> str:
 
     For a command whose table depends on its argument.
     """
-    takes_value = {option.flag for option in options if option.takes is not None}
-    is_value = False
-    for word in argv:
-        if not is_value and not word.startswith("-"):
-            return word
-        is_value = not is_value and word in takes_value
-    return ""
+    before, after = _split_at_dashes(argv)
+    _, rest = _split_options(options, before)
+    return next((word for word in (*rest, *after) if not word.startswith("-")), "")
 
 
-def _read_value(arguments: Arguments, option: Option, text: str) -> None:
-    assert option.takes is not None
+def _split_at_dashes(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words before `--`, and those after it, which are no options."""
+    words = list(argv)
+    end = words.index("--") if "--" in words else len(words)
+    return words[:end], words[end + 1 :]
+
+
+def _split_options(
+    options: Sequence[Option], words: Sequence[str]
+) -> tuple[list[tuple[Option, str | None]], list[str]]:
+    """The options that are given, each with its text (None where there is none), and all other words.
+
+    argparse takes any text here, or none, and never raises. It would refuse a switch with a value, `--json=1`:
+    such a word counts as one of the others.
+    """
+    by_flag = {option.flag: option for option in options}
+    switches = {"--help", *(option.flag for option in options if option.takes is None)}
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser._negative_number_matcher = re.compile("-[^-]")  # a value may begin with a dash: -1, -1e-3, -1,13
+    for flag in by_flag:
+        parser.add_argument(flag, action=_Collect, nargs=0 if flag in switches else "?")
+    refused = [word for word in words if "=" in word and word.partition("=")[0] in switches]
+    given: list[tuple[str, str | None]] = []
+    _, rest = parser.parse_known_args([word for word in words if word not in refused], Namespace(given=given))
+    return [(by_flag[flag], text) for flag, text in given], [*refused, *rest]
+
+
+class _Collect(Action):
+    """Appends an option and its text to those given before it."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, text: Any, flag: str | None = None) -> None:
+        namespace.given.append((flag, text))
+
+
+def _read_option(arguments: Arguments, option: Option, text: str | None) -> None:
+    if option.takes is None:
+        arguments.values[option.key] = True
+        return
     try:
+        if text is None:
+            raise ValueError(f"has no value: write {option.flag} {option.takes.metavar}")
         value = option.takes.read(text)
-        before = arguments.values.get(option.key, ())
-        arguments.values[option.key] = (*before, value) if option.repeats else value
     except ValueError as error:
         arguments.refused.add(option.key)
         arguments.add(f"{option.flag} {error}")
+    else:
+        before = arguments.values.get(option.key, ())
+        arguments.values[option.key] = (*before, value) if option.repeats else value
+
+
+def _read_rest(arguments: Arguments, rest: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words that are arguments, and words after unknown options, which may be their values instead."""
+    known = [*(option.flag for option in arguments.command.options), "--help"]
+    words: list[str] = []
+    unsure: list[str] = []
+    may_be_value = False
+    for word in rest:
+        if not word.startswith("-") or word == "-":
+            (unsure if may_be_value else words).append(word)
+            may_be_value = False
+            continue
+        flag, equals, _ = word.partition("=")
+        if flag in known:
+            arguments.add(f"{flag} takes no value: write {flag} alone")
+        else:
+            may_be_value = not equals
+            near = nearest(flag, known)
+            arguments.add(f"option {flag} is unknown{near}: see deepen {arguments.command.name} --help")
+    return words, unsure
 
 
 def _read_argument(arguments: Arguments, words: Sequence[str], unsure: Sequence[str]) -> None:
     argument, name = arguments.command.argument, arguments.command.name
-    allowed = 0 if argument is None else 1
-    if words and argument is not None:
-        arguments.argument = words[0]
-    for word in words[allowed:]:
+    known = argument.names if argument else ()
+    if not words:
+        words = [word for word in unsure if word in known][:1]
+    for word in words[1 if argument else 0 :]:
         arguments.add(f"{word!r} is one argument too many: see deepen {name} --help")
     if argument is None:
         return
-    known = argument.names
+    arguments.argument = words[0] if words else ""
     if not arguments.argument:
         if not unsure:
             arguments.add(f"{argument.metavar} is missing: use {', '.join(known) or 'a path'}")

@@ -15,11 +15,11 @@ from deepen.errors import nearest
 
 
 class Completion(Enum):
-    """What a shell offers as an option's value, beside its names."""
+    """What a shell offers as an option's value, beside its names; the values are shtab's words."""
 
     NOTHING = "nothing"
-    FILES = "files"
-    FOLDERS = "folders"
+    FILES = "file"
+    FOLDERS = "directory"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
