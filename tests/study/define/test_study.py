@@ -52,7 +52,7 @@ def studies(draw: st.DrawFn) -> Study:
         arms=tuple(Arm(name=name, recipe=draw(st.text()), options=draw(OPTIONS)) for name in names),
         evaluation=Evaluation(
             every_tokens=draw(st.integers(1, 10**9)),
-            validation_tokens=draw(st.integers(1, 10**9)),
+            validation_tokens=draw(st.integers(context, 10**9)),
             tasks=draw(st.lists(task, max_size=1).map(tuple)),
             tasks_every_tokens=draw(st.integers(0, 10**9)),
         ),
@@ -144,6 +144,7 @@ def test_anything_in_the_place_of_anything_is_read_or_refused(data: st.DataObjec
         ({"context": 17}, "context"),
         ({"batch_tokens": 33}, "batch_tokens"),
         ({"tokens": 31}, "tokens"),
+        ({"evaluation": Evaluation(every_tokens=32, validation_tokens=15)}, "validation_tokens"),
         ({"seeds": ()}, "seeds"),
         ({"seeds": (-1,)}, "seeds"),
         ({"arms": (Arm(name="full", recipe="full"), Arm(name="full", recipe="small"))}, "arms"),

@@ -161,6 +161,12 @@ class Study:
                 field="tokens",
                 value=self.tokens,
             )
+        if self.evaluation.validation_tokens < self.context:
+            raise InvalidValueError(
+                f"is {self.evaluation.validation_tokens}: it must be at least `context` {self.context}",
+                field="validation_tokens",
+                value=self.evaluation.validation_tokens,
+            )
 
     def _check_arms(self) -> None:
         names = [arm.name for arm in self.arms]
