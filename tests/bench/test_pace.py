@@ -1,4 +1,4 @@
-"""Trainers measured in turns."""
+"""The pace of trainers, measured in turns."""
 
 import importlib.util
 import shutil
@@ -24,7 +24,7 @@ def make_workload(model: ModelConfig) -> Workload:
 
 
 class Recorded:
-    """Steps that take given seconds, the first of each turn a hundred times as long; records the turns."""
+    """Steps that take given seconds, with a slow first step in each turn; records the turns."""
 
     def __init__(self, log: list[str], name: str, seconds: list[float]) -> None:
         self.log, self.name, self.seconds = log, name, iter(seconds)

@@ -27,7 +27,7 @@ def test_the_kinds_train_everything_at_three_depths_and_each_partial_set_at_two(
     assert len({kind.phase.label for kind in kinds}) == len(kinds)
 
 
-def test_the_lowest_blocks_are_those_of_a_shallow_model_of_that_seed(any_model: ModelConfig):
+def test_the_lowest_blocks_are_a_shallow_model_with_the_same_weights(any_model: ModelConfig):
     state = initial_state(any_model, 12, seed=0)
     shallow = lowest_blocks(state, any_model, 3)
     assert shallow.weights.keys() == initial_state(any_model, 3, seed=0).weights.keys() and shallow.depth == 3

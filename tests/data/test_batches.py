@@ -1,3 +1,5 @@
+"""Batches depend only on the data, the seed and the position."""
+
 import numpy as np
 import pytest
 import torch
@@ -51,7 +53,7 @@ def test_shards_read_as_one_array():
 
 
 def test_the_order_of_windows_is_fixed_for_all_time():
-    """Results of years ago are compared with today's: these numbers never change."""
+    """Old and new results must stay comparable, so these numbers never change."""
     batches = Batches(counting(1025), 64, seed=7)
     first, _ = batches.at(0, 1024, 64)
     second, _ = batches.at(1024, 1024, 64)
@@ -63,6 +65,6 @@ def test_the_order_of_windows_is_fixed_for_all_time():
 def test_batches_read_ahead_are_those_of_their_positions(ahead: bool):
     batches = Batches(counting(4097), 16, seed=0)
     with Prefetcher(batches, 64, 16, ahead=ahead) as prefetcher:
-        for position in (0, 64, 128, 640, 704, 0):  # in order, then somewhere else
+        for position in (0, 64, 128, 640, 704, 0):  # in order, with jumps
             for found, expected in zip(prefetcher.at(position), batches.at(position, 64, 16), strict=True):
                 assert torch.equal(found, expected)

@@ -13,7 +13,7 @@ import pytest
 from deepen.data.errors import DataError
 from deepen.data.prepare import write_dataset
 from deepen.data.shard_file import write_shard
-from deepen.data.shards import Dataset, open_dataset
+from deepen.data.shards import open_dataset
 from deepen.data.tokenizers import load_tokenizer, train_bpe
 from deepen.study.define.study import Study
 from deepen.study.store.errors import StoreError
@@ -23,23 +23,11 @@ TRAIN, VALIDATION = "speeches_train_000000.bin", "speeches_val_000000.bin"
 
 
 @pytest.fixture(params=[True, False], ids=["described", "plain"])
-def folder(request: pytest.FixtureRequest, dataset: Dataset, tmp_path: Path) -> Path:
+def folder(request: pytest.FixtureRequest, described: Path) -> Path:
     """A copy of the dataset, with its dataset.json and without."""
-    made = tmp_path / "data"
-    made.mkdir()
-    for path in dataset.folder.iterdir():
-        if request.param or path.name != "dataset.json":
-            (made / path.name).write_bytes(path.read_bytes())
-    return made
-
-
-@pytest.fixture
-def described(dataset: Dataset, tmp_path: Path) -> Path:
-    made = tmp_path / "described"
-    made.mkdir()
-    for path in dataset.folder.iterdir():
-        (made / path.name).write_bytes(path.read_bytes())
-    return made
+    if not request.param:
+        (described / "dataset.json").unlink()
+    return described
 
 
 def forge(*values: int) -> Callable[[Path], None]:
@@ -105,7 +93,7 @@ def test_a_damaged_shard_is_refused_by_name(folder: Path, damage: str):
     make, words = DAMAGES[damage]
     make(folder)
     if damage == "a link out" and not (folder / "dataset.json").exists():
-        assert len(open_dataset(folder, 512).tokens("train"))  # a plain folder may link to shards kept elsewhere
+        assert len(open_dataset(folder, 512).tokens("train"))  # links are allowed without dataset.json
         return
     with pytest.raises(DataError, match=TRAIN) as refused:
         open_dataset(folder, 512)
@@ -124,9 +112,7 @@ def test_the_same_shard_in_both_splits_is_refused(folder: Path):
     assert TRAIN in str(refused.value) and VALIDATION in str(refused.value)
 
 
-def test_swapped_shards_are_refused_where_they_are_described_and_are_other_data_where_not(
-    folder: Path, dataset: Dataset
-):
+def test_swapped_shards_are_refused_if_described_and_different_data_otherwise(folder: Path):
     plain = not (folder / "dataset.json").exists()
     before = open_dataset(folder, 512).fingerprint
     (folder / TRAIN).rename(folder / "kept")
@@ -140,7 +126,7 @@ def test_swapped_shards_are_refused_where_they_are_described_and_are_other_data_
 
 
 @pytest.mark.parametrize("place", [0, 777, -1])
-def test_one_token_beyond_the_vocabulary_is_found_wherever_it_is(tmp_path: Path, place: int):
+def test_a_token_outside_the_vocabulary_is_found_at_any_position(tmp_path: Path, place: int):
     tokens = np.arange(2_000_003, dtype=np.uint16) % 500
     tokens[place] = 512
     write_shard(tmp_path / "a_train.bin", tokens)
@@ -150,7 +136,7 @@ def test_one_token_beyond_the_vocabulary_is_found_wherever_it_is(tmp_path: Path,
 
 
 @pytest.mark.parametrize("place", [1, 1234, -1])
-def test_the_fingerprint_of_plain_shards_is_of_every_token(tmp_path: Path, place: int):
+def test_the_fingerprint_of_plain_shards_depends_on_every_token(tmp_path: Path, place: int):
     tokens = np.arange(500_000, dtype=np.uint16) % 500
     write_shard(tmp_path / "a_val.bin", tokens[:5000])
     fingerprints = set()
@@ -166,7 +152,7 @@ def test_a_tokenizer_of_another_vocabulary_beside_the_shards_is_refused(describe
     (described / "tokenizer.json").write_text(other.to_str())
     with pytest.raises(DataError, match=r"tokenizer\.json is not the tokenizer"):
         open_dataset(described, 512)
-    (described / "dataset.json").unlink()  # without a description, what tasks need is still checked
+    (described / "dataset.json").unlink()  # without a description, tasks still check the tokenizer
     with pytest.raises(DataError, match=r"has token \d+, the model's vocabulary ends at 255"):
         load_tokenizer(described, 256)
 

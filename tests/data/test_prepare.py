@@ -1,4 +1,4 @@
-"""Preparing data: what is held out is not trained on, and every file of a dataset is whole or absent."""
+"""Preparing data: held-out documents are not trained on, and every file is written completely or not at all."""
 
 import json
 import resource
@@ -23,7 +23,7 @@ def speech(seed: int, words: int = 400) -> str:
     return " ".join(f"word{n}" for n in random.randint(0, 5000, words))
 
 
-def test_documents_that_are_held_out_too_are_dropped_from_training_and_counted(tmp_path: Path):
+def test_documents_that_are_also_held_out_are_dropped_from_training_and_counted(tmp_path: Path):
     held_out = [speech(1), speech(2)]
     respaced = speech(1).replace(" ", "\n ").upper()
     training = [speech(3), speech(1), speech(4), respaced, "before " + speech(2) + " after"]
@@ -51,7 +51,7 @@ def test_a_document_that_shares_a_passage_is_dropped_once_the_passage_is_long_en
 
 
 @pytest.mark.slow
-def test_the_embedded_corpus_holds_out_what_it_does_not_train_on():
+def test_the_splits_of_the_embedded_corpus_do_not_overlap():
     training, held_out = read_embedded()
     assert (len(training), len(held_out)) == (233, 16)
     remaining = remove_overlap(training, held_out)
@@ -80,14 +80,14 @@ TOKENS = np.arange(1000, dtype=np.uint16)
         ("a", {"train": TOKENS, "validation": TOKENS.copy()}, "the same tokens"),
     ],
 )
-def test_what_is_no_dataset_is_not_written(tmp_path: Path, name: str, splits: dict, words: str):
+def test_an_invalid_dataset_is_not_written(tmp_path: Path, name: str, splits: dict, words: str):
     with pytest.raises(DataError, match=words):
         write_dataset(tmp_path / "data", name, 1000, "{}", splits)
     assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("limit", [100, 1_500, 2_500, 4_096])
-def test_a_preparation_that_is_cut_off_leaves_no_part_of_a_file(tmp_path: Path, limit: int):
+def test_an_interrupted_preparation_leaves_no_partial_file(tmp_path: Path, limit: int):
     """The system's limit on the size of files stands in for a full disk."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     splits = "{'train': np.arange(2000, dtype=np.uint16), 'validation': np.arange(500, dtype=np.uint16)}"

@@ -1,3 +1,5 @@
+"""Datasets on disk: what is refused when one is opened, and what identifies it."""
+
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +11,6 @@ from deepen.data.errors import DataError
 from deepen.data.shard_file import write_shard
 from deepen.data.shards import Dataset, open_dataset
 from deepen.data.tokenizers import hash_tokenizer, load_tokenizer
-
-
-@pytest.fixture
-def copy(dataset: Dataset, tmp_path: Path) -> Path:
-    for path in dataset.folder.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    return tmp_path
 
 
 def test_a_dataset_reads_back_and_decodes_to_its_text(dataset: Dataset):
@@ -49,47 +44,47 @@ def other_tokens(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [truncate, empty, header_only, not_a_shard, other_tokens])
 @pytest.mark.parametrize("name", ["speeches_train_000000.bin", "speeches_val_000000.bin"])
-def test_a_damaged_shard_is_refused_by_name(copy: Path, damage: Callable[[Path], None], name: str):
-    damage(copy / name)
+def test_a_damaged_shard_is_refused_by_name(described: Path, damage: Callable[[Path], None], name: str):
+    damage(described / name)
     with pytest.raises(DataError, match=name):
-        open_dataset(copy, 512)
+        open_dataset(described, 512)
 
 
-def test_a_tokenizer_that_was_swapped_is_refused(copy: Path):
-    path = copy / "tokenizer.json"
+def test_a_tokenizer_that_was_swapped_is_refused(described: Path):
+    path = described / "tokenizer.json"
     path.write_text(path.read_text() + " ")
     with pytest.raises(DataError, match="tokenizer"):
-        open_dataset(copy, 512)
+        open_dataset(described, 512)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"vocab": "many"}', "null"])
-def test_a_broken_description_is_refused(copy: Path, text: str):
-    (copy / "dataset.json").write_text(text)
+def test_a_broken_description_is_refused(described: Path, text: str):
+    (described / "dataset.json").write_text(text)
     with pytest.raises(DataError, match=r"dataset\.json"):
-        open_dataset(copy, 512)
+        open_dataset(described, 512)
 
 
-def test_tokens_that_the_model_does_not_have_are_refused_with_and_without_a_description(copy: Path):
+def test_tokens_that_the_model_does_not_have_are_refused_with_and_without_a_description(described: Path):
     with pytest.raises(DataError, match="vocabulary"):
-        open_dataset(copy, 300)
-    (copy / "dataset.json").unlink()
+        open_dataset(described, 300)
+    (described / "dataset.json").unlink()
     with pytest.raises(DataError, match=r"has token \d+, the model's vocabulary ends at 299"):
-        open_dataset(copy, 300)
-    assert open_dataset(copy, 512).fingerprint
+        open_dataset(described, 300)
+    assert open_dataset(described, 512).fingerprint
 
 
-def test_other_data_has_another_fingerprint(copy: Path, dataset: Dataset):
-    assert open_dataset(copy, 512).fingerprint == dataset.fingerprint
-    path = copy / "speeches_train_000000.bin"
+def test_different_data_has_a_different_fingerprint(described: Path, dataset: Dataset):
+    assert open_dataset(described, 512).fingerprint == dataset.fingerprint
+    path = described / "speeches_train_000000.bin"
     sha = write_shard(path, np.arange(5000, dtype=np.uint16) % 512)
-    description = json.loads((copy / "dataset.json").read_text())
+    description = json.loads((described / "dataset.json").read_text())
     description["shards"][path.name] = sha
-    (copy / "dataset.json").write_text(json.dumps(description))
-    assert open_dataset(copy, 512).fingerprint != dataset.fingerprint
+    (described / "dataset.json").write_text(json.dumps(description))
+    assert open_dataset(described, 512).fingerprint != dataset.fingerprint
 
 
-def test_data_is_identified_by_content_wherever_it_lies_and_whatever_its_shards_are_called(
-    copy: Path, dataset: Dataset, tmp_path: Path
+def test_data_is_identified_by_content_whatever_its_folder_and_shards_are_called(
+    described: Path, dataset: Dataset, tmp_path: Path
 ):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -97,10 +92,12 @@ def test_data_is_identified_by_content_wherever_it_lies_and_whatever_its_shards_
         (elsewhere / path.name.replace("speeches", "talks")).write_bytes(path.read_bytes())
     (elsewhere / "tokenizer.json").write_bytes((dataset.folder / "tokenizer.json").read_bytes())
     moved = open_dataset(elsewhere, 512)
-    assert moved.name != dataset.name and moved.identity == open_dataset(copy, 512).identity == dataset.identity
+    assert (
+        moved.name != dataset.name and moved.identity == open_dataset(described, 512).identity == dataset.identity
+    )
 
 
-def test_the_tokens_in_another_order_are_other_data(tmp_path: Path):
+def test_tokens_in_a_different_order_are_different_data(tmp_path: Path):
     first, second, held_out = (np.arange(n, dtype=np.uint16) % 500 for n in (2000, 3000, 500))
     fingerprints = set()
     for number, shards in enumerate([(first, second), (second, first), (first, second)]):
@@ -113,17 +110,17 @@ def test_the_tokens_in_another_order_are_other_data(tmp_path: Path):
     assert len(fingerprints) == 2
 
 
-def test_the_tokenizer_beside_plain_shards_is_identified_by_its_content(copy: Path, dataset: Dataset):
-    (copy / "dataset.json").unlink()
-    before = open_dataset(copy, 512)
+def test_the_tokenizer_beside_plain_shards_is_identified_by_its_content(described: Path, dataset: Dataset):
+    (described / "dataset.json").unlink()
+    before = open_dataset(described, 512)
     assert before.tokenizer_sha256 == dataset.tokenizer_sha256 != ""
-    tokenizer = copy / "tokenizer.json"
+    tokenizer = described / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text() + " ")
-    swapped = open_dataset(copy, 512)
+    swapped = open_dataset(described, 512)
     assert swapped.fingerprint == before.fingerprint
     assert swapped.tokenizer_sha256 not in ("", before.tokenizer_sha256)
     tokenizer.unlink()
-    assert open_dataset(copy, 512).tokenizer_sha256 == ""
+    assert open_dataset(described, 512).tokenizer_sha256 == ""
 
 
 def test_a_tokenizer_in_two_files_is_identified_by_both(tmp_path: Path):

@@ -1,3 +1,5 @@
+"""Multiple choice: endings scored by their mean loss, and files that are refused."""
+
 import json
 from pathlib import Path
 
@@ -82,7 +84,7 @@ def successor() -> Decoder:
     return network
 
 
-def test_a_model_that_knows_the_answers_has_accuracy_one():
+def test_a_model_that_is_always_right_has_accuracy_one():
     examples = [
         Example(context=(1, 2), endings=((9, 9), (3, 4), (7,), (8, 9, 10)), label=1),
         Example(context=(5,), endings=((6, 7, 8), (9,), (1, 2), (4, 4)), label=0),

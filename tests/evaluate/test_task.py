@@ -1,4 +1,4 @@
-"""Tasks are values: a new one is registered, and scored, without a change anywhere else."""
+"""Tasks are values: a new one can be registered and scored without any other change."""
 
 import hashlib
 import subprocess
@@ -115,7 +115,7 @@ def test_a_task_file_is_identified_by_its_content(tmp_path: Path):
     assert hash_task_file(file) != hash_task_file(elsewhere)
 
 
-def test_what_has_no_content_to_identify_is_refused(tmp_path: Path):
+def test_a_path_that_cannot_be_hashed_is_refused(tmp_path: Path):
     for path, problem in ((tmp_path, "is not a file"), (Path("/dev/zero"), "is not a file")):
         with pytest.raises(TaskError, match=problem):
             hash_task_file(path)

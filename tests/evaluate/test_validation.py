@@ -1,3 +1,5 @@
+"""The validation loss."""
+
 import pytest
 import torch
 
@@ -20,7 +22,7 @@ def test_the_validation_set_is_fixed_whatever_the_batch(model: ModelConfig, data
     assert scores[0].value == pytest.approx(scores[1].value, rel=1e-6) == pytest.approx(scores[2].value, rel=1e-6)
 
 
-def test_an_untrained_model_knows_only_the_size_of_its_vocabulary(model: ModelConfig, dataset: Dataset):
+def test_the_loss_of_an_untrained_model_is_that_of_a_uniform_prediction(model: ModelConfig, dataset: Dataset):
     network = build(model, 2)
     network.load_state_dict(init_weights(model, 2, seed=0))
     score = validation_loss(network, dataset.tokens("validation"), 4096, 16, device=CPU)

@@ -3,9 +3,8 @@
     pip install -c constraints.txt '.[fuzz]'
     python tests/fuzz/fuzz_readers.py READER -max_total_time=60
 
-READER is shard, dataset, description, tokenizer, task, bench, results, study or manifest. It ends with the
-number of executions, or with the input that made a reader raise anything but its own error. Options:
-libFuzzer's.
+READER is shard, dataset, description, tokenizer, task, bench, results, study or manifest. Prints the number of
+executions, or the input for which the reader raised an error other than its own. Further options are libFuzzer's.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """The readers of untrusted files, each as a function of a folder and the bytes put there.
 
-A reader returns, or raises an error of its own. Whatever else happens is a fault.
+A reader must return, or raise its own error.
 """
 
 import json
@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from deepen.compute.bench_file import read_timing
+from deepen.compute.ledger import Role
 from deepen.data.description import read_description
 from deepen.data.errors import DataError
 from deepen.data.shard_file import read_shard
 from deepen.data.shards import open_dataset
 from deepen.data.tokenizers import load_tokenizer, train_bpe
+from deepen.errors import InvalidValueError
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.task import TaskError
 from deepen.model.presets import PRESETS
@@ -83,12 +85,12 @@ READERS: dict[str, tuple[Callable[[Path, bytes], None], tuple[type[Exception], .
     "description": (description, (DataError,)),
     "tokenizer": (tokenizer, (DataError,)),
     "task": (task, (TaskError,)),
-    "bench": (bench, (ValueError,)),
+    "bench": (bench, (InvalidValueError,)),
     "results": (results, (ResultsError,)),
     "study": (study, (StoreError,)),
     "manifest": (manifest, (StateError,)),
 }
-"""Readers by name, and what each may raise."""
+"""Readers by name, with the errors that each may raise."""
 
 
 def _shard() -> bytes:
@@ -97,17 +99,11 @@ def _shard() -> bytes:
 
 
 def _bench() -> bytes:
-    block = {"trained": 1e-6, "graph": 1e-6, "frozen": 1e-6} | {str(role): 1e-6 for role in _roles()}
+    block = {str(role): 1e-6 for role in Role}
     return json.dumps({
         "device": "cpu", "precision": "fp32", "model": asdict(PRESETS["nano"]), "context": 64, "batch_tokens": 64,
         "timing": {"block": block, "head_frozen": 0.0, "head_trained": 1e-6, "base": 1e-6},
     }).encode()  # fmt: skip
-
-
-def _roles() -> list[str]:
-    from deepen.compute.ledger import Role
-
-    return [str(role) for role in Role]
 
 
 def _results() -> bytes:

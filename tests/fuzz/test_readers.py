@@ -67,7 +67,7 @@ def test_a_valid_file_with_some_bytes_changed_or_cut(name: str, data: st.DataObj
 @pytest.mark.parametrize("name", JSON_READERS)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_a_valid_file_with_a_value_of_another_kind(name: str, data: st.DataObject):
+def test_a_valid_file_with_a_value_of_a_different_kind(name: str, data: st.DataObject):
     valid: Any = json.loads(SEEDS[name].splitlines()[0])
     place: Any = valid
     while isinstance(place, dict | list) and place:
@@ -82,7 +82,7 @@ def test_a_valid_file_with_a_value_of_another_kind(name: str, data: st.DataObjec
 
 @pytest.mark.parametrize("count", [2**31 - 1, -(2**31), -1, 10**9])
 def test_a_forged_header_allocates_nothing(count: int, tmp_path: Path):
-    """Under a limit of memory that is below what the header claims."""
+    """Runs with less memory than the header claims."""
     path = tmp_path / "a_train.bin"
     path.write_bytes(struct.pack("<3i", 20240520, 1, count) + bytes(1012 + 600))
     code = (

@@ -1,3 +1,5 @@
+"""The engine: exact when interrupted, exact about what is frozen, and stopped before bad updates."""
+
 import math
 import shutil
 from collections import Counter
@@ -24,16 +26,14 @@ from deepen.train.engine import Engine
 from deepen.train.errors import TrainingError
 from deepen.train.optim.make import make_optimizer
 from deepen.train.optim.spec import OptimizerSpec
-from deepen.train.placement import SingleProcess
 from deepen.train.read_back import ImmediateReadBack, LateReadBack
 from deepen.train.segment import Segment, begin_segment
 from deepen.train.settings import PRECISIONS, TrainSettings
 from deepen.train.state import Progress, TrainState, initial_state
 from deepen.train.trainable import freeze_rest
+from short_runs import CPU, discard, is_same
 
-CPU = SingleProcess(torch.device("cpu"))
-
-AROUND_THE_BLOCKS = {  # what learns beside the new blocks, by whether the head is tied
+AROUND_THE_BLOCKS = {  # what is trained besides the new blocks, by whether the head is tied
     True: {
         Trainable.NEW_BLOCKS: set(),
         Trainable.NEW_BLOCKS_HEAD: {"norm", "token_embedding"},
@@ -56,11 +56,7 @@ def declared(names: Iterable[str], model: ModelConfig, trainable: Trainable, tra
     return {name for name in names if name.startswith(parts)}
 
 
-def silent(*_: object) -> None:
-    pass
-
-
-def growing(model: ModelConfig, trainable: Trainable = Trainable.NEW_BLOCKS) -> list[Segment]:
+def growing_segments(model: ModelConfig, trainable: Trainable = Trainable.NEW_BLOCKS) -> list[Segment]:
     """A growing run of 40 steps: three stages, both phases, continual training, warm-up and decay."""
     schedule = two_phase(model, 40 * 32, staged_tokens=24 * 32, stages=3, scope=trainable.name)
     schedule = replace(schedule, rate=WSD(peak=1e-2, warmup_tokens=3 * 32)).in_steps(32, 16)
@@ -80,40 +76,35 @@ def train(
     for segment in segments:
         for until in sorted({segment.end, min(max(cut, segment.start), segment.end)}):
             engine = Engine(begin_segment(state, segment, model), segment, model, batches, settings, CPU)
-            engine.run(until, silent)
+            engine.run(until, discard)
             state = engine.state()
     return state
 
 
-def assert_same(a: TrainState, b: TrainState) -> None:
-    assert a.weights.keys() == b.weights.keys() and a.moments.keys() == b.moments.keys()
-    assert all(torch.equal(a.weights[name], b.weights[name]) for name in a.weights)
-    assert all(torch.equal(a.moments[n][key], b.moments[n][key]) for n in a.moments for key in a.moments[n])
-    assert replace(a.progress, seconds=0) == replace(b.progress, seconds=0)
-
-
 @pytest.fixture(scope="module")
 def uncut(model: ModelConfig, dataset: Dataset) -> TrainState:
-    return train(growing(model), model, dataset)
+    return train(growing_segments(model), model, dataset)
 
 
 @pytest.mark.parametrize("cut", range(32, 40 * 32, 32))
 def test_a_run_cut_at_any_step_equals_an_uncut_run(
     cut: int, uncut: TrainState, model: ModelConfig, dataset: Dataset
 ):
-    assert_same(train(growing(model), model, dataset, cut=cut), uncut)
+    assert is_same(train(growing_segments(model), model, dataset, cut=cut), uncut)
 
 
 @pytest.fixture(scope="module")
 def uncut_llama(llama: ModelConfig, dataset: Dataset) -> TrainState:
-    return train(growing(llama, Trainable.NEW_BLOCKS_HEAD), llama, dataset)
+    return train(growing_segments(llama, Trainable.NEW_BLOCKS_HEAD), llama, dataset)
 
 
 @pytest.mark.parametrize("steps", [2, 8, 10, 37], ids=["warming up", "growing", "part frozen", "decaying"])
-def test_a_llama_run_cut_where_it_may_hurt_equals_an_uncut_run(
+def test_a_llama_run_cut_at_a_critical_step_equals_an_uncut_run(
     steps: int, uncut_llama: TrainState, llama: ModelConfig, dataset: Dataset
 ):
-    assert_same(train(growing(llama, Trainable.NEW_BLOCKS_HEAD), llama, dataset, cut=32 * steps), uncut_llama)
+    assert is_same(
+        train(growing_segments(llama, Trainable.NEW_BLOCKS_HEAD), llama, dataset, cut=32 * steps), uncut_llama
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,12 +113,12 @@ def test_a_llama_run_cut_where_it_may_hurt_equals_an_uncut_run(
 def test_in_phase_1_what_is_frozen_stays_to_the_bit_and_the_rest_moves(
     trainable: Trainable, any_model: ModelConfig, dataset: Dataset
 ):
-    segments = growing(any_model, trainable)
+    segments = growing_segments(any_model, trainable)
     at = next(index for index, segment in enumerate(segments) if not segment.trains.is_everything)
     segment, batches = segments[at], Batches(dataset.tokens("train"), 16, seed=0)
     grown = begin_segment(train(segments[:at], any_model, dataset), segment, any_model)
     engine = Engine(grown, segment, any_model, batches, TrainSettings(), CPU)
-    engine.run(segment.end, silent)
+    engine.run(segment.end, discard)
     after = engine.state()
     trained = declared(grown.weights, any_model, trainable, segment.trains)
     moved = {name for name, weight in grown.weights.items() if not torch.equal(weight, after.weights[name])}
@@ -209,7 +200,7 @@ def test_each_parameter_counts_its_own_steps(uncut: TrainState):
 
 
 def test_micro_batches_change_rounding_only(uncut: TrainState, model: ModelConfig, dataset: Dataset):
-    split = train(growing(model), model, dataset, settings=TrainSettings(micro_batch_tokens=16))
+    split = train(growing_segments(model), model, dataset, settings=TrainSettings(micro_batch_tokens=16))
     for name, weight in uncut.weights.items():
         assert torch.allclose(weight, split.weights[name], atol=1e-3), name
 
@@ -218,7 +209,7 @@ def test_micro_batches_change_rounding_only(uncut: TrainState, model: ModelConfi
 def test_activation_checkpointing_changes_no_bit_of_a_run(
     precision: str, any_model: ModelConfig, dataset: Dataset
 ):
-    segments = growing(any_model, Trainable.NEW_BLOCKS_HEAD)[:3]  # whole, grown, part frozen
+    segments = growing_segments(any_model, Trainable.NEW_BLOCKS_HEAD)[:3]  # whole, grown, part frozen
     stored, recomputed = (
         train(
             segments,
@@ -228,20 +219,18 @@ def test_activation_checkpointing_changes_no_bit_of_a_run(
         )
         for choice in (False, True)
     )
-    assert_same(stored, recomputed)
+    assert is_same(stored, recomputed)
 
 
-def test_an_engine_recomputes_the_blocks_that_learn_where_the_settings_ask_for_it(
-    llama: ModelConfig, dataset: Dataset
-):
-    segment = growing(llama)[2]  # blocks 4 to 7 learn
+def test_an_engine_recomputes_the_trained_blocks_if_the_settings_ask_for_it(llama: ModelConfig, dataset: Dataset):
+    segment = growing_segments(llama)[2]  # blocks 4 to 7 learn
     settings = TrainSettings(activation_checkpointing=True)
     state = replace(initial_state(llama, 8, seed=0), progress=Progress(tokens=segment.start))
     engine = Engine(state, segment, llama, Batches(dataset.tokens("train"), 16, seed=0), settings, CPU)
     runs = Counter[int]()
     for index, block in enumerate(engine.model.blocks):
         block.register_forward_pre_hook(lambda *_, index=index: runs.update([index]))
-    engine.run(segment.start + 32, silent)
+    engine.run(segment.start + 32, discard)
     assert runs == {0: 1, 1: 1, 2: 1, 3: 1, 4: 2, 5: 2, 6: 2, 7: 2}
 
 
@@ -261,22 +250,22 @@ def test_training_learns(
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(model: ModelConfig, dataset: Dataset):
-    state, segment = initial_state(model, 4, seed=0), growing(model)[0]
+    state, segment = initial_state(model, 4, seed=0), growing_segments(model)[0]
     state.weights["blocks.0.mlp.up.weight"][0, 0] = float("nan")
     engine = Engine(state, segment, model, Batches(dataset.tokens("train"), 16, seed=0), TrainSettings(), CPU)
     with pytest.raises(TrainingError, match="step 1 "):
-        engine.run(segment.end, silent)
+        engine.run(segment.end, discard)
     assert torch.equal(engine.state().weights["blocks.1.mlp.up.weight"], state.weights["blocks.1.mlp.up.weight"])
 
 
 def test_bf16_trains_too(model: ModelConfig, dataset: Dataset):
-    state = train(growing(model)[:2], model, dataset, settings=TrainSettings(precision="bf16"))
+    state = train(growing_segments(model)[:2], model, dataset, settings=TrainSettings(precision="bf16"))
     assert all(weight.dtype is torch.float32 and weight.isfinite().all() for weight in state.weights.values())
 
 
 def test_numbers_read_back_late_are_the_same_numbers(model: ModelConfig, dataset: Dataset):
-    """As on a GPU, where reading at once would wait for the device."""
-    batches, segments = Batches(dataset.tokens("train"), 16, seed=0), growing(model)
+    """As on a GPU, where reading immediately would wait for the device."""
+    batches, segments = Batches(dataset.tokens("train"), 16, seed=0), growing_segments(model)
     states, logs = [], []
     for read_back in (ImmediateReadBack, LateReadBack):
         state, logged = initial_state(model, segments[0].depth, seed=0), []
@@ -287,35 +276,34 @@ def test_numbers_read_back_late_are_the_same_numbers(model: ModelConfig, dataset
             state = engine.state()
         states.append(state)
         logs.append(logged)
-    assert_same(*states)
-    assert states[0].recent_losses == states[1].recent_losses
+    assert is_same(*states)
     assert logs[0] == logs[1]
 
 
 def test_read_back_late_nothing_moves_after_a_step_that_is_not_finite(model: ModelConfig, dataset: Dataset):
-    batches, segment = Batches(dataset.tokens("train"), 16, seed=0), growing(model)[0]
+    batches, segment = Batches(dataset.tokens("train"), 16, seed=0), growing_segments(model)[0]
     fresh = begin_segment(initial_state(model, segment.depth, seed=0), segment, model)
     states, errors = [], []
     for read_back in (ImmediateReadBack, LateReadBack):
         engine = Engine(fresh, segment, model, batches, TrainSettings(), CPU, read_back)
-        engine.run(segment.start + 64, silent)
+        engine.run(segment.start + 64, discard)
         before = engine.state()
         overflow = engine.model.blocks[0].mlp.up.register_full_backward_hook(
             lambda module, inputs, outputs: tuple(None if each is None else each * math.inf for each in inputs)
         )
         with pytest.raises(TrainingError, match="step 3 ") as raised:
-            engine.run(segment.end, silent)
+            engine.run(segment.end, discard)
         overflow.remove()
         errors.append(str(raised.value))
         states.append(engine.state())
-        assert_same(states[-1], before)
+        assert is_same(states[-1], before)
     assert errors[0] == errors[1]
-    assert_same(*states)
+    assert is_same(*states)
 
 
 def test_a_step_reads_nothing_back(model: ModelConfig, dataset: Dataset):
-    """On a GPU each number read would stop the queue of work: one step late, one read a step is all."""
-    batches, segment = Batches(dataset.tokens("train"), 16, seed=0), growing(model)[0]
+    """On a GPU each read would wait for the queue; late read-back reads only the numbers of the previous step."""
+    batches, segment = Batches(dataset.tokens("train"), 16, seed=0), growing_segments(model)[0]
     fresh = begin_segment(initial_state(model, segment.depth, seed=0), segment, model)
     reads = Counter[str]()
 
@@ -326,16 +314,16 @@ def test_a_step_reads_nothing_back(model: ModelConfig, dataset: Dataset):
 
     engine = Engine(fresh, segment, model, batches, TrainSettings(), CPU, LateReadBack)
     with Reads():
-        engine.run(segment.start + 64, silent)
+        engine.run(segment.start + 64, discard)
     assert reads["aten._local_scalar_dense.default"] == 0 and reads["aten._fused_adamw_.default"] > 0
     assert not any("nonzero" in name for name in reads)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs a C++ compiler")
 def test_a_compiled_network_that_grows_needs_no_new_graph(model: ModelConfig, dataset: Dataset):
-    """Graphs are made when the first blocks train, when blocks are frozen first, and no more."""
+    """Graphs are compiled when blocks are first trained and when blocks are first frozen, and never again."""
     batches, settings, graphs = Batches(dataset.tokens("train"), 16, seed=0), TrainSettings(compile="yes"), []
-    segments, losses = growing(model), dict[str, list[float]](yes=[], no=[])
+    segments, losses = growing_segments(model), dict[str, list[float]](yes=[], no=[])
     torch._dynamo.reset()
     for how, logged in losses.items():
         state = initial_state(model, segments[0].depth, seed=0)

@@ -1,4 +1,4 @@
-"""The limits of a container, on trees of files as control groups of both versions have them."""
+"""The limits of a container, read from the files of control groups of both versions."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ GIB = 1 << 30
 
 
 def tree(root: Path, group: str, files: dict[str, str]) -> Path:
-    """A file system whose process is in `group`."""
+    """Write the files of a system whose process is in `group`."""
     for path, text in {"proc/self/cgroup": group, **files}.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
@@ -52,14 +52,14 @@ def test_a_cpu_quota_of_one_core_leaves_one_core(group: str, files: dict[str, st
         ("", {}),
     ],
 )
-def test_without_a_quota_below_them_the_cores_are_those_the_process_is_bound_to(
+def test_without_a_smaller_quota_all_cores_of_the_affinity_mask_are_usable(
     group: str, files: dict[str, str], tmp_path: Path
 ):
     assert usable_cores(tree(tmp_path, group, files)) == BOUND
     assert usable_cores(tmp_path / "no linux") == BOUND
 
 
-def test_the_memory_is_that_of_the_container(tmp_path: Path):
+def test_usable_memory_is_limited_by_the_container(tmp_path: Path):
     machine = usable_memory_bytes(tmp_path / "no limit")
     assert machine > 0
     two = tree(tmp_path / "two", "0::/a/b\n", {"sys/fs/cgroup/a/memory.max": f"{GIB // 4}\n"})

@@ -1,4 +1,4 @@
-"""How batches are divided: every row is trained once, and no process waits for another."""
+"""How batches are divided: every row is trained once, and all processes take the same number of micro-batches."""
 
 import pytest
 import torch

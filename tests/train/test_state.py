@@ -1,4 +1,4 @@
-"""A state is one value: growing, training and sending it make new ones."""
+"""A state is a value that training and sending never change."""
 
 import pickle
 from dataclasses import replace
@@ -29,7 +29,7 @@ def test_a_skeleton_has_everything_but_the_numbers(model: ModelConfig, dataset: 
     assert not any(weight.is_meta for weight in state.weights.values())
 
 
-def test_an_engine_leaves_the_state_that_it_began_with_as_it_was(model: ModelConfig, dataset: Dataset):
+def test_an_engine_does_not_change_the_state_that_it_began_with(model: ModelConfig, dataset: Dataset):
     engine = short_engine(replace(model, depth=2), dataset.tokens("train"))
     before = engine.state()
     copies = {name: weight.clone() for name, weight in before.weights.items()}

@@ -1,4 +1,4 @@
-"""Exactly the declared parameters learn; anything else is an error."""
+"""Exactly the declared parameters are trained; anything else is an error."""
 
 from dataclasses import replace
 
@@ -46,7 +46,7 @@ def test_a_step_moves_the_trained_parts_and_nothing_else(
     assert moved
 
 
-def test_parameters_that_a_network_keeps_from_learning_are_named(model: ModelConfig, dataset: Dataset):
+def test_parameters_that_a_network_cuts_off_from_gradients_are_named(model: ModelConfig, dataset: Dataset):
     engine = short_engine(model, dataset.tokens("train"))
     mlp = engine.model.blocks[1].mlp
     mlp.forward = lambda x, f=mlp.forward: f(x).detach()

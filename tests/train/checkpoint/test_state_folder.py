@@ -1,4 +1,4 @@
-"""A state on disk: read back as it was saved, and replaced so that a whole one is always left."""
+"""A state on disk: read back as it was saved, and replaced so that a complete one always exists."""
 
 import shutil
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_a_saved_state_is_read_back(state: TrainState, tmp_path: Path):
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "moments.safetensors", "state.json", "manifest.json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
-def test_a_damaged_state_is_passed_over_for_the_one_before_it(
+def test_a_damaged_state_is_replaced_by_the_previous_one(
     state: TrainState, tmp_path: Path, file: str, damage: str, caplog: pytest.LogCaptureFixture
 ):
     folder = tmp_path / "state"
@@ -54,7 +54,7 @@ def test_a_damaged_state_is_passed_over_for_the_one_before_it(
         load_state(folder, verify=True)
 
 
-def test_an_interrupted_save_leaves_the_state_before_it(state: TrainState, tmp_path: Path):
+def test_an_interrupted_save_keeps_the_previous_state(state: TrainState, tmp_path: Path):
     save_state(state, tmp_path / "state")
     (tmp_path / "state.new").mkdir()
     (tmp_path / "state.new" / "weights.safetensors").write_bytes(b"half")

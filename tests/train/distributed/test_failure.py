@@ -1,4 +1,4 @@
-"""The notes by which processes end together. Both ends of a run are in this process, around one real store."""
+"""The notes through which processes end together. Leader and follower share this process and one real store."""
 
 import threading
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ import torch.distributed as dist
 from deepen.train.distributed.failure import Ending, FailureNotes
 
 PATIENCE_SECONDS = 30.0
-"""Only a test that fails waits so long."""
+"""Only a failing test waits this long."""
 
 
 class Process:
-    """A process's notes; instead of ending, it keeps what it was told to end with."""
+    """A process's notes; instead of ending, it records its `Ending`."""
 
     def __init__(self, rank: int, store: dist.Store) -> None:
         self.ending: Ending | None = None
@@ -42,7 +42,7 @@ def leader_and_follower() -> Iterator[tuple[Process, Process]]:
         follower.notes.close()
 
 
-def test_a_follower_that_lives_answers_the_roll_call():
+def test_a_live_follower_answers_the_roll_call():
     with leader_and_follower() as (leader, _):
         assert leader.notes.find_lost() == ""
 
@@ -53,7 +53,7 @@ def test_a_follower_that_fails_is_named_with_its_reason():
         assert leader.notes.find_lost() == "process 1 of 2 failed: no memory for activations"
 
 
-def test_a_follower_that_died_is_missed():
+def test_a_dead_follower_is_found():
     with leader_and_follower() as (leader, follower):
         follower.notes.close()
         assert leader.notes.find_lost() == "process 1 of 2 died (killed, or out of memory?)"

@@ -1,4 +1,4 @@
-"""A leader and its followers do what one engine does, command by command."""
+"""A leader with followers gives the same results as one engine, command by command."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,7 +27,7 @@ def two() -> Iterator[Ranks]:
 
 
 def train_and_score(world: World, model: ModelConfig, dataset: Dataset, *, shard: bool = False) -> dict[str, Any]:
-    """Every method of an engine; the second run is stopped after three steps of many."""
+    """Call every method of an engine; the second run is stopped after three of many steps."""
     engine = begin_engine(
         initial_state(model, model.depth, seed=0),
         short_segment(model),
@@ -52,7 +52,7 @@ def train_and_score(world: World, model: ModelConfig, dataset: Dataset, *, shard
 
 
 @pytest.mark.parametrize("shard", [False, True], ids=["replicated", "sharded"])
-def test_a_leader_with_a_follower_does_what_one_engine_does(
+def test_a_leader_with_a_follower_gives_the_results_of_one_engine(
     shard: bool, two: Ranks, model: ModelConfig, dataset: Dataset
 ):
     shallow = replace(model, depth=2)

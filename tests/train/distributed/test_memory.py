@@ -1,4 +1,4 @@
-"""The memory model against torch's allocator where two processes train together; `pytest -s` prints a table."""
+"""The memory model against torch's allocator, for two processes; `pytest -s` prints a table."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +25,7 @@ from ranks import Ranks
 
 CONTEXT, DEPTH = 64, 6
 SHAPES = {"activations": (128, 512, 4096), "weights": (512, 512, 128), "logits": (128, 4096, 2048)}
-"""What is most of the memory: width, vocabulary, tokens of a batch."""
+"""By what takes most of the memory: width, vocabulary, tokens of a batch."""
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return open_dataset(folder, 512)
 
 
-def counted(world: World, model: ModelConfig, phase: Phase, dataset: Dataset, how: MemorySettings) -> int:
-    """Most bytes alive on rank 0 in the second step of a phase."""
+def measure_peak(world: World, model: ModelConfig, phase: Phase, dataset: Dataset, how: MemorySettings) -> int:
+    """The most bytes alive on rank 0 in the second step of a phase."""
     segment = split_schedule(Schedule(phases=(phase,)), Ledger(model=model))[0]
     leader = begin_engine(
         initial_state(model, model.depth, seed=0),
@@ -67,7 +67,9 @@ def counted(world: World, model: ModelConfig, phase: Phase, dataset: Dataset, ho
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_peak_of_one_of_two_is_that_of_the_allocator(shape: str, precision: str, two: Ranks, noise: Dataset):
+def test_the_planned_peak_of_one_of_two_processes_agrees_with_the_allocator(
+    shape: str, precision: str, two: Ranks, noise: Dataset
+):
     width, vocab, tokens = SHAPES[shape]
     model = ModelConfig(name="m", depth=DEPTH, width=width, heads=4, context=CONTEXT, vocab=vocab)
     phase = Phase(depth=DEPTH, tokens=4 * tokens, batch_tokens=tokens, context=CONTEXT, label="x")
@@ -76,12 +78,12 @@ def test_the_peak_of_one_of_two_is_that_of_the_allocator(shape: str, precision: 
             how = MemorySettings(
                 precision=precision, devices=2, sharded=sharded, activation_checkpointing=checkpointing
             )
-            found = two.call(counted, model, phase, noise, how)
+            found = two.call(measure_peak, model, phase, noise, how)
             planned = phase_memory(model, phase, TrainedParts.all(DEPTH), how).peak
             print(
                 f"| {shape} | {precision} | {'divided' if sharded else 'replicated'} | "
                 f"{'twice' if checkpointing else 'once'} | {found / 1e6:.1f} | {planned / found:.3f} |"
             )
-            # FSDP2 holds what it exchanges for a while, three or four blocks at most, and not as long each time.
+            # FSDP2 keeps exchanged blocks for a varying time, at most four blocks.
             exchanged = 5 * 4 * model.block_parameters if sharded else 0
             assert planned == pytest.approx(found, rel=0.1) or 0 < found - planned < exchanged

@@ -51,7 +51,7 @@ Pools = Callable[[int], Ranks]
 
 @pytest.fixture(scope="module")
 def pools() -> Iterator[Pools]:
-    """The pool of so many processes; those of a number that no test asks for are never started."""
+    """Pools by number of processes, each started when a test first asks for it."""
     started: dict[int, Ranks] = {}
 
     def pool(size: int) -> Ranks:
@@ -64,7 +64,7 @@ def pools() -> Iterator[Pools]:
         ranks.close()
 
 
-def study_of(model: ModelConfig, *arms: Arm, **settings: Any) -> Study:
+def parallel_study(model: ModelConfig, *arms: Arm, **settings: Any) -> Study:
     batch = CONTEXT * ROWS
     return Study(
         name="parallel",
@@ -82,15 +82,17 @@ def study_of(model: ModelConfig, *arms: Arm, **settings: Any) -> Study:
     )
 
 
-def in_double(config: ModelConfig, depth: int, seed: int) -> TrainState:
-    """The state before the first step, of which all that follows is in fp64."""
+def initial_state_fp64(config: ModelConfig, depth: int, seed: int) -> TrainState:
+    """The state before the first step, in fp64, so that training is in fp64 too."""
     state = initial_state(config, depth, seed)
     return replace(state, weights={name: weight.double() for name, weight in state.weights.items()})
 
 
-def trained(world: World, study: Study, dataset: Dataset, folder: Path, *, shard: bool = False) -> dict[str, Any]:
-    """Train a study; returns, of every segment, all logged numbers, and its last state's weights and moments."""
-    deepen.study.run.worker.initial_state = in_double
+def train_study(
+    world: World, study: Study, dataset: Dataset, folder: Path, *, shard: bool = False
+) -> dict[str, Any]:
+    """Train a study; returns the logged numbers, final weights and moments of every segment."""
+    deepen.study.run.worker.initial_state = initial_state_fp64
     try:
         tree, store = compile_study(study, dataset.fingerprint), Store(folder)
         store.open(study, {})
@@ -100,10 +102,10 @@ def trained(world: World, study: Study, dataset: Dataset, folder: Path, *, shard
         )  # fmt: skip
     finally:
         deepen.study.run.worker.initial_state = initial_state
-    return {key: _numbers(store, key) for key in tree.nodes}
+    return {key: _read_numbers(store, key) for key in tree.nodes}
 
 
-def _numbers(store: Store, key: str) -> dict[str, torch.Tensor]:
+def _read_numbers(store: Store, key: str) -> dict[str, torch.Tensor]:
     folder = store.segment(key)
     state = folder.state()
     numbers = {f"weight {name}": weight for name, weight in state.weights.items()}
@@ -121,7 +123,7 @@ def assert_close(found: dict[str, Any], expected: dict[str, Any]) -> None:
         assert found[key].keys() == expected[key].keys()
         for name, numbers in expected[key].items():
             assert numbers.dtype in (torch.float64, torch.bfloat16) or name.startswith("step"), name
-            # AdamW's denominator is as small as a gradient, so a weight moves by more than its gradient errs.
+            # AdamW divides by about the gradient's size, so a weight's error is larger than its gradient's.
             tolerance = TOLERANCE if name in ("loss", "grad_norm", "value") else 1e-7
             torch.testing.assert_close(found[key][name], numbers, rtol=tolerance, atol=tolerance, msg=name)
 
@@ -130,39 +132,41 @@ def assert_close(found: dict[str, Any], expected: dict[str, Any]) -> None:
 def expected(
     model: ModelConfig, llama: ModelConfig, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[int, tuple[Study, dict[str, Any]]]:
-    """What is trained on so many processes, and what one makes of it."""
+    """By number of processes: the study that they train, and its results in one process."""
     studies = {
-        2: study_of(model, *ARMS),
-        4: study_of(llama, *ARMS[:4], activation_checkpointing=True),
+        2: parallel_study(model, *ARMS),
+        4: parallel_study(llama, *ARMS[:4], activation_checkpointing=True),
     }
     folder = tmp_path_factory.mktemp("one")
-    return {size: (study, alone(trained, study, dataset, folder / str(size))) for size, study in studies.items()}
+    return {
+        size: (study, alone(train_study, study, dataset, folder / str(size))) for size, study in studies.items()
+    }
 
 
 @SHARDED
 @pytest.mark.parametrize("size", [2, 4])
-def test_every_scope_and_growth_give_the_losses_of_one_process(
+def test_every_scope_and_growth_gives_the_losses_of_one_process(
     size: int, shard: bool, expected: Any, pools: Pools, dataset: Dataset, tmp_path: Path
 ):
     study, by_one = expected[size]
-    assert_close(pools(size).call(trained, study, dataset, tmp_path / "many", shard=shard), by_one)
+    assert_close(pools(size).call(train_study, study, dataset, tmp_path / "many", shard=shard), by_one)
 
 
 @SHARDED
 def test_moments_in_bf16_are_those_of_one_process(
     shard: bool, pools: Pools, model: ModelConfig, dataset: Dataset, tmp_path: Path
 ):
-    study = study_of(model, ARMS[3], optimizer=OptimizerSpec.adamw(state_precision="bf16"))
-    by_one = alone(trained, study, dataset, tmp_path / "one")
+    study = parallel_study(model, ARMS[3], optimizer=OptimizerSpec.adamw(state_precision="bf16"))
+    by_one = alone(train_study, study, dataset, tmp_path / "one")
     assert any(numbers.dtype is torch.bfloat16 for kept in by_one.values() for numbers in kept.values())
-    assert_close(pools(2).call(trained, study, dataset, tmp_path / "many", shard=shard), by_one)
+    assert_close(pools(2).call(train_study, study, dataset, tmp_path / "many", shard=shard), by_one)
 
 
-def trained_for(
+def train_for_steps(
     world: World, study: Study, dataset: Dataset, folder: Path, *, shard: bool, steps: int
 ) -> list[str]:
-    """Train so many steps more of a study; returns the segments that are left."""
-    deepen.study.run.worker.initial_state = in_double
+    """Train some more steps of a study; returns the segments that remain."""
+    deepen.study.run.worker.initial_state = initial_state_fp64
     tree, store = compile_study(study, dataset.fingerprint), Store(folder)
     store.open(study, {})
     taken = 0
@@ -187,17 +191,17 @@ def test_a_run_continues_with_any_number_of_processes(
     expected: Any, pools: Pools, dataset: Dataset, tmp_path: Path
 ):
     study, by_one = expected[4]
-    assert pools(2).call(trained_for, study, dataset, tmp_path / "run", shard=True, steps=3)
-    assert alone(trained_for, study, dataset, tmp_path / "run", shard=False, steps=3)
-    assert pools(4).call(trained_for, study, dataset, tmp_path / "run", shard=False, steps=3)
-    assert pools(4).call(trained_for, study, dataset, tmp_path / "run", shard=True, steps=1)
-    assert_close(pools(2).call(trained, study, dataset, tmp_path / "run"), by_one)
+    assert pools(2).call(train_for_steps, study, dataset, tmp_path / "run", shard=True, steps=3)
+    assert alone(train_for_steps, study, dataset, tmp_path / "run", shard=False, steps=3)
+    assert pools(4).call(train_for_steps, study, dataset, tmp_path / "run", shard=False, steps=3)
+    assert pools(4).call(train_for_steps, study, dataset, tmp_path / "run", shard=True, steps=1)
+    assert_close(pools(2).call(train_study, study, dataset, tmp_path / "run"), by_one)
 
 
 def find_error(world: World, study: Study, dataset: Dataset, folder: Path, *, shard: bool = False) -> str:
     """Train until a number is not finite; returns the message."""
     try:
-        trained(world, study, dataset, folder, shard=shard)
+        train_study(world, study, dataset, folder, shard=shard)
     except TrainingError as error:
         assert world.control is None or world.control.is_idle
         return str(error)
@@ -208,7 +212,7 @@ def find_error(world: World, study: Study, dataset: Dataset, folder: Path, *, sh
 def test_numbers_that_are_not_finite_are_traced_to_their_sequence(
     shard: bool, pools: Pools, model: ModelConfig, dataset: Dataset, tmp_path: Path
 ):
-    study = replace(study_of(model), rate=WSD(peak=1e200, warmup_tokens=CONTEXT * ROWS))
+    study = replace(parallel_study(model), rate=WSD(peak=1e200, warmup_tokens=CONTEXT * ROWS))
     message = find_error(World(), study, dataset, tmp_path / "one")
     assert "sequence 1 of 3" in message
     assert pools(2).call(find_error, study, dataset, tmp_path / "many", shard=shard) == message
@@ -220,11 +224,11 @@ def test_a_spike_is_skipped_by_all_processes(
 ):
     batch = 2 * 16
     study = replace(
-        study_of(model, on_spike="skip"), model=replace(model, depth=2, width=16),
+        parallel_study(model, on_spike="skip"), model=replace(model, depth=2, width=16),
         context=16, batch_tokens=batch, tokens=48 * batch, rate=Constant(peak=3e-2),
         evaluation=Evaluation(every_tokens=48 * batch, validation_tokens=64),
     )  # fmt: skip
-    by_one = alone(trained, study, noisy_data, tmp_path / "one")
-    assert_close(pools(2).call(trained, study, noisy_data, tmp_path / "many", shard=shard), by_one)
+    by_one = alone(train_study, study, noisy_data, tmp_path / "one")
+    assert_close(pools(2).call(train_study, study, noisy_data, tmp_path / "many", shard=shard), by_one)
     lines = (tmp_path / "many").glob("segments/*/metrics.jsonl")
     assert sum("skipped" in line for path in lines for line in path.read_text().splitlines()) == 1

@@ -1,4 +1,4 @@
-"""Fresh weights that are wrong are named before the first step."""
+"""Wrong initial weights are named before the first step."""
 
 import math
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from deepen.train.state import initial_state
 from short_runs import CONTEXT, CPU, discard, is_same, short_engine
 
 
-def test_fresh_models_of_every_depth_pass_and_are_left_as_they_were(any_model: ModelConfig, dataset: Dataset):
+def test_fresh_models_of_every_depth_pass_unchanged(any_model: ModelConfig, dataset: Dataset):
     batches = Batches(dataset.tokens("train"), CONTEXT, seed=0)
     for depth in range(any_model.depth):
         schedule = replace(small(any_model, 320, start_depth=depth), rate=Constant()).in_steps(32, CONTEXT)
@@ -56,7 +56,7 @@ def test_wrong_fresh_weights_are_named(
         engine.check_initialization()
 
 
-def test_a_network_that_blows_up_or_guesses_wrong_is_named(shallow: ModelConfig, dataset: Dataset):
+def test_wrong_activations_and_a_wrong_first_loss_are_named(shallow: ModelConfig, dataset: Dataset):
     engine = short_engine(shallow, dataset.tokens("train"))
     block = engine.model.blocks[1]
     engine.model.blocks[1].forward = lambda x, f=block.forward: 1000 * f(x)

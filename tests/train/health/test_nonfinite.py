@@ -14,8 +14,8 @@ from deepen.train.errors import TrainingError
 from short_runs import BATCH_TOKENS, CONTEXT, STEPS, discard, short_engine
 
 
-class Inverse(torch.autograd.Function):
-    """Finite forward and, for the sequence that holds a 1 as its second token, a gradient that is not."""
+class BadGradient(torch.autograd.Function):
+    """The identity, with a gradient that is not finite for the sequences marked in `bad`."""
 
     @staticmethod
     def forward(context: Any, x: Tensor, bad: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def test_a_gradient_that_is_not_finite_is_traced_to_its_sequence(shallow: ModelC
     inputs, _ = batches.at(3 * BATCH_TOKENS, BATCH_TOKENS, CONTEXT)
     embed = engine.model.embed
     engine.model.embed = lambda tokens: (  # type: ignore[method-assign]
-        Inverse.apply(embed(tokens)[0], (tokens == inputs[1]).all(dim=1).view(-1, 1, 1)),
+        BadGradient.apply(embed(tokens)[0], (tokens == inputs[1]).all(dim=1).view(-1, 1, 1)),
     )
     with pytest.raises(TrainingError) as raised:
         engine.run(STEPS * BATCH_TOKENS, discard)

@@ -1,4 +1,4 @@
-"""Losses that jump are found, logged, and acted on as `on_spike` says."""
+"""Loss spikes are found, logged, and handled by the rule of `on_spike`."""
 
 import math
 import random
@@ -114,7 +114,7 @@ def test_the_losses_of_ordinary_training_are_not_spikes():
     assert max(scores) < SPIKE_SCORE and scores[:MIN_LOSSES] == [0.0] * MIN_LOSSES
 
 
-def test_a_spike_is_above_the_median_and_not_only_above_a_quiet_curve():
+def test_small_changes_of_a_smooth_curve_and_a_lasting_new_level_are_not_spikes():
     assert spike_score([3.0] * WINDOW, 3.02) < SPIKE_SCORE < spike_score([3.0] * WINDOW, 3.1)
     assert spike_score([3.0] * WINDOW, 0.0) < 0
     risen = [3.0] * (WINDOW // 2 - 1) + [6.0] * (WINDOW // 2 + 1)
@@ -131,7 +131,7 @@ def test_growth_drops_the_losses_before_it(operator: str, shallow: ModelConfig):
     assert begin_segment(state, replace(segment, depth=2), deeper).recent_losses == state.recent_losses
 
 
-def test_a_run_that_a_spike_stopped_keeps_every_step_and_continues_with_warn(
+def test_a_run_stopped_by_a_spike_keeps_every_step_and_continues_with_warn(
     make_study: Callable[..., Study], noisy_data: Dataset, shallow: ModelConfig, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ):  # fmt: skip
@@ -170,7 +170,7 @@ def test_a_run_that_a_spike_stopped_keeps_every_step_and_continues_with_warn(
     assert is_same(one, other) and lines == other_lines and spikes(lines) == [NOISE_FROM + 1]
 
 
-def test_only_skip_changes_numbers_and_so_keys(make_study: Callable[..., Study]):
+def test_only_skip_changes_numbers_and_therefore_keys(make_study: Callable[..., Study]):
     studies = {on: replace(make_study(), settings=TrainSettings(on_spike=on)) for on in ("warn", "stop", "skip")}
     keys = {on: set(compile_study(study, "data").nodes) for on, study in studies.items()}
     assert keys["warn"] == keys["stop"] == set(compile_study(make_study(), "data").nodes)

@@ -1,4 +1,4 @@
-"""AdamW with moments in bf16: what it computes, and that runs with it are as exact as others."""
+"""AdamW with moments in bf16: its updates, and the exactness of interrupted runs."""
 
 from dataclasses import replace
 
@@ -18,14 +18,13 @@ from deepen.train.engine import Engine
 from deepen.train.optim.adamw import MOMENTS
 from deepen.train.optim.make import make_optimizer
 from deepen.train.optim.spec import OptimizerSpec
-from deepen.train.placement import SingleProcess
 from deepen.train.segment import begin_segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
+from short_runs import CPU
 
 FP32 = OptimizerSpec.adamw()
 BF16 = OptimizerSpec.adamw(state_precision="bf16")
-CPU = SingleProcess(torch.device("cpu"))
 
 
 def network() -> nn.Module:
@@ -58,7 +57,7 @@ def test_a_step_equals_adamws_with_moments_rounded_to_bf16():
 
 
 def test_found_inf_leaves_out_the_update():
-    """As on a GPU, where a loss that is not finite is read too late to leave the step out."""
+    """As on a GPU, where a loss that is not finite is read too late to skip the step."""
     model = network()
     optimizer = make_optimizer(model, BF16, {}, CPU)
     for found_inf in (0.0, 1.0):

@@ -1,4 +1,4 @@
-"""Optimizers as values: what they accept, what they cost, and what a second one takes."""
+"""Optimizers as values: valid options, costs, JSON, and the addition of a second optimizer."""
 
 import json
 import math
@@ -17,10 +17,8 @@ from deepen.errors import InvalidValueError
 from deepen.train.optim import make
 from deepen.train.optim.make import make_optimizer, read_moments
 from deepen.train.optim.spec import OPTIMIZERS, OptimizerSpec, ParameterGroup
-from deepen.train.placement import SingleProcess
 from deepen.train.settings import TrainSettings
-
-CPU = SingleProcess(torch.device("cpu"))
+from short_runs import CPU
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ A process may be waiting inside a GPU's queue for one that is gone, where no exc
 leave notes in the store through which they connected, and a thread in each reads them twice a second:
 
     note        left by            read by            what the reader does
-    failed      a follower         rank 0             raise ProcessLostError; end at once if it hangs
-    end         rank 0             the followers      end at once, with rank 0's status
+    failed      a follower         rank 0             raise ProcessLostError; end immediately if it hangs
+    end         rank 0             the followers      end immediately, with rank 0's status
     stop        a follower         rank 0             finish the step, save, and stop (a signal came)
     roll call   rank 0             the followers      answer `here`; a process that does not answer has died
-    (no store)  -                  the followers      end at once: the store was lost with rank 0
+    (no store)  -                  the followers      end immediately: the store was lost with rank 0
 """
 
 import threading
@@ -35,7 +35,7 @@ class ProcessLostError(RunError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ending:
-    """Why this process must end at once.
+    """Why this process must end immediately.
 
     Args:
         failure: why another process failed; empty on followers, because rank 0 reports it.
