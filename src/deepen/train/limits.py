@@ -25,7 +25,7 @@ def usable_cores(root: Path = ROOT) -> int:
 
 
 def usable_memory_bytes(root: Path = ROOT) -> int:
-    """Memory that this process may use: the machine's, within the limit of the container; 0 where unknown."""
+    """Memory that this process may use: the machine's, within the limit of the container; 0 if unknown."""
     limits = []
     with suppress(ValueError, OSError, AttributeError):  # not on every system
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

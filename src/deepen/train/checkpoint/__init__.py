@@ -1,1 +1,1 @@
-"""Training states on disk, written whole and verified before use."""
+"""Training states on disk, written completely and verified before use."""

@@ -7,7 +7,7 @@ decides whatever depends on a clock, a signal or a disk. The others only follow 
     begin_engine(...)    sends Begin               build the same engine, without its tensors
     leader.run(until)    sends TrainUntil          train on their rows of each batch; before each step,
                          sends a flag              stop if it is set
-    leader.state()       sends GatherState         send their shards (only where the model is sharded)
+    leader.state()       sends GatherState         send their shards (only if the model is sharded)
     (the command ends)   sends Quit                end with the same status
 
 Between commands, followers wait in `ControlChannel.receive`. `failure.py` ends all processes when one fails.
