@@ -34,7 +34,7 @@ PARTS = ("weights", "gradients", "moments", "activations", "logits", "working")
 
 
 def counted(model: ModelConfig, phase: Phase, trained: TrainedParts, memory: MemorySettings) -> int:
-    """Most bytes alive in the second step of a phase, from all that torch's allocator gave and took back."""
+    """Most bytes alive in the second step of a phase, from the allocations and frees of torch's allocator."""
     segment = split_schedule(Schedule(phases=(phase,)), Ledger(model=model))[0]
     random = np.random.RandomState(0).randint(0, model.vocab, 1 << 15).astype(np.uint16)
     engine = Engine(
@@ -175,6 +175,16 @@ def test_the_worked_example_is_right():
     assert peak.moment == "head and loss"
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_with_only_the_head_trained_the_peak_is_in_the_forward_pass_of_a_block(family: str, precision: str):
+    model = ModelConfig(name="x", family=family, depth=2, width=128, heads=4, context=128, vocab=64, tied=False)
+    trained = Trainable.explicit((), head=True).resolve(2, ())
+    case = model, a_phase(2, 1024, 128), trained, MemorySettings(precision=precision)
+    assert phase_memory(*case).moment == "forward of a block"
+    assert phase_memory(*case).peak == pytest.approx(counted(*case), rel=0.05)
+
+
 def test_a_model_without_blocks_needs_the_memory_of_its_head():
     model = ModelConfig(name="flat", depth=2, width=64, heads=2, context=64, vocab=512)
     case = model, a_phase(0, 256, 64), TrainedParts.all(0), MemorySettings()
@@ -201,12 +211,11 @@ def test_gradients_exist_from_the_second_micro_batch_on_and_always_with_ddp():
     one = phase_memory(model, phase, everything, MemorySettings(micro_batch_tokens=2 * 1024))
     two = phase_memory(model, phase, everything, MemorySettings(micro_batch_tokens=1024))
     replicas = phase_memory(model, phase, everything, MemorySettings(micro_batch_tokens=1024, devices=2))
-    blocks = (
-        4 * model.block_parameters
-    )  # at the peak one micro-batch has made all, the second nothing but the rest
+    blocks = 4 * model.block_parameters
+    # At the peak, a single micro-batch has gradients of blocks and head only; a second one finds all gradients.
     assert one.moment == two.moment == "backward of the embeddings"
     assert two.gradients - one.gradients == 4 * model.parameters - blocks
-    assert replicas == two  # as many tokens at once on each
+    assert replicas == two  # each device has the same number of tokens at a time
 
 
 @st.composite

@@ -33,9 +33,9 @@ GPU has no flash attention and stores all context² scores; these are not counte
 With sharding (FSDP2), weights, gradients and optimizer state are divided by the number of devices. Embeddings,
 final norm and head are gathered in fp32 all the time, blocks two at a time (the current one and the next).
 Autocast's copies are added, and stay for the backward pass unless blocks run twice. The gradients of one block are
-whole, in fp32, until they are scattered; those of head and embeddings are whole to the end. Communication buffers
-are not counted. They differ from run to run; where weights take most of the memory, the peak was up to 24 % higher
-(docs/log.md).
+whole, in fp32, until they are scattered; the gradients of head and embeddings are whole to the end. Communication
+buffers are not counted. They differ from run to run; where weights take most of the memory, the peak was up to 24
+% higher (docs/log.md).
 """
 
 from collections.abc import Iterator
@@ -124,8 +124,8 @@ def timeline(model: ModelConfig, phase: Phase, trained: TrainedParts, settings: 
 class _Step:
     """What all micro-batches of a step have in common; sizes are in bytes.
 
-    `graph` holds the blocks that gradients enter, `trained` those of them that are trained. `weights` counts all
-    weights, `gradients` those of all trained parts.
+    `graph` holds the blocks that gradients enter, and `trained` the trained blocks among them. `weights` and
+    `gradients` are the bytes of all weights and of all gradients.
     """
 
     def __init__(self, model: ModelConfig, phase: Phase, parts: TrainedParts, settings: MemorySettings) -> None:
@@ -202,8 +202,13 @@ class _MicroBatch:
         self.batch = 2 * INT64 * tokens + FP32 * shared  # inputs, targets, and tensors that all blocks share
 
     def moments(self) -> Iterator[Moment]:
-        """In order: head and loss, then the backward passes of the blocks and of the embeddings."""
+        """In order: head and loss, then the backward passes of the blocks and of the embeddings.
+
+        If gradients enter no block, the forward pass of a block can need more than head and loss.
+        """
         step = self.step
+        if step.parts.depth and not step.graph:
+            yield self.forward_of_frozen_block()
         yield self.head_and_loss()
         trained, through = len(step.trained), len(step.graph) - len(step.trained)
         for block in reversed(step.graph):
@@ -212,7 +217,24 @@ class _MicroBatch:
                 trained -= 1
             else:
                 through -= 1
-        yield self.backward_of_embeddings() if step.parts.embeddings else self.backward_of_lowest_block()
+        if step.parts.embeddings:
+            yield self.backward_of_embeddings()
+        elif step.graph:
+            yield self.backward_of_lowest_block()
+
+    def forward_of_frozen_block(self) -> Moment:
+        """A block without gradients, inside its MLP; its input and the MLP's, before and after the norm, exist too."""
+        step, model = self.step, self.step.model
+        hidden = step.operand * model.mlp * self.tokens
+        copies = step.copy * model.width * (model.mlp + self.tokens)  # of a matrix and its input, for one product
+        return Moment(
+            "forward of a block",
+            weight_copies=step.gathered,
+            gradients=step.gradients if self.has_gradients else 0,
+            activations=self.batch,
+            logits=0,
+            working=3 * self.stream + step.family.mlp_inputs * hidden + max(hidden, copies),
+        )
 
     def head_and_loss(self) -> Moment:
         """All activations, a few rows of logits, and the gradients of the residual stream and of the head."""
