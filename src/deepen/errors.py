@@ -86,11 +86,13 @@ class InvalidValuesError(ValueError):
 
 
 class ErrorCollector:
-    """Runs checks and collects their errors, so that all are reported together.
+    """Runs checks and collects their errors.
 
-    problems = ErrorCollector()
-    policy = problems.attempt(lambda: get_retention_policy(keep))  # None if it raised a ValueError
-    problems.raise_all()
+        problems = ErrorCollector()
+        policy = problems.attempt(lambda: get_retention_policy(keep))  # None if it raised a ValueError
+        problems.raise_all()
+
+    All errors are reported together.
     """
 
     def __init__(self) -> None:

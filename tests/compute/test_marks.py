@@ -67,7 +67,7 @@ def test_a_budget_that_ends_inside_the_staged_part_is_explained_with_numbers():
         flops_accounting(Ledger(model=MODEL)).mark(run("two-phase", 1000), 10**9)
 
 
-def test_what_the_recipe_refuses_at_every_length_is_the_reason():
+def test_the_error_of_a_recipe_that_fits_at_no_length_is_raised():
     with pytest.raises(ValueError, match="stages is 13"):
         flops_accounting(Ledger(model=MODEL)).mark(run("two-phase", 1000, stages=13), 10**12)
 

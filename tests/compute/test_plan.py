@@ -29,7 +29,7 @@ from deepen.schedule.trainable import TRAINABLE_SETS, TrainedParts
 from deepen.train.trainable import freeze_rest
 
 RAMPS = st.lists(st.sampled_from([0.1, 0.25, 0.5, 0.9]), unique=True).map(lambda shares: [0.0, *sorted(shares)])
-NANO, FLEET = PRESETS["nano"], Fleet(device=DEVICES["h100"], count=1, utilisation=0.4)
+NANO, FLEET = PRESETS["nano"], Fleet(device=DEVICES["h100"], count=1, mfu=0.4)
 
 
 def request(recipe: str = "two-phase", **changes: object) -> PlanRequest:
@@ -77,7 +77,7 @@ def test_a_budget_gives_the_same_plan_in_every_unit():
         assert same.budget_reached == pytest.approx(budget), unit
 
 
-def test_at_a_constant_utilisation_seconds_are_flops():
+def test_at_a_constant_mfu_seconds_are_flops():
     plan = make_plan(request(clock=flops_clock))
     assert plan.marks["seconds"] == plan.marks["flops"]
     assert plan.staged_share["seconds"] == pytest.approx(plan.staged_share["flops"])
@@ -148,7 +148,7 @@ def test_a_ramped_mark_is_the_nearest_of_all(recipe: str, steps: int, shares: li
     assert abs(plan.total.flops - plan.baseline.flops) == min(abs(each - plan.baseline.flops) for each in price)
 
 
-def test_the_baseline_has_the_recipes_options_that_it_knows():
+def test_the_baseline_gets_the_options_that_its_recipe_has_too():
     plan = make_plan(request("two-phase", options={"stages": 6, "scope": "new-blocks-head"}, against="staged"))
     assert plan.request.against_options == {"stages": 6}
     assert [phase.depth for phase in plan.baseline.schedule.phases] == [2, 4, 6, 8, 10, 12]
@@ -158,7 +158,7 @@ def test_one_stage_is_a_staged_part_too():
     assert make_plan(request(options={"stages": 1})).staged_share == {"flops": 1.0, "paper": 1.0}
 
 
-def test_all_that_is_wrong_with_a_request_is_reported_at_once():
+def test_all_problems_of_a_request_are_reported_together():
     with pytest.raises(InvalidValuesError) as wrong:
         request(context=128, batch_tokens=1000, budget_unit="hours")
     lines = str(wrong.value).splitlines()
@@ -195,7 +195,7 @@ def test_a_budget_below_one_step_is_refused():
         make_plan(request("full", budget=10, budget_unit="flops"))
 
 
-def test_a_recipe_is_planned_by_name_with_what_goes_with_the_model():
+def test_a_recipe_is_planned_by_name_with_the_usual_sizes_of_the_model():
     plan = plan_recipe("two-phase", model="nano", options={"stages": 2}, steps=1000)
     assert plan == make_plan(request("two-phase", options={"stages": 2}))
     usual = plan_recipe("full").request

@@ -98,7 +98,7 @@ def test_moment_policies(any_model: ModelConfig):
     assert reset.moments == {}
 
 
-def test_growth_is_pure_and_copies_have_memory_of_their_own(any_model: ModelConfig):
+def test_growth_is_pure_and_copies_share_no_memory(any_model: ModelConfig):
     before = trained(any_model, 2)
     snapshot = {name: w.clone() for name, w in before.weights.items()}
     after = grow(before, 4, Growth(operator="stack", moments="copy"), any_model)
@@ -107,13 +107,13 @@ def test_growth_is_pure_and_copies_have_memory_of_their_own(any_model: ModelConf
     assert after.weights["blocks.0.mlp.up.weight"].abs().sum() > 0
 
 
-def test_fresh_blocks_on_top_do_not_depend_on_the_path_that_led_there(any_model: ModelConfig):
+def test_fresh_blocks_on_top_do_not_depend_on_earlier_growth(any_model: ModelConfig):
     growth = Growth(operator="random")
-    at_once = grow(initial_state(any_model, 2, seed=3), 6, growth, any_model)
-    in_steps = grow(grow(initial_state(any_model, 2, seed=3), 3, growth, any_model), 6, growth, any_model)
+    in_one_step = grow(initial_state(any_model, 2, seed=3), 6, growth, any_model)
+    in_two_steps = grow(grow(initial_state(any_model, 2, seed=3), 3, growth, any_model), 6, growth, any_model)
     whole = initial_state(any_model, 6, seed=3)
-    assert all(torch.equal(at_once.weights[name], in_steps.weights[name]) for name in at_once.weights)
-    assert all(torch.equal(at_once.weights[name], whole.weights[name]) for name in whole.weights)
+    assert all(torch.equal(in_one_step.weights[name], in_two_steps.weights[name]) for name in in_one_step.weights)
+    assert all(torch.equal(in_one_step.weights[name], whole.weights[name]) for name in whole.weights)
 
 
 @settings(max_examples=40, deadline=None)
@@ -164,7 +164,7 @@ def test_unknown_names_are_refused_when_a_growth_is_made(field: str, wrong: str)
     assert refused.value.field == field and refused.value.allowed
 
 
-def test_an_empty_placement_becomes_the_operators_own():
+def test_an_empty_placement_becomes_the_operators_default():
     assert Growth(operator="interleave") == Growth(operator="interleave", placement="interleaved")
     assert Growth() == Growth(operator="random", placement="top", moments="keep")
 

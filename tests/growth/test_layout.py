@@ -16,7 +16,7 @@ def test_the_layouts_of_three_old_blocks_and_two_new_ones():
 
 @pytest.mark.parametrize("placement", PLACEMENTS.values(), ids=lambda placement: placement.name)
 @given(old=st.integers(0, 20), new=st.integers(0, 20))
-def test_a_layout_has_every_old_block_in_order_and_as_many_new_ones_as_asked(
+def test_a_layout_has_every_old_block_in_order_and_the_requested_number_of_new_ones(
     placement: Placement, old: int, new: int
 ):
     layout = placement.arrange(old, new)

@@ -1,4 +1,4 @@
-"""Model sizes: what is refused, and what follows where it is left out."""
+"""Model sizes: which are refused, and which have defaults."""
 
 import pytest
 from hypothesis import given
@@ -53,7 +53,6 @@ def test_kv_heads_default_to_heads():
 def test_the_mlp_width_defaults_to_the_familys(width: int):
     gpt2, llama = (config(family=family, width=width, heads=1).mlp for family in ("gpt2", "llama"))
     assert gpt2 == 4 * width
-    assert (
-        llama % 8 == 0 and 0 <= llama - 8 / 3 * width < 8
-    )  # as many weights as GPT-2's two matrices, or a few more
+    # Three matrices with as many weights as GPT-2's two, or a few more.
+    assert llama % 8 == 0 and 0 <= llama - 8 / 3 * width < 8
     assert config(family="llama", width=width, heads=1, mlp=7).mlp == 7

@@ -1,4 +1,4 @@
-"""A third family: an entry, a network, and nothing else in the tree."""
+"""A third family needs an entry and a network, and nothing else."""
 
 import sys
 import types

@@ -20,7 +20,7 @@ def drawn(n: int, d: int, v: int, dtype: torch.dtype, seed: int = 0) -> tuple[Te
 
 
 def gradients(loss: Tensor, *of: Tensor) -> list[Tensor]:
-    return list(torch.autograd.grad(loss * 3, of))  # what comes from above is not always 1
+    return list(torch.autograd.grad(loss * 3, of))  # a gradient other than 1 enters
 
 
 @settings(deadline=None)
@@ -78,7 +78,7 @@ def test_under_autocast_products_are_bf16_and_the_softmax_is_not():
         assert (mine - torchs).norm() < 0.02 * torchs.norm()
 
 
-def test_all_logits_are_never_in_memory_at_once():
+def test_the_full_logits_are_never_in_memory():
     n, vocab = 4 * MIN_CHUNK_ROWS, 1 << 15
     x_nd, weight_vd, targets_n = drawn(n, 4, vocab, torch.float32)
     largest = 0

@@ -33,7 +33,7 @@ def test_the_nearest_position_is_the_one_found_by_counting(grid: StepGrid, data)
 
 
 @given(st.integers(1, 1000), st.integers(1, 100), st.floats(0, 1e6))
-def test_an_even_grid_rounds_as_a_number_of_steps_does_also_beyond_its_end(steps: int, size: int, tokens: float):
+def test_an_even_grid_rounds_to_whole_steps_also_beyond_its_end(steps: int, size: int, tokens: float):
     grid = StepGrid.even(steps * size, size)
     assert grid.nearest(tokens) == round_to_steps(tokens, size) * size
 

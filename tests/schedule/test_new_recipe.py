@@ -57,7 +57,7 @@ OPERATOR = """
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package's source with a recipe and an operator more."""
+    """A copy of the package's source with one more recipe and one more operator."""
     source = tmp_path_factory.mktemp("source")
     package = source / "deepen"
     shutil.copytree(Path(deepen.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -70,7 +70,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(source: Path, *arguments: str) -> str:
-    """What a command of that source prints."""
+    """The output of a command run from that source."""
     done = subprocess.run(
         [sys.executable, "-m", "deepen", *arguments],
         env=os.environ | {"PYTHONPATH": str(source)},

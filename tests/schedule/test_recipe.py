@@ -46,7 +46,7 @@ def late_growth(
     return Schedule(phases=(Phase(depth=start_depth or 2, tokens=tokens, label=shape),))
 
 
-def test_a_function_says_all_about_its_recipe():
+def test_summary_source_and_options_follow_from_the_function():
     made = Recipe(name="late-growth", build=late_growth)
     assert made.summary == "Train shallow for most of the run, then grow."
     assert made.source == "Nobody 2026, section 1."
@@ -71,7 +71,7 @@ def test_a_function_says_all_about_its_recipe():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_explains_itself_and_its_options(name: str):
+def test_every_recipe_has_a_summary_and_a_help_text_for_each_option(name: str):
     made = RECIPES[name]
     assert made.name == name and made.summary.endswith(".")
     for option in made.options.values():
@@ -83,13 +83,13 @@ def test_every_recipe_explains_itself_and_its_options(name: str):
         assert preset.keys() <= made.options.keys()
 
 
-def test_names_among_the_options_are_those_that_exist():
+def test_options_that_hold_a_name_allow_the_registered_ones():
     scope = get_recipe("two-phase").options["scope"]
     assert scope.choices == tuple(TRAINABLE_SETS)
     assert get_recipe("one-shot").options["start_depth"].kind is int
 
 
-def test_the_recipes_know_what_they_are():
+def test_which_recipes_are_controls_and_which_have_a_staged_part_or_a_closed_form():
     assert {name for name, made in RECIPES.items() if made.is_control} == {"small", "staged"}
     assert {name for name, made in RECIPES.items() if made.has_staged_part} == {"two-phase", "staged"}
     assert {name for name, made in RECIPES.items() if made.closed_form} == {"two-phase"}
@@ -97,7 +97,7 @@ def test_the_recipes_know_what_they_are():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_parts_of_a_run_are_marked_where_a_recipe_trains_in_stages(name: str):
+def test_phases_of_recipes_with_a_staged_part_are_staged_or_continual(name: str):
     phases = get_recipe(name).schedule(MODEL, 200_000, 100_000, {}).phases
     parts = [phase.part for phase in phases]
     if get_recipe(name).has_staged_part:

@@ -53,7 +53,7 @@ class Accounting(ABC):
 
     @abstractmethod
     def staged_share(self, run: RecipeRun, schedule: Schedule, baseline: Schedule) -> float:
-        """The price of a schedule's staged part ÷ that of the baseline."""
+        """The price of a schedule's staged part ÷ the price of the baseline."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +73,7 @@ class PricedAccounting(Accounting):
         return nearest_schedule(run, self.price, budget, self.unit)
 
     def staged_share(self, run: RecipeRun, schedule: Schedule, baseline: Schedule) -> float:
-        """The price of the phases before the continual one ÷ that of the baseline."""
+        """The price of the phases before the continual one ÷ the price of the baseline."""
         staged = tuple(phase for phase in schedule.phases if phase.part is not Part.CONTINUAL)
         return self.price(replace(schedule, phases=staged)) / self.price(baseline)
 

@@ -25,22 +25,22 @@ DEVICES: dict[str, Device] = {
     )
 }
 
-DEFAULT_UTILISATION = 0.4
-"""Share of peak that public trainers report for GPT-2 124M on an H100 (docs/planning.md)."""
+DEFAULT_MFU = 0.4
+"""What public trainers report for GPT-2 124M on an H100 (docs/planning.md)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fleet:
-    """Devices that train together, and the share of their peak that they reach.
+    """Devices that train together.
 
-    `utilisation` is MFU, with attention counted densely. With activation checkpointing the recomputed FLOPs count
-    too, which others call HFU.
+    `mfu` is the share of peak FLOPs that they reach (model FLOPs utilization), with attention counted densely.
+    With activation checkpointing the recomputed FLOPs count too, which others call HFU.
     """
 
     device: Device
     count: int = 1
-    utilisation: float = DEFAULT_UTILISATION
+    mfu: float = DEFAULT_MFU
 
     def seconds(self, flops: float) -> float:
         """Seconds that a number of FLOPs takes."""
-        return flops / (self.count * self.device.peak_flops * self.utilisation)
+        return flops / (self.count * self.device.peak_flops * self.mfu)

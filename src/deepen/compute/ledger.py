@@ -84,7 +84,7 @@ class Ledger:
     """What training a model costs.
 
     Args:
-        model: the model at its final depth; the current depth is that of the `TrainedParts`.
+        model: the model at its final depth; the current depth comes from the `TrainedParts`.
         causal_exact: count only the part of the attention core that a causal mask leaves, (context + 1) / 2 keys
             per query on average, instead of all. It is a lower bound that no kernel reaches.
         activation_checkpointing: blocks store only their input and run forward again in the backward pass.

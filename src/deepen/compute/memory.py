@@ -223,7 +223,7 @@ class _MicroBatch:
             yield self.backward_of_lowest_block()
 
     def forward_of_frozen_block(self) -> Moment:
-        """A block without gradients, inside its MLP; its input and the MLP's, before and after the norm, exist too."""
+        """A block without gradients, inside its MLP, where three copies of the residual stream exist."""
         step, model = self.step, self.step.model
         hidden = step.operand * model.mlp * self.tokens
         copies = step.copy * model.width * (model.mlp + self.tokens)  # of a matrix and its input, for one product

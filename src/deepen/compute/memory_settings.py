@@ -22,7 +22,7 @@ class MemorySettings:
         sharded: weights, gradients and optimizer state are divided over the devices (FSDP2, ZeRO-3) instead of
             replicated (DDP, whose buckets hold all gradients from the first micro-batch on).
         activation_checkpointing: blocks store only their input and run forward again.
-        optimizer: gives the bytes of its state, and those that its step needs temporarily.
+        optimizer: gives the bytes of its state and of the temporaries of its step.
         gpu: whether it runs on a GPU, with more rows of logits at a time, and with an RMSNorm that stores only its
             input.
     """

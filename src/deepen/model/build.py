@@ -22,7 +22,7 @@ def build(config: ModelConfig, depth: int | None = None) -> Decoder:
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """A random generator keyed by seed and purpose: draws for one purpose do not depend on those for another."""
+    """A random generator keyed by seed and purpose: draws for one purpose do not affect another."""
     digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 

@@ -85,7 +85,7 @@ class Family(ABC):
         if not self.groups_heads and sizes.kv_heads != sizes.heads:
             grouping = ", ".join(name for name, family in FAMILIES.items() if family.groups_heads)
             raise InvalidValueError(
-                f"is {sizes.kv_heads}, but {self.name} has as many as heads, {sizes.heads}",
+                f"is {sizes.kv_heads}, but {self.name} needs as many as heads, {sizes.heads}",
                 field="kv_heads",
                 value=sizes.kv_heads,
                 remedy=f"use `family` {grouping}",

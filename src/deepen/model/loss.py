@@ -68,7 +68,7 @@ def _chunks(
 
 
 class _MeanLoss(torch.autograd.Function):
-    """The mean loss and, of its two gradients, those that are needed."""
+    """The mean loss. Its forward pass also computes the gradients that are needed."""
 
     @staticmethod
     def forward(ctx: Any, x_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, rows: int | None) -> Tensor:

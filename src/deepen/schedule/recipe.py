@@ -148,7 +148,7 @@ class Recipe:
         return self.build(model, tokens, **budget, **options)
 
     def continual_share(self, options: Mapping[str, Any], ratio: float = 1.0) -> Fraction:
-        """Tokens of the continual phase ÷ those of the baseline at equal compute, by the closed form."""
+        """Tokens of the continual phase ÷ tokens of the baseline at equal compute, by the closed form."""
         assert self.closed_form is not None, f"recipe {self.name} has no closed form"
         return 1 - self.closed_form(options, ratio)
 

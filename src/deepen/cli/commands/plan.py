@@ -42,7 +42,7 @@ def _make_fleet(request: RecipePlanRequest) -> Fleet | None:
     if not request.device:
         return None
     device = _measure_cpu(request.plan.memory.precision) if request.device == CPU else DEVICES[request.device]
-    return Fleet(device=device, count=request.count, utilisation=request.utilisation)
+    return Fleet(device=device, count=request.count, mfu=request.mfu)
 
 
 def _measure_cpu(precision: str) -> Device:

@@ -140,7 +140,7 @@ def _time(
     if fleet:
         source = {
             "device": fleet.device.name,
-            "mfu": fleet.utilisation,
+            "mfu": fleet.mfu,
             "peak_flops": fleet.device.peak_flops,
             "source": fleet.device.source,
         }

@@ -12,7 +12,7 @@ from deepen.cli.requests.plan_options import CPU, DEFAULT_STEPS, RECIPE_PLAN, ST
 from deepen.cli.requests.recipe_options import parse_arm
 from deepen.cli.requests.study import parse_study
 from deepen.compute.bench_file import read_timing
-from deepen.compute.devices import DEFAULT_UTILISATION, DEVICES
+from deepen.compute.devices import DEFAULT_MFU, DEVICES
 from deepen.compute.ledger import Ledger
 from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan_request import BUDGETS, PlanRequest
@@ -39,7 +39,7 @@ class RecipePlanRequest:
     Attributes:
         plan: what is planned; where seconds are asked for, its clock is a stand-in that the command replaces.
         device: a device's name, `CPU`, or empty where there is none.
-        utilisation: share of the devices' peak that training achieves.
+        mfu: share of the devices' peak that training achieves.
         timing: bench figures, where they give the seconds.
         figure: the file that gets the figure, if any.
     """
@@ -48,7 +48,7 @@ class RecipePlanRequest:
     plan: PlanRequest
     device: str
     count: int
-    utilisation: float
+    mfu: float
     timing: Timing | None
     price_per_hour: float | None
     show_parts: bool
@@ -90,7 +90,7 @@ def _parse_recipe_plan(arguments: Arguments) -> RecipePlanRequest:
         plan=plan,
         device=arguments.get("device", ""),
         count=arguments["count"],
-        utilisation=arguments.get("mfu", DEFAULT_UTILISATION),
+        mfu=arguments.get("mfu", DEFAULT_MFU),
         timing=timing,
         price_per_hour=arguments["price_per_hour"],
         show_parts="parts" in arguments,

@@ -19,7 +19,7 @@ from deepen.cli.requests.training_options import (
     TOKENS_OPTION,
 )
 from deepen.cli.requests.value_types import FILE, ValueType, number, one_of, whole_number
-from deepen.compute.devices import DEFAULT_UTILISATION, DEVICES
+from deepen.compute.devices import DEFAULT_MFU, DEVICES
 from deepen.schedule.ramp import Ramp
 from deepen.schedule.recipes import BASELINE, RECIPES
 from deepen.study.define.presets import STUDIES
@@ -141,7 +141,7 @@ RECIPE_PLAN = Command(
                     name="mfu",
                     takes=number("SHARE", maximum=1),
                     help="share of the device's peak FLOP/s that training achieves",
-                    default_help=str(DEFAULT_UTILISATION),
+                    default_help=str(DEFAULT_MFU),
                 ),
                 Option(name="bench", takes=FILE, help="figures of deepen bench, in place of --device and --mfu"),
                 Option(name="price-per-hour", takes=number("PRICE"), help="price of a device for an hour"),
