@@ -1,6 +1,6 @@
 """The tasks that can be evaluated. To add one, add an entry here."""
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, look_up
 from deepen.evaluate.multiple_choice import MultipleChoice, parse_hellaswag
 from deepen.evaluate.task import VALIDATION, Task
 
@@ -20,11 +20,7 @@ def get_task(name: str) -> Task:
     Raises:
         InvalidValueError: there is no such task.
     """
-    if name not in TASKS:
-        raise InvalidValueError(
-            f"{name!r} is unknown", field="task", value=name, remedy=f"use {', '.join(TASKS)}", allowed=TASKS
-        )
-    return TASKS[name]
+    return look_up(TASKS, name, field="task")
 
 
 def register_task(task: Task) -> None:
