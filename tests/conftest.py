@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without --slow only the fast layer runs; a test that is named on the command line always does."""
+    """Without --slow, run only the fast layer, and any test that is named on the command line."""
     if config.getoption("--slow") or any("::" in argument for argument in config.args):
         return
     slow = [item for item in items if item.get_closest_marker("slow")]
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """Each test begins with one: a command that ran before in this process may have asked for more."""
+    """Reset the threads, because an earlier command in this process may have set more."""
     torch.set_num_threads(1)
 
 
@@ -61,7 +61,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="session")
 def noisy_data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """One sentence again and again, soon learnt; but step 41 of batches of two sequences of 16 finds noise."""
+    """A repeated sentence, except that step 41, in batches of two sequences of 16 tokens, reads noise."""
     context, steps, noise_from = 16, 48, 40
     tokens = np.tile(np.arange(100, 108, dtype=np.uint16), steps * context // 4 + 1)[: 2 * steps * context + 1]
     spoilt = Batches(Tokens([tokens]), context, seed=0).start((2 * noise_from + 1) * context)
@@ -73,12 +73,12 @@ def noisy_data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="session")
 def noisy(noisy_data: Dataset) -> Tokens:
-    """Its tokens."""
+    """The training tokens of `noisy_data`."""
     return noisy_data.tokens("train")
 
 
 def tiny(family: str, *, tied: bool) -> ModelConfig:
-    """Twelve blocks, as the paper, and otherwise as small as can be; a llama's two heads share a key head."""
+    """A minimal model with twelve blocks, as in the paper; in a llama, two heads share a key head."""
     kv_heads = 1 if family == "llama" else 2
     return ModelConfig(
         name="test",
@@ -101,7 +101,7 @@ def model() -> ModelConfig:
 
 @pytest.fixture(scope="session")
 def llama() -> ModelConfig:
-    """What differs most from `model`: the other family, grouped queries, a head of its own."""
+    """As different from `model` as possible: the other family, grouped queries, an untied head."""
     return tiny("llama", tied=False)
 
 
@@ -118,7 +118,7 @@ def any_model(request: pytest.FixtureRequest) -> ModelConfig:
 
 @pytest.fixture
 def make_study(model: ModelConfig, dataset: Dataset) -> Callable[..., Study]:
-    """A study of the paper's arms, a grown one and the controls, in 48 baseline steps."""
+    """Makes a study of the paper's arms, an arm that grows once, and the controls, in 48 baseline steps."""
 
     def make(**changes: object) -> Study:
         settings = {
@@ -145,14 +145,14 @@ def make_study(model: ModelConfig, dataset: Dataset) -> Callable[..., Study]:
 
 @pytest.fixture(autouse=True)
 def messages() -> None:
-    """Warnings go where the command line prints them."""
+    """Print warnings as the command line does."""
     print_messages()
 
 
 @pytest.fixture
 def run_study() -> Callable[..., dict[str, object]]:
-    """Runs a study in a folder, each segment with one thread, and returns its results."""
-    from deepen import api  # imports what draws
+    """Runs a study in a folder, each segment with one thread, and returns the JSON form of its results."""
+    from deepen import api  # imports the drawing libraries
 
     def run(study: Study, folder: Path, executor: ExecutorChoice | None = None, **how: Any) -> dict[str, object]:
         executor = replace(executor or local(1), threads=1)

@@ -14,7 +14,7 @@ from workers import BATCH, STEPS
 
 @pytest.fixture
 def study(make_study: Callable[..., Study], model: ModelConfig) -> Study:
-    """Three segments: one alone, and one that begins with the state of another, grown."""
+    """Three segments: one alone, and one that starts from the grown state of another."""
     return make_study(
         model=replace(model, depth=2),
         tokens=STEPS * BATCH,
@@ -38,7 +38,7 @@ def reference() -> dict[str, Any]:
 def undisturbed(
     reference: dict[str, Any], study: Study, run_study: Callable[..., Any], tmp_path: Path
 ) -> dict[str, Any]:
-    """What one process leaves, trained once."""
+    """The files of an undisturbed run in one process, trained once per session."""
     if not reference:
         run_study(study, tmp_path / "undisturbed")
         reference.update(read_files(tmp_path / "undisturbed"))

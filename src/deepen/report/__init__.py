@@ -1,9 +1,10 @@
-"""The report of a study: its results in, a page and figures out.
+"""The report of a study: a page and figures, drawn from its results.
 
     page = draw_report(load_results("runs/quickstart"), "runs/quickstart")
 
-`summary` averages the results over seeds; `page` (with `words` and `caveats`), `curves` and `figures` (with
-`loss_figure`, `task_figure` and `forest`) show that summary; `layout` has what they must agree on.
+`summary` averages the results over seeds. `page` (with `words` and `caveats`), `curves` and `figures` (with
+`loss_figure`, `task_figure` and `forest`) show the summary; `layout` has the axes, ranges and labels that they
+share.
 """
 
 from __future__ import annotations
@@ -19,11 +20,10 @@ __all__ = ["draw_report"]
 
 def draw_report(results: Results, folder: Path | str) -> Path:
     """Draw the report of a study into its folder and return the path of the page.
-
-    Writes `report/figures/*` first and `report/index.html` last, each under a temporary name that is then
-    renamed, so that a reader never sees half a file.
+    Writes `report/figures/*` first and `report/index.html` last. Each file is written under a temporary name and
+    then renamed, so that a reader never sees a part of it.
     """
-    # Drawing libraries take a second to import: only a report waits for them.
+    # Imported here because the drawing libraries take a second to import.
     from deepen.report.figures import write_figures
     from deepen.report.files import write_file
     from deepen.report.page import render_page

@@ -1,4 +1,4 @@
-"""How far a finding can be trusted: seeds, tokens per parameter, size, decay of the rate, repeated data."""
+"""The caveats of a finding: seeds, tokens per parameter, model size, decay of the rate, repeated data."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ from deepen.report.units import capitalized, count, fixed, in_words, join, perce
 from deepen.study.results.schema import Verdict
 
 COMPUTE_OPTIMAL = (15, 30)
-"""Tokens per non-embedding parameter that are near the compute-optimal 20."""
+"""The range of tokens per non-embedding parameter that counts as near the compute-optimal 20."""
 FEW_SEEDS = 5
 TINY_MODEL, LARGE_MODEL = 2e7, 1e9
-"""Parameters: results of a model below the first may not carry over; from the second on a model is large."""
+"""Parameters below which a model is tiny, and from which it is large."""
 
 
 def list_caveats(study: StudySummary, exact: Sequence[Verdict]) -> tuple[str, ...]:
-    """The caveats of a study with these verdicts at equal exact FLOPs, as sentences."""
+    """The caveats of a study as sentences, given its verdicts at equal exact FLOPs."""
     caveats = [
         *_about_seeds(study, exact),
         _about_tokens_per_parameter(study.regime.tokens_per_parameter),
@@ -75,7 +75,7 @@ def _about_size(parameters: float | None) -> str:
 
 
 def _about_decay(study: StudySummary) -> str:
-    """Whether the learning rate was fully decayed at the points that are compared."""
+    """Whether the learning rate was fully decayed at the compared points."""
     marks = {arm.name: [mark for mark in arm.marks if mark.is_exact] for arm in study.arms}
     if not any(marks.values()):
         return ""

@@ -1,8 +1,8 @@
 """The interactive figures, as plotly's JSON.
 
-A trace of the loss figure has its values for both losses on all three axes, and the page's script chooses among
-them. Plotly reads a few HTML tags in names and hover text, so every string of the study is escaped for it here;
-the page escapes the JSON as a whole once more for HTML.
+A trace of the loss figure has values for both losses and all three axes; the page's script selects from them.
+Plotly interprets some HTML tags in names and hover text, so every string of the study is escaped here. The page
+escapes the whole JSON again for HTML.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ Trace = dict[str, Any]
 
 
 def loss_chart(study: StudySummary) -> dict[str, Any]:
-    """The losses of all arms: traces, the range of each loss, the equal-compute budget, axis titles."""
+    """The losses of all arms: traces, range of each loss, budget of equal compute, axis titles."""
     traces: list[Trace] = []
-    for rank, arm in reversed(list(enumerate(study.arms))):  # the baseline is drawn last, so on top
+    for rank, arm in reversed(list(enumerate(study.arms))):  # the baseline is drawn last, on top
         if len(arm.seeds) > 1:
             traces.append(_band_trace(arm))
         traces.append(_line_trace(arm, rank))
@@ -65,7 +65,7 @@ def _task_hover(arm: ArmSummary, score: AveragedScore) -> str:
 
 
 def _common(arm: ArmSummary) -> Trace:
-    """What all traces of an arm have in common."""
+    """The properties that all traces of an arm share."""
     return {
         "type": "scatter",
         "name": escape(legend_label(arm.name, 30), quote=False),
@@ -80,7 +80,7 @@ def _bold(name: str) -> str:
 
 
 def _band_trace(arm: ArmSummary) -> Trace:
-    """The shaded area from the lowest to the highest seed: along its upper edge, and back along the lower one."""
+    """The shaded area between the lowest and the highest seed, as a closed line."""
     values = {}
     for kind in LOSSES:
         points, losses = _measured(arm.curve, kind)
@@ -116,7 +116,7 @@ def _mark_traces(arm: ArmSummary) -> list[Trace]:
     whole = [mark for mark in exact if mark.is_whole_budget]
     others = [mark for mark in arm.marks if not mark.is_exact]
     traces = []
-    if len(exact) > 1:  # the dotted line is the one from which the compute multiplier is read
+    if len(exact) > 1:  # the compute multiplier is read from this dotted line
         sizes = [0 if mark.is_whole_budget else 7 for mark in exact]
         style = {
             "mode": "lines+markers",
@@ -134,7 +134,7 @@ def _mark_traces(arm: ArmSummary) -> list[Trace]:
 
 
 def _mark_trace(arm: ArmSummary, marks: Sequence[AveragedMark], where: str) -> Trace:
-    """The values of marks, without a style; `where` is the hover text's description of them."""
+    """The values of marks, without a style; `where` describes them in the hover text."""
     values = {}
     for kind in LOSSES:
         known, losses = _measured(marks, kind)
@@ -149,7 +149,7 @@ P = TypeVar("P", bound=AveragedPoint)
 
 
 def _measured(points: Sequence[P], kind: str) -> tuple[list[P], list[SeedRange]]:
-    """The points at which a loss was measured, and the losses there."""
+    """The points at which a loss was measured, and these losses."""
     known = [(point, loss) for point in points if (loss := point.loss(kind))]
     return [point for point, _ in known], [loss for _, loss in known]
 

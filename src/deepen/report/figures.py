@@ -1,4 +1,4 @@
-"""The static figures, for a paper: PNG at 200 dpi and SVG, the same bytes from the same results."""
+"""The static figures, for papers: PNG at 200 dpi and SVG, reproducible to the byte."""
 
 import io
 import re
@@ -20,7 +20,7 @@ from deepen.report.task_figure import draw_task
 
 
 def write_figures(study: StudySummary, folder: Path) -> tuple[str, ...]:
-    """Draw every figure that the results allow into a folder; return the names of the files."""
+    """Draw all figures into a folder and return the names of the files."""
     written: list[str] = []
     with matplotlib.rc_context(MATPLOTLIB):
         for kind, title in LOSSES.items():
@@ -40,7 +40,7 @@ def _draw_verdicts(study: StudySummary) -> Figure:
 
 
 def _task_file_name(task: str) -> str:
-    """A name that no string in results.json can lead elsewhere, nor onto another figure."""
+    """A safe file name: no task name from results.json can lead to another folder or overwrite another figure."""
     slug = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")
     return slug if task in TASKS else f"task-{slug}"
 

@@ -1,6 +1,6 @@
-"""Writing a file of the report so that a reader sees the old one or the new one, never a part.
+"""Writing files of the report so that a reader never sees a part of one.
 
-Nothing is made durable, as it is in `deepen.durable`: a report can be drawn again.
+Unlike in `deepen.durable`, nothing is made durable, because a report can be drawn again.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The forest plot: the difference of every verdict from full training, with its interval."""
+"""The forest plot: every arm's difference from full training, with its interval."""
 
 from matplotlib.axes import Axes
 
@@ -10,7 +10,7 @@ from deepen.study.results.schema import Verdict
 
 
 def draw_forest(axes: Axes, study: StudySummary) -> None:
-    """Draw a row for each verdict; zero is the baseline, the grey band its standard deviation over seeds."""
+    """Draw one row per verdict. Zero is the baseline; the grey band is its standard deviation over seeds."""
     rows = [v for v in sort_verdicts(study) if v.difference is not None]
     seed_std = study.noise.baseline_seed_std
     axes.grid(axis="y", visible=False)
@@ -36,7 +36,7 @@ def draw_forest(axes: Axes, study: StudySummary) -> None:
 
 
 def _label_rows(axes: Axes, rows: list[Verdict]) -> None:
-    """Label each row with its arm; a second mark of the same arm with its accounting alone, in grey."""
+    """Label each row with its arm, and a second row of the same arm only with its accounting, in grey."""
     labels, repeated = [], []
     for y, verdict in enumerate(rows):
         note = accounting_note(verdict)
@@ -53,8 +53,8 @@ def _draw_verdict(axes: Axes, study: StudySummary, verdict: Verdict, y: int) -> 
     arm = study.find_arm(verdict.arm)
     colour = arm.colour if arm else UNKNOWN_COLOUR
     if verdict.interval:
-        least, most = difference_range(study)
-        low, high = max(verdict.interval[0], least), min(verdict.interval[1], most)
+        left, right = difference_range(study)
+        low, high = max(verdict.interval[0], left), min(verdict.interval[1], right)
         axes.plot([low, high], [y, y], color=colour, lw=1.6, alpha=0.9, zorder=2, solid_capstyle="butt")
         for shown, end, arrow in ((low, verdict.interval[0], "<"), (high, verdict.interval[1], ">")):
             marker = "|" if shown == end else arrow  # an arrow where the interval is clipped

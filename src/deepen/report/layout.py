@@ -1,4 +1,4 @@
-"""What the page and the static figures must agree on: axes, ranges, order of rows, labels."""
+"""Axes, ranges, order of rows and labels, shared by the page and the static figures."""
 
 import numpy as np
 
@@ -13,29 +13,31 @@ LOSSES = {"val": "validation loss", "train": "training loss"}
 
 
 def task_title(task: str) -> str:
-    """The name of a task as its authors write it."""
+    """The title of a task; its name if the task is unknown."""
     return TASKS[task].title if task in TASKS else task
 
 
 def chance_level(task: str) -> float | None:
-    """The accuracy that guessing reaches, None where it is not known."""
+    """The accuracy of random guesses; None if the task is unknown."""
     return TASKS[task].chance if task in TASKS else None
 
 
 def legend_label(name: str, max_length: int = 22) -> str:
     """The name of an arm in a legend or on an axis."""
     label = cut(name, max_length)
-    return f" {label}" if label.startswith("_") else label  # matplotlib leaves out what starts with an underscore
+    return f" {label}" if label.startswith("_") else label  # matplotlib omits labels that start with an underscore
 
 
 def loss_window(study: StudySummary, kind: str) -> tuple[float, float] | None:
-    """The range of losses to show: without the start of training, so that the ends of arms are distinguishable.
+    """The range of losses to show, without the start of training, so that the ends of the curves are
+    distinguishable.
 
     Args:
+        study: the study.
         kind: `val` or `train`.
 
     Returns:
-        None where nothing was measured.
+        None if nothing was measured.
     """
     curves = [[loss for point in arm.curve if (loss := point.loss(kind))] for arm in study.arms]
     marks = [loss for arm in study.arms for mark in arm.marks if (loss := mark.loss(kind))]
@@ -43,7 +45,7 @@ def loss_window(study: StudySummary, kind: str) -> tuple[float, float] | None:
     if not shown:
         return None
     low = min(loss.low for loss in shown)
-    # An arm that diverged must not flatten all others: ends are kept in view up to the 95th percentile.
+    # Ends of curves are shown up to the 95th percentile, so that a diverged arm does not flatten the others.
     high, rare = (float(np.quantile([loss.mean for loss in shown], share)) for share in (0.70, 0.95))
     ends = [curve[-1].high for curve in curves if curve] + [loss.high for loss in marks]
     high = max([high, *(end for end in ends if end <= rare)])
@@ -58,7 +60,7 @@ def sort_verdicts(study: StudySummary) -> list[Verdict]:
 
 
 def difference_range(study: StudySummary) -> tuple[float, float]:
-    """The range of a plot of differences: zero and all points are inside, very wide intervals are clipped."""
+    """The range of a plot of differences. It includes zero and all points; very wide intervals are clipped."""
     differences = [(v.difference, v.interval) for v in study.verdicts if v.difference is not None]
     seed_std = study.noise.baseline_seed_std or 0.0
     reach = 2 * max([abs(difference) for difference, _ in differences] + [seed_std])
@@ -71,14 +73,14 @@ def difference_range(study: StudySummary) -> tuple[float, float]:
 
 
 def accounting_note(verdict: Verdict) -> str:
-    """The label of a mark that is not the one at equal exact FLOPs; empty for that one."""
+    """The label of a verdict's mark; empty for the mark at equal exact FLOPs."""
     if verdict.is_exact:
         return ""
     return "the paper’s mark" if verdict.accounting == PAPER else f"{verdict.accounting} mark"
 
 
 def multiplier_text(verdict: Verdict) -> str:
-    """A compute multiplier, 1.18×, or a bound, > 1.40×."""
+    """A compute multiplier (1.18×) or a bound on it (> 1.40×)."""
     if verdict.compute_multiplier is None:
         return UNKNOWN
     bound = {Bound.ABOVE: "> ", Bound.BELOW: "< ", None: ""}[verdict.multiplier_bound]

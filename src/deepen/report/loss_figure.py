@@ -72,7 +72,7 @@ def _draw_loss(axes: Axes, study: StudySummary, axis: str, kind: str) -> None:
     def position(point: AveragedPoint) -> float:
         return point.at(axis) / divisor
 
-    for arm in reversed(study.arms):  # the baseline last, so on top
+    for arm in reversed(study.arms):  # the baseline last, on top
         _draw_curve(axes, arm, position, kind)
     if axis == "flops" and study.baseline_mark:
         axes.axvline(position(study.baseline_mark), color="#bbbbbb", lw=0.8, zorder=1)
@@ -89,7 +89,7 @@ def _draw_loss(axes: Axes, study: StudySummary, axis: str, kind: str) -> None:
 
 
 def _draw_curve(axes: Axes, arm: ArmSummary, position: Position, kind: str) -> None:
-    """The mean over seeds as a line, the seeds as a band around it."""
+    """Draw the mean over seeds as a line and the range of seeds as a band."""
     points = [(position(point), loss) for point in arm.curve if (loss := point.loss(kind))]
     xs = [x for x, _ in points]
     axes.fill_between(
@@ -101,11 +101,11 @@ def _draw_curve(axes: Axes, arm: ArmSummary, position: Position, kind: str) -> N
 
 
 def _draw_marks(axes: Axes, arm: ArmSummary, position: Position, kind: str) -> None:
-    """Large circles at equal exact FLOPs, open ones at other accountings, small ones at other budgets."""
+    """Draw large circles at equal exact FLOPs, open ones at other accountings, small ones at other budgets."""
     marks = sorted((mark for mark in arm.marks if mark.loss(kind)), key=position)
     points = [(position(mark), loss.mean) for mark in marks if (loss := mark.loss(kind))]
     budgets = [point for mark, point in zip(marks, points, strict=True) if mark.is_exact]
-    if len(budgets) > 1:  # the line from which the compute multiplier is read
+    if len(budgets) > 1:  # the compute multiplier is read from this dotted line
         axes.plot(*zip(*budgets, strict=True), color=arm.colour, linestyle=":", lw=1, zorder=3)
     for mark, (x, mean) in zip(marks, points, strict=True):
         is_small = mark.is_exact and not mark.is_whole_budget
@@ -122,7 +122,7 @@ def _draw_marks(axes: Axes, arm: ArmSummary, position: Position, kind: str) -> N
 
 
 def _choose_unit(study: StudySummary, axis: str) -> tuple[float, str]:
-    """A divisor that keeps tick labels short, and the axis label with its name."""
+    """A divisor that keeps tick labels short, and the axis label with the unit."""
     values = [point.at(axis) for arm in study.arms for point in (*arm.curve, *arm.marks)]
     top = max(values, default=0.0)
     exponent = 3 * max(0, math.floor(math.log10(top) / 3)) if top > 0 else 0

@@ -1,4 +1,4 @@
-"""The page of a report: one HTML file that needs no other, escapes every string, and fetches nothing."""
+"""The page of a report: a self-contained HTML file that escapes every string and fetches nothing."""
 
 import json
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from deepen.report.summary import StudySummary
 from deepen.report.verdict_rows import DRAWING_WIDTH, DrawnRange, make_rows
 from deepen.report.words import describe_comparison, describe_finding
 
-RATES = {"wsd": "warm-up, stable, decay", "cosine": "cosine decay", "constant": "constant"}
+_RATE_NAMES = {"wsd": "warm-up, stable, decay", "cosine": "cosine decay", "constant": "constant"}
 MAX_FACT_LENGTH = 160
 
 
 def render_page(study: StudySummary, figures: Sequence[str]) -> str:
-    """Render the whole page as HTML; `figures` are the names of the files under figures/."""
+    """Render the page as HTML; `figures` are the file names in figures/."""
     environment = Environment(
         loader=PackageLoader("deepen.report", "."),
         autoescape=True,
@@ -53,13 +53,13 @@ def render_page(study: StudySummary, figures: Sequence[str]) -> str:
 
 
 def _encode_for_script(value: object) -> str:
-    """JSON that cannot end the script element it stands in, nor begin a comment there."""
+    """Encode JSON so that it cannot end its script element or begin a comment in it."""
     encoded = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return encoded.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _facts(study: StudySummary) -> list[tuple[str, str]]:
-    """Label and value of what is known about the study; what is unknown is left out."""
+    """Labels and values of the known facts about a study."""
     regime, data, noise = study.regime, study.regime.data, study.noise
     seeds = study.baseline.seeds if study.baseline else ()
     facts = [
@@ -90,19 +90,19 @@ def _facts(study: StudySummary) -> list[tuple[str, str]]:
 
 
 def _sharing(study: StudySummary) -> str:
-    """What training the segments that arms have in common only once has saved."""
+    """A sentence on the tokens that shared segments saved; empty if it is unknown."""
     trained, separate = study.sharing.tokens_trained, study.sharing.tokens_if_separate
     if not trained or not separate:
         return ""
     saved = f", {units.percent(1 - trained / separate)} less" if separate > trained else ""
     return (
-        f"Arms whose training begins alike share that part: {units.count(trained)} tokens were trained, where "
+        f"Arms that begin with the same training share it: {units.count(trained)} tokens were trained, where "
         f"separate runs would have trained {units.count(separate)}{saved}."
     )
 
 
 def _rate(name: str, peak: float | None) -> str:
-    shape = RATES.get(name, name)
+    shape = _RATE_NAMES.get(name, name)
     return f"{shape}, peak {peak:g}" if peak else shape
 
 

@@ -1,4 +1,4 @@
-"""The figure of a plan: which blocks each phase trains, and below it the compute spent so far, over tokens."""
+"""The figure of a plan: the role of each block in each phase, and the compute so far, against tokens."""
 
 from collections.abc import Iterator
 from itertools import accumulate, groupby
@@ -25,7 +25,7 @@ _MARKS = {
     "paper": ("o", "none", "the paper’s mark"),
     "seconds": ("s", "none", "equal seconds"),
 }
-"""Marker, its face and its label by accounting."""
+"""Marker, face colour and label of each accounting."""
 
 
 def draw_plan(plan: Plan, path: Path) -> None:
@@ -75,7 +75,7 @@ def _draw_depth(axes: Axes, plan: Plan, divisor: float) -> None:
 
 
 def _blocks_by_role(trained: TrainedParts) -> Iterator[tuple[Role, int, int]]:
-    """Neighbouring blocks of one role: the role, the first block, the one after the last."""
+    """Groups of adjacent blocks with the same role: role, first block, end (exclusive)."""
     low = 0
     for role, blocks in groupby(roles(trained)):
         high = low + len(list(blocks))
@@ -84,7 +84,7 @@ def _blocks_by_role(trained: TrainedParts) -> Iterator[tuple[Role, int, int]]:
 
 
 def _draw_compute(axes: Axes, plan: Plan, divisor: float) -> None:
-    """Draw the FLOPs so far of the recipe and of the baseline, with the marks."""
+    """Draw the FLOPs of the recipe and of the baseline against tokens, with the marks."""
     request = plan.request
     recipe_colour = _ROLE_COLOURS[Role.TRAINED]
     for total, name, colour, style in (

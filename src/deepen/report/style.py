@@ -4,13 +4,13 @@ from typing import Any
 
 BASELINE_COLOUR = "#1a1a1a"
 UNKNOWN_COLOUR = "#555555"
-"""Of a verdict on an arm that is not among the results."""
+"""The colour of a verdict whose arm is missing from the results."""
 
 # Okabe & Ito's colour-blind-safe palette without its yellow, which is hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 
 DASHES = ("solid", "dash", "dot", "dashdot")
-"""Plotly's names; a second round through the colours is drawn with the second of them."""
+"""Plotly's names. When all colours are used, they are repeated with the next dash."""
 
 LINE_STYLES: dict[str, Any] = {
     "solid": "-",
@@ -18,7 +18,7 @@ LINE_STYLES: dict[str, Any] = {
     "dot": (0, (1, 1.3)),
     "dashdot": (0, (4, 1.4, 1, 1.4)),
 }
-"""The same dashes as matplotlib draws them."""
+"""The same dashes in matplotlib's notation."""
 
 MATPLOTLIB: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib, so the figure is the same on every machine

@@ -1,6 +1,6 @@
 """The results of a study averaged over seeds, for the page and the figures.
 
-The results have one arm for each name and seed; the summary has one for each name, with a colour:
+The results have one entry per arm and seed; the summary has one per arm, with a colour:
 
     results   one-shot seed 0: loss 4.10 at 64 tokens     one-shot seed 1: loss 4.20 at 64 tokens
     summary   one-shot: SeedRange(mean=4.15, low=4.10, high=4.20) at 64 tokens
@@ -63,7 +63,7 @@ class AveragedPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AveragedMark(AveragedPoint):
-    """An arm at a given budget; `budget_share` is the budget ÷ the baseline's compute."""
+    """An arm at a given budget; `budget_share` is the budget ÷ the baseline's budget."""
 
     accounting: str
     budget_share: float | None
@@ -83,7 +83,7 @@ class AveragedMark(AveragedPoint):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AveragedScore:
-    """The score of an arm on a task at a step; `stderr` is over the examples, the mean of the seeds' own."""
+    """An arm's score on a task at a step; `stderr` is the standard error over examples, averaged over seeds."""
 
     step: float
     value: float
@@ -92,7 +92,7 @@ class AveragedScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmSummary:
-    """All seeds of an arm. `depth` is the depth it has reached."""
+    """All seeds of an arm. `depth` is its depth at the end of its curve."""
 
     name: str
     colour: str
@@ -108,13 +108,13 @@ class ArmSummary:
 
     @property
     def mark_at_equal_compute(self) -> AveragedMark | None:
-        """The mark at the baseline's whole budget in exact FLOPs."""
+        """The mark at the baseline's whole budget in exact FLOPs; None if it is not trained."""
         return next((m for m in self.marks if m.is_exact and m.is_whole_budget), None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySummary:
-    """Everything that the page and the figures show; the baseline is the first of the arms."""
+    """Everything that the page and the figures show; the baseline is the first arm."""
 
     name: str
     version: str
@@ -125,17 +125,17 @@ class StudySummary:
     sharing: Sharing
 
     def find_arm(self, name: str) -> ArmSummary | None:
-        """The arm of that name."""
+        """The arm with this name; None if it is not among the results."""
         return next((arm for arm in self.arms if arm.name == name), None)
 
     @cached_property
     def baseline(self) -> ArmSummary | None:
-        """The baseline, if it is among the results."""
+        """The baseline; None if it is not among the results."""
         return next((arm for arm in self.arms if arm.is_baseline), None)
 
     @cached_property
     def baseline_mark(self) -> AveragedMark | None:
-        """The baseline at its whole budget, if it is trained."""
+        """The baseline at its whole budget; None if it is not trained."""
         return self.baseline.mark_at_equal_compute if self.baseline else None
 
     @cached_property
@@ -145,7 +145,7 @@ class StudySummary:
 
 
 def summarize(results: Results) -> StudySummary:
-    """Average the results of a study over seeds; names and sentences are cut to what fits on a page."""
+    """Average the results of a study over seeds; long names and sentences are shortened."""
     seeds_by_name: dict[str, list[ArmResult]] = {}
     for arm in results.arms:
         seeds_by_name.setdefault(_shown_name(arm.name), []).append(arm)
@@ -179,7 +179,7 @@ def _shown_name(name: str) -> str:
 
 
 def _summarize_other(name: str, seeds: Sequence[ArmResult], rank: int) -> ArmSummary:
-    """An arm other than the baseline: colours are repeated with other dashes."""
+    """Summarize an arm other than the baseline; `rank` chooses its colour and dash."""
     colour, dash = COLOURS[rank % len(COLOURS)], DASHES[rank // len(COLOURS) % len(DASHES)]
     return _summarize_arm(name, seeds, colour, dash, is_baseline=False)
 
@@ -205,9 +205,9 @@ def _summarize_arm(
 
 
 def _average_curve(curves: Sequence[Sequence[CurvePoint]]) -> tuple[AveragedPoint, ...]:
-    """The mean over seeds at the tokens that all seeds have reached, so that no seed starts or stops midway.
+    """The mean over seeds at the tokens that all seeds have in common, so that no seed joins or drops out midway.
 
-    Where seeds have no tokens in common, the first seed alone: better than an empty figure.
+    If they have none in common, the curve shows the first seed instead of nothing.
     """
     if not curves:
         return ()

@@ -1,4 +1,4 @@
-"""The static figure of a task: accuracy against steps, standard errors over examples, the level of chance."""
+"""The static figure of a task: accuracy against steps, with standard errors over examples and chance level."""
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -12,7 +12,7 @@ def draw_task(study: StudySummary, task: str) -> Figure:
     """Draw the accuracy of all arms on a task."""
     figure = Figure(figsize=(6.4, 3.7), layout="constrained")
     axes = figure.subplots()
-    for arm in reversed(study.arms):  # the baseline last, so on top
+    for arm in reversed(study.arms):  # the baseline last, on top
         scores = arm.tasks.get(task, ())
         axes.errorbar(
             [score.step for score in scores],

@@ -1,4 +1,4 @@
-"""Numbers and words as text: short, with units, a minus sign rather than a hyphen, a dash for what is unknown."""
+"""Formatting of numbers and words: short, with units, a real minus sign, and a dash for unknown values."""
 
 from collections.abc import Sequence
 
@@ -58,7 +58,7 @@ def memory(size_bytes: float | None) -> str:
 
 
 def fixed(value: float | None, places: int = 3) -> str:
-    """A number with a fixed count of decimals."""
+    """A number with a fixed number of decimals."""
     return UNKNOWN if value is None else f"{value:.{places}f}".replace("-", "−")
 
 
@@ -76,7 +76,7 @@ def percent(share: float) -> str:
 
 
 def decimal_places(values: Sequence[float]) -> int:
-    """Decimals that are enough to distinguish differences of this size."""
+    """The number of decimals needed to distinguish differences of this size."""
     return 4 if values and max(abs(value) for value in values) < 0.02 else 3
 
 
@@ -103,7 +103,7 @@ def join(items: Sequence[str]) -> str:
 
 
 def cut(line: str, max_length: int) -> str:
-    """A line of at most so many characters; one that is longer ends in an ellipsis."""
+    """A line of at most `max_length` characters; a longer one ends in an ellipsis."""
     return line if len(line) <= max_length else f"{line[: max_length - 1]}…"
 
 

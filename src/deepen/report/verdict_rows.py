@@ -10,12 +10,12 @@ from deepen.report.words import exact_flops_ratio, interval_text, multiplier_int
 from deepen.study.results.schema import Verdict
 
 DRAWING_WIDTH = 190
-"""Of the small drawing of an interval in each row, in pixels."""
+"""Width of the drawing of an interval in each row, in pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnInterval:
-    """A difference and its interval as pixel positions; `clipped_*`: that end is outside of the drawing."""
+    """A difference and its interval as pixel positions; `clipped_*`: this end is outside the drawing."""
 
     at: float
     low: float | None
@@ -48,22 +48,22 @@ class Row:
 
 
 class DrawnRange:
-    """The range of differences that all rows are drawn on, from 0 to DRAWING_WIDTH pixels."""
+    """The range of differences in the drawings, mapped to 0 to DRAWING_WIDTH pixels."""
 
     def __init__(self, study: StudySummary) -> None:
         self.low, self.high = difference_range(study)
         seed_std = study.noise.baseline_seed_std
         self.zero = self.pixels(0.0)
         self.band = (self.pixels(-seed_std), self.pixels(seed_std)) if seed_std else None
-        """The baseline's standard deviation over seeds, to either side of zero."""
+        """One standard deviation of the baseline over seeds, on both sides of zero."""
 
     def pixels(self, difference: float) -> float:
-        """The position of a difference; one outside of the range is drawn at its edge."""
+        """The position of a difference; one outside the range is drawn at the edge."""
         share = (difference - self.low) / (self.high - self.low)
         return round(DRAWING_WIDTH * min(1.0, max(0.0, share)), 1)
 
     def draw(self, verdict: Verdict) -> DrawnInterval | None:
-        """The positions of a verdict, None where it has no difference."""
+        """The positions of a verdict; None if it has no difference."""
         if verdict.difference is None:
             return None
         interval = verdict.interval

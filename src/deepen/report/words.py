@@ -1,4 +1,4 @@
-"""What a study found, in sentences: the head of the page. How far to trust it is in `caveats`."""
+"""The finding of a study in sentences, for the top of the page. Its limits are described in `caveats`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from deepen.report.units import (
 from deepen.study.results.schema import Bound, Interval, Outcome, Verdict
 
 MAX_NAMED_ARMS = 3
-"""Arms that a sentence names with their numbers; the table has them all."""
+"""Maximum number of arms that a sentence names with their numbers; the table has all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line; what was found; what it means in compute; how far to trust it."""
+    """The finding in one line, in loss, in compute, and its caveats."""
 
     headline: str
     found: str
@@ -35,7 +35,7 @@ class Finding:
 
 
 def describe_finding(study: StudySummary) -> Finding:
-    """Describe what a study found, or how far it has come."""
+    """Describe the finding of a study, or its progress if there is none yet."""
     exact = [v for v in study.verdicts if v.is_exact and v.difference is not None]
     return Finding(
         headline=_headline(exact),
@@ -46,7 +46,7 @@ def describe_finding(study: StudySummary) -> Finding:
 
 
 def describe_comparison(study: StudySummary) -> str:
-    """One line: which arms, which model, how much data."""
+    """Describe the compared arms, the model and the data in one sentence."""
     regime, others = study.regime, [arm for arm in study.arms if not arm.is_baseline]
     model = f"a {regime.depth}-layer model" if regime.depth is not None else "one model"
     if regime.parameters is not None:
@@ -63,7 +63,7 @@ def interval_text(interval: Interval | None, places: int) -> str:
 
 
 def multiplier_interval_text(verdict: Verdict) -> str:
-    """An interval of multipliers, with its ends marked where they are only bounds: below 0.70 to 1.34."""
+    """An interval of multipliers; ends that are only bounds are marked: below 0.70 to 1.34."""
     if verdict.multiplier_interval is None:
         return ""
     words = {Bound.ABOVE: "above ", Bound.BELOW: "below ", None: ""}
@@ -73,7 +73,7 @@ def multiplier_interval_text(verdict: Verdict) -> str:
 
 
 def exact_flops_ratio(study: StudySummary, verdict: Verdict) -> float | None:
-    """The exact FLOPs that an arm has spent at the mark of a verdict ÷ those of the baseline."""
+    """The exact FLOPs of an arm at the mark of a verdict ÷ the baseline's."""
     arm, base = study.find_arm(verdict.arm), study.baseline_mark
     mark = next((m for m in arm.marks if m.accounting == verdict.accounting), None) if arm else None
     return mark.flops / base.flops if mark and base and base.flops else None
@@ -136,7 +136,7 @@ def _found(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
 def _compare_with_small_models(
     study: StudySummary, exact: Sequence[Verdict], wins: Sequence[Verdict]
 ) -> list[str]:
-    """Whether a gain may come from a smaller model rather than from growing it."""
+    """Whether a gain may come from the smaller size instead of from growth."""
     winners = [v for v in wins if (arm := study.find_arm(v.arm)) and not arm.is_control]
     small = [v for v in exact if _is_small_model(study, v)]
     if not winners:
@@ -149,7 +149,7 @@ def _compare_with_small_models(
 
 
 def _is_small_model(study: StudySummary, verdict: Verdict) -> bool:
-    """Whether the arm of a verdict is a shallower model than the study's, to its end."""
+    """Whether the arm of a verdict ends with fewer blocks than the study's model."""
     arm, full_depth = study.find_arm(verdict.arm), study.regime.depth
     return arm is not None and arm.depth is not None and full_depth is not None and arm.depth < full_depth
 
@@ -208,7 +208,7 @@ def _times(verdict: Verdict) -> str:
 
 
 def _name_arms(verdicts: Sequence[Verdict], places: int) -> str:
-    """The first arms with their differences and intervals, and how many more there are."""
+    """The first arms with their differences and intervals, and the number of others."""
     names = []
     for verdict in verdicts[:MAX_NAMED_ARMS]:
         interval = f", 95 % interval {interval_text(verdict.interval, places)}" if verdict.interval else ""

@@ -1,8 +1,8 @@
-"""A run interrupted anywhere equals one that was not, bit for bit: every recipe, every step, stopped or crashed.
+"""A run interrupted anywhere equals an uninterrupted one to the bit: every recipe, every step, stopped or crashed.
 
 A reference is trained once per recipe. Then each of its segments is trained again from its parent's state, once
-for every step at which it can be interrupted; segments that end in the reference's very state give their
-children the reference's too. And one run per recipe is stopped after every single step from beginning to end.
+for every step at which it can be interrupted. A segment that ends in the reference's state gives its children the
+reference's start, so this covers whole runs. Also, one run per recipe is stopped after every single step.
 """
 
 import shutil
@@ -40,7 +40,7 @@ CASES = [*((recipe, "gpt2") for recipe in RECIPES), ("two-phase", "llama")]
 
 
 class Crash(Exception):
-    """What ends a process without warning."""
+    """Stands for the sudden end of a process."""
 
 
 class Run:
@@ -54,7 +54,7 @@ class Run:
         return make_jobs(self.tree, self.dataset, self.store.folder)[node.key]
 
     def train(self, node: Node, steps: int | None = None) -> bool:
-        """Train a segment, for so many steps or to its end."""
+        """Train a segment for a number of steps or to its end."""
         taken = 0
 
         def count(*_: Any) -> None:
@@ -71,7 +71,7 @@ class Run:
         return without_times(collect(self.tree, self.store, self.dataset, machine="", wall_seconds=0.0).to_json())
 
     def kept(self, node: Node) -> Any:
-        """All that is kept of a segment, apart from times."""
+        """The logs and done.json of a segment, without times."""
         folder = self.store.segment(node.key)
         return without_times({
             "metrics": folder.lines("metrics"), "evals": folder.lines("evals"), "done": folder.done,
@@ -90,7 +90,7 @@ def assert_same(run: Run, reference: Run, node: Node) -> None:
 
 @contextmanager
 def crash_at_forward(number: int) -> Iterator[None]:
-    """Crash in the so-manieth forward pass of training: the second of a step is inside gradient accumulation."""
+    """Crash in the n-th forward pass of training; the second one of a step is inside gradient accumulation."""
     seen = 0
 
     def before(module: nn.Module, _: Any) -> None:
@@ -125,7 +125,7 @@ def reference(
         context=CONTEXT,
         arms=(Arm(name=recipe, recipe=recipe, options=OPTIONS.get(recipe, {})),),
         baseline=recipe,
-        anchors=(1.0, 1.4),  # a decayed branch leaves the stable part, and another goes on
+        anchors=(1.0, 1.4),  # a decayed branch leaves the stable part, which continues to another
         accountings=("flops",),
         evaluation=Evaluation(every_tokens=5 * batch, validation_tokens=64),
         rate=WSD(peak=1e-2, warmup_tokens=2 * batch),
@@ -139,7 +139,7 @@ def reference(
 
 
 def interrupted(reference: Run, node: Node, folder: Path, interrupt: Callable[[Run], None]) -> None:
-    """Train a segment of the reference anew, with interruptions, and compare it and the results."""
+    """Train a segment of the reference again, with interruptions, and compare it and the results."""
     shutil.copytree(reference.store.folder, folder)
     run = Run(reference.study, reference.dataset, folder)
     shutil.rmtree(run.store.segment(node.key).folder)
@@ -150,13 +150,13 @@ def interrupted(reference: Run, node: Node, folder: Path, interrupt: Callable[[R
     shutil.rmtree(folder)
 
 
-def round_to_steps(run: Run, node: Node) -> int:
+def count_steps(run: Run, node: Node) -> int:
     return (node.segment.end - node.segment.start) // run.study.batch_tokens
 
 
 def test_stopped_at_any_step(reference: Run, tmp_path: Path):
     for node in reference.tree.nodes.values():
-        for steps in range(round_to_steps(reference, node)):
+        for steps in range(count_steps(reference, node)):
 
             def stop(run: Run, node: Node = node, steps: int = steps) -> None:
                 assert not run.train(node, steps)
@@ -168,10 +168,10 @@ def test_stopped_at_any_step(reference: Run, tmp_path: Path):
 
 def test_crashed_inside_the_gradient_accumulation_of_any_step(reference: Run, tmp_path: Path):
     for node in reference.tree.nodes.values():
-        for steps in range(round_to_steps(reference, node)):
+        for steps in range(count_steps(reference, node)):
 
             def crash(run: Run, node: Node = node, steps: int = steps) -> None:
-                saved = steps // 2  # half of the way is on disk, the rest is lost
+                saved = steps // 2  # half of the steps are on disk, the others are lost
                 assert not run.train(node, saved)
                 with crash_at_forward(2 * (steps - saved) + 2), pytest.raises(Crash):
                     run.train(node)

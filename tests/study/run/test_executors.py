@@ -42,7 +42,7 @@ from workers import (
 Run = Callable[..., Any]
 
 
-def test_a_killed_process_of_this_machine_costs_its_segment_and_nothing_else(
+def test_a_killed_process_of_this_machine_loses_only_its_segment(
     study: Study, run_study: Run, undisturbed: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     out = tmp_path / "study"
@@ -53,7 +53,7 @@ def test_a_killed_process_of_this_machine_costs_its_segment_and_nothing_else(
     assert len(warnings) == 1 and "was lost (its process died: killed, or out of memory)" in warnings[0]
 
 
-def test_a_segment_that_loses_every_worker_ends_the_run_with_a_line_and_the_next_command_goes_on(
+def test_a_segment_that_loses_every_worker_ends_the_run_and_the_next_command_continues(
     study: Study,
     run_study: Run,
     undisturbed: dict[str, Any],
@@ -81,7 +81,7 @@ def test_an_error_of_training_comes_back_from_a_worker_and_is_not_retried(
     assert not (tmp_path / "study" / "workers").exists()
 
 
-def test_on_dask_a_study_is_stopped_and_goes_on_and_a_killed_worker_costs_its_segment_and_nothing_else(
+def test_on_dask_a_stopped_study_continues_and_a_killed_worker_loses_only_its_segment(
     study: Study, run_study: Run, undisturbed: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     distributed = pytest.importorskip("distributed")
@@ -99,12 +99,13 @@ def test_on_dask_a_study_is_stopped_and_goes_on_and_a_killed_worker_costs_its_se
 
 
 @pytest.mark.parametrize(
-    ("threads", "torch_here", "said"), [(2, "", "has 2 Dask threads"), (1, "1.0", "here are .* and 1.0: install")]
+    ("threads", "torch_here", "message"),
+    [(2, "", "has 2 Dask threads"), (1, "1.0", "here are .* and 1.0: install")],
 )
-def test_a_dask_worker_that_comes_late_and_is_not_as_the_others_ends_the_run(
+def test_a_dask_worker_that_joins_late_and_differs_from_the_others_ends_the_run(
     threads: int,
     torch_here: str,
-    said: str,
+    message: str,
     study: Study,
     dataset: Dataset,
     tmp_path: Path,
@@ -118,9 +119,9 @@ def test_a_dask_worker_that_comes_late_and_is_not_as_the_others_ends_the_run(
     out = tmp_path / "study"
     with distributed.LocalCluster(n_workers=1, threads_per_worker=threads, dashboard_address=None) as cluster:
         executor = ExecutorChoice.parse(f"dask:{cluster.scheduler_address}")
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             get_kind(executor).check(executor)
-        with pytest.raises(ValueError, match=said):  # as if it had come after that
+        with pytest.raises(ValueError, match=message):  # as if it had joined after the check
             train_tree(
                 tree,
                 store,
@@ -135,17 +136,17 @@ def test_a_dask_worker_that_comes_late_and_is_not_as_the_others_ends_the_run(
 @contextmanager
 def scheduler_with_a_worker(folder: Path) -> Iterator[tuple[Any, str]]:
     """The process of a Dask scheduler, and its address."""
-    told_at = folder / "scheduler.json"
+    address_file = folder / "scheduler.json"
 
-    def start(what: str, *options: str) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", f"distributed.cli.{what}", "--scheduler-file", str(told_at)]
+    def start(program: str, *options: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", f"distributed.cli.{program}", "--scheduler-file", str(address_file)]
         return subprocess.Popen([*command, "--no-dashboard", *options], cwd=folder)
 
     scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0")
     worker = start("dask_worker", "--nthreads", "1")
     try:
-        wait_until(told_at.exists, scheduler)
-        yield scheduler, json.loads(told_at.read_text())["address"]
+        wait_until(address_file.exists, scheduler)
+        yield scheduler, json.loads(address_file.read_text())["address"]
     finally:
         for process in (worker, scheduler):
             process.terminate()
@@ -169,11 +170,11 @@ def test_a_dask_scheduler_that_dies_ends_the_run_after_what_was_trained_is_saved
         ):
             run_study(long, out, executor=ExecutorChoice.parse(f"dask:{address}"))
         assert every_step_is_kept(out) and not (out / "workers").exists()
-    assert not list(out.rglob("done.json"))  # it was in the middle
+    assert not list(out.rglob("done.json"))  # the segment is unfinished
     assert "was lost" not in capfd.readouterr().err
 
 
-def test_in_jobs_of_submitit_a_study_is_stopped_and_goes_on(
+def test_in_submitit_jobs_a_stopped_study_continues(
     study: Study, run_study: Run, undisturbed: dict[str, Any], tmp_path: Path
 ):
     pytest.importorskip("submitit")
@@ -188,7 +189,7 @@ def test_in_jobs_of_submitit_a_study_is_stopped_and_goes_on(
 
 
 @pytest.mark.parametrize("refusals", [2, MAX_REFUSALS])
-def test_a_job_that_is_not_taken_is_submitted_again_while_another_is_trained(
+def test_a_refused_job_is_submitted_again_while_another_is_trained(
     refusals: int,
     study: Study,
     run_study: Run,
@@ -218,24 +219,15 @@ def test_a_job_that_is_not_taken_is_submitted_again_while_another_is_trained(
     assert capfd.readouterr().err.count("warning: the executor takes no more segments") == 1
 
 
-def test_each_process_gets_a_device_of_those_that_are_visible():
+def test_each_process_gets_one_of_the_visible_devices():
     assert visible_devices(None, 2) == ["0", "1"]
     assert visible_devices("3, 5", 2) == ["3", "5"]
     assert visible_devices("GPU-8f2a,GPU-77b0", 2) == ["GPU-8f2a", "GPU-77b0"]
     assert visible_devices("", 0) == visible_devices(None, 0) == []
 
 
-def test_an_executor_is_read_as_it_is_written():
-    assert ExecutorChoice.parse("local") == ExecutorChoice() and ExecutorChoice.parse("local:2") == local(2)
-    slurm = ExecutorChoice.parse("slurm:partition=gpu,time=60,gpus_per_node=1,cpus_per_task=8,jobs=12")
-    assert (slurm.kind, slurm.jobs, slurm.threads) == ("slurm", 12, 8)
-    assert slurm.slurm == {"partition": "gpu", "time": 60, "gpus_per_node": 1, "cpus_per_task": 8}
-    dask = ExecutorChoice.parse("dask:tcp://host:8786,threads=4")
-    assert (dask.kind, dask.address, dask.threads) == ("dask", "tcp://host:8786", 4)
-
-
 @pytest.mark.parametrize(("executor", "package"), [("slurm", "submitit"), ("dask:tcp://host:1", "distributed")])
-def test_a_missing_extra_is_one_line_that_names_it(
+def test_a_missing_extra_is_an_error_of_one_line(
     executor: str,
     package: str,
     tmp_path: Path,
@@ -250,16 +242,16 @@ def test_a_missing_extra_is_one_line_that_names_it(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dask_scheduler_that_does_not_answer_is_one_line(
+def test_a_dask_scheduler_that_does_not_answer_is_an_error_of_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     pytest.importorskip("distributed")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(dask_workers, "CONNECT_SECONDS", 0.5)
     assert main(["study", "quickstart", "--executor", "dask:tcp://127.0.0.1:1"]) == 2
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert (
-        said.startswith("error: --executor dask: no scheduler answers at tcp://127.0.0.1:1")
-        and said.count("\n") == 1
+        message.startswith("error: --executor dask: no scheduler answers at tcp://127.0.0.1:1")
+        and message.count("\n") == 1
     )
     assert list(tmp_path.iterdir()) == []

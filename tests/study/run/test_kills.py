@@ -1,6 +1,8 @@
-"""SIGKILL at random moments of a growing study, and at what it does to the disk, each continued. In full:
+"""SIGKILL at random moments of a growing study, and in the middle of disk operations; each run is continued.
 
-DEEPEN_KILLS=200 DEEPEN_KILL_EVERY=1 pytest -s tests/study/run/test_kills.py
+The full test, which takes hours:
+
+    DEEPEN_KILLS=200 DEEPEN_KILL_EVERY=1 pytest -s tests/study/run/test_kills.py
 """
 
 import os
@@ -20,10 +22,10 @@ from leftovers import differences, read_files
 
 KILLS = int(os.environ.get("DEEPEN_KILLS", "20"))
 KILL_EVERY = int(os.environ.get("DEEPEN_KILL_EVERY", "199"))
-"""One touch of the disk in so many is the last of a process."""
+"""A process is killed at every n-th disk operation."""
 
 Life = Callable[..., str]
-"""(folder, after=seconds or at=touch of the disk) → `killed`, or the exit code of a run that ended before."""
+"""(folder, after=seconds or at=number of the disk operation) → `killed`, or the exit code of the run."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def undisturbed(live: Life, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 
 def where(folder: Path) -> str:
-    """What a kill left behind."""
+    """The moment of a kill, from the files that are left."""
     if any(folder.glob("segments/*/state.new")):
         return "in a save"
     if any(folder.glob("segments/*/state.old")):
@@ -62,7 +64,7 @@ def where(folder: Path) -> str:
     return "elsewhere" if any(folder.glob("segments/*/state")) else "before any state"
 
 
-def test_a_study_killed_anywhere_ends_as_if_it_never_had_been(
+def test_a_study_killed_anywhere_ends_as_if_undisturbed(
     live: Life, undisturbed: dict[str, Any], tmp_path: Path, record_property: Callable[[str, object], None]
 ):
     draw, killed = random.Random(int(os.environ.get("DEEPEN_KILLS_SEED", "0"))), Counter[str]()
@@ -83,7 +85,7 @@ def test_a_study_killed_anywhere_ends_as_if_it_never_had_been(
     print(f"{KILLS} kills in {study} studies: {dict(killed)}")
 
 
-def test_a_study_killed_half_way_through_what_it_does_to_the_disk_ends_as_if_it_never_had_been(
+def test_a_study_killed_half_way_through_a_disk_operation_ends_as_if_undisturbed(
     live: Life, undisturbed: dict[str, Any], tmp_path: Path, record_property: Callable[[str, object], None]
 ):
     killed, at = Counter[str](), 1
@@ -95,4 +97,4 @@ def test_a_study_killed_half_way_through_what_it_does_to_the_disk_ends_as_if_it_
         at += KILL_EVERY
     assert killed.total() > 1
     record_property("kills", dict(killed))
-    print(f"killed at {killed.total()} touches of the disk: {dict(killed)}")
+    print(f"killed at {killed.total()} disk operations: {dict(killed)}")

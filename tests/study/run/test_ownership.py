@@ -1,4 +1,4 @@
-"""One writer in a segment's folder, whoever else is alive."""
+"""One writer in a segment's folder, even if other workers are alive."""
 
 import errno
 import os
@@ -33,7 +33,7 @@ def job(study: Study, dataset: Dataset, tmp_path: Path) -> Job:
     return next(iter(make_jobs(tree, dataset, store.folder).values()))
 
 
-def test_a_late_writer_leaves_without_writing_and_the_attempt_after_it_ends_as_if_it_had_never_been(
+def test_a_superseded_writer_stops_without_writing_and_the_next_attempt_ends_as_if_undisturbed(
     job: Job, undisturbed: dict[str, Any]
 ):
     session, ends = Session(job.folder), list[object]()
@@ -52,7 +52,7 @@ def test_a_late_writer_leaves_without_writing_and_the_attempt_after_it_ends_as_i
     assert_segments_are_undisturbed(job.folder, undisturbed)
 
 
-def test_an_attempt_is_claimed_once_and_the_latest_alone_may_write(job: Job):
+def test_an_attempt_is_claimed_once_and_only_the_latest_can_write(job: Job):
     session = Session(job.folder)
 
     def claim(attempt: int) -> Claim:
@@ -76,7 +76,7 @@ def test_an_attempt_is_claimed_once_and_the_latest_alone_may_write(job: Job):
         train_in_worker(session.token, 1, job, 4)
 
 
-def test_a_job_that_an_earlier_command_left_does_not_take_over_from_a_worker_of_the_one_that_runs(
+def test_a_job_of_an_earlier_command_does_not_supersede_a_worker_of_the_current_one(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("deepen.study.run.ownership.PATIENCE_SECONDS", 0)
@@ -105,7 +105,7 @@ def test_a_file_that_is_replaced_while_nfs_opens_it_is_opened_again(job: Job, mo
     assert {path.name for path in stale} == {"session", f"{job.node.key}.owner"}
 
 
-def test_a_command_waits_until_what_a_killed_one_left_behind_has_saved_and_stopped(
+def test_a_command_waits_until_the_workers_of_a_killed_command_have_saved_and_stopped(
     job: Job, capfd: pytest.CaptureFixture[str]
 ):
     session, outcomes = Session(job.folder), list[Outcome]()
@@ -117,7 +117,7 @@ def test_a_command_waits_until_what_a_killed_one_left_behind_has_saved_and_stopp
     assert "waiting until they have saved" in capfd.readouterr().err and not (job.folder / "workers").exists()
 
 
-def test_a_store_is_not_checked_while_what_a_killed_command_left_behind_trains_and_pruned_once_it_has_stopped(
+def test_a_store_is_not_checked_while_workers_of_a_killed_command_train_and_pruned_after_they_stopped(
     job: Job, capfd: pytest.CaptureFixture[str]
 ):
     store, session, outcomes = Store(job.folder), Session(job.folder), list[Outcome]()
@@ -125,15 +125,15 @@ def test_a_store_is_not_checked_while_what_a_killed_command_left_behind_trains_a
     with meanwhile(lambda: outcomes.append(train_in_worker(session.token, 1, job, 1))):
         next(in_mid_segment(job.folder))
         assert main(["store", "check", str(job.folder)]) == 2
-        said = capfd.readouterr().err
-        assert "are still training" in said and said.count("\n") == 1 and outcomes == []
+        message = capfd.readouterr().err
+        assert "are still training" in message and message.count("\n") == 1 and outcomes == []
         assert main(["store", "prune", str(job.folder), "--keep", "last"]) == 0
         assert every_step_is_kept(job.folder)
     assert outcomes == [Outcome()]
     assert main(["store", "check", str(job.folder)]) == 0
 
 
-def test_a_folder_that_a_machine_does_not_see_is_an_error_that_names_the_machine(
+def test_a_folder_that_a_machine_cannot_see_is_an_error_that_names_the_machine(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("deepen.study.run.ownership._VISIBLE_SECONDS", 0)

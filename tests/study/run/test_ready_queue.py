@@ -23,7 +23,7 @@ def test_every_segment_starts_once_and_after_its_parent(tree: Tree):
     assert sorted(started) == sorted(tree.nodes) and queue.pop() is None
 
 
-def test_of_those_that_can_start_the_one_with_the_most_work_behind_it_does(tree: Tree):
+def test_the_segment_with_the_longest_remaining_route_starts_first(tree: Tree):
     behind, queue = remaining_flops(tree), ReadyQueue(tree, tree.nodes)
     roots = [node.key for node in tree.nodes.values() if node.parent is None]
     started = [node.key for node in iter(queue.pop, None)]
@@ -33,7 +33,7 @@ def test_of_those_that_can_start_the_one_with_the_most_work_behind_it_does(tree:
     assert behind[started[0]] == critical
 
 
-def test_what_is_there_is_not_started_and_what_was_not_finished_starts_again(tree: Tree):
+def test_finished_segments_are_not_started_and_unfinished_ones_start_again(tree: Tree):
     path = tree.routes[0].keys
     queue = ReadyQueue(tree, path[1:])
     first = queue.pop()

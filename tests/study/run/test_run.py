@@ -20,7 +20,6 @@ from compare import without_times
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
-from deepen.model.presets import PEAK_RATES, PRESETS, TOKENS_PER_STEP
 from deepen.schedule.rate import Constant
 from deepen.schedule.recipes import RECIPES
 from deepen.study.compile.tree import compile_study
@@ -49,7 +48,7 @@ def results(make_study: Callable[..., Study], run_study: Run, finished: Path) ->
     return run_study(make_study(seeds=(0, 1)), finished)
 
 
-def test_results_have_what_is_promised(results: dict[str, Any], make_study: Callable[..., Study]):
+def test_results_have_the_promised_content(results: dict[str, Any], make_study: Callable[..., Study]):
     study = make_study()
     assert len(results["arms"]) == 2 * len(study.arms)
     for arm in results["arms"]:
@@ -80,7 +79,7 @@ def test_arms_are_compared_at_equal_flops(results: dict[str, Any]):
         assert mark["flops"] == pytest.approx(mark["budget_flops"], rel=0.015)  # a step is 1/48 of the run
 
 
-def test_metrics_tell_every_step_once_with_the_ledgers_flops(results: dict[str, Any], finished: Path):
+def test_metrics_have_every_step_once_with_the_ledgers_flops(results: dict[str, Any], finished: Path):
     for arm in results["arms"]:
         lines = [
             json.loads(line)
@@ -95,7 +94,7 @@ def test_metrics_tell_every_step_once_with_the_ledgers_flops(results: dict[str, 
         assert lines[-1]["flops"] == final["flops"] and lines[-1]["tokens"] == final["tokens"]
 
 
-def test_a_finished_study_trains_nothing_and_says_the_same(
+def test_a_finished_study_trains_nothing_and_has_the_same_results(
     results: dict[str, Any], make_study: Callable[..., Study], run_study: Run, finished: Path, dataset: Dataset
 ):
     study = make_study(seeds=(0, 1))
@@ -113,14 +112,14 @@ def test_states_are_kept_at_the_marks_and_only_there(
     assert kept == tree.mark_keys
 
 
-def test_two_processes_give_what_one_gives(
+def test_two_processes_give_the_same_results_as_one(
     results: dict[str, Any], make_study: Callable[..., Study], run_study: Run, tmp_path: Path
 ):
     parallel = run_study(make_study(seeds=(0, 1)), tmp_path / "study", executor=local(2))
     assert without_times(parallel) == without_times(results)
 
 
-def test_more_seeds_and_arms_join_what_is_there(
+def test_more_seeds_and_arms_can_be_added(
     results: dict[str, Any], make_study: Callable[..., Study], run_study: Run, tmp_path: Path
 ):
     small = make_study(arms=make_study().arms[:2])
@@ -141,11 +140,6 @@ def test_two_phase_with_one_stage_equals_full_to_the_bit(
     one, other = outcomes
     assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
     assert all(torch.equal(t, other.moments[n][k]) for n, kept in one.moments.items() for k, t in kept.items())
-
-
-def test_every_preset_has_a_batch_of_whole_contexts_and_a_peak_rate():
-    assert TOKENS_PER_STEP.keys() == PEAK_RATES.keys() == PRESETS.keys()
-    assert all(TOKENS_PER_STEP[name] % model.context == 0 for name, model in PRESETS.items())
 
 
 def test_a_study_of_every_recipe_on_a_llama_ends_in_verdicts(
@@ -177,7 +171,7 @@ def test_other_settings_are_refused_in_the_same_folder(
         Store(tmp_path).check(study)
 
 
-def test_a_lock_is_held_by_one_and_not_by_the_dead(tmp_path: Path):
+def test_a_lock_has_one_holder_and_is_released_when_it_dies(tmp_path: Path):
     code = f"""
 import time
 from pathlib import Path
@@ -196,7 +190,7 @@ with Store(Path({str(tmp_path)!r})).lock():
         pass
 
 
-def test_nothing_that_is_there_may_be_left_out(
+def test_arms_seeds_and_anchors_cannot_be_left_out(
     results: dict[str, Any], make_study: Callable[..., Study], finished: Path
 ):
     for fewer in (
@@ -211,7 +205,7 @@ def test_nothing_that_is_there_may_be_left_out(
 def test_a_segment_that_becomes_a_mark_later_is_measured(
     make_study: Callable[..., Study], run_study: Run, tmp_path: Path
 ):
-    """A segment may have been trained when no mark stood at its end: it is there, its evaluation is not."""
+    """The segment was trained before the mark was added, so its evaluation is missing."""
     lr, anchors = Constant(peak=1e-3), (1.0,)
     one_shot = Arm(name="one-shot", recipe="one-shot", options={"start_depth": 6})
     study = make_study(arms=(one_shot,), baseline="one-shot", rate=lr, anchors=anchors)
@@ -239,7 +233,7 @@ def test_a_damaged_parent_is_trained_again(
     assert without_times(results["arms"][0]["marks"]) == without_times(whole["arms"][0]["marks"])
 
 
-def test_a_partial_state_beyond_a_new_cut_is_not_gone_on_from(
+def test_training_does_not_continue_from_a_partial_state_beyond_a_new_cut(
     make_study: Callable[..., Study], run_study: Run, tmp_path: Path, dataset: Dataset
 ):
     """A mark added while a segment was half trained: the cut falls before, at, or after the partial state."""
@@ -300,7 +294,7 @@ def seconds_to_wait() -> Iterator[float]:
 
 
 @pytest.mark.parametrize("how", [(signal.SIGKILL,), (signal.SIGINT, signal.SIGTERM)], ids=["killed", "asked"])
-def test_a_run_stopped_again_and_again_ends_as_if_it_never_had_been(
+def test_a_run_stopped_repeatedly_ends_as_if_undisturbed(
     how: tuple[signal.Signals, ...], undisturbed: dict[str, Any], tmp_path: Path, dataset: Dataset
 ):
     out, stopped, signals = tmp_path / "run", 0, how * 4
@@ -331,7 +325,7 @@ def _logs(out: Path) -> list[tuple[Path, str]]:
 def test_a_study_in_two_processes_survives_a_kill(
     results: dict[str, Any], make_study: Callable[..., Study], tmp_path: Path, dataset: Dataset
 ):
-    """The orphans of a killed study end by themselves, and the study goes on."""
+    """The orphans of a killed study end by themselves, and the study continues."""
     file = tmp_path / "kill.py"
     file.write_text(
         "from deepen import Arm, ModelConfig, Study\n"
@@ -350,7 +344,7 @@ def test_a_study_in_two_processes_survives_a_kill(
     process.communicate(timeout=60)  # the orphans hold its pipes: this returns once they have ended
     left = dict(_logs(out))
     second = start(["study", str(file), "--jobs", "2"], out, dataset.folder)
-    # It trains once a log is another than before: its first act is to cut them back.
+    # It is training as soon as a log differs, since it truncates the logs first.
     wait_until(lambda: any(text != left.get(log) and text for log, text in _logs(out)), second)
     second.send_signal(signal.SIGINT)
     _, errors = second.communicate(timeout=60)

@@ -15,28 +15,28 @@ from processes import PATIENCE_SECONDS, wait_until
 
 
 @pytest.fixture
-def heard_sigint() -> Iterator[None]:
-    """Let processes begun here hear SIGINT, by which submitit cancels: in a shell's background all ignore it."""
+def default_sigint() -> Iterator[None]:
+    """Let child processes receive SIGINT, by which submitit cancels; in a shell's background it is ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-def test_a_job_whose_future_was_cancelled_is_cancelled_though_nobody_looks_at_it_any_more(
-    tmp_path: Path, heard_sigint: None
+def test_the_job_of_a_cancelled_future_is_cancelled_although_it_is_not_polled_any_more(
+    tmp_path: Path, default_sigint: None
 ):
     submitit = pytest.importorskip("submitit")
     with SubmititJobs(submitit.LocalExecutor(tmp_path / "slurm"), poll_seconds=600) as jobs:
-        future = jobs.submit(time.sleep, 600)  # longer than anybody waits: only cancelled does it end
+        future = jobs.submit(time.sleep, 600)  # longer than any patience: it ends only if it is cancelled
         (job,) = jobs._jobs.values()
-        wait_until(job.paths.stdout.exists, job._process)  # before, there is nobody yet who could hear
+        wait_until(job.paths.stdout.exists, job._process)  # before, no process can receive the signal
         assert job._process.poll() is None and future.cancel()
     job._process.wait(PATIENCE_SECONDS)
     assert not job.paths.result_pickle.exists()
 
 
 @pytest.mark.parametrize("failures", [MAX_POLL_FAILURES - 1, MAX_POLL_FAILURES])
-def test_a_job_that_cannot_be_asked_is_asked_again_before_it_is_given_up(
+def test_a_job_whose_state_cannot_be_read_is_polled_again_before_it_counts_as_lost(
     failures: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     local_jobs = pytest.importorskip("submitit.local.local")

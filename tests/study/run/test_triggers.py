@@ -1,4 +1,4 @@
-"""Triggers: a study that asks for more once its results are there."""
+"""Triggers: a study that is extended because of its results."""
 
 from dataclasses import replace
 from pathlib import Path
