@@ -1,4 +1,4 @@
-"""What the pages say is true: their Python runs, their commands exist, their links lead somewhere."""
+"""The documentation is correct: its Python runs, its commands print what it shows, its links exist."""
 
 import os
 import re
@@ -27,8 +27,8 @@ CONSOLE = re.compile(r"```console\n\$ deepen ([^\n]*)\n(.*?)```", re.S)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_what_a_command_prints_is_what_the_page_shows(page: Path, capsys: pytest.CaptureFixture[str]):
-    """With DEEPEN_RENEW=1 the page is written anew instead."""
+def test_a_command_prints_what_the_page_shows(page: Path, capsys: pytest.CaptureFixture[str]):
+    """With DEEPEN_RENEW=1 the page is updated instead."""
 
     def printed(found: re.Match[str]) -> str:
         assert main(shlex.split(found[1])) == 0
@@ -51,13 +51,13 @@ def test_the_page_on_planning_has_every_device():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_to_files_lead_somewhere(page: Path):
+def test_links_to_files_exist(page: Path):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
 
 
-def test_the_architecture_page_has_every_package_and_no_module_that_is_not_there():
+def test_the_architecture_page_has_every_package_and_only_existing_modules():
     page = (ROOT / "docs" / "architecture.md").read_text()
     source = ROOT / "src" / "deepen"
     packages = {path.parent.relative_to(source).as_posix() for path in source.rglob("*/__init__.py")}

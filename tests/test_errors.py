@@ -1,4 +1,4 @@
-"""Errors that a user can cause: shown under other names, collected, sent between processes."""
+"""Errors that a user can cause: shown under other names, collected, pickled."""
 
 import pickle
 
@@ -9,7 +9,7 @@ from deepen.errors import ErrorCollector, InvalidValueError, InvalidValuesError,
 WRONG = InvalidValueError("is 3", field="batch_tokens", value=3, remedy="use `batch_tokens` 4", allowed=("4",))
 
 
-def test_fields_are_shown_by_the_names_of_whoever_shows_them():
+def test_fields_can_be_shown_under_other_names():
     assert str(WRONG) == "batch_tokens is 3: use batch_tokens 4"
     assert WRONG.describe(lambda field: f"--{field}") == "--batch_tokens is 3: use --batch_tokens 4"
 
@@ -30,7 +30,7 @@ def fails(*errors: ValueError) -> None:
     raise errors[0] if len(errors) == 1 else InvalidValuesError(errors)
 
 
-def test_all_errors_are_raised_at_once_in_order_and_none_twice():
+def test_all_errors_are_raised_together_in_order_without_duplicates():
     problems = ErrorCollector()
     problems.raise_all()
     assert problems.attempt(lambda: 5) == 5

@@ -1,6 +1,6 @@
-"""Golden runs: the loss of every step of a short run per recipe. A change of numerics is a change of these files.
+"""Golden runs: the loss of every step of a short run per recipe. A change of numerics must change these files.
 
-`DEEPEN_RENEW=1 pytest tests/test_golden.py` writes them anew; then say in the commit why the numbers changed.
+`DEEPEN_RENEW=1 pytest tests/test_golden.py` rewrites them; explain in the commit why the numbers changed.
 """
 
 import json
@@ -26,7 +26,7 @@ CASES = [*((recipe, "gpt2") for recipe in RECIPES), ("two-phase", "llama")]
 STEPS, BATCH_TOKENS, CONTEXT = 48, 64, 16
 
 TOLERANCE = 1e-4
-"""Relative, where torch, the CPU's instructions or the threads differ: kernels sum in another order."""
+"""Relative tolerance if torch, the CPU's instructions or the threads differ: kernels sum in another order."""
 
 
 @pytest.mark.parametrize(("recipe", "family"), CASES)

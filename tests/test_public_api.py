@@ -1,4 +1,4 @@
-"""The public names: all there, imported lazily, with types that a type checker sees."""
+"""The public names: complete, imported lazily, with types for type checkers."""
 
 import inspect
 import os
@@ -37,7 +37,7 @@ FIXED = [
 
 
 @pytest.mark.parametrize("name", [*deepen.__all__])
-def test_every_public_name_is_there_and_documented(name: str):
+def test_every_public_name_exists_and_is_documented(name: str):
     value = getattr(deepen, name)
     assert value is getattr(deepen, name)
     if name != "PRESETS":
@@ -45,7 +45,7 @@ def test_every_public_name_is_there_and_documented(name: str):
     assert name in dir(deepen)
 
 
-def test_the_names_that_are_promised_are_public_and_in_the_overview():
+def test_the_promised_names_are_public_and_in_the_overview():
     assert set(FIXED) <= set(deepen.__all__)
     words = set(re.findall(r"\w+", deepen.__doc__ or ""))
     assert set(deepen.__all__) <= words
@@ -93,7 +93,7 @@ TYPES = {
 
 
 def test_a_type_checker_sees_the_types_of_the_installed_package(tmp_path: Path):
-    """In a project of its own, where the marker `py.typed` alone makes the types count."""
+    """In a separate project, where types are visible only because of the marker `py.typed`."""
     pytest.importorskip("mypy")
     assert (Path(deepen.__file__).parent / "py.typed").is_file()
     lines = ["import deepen", *(f"reveal_type({expression})" for expression in TYPES)]
@@ -111,7 +111,7 @@ def test_a_type_checker_sees_the_types_of_the_installed_package(tmp_path: Path):
         assert expected.replace(" ", "") in found.replace("builtins.", "").replace(" ", ""), (expression, found)
 
 
-def test_the_example_of_a_curve_of_ones_own_runs_as_it_stands(tmp_path: Path):
+def test_the_example_of_a_custom_curve_runs(tmp_path: Path):
     file = ROOT / "docs" / "examples" / "own_curve.py"
     done = subprocess.run(
         [sys.executable, str(file)],

@@ -1,4 +1,4 @@
-"""Strangers' files: nothing in them is run, none leads elsewhere, and no string of theirs is live on the page."""
+"""Strangers' files: no code in them is run, no path leads elsewhere, and their strings are inert on the page."""
 
 import ast
 import json
@@ -60,9 +60,9 @@ def _dotted(node: ast.expr) -> str:
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
 def test_nothing_unpickles_evaluates_or_unpacks(path: Path):
-    """Jobs go between our own processes by multiprocessing, which pickles them; no file comes in that way.
+    """Only multiprocessing pickles, between our own processes; no file is unpickled.
 
-    The one file that is run is a study's .py, where its path is given (`runpy` in cli/study.py).
+    The only file that is run is a study's .py whose path is given (`runpy` in cli/requests/study.py).
     """
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -77,7 +77,7 @@ def test_nothing_unpickles_evaluates_or_unpacks(path: Path):
 
 
 class Bomb:
-    """Unpickled, it makes a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -165,7 +165,7 @@ def test_a_pickle_in_place_of_a_file_that_a_command_reads_is_refused_unrun(
     assert name.split("_")[0] in capsys.readouterr().err and not marker.exists()
 
 
-def test_a_python_file_is_run_only_where_its_path_is_given(
+def test_a_python_file_is_run_only_if_its_path_is_given(
     tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
@@ -208,7 +208,7 @@ HOSTILE = (
 
 
 def _with_every_string(value: Any, hostile: str) -> Any:
-    """Every string replaced, but for those that tell which mark is which."""
+    """Replace every string, except those that identify marks."""
     if isinstance(value, dict):
         kept = ("accounting", "outcome", "recipe")
         return {key: v if key in kept else _with_every_string(v, hostile) for key, v in value.items()}
@@ -218,7 +218,7 @@ def _with_every_string(value: Any, hostile: str) -> Any:
 
 
 class Live(HTMLParser):
-    """What is live on a page: elements, attributes, and what stands in scripts."""
+    """The active parts of a page: elements, attributes and addresses."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -36,12 +36,12 @@ def test_the_page_shows_every_arm_and_needs_no_other_file(results: Results, tmp_
         assert verdict.arm in page
     assert f"{results.verdicts[0].loss:.3f}" in page
     assert "<script src=" not in page and '<link rel="stylesheet"' not in page
-    markup = re.sub(r"<script.*?</script>", "", page, flags=re.S)  # plotly's own text names addresses
+    markup = re.sub(r"<script.*?</script>", "", page, flags=re.S)  # plotly's source contains URLs
     assert not re.search(r"(src|href|url)\W{1,2}(https?:)?//", markup)
 
 
 def test_controls_are_marked_and_the_small_model_is_compared_with_the_winners(results: Results, tmp_path: Path):
-    """By the results' own fields: the recipes have other names here."""
+    """The fields of the results decide, not the names of recipes."""
     renamed = replace(results, arms=tuple(replace(arm, recipe="mine") for arm in results.arms))
     page = draw_report(renamed, tmp_path).read_text()
     assert page == draw_report(results, tmp_path).read_text()
@@ -70,9 +70,7 @@ def test_strings_from_a_file_stay_strings(results: Results, tmp_path: Path):
     assert hostile not in page and "<img src=x" not in page
 
 
-def test_a_study_that_has_only_begun_is_reported_as_one(
-    make_study: Callable[..., Study], tmp_path: Path, dataset: Dataset
-):
+def test_a_study_without_results_has_a_report(make_study: Callable[..., Study], tmp_path: Path, dataset: Dataset):
     study = make_study(arms=(Arm(name="full", recipe="full"), Arm(name="small", recipe="small")))
     tree = compile_study(study, dataset.fingerprint)
     results = collect(tree, Store(tmp_path), dataset, machine="", wall_seconds=0.0)

@@ -79,7 +79,7 @@ def test_a_saving_is_computed_from_the_multiplier():
         (None, "No small model was trained alone"),
     ],
 )
-def test_a_win_is_held_against_a_smaller_model_alone(small_loses: bool | None, sentence: str):
+def test_a_win_is_compared_with_a_smaller_model_alone(small_loses: bool | None, sentence: str):
     """Whether an arm is a smaller model is read from its depth, never from a name."""
     verdicts, arms = [verdict("grown", "wins")], [arm("grown")]
     if small_loses is not None:
@@ -100,7 +100,7 @@ def test_an_unfinished_study_names_what_is_missing():
     assert "Not compared yet: b and c." in describe_finding(partly).found
 
 
-def test_the_papers_mark_is_said_not_to_be_equal_compute():
+def test_the_papers_mark_is_described_as_unequal_compute():
     paper = verdict("a", "wins", accounting="paper")
     marks = [*arm("a")["marks"], arm("a")["marks"][0] | {"accounting": "paper", "flops": 1100}]
     compute = describe_finding(study(verdict("a", "wins"), paper, arms=(arm("a") | {"marks": marks},))).compute

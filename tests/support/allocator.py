@@ -1,4 +1,4 @@
-"""What torch's CPU allocator gave and took back while something ran."""
+"""Peak memory of torch's CPU allocator during some work."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -9,13 +9,14 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def most_alive(kept: Iterable[Tensor], work: Callable[[], Any]) -> int:
-    """Most bytes alive while the work runs, beginning with those of the tensors given.
+    """Peak bytes in use while the work runs, including the given tensors.
 
-    What was there before and is given back does not count: the profiler may know an address from a session
-    before this one, and then reports the size of what was there at that time.
+    Frees of memory allocated before are ignored: the profiler may know their addresses from an earlier session,
+    and then it reports outdated sizes.
 
     Args:
-        kept: what is there all the time; of a tensor divided over processes, this process's share counts.
+        kept: tensors that exist all the time; of a tensor sharded over processes, only the local shard counts.
+        work: the work.
     """
     alive = peak = sum(getattr(tensor, "_local_tensor", tensor).nbytes for tensor in kept)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
@@ -35,7 +36,7 @@ def most_alive(kept: Iterable[Tensor], work: Callable[[], Any]) -> int:
 
 
 def _allocations(events: Iterable[Any]) -> Iterator[tuple[int, int, int]]:
-    """Time in nanoseconds, address, and bytes, negative where they are given back."""
+    """Time in nanoseconds, address, and bytes (negative for frees)."""
     for event in events:
         if event.tag == _EventType.Allocation:
             yield event.start_time_ns, event.extra_fields.ptr, event.extra_fields.alloc_size

@@ -1,4 +1,4 @@
-"""Comparing what runs leave behind."""
+"""Comparing the files of runs."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ TIMES = ("seconds", "wall_seconds", "peak_memory_bytes", "logs", "sha256")
 
 
 def without_times(value: Any) -> Any:
-    """A value as read from JSON, with all that differs between two equal runs taken out."""
+    """A JSON value without the entries that differ between two equal runs."""
     if isinstance(value, dict):
         return {key: without_times(v) for key, v in value.items() if key not in TIMES}
     return [without_times(v) for v in value] if isinstance(value, list) else value

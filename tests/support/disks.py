@@ -25,7 +25,7 @@ FAULTS = [
 
 
 def do_half(primitive: str, real: Callable[..., None], path: Path, *rest: Any) -> None:
-    """What has happened when a primitive got half way."""
+    """Execute half of a primitive."""
     if primitive == "write":
         real(path, rest[0][: len(rest[0]) // 2], *rest[1:])
     elif primitive == "save_tensors":
@@ -37,7 +37,7 @@ def do_half(primitive: str, real: Callable[..., None], path: Path, *rest: Any) -
 
 
 class FailingDisk:
-    """Stands before one primitive of `durable` and makes its n-th call fail; 0 only counts."""
+    """Replaces one primitive of `durable` and makes its n-th call fail; 0 only counts the calls."""
 
     def __init__(self, patch: pytest.MonkeyPatch, primitive: str, fault: str) -> None:
         self.primitive, self.real = primitive, getattr(durable, primitive)

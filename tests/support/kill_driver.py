@@ -1,10 +1,9 @@
 """Runs a growing study in a child process and kills it: python kill_driver.py DATA_FOLDER
 
-Reads lines `FOLDER after SECONDS` or `FOLDER at N` from standard input. For each it forks a child that runs the
-study in FOLDER as a command would, kills it with SIGKILL after so many seconds, or lets it kill itself half way
-through its N-th touch of the disk, and answers `killed` or the child's exit code. A fork starts in no time what
-a new interpreter would spend seconds on importing; the child is a process of its own all the same, and nothing
-it holds outlives it.
+Reads lines `FOLDER after SECONDS` or `FOLDER at N` from standard input. For each line it forks a child that runs
+the study in FOLDER, kills it with SIGKILL after the given seconds, or makes it kill itself half way through its
+N-th disk operation. It prints `killed` or the child's exit code. A fork saves the seconds that a new interpreter
+needs for imports; the child is a separate process, and nothing that it holds outlives it.
 """
 
 import math
@@ -25,11 +24,11 @@ from deepen.study.run import worker
 from disks import die_at
 
 SAVE_EVERY_SECONDS = 0.02
-"""So often that a good part of all kills falls into a save."""
+"""Short, so that many kills happen during a save."""
 
 
 def study_on(data: Path) -> Study:
-    """Stages with freezing, a copied growth, and full training, forked at every anchor, in micro-batches."""
+    """A study with stages, growth and freezing, and with full training that forks at every anchor."""
     model = ModelConfig(name="killed", depth=6, width=8, heads=2, context=16, vocab=512)
     return Study(
         name="killed",
@@ -49,7 +48,7 @@ def study_on(data: Path) -> Study:
 
 
 def run(data: Path, folder: Path) -> None:
-    """What `deepen study` does, without the page."""
+    """Run the study as `deepen study` does, without the page."""
     api.run(study_on(data), folder, executor=ExecutorChoice(jobs=1, threads=1), report=False)
 
 
@@ -76,7 +75,7 @@ def life(data: Path, folder: Path, seconds: float = math.inf, dies_at: int = 0) 
 
     if seconds < math.inf:
         threading.Thread(target=kill).start()
-    # Left as it is until the killer is past: a number that was waited for may be given to another process.
+    # The child is not reaped until the killer has ended, so that its number is not reused for another process.
     os.waitid(os.P_PID, number, os.WEXITED | os.WNOWAIT)
     ended.set()
     _, status = os.waitpid(number, 0)

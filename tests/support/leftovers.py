@@ -1,4 +1,4 @@
-"""What a study left in its folder, to compare with what another way to the same end left."""
+"""The files in a study's folder, for comparison with another run of the same study."""
 
 import hashlib
 import json
@@ -8,11 +8,11 @@ from typing import Any
 from compare import without_times
 
 WHERE = ("executor", "jobs", "processes")
-"""What study.json records of where the study was trained last."""
+"""The entries of study.json about the machine and the executor."""
 
 
 def read_files(folder: Path) -> dict[str, Any]:
-    """Every file that a study left, by its content, without what depends on clocks."""
+    """The content of every file of a study, by name, without times."""
     left: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))

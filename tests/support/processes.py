@@ -1,4 +1,4 @@
-"""What other processes do, waited for: never without end, so that what does not happen is a failure."""
+"""Waiting for other processes, with a time limit, so that a test fails instead of hanging."""
 
 import subprocess
 import time
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 POLL_SECONDS, PATIENCE_SECONDS = 0.01, 300.0
 
 
-def looks() -> Iterator[None]:
-    """A moment to look, again and again; after long enough an AssertionError."""
+def polls() -> Iterator[None]:
+    """Poll until the caller stops; raises an AssertionError after PATIENCE_SECONDS."""
     ends = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < ends:
         yield
@@ -17,7 +17,7 @@ def looks() -> Iterator[None]:
 
 
 def wait_until(happened: Callable[[], bool], process: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> None:
-    """Wait until something has happened, or the process that is to do it has ended."""
-    for _ in looks():
+    """Wait until something has happened, or the process has ended."""
+    for _ in polls():
         if process.poll() is not None or happened():
             return

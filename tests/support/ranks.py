@@ -1,4 +1,4 @@
-"""Real processes that train together: a pool of them that many tests use, and groups that a test may break."""
+"""Real processes that train together: a pool that many tests use, and groups that a test can break."""
 
 import multiprocessing
 import os
@@ -21,21 +21,21 @@ Work = Callable[..., Any]
 
 
 class Ranks:
-    """A pool of processes, the first of which does what it is given while the others follow it."""
+    """A pool of processes: rank 0 executes calls, and the others follow it."""
 
     def __init__(self, size: int) -> None:
         self._here, there = multiprocessing.Pipe()
         self._processes = _started(size, _serve, there)
 
     def call(self, work: Work, *arguments: Any, **options: Any) -> Any:
-        """What the work returns; where it fails, its traceback."""
+        """Execute the work on rank 0 and return its result; an error fails with its traceback."""
         self._here.send((work, arguments, options))
         failed, result = self._here.recv()
         assert not failed, result
         return result
 
     def close(self) -> None:
-        """End them all."""
+        """End all processes."""
         with suppress(OSError):
             self._here.send(None)
         for process in self._processes:
@@ -44,10 +44,13 @@ class Ranks:
 
 
 def run_command(size: int, argv: list[str], ends: dict[int, Work], timeout_seconds: float = 60) -> list[Any]:
-    """Run a command in so many processes, as torchrun would; returns their exit codes, None where one hangs.
+    """Run a command in several processes, as torchrun would; returns their exit codes, None for one that hangs.
 
     Args:
-        ends: called first in the process of that rank, to break something there.
+        size: number of processes.
+        argv: arguments of the command.
+        ends: by rank, a function to call first in this process, to break something.
+        timeout_seconds: time after which a process counts as hanging.
     """
     processes = _started(size, _command, argv, ends)
     for process in processes:
@@ -108,5 +111,5 @@ def _command(rank: int, argv: list[str], ends: dict[int, Work]) -> None:
 
 
 def alone(work: Work, *arguments: Any, **options: Any) -> Any:
-    """The same work in this process, without others."""
+    """Execute the same work in this process alone."""
     return work(World(), *arguments, **options)

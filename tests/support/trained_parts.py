@@ -1,4 +1,4 @@
-"""Strategies for what is trained of a model."""
+"""Hypothesis strategies for the trained parts of a model."""
 
 from hypothesis import strategies as st
 
@@ -7,7 +7,7 @@ from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 
 @st.composite
 def named_choices(draw: st.DrawFn, depth: int) -> TrainedParts:
-    """A named choice, whatever blocks were added last."""
+    """A named trainable set, with any new blocks."""
     new_blocks = draw(st.sets(st.integers(0, depth - 1), min_size=1))
     return draw(st.sampled_from(list(TRAINABLE_SETS.values()))).resolve(depth, tuple(sorted(new_blocks)))
 
@@ -22,5 +22,5 @@ def explicit_choices(draw: st.DrawFn, depth: int) -> TrainedParts:
 
 
 def any_choice(depth: int) -> st.SearchStrategy[TrainedParts]:
-    """What is trained of a model of `depth` blocks."""
+    """Any trained parts of a model of `depth` blocks."""
     return st.one_of(named_choices(depth), explicit_choices(depth))

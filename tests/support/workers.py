@@ -1,4 +1,4 @@
-"""Worker processes of a study: met in mid-segment, killed, interrupted; and what they left."""
+"""Worker processes of a study: finding them in mid-segment, killing and interrupting them."""
 
 import json
 import os
@@ -11,14 +11,14 @@ from typing import Any
 
 from deepen.study.store.study_folder import Store
 from leftovers import read_files
-from processes import looks
+from processes import polls
 
 BATCH, STEPS = 32, 450
 
 
 def in_mid_segment(out: Path) -> Iterator[tuple[str, int]]:
-    """Segments that have logged and are far from done, each with the process that trains it, again and again."""
-    for _ in looks():
+    """Poll for segments that have logged steps and are far from done, with the processes that train them."""
+    for _ in polls():
         for log in out.glob("segments/*/metrics.jsonl"):
             owner = out / "workers" / f"{log.parent.name}.owner"
             if 0 < len(log.read_text().splitlines()) < STEPS / 3 and owner.exists():
@@ -27,7 +27,7 @@ def in_mid_segment(out: Path) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def meanwhile(do: Callable[[], None]) -> Iterator[None]:
-    """Do something in a thread beside."""
+    """Do something in another thread during a `with` block."""
     thread = threading.Thread(target=do, daemon=True)
     thread.start()
     yield
@@ -36,7 +36,7 @@ def meanwhile(do: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def killing(out: Path, times: int = 1) -> Iterator[None]:
-    """SIGKILL processes in mid-segment."""
+    """Send SIGKILL to processes in mid-segment."""
 
     def kill() -> None:
         killed: set[int] = set()
@@ -53,13 +53,13 @@ def killing(out: Path, times: int = 1) -> Iterator[None]:
 
 @contextmanager
 def interrupting(out: Path) -> Iterator[None]:
-    """SIGINT to the command in mid-segment."""
+    """Send SIGINT to the command in mid-segment."""
     with meanwhile(lambda: next(in_mid_segment(out)) and os.kill(os.getpid(), signal.SIGINT)):
         yield
 
 
 def every_step_is_kept(out: Path) -> bool:
-    """Whether each segment that was begun has a state of the last step that it logged."""
+    """Whether each segment with logged steps has a state at its last step."""
     store = Store(out)
     segments = [store.segment(key) for key in store.segment_keys()]
     begun = [segment for segment in segments if segment.lines("metrics")]
@@ -67,6 +67,6 @@ def every_step_is_kept(out: Path) -> bool:
 
 
 def assert_segments_are_undisturbed(out: Path, undisturbed: dict[str, Any]) -> None:
-    """Of a study with some of the arms: every file of its segments is what it should be."""
+    """Check that every segment of a study with some of the arms equals the undisturbed one."""
     segments = {name: content for name, content in read_files(out).items() if name.startswith("segments/")}
     assert segments and all(undisturbed[name] == content for name, content in segments.items())

@@ -1,4 +1,4 @@
-"""Wrong requests, each with the beginning of a line of the answer."""
+"""Wrong requests, each with the beginning of an expected error line."""
 
 WRONG = {
     'study ""': "NAME is missing: use a path",

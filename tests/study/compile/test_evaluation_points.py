@@ -37,7 +37,7 @@ def test_the_example_of_the_docstring():
     )
 
 
-def test_the_end_of_a_segment_is_evaluated_at_a_mark_or_on_the_spacing_only():
+def test_the_end_of_a_segment_is_evaluated_only_at_a_mark_or_on_the_spacing():
     assert evaluation_points(segment(0, 3, 4), evaluation(100, 100), is_mark=False) == ()
     at_mark = EvaluationPoint(tokens=12, tasks=("validation", "hellaswag"))
     for task_every in (0, 100):  # 0: at the marks only

@@ -1,4 +1,4 @@
-"""Keys hold over time: results that were trained stay valid when the code gains what they do not use."""
+"""Keys are stable: earlier results stay valid when the code gains features that they do not use."""
 
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
@@ -22,7 +22,7 @@ from deepen.train.settings import TrainSettings
 
 
 def study(**changes: Any) -> Study:
-    """A study that says everything its keys depend on, so that other defaults of presets leave it alone."""
+    """A study that sets everything its keys depend on, so that changed presets do not affect it."""
     values: dict[str, Any] = {
         "name": "keys",
         "model": ModelConfig(name="test", depth=4, width=8, heads=2, context=16, vocab=512),
@@ -59,8 +59,8 @@ KEYS = {
     ),
     "other settings": (study(settings=OTHER_SETTINGS), 2, "e98910cfe57dc829"),
 }
-"""A study, one of its routes, and the key at its end on data of the fingerprint "data". Where a key changes, every
-result that anybody has is trained again: that needs a higher FORMAT and a line in the changelog."""
+"""A study, the index of a route, and the key at its end for data with fingerprint "data". If a key changes, all
+existing results must be trained again: this needs a higher FORMAT and a line in the changelog."""
 
 
 @pytest.mark.parametrize("case", KEYS)
@@ -79,12 +79,12 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     },
     Growth: {"operator": "random", "placement": "", "moments": "keep"},
 }  # fmt: skip
-"""A default that is not in a key stands for the number here. Another default needs a higher FORMAT; a new field
-needs a line, with the value at which the code does what it did before."""
+"""The defaults that keys leave out. A new default needs a higher FORMAT. A new field needs an entry here, with the
+value at which the code does what it did before."""
 
 
 @pytest.mark.parametrize("kind", [*DEFAULTS, RatePiece, TrainedParts, Segment], ids=lambda kind: kind.__name__)
-def test_defaults_that_keys_leave_out_stay(kind: type):
+def test_the_defaults_that_keys_leave_out_are_unchanged(kind: type):
     defaults = {
         each.name: canonical(each.default if each.default is not MISSING else each.default_factory())
         for each in fields(kind)
@@ -136,7 +136,7 @@ def test_values_that_train_the_same_numbers_have_one_form():
 @pytest.mark.parametrize(
     "change", [{"micro_batch_tokens": 64}, {"compile": "auto"}, {"activation_checkpointing": True}]
 )
-def test_settings_that_change_rounding_alone_keep_the_canonical_form(change: dict[str, Any]):
+def test_settings_that_only_change_rounding_keep_the_canonical_form(change: dict[str, Any]):
     assert canonical(TrainSettings(**change)) == canonical(TrainSettings())
 
 
@@ -147,7 +147,7 @@ def test_two_runs_of_one_study_agree_on_rounding_too_but_not_on_paths():
     for change in changes:
         assert comparable(replace(one, settings=replace(one.settings, **change))) != comparable(one)
     assert comparable(replace(one, settings=TrainSettings(on_spike="stop"))) == comparable(one)
-    assert comparable(Growth())["operator"] == "random"  # written out, so that messages can name it
+    assert comparable(Growth())["operator"] == "random"  # included, so that messages can name it
 
 
 def test_names_and_paths_keep_all_keys(make_study: Callable[..., Study]):
@@ -156,6 +156,6 @@ def test_names_and_paths_keep_all_keys(make_study: Callable[..., Study]):
     assert compile_study(other, "data").nodes.keys() == compile_study(study, "data").nodes.keys()
 
 
-def test_what_has_no_canonical_form_is_refused():
+def test_a_value_without_canonical_form_is_refused():
     with pytest.raises(TypeError, match="canonical form"):
         canonical(object())

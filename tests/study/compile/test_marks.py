@@ -48,8 +48,8 @@ def test_a_plan_and_a_study_agree_on_every_mark(study: Study, recipe: str, recom
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
-def test_a_ramp_that_stays_gives_the_marks_of_a_study(recipe: str):
-    """Studies have no ramps; one that stays at the study's batch and context changes nothing but labels."""
+def test_a_constant_ramp_gives_the_marks_of_a_study(recipe: str):
+    """Studies have no ramps; a ramp that stays at the study's batch and context changes only labels."""
     study = quickstart()
     [mark, *others] = compile_marks(study, Arm(name="arm", recipe=recipe))
     constant = RecipeRun(

@@ -29,12 +29,12 @@ def test_the_example_of_the_docstring():
     assert [piece.growth is not None for piece in pieces] == [False, False, True, False]
 
 
-def test_phases_that_differ_in_their_label_only_are_one_piece():
+def test_phases_that_differ_only_in_their_label_are_one_piece():
     schedule = Schedule(phases=(phase(2, 40, "stage 1"), phase(2, 60, "continual")), rate=Constant())
     assert bounds(split_schedule(schedule, LEDGER)) == [(0, 100)]
 
 
-def test_a_phase_that_resets_moments_is_a_piece_of_its_own():
+def test_a_phase_that_resets_moments_is_a_separate_piece():
     reset = Phase(depth=2, tokens=60, label="", batch_tokens=10, context=10, reset_moments=True)
     pieces = split_schedule(Schedule(phases=(phase(2, 40), reset), rate=WSD(decay_share=0.2)), LEDGER)
     assert bounds(pieces) == [(0, 40), (40, 80), (80, 100)]

@@ -41,7 +41,7 @@ def _ends(r: Route) -> list[int]:
     return ends
 
 
-def test_arms_that_begin_alike_share_segments(make_study: Callable[..., Study]):
+def test_arms_that_begin_with_the_same_training_share_segments(make_study: Callable[..., Study]):
     tree = compile_study(make_study(), "data")
     one_shot, small = route(tree, "one-shot"), route(tree, "small")
     grown_at = one_shot.mark.schedule.phases[0].tokens
@@ -61,13 +61,13 @@ def test_marks_of_one_arm_share_all_but_their_decays(make_study: Callable[..., S
     assert shared_tokens(cosine, flops, paper) == 0
 
 
-def test_keys_stay_when_a_study_gets_more_arms_marks_and_seeds(make_study: Callable[..., Study]):
+def test_more_arms_marks_and_seeds_keep_all_keys(make_study: Callable[..., Study]):
     whole = compile_study(make_study(seeds=(0, 1)), "data")
     alone = compile_study(make_study(arms=(Arm(name="full", recipe="full"),), anchors=(1.0,)), "data")
     assert route(alone, "full").keys[-1] == route(whole, "full").keys[-1]
 
 
-def test_one_stage_of_two_phase_is_the_very_same_route_as_full(make_study: Callable[..., Study]):
+def test_two_phase_with_one_stage_has_the_same_route_as_full(make_study: Callable[..., Study]):
     arms = (Arm(name="full", recipe="full"), Arm(name="S=1", recipe="two-phase", options={"stages": 1}))
     tree = compile_study(make_study(arms=arms), "data")
     assert route(tree, "S=1").keys == route(tree, "full").keys == route(tree, "S=1", "paper").keys

@@ -42,12 +42,12 @@ def test_the_examples_of_the_help_are_right(example: str):
         ("dask:tcp://host:8786,threads=0", "threads is 0"),
     ],
 )
-def test_what_names_no_executor_is_refused(text: str, problem: str):
+def test_a_wrong_executor_is_refused(text: str, problem: str):
     with pytest.raises(InvalidValueError) as wrong:
         ExecutorChoice.parse(text)
     assert problem in str(wrong.value) and wrong.value.field == "executor"
 
 
-def test_all_that_is_wrong_is_reported_at_once():
+def test_all_problems_are_reported_together():
     with pytest.raises(InvalidValueError, match=r"time is 0.*; qos is empty.*; 'x' is unknown"):
         ExecutorChoice.parse("slurm:time=0,qos=,x=1")

@@ -106,7 +106,7 @@ def changed(**changes: Any) -> dict[str, Any]:
         (changed(seeds=[1, 1]), "seeds"),
     ],
 )
-def test_json_that_is_not_a_study_is_refused_with_its_place(content: Any, field: str):
+def test_json_that_is_not_a_study_is_refused_with_the_path(content: Any, field: str):
     with pytest.raises(InvalidValueError) as wrong:
         Study.from_json(content)
     assert wrong.value.field == field
@@ -121,7 +121,7 @@ JSON = st.recursive(
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_anything_in_the_place_of_anything_is_read_or_refused(data: st.DataObject):
+def test_json_with_any_value_replaced_is_read_or_refused(data: st.DataObject):
     content = json.loads(json.dumps(quickstart().to_json()))
     place: Any = content
     while True:

@@ -1,4 +1,4 @@
-"""What is collected from the logs of a study that was trained here."""
+"""The results collected from the logs of a trained study."""
 
 import json
 from collections.abc import Callable
@@ -75,7 +75,7 @@ def test_a_mark_has_the_loss_at_the_end_of_the_curve_and_its_tasks(results: Resu
         assert [each.step for each in arm.tasks[:1]] == [16]
 
 
-def test_arms_know_their_role_and_the_regime_its_inputs(results: Results, dataset: Dataset, tree: Tree):
+def test_arms_have_their_role_and_the_regime_has_its_inputs(results: Results, dataset: Dataset, tree: Tree):
     assert [arm.is_control for arm in results.arms] == [False, False, True]
     regime = results.regime
     assert (regime.model, regime.depth, regime.machine, regime.wall_seconds) == ("test", 12, "here", 2.0)

@@ -113,7 +113,7 @@ def test_unknown_keys_are_ignored():
 
 
 @pytest.mark.parametrize("value", [None, "many", True, [1], {}, math.nan, math.inf, -math.inf, 1e300, 10**400])
-def test_what_is_not_a_number_is_missing(value: object):
+def test_a_value_that_is_not_a_number_is_missing(value: object):
     point = read(tokens=value, loss=value)
     assert point.tokens == 0 and point.loss is None
 
@@ -130,19 +130,19 @@ def test_a_string_is_one_printable_line(given: object, read_as: str):
     assert read(name=given).name == read_as
 
 
-def test_names_outside_of_a_set_are_missing():
+def test_unknown_names_are_missing():
     assert (read(bound="above").bound, read(bound="beside").bound) == (Bound.ABOVE, None)
     assert (read(outcome="wins").outcome, read(outcome="won").outcome) == (Outcome.WINS, Outcome.CANNOT_TELL)
 
 
-def test_a_pair_is_whole_or_missing_and_a_list_leaves_out_what_does_not_fit():
+def test_a_pair_is_complete_or_missing_and_a_list_leaves_out_entries_that_do_not_fit():
     assert read(pair=[1, 2]).pair == (1, 2)
     assert read(pair=[1, None]).pair is read(pair=[1]).pair is read(pair="ab").pair is None
     assert read(seeds=[1, "two", 3, None]).seeds == (1, 3)
 
 
 @pytest.mark.parametrize("content", [None, 3, "x", [], [[]], {"arms": {"name": "x"}}])
-def test_anything_else_than_an_object_reads_as_an_empty_one(content: object):
+def test_a_value_that_is_not_an_object_is_read_as_an_empty_one(content: object):
     assert Results.from_json(content) == Results.from_json({})
 
 

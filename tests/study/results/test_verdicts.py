@@ -1,4 +1,4 @@
-"""Verdicts from results that are written down here, so that the numbers can be checked by hand."""
+"""Verdicts on results that are defined here, so that the numbers can be checked by hand."""
 
 import json
 from typing import Any
@@ -67,7 +67,7 @@ def test_the_multiplier_is_read_from_the_budgets_of_the_baseline():
     assert beyond.multiplier_bound is Bound.ABOVE and "more than 1.40 times" in beyond.sentence
 
 
-def test_within_the_noise_no_one_can_tell():
+def test_within_the_noise_the_outcome_is_cannot_tell():
     [unclear, _] = judge(comparison(one_shot=3.999), "full")[0]
     assert unclear.outcome is Outcome.CANNOT_TELL and "cannot tell" in unclear.sentence
 
@@ -92,7 +92,7 @@ def test_a_mark_without_a_loss_is_not_judged():
     assert [v.arm for v in judge(arms, "full")[0]] == ["one-shot", "small"]
 
 
-def test_the_papers_mark_is_judged_apart_and_priced_exactly():
+def test_the_papers_mark_is_judged_separately_with_its_exact_flops():
     arms = comparison()
     for entry in arms:
         if entry["name"] == "one-shot":
@@ -102,7 +102,7 @@ def test_the_papers_mark_is_judged_apart_and_priced_exactly():
 
 
 def test_the_promised_keys_are_enough_to_judge():
-    """A script outside of the project may know only those, and count with numpy."""
+    """A script outside the project may use only these, with numpy's numbers."""
     plain = comparison()
     for entry in plain:
         entry["seed"] = np.int64(entry["seed"])

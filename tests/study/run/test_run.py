@@ -328,9 +328,7 @@ def test_a_study_in_two_processes_survives_a_kill(
     """The orphans of a killed study end by themselves, and the study continues."""
     file = tmp_path / "kill.py"
     file.write_text(
-        "from deepen import Arm, ModelConfig, Study\n"
-        "from deepen.schedule.rate import WSD\n"
-        "from deepen.study.define.study import Evaluation\n"
+        "from deepen import WSD, Arm, Evaluation, ModelConfig, Study\n"
         "model = ModelConfig(name='test', depth=12, width=8, heads=2, context=16, vocab=512)\n"
         "arms = (Arm(name='full', recipe='full'), Arm(name='small', recipe='small'))\n"
         "evaluation = Evaluation(every_tokens=512, validation_tokens=512)\n"

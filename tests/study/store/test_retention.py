@@ -6,7 +6,7 @@ from deepen.errors import InvalidValueError
 from deepen.study.store.retention import RETENTION_POLICIES, get_retention_policy
 
 
-def test_a_policy_is_found_by_its_name_and_a_wrong_name_is_answered_with_the_nearest():
+def test_a_policy_is_found_by_name_and_an_unknown_name_suggests_the_nearest():
     assert get_retention_policy("forks") is RETENTION_POLICIES["forks"]
     with pytest.raises(InvalidValueError, match="did you mean 'forks'") as wrong:
         get_retention_policy("fork")

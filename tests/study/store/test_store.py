@@ -1,4 +1,4 @@
-"""Disks that fail and files that rot: nothing that was complete is lost, nothing wrong is used in silence."""
+"""Disks that fail and files that are damaged: no complete state is lost, and no damage is used silently."""
 
 import errno
 import fcntl
@@ -46,7 +46,7 @@ def same(one: TrainState, other: TrainState) -> bool:
 
 
 @pytest.mark.parametrize(("primitive", "fault"), FAULTS)
-def test_wherever_a_save_fails_a_whole_state_is_left(
+def test_wherever_a_save_fails_a_complete_state_is_left(
     primitive: str, fault: str, model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     before, after, later = (a_state(model, step) for step in (1, 2, 3))
@@ -74,9 +74,7 @@ def test_wherever_a_save_fails_a_whole_state_is_left(
 def study_file(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> str:
     file = tmp_path_factory.mktemp("file") / "tiny.py"
     file.write_text(
-        "from deepen import Arm, ModelConfig, Study\n"
-        "from deepen.schedule.rate import WSD\n"
-        "from deepen.study.define.study import Evaluation\n"
+        "from deepen import WSD, Arm, Evaluation, ModelConfig, Study\n"
         "model = ModelConfig(name='test', depth=2, width=8, heads=2, context=16, vocab=512)\n"
         "arms = (Arm(name='full', recipe='full'), Arm(name='one-shot', recipe='one-shot',\n"
         "    options={'start_depth': 1}))\n"
@@ -89,7 +87,7 @@ def study_file(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> st
 
 @pytest.fixture
 def run(study_file: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """`deepen study` on a tiny study, here, saving after every step, without drawing."""
+    """Runs `deepen study` on a tiny study in this process, saving after every step, without drawing."""
     monkeypatch.setattr(api, "draw_report", lambda results, folder: None)
     monkeypatch.setattr(worker, "SAVE_EVERY_SECONDS", 0.0)
     return lambda out, *more: main(["study", study_file, "--jobs", "1", "--out", str(out), *more])
@@ -97,7 +95,7 @@ def run(study_file: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
 @pytest.fixture(scope="module")
 def finished(study_file: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny study undisturbed, every final state kept."""
+    """An undisturbed run of the tiny study that keeps every final state."""
     out = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api, "draw_report", lambda results, folder: None)
@@ -110,7 +108,7 @@ def results_of(folder: Path) -> Any:
 
 
 @pytest.mark.parametrize(("primitive", "fault"), FAULTS)
-def test_a_run_whose_disk_fails_ends_with_one_line_and_goes_on_to_the_same_bits(
+def test_a_run_whose_disk_fails_ends_with_one_line_and_continues_to_the_same_results(
     primitive: str,
     fault: str,
     run: Callable[..., int],
@@ -126,24 +124,24 @@ def test_a_run_whose_disk_fails_ends_with_one_line_and_goes_on_to_the_same_bits(
         capsys.readouterr()
         disk.fail_at(n)
         assert run(tmp_path / str(n)) == 1, n
-        said = capsys.readouterr().err
-        assert said.count("error: ") == 1 and "Traceback" not in said and "same command continues" in said
+        errors = capsys.readouterr().err
+        assert errors.count("error: ") == 1 and "Traceback" not in errors and "same command continues" in errors
         disk.fail_at(0)
         assert run(tmp_path / str(n)) == 0, capsys.readouterr().err
         assert results_of(tmp_path / str(n)) == results_of(finished)
         assert main(["store", "check", str(tmp_path / str(n))]) == 0
 
 
-def test_whenever_a_save_falls_due_everything_is_told_once(
+def test_whenever_a_save_is_due_everything_is_logged_once(
     run: Callable[..., int], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The clock is looked at several times between two steps; the save falls due at each of these looks."""
-    for looks in range(1, 9):
-        monkeypatch.setattr(worker, "SAVE_EVERY_SECONDS", float(looks))
+    """The clock is read several times between two steps; a save becomes due at each of these readings."""
+    for readings in range(1, 9):
+        monkeypatch.setattr(worker, "SAVE_EVERY_SECONDS", float(readings))
         monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=itertools.count().__next__))
-        assert run(tmp_path / str(looks)) == 0
-        assert results_of(tmp_path / str(looks)) == results_of(finished)
-        assert main(["store", "check", str(tmp_path / str(looks))]) == 0
+        assert run(tmp_path / str(readings)) == 0
+        assert results_of(tmp_path / str(readings)) == results_of(finished)
+        assert main(["store", "check", str(tmp_path / str(readings))]) == 0
 
 
 def test_a_state_without_its_manifest_is_damaged_not_absent(
@@ -161,7 +159,7 @@ def test_a_state_without_its_manifest_is_damaged_not_absent(
     assert main(["store", "check", str(out)]) == 0
 
 
-def test_a_removal_that_was_cut_off_is_finished(
+def test_an_interrupted_removal_is_completed(
     run: Callable[..., int], finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     out = tmp_path / "run"
@@ -203,8 +201,8 @@ def test_a_damaged_file_is_named_and_trained_again(
     assert path.name in capsys.readouterr().out
     assert main(["store", "check", str(out), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["damaged"] >= 1
-    code, said = run(out, "--verify", "--keep", "all"), capsys.readouterr().err
-    assert path.name in said and "damaged" in said
+    code, errors = run(out, "--verify", "--keep", "all"), capsys.readouterr().err
+    assert path.name in errors and "damaged" in errors
     if path.name == "study.json":
         assert code == 2
         return
@@ -221,17 +219,17 @@ def flip_in_a_tensor(out: Path) -> Path:
     return path
 
 
-def test_after_an_unclean_end_every_byte_is_hashed_until_a_run_ends_well(
+def test_after_a_kill_every_byte_is_hashed_until_a_run_ends_normally(
     run: Callable[..., int], finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     path = flip_in_a_tensor(out)
     assert run(out, "--keep", "all") == 0
-    assert "damaged" not in capsys.readouterr().err  # what the cheap check does not see
+    assert "damaged" not in capsys.readouterr().err  # the quick check does not detect it
     (out / "lock.holder").write_text("process 1 on a machine that lost its power\n")
     assert main(["store", "prune", str(out), "--keep", "forks"]) == 0
-    assert (out / "lock.holder").exists()  # pruning does not verify all, so the note stays
+    assert (out / "lock.holder").exists()  # pruning does not verify every state, so the note stays
     shutil.copytree(finished, out, dirs_exist_ok=True)
     flip_in_a_tensor(out)
     capsys.readouterr()
@@ -274,7 +272,7 @@ def test_a_forged_header_is_refused_before_anything_is_allocated(
 
 
 def test_a_state_is_never_ahead_of_its_logs(model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The logs are made durable before the manifest, and a log that lost what a state needs is found out."""
+    """The logs are made durable before the manifest, and a log that is shorter than the state's is detected."""
     folder, order, real = SegmentFolder(tmp_path), [], durable.fsync
     monkeypatch.setattr(durable, "fsync", lambda path: (order.append(path.name), real(path)))
     folder.append("metrics", [{"step": 1, "tokens": 32}])
@@ -287,9 +285,7 @@ def test_a_state_is_never_ahead_of_its_logs(model: ModelConfig, tmp_path: Path, 
     assert "metrics.jsonl" in folder.log_problems()[0]
 
 
-def test_a_writer_that_is_overtaken_while_it_saves_leaves_the_state_that_is_there(
-    model: ModelConfig, tmp_path: Path
-):
+def test_a_writer_that_is_superseded_while_it_saves_leaves_the_existing_state(model: ModelConfig, tmp_path: Path):
     def check() -> None:
         if (tmp_path / "state.new").exists():
             raise SupersededError
@@ -304,7 +300,7 @@ def kept_states(out: Path) -> set[str]:
     return {path.parent.name for path in out.glob("segments/*/state")}
 
 
-def test_what_is_kept_is_what_was_asked_for_and_pruning_comes_to_the_same(
+def test_a_run_and_pruning_keep_the_states_of_the_policy(
     run: Callable[..., int], finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     for keep in ("last", "forks"):
@@ -326,11 +322,11 @@ def test_what_is_kept_is_what_was_asked_for_and_pruning_comes_to_the_same(
     assert kept_states(tmp_path / "last") == set(lineage["marks"])
     assert kept_states(tmp_path / "forks") == set(lineage["marks"]) | forks
     assert kept_states(finished) == {path.name for path in finished.glob("segments/*")}
-    assert run(tmp_path / "forks", "--keep", "last") == 0  # another --keep next time is welcome
+    assert run(tmp_path / "forks", "--keep", "last") == 0  # the next run may use another --keep
     assert kept_states(tmp_path / "forks") == set(lineage["marks"])
 
 
-def test_a_policy_of_ones_own_is_one_value(finished: Path, tmp_path: Path):
+def test_a_custom_policy_is_one_value(finished: Path, tmp_path: Path):
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     parents = RetentionPolicy(name="parents", help="from which any starts", keeps=lambda children: children > 0)
@@ -355,11 +351,11 @@ def test_a_folder_in_use_is_left_alone(finished: Path, capsys: pytest.CaptureFix
         assert "in use" in capsys.readouterr().err
 
 
-def test_a_file_system_without_locks_is_one_line(
+def test_a_file_system_without_locks_is_an_error_of_one_line(
     run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     def flock(file: int, operation: int) -> None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))  # as Lustre says
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))  # the error of Lustre
 
     monkeypatch.setattr(fcntl, "flock", flock)
     assert run(tmp_path / "run") == 2
@@ -377,7 +373,7 @@ def test_a_file_system_without_locks_is_one_line(
         (["prune", "nowhere", "--keep", "all"], "use last, forks"),
     ],
 )
-def test_a_wrong_request_is_told_what_would_be_right(
+def test_a_wrong_request_is_answered_with_the_right_choices(
     arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]
 ):
     assert main(["store", *arguments]) == 2

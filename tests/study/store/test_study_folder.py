@@ -1,4 +1,4 @@
-"""A study's folder: what may differ when it is continued, and one writer at a time."""
+"""A study's folder: the changes with which it can be continued, and one writer at a time."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def open_folder(store: Store, study: Study, dataset: Dataset) -> None:
     store.open(study, hash_inputs(study, dataset))
 
 
-def test_data_and_task_files_may_be_somewhere_else(
+def test_data_and_task_files_can_be_moved(
     make_study: Callable[..., Study], dataset: Dataset, task_file: Path, tmp_path: Path
 ):
     store = Store(tmp_path / "study")
@@ -67,7 +67,7 @@ def test_another_tokenizer_is_refused(make_study: Callable[..., Study], dataset:
         open_folder(store, study, replace(dataset, tokenizer_sha256="0" * 64))
 
 
-def test_a_folder_of_deepen_0_1_records_its_data_alone(
+def test_a_folder_of_deepen_0_1_records_only_its_data(
     make_study: Callable[..., Study], dataset: Dataset, tmp_path: Path
 ):
     study = make_study()
