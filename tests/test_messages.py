@@ -28,6 +28,7 @@ def test_a_warning_has_a_prefix_and_a_note_has_none():
     assert lines == ["warning: it is 3", "by the way"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_worker_process_prints_a_warning_as_this_process_does(
     jobs: int, make_study: Callable[..., Study], run_study: Callable[..., Any], model: ModelConfig,

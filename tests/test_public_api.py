@@ -92,6 +92,7 @@ TYPES = {
 }
 
 
+@pytest.mark.slow
 def test_a_type_checker_sees_the_types_of_the_installed_package(tmp_path: Path):
     """In a separate project, where types are visible only because of the marker `py.typed`."""
     pytest.importorskip("mypy")

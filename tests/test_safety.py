@@ -244,6 +244,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Live:
     return live(_with_every_string(RESULTS, "harmless"), tmp_path_factory.mktemp("page") / "study")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_a_page_of_hostile_strings_has_the_elements_of_a_harmless_one(
     hostile: str, harmless: Live, tmp_path: Path
@@ -255,6 +256,7 @@ def test_a_page_of_hostile_strings_has_the_elements_of_a_harmless_one(
     assert {path.name for path in (tmp_path / "study").iterdir()} == {"results.json", "report"}
 
 
+@pytest.mark.slow
 def test_the_charts_on_the_page_are_json_that_no_string_ends(tmp_path: Path):
     hostile = "</script><script>alert(1)</script><!--"
     live(_with_every_string(RESULTS, hostile), tmp_path / "study")

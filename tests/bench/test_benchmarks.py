@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SMALL = "--width 8 --vocab 64 --context 8 --batch-tokens 16 --threads 1"
 ARGUMENTS = {

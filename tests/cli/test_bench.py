@@ -21,6 +21,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_json_is_what_is_written_and_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "bench.json"
     assert main([*SMALL, "--json", "--out", str(out)]) == 0
@@ -33,6 +34,7 @@ def test_the_json_is_what_is_written_and_can_be_read(tmp_path: Path, capsys: pyt
     assert result["threads"] == 1 and result["torch"]
 
 
+@pytest.mark.slow
 def test_the_table_shows_what_was_found_and_how_to_use_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "b.json"
     assert main(["bench", "--depth", "1", "--steps", "1", "--batch-tokens", "64", "--out", str(out)]) == 0
@@ -50,6 +52,7 @@ def test_a_wrong_request_does_not_wait_for_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_plan_reads_the_bench_and_has_a_mark_of_equal_seconds(written: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["plan", "two-phase", "--model", "nano", "--bench", str(written), "--json"]) == 0
     result, timing = json.loads(capsys.readouterr().out), read_timing(written)

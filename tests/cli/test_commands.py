@@ -34,6 +34,7 @@ def test_doctor_finds_what_every_command_needs(capsys: pytest.CaptureFixture[str
     assert findings["torch"]["ok"] and findings["embedded corpus"]["ok"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -65,6 +66,7 @@ def test_train_ends_with_a_report_and_a_state_at_the_budget(
     assert state.depth == {"small": 3}.get(arguments[0], 8 if released else 12)
 
 
+@pytest.mark.slow
 def test_the_paper_runs_scaled_down_on_prepared_shards_with_hellaswag(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -101,6 +103,7 @@ def test_a_folder_that_cannot_be_written_fails_with_one_line(dataset: Dataset, c
     assert capsys.readouterr().err.startswith("error: ")
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_with_one_line_and_loses_nothing(dataset: Dataset, tmp_path: Path):
     """The system's own limit on the size of files stands in for a disk that is full: the write fails."""
     out = tmp_path / "run"
@@ -129,6 +132,7 @@ def test_a_full_disk_fails_with_one_line_and_loses_nothing(dataset: Dataset, tmp
     assert main(arguments) == 0
 
 
+@pytest.mark.slow
 def test_a_precision_left_to_the_machine_is_measured_once_and_then_kept(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -20,6 +20,8 @@ from deepen.train.distributed.processes import World
 from deepen.train.read_back import LateReadBack
 from ranks import Work, run_command
 
+pytestmark = pytest.mark.slow
+
 
 def train_arguments(out: Path, dataset: Dataset) -> list[str]:
     run = ["train", "full", "--context", "16", "--batch-tokens", "64", "--steps", "6", "--rate", "constant"]

@@ -18,6 +18,7 @@ def run(out: Path, data: Dataset, *arguments: str) -> int:
     return main([*SHORT, *arguments, "--data", str(data.folder), "--out", str(out)])
 
 
+@pytest.mark.slow
 def test_a_spike_stops_a_run_and_warn_continues_where_it_stopped(
     tmp_path: Path, noisy_data: Dataset, capsys: pytest.CaptureFixture[str]
 ):
@@ -68,6 +69,7 @@ def test_a_damaged_study_file_is_named(
     assert "study.json" in error and error.startswith("error: ")
 
 
+@pytest.mark.slow
 def test_a_study_keeps_its_threads(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]):
     assert run(tmp_path, dataset) == 0
     recorded = json.loads((tmp_path / "study.json").read_text())["threads"]

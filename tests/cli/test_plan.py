@@ -141,6 +141,7 @@ def test_the_human_plan_shows_the_marks_and_what_a_wrong_price_gives_away(capsys
     assert "attention counted densely" in printed and "r = 3" in printed and "peak" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_the_figure_is_drawn(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = tmp_path / f"plan.{suffix}"
@@ -237,6 +238,7 @@ def test_rounding_is_shown_against_the_budget_asked_for(capsys: pytest.CaptureFi
     assert "3 whole steps of full are +1.5" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_planning_does_not_wait_for_torch():
     for arguments in (["two-phase", "--json"], ["full", "--device", "h100", "--parts"], ["paper"]):
         code = (

@@ -16,6 +16,8 @@ from deepen.cli.entry import main
 from deepen.data.shards import Dataset
 from deepen.study.store.study_folder import Store
 
+pytestmark = pytest.mark.slow
+
 STEPS = 12
 
 

@@ -60,6 +60,7 @@ def cases(draw: st.DrawFn) -> Case:
     return config, draw(any_choice(depth)), context
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(cases(), st.integers(1, 3), st.booleans())
 def test_the_ledger_equals_the_operator_counter(case: Case, sequences: int, checkpointing: bool):
@@ -68,6 +69,7 @@ def test_the_ledger_equals_the_operator_counter(case: Case, sequences: int, chec
     assert counted(config, trained, context, sequences, checkpointing) == ledger * sequences * context
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainable", TRAINABLE_SETS.values(), ids=str)
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_ledger_equals_the_counter_on_every_preset_without_memory(name: str, trainable: Trainable):

@@ -95,6 +95,7 @@ def cases(draw: st.DrawFn) -> tuple[ModelConfig, Phase, TrainedParts, MemorySett
     return model, phase, draw(any_choice(model.depth)), memory
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(cases())
 def test_the_peak_equals_the_allocators(case: tuple[ModelConfig, Phase, TrainedParts, MemorySettings]):

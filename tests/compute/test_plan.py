@@ -244,6 +244,7 @@ def growing_runs(draw: st.DrawFn) -> tuple[ModelConfig, Schedule]:
     return model, apply_ramps(schedule, batch=batch, context=context, batch_tokens=64).in_steps(64, 32)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(growing_runs())
 def test_any_run_costs_what_torchs_counter_counts(run: tuple[ModelConfig, Schedule]):

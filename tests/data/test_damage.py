@@ -166,6 +166,7 @@ def test_a_file_that_is_not_a_tokenizer_is_refused_by_name(tmp_path: Path, conte
         load_tokenizer(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["../up.bin", "/etc/passwd", "a/b.bin", "..", "", "a\\b.bin"])
 def test_a_description_that_names_files_elsewhere_is_refused(described: Path, name: str):
     path = described / "dataset.json"

@@ -46,6 +46,7 @@ def scorer(network: LanguageModel, **changes: int) -> CompletionScorer:
     return CompletionScorer(model=network, context=16, device=torch.device("cpu"), **changes)
 
 
+@pytest.mark.slow
 def test_endings_are_scored_by_mean_loss_per_token_one_by_one_as_in_batches(
     file: Path, dataset: Dataset, model: ModelConfig
 ):

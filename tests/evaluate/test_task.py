@@ -79,6 +79,7 @@ def test_a_registered_task_is_found_and_scores_a_model(
         assert line["correct"] in ("000", "111") and score.value in (0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new_task", [PAIRS], ids=lambda task: task.name, indirect=True)
 def test_a_study_scores_a_registered_task_at_its_marks(
     new_task: Task, make_study: Callable[..., Study], run_study: Callable[..., Any], tmp_path: Path

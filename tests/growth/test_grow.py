@@ -116,6 +116,7 @@ def test_fresh_blocks_on_top_do_not_depend_on_earlier_growth(any_model: ModelCon
     assert all(torch.equal(in_one_step.weights[name], whole.weights[name]) for name in whole.weights)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(1, 8),

@@ -17,6 +17,8 @@ from deepen.study.results.collect import collect
 from deepen.study.results.schema import Results
 from deepen.study.store.study_folder import Store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:

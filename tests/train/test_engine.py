@@ -86,6 +86,7 @@ def uncut(model: ModelConfig, dataset: Dataset) -> TrainState:
     return train(growing_segments(model), model, dataset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", range(32, 40 * 32, 32))
 def test_a_run_cut_at_any_step_equals_an_uncut_run(
     cut: int, uncut: TrainState, model: ModelConfig, dataset: Dataset
@@ -199,12 +200,14 @@ def test_each_parameter_counts_its_own_steps(uncut: TrainState):
     assert first == 40 - 8 and last == 40 - 16  # two phases of 4 steps frozen; born after 16 steps
 
 
+@pytest.mark.slow
 def test_micro_batches_change_rounding_only(uncut: TrainState, model: ModelConfig, dataset: Dataset):
     split = train(growing_segments(model), model, dataset, settings=TrainSettings(micro_batch_tokens=16))
     for name, weight in uncut.weights.items():
         assert torch.allclose(weight, split.weights[name], atol=1e-3), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_activation_checkpointing_changes_no_bit_of_a_run(
     precision: str, any_model: ModelConfig, dataset: Dataset
@@ -234,6 +237,7 @@ def test_an_engine_recomputes_the_trained_blocks_if_the_settings_ask_for_it(llam
     assert runs == {0: 1, 1: 1, 2: 1, 3: 1, 4: 2, 5: 2, 6: 2, 7: 2}
 
 
+@pytest.mark.slow
 def test_training_learns(
     uncut: TrainState, uncut_llama: TrainState, model: ModelConfig, llama: ModelConfig, dataset: Dataset
 ):
@@ -263,6 +267,7 @@ def test_bf16_trains_too(model: ModelConfig, dataset: Dataset):
     assert all(weight.dtype is torch.float32 and weight.isfinite().all() for weight in state.weights.values())
 
 
+@pytest.mark.slow
 def test_numbers_read_back_late_are_the_same_numbers(model: ModelConfig, dataset: Dataset):
     """As on a GPU, where reading immediately would wait for the device."""
     batches, segments = Batches(dataset.tokens("train"), 16, seed=0), growing_segments(model)
@@ -319,6 +324,7 @@ def test_a_step_reads_nothing_back(model: ModelConfig, dataset: Dataset):
     assert not any("nonzero" in name for name in reads)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs a C++ compiler")
 def test_a_compiled_network_that_grows_needs_no_new_graph(model: ModelConfig, dataset: Dataset):
     """Graphs are compiled when blocks are first trained and when blocks are first frozen, and never again."""

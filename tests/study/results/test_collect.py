@@ -53,6 +53,7 @@ def results(tree: Tree, dataset: Dataset, folder: Path, run_study: Callable[...,
     return collect(tree, Store(folder / "study"), dataset, machine="here", wall_seconds=2.0)
 
 
+@pytest.mark.slow
 def test_a_curve_has_a_point_for_each_validation_and_the_mean_loss_between(results: Results, folder: Path):
     full, one_shot, _ = results.arms
     assert [point.step for point in full.curve] == [8, 16, 24]

@@ -31,6 +31,8 @@ from deepen.study.run.worker import train_segment
 from deepen.study.store.study_folder import Store
 from deepen.train.settings import TrainSettings
 
+pytestmark = pytest.mark.slow
+
 CONTEXT, ROWS, STEPS = 8, 3, 12
 OPTIONS: dict[str, dict[str, Any]] = {
     "two-phase": {"stages": 2, "scope": "new-blocks-head"},

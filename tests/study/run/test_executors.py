@@ -39,6 +39,8 @@ from workers import (
     meanwhile,
 )
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Any]
 
 

@@ -20,6 +20,8 @@ import pytest
 from deepen.data.shards import Dataset
 from leftovers import differences, read_files
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("DEEPEN_KILLS", "20"))
 KILL_EVERY = int(os.environ.get("DEEPEN_KILL_EVERY", "199"))
 """A process is killed at every n-th disk operation."""

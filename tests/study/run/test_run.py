@@ -34,6 +34,8 @@ from deepen.train.segment import begin_segment
 from deepen.train.state import initial_state
 from processes import wait_until
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., dict[str, Any]]
 
 

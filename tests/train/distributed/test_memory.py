@@ -23,6 +23,8 @@ from deepen.train.settings import TrainSettings
 from deepen.train.state import initial_state
 from ranks import Ranks
 
+pytestmark = pytest.mark.slow
+
 CONTEXT, DEPTH = 64, 6
 SHAPES = {"activations": (128, 512, 4096), "weights": (512, 512, 128), "logits": (128, 4096, 2048)}
 """By what takes most of the memory: width, vocabulary, tokens of a batch."""

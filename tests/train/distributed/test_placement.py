@@ -32,6 +32,8 @@ from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
 from ranks import Ranks, alone
 
+pytestmark = pytest.mark.slow
+
 CONTEXT, ROWS, STEPS = 8, 3, 8
 TOLERANCE = 1e-10
 ARMS = [

@@ -93,6 +93,7 @@ def test_a_spike_that_stops_the_run_leaves_the_state_before_it(shallow: ModelCon
     assert is_same(continued.state(), train(shallow, noisy, "warn")[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_spike", ["warn", "skip"])
 def test_a_run_cut_at_any_step_around_a_spike_equals_an_uncut_one(
     on_spike: str, shallow: ModelConfig, noisy: Tokens, tmp_path: Path

@@ -75,6 +75,7 @@ def test_found_inf_leaves_out_the_update():
     assert all(torch.equal(a, b) for a, b in zip(kept, after, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_growing_run_with_bf16_moments_is_bit_identical_when_cut(
     precision: str, model: ModelConfig, dataset: Dataset, tmp_path
