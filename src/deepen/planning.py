@@ -1,9 +1,9 @@
-"""What a recipe or a study would cost to train.
+"""What training would cost, without training: of a recipe, or of a study.
 
     deepen.plan("two-phase", model="gpt2-124m", options={"stages": 4}, steps=10_000).peak.memory.peak  # bytes
     deepen.plan(study).marks
 
-Nothing is trained, and no torch is needed.
+Nothing here needs torch.
 """
 
 from collections.abc import Mapping
