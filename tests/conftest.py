@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.presets import two_phase_arms
 from deepen.study.define.study import Arm, Evaluation, Study
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start: several tests share the cores
 torch.set_num_threads(1)
 
 VOCAB = 512
