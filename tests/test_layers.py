@@ -21,6 +21,9 @@ def flags(command: Command) -> Iterator[str]:
         yield from flags(action)
 
 
+OPTIONS = frozenset(flags(load_tables()))
+
+
 def strings(tree: ast.Module) -> Iterator[str]:
     """The strings of a module that are not docstrings."""
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -32,9 +35,8 @@ def strings(tree: ast.Module) -> Iterator[str]:
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.relative_to(SOURCE).as_posix())
 def test_the_library_does_not_know_the_command_line(path: Path):
     tree = ast.parse(path.read_text())
-    options = set(flags(load_tables()))
     for text in strings(tree):
-        assert not options.intersection(re.findall(r"--[a-z][a-z-]*", text)), text
+        assert not OPTIONS.intersection(re.findall(r"--[a-z][a-z-]*", text)), text
         assert "\x1b" not in text, text
     calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert "sys.exit" not in calls and "print" not in calls

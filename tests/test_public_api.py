@@ -111,6 +111,7 @@ def test_a_type_checker_sees_the_types_of_the_installed_package(tmp_path: Path):
         assert expected.replace(" ", "") in found.replace("builtins.", "").replace(" ", ""), (expression, found)
 
 
+@pytest.mark.slow
 def test_the_example_of_a_custom_curve_runs(tmp_path: Path):
     file = ROOT / "docs" / "examples" / "own_curve.py"
     done = subprocess.run(

@@ -79,6 +79,7 @@ def test_examples_that_train_are_right_requests(line: str):
     assert {"study": study, "train": train}[command].parse(rest).study.arms
 
 
+@pytest.mark.slow
 def test_help_and_versions_and_wrong_requests_do_not_wait_for_torch():
     for words in (["--help"], ["--version"], ["train", "--help"], ["study", "--help"], ["study", "quickstar"]):
         code = f"import sys; from deepen.cli.entry import main; main({words}); sys.exit('torch' in sys.modules)"

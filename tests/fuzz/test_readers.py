@@ -64,6 +64,7 @@ def test_a_valid_file_with_some_bytes_changed_or_cut(name: str, data: st.DataObj
     read(name, bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", JSON_READERS)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())

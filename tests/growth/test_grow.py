@@ -170,6 +170,7 @@ def test_an_empty_placement_becomes_the_operators_default():
     assert Growth() == Growth(operator="random", placement="top", moments="keep")
 
 
+@pytest.mark.slow
 def test_growth_only_adds(model: ModelConfig):
     with pytest.raises(InvalidValueError, match="depth is 2, but the state has 2 blocks already"):
         grow(trained(model, 2), 2, Growth(), model)

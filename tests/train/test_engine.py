@@ -99,6 +99,7 @@ def uncut_llama(llama: ModelConfig, dataset: Dataset) -> TrainState:
     return train(growing_segments(llama, Trainable.NEW_BLOCKS_HEAD), llama, dataset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [2, 8, 10, 37], ids=["warming up", "growing", "part frozen", "decaying"])
 def test_a_llama_run_cut_at_a_critical_step_equals_an_uncut_run(
     steps: int, uncut_llama: TrainState, llama: ModelConfig, dataset: Dataset

@@ -33,6 +33,7 @@ def job(study: Study, dataset: Dataset, tmp_path: Path) -> Job:
     return next(iter(make_jobs(tree, dataset, store.folder).values()))
 
 
+@pytest.mark.slow
 def test_a_superseded_writer_stops_without_writing_and_the_next_attempt_ends_as_if_undisturbed(
     job: Job, undisturbed: dict[str, Any]
 ):

@@ -35,6 +35,7 @@ def test_the_job_of_a_cancelled_future_is_cancelled_although_it_is_not_polled_an
     assert not job.paths.result_pickle.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failures", [MAX_POLL_FAILURES - 1, MAX_POLL_FAILURES])
 def test_a_job_whose_state_cannot_be_read_is_polled_again_before_it_counts_as_lost(
     failures: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

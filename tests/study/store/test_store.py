@@ -107,6 +107,7 @@ def results_of(folder: Path) -> Any:
     return without_times(json.loads((folder / "results.json").read_text()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("primitive", "fault"), FAULTS)
 def test_a_run_whose_disk_fails_ends_with_one_line_and_continues_to_the_same_results(
     primitive: str,
@@ -132,6 +133,7 @@ def test_a_run_whose_disk_fails_ends_with_one_line_and_continues_to_the_same_res
         assert main(["store", "check", str(tmp_path / str(n))]) == 0
 
 
+@pytest.mark.slow
 def test_whenever_a_save_is_due_everything_is_logged_once(
     run: Callable[..., int], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -300,6 +302,7 @@ def kept_states(out: Path) -> set[str]:
     return {path.parent.name for path in out.glob("segments/*/state")}
 
 
+@pytest.mark.slow
 def test_a_run_and_pruning_keep_the_states_of_the_policy(
     run: Callable[..., int], finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import torch
 import torch.distributed as dist
 
@@ -53,12 +54,14 @@ def test_a_follower_that_fails_is_named_with_its_reason():
         assert leader.notes.find_lost() == "process 1 of 2 failed: no memory for activations"
 
 
+@pytest.mark.slow
 def test_a_dead_follower_is_found():
     with leader_and_follower() as (leader, follower):
         follower.notes.close()
         assert leader.notes.find_lost() == "process 1 of 2 died (killed, or out of memory?)"
 
 
+@pytest.mark.slow
 def test_rank_0_ends_the_others_with_its_own_status():
     with leader_and_follower() as (leader, follower):
         leader.notes.end_others(3)

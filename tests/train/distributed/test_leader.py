@@ -51,6 +51,7 @@ def train_and_score(world: World, model: ModelConfig, dataset: Dataset, *, shard
     return {"step": state.progress.step} | numbers | dict(state.weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shard", [False, True], ids=["replicated", "sharded"])
 def test_a_leader_with_a_follower_gives_the_results_of_one_engine(
     shard: bool, two: Ranks, model: ModelConfig, dataset: Dataset

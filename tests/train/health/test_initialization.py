@@ -22,6 +22,7 @@ from deepen.train.state import initial_state
 from short_runs import CONTEXT, CPU, discard, is_same, short_engine
 
 
+@pytest.mark.slow
 def test_fresh_models_of_every_depth_pass_unchanged(any_model: ModelConfig, dataset: Dataset):
     batches = Batches(dataset.tokens("train"), CONTEXT, seed=0)
     for depth in range(any_model.depth):
