@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy  # imports `scipy.stats`, which takes half a second, when it is first used
 
 from deepen.study.results.schema import Bound, Interval, Noise
 
@@ -43,7 +43,7 @@ def pooled_interval(differences: Sequence[float], noise: Noise, confidence: floa
     """Student's t interval of the mean paired difference, with the noise pooled over arms."""
     if noise.residual_std is None:
         return None
-    quantile = float(stats.t.ppf((1 + confidence) / 2, noise.degrees_of_freedom))
+    quantile = float(scipy.stats.t.ppf((1 + confidence) / 2, noise.degrees_of_freedom))
     half_width = quantile * noise.residual_std * math.sqrt(2 / len(differences))
     centre = float(np.mean(differences))
     return centre - half_width, centre + half_width
@@ -53,8 +53,8 @@ def own_interval(differences: Sequence[float], confidence: float = 0.95) -> Inte
     """Student's t interval of these paired differences alone; very wide with two or three seeds."""
     if len(differences) < 2:
         return None
-    quantile = float(stats.t.ppf((1 + confidence) / 2, len(differences) - 1))
-    half_width = quantile * float(stats.sem(differences))
+    quantile = float(scipy.stats.t.ppf((1 + confidence) / 2, len(differences) - 1))
+    half_width = quantile * float(scipy.stats.sem(differences))
     centre = float(np.mean(differences))
     return centre - half_width, centre + half_width
 
@@ -63,7 +63,7 @@ def bootstrap_interval(differences: Sequence[float], confidence: float = 0.95) -
     """Percentile bootstrap of the mean paired difference; None with fewer than five seeds."""
     if len(differences) < MIN_BOOTSTRAP_SEEDS:
         return None
-    result = stats.bootstrap(
+    result = scipy.stats.bootstrap(
         (np.asarray(differences),), np.mean, confidence_level=confidence, method="percentile", rng=0
     )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
@@ -109,5 +109,5 @@ def mcnemar(first: str, second: str) -> tuple[float, float]:
     only_first = sum(a > b for a, b in zip(first, second, strict=True))
     only_second = sum(a < b for a, b in zip(first, second, strict=True))
     discordant = only_first + only_second
-    p = float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
+    p = float(scipy.stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
     return (only_first - only_second) / len(first), p
