@@ -95,13 +95,14 @@ TYPES = {
 @pytest.mark.slow
 def test_a_type_checker_sees_the_types_of_the_installed_package(tmp_path: Path):
     """In a separate project, where types are visible only because of the marker `py.typed`."""
-    assert (Path(deepen.__file__).parent / "py.typed").is_file()
+    source = Path(deepen.__file__).parents[1]
+    assert (source / "deepen" / "py.typed").is_file()
     lines = ["import deepen", *(f"reveal_type({expression})" for expression in TYPES)]
     (tmp_path / "use.py").write_text("\n".join(lines) + "\n")
     checked = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "use.py"],
         cwd=tmp_path,
-        env={"MYPYPATH": str(Path(deepen.__file__).parents[1])},
+        env={} if source.name == "site-packages" else {"MYPYPATH": str(source)},
         capture_output=True,
         text=True,
     )
