@@ -4,7 +4,7 @@ import inspect
 import json
 from typing import Any
 
-from deepen.cli.output.tables import print_lines, print_table, text
+from deepen.cli.output.tables import print_sentences, print_table, text
 from deepen.cli.requests.command import as_flag
 from deepen.cli.requests.recipes import RecipesRequest
 from deepen.growth.layout import PLACEMENTS
@@ -38,7 +38,8 @@ def run(request: RecipesRequest) -> int:
         if title != "recipes":
             pairs = entries.items() if isinstance(entries, dict) else ((entry, "") for entry in entries)
             lines = [f"  {name}: {_in_line(entry)}" if entry else f"  {name}" for name, entry in pairs]
-            print_lines([title, *lines, ""])
+            print_sentences([title])
+            print_sentences([*lines, ""], indent=4)
     return 0
 
 

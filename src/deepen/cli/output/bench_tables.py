@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepen.bench.result import BenchResult, Pace
-from deepen.cli.output.tables import numbers, print_lines, print_table, text
+from deepen.cli.output.tables import numbers, print_sentences, print_table, text
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 
@@ -45,7 +45,7 @@ def print_bench(result: BenchResult) -> None:
     ingredients |= {"a frozen head": timing.head_frozen, "a trained head": timing.head_trained}
     seconds = ", ".join(f"{name} {1e6 * seconds:.3g}" for name, seconds in ingredients.items() if seconds)
     busy = ": something else used the machine, measure again when it is idle" if result.machine_was_busy else ""
-    print_lines([
+    print_sentences([
         "measured and ledger are relative to training everything at full depth, which achieves "
         f"{first.flops_per_token / first.seconds_per_token / 1e9:,.1f} GFLOP/s, attention counted densely; "
         f"÷ ledger is measured ÷ ledger; MFU is of {result.peak_flops / 1e9:,.0f} GFLOP/s, products of large "

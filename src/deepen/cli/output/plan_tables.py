@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from deepen.cli.output.tables import numbers, print_lines, print_table, short, text
+from deepen.cli.output.tables import numbers, print_sentences, print_table, short, text
 from deepen.cli.requests.plan_options import RECIPE_PLAN
 from deepen.compute.plan import Plan
 from deepen.study.define.study import Study
@@ -33,7 +33,7 @@ def print_plan(plan: dict[str, Any]) -> None:
     most = max(phase["flops"] for phase in plan["phases"])
     rows = (_row(plan, index, most) for index in range(len(plan["phases"])))
     print_table(_title(plan), columns, rows, droppable=("", "trainable", "tokens", "MFLOP/token", "steps"))
-    print_lines([*_totals(plan), *_marks(plan), *_memory(plan), _conventions(plan)])
+    print_sentences([*_totals(plan), *_marks(plan), *_memory(plan), _conventions(plan)], indent=10)
 
 
 def _title(plan: dict[str, Any]) -> str:
@@ -233,7 +233,7 @@ def print_study_plan(study: Study, marks: Sequence[Mapping[str, Any]]) -> None:
             for mark in marks
         ),
     )
-    print_lines(["FLOPs count attention densely."])
+    print_sentences(["FLOPs count attention densely."])
 
 
 def _bar(share: float) -> str:

@@ -1,18 +1,35 @@
-"""Tables on a terminal, and the short forms of large numbers."""
+"""Tables and sentences on standard output, and the short forms of large numbers.
+
+On a terminal, sentences and cells of text are wrapped between words, and a table that is too wide leaves out the
+columns that matter least. A number is never cut. Where a program reads the output, nothing is left out, and only
+cells of text are wrapped. Text is printed as it is: a name in [brackets] is not markup.
+"""
 
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from textwrap import TextWrapper
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+_WIDTH_WITHOUT_TERMINAL = 160
+_MIN_TEXT_WIDTH = 16
+"""A column of text is not made narrower than this, so that the names of most arms stay on one line."""
+_GAP = 2
 
-def console() -> Console:
-    """Standard output; wide enough for a table where it is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+
+def _console(min_width: int = 0) -> Console:
+    """Standard output, as wide as the terminal, or at least as `min_width`."""
+    width = Console().width if _is_terminal() else _WIDTH_WITHOUT_TERMINAL
+    return Console(width=max(width, min_width), highlight=False)
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +53,70 @@ def numbers(name: str) -> Column:
 def print_table(
     title: str, columns: Sequence[Column], rows: Iterable[Sequence[str]], *, droppable: Sequence[str] = ()
 ) -> None:
-    """Print a table.
+    """Print a title, a table, and an empty line.
 
     Args:
-        droppable: names of columns to leave out where the terminal is too narrow, the first first.
+        title: sentences above the table.
+        columns: the columns.
+        rows: the cells of each row.
+        droppable: names of columns to leave out where the terminal is too narrow, the first first; a line below
+            the table names them.
     """
-    out, cells = console(), [list(row) for row in rows]
-    kept = list(range(len(columns)))
-    names = [column.name for column in columns]
-    widths = [max(map(len, (name, *(row[index] for row in cells)))) for index, name in enumerate(names)]
-    for name in droppable:
-        if sum(widths[index] + 3 for index in kept) > out.width and name in names:
-            kept.remove(names.index(name))
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for index in kept:
-        is_text = columns[index].is_text
-        table.add_column(names[index], justify="left" if is_text else "right", no_wrap=not is_text)
+    width, cells = _console().width, [list(row) for row in rows]
+    min_widths = {
+        column.name: _min_width(column, [row[index] for row in cells]) for index, column in enumerate(columns)
+    }
+    dropped: list[str] = []
+    while _is_terminal() and _total(min_widths) > width and len(dropped) < len(droppable):
+        dropped.append(droppable[len(dropped)])
+        min_widths.pop(dropped[-1], None)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+    for column in columns:
+        if column.name in min_widths:
+            table.add_column(
+                Text(column.name),
+                justify="left" if column.is_text else "right",
+                no_wrap=not column.is_text,
+                overflow="fold",
+            )
     for row in cells:
-        table.add_row(*(Text(row[index]) for index in kept))
-    out.print(table)
+        named = zip(columns, row, strict=True)
+        table.add_row(*(Text(cell) for column, cell in named if column.name in min_widths))
+    print_sentences([title, ""])
+    _console(_total(min_widths)).print(table)
+    if names := [name for name in dropped if name]:
+        print_sentences([f"(not shown at {width} columns: {', '.join(names)})"])
+    print_lines([""])
+
+
+def _min_width(column: Column, cells: Iterable[str]) -> int:
+    """The width in which a column can be read."""
+    width = max(cell_len(line) for cell in (column.name, *cells) for line in cell.split("\n"))
+    return min(width, _MIN_TEXT_WIDTH) if column.is_text else width
+
+
+def _total(widths: dict[str, int]) -> int:
+    return sum(widths.values()) + _GAP * (len(widths) - 1)
+
+
+def print_sentences(lines: Iterable[str], indent: int = 0) -> None:
+    """Print lines of prose, on a terminal wrapped between words.
+
+    Args:
+        lines: the lines.
+        indent: spaces in front of each further line that a line is wrapped to.
+    """
+    if _is_terminal():
+        wrapper = TextWrapper(
+            _console().width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+        )
+        lines = [part for line in lines for part in wrapper.wrap(line) or [""]]
+    print_lines(lines)
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print lines as they are, unwrapped where they are read by a program."""
-    out = console()
+    """Print lines as they are, also where they are wider than the terminal: paths, and what a program reads."""
+    out = _console()
     for line in lines:
         out.print(Text(line), soft_wrap=True)
 
