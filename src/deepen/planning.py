@@ -1,6 +1,7 @@
 """What training would cost, without training: of a recipe, or of a study.
 
     deepen.plan("two-phase", model="gpt2-124m", options={"stages": 4}, steps=10_000).peak.memory.peak  # bytes
+    deepen.plan(my_recipe, model="nano", options={"grow_at": 0.7})  # a function of your own
     deepen.plan(study).marks
 
 Nothing here needs torch.
@@ -14,6 +15,7 @@ from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan import Plan, plan_recipe
 from deepen.model.config import ModelConfig
 from deepen.schedule.ramp import Ramp
+from deepen.schedule.recipe import RecipeLike
 from deepen.study.compile.study_plan import StudyPlan, plan_study
 from deepen.study.define.study import Study
 
@@ -22,7 +24,7 @@ from deepen.study.define.study import Study
 def plan(what: Study) -> StudyPlan: ...
 @overload
 def plan(
-    what: str,
+    what: RecipeLike,
     *,
     model: ModelConfig | str = ...,
     options: Mapping[str, Any] | None = ...,
@@ -33,7 +35,7 @@ def plan(
     hours: float | None = ...,
     batch_tokens: int | None = ...,
     context: int | None = ...,
-    against: str = ...,
+    against: RecipeLike = ...,
     ratio: float = ...,
     batch_ramp: Ramp | None = ...,
     context_ramp: Ramp | None = ...,
@@ -41,18 +43,18 @@ def plan(
     memory: MemorySettings | None = ...,
     clock: Clock | None = ...,
 ) -> Plan: ...
-def plan(what: Study | str, **request: Any) -> Plan | StudyPlan:
-    """Plan a study, or a recipe by its name.
+def plan(what: Study | RecipeLike, **request: Any) -> Plan | StudyPlan:
+    """Plan a study, or a recipe.
 
     Args:
-        what: a study, or the name of a recipe.
+        what: a study, the name of a recipe, or a function from a model and a number of tokens to a schedule.
         request: for a recipe, the arguments of `deepen.compute.plan.plan_recipe`: model, options, a budget, and
             others.
 
     Raises:
         InvalidValueError, InvalidValuesError: the recipe or the study cannot be planned.
     """
-    if isinstance(what, str):
+    if not isinstance(what, Study):
         return plan_recipe(what, **request)
     if request:
         raise TypeError(f"a study is planned without other arguments: leave out {', '.join(request)}")

@@ -19,7 +19,8 @@ from typing import Annotated
 
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase, Schedule
-from deepen.schedule.recipe import OneOf, recipe
+from deepen.schedule.recipe import recipe
+from deepen.schedule.recipe_function import OneOf
 
 
 @recipe("with-pauses")

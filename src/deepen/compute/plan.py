@@ -26,6 +26,7 @@ from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS, tokens_per_step
 from deepen.schedule.phase import Part, Phase, Schedule
 from deepen.schedule.ramp import Ramp
+from deepen.schedule.recipe import RecipeLike
 from deepen.schedule.recipes import BASELINE, get_recipe
 from deepen.schedule.trainable import TrainedParts
 
@@ -105,7 +106,7 @@ class Plan:
 
 
 def plan_recipe(
-    recipe: str,
+    recipe: RecipeLike,
     *,
     model: ModelConfig | str = "gpt2-124m",
     options: Mapping[str, Any] | None = None,
@@ -116,7 +117,7 @@ def plan_recipe(
     hours: float | None = None,
     batch_tokens: int | None = None,
     context: int | None = None,
-    against: str = BASELINE.name,
+    against: RecipeLike = BASELINE.name,
     ratio: float = 1.0,
     batch_ramp: Ramp | None = None,
     context_ramp: Ramp | None = None,
@@ -127,13 +128,13 @@ def plan_recipe(
     """Plan a recipe at the compute of a baseline.
 
     Args:
-        recipe: a name in `deepen.schedule.recipes.RECIPES`.
+        recipe: a recipe's name, or a function from a model and a number of tokens to a schedule.
         model: the model at its full depth, or the name of a preset.
         options: the recipe's options.
         tokens, steps, flops, tokens_per_parameter, hours: the baseline's budget, in one of these units; by default
             10,000 steps. Hours need a clock.
         batch_tokens, context: tokens of a step and of a sequence; by default the usual ones for the model.
-        against: name of the baseline's recipe.
+        against: the baseline's recipe.
         ratio: price of a backward pass in forward passes, in the closed form of a recipe's paper.
         batch_ramp, context_ramp: batch and context during the run.
         causal_exact: count only the half of the attention core that a causal mask leaves.
@@ -215,7 +216,7 @@ def _find_marks(
         try:
             schedule = accounting.mark(run, accounting.budget(baseline.schedule))
         except ValueError as error:
-            problem = f"{request.recipe} against {request.against}: {error}"
+            problem = f"{request.recipe_name} against {request.against_name}: {error}"
             if accounting is accountings[0]:
                 raise InvalidValueError(problem) from None
             impossible[accounting.name] = problem

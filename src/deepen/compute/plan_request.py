@@ -15,6 +15,7 @@ from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.phase import Schedule
 from deepen.schedule.ramp import Ramp
+from deepen.schedule.recipe import RecipeLike
 from deepen.schedule.recipes import BASELINE, get_recipe
 
 BUDGETS = ("tokens", "steps", "flops", "tokens_per_parameter", "hours")
@@ -26,20 +27,20 @@ class PlanRequest:
     """A request for a plan.
 
     Attributes:
-        recipe, options: the recipe's name, and its options.
+        recipe, options: the recipe, by its name or as a function, and its options.
         model: the model at its full depth.
         budget, budget_unit: the baseline's budget, and its unit, one of `BUDGETS`.
         batch_tokens, context: tokens of a step and of a sequence, unless there is a ramp.
         ledger: counts the FLOPs.
         memory: the settings that determine a step's memory.
-        against: name of the baseline's recipe.
+        against: the baseline's recipe.
         ratio: price of a backward pass in forward passes, in the closed form of a recipe's paper.
         batch_ramp, context_ramp: batch and context during the run.
         clock: gives the seconds of a phase; None plans without seconds.
     """
 
     model: ModelConfig
-    recipe: str
+    recipe: RecipeLike
     options: Mapping[str, Any] = field(default_factory=dict)
     budget: float
     budget_unit: str
@@ -47,7 +48,7 @@ class PlanRequest:
     context: int
     ledger: Ledger
     memory: MemorySettings
-    against: str = BASELINE.name
+    against: RecipeLike = BASELINE.name
     ratio: float = 1.0
     batch_ramp: Ramp | None = None
     context_ramp: Ramp | None = None
@@ -107,6 +108,16 @@ class PlanRequest:
             value=batch,
             remedy=f"use `{where}` with {max(1, -(-batch // share)) * share}",
         )
+
+    @property
+    def recipe_name(self) -> str:
+        """The name of the recipe."""
+        return get_recipe(self.recipe).name
+
+    @property
+    def against_name(self) -> str:
+        """The name of the baseline's recipe."""
+        return get_recipe(self.against).name
 
     @property
     def against_options(self) -> dict[str, Any]:

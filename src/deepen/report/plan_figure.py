@@ -42,7 +42,7 @@ def draw_plan(plan: Plan, path: Path) -> None:
         _draw_compute(compute, plan, divisor)
         compute.set_xlabel(f"training tokens{unit}")
         figure.suptitle(
-            f"{request.recipe} on {request.model.name}, against {request.against} at equal exact FLOPs",
+            f"{request.recipe_name} on {request.model.name}, against {request.against_name} at equal exact FLOPs",
             x=0.01,
             ha="left",
         )
@@ -88,8 +88,8 @@ def _draw_compute(axes: Axes, plan: Plan, divisor: float) -> None:
     request = plan.request
     recipe_colour = _ROLE_COLOURS[Role.TRAINED]
     for total, name, colour, style in (
-        (plan.total, request.recipe, recipe_colour, "-"),
-        (plan.baseline, request.against, _BASELINE_COLOUR, "--"),
+        (plan.total, request.recipe_name, recipe_colour, "-"),
+        (plan.baseline, request.against_name, _BASELINE_COLOUR, "--"),
     ):
         tokens = accumulate((phase.tokens / divisor for phase in total.schedule.phases), initial=0.0)
         flops = accumulate(phase_flops(request.ledger, total.schedule), initial=0)

@@ -4,9 +4,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from itertools import accumulate, pairwise
+from operator import index
 
 from deepen.errors import InvalidValueError
 from deepen.growth.layout import find_new_blocks
+from deepen.growth.operators import get_operator
 from deepen.growth.spec import Growth
 from deepen.schedule.grid import StepGrid, round_to_steps
 from deepen.schedule.rate import WSD, Rate
@@ -45,6 +47,8 @@ class Phase:
     reset_moments: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("depth", "batch_tokens", "context"):
+            self._check_whole(name)
         if self.depth < 0:
             raise InvalidValueError(
                 f"of phase {self.label!r} is {self.depth}: it must be 0 or more blocks",
@@ -64,6 +68,16 @@ class Phase:
                 value=self.train,
             )
 
+    def _check_whole(self, name: str) -> None:
+        """Refuse a number such as 12 / 2, which is 6.0 in Python."""
+        value = getattr(self, name)
+        try:
+            object.__setattr__(self, name, index(value))
+        except TypeError:
+            raise InvalidValueError(
+                f"of phase {self.label!r} is {value!r}: it must be a whole number", field=name, value=value
+            ) from None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
@@ -82,6 +96,12 @@ class Schedule:
                     f"falls from {before.depth} to {after.depth} at {after.label!r}: models only grow deeper",
                     field="depth",
                     value=after.depth,
+                )
+            if before.depth == 0 < after.depth and get_operator(self.growth.operator).copies:
+                raise InvalidValueError(
+                    f"{self.growth.operator!r} copies blocks, and before {after.label!r} there are none",
+                    field="operator",
+                    value=self.growth.operator,
                 )
 
     @property

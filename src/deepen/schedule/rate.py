@@ -180,6 +180,11 @@ RATES: dict[str, type[WSD] | type[Cosine] | type[Constant]] = {
 """All rates by name."""
 
 
+def rate_name(rate: Rate) -> str:
+    """The name of a rate's shape; of a class that is not among `RATES`, the name of the class."""
+    return next((name for name, kind in RATES.items() if type(rate) is kind), type(rate).__name__.lower())
+
+
 def _warm_up(peak: float, tokens: int, grid: StepGrid) -> tuple[tuple[RatePiece, ...], int]:
     """The piece of a linear warm-up, and its end. A warm-up shorter than half a step has no piece and ends at 0.
 

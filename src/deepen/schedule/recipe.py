@@ -23,48 +23,32 @@ It sets the `part` of its phases to `Part.STAGED` and `Part.CONTINUAL`.
 `deepen.schedule.recipes` explains where to put the function.
 """
 
-import inspect
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from types import MappingProxyType, NoneType, UnionType
-from typing import Annotated, Any, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar
 
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Schedule
+from deepen.schedule.rate import WSD
+from deepen.schedule.recipe_function import (
+    STAGED_TOKENS,
+    Build,
+    RecipeOption,
+    describe_failure,
+    has_staged_part,
+    read_code,
+    read_file,
+    read_name,
+    read_options,
+    read_source,
+    read_summary,
+    takes_any_option,
+)
 
-Build = TypeVar("Build", bound=Callable[..., Schedule])
-
-_BUDGET = ("model", "tokens", "staged_tokens")
-"""Arguments of a recipe's function that are not options."""
-
-
-@dataclass(frozen=True, slots=True)
-class OneOf:
-    """In an annotation, the allowed values of an option: `Annotated[str, OneOf(PLACEMENTS)]`."""
-
-    names: Iterable[str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RecipeOption:
-    """An option of a recipe.
-
-    Attributes:
-        name: the argument of the recipe's function.
-        kind: the type of its value: `int`, `float`, `str` or `bool`.
-        default: its default; None means that the recipe derives the value from the model.
-        help: one sentence.
-        choices: the allowed values; empty means any value of that type.
-    """
-
-    name: str
-    kind: type
-    default: Any
-    help: str
-    choices: tuple[str, ...] = ()
+B = TypeVar("B", bound=Build)
 
 
 class ClosedForm(Protocol):
@@ -89,7 +73,7 @@ class Recipe:
     """
 
     name: str
-    build: Callable[..., Schedule]
+    build: Build
     is_control: bool = False
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     closed_form: ClosedForm | None = None
@@ -97,36 +81,27 @@ class Recipe:
     @property
     def summary(self) -> str:
         """The first paragraph of the docstring, in one line."""
-        return _one_line(_docstring(self.build).split("\n\n")[0])
+        return read_summary(self.build)
 
     @property
     def source(self) -> str:
         """Where the recipe was published; empty if the docstring names no source."""
-        _, _, source = _docstring(self.build).partition("Source: ")
-        return _one_line(source.split("\n\n")[0])
+        return read_source(self.build)
 
     @property
     def has_staged_part(self) -> bool:
         """Whether the recipe first trains in stages, for as many tokens as the baseline."""
-        return "staged_tokens" in inspect.signature(self.build).parameters
+        return has_staged_part(self.build)
 
     @property
     def options(self) -> dict[str, RecipeOption]:
         """The options by name, in the order of the function's arguments."""
-        hints = get_type_hints(self.build, include_extras=True)
-        help_texts = _argument_help(_docstring(self.build))
-        options = {}
-        for name, parameter in inspect.signature(self.build).parameters.items():
-            if name not in _BUDGET:
-                kind, choices = _read_annotation(hints[name])
-                options[name] = RecipeOption(
-                    name=name,
-                    kind=kind,
-                    default=parameter.default,
-                    help=help_texts.get(name, ""),
-                    choices=choices,
-                )
-        return options
+        return read_options(self.build)
+
+    @property
+    def is_part_of_deepen(self) -> bool:
+        """Whether deepen defines the function, and not its user."""
+        return str(getattr(self.build, "__module__", "")).startswith("deepen.")
 
     def schedule(
         self, model: ModelConfig, tokens: int, baseline_tokens: int, options: Mapping[str, Any]
@@ -134,18 +109,29 @@ class Recipe:
         """Build the schedule for `tokens` tokens in total, of which a staged part gets `baseline_tokens`.
 
         Raises:
-            InvalidValueError: an option is unknown or does not fit the model or the tokens.
+            InvalidValueError: an option is unknown or does not fit the model or the tokens; or the function of a
+                user failed, or returned what cannot be trained.
         """
         known = self.options
-        if unknown := sorted(set(options) - set(known)):
+        if (unknown := sorted(set(options) - set(known))) and not takes_any_option(self.build):
             names = ", ".join(known) if known else "none"
             raise InvalidValueError(
                 f"recipe {self.name} has no option {unknown[0]}: it has {names}",
                 value=unknown[0],
                 allowed=known,
             )
-        budget = {"staged_tokens": baseline_tokens} if self.has_staged_part else {}
-        return self.build(model, tokens, **budget, **options)
+        budget = {STAGED_TOKENS: baseline_tokens} if self.has_staged_part else {}
+        if self.is_part_of_deepen:
+            return self.build(model, tokens, **budget, **options)
+        try:
+            schedule = self.build(model, tokens, **budget, **options)
+            _check_returned(schedule, model, tokens)
+        except InvalidValueError as error:
+            raise InvalidValueError(f"recipe {self.name}: {error}", value=self.name) from error
+        except (Exception, SystemExit) as error:
+            failure = describe_failure(error, read_file(self.build))
+            raise InvalidValueError(f"recipe {self.name} failed: {failure}", value=self.name) from error
+        return schedule
 
     def continual_share(self, options: Mapping[str, Any], ratio: float = 1.0) -> Fraction:
         """Tokens of the continual phase ÷ tokens of the baseline at equal compute, by the closed form."""
@@ -159,14 +145,14 @@ def recipe(
     is_control: bool = False,
     presets: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     closed_form: ClosedForm | None = None,
-) -> Callable[[Build], Build]:
+) -> Callable[[B], B]:
     """Register a function as the recipe `name`; the function itself does not change.
 
     Args:
         name, is_control, presets, closed_form: see `Recipe`.
     """
 
-    def register(build: Build) -> Build:
+    def register(build: B) -> B:
         if name in _registered and _registered[name].build.__module__ != build.__module__:
             raise InvalidValueError(
                 f"{name!r} is defined in {_registered[name].build.__module__} already", field="recipe", value=name
@@ -179,44 +165,57 @@ def recipe(
     return register
 
 
+def _check_returned(schedule: object, model: ModelConfig, tokens: int) -> None:
+    """Check what a user's function returned, as far as `Schedule` and `Phase` have not."""
+    if not isinstance(schedule, Schedule):
+        raise InvalidValueError(f"returned {_describe_type(schedule)}, not a deepen.Schedule")
+    if not abs(schedule.tokens - tokens) <= len(schedule.phases):  # each phase may be rounded
+        raise InvalidValueError(
+            f"returned {schedule.tokens:,} tokens where {tokens:,} were asked for",
+            remedy="divide the argument `tokens` among the phases",
+        )
+    if schedule.depth > model.depth:
+        raise InvalidValueError(f"returned {schedule.depth} blocks, but the model has {model.depth}")
+    if schedule.rate != WSD():
+        raise InvalidValueError(
+            "returned a schedule with a rate, which is ignored", remedy="set the rate of the arm or of the study"
+        )
+    _ = schedule.trained_parts  # raises if a phase trains blocks that do not exist
+
+
+def _describe_type(value: object) -> str:
+    return "None" if value is None else f"a value of type {type(value).__name__}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordedRecipe:
+    """A user's function as study.json records it: enough to name it, but not to call it.
+
+    No field is part of a study's identity: two functions are the same recipe if they return the same schedules.
+
+    Attributes:
+        function: its name.
+        file: the file that defines it; empty if there is none, as in a notebook.
+        code: its code; empty if Python does not know it.
+    """
+
+    function: str = field(metadata={"identity": False})
+    file: str = field(default="", metadata={"identity": False})
+    code: str = field(default="", metadata={"identity": False})
+
+
+def record_recipe(build: Build) -> RecordedRecipe:
+    """The record of a user's function."""
+    return RecordedRecipe(function=read_name(build), file=read_file(build), code=read_code(build))
+
+
+RecipeLike = str | Build | RecordedRecipe
+"""A recipe's name, a function, or the record of a function."""
+
+
 _registered: dict[str, Recipe] = {}
 
 
 def registered_recipes() -> Mapping[str, Recipe]:
     """The recipes registered so far, by name."""
     return _registered
-
-
-def _docstring(build: Callable[..., Schedule]) -> str:
-    text = inspect.getdoc(build)
-    return "" if text is None else text
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-_ARGUMENT = re.compile(r"^    (\w+(?:, \w+)*): (.*)$")
-
-
-def _argument_help(docstring: str) -> dict[str, str]:
-    """The text of each argument under `Args:`."""
-    _, _, section = docstring.partition("Args:\n")
-    entries: list[tuple[list[str], list[str]]] = []
-    for line in section.split("\n\n")[0].splitlines():
-        if match := _ARGUMENT.match(line):
-            entries.append((match[1].split(", "), [match[2]]))
-        elif entries:
-            entries[-1][1].append(line)
-    return {name: _one_line(" ".join(lines)) for names, lines in entries for name in names}
-
-
-def _read_annotation(annotation: Any) -> tuple[type, tuple[str, ...]]:
-    """The type of an option's value, and its allowed values."""
-    choices: tuple[str, ...] = ()
-    if get_origin(annotation) is Annotated:
-        annotation, *extras = get_args(annotation)
-        choices = tuple(name for extra in extras if isinstance(extra, OneOf) for name in extra.names)
-    alternatives = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    [kind] = [alternative for alternative in alternatives if alternative is not NoneType]
-    return kind, choices

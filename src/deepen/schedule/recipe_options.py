@@ -7,7 +7,7 @@ from deepen.growth.layout import PLACEMENTS
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS
 from deepen.model.config import ModelConfig
-from deepen.schedule.recipe import OneOf
+from deepen.schedule.recipe_function import OneOf
 from deepen.schedule.trainable import TRAINABLE_SETS
 
 OperatorName = Annotated[str, OneOf(OPERATORS)]

@@ -1,8 +1,13 @@
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
+from deepen.model.config import ModelConfig
+from deepen.schedule.phase import Schedule
 from deepen.schedule.rate import Cosine
-from deepen.study.compile.tree import Route, Tree, compile_study
+from deepen.schedule.recipe_function import Build
+from deepen.schedule.recipes.one_shot import one_shot
+from deepen.study.compile.tree import Route, Tree, compile_study, hash_own_recipes
 from deepen.study.define.study import Arm, Study
 from deepen.train.optim.spec import OptimizerSpec
 
@@ -92,3 +97,48 @@ def test_whatever_changes_the_numbers_changes_the_keys(make_study: Callable[...,
     assert keys == set(
         compile_study(replace(study, settings=replace(study.settings, micro_batch_tokens=16)), "data").nodes
     )
+
+
+def as_one_shot(model: ModelConfig, tokens: int, *, start_depth: int = 6) -> Schedule:
+    """What `one-shot` returns, from a function of a user's own."""
+    return one_shot(model, tokens, start_depth=start_depth)
+
+
+def test_a_function_has_the_keys_of_a_recipe_that_returns_the_same(make_study: Callable[..., Study]):
+    arms = (Arm(name="full", recipe="full"), Arm(name="mine", recipe=as_one_shot))
+    named = compile_study(make_study(), "data")
+    assert route(compile_study(make_study(arms=arms), "data"), "mine").keys == route(named, "one-shot").keys
+
+
+def test_a_function_is_identified_by_what_it_returns(make_study: Callable[..., Study]):
+    def hashes(*recipes: Build, **changes: object) -> list[str]:
+        arms = (Arm(name="full", recipe="full"), *(Arm(name=str(i), recipe=r) for i, r in enumerate(recipes)))
+        return [*hash_own_recipes(make_study(arms=arms, **changes)).values()]
+
+    same, other = lambda m, t: one_shot(m, t, start_depth=6), lambda m, t: one_shot(m, t, start_depth=5)
+    found = hashes(as_one_shot, same, other, partial(one_shot, start_depth=6))
+    assert found[0] == found[1] == found[3] != found[2]
+    assert hashes(as_one_shot, seeds=(1, 2), anchors=(0.5, 1.0)) == found[:1]
+    assert hash_own_recipes(make_study()) == {}
+
+
+def test_arms_share_segments_exactly_where_their_rates_agree(make_study: Callable[..., Study]):
+    own = make_study().rate
+    arms = (
+        Arm(name="full", recipe="full"),
+        Arm(name="same", recipe="one-shot", options={"start_depth": 6}, rate=own),
+        Arm(name="one-shot", recipe="one-shot", options={"start_depth": 6}),
+        Arm(name="higher", recipe="one-shot", options={"start_depth": 6}, rate=replace(own, peak=2e-2)),
+    )
+    tree = compile_study(make_study(arms=arms), "data")
+    same, shot, higher = (route(tree, name) for name in ("same", "one-shot", "higher"))
+    assert same.keys == shot.keys == route(compile_study(make_study(), "data"), "one-shot").keys
+    assert shared_tokens(tree, shot, higher) == 0
+    assert max(tree.nodes[key].segment.rate.end_lr for key in higher.keys) == 2e-2
+    assert higher.mark.schedule.steps == shot.mark.schedule.steps
+
+
+def test_a_baseline_with_a_rate_that_does_not_fork_has_one_mark(make_study: Callable[..., Study]):
+    arms = (Arm(name="full", recipe="full", rate=Cosine(peak=1e-2)), Arm(name="small", recipe="small"))
+    tree = compile_study(make_study(arms=arms), "data")
+    assert [r.mark.budget_share for r in tree.routes if r.arm.name == "full"] == [1.0]

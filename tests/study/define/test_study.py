@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 
 from deepen.errors import InvalidValueError
 from deepen.evaluate.task import TaskError
+from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
+from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.rate import WSD, Constant, Cosine, Rate
+from deepen.schedule.recipe import record_recipe
+from deepen.study.compile.keys import comparable
 from deepen.study.define.presets import STUDIES, quickstart
 from deepen.study.define.study import Arm, Evaluation, Study, TaskFile
 from deepen.train.optim.spec import OptimizerSpec
@@ -49,7 +53,10 @@ def studies(draw: st.DrawFn) -> Study:
         tokens=batch_tokens * draw(st.integers(1, 1000)),
         batch_tokens=batch_tokens,
         context=context,
-        arms=tuple(Arm(name=name, recipe=draw(st.text()), options=draw(OPTIONS)) for name in names),
+        arms=tuple(
+            Arm(name=name, recipe=draw(st.text()), options=draw(OPTIONS), rate=draw(st.none() | RATE))
+            for name in names
+        ),
         evaluation=Evaluation(
             every_tokens=draw(st.integers(1, 10**9)),
             validation_tokens=draw(st.integers(context, 10**9)),
@@ -179,3 +186,50 @@ def test_a_task_file_is_identified_by_its_content(tmp_path: Path):
     assert one.sha256 == same.sha256 != other.sha256
     with pytest.raises(TaskError, match="does not exist"):
         _ = TaskFile(task="hellaswag", path=tmp_path / "none").sha256
+
+
+def shallow_first(model: ModelConfig, tokens: int, *, grow_at: float = 0.5) -> Schedule:
+    """A recipe of a user's own."""
+    before = round(tokens * grow_at)
+    return Schedule(
+        phases=(
+            Phase(depth=6, tokens=before, label="shallow"),
+            Phase(depth=model.depth, tokens=tokens - before, label="deep"),
+        )
+    )
+
+
+def test_a_function_is_recorded_by_name_file_and_code_and_read_without_running_it(
+    make_study: Callable[..., Study],
+):
+    study = make_study(arms=(Arm(name="full", recipe="full"), Arm(name="mine", recipe=shallow_first)))
+    recorded = json.loads(json.dumps(study.to_json()))
+    assert recorded["arms"][1]["recipe"].keys() == {"function", "file", "code"}
+    arm = Study.from_json(recorded).arms[1]
+    assert arm.recipe == record_recipe(shallow_first) and not callable(arm.recipe)
+    assert comparable(arm) == comparable(study.arms[1]) != comparable(study.arms[0])
+
+
+def test_an_arm_has_the_studys_rate_or_its_own(make_study: Callable[..., Study]):
+    own = Arm(name="mine", recipe="full", rate=Cosine(peak=1e-2))
+    study = make_study(arms=(Arm(name="full", recipe="full"), own))
+    assert [study.rate_for(arm) for arm in study.arms] == [study.rate, own.rate]
+    assert Study.from_json(json.loads(json.dumps(study.to_json()))) == study
+
+
+@pytest.mark.parametrize(
+    ("arm", "problem"),
+    [
+        ({"rate": 3e-4}, r"rate of arm 'mine' is 0.0003: write deepen.WSD\(peak=0.0003\)"),
+        ({"options": {"growth": object()}}, "options of arm 'mine' have growth <object"),
+        ({"options": {"grow_at": float("nan")}}, "options of arm 'mine' have grow_at nan"),
+    ],
+)
+def test_an_arm_with_a_value_that_cannot_be_used_is_refused(arm: dict[str, Any], problem: str):
+    with pytest.raises(InvalidValueError, match=problem):
+        Arm(name="mine", recipe="full", **arm)
+
+
+def test_a_study_whose_rate_is_a_number_is_refused(make_study: Callable[..., Study]):
+    with pytest.raises(InvalidValueError, match=r"rate is 0.01: write deepen.WSD\(peak=0.01\)"):
+        make_study(rate=0.01)

@@ -92,6 +92,7 @@ def test_every_input_is_recorded_by_its_hash(
     assert store.recorded("inputs") == {
         "data": {"fingerprint": dataset.fingerprint, "tokenizer_sha256": dataset.tokenizer_sha256},
         "tasks": {"hellaswag": study.evaluation.tasks[0].sha256},
+        "recipes": {},
     }
 
 

@@ -19,9 +19,9 @@ def describe_plan(
     ledger, model = request.ledger, request.model
     exact = replace(ledger, causal_exact=True)
     return {
-        "recipe": request.recipe,
+        "recipe": request.recipe_name,
         "options": dict(request.options),
-        "against": request.against,
+        "against": request.against_name,
         "against_options": request.against_options,
         "model": {
             "name": model.name,

@@ -6,7 +6,7 @@ from deepen.cli.requests.command import Option, as_flag
 from deepen.cli.requests.parser import Arguments
 from deepen.cli.requests.value_types import ValueType, one_of, read_number, read_text, whole_number
 from deepen.model.config import ModelConfig
-from deepen.schedule.recipe import RecipeOption
+from deepen.schedule.recipe_function import RecipeOption
 from deepen.schedule.recipes import BASELINE, RECIPES
 from deepen.study.define.study import Arm
 

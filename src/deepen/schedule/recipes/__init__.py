@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 
-from deepen.errors import look_up
-from deepen.schedule.recipe import Recipe, registered_recipes
+from deepen.errors import InvalidValueError, look_up
+from deepen.model.config import ModelConfig
+from deepen.schedule.phase import Schedule
+from deepen.schedule.recipe import Recipe, RecipeLike, RecordedRecipe, registered_recipes
+from deepen.schedule.recipe_function import Build, read_name
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -22,10 +25,35 @@ BASELINE = RECIPES["full"]
 """Full depth from the start: the default baseline of other recipes."""
 
 
-def get_recipe(name: str) -> Recipe:
-    """A recipe by name.
+def get_recipe(recipe: RecipeLike) -> Recipe:
+    """The recipe with a name, or with a function.
 
     Raises:
         InvalidValueError: the name is unknown.
     """
-    return look_up(RECIPES, name, field="recipe")
+    if isinstance(recipe, RecordedRecipe):
+        return Recipe(name=recipe.function, build=_unavailable(recipe))
+    if callable(recipe):
+        registered = find_registered(recipe)
+        return Recipe(name=read_name(recipe), build=recipe) if registered is None else registered
+    return look_up(RECIPES, recipe, field="recipe")
+
+
+def find_registered(build: Build) -> Recipe | None:
+    """The registered recipe with this function; None if there is none."""
+    return next((recipe for recipe in RECIPES.values() if recipe.build is build), None)
+
+
+def _unavailable(recorded: RecordedRecipe) -> Build:
+    """A function that stands for one of which only a record exists."""
+
+    def refuse(model: ModelConfig, tokens: int, **options: object) -> Schedule:
+        where = f" of {recorded.file}" if recorded.file else ""
+        raise InvalidValueError(
+            f"is the function {recorded.function!r}{where}, which study.json only records",
+            field="recipe",
+            value=recorded.function,
+            remedy="give the study an arm with the function itself",
+        )
+
+    return refuse

@@ -35,6 +35,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
+from deepen.schedule.recipe import record_recipe
 from deepen.study.define.study import Study
 from deepen.train.segment import Segment
 
@@ -70,6 +71,8 @@ def _reduce(value: Any, choose: Fields) -> Any:
         return [_reduce(entry, choose) for entry in value]
     if value is None or isinstance(value, str | bool | int | float):
         return value
+    if callable(value):  # a recipe: its identity is what it returns (see `hash_own_recipes`)
+        return _reduce(record_recipe(value), choose)
     raise TypeError(f"{type(value).__name__} has no canonical form: add one to deepen.study.compile.keys")
 
 

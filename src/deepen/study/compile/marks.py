@@ -55,7 +55,7 @@ def _flops_marks(study: Study, arm: Arm) -> list[Mark]:
     With a rate that does not fork, such as a cosine, each share would need a separate run, so there is one mark.
     """
     accounting, budget = flops_accounting(study.ledger), budget_flops(study)
-    shares = study.anchors if arm.name == study.baseline and study.rate.forks else (1.0,)
+    shares = study.anchors if arm.name == study.baseline and study.rate_for(arm).forks else (1.0,)
     return [
         Mark(
             accounting=accounting.name,
@@ -92,7 +92,7 @@ def _run(study: Study, arm: Arm) -> RecipeRun:
         batch_tokens=study.batch_tokens,
         context=study.context,
         baseline_tokens=study.baseline_tokens,
-        rate=study.rate,
+        rate=study.rate_for(arm),
     )
 
 

@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from deepen.schedule.recipes import BASELINE, RECIPES
 from deepen.study.compile.evaluation_points import EvaluationPoint, evaluation_points
 from deepen.study.compile.keys import piece_key, root_key, segment_key
 from deepen.study.compile.marks import Mark, compile_marks
@@ -119,6 +120,24 @@ def compile_study(study: Study, data_fingerprint: str) -> Tree:
         nodes={key: _with_evaluations(node, study, is_mark=key in marks) for key, node in nodes.items()},
         routes=tuple(routes),
     )
+
+
+def hash_own_recipes(study: Study) -> dict[str, str]:
+    """For each arm whose recipe is a user's own function, the hash of its training at equal compute.
+
+    It changes with what the function returns, not with its name or its code.
+
+    Raises:
+        InvalidValueError: such an arm does not fit the model or the tokens; the message names the arm.
+    """
+    hashes = {}
+    for arm in study.arms:
+        if isinstance(arm.recipe, str) and RECIPES.get(arm.recipe, BASELINE).is_part_of_deepen:
+            continue
+        mark = next(mark for mark in compile_marks(study, arm) if mark.budget_share == 1.0)
+        *_, (key, piece) = _keyed(split_schedule(mark.schedule, study.ledger), root="")
+        hashes[arm.name] = segment_key(key, piece.end)
+    return hashes
 
 
 def _drafts(study: Study, data_fingerprint: str) -> Iterator[_Draft]:

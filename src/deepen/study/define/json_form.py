@@ -6,7 +6,8 @@
 
 Reading checks every type, because the content may come from a stranger. A problem is an InvalidValueError whose
 field is the path to the value, such as `arms[1].recipe`. A rate is written with its kind: `{"kind": "wsd",
-"peak": 0.001}`. A class with its own `to_json` and `from_json`, such as `OptimizerSpec`, uses these.
+"peak": 0.001}`. A recipe is written as its name; a function as a record of it, with which it cannot be called, so
+that reading runs no code. A class with its own `to_json` and `from_json`, such as `OptimizerSpec`, uses these.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from deepen.errors import InvalidValueError
 from deepen.schedule.rate import RATES, Rate
+from deepen.schedule.recipe import RecipeLike, RecordedRecipe, record_recipe
 
 T = TypeVar("T")
 
@@ -38,6 +40,8 @@ def to_json(value: Any) -> Any:
         return [to_json(entry) for entry in value]
     if value is None or isinstance(value, str | bool | int | float):
         return value
+    if callable(value):
+        return to_json(record_recipe(value))
     raise TypeError(f"{type(value).__name__} cannot be written as JSON: add it to deepen.study.define.json_form")
 
 
@@ -82,6 +86,8 @@ def _read(kind: Any, content: Any, place: str) -> Any:
         return content
     if kind is Rate:
         return _read_rate(content, place)
+    if kind == RecipeLike:
+        return _read_recipe(content, place)
     origin = get_origin(kind)
     if origin in (Union, UnionType):
         return _read_union(kind, content, place)
@@ -112,6 +118,12 @@ def _read_rate(content: Any, place: str) -> Rate:
         )
     rest = {key: entry for key, entry in content.items() if key != "kind"}
     return fields_from_json(RATES[name], rest, place)
+
+
+def _read_recipe(content: Any, place: str) -> RecipeLike:
+    if isinstance(content, Mapping):
+        return fields_from_json(RecordedRecipe, content, place)
+    return str(_read_scalar(str, content, place))
 
 
 def _read_own(kind: Any, content: Any, place: str) -> Any:

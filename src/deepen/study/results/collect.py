@@ -13,6 +13,7 @@ from typing import Any
 from deepen import __version__
 from deepen.data.shards import Dataset
 from deepen.evaluate.task import VALIDATION
+from deepen.schedule.rate import rate_name
 from deepen.schedule.recipes import get_recipe
 from deepen.study.compile.tree import Route, Tree
 from deepen.study.results.schema import (
@@ -75,14 +76,17 @@ class _Collector:
     def _arm(self, routes: Sequence[Route]) -> ArmResult:
         """The result of one arm with one seed, from its routes to all marks."""
         arm, seed = routes[0].arm, routes[0].seed
+        recipe, rate = get_recipe(arm.recipe), self.tree.study.rate_for(arm)
         finished = [route for route in routes if self._is_finished(route)]
         keys = {key for route in finished for key in route.keys if key in self.done}
         longest = max(finished, key=lambda route: route.mark.schedule.tokens, default=None)
         return ArmResult(
             name=arm.name,
-            recipe=arm.recipe,
-            is_control=get_recipe(arm.recipe).is_control,
+            recipe=recipe.name,
+            is_control=recipe.is_control,
             options=dict(arm.options),
+            rate=rate_name(rate),
+            peak_lr=rate.peak,
             seed=seed,
             segments=() if longest is None else longest.keys,
             curve=() if longest is None else self._curve(longest),
@@ -127,7 +131,7 @@ class _Collector:
             **_position(validation),
             val_loss=validation["value"],
             train_loss=fmean(losses),
-            annealed=self.tree.study.rate.annealed,
+            annealed=self.tree.study.rate_for(route.arm).annealed,
             tasks={
                 task: TaskScore(
                     value=line["value"], n=line["n"], stderr=line["stderr"], correct=line.get("correct")
@@ -182,7 +186,7 @@ def _regime(tree: Tree, dataset: Dataset, machine: str, wall_seconds: float) -> 
         vocab=model.vocab,
         baseline_tokens=study.baseline_tokens,
         tokens_per_parameter=study.baseline_tokens / model.parameters_non_embedding,
-        rate=type(study.rate).__name__.lower(),
+        rate=rate_name(study.rate),
         peak_lr=study.rate.peak,
         precision=study.settings.precision,
         batch_tokens=study.batch_tokens,

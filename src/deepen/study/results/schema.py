@@ -120,12 +120,18 @@ class MarkResult(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArmResult(Record):
-    """One arm trained with one seed. `is_control`: its purpose is to isolate a cause, not to win."""
+    """One arm trained with one seed. `is_control`: its purpose is to isolate a cause, not to win.
+
+    `rate` and `peak_lr` are the shape and the peak of its learning rate; empty in files of deepen 0.1, where all
+    arms have the rate of the regime.
+    """
 
     name: str
     recipe: str
     is_control: bool
     options: Mapping[str, Option]
+    rate: str
+    peak_lr: float | None
     seed: int
     segments: tuple[str, ...]
     curve: tuple[CurvePoint, ...]

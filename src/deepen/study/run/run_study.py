@@ -23,7 +23,7 @@ import torch
 from deepen import __version__
 from deepen.data.shards import Dataset
 from deepen.data.sources import open_data
-from deepen.study.compile.tree import Tree, compile_study
+from deepen.study.compile.tree import Tree, compile_study, hash_own_recipes
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
 from deepen.study.results.collect import collect
@@ -111,13 +111,16 @@ def _run_once(
 
 
 def hash_inputs(study: Study, dataset: Dataset | None) -> dict[str, Any]:
-    """Content hashes of every file that a study's results depend on, as study.json records them.
+    """Content hashes of all files and recipes that a study's results depend on, as study.json records them.
 
     Args:
         study: the study.
         dataset: its data; None if it is not open yet.
     """
-    inputs: dict[str, Any] = {"tasks": {file.task: file.sha256 for file in study.evaluation.tasks}}
+    inputs: dict[str, Any] = {
+        "tasks": {file.task: file.sha256 for file in study.evaluation.tasks},
+        "recipes": hash_own_recipes(study),
+    }
     return inputs if dataset is None else {"data": dataset.identity, **inputs}
 
 

@@ -5,7 +5,7 @@ be continued with the same study or a larger one: arms, seeds, anchors and accou
 out. Data and task files are compared by content, so they may have moved.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ class Store:
         additions: dict[str, Any] = {}
         for key in _CAN_GROW:
             own = getattr(study, key)
-            additions[key] = (*own, *(entry for entry in getattr(recorded, key) if entry not in own))
+            additions[key] = (*own, *_missing(own, getattr(recorded, key)))
         return replace(study, **additions)
 
     def _read_study(self, content: Any) -> Study:
@@ -153,6 +153,12 @@ class Store:
             raise StoreError(str(error), remedy="restore it from a copy, or name another `folder`") from None
 
 
+def _missing(own: Sequence[Any], recorded: Sequence[Any]) -> list[Any]:
+    """The recorded entries of a list that the study itself does not have."""
+    known = [comparable(entry) for entry in own]  # a recorded recipe function is not the function
+    return [entry for entry in recorded if comparable(entry) not in known]
+
+
 def _continues(key: str, old: Any, new: Any) -> bool:
     """Whether a folder whose study has the value `old` can be continued with `new`."""
     if key in _CAN_GROW and isinstance(old, list):
@@ -183,4 +189,6 @@ def _describe_input(name: str) -> str:
     kind, _, rest = name.partition(".")
     if kind == "tasks":
         return f"the file of task {rest}"
+    if kind == "recipes":
+        return f"what the recipe of arm {rest} returns"
     return "the tokenizer" if rest == "tokenizer_sha256" else "the data"

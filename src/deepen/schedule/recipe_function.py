@@ -1,0 +1,199 @@
+"""What follows from a recipe's function: its name, summary, source and options, and where it failed.
+
+    def late(model, tokens, *, start_depth: int = 2) -> Schedule: ...
+
+    read_options(late)  # {"start_depth": RecipeOption(name="start_depth", kind=int, default=2, help="")}
+
+Any callable is read: functions, lambdas, `functools.partial`, objects with `__call__`.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from traceback import extract_tb
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from deepen.schedule.phase import Schedule
+
+Build = Callable[..., Schedule]
+"""A recipe's function: a model, a number of tokens and options → a schedule."""
+
+STAGED_TOKENS = "staged_tokens"
+"""The argument that makes a recipe one with a staged part."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """In an annotation, the allowed values of an option: `Annotated[str, OneOf(PLACEMENTS)]`."""
+
+    names: Iterable[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecipeOption:
+    """An option of a recipe.
+
+    Attributes:
+        name: the argument of the recipe's function.
+        kind: the type of its value: `int`, `float`, `str` or `bool`; `object` for any other type.
+        default: its default; None means that the recipe derives the value from the model.
+        help: one sentence.
+        choices: the allowed values; empty means any value of that type.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    choices: tuple[str, ...] = ()
+
+
+def read_name(build: Build) -> str:
+    """The name of a function; `lambda` for one that has none, and for an object the name of its class."""
+    whole = _without_partial(build)
+    name: str = getattr(whole, "__name__", type(whole).__name__)
+    return name.strip("<>")
+
+
+def read_summary(build: Build) -> str:
+    """The first paragraph of the docstring, in one line."""
+    return _one_line(_docstring(build).split("\n\n")[0])
+
+
+def read_source(build: Build) -> str:
+    """Where the recipe was published: the paragraph after `Source:`; empty if there is none."""
+    _, _, source = _docstring(build).partition("Source: ")
+    return _one_line(source.split("\n\n")[0])
+
+
+def read_options(build: Build) -> dict[str, RecipeOption]:
+    """The options by name: every argument after model and tokens, in order."""
+    hints, help_texts = _hints(build), _argument_help(_docstring(build))
+    options = {}
+    for parameter in _option_parameters(build):
+        default = None if parameter.default is parameter.empty else parameter.default
+        kind, choices = _read_annotation(hints.get(parameter.name, type(default)))
+        options[parameter.name] = RecipeOption(
+            name=parameter.name,
+            kind=kind,
+            default=default,
+            help=help_texts.get(parameter.name, ""),
+            choices=choices,
+        )
+    return options
+
+
+def takes_any_option(build: Build) -> bool:
+    """Whether the function takes options that it does not name: `**options`."""
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in _parameters(build))
+
+
+def has_staged_part(build: Build) -> bool:
+    """Whether the function takes `staged_tokens`."""
+    return any(parameter.name == STAGED_TOKENS for parameter in _parameters(build))
+
+
+def read_file(build: Build) -> str:
+    """The file that defines a function; empty if there is none, as in a notebook."""
+    try:
+        file = inspect.getsourcefile(_unwrap(build))
+    except TypeError:
+        return ""
+    return file if file and Path(file).is_file() else ""
+
+
+def read_code(build: Build) -> str:
+    """The code of a function; empty if Python does not know it."""
+    try:
+        return inspect.getsource(_unwrap(build))
+    except (OSError, TypeError):
+        return ""
+
+
+def describe_failure(error: BaseException, file: str) -> str:
+    """An error in one line, with the last line of a file that led to it."""
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if file and frame.filename == file]
+    where = f" ({Path(file).name}, line {lines[-1]})" if lines else ""
+    problem = _one_line(str(error))
+    return f"{type(error).__name__}{f': {problem}' if problem else ''}{where}"
+
+
+def _without_partial(build: Build) -> Any:
+    while isinstance(build, partial):
+        build = build.func
+    return inspect.unwrap(build)
+
+
+def _unwrap(build: Build) -> Any:
+    """The function behind a callable."""
+    whole = _without_partial(build)
+    is_function = inspect.isroutine(whole) or inspect.isclass(whole)
+    return whole if is_function else type(whole).__call__
+
+
+def _parameters(build: Build) -> list[inspect.Parameter]:
+    try:
+        return [*inspect.signature(build).parameters.values()]
+    except (TypeError, ValueError):  # not a function, or one of C
+        return []
+
+
+def _option_parameters(build: Build) -> list[inspect.Parameter]:
+    after_budget = _parameters(build)[2:]
+    return [
+        parameter
+        for parameter in after_budget
+        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        and parameter.name != STAGED_TOKENS
+    ]
+
+
+def _hints(build: Build) -> dict[str, Any]:
+    try:
+        return get_type_hints(_unwrap(build), include_extras=True)
+    except Exception:  # annotations are a user's code, and may name what does not exist
+        return {}
+
+
+def _docstring(build: Build) -> str:
+    text = inspect.getdoc(_unwrap(build))
+    return "" if text is None else text
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+_ARGUMENT = re.compile(r"^    (\w+(?:, \w+)*): (.*)$")
+
+
+def _argument_help(docstring: str) -> dict[str, str]:
+    """The text of each argument under `Args:`."""
+    _, _, section = docstring.partition("Args:\n")
+    entries: list[tuple[list[str], list[str]]] = []
+    for line in section.split("\n\n")[0].splitlines():
+        if match := _ARGUMENT.match(line):
+            entries.append((match[1].split(", "), [match[2]]))
+        elif entries:
+            entries[-1][1].append(line)
+    return {name: _one_line(" ".join(lines)) for names, lines in entries for name in names}
+
+
+def _read_annotation(annotation: Any) -> tuple[type, tuple[str, ...]]:
+    """The type of an option's value, and its allowed values."""
+    choices: tuple[str, ...] = ()
+    if get_origin(annotation) is Annotated:
+        annotation, *extras = get_args(annotation)
+        choices = tuple(name for extra in extras if isinstance(extra, OneOf) for name in extra.names)
+    alternatives = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    kinds = {alternative for alternative in alternatives if alternative is not NoneType}
+    if kinds == {int, float}:
+        return float, choices
+    kind = kinds.pop() if len(kinds) == 1 else object
+    if get_origin(kind) is Literal and all(isinstance(name, str) for name in get_args(kind)):
+        return str, get_args(kind)
+    return kind if kind in (int, float, str, bool) else object, choices

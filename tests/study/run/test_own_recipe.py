@@ -1,0 +1,81 @@
+"""A study with a recipe of a user's own: trained, interrupted, continued, read without its function."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepen.errors import InvalidValuesError
+from deepen.model.config import ModelConfig
+from deepen.report import draw_report
+from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.rate import Constant
+from deepen.schedule.recipe_function import Build
+from deepen.study.define.executor import local
+from deepen.study.define.study import Arm, Study
+from deepen.study.results.schema import load_results
+from deepen.study.store.maintenance import check
+from deepen.study.store.study_folder import Store
+
+
+def late(model: ModelConfig, tokens: int, *, grow_at: float = 0.5) -> Schedule:
+    """Grow once."""
+    before = round(tokens * grow_at)
+    return Schedule(
+        phases=(
+            Phase(depth=1, tokens=before, label="shallow"),
+            Phase(depth=model.depth, tokens=tokens - before, label="deep"),
+        )
+    )
+
+
+def with_recipe(study: Study, recipe: Build, **changes: Any) -> Study:
+    return replace(study, arms=(study.arms[0], Arm(name="mine", recipe=recipe, **changes)))
+
+
+@pytest.mark.slow
+def test_a_lambda_is_trained_in_worker_processes_like_the_recipe_it_calls(
+    study: Study, run_study: Callable[..., Any], tmp_path: Path
+):
+    """Workers are spawned and know nothing of the function."""
+    results = run_study(with_recipe(study, lambda m, t: late(m, t)), tmp_path / "mine", executor=local(2))
+    named = run_study(with_recipe(study, late), tmp_path / "named")
+    mine = next(arm for arm in results["arms"] if arm["name"] == "mine")
+    same = next(arm for arm in named["arms"] if arm["name"] == "mine")
+    assert (mine["recipe"], same["recipe"]) == ("lambda", "late") and not mine["is_control"]
+    assert mine["segments"] == same["segments"]
+    assert [mark["val_loss"] for mark in mine["marks"]] == [mark["val_loss"] for mark in same["marks"]]
+
+
+@pytest.mark.slow
+def test_a_folder_is_continued_with_a_function_that_returns_the_same_and_with_no_other(
+    study: Study, run_study: Callable[..., Any], tmp_path: Path
+):
+    folder = tmp_path / "study"
+    first = run_study(with_recipe(study, late), folder)
+    again = run_study(replace(with_recipe(study, lambda m, t: late(m, t)), seeds=(0, 1)), folder)
+    assert [arm["curve"] for arm in again["arms"] if arm["seed"] == 0] == [arm["curve"] for arm in first["arms"]]
+    with pytest.raises(
+        InvalidValuesError, match=r"what the recipe of arm mine returns differs from what .*study was"
+    ):
+        run_study(replace(with_recipe(study, lambda m, t: late(m, t, grow_at=0.3)), seeds=(0, 1)), folder)
+    with pytest.raises(InvalidValuesError, match="other settings"):
+        run_study(with_recipe(study, late, options={"grow_at": 0.5}), folder)
+
+
+@pytest.mark.slow
+def test_a_recorded_study_is_checked_and_drawn_without_its_function(
+    study: Study, run_study: Callable[..., Any], tmp_path: Path
+):
+    folder = tmp_path / "study"
+    run_study(with_recipe(study, late, rate=Constant(peak=2e-3)), folder)
+    assert not check(Store(folder)).all_problems
+    assert draw_report(load_results(folder), folder).is_file()
+    recorded = Study.from_json(Store(folder).recorded("study"))
+    with pytest.raises(InvalidValuesError, match=r"arm mine: recipe is the function 'late' of .*only records"):
+        run_study(recorded, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    arms = {arm.name: (arm.rate, arm.peak_lr) for arm in load_results(folder).arms}
+    assert arms == {"full": ("constant", 1e-3), "mine": ("constant", 2e-3)}
