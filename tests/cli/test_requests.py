@@ -10,6 +10,7 @@ import pytest
 from deepen.cli.requests import plan, study, train
 from deepen.cli.requests.parser import RequestError
 from deepen.cli.requests.recipe_options import RECIPE_OPTIONS
+from deepen.model.presets import PEAK_RATES, PRESETS, TOKENS_PER_STEP
 from deepen.schedule.recipes import RECIPES
 from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.study import TaskFile
@@ -112,11 +113,52 @@ def test_jobs_are_short_for_a_local_executor():
 def test_a_run_has_a_folder_of_its_own():
     folders = {
         str(train.parse(line.split()).folder)
-        for line in ("full", "full --seed 1", "full --model micro", "small", "small --start-depth 3")
-    }
-    assert len(folders) == 5 and "deepen-runs/full-nano-seed-0" in folders
+        for line in (
+            "full", "full --seed 1", "full --model micro", "small", "small --start-depth 3", "full --depth 6",
+            "full --vocab 2048", "full --depth 6 --vocab 2048",
+        )
+    }  # fmt: skip
+    assert len(folders) == 8 and "deepen-runs/full-nano-seed-0" in folders
     assert study.parse(["quickstart"]).folder == Path("deepen-runs/quickstart")
     assert study.parse(["quickstart", "--out", "here"]).folder == Path("here")
+
+
+SIZES = "--family llama --depth 6 --width 32 --heads 4 --kv-heads 2 --mlp 96 --vocab 2048 --head untied"
+
+
+def test_a_model_of_any_size_is_trained_studied_and_planned_alike():
+    sizes = [*SIZES.split(), "--context", "32"]
+    trained = train.parse(["full", *sizes]).study
+    studied = study.parse(["quickstart", *sizes]).study
+    planned = plan.parse(["full", "--model", "nano", *sizes])
+    assert isinstance(planned, plan.RecipePlanRequest)
+    assert trained.model == studied.model == planned.plan.model
+    model = trained.model
+    assert (model.family, model.depth, model.width, model.heads, model.kv_heads) == ("llama", 6, 32, 4, 2)
+    assert (model.mlp, model.vocab, model.tied, model.context) == (96, 2048, False, 32)
+    assert trained.context == studied.context == planned.plan.context == 32
+    assert studied.batch_tokens % 32 == 0
+
+
+def test_sizes_of_a_study_change_its_own_model_unless_another_is_named(tmp_path: Path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from dataclasses import replace\nfrom deepen.model.presets import PRESETS\n"
+        "from deepen.study.define.presets import STUDIES\n"
+        "study = replace(STUDIES['quickstart'](), model=PRESETS['micro'])\n"
+    )
+    own = study.parse([str(file), "--depth", "24"]).study
+    assert own.model == replace(PRESETS["micro"], name="custom", depth=24, context=128) and own.context == 64
+    assert study.parse([str(file), "--model", "mini", "--depth", "24"]).study.model.width == 128
+    assert study.parse([str(file)]).study.rate.peak == PEAK_RATES["nano"]  # the file's own
+
+
+def test_batch_and_rate_of_other_sizes_are_those_of_the_nearest_preset():
+    deeper = train.parse(["full", "--depth", "13"]).study
+    assert deeper.batch_tokens == TOKENS_PER_STEP["nano"] and deeper.rate.peak == PEAK_RATES["nano"]
+    wide = train.parse(["full", "--width", "768", "--heads", "12"]).study
+    assert wide.batch_tokens == TOKENS_PER_STEP["gpt2-124m"] and wide.rate.peak == PEAK_RATES["gpt2-124m"]
+    assert wide.model.init_std == PRESETS["gpt2-124m"].init_std < deeper.model.init_std
 
 
 def test_a_plan_of_a_study_takes_what_the_study_takes():

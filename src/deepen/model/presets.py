@@ -6,8 +6,11 @@ from deepen.model.config import ModelConfig
 
 
 def scaled_init_std(width: int) -> float:
-    """The deviation that gives a narrow model activations as large as GPT-2 124M's: 0.02·√(768 / width)."""
-    return round(0.02 * math.sqrt(768 / width), 4)
+    """The deviation that gives a narrow model activations as large as GPT-2 124M's: 0.02·√(768 / width).
+
+    Wider models take GPT-2's 0.02 too.
+    """
+    return max(0.02, round(0.02 * math.sqrt(768 / width), 4))
 
 
 def _narrow(name: str, width: int, heads: int, context: int, vocab: int) -> ModelConfig:
@@ -82,7 +85,21 @@ PEAK_RATES = {
 
 
 def tokens_per_step(model: ModelConfig, context: int) -> int:
-    """Default tokens of a step, in whole sequences: the preset's, or what is usual for the model's size."""
-    by_size = ((10**7, 16_384), (10**9, 524_288), (3 * 10**9, 1_048_576))
-    usual = next((tokens for limit, tokens in by_size if model.parameters < limit), 4_194_304)
-    return max(1, TOKENS_PER_STEP.get(model.name, usual) // context) * context
+    """Default tokens of a step, in whole sequences: the preset's, or those of the preset nearest in size."""
+    return max(1, TOKENS_PER_STEP[_nearest_preset(model)] // context) * context
+
+
+def peak_rate(model: ModelConfig) -> float:
+    """Default peak learning rate: the preset's, or that of the preset nearest in size."""
+    return PEAK_RATES[_nearest_preset(model)]
+
+
+def _nearest_preset(model: ModelConfig) -> str:
+    """The name of the model's preset, or of the one whose parameters are the nearest by ratio."""
+    if model.name in PRESETS:
+        return model.name
+
+    def distance(preset: ModelConfig) -> float:
+        return abs(math.log(preset.parameters_non_embedding / model.parameters_non_embedding))
+
+    return min(PRESETS.values(), key=distance).name

@@ -8,7 +8,7 @@ from deepen.cli.requests.parser import Arguments
 from deepen.cli.requests.value_types import one_of, whole_number
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
-from deepen.model.presets import PRESETS
+from deepen.model.presets import PRESETS, scaled_init_std
 
 _SIZES = ("family", "depth", "width", "heads", "kv_heads", "mlp")
 _HEADS = ("tied", "untied")
@@ -31,14 +31,18 @@ SIZE_OPTIONS = (
 )
 
 
-def parse_model(arguments: Arguments) -> ModelConfig:
+def parse_model(arguments: Arguments, base: ModelConfig | None = None) -> ModelConfig:
     """The model that a command line names, with the sizes it changes; a model of other sizes is called `custom`.
+
+    Args:
+        arguments: the command line.
+        base: the model whose sizes change where no `--model` is given; without it, the command's default.
 
     What follows from a size that changed is computed anew, but grouped key heads stay as many where they can.
     A changed model has as many positions as the request's context. So has one of a family without a table of
     positions whose context is longer than its preset's.
     """
-    preset = PRESETS[arguments["model"]]
+    preset = base if base and "model" not in arguments else PRESETS[arguments["model"]]
     model = replace(preset, vocab=arguments.get("vocab", preset.vocab))
     sizes: dict[str, Any] = arguments.given(_SIZES)
     if "head" in arguments:
@@ -50,8 +54,20 @@ def parse_model(arguments: Arguments) -> ModelConfig:
         sizes.setdefault("kv_heads", model.kv_heads if grouped else 0)  # 0: computed from the other sizes
         if sizes.keys() & {"width", "family"}:
             sizes.setdefault("mlp", 0)
+        if "width" in sizes:
+            sizes["init_std"] = scaled_init_std(sizes["width"])
         sizes |= {"name": "custom", "context": context}
     elif not FAMILIES[model.family].has_position_table:
         sizes = {"context": max(context, model.context)}
     changed = arguments.attempt(lambda: replace(model, **sizes))
     return model if changed is None else changed
+
+
+def describe_sizes(arguments: Arguments, model: ModelConfig) -> str:
+    """A model's preset and the sizes that a command line changes, for the name of a folder: nano-depth-6."""
+    preset = PRESETS[arguments["model"]]
+    given = arguments.given([option.key for option in SIZE_OPTIONS])
+    changed = {key: value for key, value in given.items() if getattr(preset, key, None) != value}
+    if model.tied == preset.tied:
+        changed.pop("head", None)
+    return preset.name + "".join(f"-{key.replace('_', '-')}-{value}" for key, value in changed.items())

@@ -18,7 +18,7 @@ from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan_request import BUDGETS, PlanRequest
 from deepen.compute.timing import Timing
 from deepen.model.config import ModelConfig
-from deepen.model.presets import PRESETS, tokens_per_step
+from deepen.model.presets import tokens_per_step
 from deepen.schedule.phase import Phase
 from deepen.schedule.ramp import Ramp
 from deepen.schedule.recipes import RECIPES
@@ -145,12 +145,11 @@ def _stand_in_clock(phase: Phase, trained: TrainedParts) -> float:
 
 
 def _parse_batch_tokens(arguments: Arguments, model: ModelConfig, timing: Timing | None) -> int:
-    """Tokens of a step: those asked for, the bench's, the preset's even where its sizes change, or usual ones."""
+    """Tokens of a step: those asked for, the bench's, or what models of the size take."""
     if "batch_ramp" in arguments:
         ramp: Ramp = arguments["batch_ramp"]
         return max(size for _, size in ramp.steps)  # totals are whole steps of the largest
-    preset = PRESETS[arguments["model"]] if "model" in arguments else model
-    usual = timing.batch_tokens if timing else tokens_per_step(preset, arguments.get("context", model.context))
+    usual = timing.batch_tokens if timing else tokens_per_step(model, arguments.get("context", model.context))
     return arguments.get("batch_tokens", usual)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deepen.cli.requests.executor import parse_executor
+from deepen.cli.requests.model_options import parse_model
 from deepen.cli.requests.parser import Arguments, parse_arguments
 from deepen.cli.requests.run_request import RunRequest
 from deepen.cli.requests.study_options import STUDIES_WITH_PRESETS, STUDY
@@ -18,7 +19,7 @@ from deepen.cli.requests.training_options import (
 )
 from deepen.errors import nearest
 from deepen.model.config import ModelConfig
-from deepen.model.presets import PEAK_RATES, PRESETS
+from deepen.model.presets import peak_rate
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.rate import RATES, Rate
 from deepen.study.define.executor import local
@@ -106,7 +107,7 @@ def _customise(arguments: Arguments, study: Study, changes: dict[str, Any]) -> S
         arguments.add("--tokens and --scale both set the budget: give one of them")
 
     def change() -> Study:
-        changed = _with_model(study, PRESETS[changes["model"]]) if "model" in changes else study
+        changed = _with_sizes(study, parse_model(arguments, study.model), changes)
         tokens = changes.get("tokens", round(study.tokens * changes.get("scale", 1.0)))
         share = tokens / study.tokens
         evaluation = _scale_evaluation(study.evaluation, share, changed.batch_tokens)
@@ -124,15 +125,20 @@ def _customise(arguments: Arguments, study: Study, changes: dict[str, Any]) -> S
     return arguments.attempt(change)
 
 
-def _with_model(study: Study, model: ModelConfig) -> Study:
-    """The study on another model, with as much context as the model has, and the model's own peak rate."""
-    context = min(study.context, model.context)
+def _with_sizes(study: Study, model: ModelConfig, changes: dict[str, Any]) -> Study:
+    """The study with another model, context or batch.
+
+    The context is at most the model's, the batch whole sequences. A model of other sizes has its own peak rate.
+    """
+    context = changes.get("context", min(study.context, model.context))
+    sequences = max(1, round_to_steps(study.batch_tokens, context))
+    peak = study.rate.peak if model == study.model else peak_rate(model)
     return replace(
         study,
         model=model,
         context=context,
-        batch_tokens=max(1, round_to_steps(study.batch_tokens, context)) * context,
-        rate=replace(study.rate, peak=PEAK_RATES[model.name]),  # type: ignore[type-var]
+        batch_tokens=changes.get("batch_tokens", sequences * context),
+        rate=replace(study.rate, peak=peak),  # type: ignore[type-var]
     )
 
 

@@ -5,10 +5,12 @@ from inspect import signature
 
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.executor import EXECUTOR_OPTION, JOBS_OPTION
-from deepen.cli.requests.model_options import MODEL_OPTION
+from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION
 from deepen.cli.requests.training_options import (
+    BATCH_OPTION,
     COMPILE_OPTION,
+    CONTEXT_OPTION,
     JSON_OPTION,
     KEEP_OPTION,
     LR_OPTION,
@@ -49,6 +51,15 @@ def _read_task(text: str) -> TaskFile:
 
 _STUDY_GROUPS = (
     OptionGroup(
+        title="Model and batch",
+        options=(
+            replace(MODEL_OPTION, help="another model", default_help=_THE_STUDYS),
+            *SIZE_OPTIONS,
+            replace(BATCH_OPTION, default_help=_THE_STUDYS),
+            replace(CONTEXT_OPTION, default_help="the study's, at most the model's positions"),
+        ),
+    ),
+    OptionGroup(
         title="What is compared",
         options=(
             Option(
@@ -57,7 +68,6 @@ _STUDY_GROUPS = (
                 help="number of seeds",
                 default_help=_THE_STUDYS,
             ),
-            replace(MODEL_OPTION, help="another model", default_help=_THE_STUDYS),
             replace(
                 PRESET_OPTION,
                 help="the paper as it is written, or as its code was released",

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
-from deepen.cli.requests.model_options import MODEL_OPTION, parse_model
+from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS, describe_sizes, parse_model
 from deepen.cli.requests.parser import Arguments, parse_arguments
 from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS, parse_arm
 from deepen.cli.requests.run_request import RunRequest
@@ -33,7 +33,7 @@ from deepen.cli.requests.training_options import (
 )
 from deepen.cli.requests.value_types import FOLDER, whole_number
 from deepen.model.config import ModelConfig
-from deepen.model.presets import PEAK_RATES, tokens_per_step
+from deepen.model.presets import peak_rate, tokens_per_step
 from deepen.schedule.rate import RATES, Rate
 from deepen.schedule.recipes import RECIPES
 from deepen.study.define.executor import local
@@ -53,10 +53,10 @@ COMMAND = Command(
         metavar="RECIPE", help=f"{', '.join(RECIPES)}; `deepen recipes` explains them", names=tuple(RECIPES)
     ),
     groups=(
+        OptionGroup(title="Model", options=(replace(MODEL_OPTION, default="nano"), *SIZE_OPTIONS)),
         OptionGroup(
-            title="Model and budget",
+            title="Budget and batch",
             options=(
-                replace(MODEL_OPTION, default="nano"),
                 replace(TOKENS_OPTION, default_help=f"{_TOKENS_PER_PARAMETER} for each non-embedding parameter"),
                 STEPS_OPTION,
                 BATCH_OPTION,
@@ -122,7 +122,7 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
     return RunRequest(
         command=COMMAND,
         study=study,
-        folder=arguments.get("out", Path(RUNS_FOLDER) / _folder_name(study)),
+        folder=arguments.get("out", Path(RUNS_FOLDER) / _folder_name(study, describe_sizes(arguments, model))),
         executor=local(1),
         keep=arguments["keep"],
         verify="verify" in arguments,
@@ -159,15 +159,15 @@ def _make_study(arguments: Arguments, model: ModelConfig, arm: Arm) -> Study:
 
 def _parse_training(arguments: Arguments, model: ModelConfig, tokens: int) -> tuple[Rate, TrainSettings]:
     """Rate and settings: those of the recipe's preset where one is named, else WSD with a short warm-up."""
-    peak = arguments.get("lr", PEAK_RATES[model.name])
+    peak = arguments.get("lr", peak_rate(model))
     if "preset" in arguments:
         return preset_training(arguments["preset"], tokens, arguments.get("rate", ""), peak)
     make_rate = RATES[arguments.get("rate", "wsd")]
     return make_rate(peak=peak, warmup_tokens=round(WARMUP_SHARE * tokens)), TrainSettings()
 
 
-def _folder_name(study: Study) -> str:
-    """A folder of its own for each recipe, its options, model and seed."""
+def _folder_name(study: Study, sizes: str) -> str:
+    """A folder of its own for each recipe, its options, model, its sizes and seed."""
     (arm,) = study.arms
     options = "".join(f"-{key.replace('_', '-')}-{value}" for key, value in arm.options.items())
-    return f"{arm.name}{options}-{study.model.name}-seed-{study.seeds[0]}"
+    return f"{arm.name}{options}-{sizes}-seed-{study.seeds[0]}"

@@ -36,7 +36,7 @@ LR_OPTION = Option(
     name="lr",
     takes=number("RATE"),
     help="peak learning rate",
-    default_help="the model preset's",
+    default_help="what models of the size take",
     fields=("peak",),
 )
 RATE_OPTION = Option(name="rate", takes=one_of(RATES), help="shape of the learning rate", default_help="wsd")
