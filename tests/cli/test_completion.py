@@ -38,7 +38,7 @@ def complete_in_bash(script: Path, line: str, folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("deepen ", set(COMMANDS)),
+        ("deepen ", {*COMMANDS, "help", "version"}),
         ("deepen --", {"--help", "--version"}),
         ("deepen st", {"study", "store"}),
         ("deepen store ", {"check", "prune"}),
@@ -58,7 +58,8 @@ def complete_in_bash(script: Path, line: str, folder: Path) -> set[str]:
         ("deepen study ", {*STUDIES, "runs", "mine.py"}),
         ("deepen train full --out ", {"runs"}),
         ("deepen plan full --bench m", {"mine.py"}),
-        ("deepen nonsense ", set(COMMANDS)),
+        ("deepen nonsense ", {*COMMANDS, "help", "version"}),
+        ("deepen help st", {"study", "store"}),
         ("deepen recipes --", {"--json", "--help"}),
     ],
 )

@@ -12,7 +12,11 @@ from deepen.cli.requests.argument_parser import build_parser
 from deepen.cli.requests.catalog import COMMANDS, OVERVIEW, load_tables
 from deepen.cli.requests.command import Command
 
-TABLES = tuple(itertools.chain.from_iterable((table, *table.actions) for table in load_tables().actions))
+TABLES = tuple(
+    itertools.chain.from_iterable(
+        (table, *table.actions) for table in load_tables().actions if table.name in COMMANDS
+    )
+)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
@@ -47,6 +51,19 @@ def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]):
     assert "--version" in printed and "Examples:" in printed
     assert main([]) == 2
     assert capsys.readouterr().out == printed
+
+
+def test_help_and_version_are_commands_too(capsys: pytest.CaptureFixture[str]):
+    def printed(*words: str) -> str:
+        assert main(words) == 0
+        return capsys.readouterr().out
+
+    assert printed("help") == printed("--help") and printed("version") == printed("--version")
+    for table in TABLES:
+        assert printed("help", *table.name.split()) == printed(*table.name.split(), "--help")
+    assert "  help " in printed("help") and "  version " in printed("help")
+    assert main(["help", "trian"]) == 2
+    assert "command 'trian' is unknown (did you mean 'train'?)" in capsys.readouterr().err
 
 
 def test_help_is_found_wherever_it_is_asked_for(capsys: pytest.CaptureFixture[str]):

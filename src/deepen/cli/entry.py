@@ -45,10 +45,12 @@ def main(argv: Sequence[str] | None = None, world: "World | None" = None) -> int
 
 
 def _dispatch(words: list[str], world: "World | None") -> int:
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     if not words or words[0] in ("-h", "--help"):
         print(build_parser(OVERVIEW).format_help(), end="")
         return 0 if words else WRONG_REQUEST
-    if words[0] == "--version":
+    if words[0] in ("version", "--version"):
         print(f"deepen {__version__}")
         return 0
     name = words[0]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from importlib import import_module
 
-from deepen.cli.requests.command import Command, Example, Option, OptionGroup
+from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 
 COMMANDS = {
     "study": "run or continue a study: quickstart, paper, or a Python file",
@@ -17,10 +17,20 @@ COMMANDS = {
     "completion": "print a script that completes deepen's commands in bash, zsh or fish",
 }
 
+_HELP_AND_VERSION = (
+    Command(
+        name="help",
+        about="show this overview, or the help of a command",
+        argument=Argument(metavar="COMMAND", help="a command", names=tuple(COMMANDS)),
+    ),
+    Command(name="version", about="show the version"),
+)
+"""Commands that are other words for the options `--help` and `--version`."""
+
 OVERVIEW = Command(
     name="",
     about="Train language models by growing them deeper, and find out whether it pays.",
-    actions=tuple(Command(name=name, about=summary) for name, summary in COMMANDS.items()),
+    actions=(*(Command(name=name, about=summary) for name, summary in COMMANDS.items()), *_HELP_AND_VERSION),
     groups=(OptionGroup(title="Version", options=(Option(name="version", help="show the version instead"),)),),
     examples=(
         Example(
@@ -35,7 +45,7 @@ OVERVIEW = Command(
 
 def load_tables() -> Command:
     """The overview with the whole table of every command."""
-    return replace(OVERVIEW, actions=tuple(_load_table(name) for name in COMMANDS))
+    return replace(OVERVIEW, actions=(*map(_load_table, COMMANDS), *_HELP_AND_VERSION))
 
 
 def _load_table(name: str) -> Command:
