@@ -24,6 +24,24 @@ EXACT_FLOPS, PAPER, SECONDS = "flops", "paper", "seconds"
 """Names of the accountings, in plans, studies and results."""
 
 
+class AtBudget:
+    """What is measured or judged at a budget; `budget_share` is the budget ÷ the budget of the study."""
+
+    __slots__ = ()
+    accounting: str
+    budget_share: float | None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether compute is counted in exact FLOPs."""
+        return self.accounting == EXACT_FLOPS
+
+    @property
+    def is_whole_budget(self) -> bool:
+        """Whether the budget is the study's, as in files that have no share."""
+        return self.budget_share is None or abs(self.budget_share - 1) < 0.005
+
+
 class Accounting(ABC):
     """A way to price compute.
 

@@ -21,7 +21,8 @@ from typing import Any
 
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Schedule
+from deepen.schedule.grid import round_to_steps, round_up_to_steps
+from deepen.schedule.phase import Part, Schedule
 from deepen.schedule.ramp import Ramp, apply_ramps
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipe import Recipe
@@ -82,6 +83,17 @@ class RecipeRun:
             batch_tokens=self.batch_tokens,
         )
         return schedule.in_steps(self.batch_tokens, self.context)
+
+    def continued(self, tokens: int) -> Schedule:
+        """The schedule of a run that trains `tokens` tokens after its staged part, in whole steps.
+
+        Raises:
+            InvalidValueError: as `schedule`.
+        """
+        assert self.recipe.has_staged_part and self.baseline_tokens is not None
+        longer = self.schedule(round_up_to_steps(self.baseline_tokens + tokens, self.batch_tokens))
+        staged_tokens = sum(phase.tokens for phase in longer.phases if phase.part is Part.STAGED)
+        return self.schedule(round_to_steps(staged_tokens + tokens, self.batch_tokens))
 
 
 def nearest_schedule(run: RecipeRun, price: Price, budget: float, unit: str) -> Schedule:

@@ -13,6 +13,11 @@ def scaled_init_std(width: int) -> float:
     return max(0.02, round(0.02 * math.sqrt(768 / width), 4))
 
 
+def pad_vocab(vocab: int) -> int:
+    """A vocabulary rounded up to a multiple of 128, as matrix products prefer it: GPT-2's 50,257 to 50,304."""
+    return -(-vocab // 128) * 128
+
+
 def _narrow(name: str, width: int, heads: int, context: int, vocab: int) -> ModelConfig:
     """A small preset with twelve blocks, like the paper's model."""
     std = scaled_init_std(width)

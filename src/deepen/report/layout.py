@@ -54,9 +54,12 @@ def loss_window(study: StudySummary, kind: str) -> tuple[float, float] | None:
 
 
 def sort_verdicts(study: StudySummary) -> list[Verdict]:
-    """The verdicts in the order of the arms, exact FLOPs before other accountings."""
+    """The verdicts in the order of the arms: at the study's budget, by other accountings, at other budgets."""
     order = {arm.name: i for i, arm in enumerate(study.arms)}
-    return sorted(study.verdicts, key=lambda v: (order.get(v.arm, len(order)), not v.is_exact))
+    return sorted(
+        study.verdicts,
+        key=lambda v: (order.get(v.arm, len(order)), not v.is_whole_budget, not v.is_exact, v.budget_share or 1.0),
+    )
 
 
 def difference_range(study: StudySummary) -> tuple[float, float]:
@@ -73,9 +76,9 @@ def difference_range(study: StudySummary) -> tuple[float, float]:
 
 
 def accounting_note(verdict: Verdict) -> str:
-    """The label of a verdict's mark; empty for the mark at equal exact FLOPs."""
+    """The label of a verdict's mark; empty for the mark at equal exact FLOPs and the study's budget."""
     if verdict.is_exact:
-        return ""
+        return "" if verdict.is_whole_budget else f"at {verdict.budget_share:.2f} × the budget"
     return "the paper’s mark" if verdict.accounting == PAPER else f"{verdict.accounting} mark"
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
-from deepen.compute.accounting import EXACT_FLOPS
+from deepen.compute.accounting import AtBudget
 from deepen.report.style import BASELINE_COLOUR, COLOURS, DASHES
 from deepen.report.units import cut
 from deepen.study.results.schema import (
@@ -62,23 +62,13 @@ class AveragedPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AveragedMark(AveragedPoint):
-    """An arm at a given budget; `budget_share` is the budget ÷ the baseline's budget."""
+class AveragedMark(AtBudget, AveragedPoint):
+    """An arm at a given budget."""
 
     accounting: str
     budget_share: float | None
     annealed: bool
     n_seeds: int
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether the budget is counted in exact FLOPs."""
-        return self.accounting == EXACT_FLOPS
-
-    @property
-    def is_whole_budget(self) -> bool:
-        """Whether the budget is the baseline's whole budget."""
-        return self.budget_share is None or abs(self.budget_share - 1) < 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ class Finding:
 
 def describe_finding(study: StudySummary) -> Finding:
     """Describe the finding of a study, or its progress if there is none yet."""
-    exact = [v for v in study.verdicts if v.is_exact and v.difference is not None]
+    exact = [v for v in study.verdicts if v.is_exact and v.is_whole_budget and v.difference is not None]
     return Finding(
         headline=_headline(exact),
         found=" ".join(_found(study, exact)),
@@ -75,7 +75,8 @@ def multiplier_interval_text(verdict: Verdict) -> str:
 def exact_flops_ratio(study: StudySummary, verdict: Verdict) -> float | None:
     """The exact FLOPs of an arm at the mark of a verdict ÷ the baseline's."""
     arm, base = study.find_arm(verdict.arm), study.baseline_mark
-    mark = next((m for m in arm.marks if m.accounting == verdict.accounting), None) if arm else None
+    marks = arm.marks if arm else ()
+    mark = next((m for m in marks if m.accounting == verdict.accounting and m.is_whole_budget), None)
     return mark.flops / base.flops if mark and base and base.flops else None
 
 
@@ -189,7 +190,24 @@ def _compute(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
             f"By the paper’s own accounting {who} {'wins' if winning < 2 else 'win'}, but that mark is "
             f"not equal in exact FLOPs{at_most}."
         )
-    return sentences
+    return sentences + _compare_beyond(study)
+
+
+def _compare_beyond(study: StudySummary) -> list[str]:
+    """What changes at other budgets than the study's."""
+    others = [v for v in study.verdicts if v.is_exact and not v.is_whole_budget and v.difference is not None]
+    if not others:
+        return []
+    shares = [v.budget_share for v in others if v.budget_share is not None]
+    low, high = fixed(min(shares), 2), fixed(max(shares), 2)
+    budgets = f"{low} times the budget" if low == high else f"{low} to {high} times the budget"
+    wins = _with_outcome(others, Outcome.WINS)
+    loses = _with_outcome(others, Outcome.LOSES)
+    results = [f"{join([v.arm for v in wins])} {'wins' if len(wins) == 1 else 'win'}"] if wins else []
+    results += [f"{join([v.arm for v in loses])} {'loses' if len(loses) == 1 else 'lose'}"] if loses else []
+    if not results:
+        results = ["no arm can be told apart from full training"]
+    return [f"Trained on and compared at {budgets}, {join(results)}."]
 
 
 def _saving(verdict: Verdict) -> str:

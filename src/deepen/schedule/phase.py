@@ -35,6 +35,7 @@ class Phase:
         part: what the phase is for; `STAGED` and `CONTINUAL` phases belong to recipes that train in stages first.
         batch_tokens, context: tokens of a step and of a sequence; 0 means the run's own.
         reset_moments: empty the optimizer's moments when the phase begins, as rebuilding the optimizer does.
+        round_down: round the length of the phase down to whole steps; otherwise its end is rounded to the nearest.
     """
 
     depth: int
@@ -45,6 +46,7 @@ class Phase:
     batch_tokens: int = 0
     context: int = 0
     reset_moments: bool = False
+    round_down: bool = False
 
     def __post_init__(self) -> None:
         for name in ("depth", "batch_tokens", "context"):
@@ -140,8 +142,9 @@ class Schedule:
     def in_steps(self, batch_tokens: int, context: int) -> "Schedule":
         """The schedule in a form that can be trained: batch and context filled in, phases in whole steps.
 
-        Phase *boundaries* are rounded, not lengths, so that the total does not drift. Phases of 0 tokens are
-        dropped, such as a continual phase for which the budget leaves nothing.
+        Phase *boundaries* are rounded, not lengths, so that the total does not drift. A phase with `round_down`
+        has as many whole steps as fit into its tokens; the rest goes to the next phase that is rounded to the
+        nearest. Phases of 0 tokens are dropped, such as a continual phase for which the budget leaves nothing.
 
         Raises:
             InvalidValueError: a phase has tokens, but fewer than one step.
@@ -153,7 +156,7 @@ class Schedule:
             if phase.tokens == 0:
                 continue
             batch = batch_tokens if phase.batch_tokens == 0 else phase.batch_tokens
-            steps = round_to_steps(planned - placed, batch)
+            steps = phase.tokens // batch if phase.round_down else round_to_steps(planned - placed, batch)
             if steps < 1:
                 raise InvalidValueError(
                     f"phase {phase.label!r} has {phase.tokens:,} tokens, less than one step of {batch:,}",

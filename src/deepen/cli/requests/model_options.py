@@ -8,7 +8,7 @@ from deepen.cli.requests.parser import Arguments
 from deepen.cli.requests.value_types import one_of, whole_number
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
-from deepen.model.presets import PRESETS, scaled_init_std
+from deepen.model.presets import PRESETS, pad_vocab, scaled_init_std
 
 _SIZES = ("family", "depth", "width", "heads", "kv_heads", "mlp")
 _HEADS = ("tied", "untied")
@@ -38,12 +38,15 @@ def parse_model(arguments: Arguments, base: ModelConfig | None = None) -> ModelC
         arguments: the command line.
         base: the model whose sizes change where no `--model` is given; without it, the command's default.
 
+    With a preset of a recipe, the vocabulary is padded as in the study `paper`.
+
     What follows from a size that changed is computed anew, but grouped key heads stay as many where they can.
     A changed model has as many positions as the request's context. So has one of a family without a table of
     positions whose context is longer than its preset's.
     """
     preset = base if base and "model" not in arguments else PRESETS[arguments["model"]]
-    model = replace(preset, vocab=arguments.get("vocab", preset.vocab))
+    vocab = pad_vocab(preset.vocab) if "preset" in arguments else preset.vocab
+    model = replace(preset, vocab=arguments.get("vocab", vocab))
     sizes: dict[str, Any] = arguments.given(_SIZES)
     if "head" in arguments:
         sizes["tied"] = arguments["head"] == "tied"

@@ -48,14 +48,17 @@ RECIPE_OPTIONS = tuple(
 )
 """The options of all recipes."""
 
-PRESETS_OF_RECIPES = {name: recipe.name for recipe in RECIPES.values() for name in recipe.presets}
-"""Every recipe's presets by name, with the recipe that has them."""
+PRESETS_OF_RECIPES = {
+    name: tuple(recipe.name for recipe in RECIPES.values() if name in recipe.presets)
+    for name in dict.fromkeys(name for recipe in RECIPES.values() for name in recipe.presets)
+}
+"""Every preset by name, with the recipes that have it."""
 
 PRESET_OPTION = Option(
     name="preset",
     takes=one_of(PRESETS_OF_RECIPES),
     help="options that belong together",
-    owners=tuple(dict.fromkeys(PRESETS_OF_RECIPES.values())),
+    owners=tuple(recipe.name for recipe in RECIPES.values() if recipe.presets),
 )
 
 
@@ -79,7 +82,8 @@ def parse_arm(arguments: Arguments, model: ModelConfig) -> Arm:
         options = {**recipe.presets[preset], **options}
     elif preset:
         arguments.add(
-            f"--preset {preset} is of recipe {PRESETS_OF_RECIPES[preset]}: recipe {recipe.name} has no such preset"
+            f"--preset {preset}: recipe {recipe.name} has no such preset; "
+            f"{' and '.join(PRESETS_OF_RECIPES[preset])} have it"
         )
     arguments.attempt(lambda: recipe.schedule(model, 2 * _AMPLE_TOKENS, _AMPLE_TOKENS, options))
     return Arm(name=recipe.name, recipe=recipe.name, options=options)

@@ -9,10 +9,14 @@ continual phase gets the rest. With two stages and a model of four blocks, `two-
     stage 2 · phase 1   STAGED     4      the new blocks  staged_tokens / 4
     stage 2 · phase 2   STAGED     4      everything      staged_tokens / 4
     continual           CONTINUAL  4      everything      tokens - staged_tokens
+
+The released code rounds every phase down to whole steps, as the option `round_down` does. So 10,000 steps in 12
+stages are 24 phases of 416 steps, 9,984 in all, and the continual phase gets the 16 steps that are left.
 """
 
 from collections.abc import Mapping
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from deepen.errors import InvalidValueError
@@ -26,15 +30,19 @@ from deepen.schedule.trainable import Trainable, get_trainable
 
 DEFAULT_STAGES = 4
 
+_AS_RELEASED = {"partition": "floor", "round_down": True, "reset_at_continual": True}
+
 TWO_PHASE_PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper-as-written": {"partition": "spread", "scope": Trainable.NEW_BLOCKS.name},
-    "paper-as-released": {
-        "partition": "floor",
-        "scope": Trainable.NEW_BLOCKS_EMBEDDINGS.name,
-        "reset_at_continual": True,
-    },
+    "paper-as-released": {**_AS_RELEASED, "scope": Trainable.NEW_BLOCKS_EMBEDDINGS.name},
 }
 """The text and the released code of Li, Fung & Huang differ; each is a preset of `two-phase`."""
+
+STAGED_PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "paper-as-written": {"partition": "spread"},
+    "paper-as-released": _AS_RELEASED,
+}
+"""The same presets of `staged`, which is the released code with its flag that freezes nothing."""
 
 
 def staged_share(stages: int, ratio: float = 1.0) -> Fraction:
@@ -69,6 +77,7 @@ def two_phase(
     operator: OperatorName = "random",
     placement: PlacementName = "",
     moments: MomentPolicyName = "keep",
+    round_down: bool = False,
     reset_at_continual: bool = False,
 ) -> Schedule:
     """Stages of two phases: the new blocks with the rest frozen, then all so far; then continual training.
@@ -82,25 +91,34 @@ def two_phase(
         operator: how new blocks get their weights.
         placement: where new blocks go; the operator's own placement where left out.
         moments: what happens to the optimizer's moments at growth.
+        round_down: round every phase of the staged part down to whole steps, as the released code does; the
+            continual phase gets the rest.
         reset_at_continual: empty the optimizer's moments at the continual phase, as the released code does.
 
     Source: Li, Fung & Huang 2024, arXiv 2411.18700, sections III and IV.
     """
     trained_first = get_trainable(scope)
     sizes = divide_blocks(model.depth, stages, partition)
-    bounds = [round(staged_tokens * half / (2 * stages)) for half in range(2 * stages + 1)]
+    lengths = _phase_lengths(tokens, staged_tokens, stages, phases=2 * stages, round_down=round_down)
     phases, depth = [], 0
     for stage, size in enumerate(sizes):
         depth += size
         for half, train in enumerate((trained_first if stage else Trainable.ALL, Trainable.ALL)):
-            begin, end = bounds[2 * stage + half : 2 * stage + half + 2]
-            label = f"stage {stage + 1} · phase {half + 1}"
-            phases.append(Phase(depth=depth, tokens=end - begin, train=train, part=Part.STAGED, label=label))
+            phases.append(
+                Phase(
+                    depth=depth,
+                    tokens=lengths[2 * stage + half],
+                    train=train,
+                    part=Part.STAGED,
+                    label=f"stage {stage + 1} · phase {half + 1}",
+                    round_down=round_down,
+                )
+            )
     phases.append(_continual_phase(phases, tokens, reset_moments=reset_at_continual))
     return Schedule(phases=tuple(phases), growth=Growth(operator=operator, placement=placement, moments=moments))
 
 
-@recipe("staged", is_control=True)
+@recipe("staged", is_control=True, presets=STAGED_PRESETS)
 def staged(
     model: ModelConfig,
     tokens: int,
@@ -111,6 +129,8 @@ def staged(
     operator: OperatorName = "random",
     placement: PlacementName = "",
     moments: MomentPolicyName = "keep",
+    round_down: bool = False,
+    reset_at_continual: bool = False,
 ) -> Schedule:
     """The stages of `two-phase` with nothing frozen: the control that separates growing from freezing.
 
@@ -122,22 +142,40 @@ def staged(
         operator: how new blocks get their weights.
         placement: where new blocks go; the operator's own placement where left out.
         moments: what happens to the optimizer's moments at growth.
+        round_down: round every stage down to whole steps, as the released code does; the continual phase gets the
+            rest.
+        reset_at_continual: empty the optimizer's moments at the continual phase, as the released code does.
 
     Source: Li, Fung & Huang 2024, arXiv 2411.18700, released code (its flag that switches freezing off).
     """
     sizes = divide_blocks(model.depth, stages, partition)
-    bounds = [round(staged_tokens * stage / stages) for stage in range(stages + 1)]
+    lengths = _phase_lengths(tokens, staged_tokens, stages, phases=stages, round_down=round_down)
     phases = [
         Phase(
             depth=sum(sizes[: stage + 1]),
-            tokens=bounds[stage + 1] - bounds[stage],
+            tokens=length,
             part=Part.STAGED,
             label=f"stage {stage + 1}",
+            round_down=round_down,
         )
-        for stage in range(stages)
+        for stage, length in enumerate(lengths)
     ]
-    phases.append(_continual_phase(phases, tokens))
+    phases.append(_continual_phase(phases, tokens, reset_moments=reset_at_continual))
     return Schedule(phases=tuple(phases), growth=Growth(operator=operator, placement=placement, moments=moments))
+
+
+def _phase_lengths(tokens: int, staged_tokens: int, stages: int, *, phases: int, round_down: bool) -> list[int]:
+    """The tokens of each phase of the staged part.
+
+    With one stage the staged part is full training. So a run shorter than it just ends earlier.
+    """
+    if round_down:
+        bounds = [staged_tokens // phases * phase for phase in range(phases + 1)]
+    else:
+        bounds = [round(staged_tokens * phase / phases) for phase in range(phases + 1)]
+    if stages == 1:
+        bounds = [min(bound, tokens) for bound in bounds]
+    return [end - begin for begin, end in pairwise(bounds)]
 
 
 def _continual_phase(staged_phases: list[Phase], tokens: int, *, reset_moments: bool = False) -> Phase:

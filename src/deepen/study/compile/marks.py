@@ -2,9 +2,19 @@
 
 Every arm is compared at the point where it has used as many exact FLOPs as full training for the study's tokens.
 The baseline is also measured at other shares of this budget. An arm whose recipe has a closed form in its paper is
-also measured at that mark. `deepen.compute.marks` computes the marks, for studies and plans alike.
+also measured at that mark, and an arm with a staged part after each of the study's `continual_shares`. For
+example, the marks of `two-phase` in 4 stages, and those of its baseline, in a study of 10,000 steps with
+`continual_shares=(1.0,)`:
+
+    flops, 1.00 of the budget    13,106 steps    baseline 10,000 steps
+    paper                        14,688 steps    baseline 10,000 steps
+    flops, 1.69 of the budget    20,000 steps    baseline 16,894 steps
+
+`deepen.compute.marks` computes the marks, for studies and plans alike.
 """
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from deepen.compute.accounting import PaperAccounting, flops_accounting
@@ -44,18 +54,21 @@ def compile_marks(study: Study, arm: Arm) -> list[Mark]:
         InvalidValueError: the arm's recipe does not fit the study's model or tokens; the message names the arm.
     """
     try:
-        return [*_flops_marks(study, arm), *_paper_marks(study, arm)]
+        marks = [*_flops_marks(study, arm), *_paper_marks(study, arm)]
+        return marks if arm.name == study.baseline else [*marks, *_continual_marks(study, arm)]
     except ValueError as error:
         raise InvalidValueError(f"arm {arm.name}: {error}", value=arm.name) from None
 
 
 def _flops_marks(study: Study, arm: Arm) -> list[Mark]:
-    """The mark at equal FLOPs, and for the baseline the marks at other shares of the budget.
+    """The mark at equal FLOPs, and for the baseline the marks at other budgets.
 
-    With a rate that does not fork, such as a cosine, each share would need a separate run, so there is one mark.
+    With a rate that does not fork, such as a cosine, each budget would need a separate run, so there is one mark.
     """
     accounting, budget = flops_accounting(study.ledger), budget_flops(study)
-    shares = study.anchors if arm.name == study.baseline and study.rate_for(arm).forks else (1.0,)
+    shares: tuple[float, ...] = (1.0,)
+    if arm.name == study.baseline and study.rate_for(arm).forks:
+        shares = tuple(dict.fromkeys((*study.anchors, *sorted(_continual_budgets(study)))))
     return [
         Mark(
             accounting=accounting.name,
@@ -81,6 +94,37 @@ def _paper_marks(study: Study, arm: Arm) -> list[Mark]:
             schedule=schedule,
         )
     ]
+
+
+def _continual_marks(study: Study, arm: Arm) -> list[Mark]:
+    """The marks after continual training of given lengths, at the budget that the arm has spent there.
+
+    There are none for a rate that does not fork, as in `_flops_marks`.
+    """
+    run = _run(study, arm)
+    if not run.recipe.has_staged_part or not study.rate_for(arm).forks:
+        return []
+    accounting, budget = flops_accounting(study.ledger), budget_flops(study)
+    marks = []
+    for share in study.continual_shares:
+        schedule = run.continued(round(share * study.baseline_tokens))
+        budget_share = accounting.price(schedule) / budget
+        marks.append(
+            Mark(
+                accounting=accounting.name,
+                budget_share=budget_share,
+                budget_flops=round(budget * budget_share),
+                schedule=schedule,
+            )
+        )
+    return marks
+
+
+def _continual_budgets(study: Study) -> Iterator[float]:
+    """The budgets of the continual marks of all arms, as shares of the study's budget."""
+    for arm in study.arms:
+        with suppress(ValueError):  # an arm that does not fit is reported when its own marks are computed
+            yield from (mark.budget_share for mark in _continual_marks(study, arm))
 
 
 def _run(study: Study, arm: Arm) -> RecipeRun:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from deepen.model.presets import PEAK_RATES, PRESETS, TOKENS_PER_STEP
+from deepen.model.presets import PEAK_RATES, PRESETS, TOKENS_PER_STEP, pad_vocab
 from deepen.schedule.rate import RATES, WSD, Rate
-from deepen.schedule.recipes.stages import TWO_PHASE_PRESETS
+from deepen.schedule.recipes.stages import STAGED_PRESETS, TWO_PHASE_PRESETS
 from deepen.study.define.study import Arm, Evaluation, Study
 from deepen.train.settings import TrainSettings
 
@@ -21,39 +21,67 @@ _PAPER_CURVE_POINTS = 40  # every 250 steps
 _PAPER_VALIDATION_TOKENS = 20 * _PAPER_BATCH
 
 
+def _staged_arm(name: str, stages: int, preset: str = "paper-as-released") -> Arm:
+    return Arm(name=name, recipe="staged", options={"stages": stages, **STAGED_PRESETS[preset]})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _PresetTraining:
-    """Training settings of a preset of `two-phase`, in addition to the recipe's options."""
+class _Preset:
+    """What belongs to a preset of the staged recipes, in addition to their options.
+
+    Attributes:
+        rate, warmup_share, max_grad_norm, precision, compile: how every arm is trained.
+        baseline: the baseline of the study `paper`.
+        controls: arms of the study `paper` beside the baseline and the paper's three.
+        continual_shares: see `Study`.
+    """
 
     rate: str
     warmup_share: float
     max_grad_norm: float | None
     precision: str
     compile: str
+    baseline: Arm
+    controls: tuple[Arm, ...] = ()
+    continual_shares: tuple[float, ...] = ()
 
 
-_PRESET_TRAINING: Mapping[str, _PresetTraining] = {
+_PRESETS: Mapping[str, _Preset] = {
     # The paper names no schedule, and the loss of an undecayed run is not a result. So the rate is WSD, with the
     # warm-up of public GPT-2 recipes (715 of 10,000 steps).
-    "paper-as-written": _PresetTraining(
-        rate="wsd", warmup_share=715 / 10_000, max_grad_norm=1.0, precision="bf16", compile="auto"
+    "paper-as-written": _Preset(
+        rate="wsd",
+        warmup_share=715 / 10_000,
+        max_grad_norm=1.0,
+        precision="bf16",
+        compile="auto",
+        baseline=Arm(name="full", recipe="full"),
     ),
-    "paper-as-released": _PresetTraining(
-        rate="constant", warmup_share=0.0, max_grad_norm=None, precision="fp32", compile="no"
+    # The released code has one loop for all its runs: stages, an optimizer built anew, as many steps again. Its
+    # baseline is one stage; a flag freezes nothing.
+    "paper-as-released": _Preset(
+        rate="constant",
+        warmup_share=0.0,
+        max_grad_norm=None,
+        precision="fp32",
+        compile="no",
+        baseline=_staged_arm("full", stages=1),
+        controls=(_staged_arm("staged S=4", stages=4),),
+        continual_shares=(1.0,),
     ),
 }
 
 
 def preset_training(preset: str, tokens: int, rate: str = "", peak: float = 6e-4) -> tuple[Rate, TrainSettings]:
-    """The learning rate and the clipping that go with a preset of `two-phase`.
+    """The learning rate and the clipping that go with a preset of the staged recipes.
 
     Args:
-        preset: a preset of `two-phase`.
+        preset: a preset of `two-phase` and `staged`.
         tokens: tokens of the baseline.
         rate: a name in `RATES`; empty for the preset's rate.
         peak: the highest rate.
     """
-    training = _PRESET_TRAINING[preset]
+    training = _PRESETS[preset]
     warmup_tokens = round(training.warmup_share * tokens)
     learning_rate = RATES[rate or training.rate](peak=peak, warmup_tokens=warmup_tokens)
     return learning_rate, TrainSettings(max_grad_norm=training.max_grad_norm)
@@ -99,36 +127,39 @@ def paper(*, preset: str = DEFAULT_PRESET, rate: str = "", scale: float = 1.0) -
     """The experiment of Li, Fung & Huang 2024 (arXiv 2411.18700): GPT-2 124M, 10,000 steps of 524,288 tokens.
 
     Args:
-        preset: `paper-as-written` or `paper-as-released`; sets the recipe's options, rate, clipping, precision.
+        preset: `paper-as-written` or `paper-as-released`; sets baseline, controls, options of the recipes, rate,
+            clipping, precision, and how far the arms continue.
         rate: `constant`, `cosine` or `wsd`; empty for the preset's rate.
         scale: share of the tokens. The batch and the number of steps both shrink by its square root; the batch
             is at least one context.
     """
-    model = replace(PRESETS["gpt2-124m"], vocab=50304)
+    model = PRESETS["gpt2-124m"]
+    model = replace(model, vocab=pad_vocab(model.vocab))
     batch_tokens = max(1, round(_PAPER_BATCH / model.context * scale**0.5)) * model.context
     steps = max(1, round(_PAPER_STEPS * _PAPER_BATCH * scale / batch_tokens))
     tokens = steps * batch_tokens
     evaluate_every = max(1, round(steps / _PAPER_CURVE_POINTS)) * batch_tokens
     validation_tokens = max(model.context, round(_PAPER_VALIDATION_TOKENS * min(1.0, scale * 10)))
     learning_rate, settings = preset_training(preset, tokens, rate)
-    training = _PRESET_TRAINING[preset]
+    chosen = _PRESETS[preset]
     return Study(
         name="paper",
         model=model,
         tokens=tokens,
         batch_tokens=batch_tokens,
         context=model.context,
-        arms=(Arm(name="full", recipe="full"), *two_phase_arms(preset)),
+        arms=(chosen.baseline, *two_phase_arms(preset), *chosen.controls),
         evaluation=Evaluation(
             every_tokens=evaluate_every,
             validation_tokens=validation_tokens,
             tasks_every_tokens=evaluate_every,
         ),
+        continual_shares=chosen.continual_shares,
         rate=learning_rate,
         settings=replace(
             settings,
-            precision=training.precision,
-            compile=training.compile,
+            precision=chosen.precision,
+            compile=chosen.compile,
             micro_batch_tokens=min(batch_tokens, 32 * model.context),
         ),
     )

@@ -140,6 +140,9 @@ class Study:
         baseline: name of the arm that the others are compared with.
         anchors: shares of the budget at which the baseline is measured, so that an arm's loss can be converted
             into the compute that the baseline would need to reach it.
+        continual_shares: lengths of the continual training, as shares of the baseline's tokens, at which arms with
+            a staged part are also compared. An arm and the baseline are compared at the compute that the arm has
+            used there.
         accountings: the ways to price compute at which arms are compared. `paper` adds a mark for arms whose
             recipe has a closed form in its paper.
         rate: the learning rate over a run, of every arm that has none of its own.
@@ -157,6 +160,7 @@ class Study:
     seeds: tuple[int, ...] = (0,)
     baseline: str = "full"
     anchors: tuple[float, ...] = (0.7, 1.0, 1.4)
+    continual_shares: tuple[float, ...] = ()
     accountings: tuple[str, ...] = ACCOUNTINGS
     rate: Rate = field(default_factory=WSD)
     settings: TrainSettings = field(default_factory=TrainSettings)
@@ -172,6 +176,12 @@ class Study:
                 f"are {self.anchors}: they must be above 0 and include 1.0, the budget at which arms are compared",
                 field="anchors",
                 value=self.anchors,
+            )
+        if not all(0 < share < math.inf for share in self.continual_shares):
+            raise InvalidValueError(
+                f"are {self.continual_shares}: they must be above 0",
+                field="continual_shares",
+                value=self.continual_shares,
             )
         if unknown := set(self.accountings) - set(ACCOUNTINGS):
             raise InvalidValueError(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from deepen import durable
-from deepen.compute.accounting import EXACT_FLOPS
+from deepen.compute.accounting import EXACT_FLOPS, AtBudget
 from deepen.errors import InvalidValueError
 from deepen.schedule.recipes import RECIPES
 from deepen.study.results.records import Record, read_record
@@ -93,12 +93,8 @@ class TaskResult(Record):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MarkResult(Record):
-    """An arm at the end of a run with a given budget.
-
-    The budget is counted by `accounting`; `budget_share` is the budget ÷ the baseline's budget. `annealed`: the
-    learning rate is fully decayed at the mark.
-    """
+class MarkResult(AtBudget, Record):
+    """An arm at the end of a run with a given budget. `annealed`: its learning rate is fully decayed there."""
 
     accounting: str = EXACT_FLOPS
     budget_share: float | None
@@ -111,11 +107,6 @@ class MarkResult(Record):
     train_loss: float | None
     annealed: bool
     tasks: Mapping[str, TaskScore]
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether the budget is counted in exact FLOPs."""
-        return self.accounting == EXACT_FLOPS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,8 +167,8 @@ class TaskComparison(Record):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict(Record):
-    """The comparison of an arm with the baseline under one accounting.
+class Verdict(AtBudget, Record):
+    """The comparison of an arm with the baseline at one of its marks.
 
     `difference` is the arm's loss minus the baseline's, in nats per token, mean over paired seeds; `interval` is
     its 95 % interval. `compute_multiplier` is the compute that the baseline needs for the arm's loss ÷ the compute
@@ -186,6 +177,7 @@ class Verdict(Record):
 
     arm: str
     accounting: str = EXACT_FLOPS
+    budget_share: float | None
     budget_flops: float | None
     n_seeds: int
     loss: float | None
@@ -204,11 +196,6 @@ class Verdict(Record):
     tasks: Mapping[str, tuple[TaskComparison, ...]]
     outcome: Outcome = Outcome.CANNOT_TELL
     sentence: str
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether compute is equal in exact FLOPs."""
-        return self.accounting == EXACT_FLOPS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

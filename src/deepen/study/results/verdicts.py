@@ -2,15 +2,15 @@
 
     verdicts, noise = judge(results.arms, results.baseline)
 
-There is one verdict per arm and accounting, if it was measured with every seed of the baseline. Arms and baseline
-are compared seed by seed, because runs with the same seed share data order and initialization.
+There is one verdict per mark of an arm, if arm and baseline were measured at the mark's budget with every seed of
+the baseline. They are compared seed by seed, because runs with the same seed share data order and initialization.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepen.compute.accounting import EXACT_FLOPS, PAPER
 from deepen.study.results.schema import (
@@ -39,7 +39,7 @@ from deepen.study.results.statistics import (
 def judge(
     arms: Sequence[ArmResult] | Sequence[Mapping[str, Any]], baseline: str
 ) -> tuple[tuple[Verdict, ...], Noise]:
-    """Compare all arms with the baseline at the baseline's whole budget.
+    """Compare all arms with the baseline at the budget of each of their marks.
 
     Args:
         arms: `Results.arms`, or the JSON value of `arms` in results.json; one entry per arm and seed.
@@ -49,26 +49,28 @@ def judge(
         The verdicts, and the seed noise on which their intervals are based.
     """
     records = [ArmResult.from_json(arm) for arm in arms]
-    measured = _measure_by_seed(records, baseline)
-    reference = measured.pop((baseline, EXACT_FLOPS), {})
-    if not reference:
-        return (), NO_NOISE
-    complete = {key: by_seed for key, by_seed in measured.items() if by_seed.keys() == reference.keys()}
-    losses = {baseline: [reference[seed].val_loss for seed in reference]}
-    for (name, accounting), by_seed in complete.items():
-        if accounting == EXACT_FLOPS:
-            losses[name] = [by_seed[seed].val_loss for seed in reference]
-    noise = seed_noise(losses, baseline)
+    measured = _measure_by_seed(records)
+    references = {
+        place.budget: by_seed
+        for place, by_seed in measured.items()
+        if place.arm == baseline and place.accounting == EXACT_FLOPS
+    }
+    complete = {
+        place: by_seed
+        for place, by_seed in measured.items()
+        if place.arm != baseline and by_seed.keys() == references.get(place.budget, {}).keys()
+    }
+    noise = _seed_noise(complete, references, baseline)
     curve = _baseline_curve([arm for arm in records if arm.name == baseline])
     verdicts = [
         _Comparison(
-            name=name,
-            accounting=accounting,
-            pairs=tuple((by_seed[seed], reference[seed]) for seed in reference),
+            name=place.arm,
+            accounting=place.accounting,
+            pairs=tuple((by_seed[seed], base) for seed, base in references[place.budget].items()),
             noise=noise,
             baseline_curve=curve,
         ).verdict()
-        for (name, accounting), by_seed in complete.items()
+        for place, by_seed in complete.items()
     ]
     return tuple(verdicts), noise
 
@@ -88,20 +90,41 @@ class _Measured:
     val_loss: float
 
 
-def _measure_by_seed(arms: Sequence[ArmResult], baseline: str) -> dict[tuple[str, str], dict[int, _Measured]]:
-    """The measurements at the baseline's whole budget: by arm and accounting, then by seed.
+class _Place(NamedTuple):
+    """A mark of an arm, whatever the seed. The budget is a share of the study's, or FLOPs if no share is known."""
 
-    If a mark has no `budget_share`, the whole budget is the budget of the other arms.
-    """
-    budgets = {mark.budget_flops for arm in arms if arm.name != baseline for mark in arm.marks}
-    measured: dict[tuple[str, str], dict[int, _Measured]] = defaultdict(dict)
+    arm: str
+    accounting: str
+    budget: float | None
+
+
+_BySeed = dict[int, _Measured]
+
+
+def _measure_by_seed(arms: Sequence[ArmResult]) -> dict[_Place, _BySeed]:
+    """The measurements at every mark."""
+    measured: dict[_Place, _BySeed] = defaultdict(dict)
     for arm in arms:
         for mark in arm.marks:
-            is_whole = mark.budget_flops in budgets if mark.budget_share is None else mark.budget_share == 1.0
-            if is_whole and mark.val_loss is not None:
+            if mark.val_loss is not None:
+                budget = mark.budget_flops if mark.budget_share is None else mark.budget_share
                 found = _Measured(arm=arm, mark=mark, val_loss=mark.val_loss)
-                measured[arm.name, mark.accounting][arm.seed] = found
+                measured[_Place(arm.name, mark.accounting, budget)][arm.seed] = found
     return measured
+
+
+def _seed_noise(
+    complete: Mapping[_Place, _BySeed], references: Mapping[float | None, _BySeed], baseline: str
+) -> Noise:
+    """The noise at the study's budget: share 1, or the first budget of the other arms if no share is known."""
+    budgets = [place.budget for place in complete]
+    budget = 1.0 if 1.0 in references or not budgets else budgets[0]
+    reference = references.get(budget, {})
+    losses = {baseline: [base.val_loss for base in reference.values()]}
+    for place, by_seed in complete.items():
+        if place.budget == budget and place.accounting == EXACT_FLOPS:
+            losses[place.arm] = [by_seed[seed].val_loss for seed in reference]
+    return seed_noise(losses, baseline) if reference else NO_NOISE
 
 
 def _baseline_curve(seeds: Sequence[ArmResult]) -> list[tuple[float, float]]:
@@ -138,6 +161,7 @@ class _Comparison:
         return Verdict(
             arm=self.name,
             accounting=self.accounting,
+            budget_share=first.budget_share,
             budget_flops=first.budget_flops,
             n_seeds=len(self.pairs),
             loss=base_loss + difference,
@@ -191,7 +215,10 @@ class _Comparison:
     def _sentence(
         self, outcome: Outcome, difference: float, interval: Interval | None, multiplier: Multiplier | None
     ) -> str:
+        first = self.pairs[0][0].mark
         where = "at equal exact FLOPs"
+        if not first.is_whole_budget:
+            where += f", {first.budget_share:.2f} times the budget"
         if self.accounting == PAPER:
             more = self._flops / fmean(base.mark.flops for _, base in self.pairs)
             where = f"at the paper's own mark ({100 * (more - 1):+.1f} % exact FLOPs)"

@@ -1,8 +1,8 @@
 """A study's folder: study.json, one folder per segment, results.json.
 
 study.json records the study, and the sha256 or fingerprint of every file that its results depend on. A folder can
-be continued with the same study or a larger one: arms, seeds, anchors and accountings may be added, but not left
-out. Data and task files are compared by content, so they may have moved.
+be continued with the same study or a larger one: arms, seeds, anchors, continual shares and accountings may be
+added, but not left out. Data and task files are compared by content, so they may have moved.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from deepen.study.store.errors import StoreError
 from deepen.study.store.lock import WriterLock
 from deepen.study.store.segment_folder import SegmentFolder
 
-_CAN_GROW = ("arms", "seeds", "anchors", "accountings")
+_CAN_GROW = ("arms", "seeds", "anchors", "continual_shares", "accountings")
 """Lists of a study to which entries may be added in the same folder."""
 
 _BEFORE_STUDY_JSON = ("lock", "lock.holder", "data", "lock.holder.tmp", "study.json.tmp")
@@ -86,7 +86,7 @@ class Store:
         self._check_inputs(recorded, inputs or {})
 
     def with_recorded_additions(self, study: Study) -> Study:
-        """The study, extended by the arms, seeds, anchors and accountings that this folder has in addition."""
+        """The study, extended by the entries of `_CAN_GROW` that this folder has in addition."""
         content = self.recorded("study")
         if content is None:
             return study
