@@ -81,7 +81,19 @@ def test_recipes_that_share_an_option_give_it_the_same_type():
 
 def test_a_preset_of_a_recipe_is_overridden_by_options():
     (arm,) = train.parse(["two-phase", "--preset", "paper-as-released", "--scope", "all"]).study.arms
-    assert arm.options == {"partition": "floor", "scope": "all", "reset_at_continual": True}
+    assert arm.options == {"partition": "floor", "round_down": True, "reset_at_continual": True, "scope": "all"}
+    (arm,) = train.parse(["staged", "--preset", "paper-as-released", "--partition", "front"]).study.arms
+    assert arm.options == {"partition": "front", "round_down": True, "reset_at_continual": True}
+
+
+@pytest.mark.parametrize("preset", ["paper-as-written", "paper-as-released"])
+def test_train_plan_and_study_use_the_same_model_with_a_preset(preset: str):
+    expected = study.parse(["paper", "--preset", preset, "--data", "sotu"]).study.model
+    assert expected.vocab == 50_304
+    for recipe in ("two-phase", "staged"):
+        model = ["--model", "gpt2-124m", "--preset", preset]
+        assert train.parse([recipe, *model]).study.model == plan.parse([recipe, *model]).plan.model == expected
+        assert plan.parse([recipe, *model, "--vocab", "50257"]).plan.model.vocab == 50_257
 
 
 def test_tasks_are_named_in_two_ways():

@@ -39,7 +39,7 @@ class AtBudget:
     @property
     def is_whole_budget(self) -> bool:
         """Whether the budget is the study's, as in files that have no share."""
-        return self.budget_share is None or abs(self.budget_share - 1) < 0.005
+        return self.budget_share is None or self.budget_share == 1.0
 
 
 class Accounting(ABC):

@@ -224,8 +224,7 @@ def _average_point(seeds: Sequence[CurvePoint]) -> AveragedPoint:
 def _average_marks(marks: Sequence[MarkResult]) -> tuple[AveragedMark, ...]:
     groups: dict[tuple[str, float | None], list[MarkResult]] = {}
     for mark in marks:
-        share = None if mark.budget_share is None else round(mark.budget_share, 3)
-        groups.setdefault((mark.accounting, share), []).append(mark)
+        groups.setdefault((mark.accounting, mark.budget_share), []).append(mark)
     return tuple(
         AveragedMark(
             tokens=fmean(mark.tokens for mark in seeds),

@@ -39,7 +39,8 @@ ARM = {
     "peak_memory_bytes": 1000,
 }  # fmt: skip
 VERDICT = {
-    "arm": "one-shot", "accounting": "flops", "budget_share": 1.0, "budget_flops": 10, "n_seeds": 2, "loss": 3.0, "difference": -0.1,
+    "arm": "one-shot", "accounting": "flops", "budget_share": 1.0, "budget_flops": 10, "n_seeds": 2, "loss": 3.0,
+    "difference": -0.1,
     "interval": [-0.2, 0.0], "interval_own_seeds": None, "interval_bootstrap": None, "compute_multiplier": 1.2,
     "multiplier_interval": [1.0, 1.4], "multiplier_interval_bounds": [None, "above"], "multiplier_bound": None,
     "tokens": 64, "flops": 10.0, "seconds": 1.5, "peak_memory_bytes": 1000,

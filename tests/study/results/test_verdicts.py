@@ -101,6 +101,24 @@ def test_the_papers_mark_is_judged_separately_with_its_exact_flops():
     assert "at the paper's own mark (+10.0 % exact FLOPs)" in paper.sentence
 
 
+def test_an_arm_is_compared_with_the_baseline_at_each_of_its_budgets():
+    arms = comparison(small=4.3)
+    for entry in arms:
+        if entry["name"] != "small":
+            losses = {"full": 3.6, "one-shot": 3.62}
+            entry["marks"] = (*entry["marks"], mark(losses[entry["name"]] + 0.02 * entry["seed"], share=1.69))
+    verdicts, noise = judge(arms, "full")
+    assert [(v.arm, v.budget_share) for v in verdicts] == [("one-shot", 1.0), ("one-shot", 1.69), ("small", 1.0)]
+    assert verdicts[1].difference == pytest.approx(0.02) and verdicts[1].outcome is Outcome.LOSES
+    assert "loses at equal exact FLOPs (1.69 times the budget)" in verdicts[1].sentence
+    assert (verdicts[0], verdicts[2], noise) == (*_without_later_budgets(arms)[0], noise)
+
+
+def _without_later_budgets(arms: list[dict[str, Any]]) -> Any:
+    whole = [entry | {"marks": [m for m in entry["marks"] if m["budget_share"] <= 1.4]} for entry in arms]
+    return judge(whole, "full")
+
+
 def test_the_promised_keys_are_enough_to_judge():
     """A script outside the project may use only these, with numpy's numbers."""
     plain = comparison()

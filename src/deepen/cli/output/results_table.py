@@ -78,7 +78,7 @@ def _verdict_row(verdict: Verdict) -> tuple[str, ...]:
     interval = verdict.interval
     return (
         verdict.arm,
-        ACCOUNTINGS.get(verdict.accounting, verdict.accounting),
+        _mark_label(verdict),
         _number(verdict.loss, ".4f"),
         _number(verdict.difference, "+.4f"),
         "one seed" if interval is None else f"{interval[0]:+.4f} {interval[1]:+.4f}",
@@ -87,6 +87,11 @@ def _verdict_row(verdict: Verdict) -> tuple[str, ...]:
         _number(verdict.seconds, ".0f"),
         _megabytes(verdict.peak_memory_bytes),
     )
+
+
+def _mark_label(verdict: Verdict) -> str:
+    label = ACCOUNTINGS.get(verdict.accounting, verdict.accounting)
+    return label if verdict.is_whole_budget else f"{label}, {verdict.budget_share:.2f} ×"
 
 
 def _number(value: float | None, form: str) -> str:

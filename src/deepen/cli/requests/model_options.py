@@ -39,7 +39,6 @@ def parse_model(arguments: Arguments, base: ModelConfig | None = None) -> ModelC
         base: the model whose sizes change where no `--model` is given; without it, the command's default.
 
     With a preset of a recipe, the vocabulary is padded as in the study `paper`.
-
     What follows from a size that changed is computed anew, but grouped key heads stay as many where they can.
     A changed model has as many positions as the request's context. So has one of a family without a table of
     positions whose context is longer than its preset's.

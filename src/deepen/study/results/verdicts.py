@@ -49,24 +49,23 @@ def judge(
         The verdicts, and the seed noise on which their intervals are based.
     """
     records = [ArmResult.from_json(arm) for arm in arms]
-    measured = _measure_by_seed(records)
+    measured = _measure_by_seed(records, baseline)
     references = {
-        place.budget: by_seed
+        place.budget_share: by_seed
         for place, by_seed in measured.items()
         if place.arm == baseline and place.accounting == EXACT_FLOPS
     }
     complete = {
         place: by_seed
         for place, by_seed in measured.items()
-        if place.arm != baseline and by_seed.keys() == references.get(place.budget, {}).keys()
+        if place.arm != baseline and by_seed.keys() == references.get(place.budget_share, {}).keys()
     }
     noise = _seed_noise(complete, references, baseline)
     curve = _baseline_curve([arm for arm in records if arm.name == baseline])
     verdicts = [
         _Comparison(
-            name=place.arm,
-            accounting=place.accounting,
-            pairs=tuple((by_seed[seed], base) for seed, base in references[place.budget].items()),
+            place=place,
+            pairs=tuple((by_seed[seed], base) for seed, base in references[place.budget_share].items()),
             noise=noise,
             baseline_curve=curve,
         ).verdict()
@@ -91,40 +90,44 @@ class _Measured:
 
 
 class _Place(NamedTuple):
-    """A mark of an arm, whatever the seed. The budget is a share of the study's, or FLOPs if no share is known."""
+    """A mark of an arm, whatever the seed; the budget is a share of the study's."""
 
     arm: str
     accounting: str
-    budget: float | None
+    budget_share: float
 
 
 _BySeed = dict[int, _Measured]
 
 
-def _measure_by_seed(arms: Sequence[ArmResult]) -> dict[_Place, _BySeed]:
-    """The measurements at every mark."""
+def _measure_by_seed(arms: Sequence[ArmResult], baseline: str) -> dict[_Place, _BySeed]:
+    """The measurements at every mark.
+
+    If marks have no `budget_share`, the study's budget is the first budget of an arm other than the baseline.
+    """
+    whole = next(
+        (m.budget_flops for arm in arms if arm.name != baseline for m in arm.marks if m.budget_flops), 1.0
+    )
     measured: dict[_Place, _BySeed] = defaultdict(dict)
     for arm in arms:
         for mark in arm.marks:
             if mark.val_loss is not None:
-                budget = mark.budget_flops if mark.budget_share is None else mark.budget_share
+                share = (mark.budget_flops or whole) / whole if mark.budget_share is None else mark.budget_share
                 found = _Measured(arm=arm, mark=mark, val_loss=mark.val_loss)
-                measured[_Place(arm.name, mark.accounting, budget)][arm.seed] = found
+                measured[_Place(arm.name, mark.accounting, share)][arm.seed] = found
     return measured
 
 
-def _seed_noise(
-    complete: Mapping[_Place, _BySeed], references: Mapping[float | None, _BySeed], baseline: str
-) -> Noise:
-    """The noise at the study's budget: share 1, or the first budget of the other arms if no share is known."""
-    budgets = [place.budget for place in complete]
-    budget = 1.0 if 1.0 in references or not budgets else budgets[0]
-    reference = references.get(budget, {})
+def _seed_noise(complete: Mapping[_Place, _BySeed], references: Mapping[float, _BySeed], baseline: str) -> Noise:
+    """The noise at the study's budget."""
+    reference = references.get(1.0)
+    if reference is None:
+        return NO_NOISE
     losses = {baseline: [base.val_loss for base in reference.values()]}
     for place, by_seed in complete.items():
-        if place.budget == budget and place.accounting == EXACT_FLOPS:
+        if place.budget_share == 1.0 and place.accounting == EXACT_FLOPS:
             losses[place.arm] = [by_seed[seed].val_loss for seed in reference]
-    return seed_noise(losses, baseline) if reference else NO_NOISE
+    return seed_noise(losses, baseline)
 
 
 def _baseline_curve(seeds: Sequence[ArmResult]) -> list[tuple[float, float]]:
@@ -140,10 +143,9 @@ def _baseline_curve(seeds: Sequence[ArmResult]) -> list[tuple[float, float]]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Comparison:
-    """An arm and the baseline under one accounting; `pairs` has an (arm, baseline) pair per seed."""
+    """An arm and the baseline at a mark of the arm; `pairs` has an (arm, baseline) pair per seed."""
 
-    name: str
-    accounting: str
+    place: _Place
     pairs: tuple[tuple[_Measured, _Measured], ...]
     noise: Noise
     baseline_curve: list[tuple[float, float]]
@@ -159,9 +161,9 @@ class _Comparison:
         outcome = _outcome(interval)
         first = self.pairs[0][0].mark
         return Verdict(
-            arm=self.name,
-            accounting=self.accounting,
-            budget_share=first.budget_share,
+            arm=self.place.arm,
+            accounting=self.place.accounting,
+            budget_share=self.place.budget_share,
             budget_flops=first.budget_flops,
             n_seeds=len(self.pairs),
             loss=base_loss + difference,
@@ -215,11 +217,11 @@ class _Comparison:
     def _sentence(
         self, outcome: Outcome, difference: float, interval: Interval | None, multiplier: Multiplier | None
     ) -> str:
-        first = self.pairs[0][0].mark
+        name, accounting, share = self.place
         where = "at equal exact FLOPs"
-        if not first.is_whole_budget:
-            where += f", {first.budget_share:.2f} times the budget"
-        if self.accounting == PAPER:
+        if share != 1.0:
+            where += f" ({share:.2f} times the budget)"
+        if accounting == PAPER:
             more = self._flops / fmean(base.mark.flops for _, base in self.pairs)
             where = f"at the paper's own mark ({100 * (more - 1):+.1f} % exact FLOPs)"
         size = f"{abs(difference):.3f} nats {'below' if difference < 0 else 'above'} the baseline"
@@ -228,8 +230,8 @@ class _Comparison:
         else:
             why = f"95 % interval {interval[0]:+.3f} to {interval[1]:+.3f}"
         if outcome is Outcome.CANNOT_TELL:
-            return f"{self.name}: cannot tell {where} whether it pays: its loss is {size} ({why})."
-        text = f"{self.name} {outcome} {where}: its loss is {size} ({why})"
+            return f"{name}: cannot tell {where} whether it pays: its loss is {size} ({why})."
+        text = f"{name} {outcome} {where}: its loss is {size} ({why})"
         if multiplier is None:
             return f"{text}. There is no compute multiplier: the baseline was not measured at several budgets."
         limit = {Bound.ABOVE: "more than ", Bound.BELOW: "less than ", None: ""}[multiplier.bound]
