@@ -1,3 +1,5 @@
+from itertools import accumulate
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.recipes import RECIPES, get_recipe
 from deepen.schedule.recipes.constant_depth import full, small
 from deepen.schedule.recipes.one_shot import one_shot
-from deepen.schedule.recipes.stages import TWO_PHASE_PRESETS, two_phase
+from deepen.schedule.recipes.stages import STAGED_PRESETS, TWO_PHASE_PRESETS, staged, two_phase
 from deepen.schedule.trainable import Trainable
 
 MODEL = PRESETS["gpt2-124m"]
@@ -38,6 +40,32 @@ def test_an_uneven_partition_ends_with_all_twelve_blocks_and_the_released_code_w
     assert written.depth == 12 and released.depth == 8
     assert released.phases[-1].reset_moments and not written.phases[-1].reset_moments
     assert released.phases[2].train is Trainable.NEW_BLOCKS_EMBEDDINGS
+
+
+@given(st.integers(1, 3000), st.integers(1, 12), st.integers(1, 3000), st.integers(1, 100))
+def test_phases_rounded_down_have_the_released_lengths_and_the_run_its_own(
+    steps: int, stages: int, continual_steps: int, batch_tokens: int
+):
+    steps += 2 * stages
+    tokens = (steps + continual_steps) * batch_tokens
+    for build, phases, preset in ((two_phase, 2 * stages, TWO_PHASE_PRESETS), (staged, stages, STAGED_PRESETS)):
+        options = {"stages": stages, **preset["paper-as-released"]}
+        schedule = build(MODEL, tokens, staged_tokens=steps * batch_tokens, **options)
+        lengths = [phase.tokens // batch_tokens for phase in schedule.in_steps(batch_tokens, 1).phases]
+        assert lengths[:-1] == [steps // phases] * phases
+        assert sum(lengths) == steps + continual_steps
+
+
+@pytest.mark.parametrize("preset", ["paper-as-written", "paper-as-released"])
+@pytest.mark.parametrize("tokens", [1, 499, 999, 1000, 1001])
+def test_one_stage_is_full_training_at_any_length(preset: str, tokens: int):
+    for build, presets in ((two_phase, TWO_PHASE_PRESETS), (staged, STAGED_PRESETS)):
+        options = {"stages": 1, **presets[preset]}
+        longer, shorter = (build(MODEL, each, staged_tokens=1000, **options) for each in (3000, tokens))
+        assert {(phase.depth, phase.train) for phase in shorter.phases} == {(12, Trainable.ALL)}
+        assert shorter.tokens == tokens
+        ends = list(accumulate(phase.tokens for phase in longer.phases))
+        assert set(accumulate(phase.tokens for phase in shorter.phases)) <= {*ends, tokens}
 
 
 def test_two_phase_with_one_stage_is_full_training():

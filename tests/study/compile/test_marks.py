@@ -4,14 +4,16 @@ from dataclasses import replace
 import pytest
 
 from deepen.compute.accounting import PaperAccounting, flops_accounting
+from deepen.compute.ledger import phase_flops
 from deepen.compute.marks import RecipeRun
 from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan import make_plan
 from deepen.compute.plan_request import PlanRequest
 from deepen.errors import InvalidValueError, InvalidValuesError
 from deepen.schedule.ramp import Ramp
-from deepen.schedule.rate import Cosine
+from deepen.schedule.rate import WSD, Cosine
 from deepen.schedule.recipes import RECIPES
+from deepen.schedule.trainable import TrainedParts
 from deepen.study.compile.marks import budget_flops, compile_marks
 from deepen.study.compile.study_plan import plan_study
 from deepen.study.define.presets import paper, quickstart
@@ -108,3 +110,66 @@ def test_all_arms_that_do_not_fit_are_reported_at_once(make_study: Callable[...,
     with pytest.raises(InvalidValuesError) as wrong:
         plan_study(study)
     assert [str(error).split(":")[0] for error in wrong.value.errors] == ["arm deep", "arm odd"]
+
+
+def test_the_released_code_is_reproduced_to_the_step():
+    """Per phase and in all: 10,000 // (2·S) steps in each, 10,000 // S without freezing, then 10,000 more."""
+    study = paper(preset="paper-as-released")
+    ends = {}
+    for arm in study.arms:
+        schedule = compile_marks(study, arm)[-1].schedule
+        *staged, continual = schedule.phases
+        lengths = {phase.tokens // study.batch_tokens for phase in staged}
+        assert continual.tokens == study.tokens and continual.reset_moments
+        assert not any(phase.reset_moments for phase in staged)
+        ends[arm.name] = (schedule.steps, lengths.pop(), len(staged), schedule.depth)
+        assert not lengths
+    assert ends == {
+        "full": (20_000, 10_000, 1, 12),
+        "two-phase S=4": (20_000, 1250, 8, 12),
+        "two-phase S=8": (20_000, 625, 16, 8),
+        "two-phase S=12": (19_984, 416, 24, 12),
+        "staged S=4": (20_000, 2500, 4, 12),
+    }
+
+
+def test_the_baseline_is_measured_at_the_compute_that_each_arm_has_used_after_its_continual_training():
+    study = paper(preset="paper-as-released", scale=1e-3)
+    full, *others = study.arms
+    reference = {mark.budget_share: mark for mark in compile_marks(study, full)}
+    for arm in others:
+        mark = compile_marks(study, arm)[-1]
+        baseline = reference.pop(mark.budget_share)
+        assert mark.budget_flops == baseline.budget_flops
+        step = study.batch_tokens * study.ledger.flops_per_token(
+            TrainedParts.all(study.model.depth), study.context
+        )
+        costs = [sum(phase_flops(study.ledger, each.schedule)) for each in (mark, baseline)]
+        assert costs[0] == pytest.approx(mark.budget_flops, rel=1e-9)
+        assert abs(costs[0] - costs[1]) <= step / 2
+    assert list(reference) == [*study.anchors, 2.0]
+
+
+def test_continual_training_is_measured_only_where_a_shorter_run_is_part_of_a_longer_one(
+    make_study: Callable[..., Study],
+):
+    arms = (Arm(name="full", recipe="full"), Arm(name="staged", recipe="staged", options={"stages": 2}))
+    shares = {}
+    for name, rate in (("wsd", WSD(peak=1e-2)), ("cosine", Cosine(peak=1e-2))):
+        study = make_study(arms=arms, rate=rate, continual_shares=(0.5, 1.0))
+        shares[name] = [len(compile_marks(study, arm)) for arm in arms]
+    assert shares == {"wsd": [5, 3], "cosine": [1, 1]}
+
+
+def test_an_arm_that_does_not_fit_is_reported_under_its_own_name(make_study: Callable[..., Study]):
+    arms = (Arm(name="full", recipe="full"), Arm(name="deep", recipe="staged", options={"stages": 13}))
+    study = make_study(arms=arms, continual_shares=(1.0,))
+    with pytest.raises(InvalidValuesError) as wrong:
+        plan_study(study)
+    assert [str(error).split(":")[0] for error in wrong.value.errors] == ["arm deep"]
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_continual_share_that_is_no_length_is_refused(share: float, make_study: Callable[..., Study]):
+    with pytest.raises(InvalidValueError, match="must be above 0"):
+        make_study(continual_shares=(share,))

@@ -99,10 +99,11 @@ def _paper_marks(study: Study, arm: Arm) -> list[Mark]:
 def _continual_marks(study: Study, arm: Arm) -> list[Mark]:
     """The marks after continual training of given lengths, at the budget that the arm has spent there.
 
-    There are none for a rate that does not fork, as in `_flops_marks`.
+    There are none if the rate of the arm or of the baseline does not fork, as in `_flops_marks`.
     """
     run = _run(study, arm)
-    if not run.recipe.has_staged_part or not study.rate_for(arm).forks:
+    compared = (each for each in study.arms if each.name in (arm.name, study.baseline))
+    if not run.recipe.has_staged_part or not all(study.rate_for(each).forks for each in compared):
         return []
     accounting, budget = flops_accounting(study.ledger), budget_flops(study)
     marks = []

@@ -105,9 +105,8 @@ def _measure_by_seed(arms: Sequence[ArmResult], baseline: str) -> dict[_Place, _
 
     If marks have no `budget_share`, the study's budget is the first budget of an arm other than the baseline.
     """
-    whole = next(
-        (m.budget_flops for arm in arms if arm.name != baseline for m in arm.marks if m.budget_flops), 1.0
-    )
+    others = (mark.budget_flops for arm in arms if arm.name != baseline for mark in arm.marks)
+    whole = next((budget for budget in others if budget), 1.0)
     measured: dict[_Place, _BySeed] = defaultdict(dict)
     for arm in arms:
         for mark in arm.marks:
