@@ -93,7 +93,7 @@ def test_train_plan_and_study_use_the_same_model_with_a_preset(preset: str):
     for recipe in ("two-phase", "staged"):
         model = ["--model", "gpt2-124m", "--preset", preset]
         assert train.parse([recipe, *model]).study.model == plan.parse([recipe, *model]).plan.model == expected
-        assert plan.parse([recipe, *model, "--vocab", "50257"]).plan.model.vocab == 50_257
+        assert train.parse([recipe, *model, "--vocab", "50257"]).study.model.vocab == 50_257
 
 
 def test_tasks_are_named_in_two_ways():
