@@ -13,7 +13,7 @@ from deepen.data.tokenizers import load_tokenizer
 from deepen.evaluate.multiple_choice import Example
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.scoring import CompletionScorer, LanguageModel
-from deepen.evaluate.task import TaskError
+from deepen.evaluate.task import Completion, TaskError
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
@@ -85,10 +85,14 @@ def successor() -> Decoder:
     return network
 
 
+def example(prompt: tuple[int, ...], *endings: tuple[int, ...], label: int) -> Example:
+    return Example(completions=tuple(Completion(prompt, ending) for ending in endings), label=label)
+
+
 def test_a_model_that_is_always_right_has_accuracy_one():
     examples = [
-        Example(context=(1, 2), endings=((9, 9), (3, 4), (7,), (8, 9, 10)), label=1),
-        Example(context=(5,), endings=((6, 7, 8), (9,), (1, 2), (4, 4)), label=0),
+        example((1, 2), (9, 9), (3, 4), (7,), (8, 9, 10), label=1),
+        example((5,), (6, 7, 8), (9,), (1, 2), (4, 4), label=0),
     ]
     score = HELLASWAG.score(scorer(successor()), examples)
     assert (score.value, score.stderr, score.outcomes) == (1.0, 0.0, (1, 1))
@@ -97,7 +101,6 @@ def test_a_model_that_is_always_right_has_accuracy_one():
 @pytest.mark.parametrize(
     "line",
     [
-        "",
         "{",
         "[]",
         '{"ctx": "a"}',

@@ -91,7 +91,7 @@ def test_a_forged_header_allocates_nothing(count: int, tmp_path: Path):
         "from deepen.data.errors import DataError; "
         "used = int(open('/proc/self/statm').read().split()[0]) * 4096; "
         f"resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, {resource.RLIM_INFINITY}))\n"
-        f"try: read_shard(Path({str(path)!r}))\nexcept DataError as error: print(error)"
+        f"try: examine_shard(Path({str(path)!r}))\nexcept DataError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and "truncated or damaged" in done.stdout, done.stderr

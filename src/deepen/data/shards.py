@@ -12,19 +12,22 @@ A dataset is identified by its tokens, not by its path: a moved or renamed folde
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from deepen.data.description import FILE, Description, check_inside, read_description
-from deepen.data.errors import DataError
-from deepen.data.shard_file import TokenArray, examine_shard, read_shard
+from deepen.data.description import FILE, Description, read_description
+from deepen.data.errors import DataError, unreadable
+from deepen.data.shard_file import Shard, TokenArray, check_header, examine_shard
 from deepen.data.tokenizers import hash_tokenizer
 
 SPLITS = {"train": "train", "validation": "val"}
 """For each split, what the names of its shards contain."""
+
+OnProgress = Callable[[str, float | None], None]
+"""Receives what is being prepared, and the share that is done; None if that is not known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +44,8 @@ class Dataset:
     vocab: int
     fingerprint: str
     tokenizer_sha256: str
-    train: tuple[Path, ...]
-    validation: tuple[Path, ...]
+    train: tuple[Shard, ...]
+    validation: tuple[Shard, ...]
 
     @property
     def identity(self) -> dict[str, str]:
@@ -52,7 +55,7 @@ class Dataset:
     def check_context(self, context: int) -> None:
         """Raise a DataError unless both splits have a window of `context` tokens and the token after it."""
         for split in SPLITS:
-            length = len(self.tokens(split))
+            length = self.count(split)
             if length <= context:
                 raise DataError(
                     f"in {self.folder} has {length} tokens in its {split} split, not one window of {context}",
@@ -60,15 +63,36 @@ class Dataset:
                     value=self.folder,
                 )
 
+    def count(self, split: str) -> int:
+        """The number of tokens of a split (`train` or `validation`)."""
+        return sum(len(shard) for shard in self._shards(split))
+
     def tokens(self, split: str) -> "Tokens":
-        """All tokens of a split (`train` or `validation`)."""
-        return Tokens([read_shard(path) for path in (self.train if split == "train" else self.validation)])
+        """All tokens of a split (`train` or `validation`).
+
+        Raises:
+            RunError: a shard has another content than when the dataset was opened.
+        """
+        for shard in self._shards(split):
+            shard.check_unchanged()
+        return Tokens(self._shards(split))
+
+    def _shards(self, split: str) -> tuple[Shard, ...]:
+        return self.train if split == "train" else self.validation
+
+    def with_absolute_paths(self) -> "Dataset":
+        """The same dataset, for a process with another working directory."""
+        train, validation = (
+            tuple(replace(shard, path=shard.path.resolve()) for shard in shards)
+            for shards in (self.train, self.validation)
+        )
+        return replace(self, folder=self.folder.resolve(), train=train, validation=validation)
 
 
 class Tokens:
     """Shards in order, read as one array that is never completely in memory."""
 
-    def __init__(self, shards: Sequence[TokenArray]) -> None:
+    def __init__(self, shards: Sequence[TokenArray | Shard]) -> None:
         self._shards = shards
         self._starts = [0]
         for shard in shards:
@@ -89,39 +113,43 @@ class Tokens:
         return np.concatenate([tokens, rest])
 
 
-def open_dataset(folder: Path, vocab: int) -> Dataset:
+def open_dataset(folder: Path, vocab: int, on_progress: OnProgress = lambda what, share: None) -> Dataset:
     """Open a folder of shards for a model of `vocab` tokens, after reading all of it once.
+
+    Args:
+        folder: the folder.
+        vocab: tokens of the model.
+        on_progress: receives what is done, and its share that is done.
 
     Raises:
         DataError: there are no shards; one is empty, truncated, in both splits, or not the one that dataset.json
             describes; a described shard is a link out of the folder; or a token is outside the vocabulary.
     """
-    if not folder.is_dir():
-        raise DataError(
-            f"folder {folder} {'is a file' if folder.exists() else 'does not exist'}",
-            field="data",
-            value=folder,
-            remedy="name a folder of token shards, or leave `data` out",
-        )
     try:
-        splits = _find_shards(folder)
+        if not folder.is_dir():
+            raise DataError(
+                f"folder {folder} {'is a file' if folder.exists() else 'does not exist'}",
+                field="data",
+                value=folder,
+                remedy="name a folder of token shards, or leave `data` out",
+            )
+        paths = _find_shards(folder)
         description = read_description(folder)
         if description:
             _check_vocabulary(folder, description, vocab)
-        hashes = _check_shards(folder, splits, description, vocab)
+        shards = _check_shards(folder, paths, description, vocab, on_progress)
         tokenizer_sha256 = hash_tokenizer(folder)
     except OSError as error:
-        problem = f"folder {folder} cannot be read: {error.strerror or error}"
-        raise DataError(problem, field="data", value=folder) from None
-    _check_held_out(folder, splits, hashes)
+        raise unreadable(f"folder {folder}", folder, error) from None
+    _check_held_out(folder, shards)
     return Dataset(
         folder=folder,
         name=description.name if description and description.name else folder.name,
         vocab=description.vocab if description else vocab,
-        fingerprint=_fingerprint(splits, hashes),
+        fingerprint=_fingerprint(shards),
         tokenizer_sha256=tokenizer_sha256,
-        train=splits["train"],
-        validation=splits["validation"],
+        train=shards["train"],
+        validation=shards["validation"],
     )
 
 
@@ -152,31 +180,46 @@ def _check_vocabulary(folder: Path, description: Description, vocab: int) -> Non
 
 
 def _check_shards(
-    folder: Path, splits: Mapping[str, Sequence[Path]], description: Description | None, vocab: int
-) -> dict[Path, str]:
-    """The sha256 of every shard, after checking it against dataset.json and the vocabulary."""
-    paths = [path for split in splits.values() for path in split]
-    for path in paths:
-        if description:  # a prepared folder is complete; other folders may link to shards elsewhere
-            check_inside(folder, path)
-        read_shard(path)
+    folder: Path,
+    paths: Mapping[str, Sequence[Path]],
+    description: Description | None,
+    vocab: int,
+    on_progress: OnProgress,
+) -> dict[str, tuple[Shard, ...]]:
+    """The shards of each split, after checking them against dataset.json and the vocabulary."""
+    every_path = [path for split in paths.values() for path in split]
+    for path in every_path:  # the quick checks of all come first
+        check_header(path)
     if description:
-        _check_names(folder, {path.name for path in paths}, set(description.shards))
-    hashes = {}
-    for path in paths:
-        hashes[path], highest = examine_shard(path)
-        if description and hashes[path] != description.shards[path.name]:
-            problem = f"shard {path} is not the one that {FILE} describes"
-            raise DataError(problem, value=path, remedy="prepare the data again")
-        limit = description.vocab if description else vocab
-        if highest >= limit:
-            whose = f"{FILE}'s" if description else "the model's"
-            raise DataError(
-                f"shard {path} has token {highest}, {whose} vocabulary ends at {limit - 1}",
-                value=path,
-                remedy="use another model, or prepare the data with a smaller tokenizer",
-            )
-    return hashes
+        _check_names(folder, {path.name for path in every_path}, set(description.shards))
+    total, read = sum(path.stat().st_size for path in every_path), 0
+
+    def on_bytes(count: int) -> None:
+        nonlocal read
+        read += count
+        on_progress(f"checking {folder}", read / total)
+
+    return {
+        split: tuple(_check_shard(path, description, vocab, on_bytes) for path in paths[split]) for split in paths
+    }
+
+
+def _check_shard(
+    path: Path, description: Description | None, vocab: int, on_bytes: Callable[[int], None]
+) -> Shard:
+    shard, highest = examine_shard(path, on_bytes)
+    if description and shard.sha256 != description.shards[path.name]:
+        problem = f"shard {path} is not the one that {FILE} describes"
+        raise DataError(problem, value=path, remedy="prepare the data again")
+    limit = description.vocab if description else vocab
+    if highest >= limit:
+        whose = f"{FILE}'s" if description else "the model's"
+        raise DataError(
+            f"shard {path} has token {highest}, {whose} vocabulary ends at {limit - 1}",
+            value=path,
+            remedy="use another model, or prepare the data with a smaller tokenizer",
+        )
+    return shard
 
 
 def _check_names(folder: Path, found: set[str], described: set[str]) -> None:
@@ -188,19 +231,19 @@ def _check_names(folder: Path, found: set[str], described: set[str]) -> None:
         raise DataError(f"shard {path} is not among those of {FILE}", value=path, remedy="move it away")
 
 
-def _check_held_out(folder: Path, splits: Mapping[str, Sequence[Path]], hashes: Mapping[Path, str]) -> None:
+def _check_held_out(folder: Path, shards: Mapping[str, Sequence[Shard]]) -> None:
     """Raise a DataError if a shard is in both splits."""
-    for train in splits["train"]:
-        for validation in splits["validation"]:
-            if hashes[train] == hashes[validation]:
-                raise DataError(
-                    f"shards {train.name} and {validation.name} in {folder} are the same: the validation set "
-                    "would be trained on",
-                    value=folder,
-                    remedy="hold other data out",
-                )
+    trained = {shard.sha256: shard for shard in shards["train"]}
+    for held_out in shards["validation"]:
+        if held_out.sha256 in trained:
+            raise DataError(
+                f"shards {trained[held_out.sha256].path.name} and {held_out.path.name} in {folder} are the same: "
+                "the validation set would be trained on",
+                value=folder,
+                remedy="hold other data out",
+            )
 
 
-def _fingerprint(splits: Mapping[str, Sequence[Path]], hashes: Mapping[Path, str]) -> str:
-    content = {split: [hashes[path] for path in paths] for split, paths in splits.items()}
+def _fingerprint(shards: Mapping[str, Sequence[Shard]]) -> str:
+    content = {split: [shard.sha256 for shard in shards[split]] for split in shards}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

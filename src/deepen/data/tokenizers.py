@@ -1,18 +1,19 @@
 """Train, load, apply and hash byte-level BPE tokenizers, with the `tokenizers` library."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from tokenizers import ByteLevelBPETokenizer, Tokenizer
+from tokenizers.models import BPE
 
-from deepen.data.description import check_inside
-from deepen.data.errors import DataError
+from deepen.data.errors import DataError, unreadable
 from deepen.data.shard_file import TokenArray
+from deepen.errors import RunError
 
 END_OF_TEXT = "<|endoftext|>"
-_READ_BYTES = 1 << 20
 
 
 def train_bpe(texts: Iterable[str], vocab: int) -> Tokenizer:
@@ -42,23 +43,25 @@ def find_tokenizer(folder: Path) -> tuple[Path, ...]:
 
 def hash_tokenizer(folder: Path) -> str:
     """The sha256 of the tokenizer in a folder, over its files in order; empty if there is none."""
-    digest, paths = hashlib.sha256(), find_tokenizer(folder)
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(_READ_BYTES):
-                digest.update(block)
-    return digest.hexdigest() if paths else ""
+    paths = find_tokenizer(folder)
+    return _hash_files([path.read_bytes() for path in paths]) if paths else ""
 
 
-def load_tokenizer(folder: Path, vocab: int | None = None) -> Tokenizer:
+def load_tokenizer(folder: Path, vocab: int | None = None, *, sha256: str | None = None) -> Tokenizer:
     """Load the tokenizer of a folder from the files that `find_tokenizer` finds.
+
+    It encodes every text completely and always alike: truncation, padding and random merges (dropout), which
+    training code stores in tokenizer.json, are switched off.
 
     Args:
         folder: a folder of shards.
         vocab: vocabulary of the model; the tokenizer's must not be larger.
+        sha256: what `hash_tokenizer` returned before.
 
     Raises:
-        DataError: there is no tokenizer, it is damaged, or it has tokens that the model does not have.
+        DataError: there is no tokenizer, it cannot be read, it is damaged, or it has tokens that the model does
+            not have.
+        RunError: it has another content than before.
     """
     paths = find_tokenizer(folder)
     if not paths:
@@ -67,13 +70,14 @@ def load_tokenizer(folder: Path, vocab: int | None = None) -> Tokenizer:
             value=folder,
             remedy="put tokenizer.json there, or GPT-2's encoder.json and vocab.bpe",
         )
-    for path in paths:
-        check_inside(folder, path)
     try:
-        if len(paths) == 1:
-            tokenizer = Tokenizer.from_file(str(paths[0]))
-        else:
-            tokenizer = Tokenizer.from_str(ByteLevelBPETokenizer(*map(str, paths)).to_str())
+        contents = [path.read_bytes() for path in paths]
+    except OSError as error:
+        raise unreadable(f"tokenizer {error.filename or paths[0]}", paths[0], error) from None
+    if sha256 not in (None, _hash_files(contents)):
+        raise RunError(f"tokenizer {paths[0]} has changed since the command began", remedy="restore it")
+    try:
+        tokenizer = _parse(contents)
         highest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
     except Exception as error:  # the library raises plain Exceptions
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
@@ -85,4 +89,23 @@ def load_tokenizer(folder: Path, vocab: int | None = None) -> Tokenizer:
             value=paths[0],
             remedy="use the tokenizer that made the shards, or another model",
         )
+    return tokenizer
+
+
+def _hash_files(contents: Sequence[bytes]) -> str:
+    return hashlib.sha256(b"".join(contents)).hexdigest()
+
+
+def _parse(contents: Sequence[bytes]) -> Tokenizer:
+    """The tokenizer in tokenizer.json, or in encoder.json and vocab.bpe, which differ only in their packaging."""
+    if len(contents) == 1:
+        tokenizer = Tokenizer.from_buffer(contents[0])
+    else:
+        merges = [line.split(" ") for line in contents[1].decode().split("\n") if not line.startswith("#version")]
+        pairs = [(pair[0], pair[1]) for pair in merges if len(pair) == 2]
+        tokenizer = Tokenizer.from_str(ByteLevelBPETokenizer(json.loads(contents[0]), pairs).to_str())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    if isinstance(tokenizer.model, BPE):
+        tokenizer.model.dropout = None
     return tokenizer

@@ -6,17 +6,31 @@ An example is a context and some endings. Each ending is scored after the contex
     endings  "the treaty was signed."    2.9 nats per token   <- the answer; right if the label is 0
              "banana of of the the"      7.4
 
+Context and ending are encoded as one text, as they would stand in training data. The tokens with which both this
+text and the context alone begin are the prompt; the others are scored. So a tokenizer that marks the beginning of
+a text (the "▁" of Llama 2 and Mistral) adds no mark before the ending. Where the end of the context merges with
+the ending, the merged token is scored:
+
+    context "In the", ending "sea"      alone  ▁In ▁the   whole  ▁In ▁the ▁sea        scored  ▁sea
+    context "In New", ending "York."    alone  ▁In ▁New   whole  ▁In ▁New▁York .      scored  ▁New▁York .
+
+lm-evaluation-harness encodes the whole text too, but splits it after as many tokens as the context alone has: in
+the second row it scores "." only. Where nothing merges, both give the same tokens. GPT-2's tokenizer never merges
+across the space before an ending, so with it the tokens are also those of an ending that is encoded alone.
+
 The paper's code scores HellaSwag (Zellers et al. 2019) like this. lm-evaluation-harness scores it differently
 (with the activity label, per byte), so its numbers cannot be compared with these.
 """
 
+import codecs
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepen.evaluate.task import Completion, CompletionModel, Score, TaskError
+from deepen.evaluate.task import Completion, CompletionModel, Score, TaskError, open_task_file
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -44,10 +58,9 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
-    """An example as token ids. Each ending includes the space before it."""
+    """An example as token ids: a completion for each ending, and the index of the right one."""
 
-    context: tuple[int, ...]
-    endings: tuple[tuple[int, ...], ...]
+    completions: tuple[Completion, ...]
     label: int
 
 
@@ -76,53 +89,37 @@ class MultipleChoice:
     def load(self, path: Path, tokenizer: "Tokenizer") -> list[Example]:
         """The examples of a file, tokenized. Raises a TaskError; see `Task.load`."""
 
-        def encode(text: str) -> tuple[int, ...]:
-            ids = tuple(tokenizer.encode(text, add_special_tokens=False).ids)
-            if not ids:
+        examples = []
+        for item in self._read(path):
+            try:
+                examples.append(encode_item(item, tokenizer))
+            except ValueError as error:
                 raise TaskError(
-                    f"the tokenizer makes no tokens of {text[:40]!r} in {path}",
-                    value=path,
-                    remedy="use the tokenizer that made the shards",
-                )
-            return ids
-
-        return [
-            Example(
-                context=encode(item.context),
-                endings=tuple(encode(f" {ending}") for ending in item.endings),
-                label=item.label,
-            )
-            for item in self._read(path)
-        ]
+                    f"{error} in {path}", value=path, remedy="use the tokenizer that made the shards"
+                ) from None
+        return examples
 
     def score(self, model: CompletionModel, examples: Sequence[Example]) -> Score:
         """The accuracy of a model, with the outcome of each example."""
-        completions = [
-            Completion(prompt=example.context, tokens=ending) for example in examples for ending in example.endings
-        ]
-        losses = iter(model.completion_losses(completions))
+        losses = iter(model.completion_losses([each for example in examples for each in example.completions]))
         correct = []
         for example in examples:
-            own = [next(losses) for _ in example.endings]
+            own = [next(losses) for _ in example.completions]
             correct.append(own.index(min(own)) == example.label)
         return Score.accuracy(correct)
 
     def _read(self, path: Path) -> Iterator[Item]:
-        """The items of a file, line by line, each checked."""
-        if not path.is_file():  # reading a pipe or a device might never end
-            problem = "is not a file" if path.exists() else "does not exist"
-            raise TaskError(f"{self.title} file {path} {problem}", value=path, remedy="name a JSONL file")
-        number = 0
-        try:
-            with path.open("rb") as lines:
-                while line := lines.readline(MAX_LINE_BYTES + 1):
-                    number += 1
+        """The items of a file, line by line, each checked; blank lines are skipped."""
+        number, items = 0, 0
+        with open_task_file(path, self.title) as lines:
+            while line := lines.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)
+                if line.strip():
+                    items += 1
                     yield self._parse_line(line, f"{path}, line {number}")
-        except OSError as error:
-            raise TaskError(
-                f"{self.title} file {path} cannot be read: {error.strerror or error}", value=path
-            ) from None
-        if number == 0:
+        if items == 0:
             raise TaskError(
                 f"{self.title} file {path} has no items",
                 value=path,
@@ -140,6 +137,31 @@ class MultipleChoice:
                 value=where,
                 remedy="download the file again, or correct the line",
             ) from None
+
+
+def encode_item(item: Item, tokenizer: "Tokenizer") -> Example:
+    """Encode an item. Raises a ValueError if the tokenizer makes too few tokens of it to score an ending."""
+
+    def encode(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    context = encode(item.context)
+    if not context:
+        raise ValueError(f"the tokenizer makes no tokens of the context {item.context[:40]!r}")
+    completions = []
+    for ending in item.endings:
+        whole = encode(f"{item.context} {ending}")
+        split = _shared_length(context, whole)
+        if split == len(whole) or len(whole) < 2:  # the first token of all has nothing before it
+            raise ValueError(f"the tokenizer makes no tokens of the ending {ending[:40]!r}")
+        completions.append(Completion(prompt=whole[:split], tokens=whole[split:]))
+    return Example(completions=tuple(completions), label=item.label)
+
+
+def _shared_length(first: Sequence[int], second: Sequence[int]) -> int:
+    """The number of tokens with which both sequences begin."""
+    pairs = zip(first, second, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def parse_hellaswag(row: Any) -> Item:

@@ -10,13 +10,17 @@ decides how rows are batched and which processes compute them, so nothing here n
 in `deepen.evaluate.registry`; a new kind of task also needs its own module beside this one.
 """
 
+import gzip
 import hashlib
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 
 from deepen.errors import InvalidValueError
+from deepen.os_errors import explain
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
 VALIDATION = "validation"
 """The name of the validation loss in evals.jsonl; no task may have it."""
+
+_READ_BYTES = 1 << 20
 
 
 class TaskError(InvalidValueError):
@@ -111,16 +117,42 @@ class Task(Protocol):
         """Score a model on the examples that `load` returned."""
 
 
+@contextmanager
+def open_task_file(path: Path, title: str = "task") -> Iterator[BinaryIO]:
+    """Open the content of a task file, decompressed if it is a gzip file, for a `with` block.
+
+    Args:
+        path: the file.
+        title: the task's, for error messages.
+
+    Raises:
+        TaskError: there is no such file, or it cannot be read or decompressed.
+    """
+    name = f"{title} file {path}"
+    try:
+        if not path.is_file():  # reading a pipe or a device might never end
+            problem = "is not a file" if path.exists() else "does not exist"
+            raise TaskError(f"{name} {problem}", value=path, remedy="name a JSONL file")
+        with path.open("rb") as file:
+            compressed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if compressed else path.open("rb") as content:
+            yield content  # type: ignore[misc]  # a GzipFile is a binary file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        problem = f"{name} is a damaged gzip file ({error})"
+        raise TaskError(problem, value=path, remedy="download it again") from None
+    except OSError as error:
+        problem, remedy = explain(error)
+        raise TaskError(f"{name} cannot be read: {problem}", value=path, remedy=remedy) from None
+
+
 def hash_task_file(path: Path) -> str:
-    """The sha256 of a task file, which identifies it wherever it is.
+    """The sha256 of a task file's content, which identifies it wherever it is, compressed or not.
 
     Raises:
         TaskError: there is no such file, or it cannot be read.
     """
-    if not path.is_file():  # reading a pipe or a device might never end
-        raise TaskError(f"task file {path} {'is not a file' if path.exists() else 'does not exist'}", value=path)
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise TaskError(f"task file {path} cannot be read: {error.strerror or error}", value=path) from None
+    digest = hashlib.sha256()
+    with open_task_file(path) as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

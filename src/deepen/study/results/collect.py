@@ -41,7 +41,7 @@ def collect(tree: Tree, store: Store, dataset: Dataset, *, machine: str, wall_se
         study=study.name,
         baseline=study.baseline,
         deepen_version=__version__,
-        regime=_regime(tree, dataset, machine, wall_seconds),
+        regime=_regime(tree, store, dataset, machine, wall_seconds),
         noise=NO_NOISE,
         arms=collector.arms(),
         verdicts=(),
@@ -172,9 +172,9 @@ def _phase_at(route: Route, tokens: int) -> tuple[int, str]:
     return next((phase.depth, phase.label) for phase, end in zip(phases, ends, strict=True) if tokens <= end)
 
 
-def _regime(tree: Tree, dataset: Dataset, machine: str, wall_seconds: float) -> Regime:
+def _regime(tree: Tree, store: Store, dataset: Dataset, machine: str, wall_seconds: float) -> Regime:
     study, model = tree.study, tree.study.model
-    train_tokens = len(dataset.tokens("train"))
+    train_tokens, validation_tokens = dataset.count("train"), dataset.count("validation")
     longest = max(route.mark.schedule.tokens for route in tree.routes)
     return Regime(
         model=model.name,
@@ -196,10 +196,10 @@ def _regime(tree: Tree, dataset: Dataset, machine: str, wall_seconds: float) -> 
             fingerprint=dataset.fingerprint,
             tokenizer_sha256=dataset.tokenizer_sha256,
             train_tokens=train_tokens,
-            validation_tokens=min(study.evaluation.validation_tokens, len(dataset.tokens("validation")) - 1),
+            validation_tokens=min(study.evaluation.validation_tokens, validation_tokens - 1),
             epochs=longest / train_tokens,
         ),
-        task_files={file.task: file.sha256 for file in study.evaluation.tasks},
+        task_files=(store.recorded("inputs") or {}).get("tasks", {}),
         attention_flops="dense",
         machine=machine,
         wall_seconds=wall_seconds,

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from deepen.data.shards import Dataset, Tokens
 from deepen.data.tokenizers import load_tokenizer
+from deepen.errors import RunError
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.scoring import TASK_BATCH_TOKENS, CompletionScorer
-from deepen.evaluate.task import VALIDATION, Score
+from deepen.evaluate.task import VALIDATION, Score, hash_task_file
 from deepen.evaluate.validation import VALIDATION_BATCH_TOKENS, validation_loss
-from deepen.study.run.job import Job
+from deepen.study.run.job import Examples, Job
 from deepen.train.engine import TrainingEngine
 
 
@@ -45,6 +45,17 @@ def evaluate(
     }
 
 
+def load_inputs(job: Job) -> None:
+    """Load what the evaluations of a segment need, so that a file that cannot be used is found before training.
+
+    Raises:
+        RunError: the tokenizer or the file of a task is not the one with which the command began.
+    """
+    for examples in job.examples:
+        if any(examples.task in point.tasks for point in job.node.evaluations):
+            _load(examples, job.dataset)
+
+
 def _validate(engine: TrainingEngine, job: Job, device: torch.device, processes: int) -> Score:
     return validation_loss(
         engine,
@@ -63,7 +74,8 @@ def _score_task(task: str, engine: TrainingEngine, job: Job, device: torch.devic
         device=device,
         batch_tokens=TASK_BATCH_TOKENS[device.type] * processes,
     )
-    return get_task(task).score(scorer, _examples(task, job.task_files[task], job.dataset))
+    (examples,) = (examples for examples in job.examples if examples.task == task)
+    return get_task(task).score(scorer, _load(examples, job.dataset))
 
 
 @lru_cache(maxsize=4)
@@ -72,5 +84,13 @@ def _validation_tokens(dataset: Dataset) -> Tokens:
 
 
 @lru_cache(maxsize=2)
-def _examples(task: str, path: Path, dataset: Dataset) -> Sequence[Any]:
-    return get_task(task).load(path, load_tokenizer(dataset.folder))
+def _load(examples: Examples, dataset: Dataset) -> Sequence[Any]:
+    """The examples of a task, tokenized; raises a RunError if its file or the tokenizer is no longer the same."""
+    tokenizer = load_tokenizer(dataset.folder, sha256=dataset.tokenizer_sha256)
+    loaded = get_task(examples.task).load(examples.path, tokenizer)
+    if hash_task_file(examples.path) != examples.sha256:
+        raise RunError(
+            f"the file of task {examples.task}, {examples.path}, has changed since the command began",
+            remedy="restore it",
+        )
+    return loaded

@@ -1,13 +1,22 @@
 """The messages between the scheduler and a worker: a job to train a segment, and its outcome."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
 from deepen.study.compile.tree import Node, Tree
 from deepen.train.settings import TrainSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Examples:
+    """The file with a task's examples, and the sha256 of its content when the command began."""
+
+    task: str
+    path: Path
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +31,7 @@ class Job:
         dataset: the data.
         window: the largest context of the study, in tokens; batches are cut from windows of this size.
         validation_tokens: size of the validation set.
-        task_files: the file of each task.
+        examples: the file of each task.
     """
 
     node: Node
@@ -32,7 +41,7 @@ class Job:
     dataset: Dataset
     window: int
     validation_tokens: int
-    task_files: Mapping[str, Path] = field(default_factory=dict)
+    examples: tuple[Examples, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,16 +52,26 @@ class Outcome:
     error: Exception | None = None
 
 
-def make_jobs(tree: Tree, dataset: Dataset, folder: Path) -> dict[str, Job]:
-    """The job of each segment of a compiled study, by key."""
-    study = tree.study
-    dataset = replace(
-        dataset,
-        folder=dataset.folder.resolve(),
-        train=tuple(path.resolve() for path in dataset.train),
-        validation=tuple(path.resolve() for path in dataset.validation),
+def make_jobs(
+    tree: Tree, dataset: Dataset, folder: Path, task_hashes: Mapping[str, str] | None = None
+) -> dict[str, Job]:
+    """The job of each segment of a compiled study, by key.
+
+    Args:
+        tree: the compiled study.
+        dataset: its data.
+        folder: the study's folder.
+        task_hashes: the sha256 of each task's file, as study.json records it; by default that of the file now.
+    """
+    study, dataset = tree.study, dataset.with_absolute_paths()
+    examples = tuple(
+        Examples(
+            task=file.task,
+            path=file.path.resolve(),
+            sha256=file.sha256 if task_hashes is None else task_hashes[file.task],
+        )
+        for file in study.evaluation.tasks
     )
-    task_files = {file.task: file.path.resolve() for file in study.evaluation.tasks}
     return {
         key: Job(
             node=node,
@@ -62,7 +81,7 @@ def make_jobs(tree: Tree, dataset: Dataset, folder: Path) -> dict[str, Job]:
             dataset=dataset,
             window=study.context,
             validation_tokens=study.evaluation.validation_tokens,
-            task_files=task_files,
+            examples=examples,
         )
         for key, node in tree.nodes.items()
     }

@@ -30,7 +30,7 @@ from deepen.study.results.collect import collect
 from deepen.study.results.schema import RESULTS_FILE, Results, ResultsError, load_results, write_results
 from deepen.study.results.verdicts import with_verdicts
 from deepen.study.run.errors import Interrupted, WorkersLostError
-from deepen.study.run.job import make_jobs
+from deepen.study.run.job import Job, make_jobs
 from deepen.study.run.scheduler import OnProgress, train_tree
 from deepen.study.run.triggers import Trigger, next_study
 from deepen.study.store.lineage import Lineage
@@ -101,9 +101,11 @@ def _run_once(
 ) -> Results:
     """Run a study as it is, without asking triggers."""
     tree = compile_study(study, dataset.fingerprint)
-    store.open(study, hash_inputs(study, dataset), _provenance(tree, options))
+    inputs = hash_inputs(study, dataset)
+    store.open(study, inputs, _provenance(tree, options))
+    jobs = make_jobs(tree, dataset, store.folder, inputs["tasks"])
     try:
-        _train(tree, store, dataset, options, lock, clock)
+        _train(tree, store, jobs, options, lock, clock)
     except Interrupted:
         _publish(tree, store, dataset, options, clock)
         raise
@@ -125,7 +127,7 @@ def hash_inputs(study: Study, dataset: Dataset | None) -> dict[str, Any]:
 
 
 def _train(
-    tree: Tree, store: Store, dataset: Dataset, options: RunOptions, lock: WriterLock, clock: "_Clock"
+    tree: Tree, store: Store, jobs: dict[str, Job], options: RunOptions, lock: WriterLock, clock: "_Clock"
 ) -> None:
     """Train pending segments; if an earlier writer died or its disk failed, hash every state first."""
     world = options.world
@@ -133,7 +135,7 @@ def _train(
         train_tree(
             tree,
             store,
-            make_jobs(tree, dataset, store.folder),
+            jobs,
             options.executor,
             threads=options.threads if world.size == 1 else max(1, usable_cores() // world.local_size),
             policy=options.policy,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from deepen.study.compile.tree import Node
-from deepen.study.run.evaluation import evaluate
+from deepen.study.run.evaluation import evaluate, load_inputs
 from deepen.study.run.job import Job
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
@@ -50,6 +50,7 @@ def train_segment(
     node, segment = job.node, job.node.segment
     store, device = Store(job.folder), pick_device()
     folder = store.segment(node.key, check_owner)
+    load_inputs(job)
     own_state = _load_own_state(folder, node)
     folder.open(node, from_start=own_state is None)
     if own_state is None:

@@ -1,0 +1,46 @@
+"""What to do about an error of the operating system, such as a full disk or too many open files.
+
+A file that cannot be read is not a damaged file: its content may be fine, so it is never removed or written again
+because of such an error. The message says what the system said, and the remedy fits it:
+
+    explain(OSError(errno.EMFILE, "Too many open files"))
+    # ("Too many open files", "allow more open files (ulimit -n), or train fewer segments at once")
+"""
+
+import errno
+
+_NETWORK = "check the connection to the network disk, then run the same command again"
+_DISK = "check the disk (the system's log says more), then run the same command again"
+_PERMISSION = "change the permissions of the file, or of a folder above it"
+_SPACE = "free some space, then run the same command again"
+
+_REMEDIES = {
+    errno.EMFILE: "allow more open files (ulimit -n), or train fewer segments at once",
+    errno.ENFILE: "the machine has no more open files to give: close other programs",
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
+    errno.EIO: _DISK,
+    errno.ENXIO: _DISK,
+    errno.ENODEV: _DISK,
+    errno.ESTALE: "the network disk was mounted again or the file was replaced: run the same command again",
+    errno.ETIMEDOUT: _NETWORK,
+    errno.ENOTCONN: _NETWORK,
+    errno.ECONNRESET: _NETWORK,
+    errno.EHOSTDOWN: _NETWORK,
+    errno.EHOSTUNREACH: _NETWORK,
+    errno.ENETUNREACH: _NETWORK,
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: f"{_SPACE}; the limit is that of your account",
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    errno.EROFS: "the disk is read-only: use a folder on another one",
+    errno.ENOMEM: "free some memory, then run the same command again",
+    errno.ENAMETOOLONG: "use a shorter path",
+    errno.ELOOP: "a link leads to itself: put the file itself there",
+    errno.ENOENT: "put the file back",
+    errno.ENOTDIR: "a folder on the way is a file: check the path",
+}
+
+
+def explain(error: OSError) -> tuple[str, str]:
+    """What the system said, and a remedy; the remedy is empty for an error that is not listed here."""
+    return error.strerror or str(error) or type(error).__name__, _REMEDIES.get(error.errno or 0, "")
