@@ -27,6 +27,7 @@ from deepen.study.store.retention import get_retention_policy
 from deepen.study.store.study_folder import Store
 from deepen.train.device import pick_device
 from deepen.train.distributed.processes import ONE_PROCESS, World
+from deepen.train.limits import describe_cores, usable_cores
 from deepen.train.settings import AUTO, PRECISIONS
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ def run(
     folder: Path | str,
     *,
     executor: ExecutorChoice | str = "local",
+    threads: int | None = None,
     keep: str = "last",
     verify: bool = False,
     shard: bool = False,
@@ -55,6 +57,8 @@ def run(
         folder: a new folder, or the folder in which this study was started.
         executor: where segments are trained, such as "local:4" or "slurm:partition=gpu". The default is this
             machine, with one segment per GPU or per core.
+        threads: CPU threads per segment, and per process of `world`. By default the cores are shared equally, and
+            OMP_NUM_THREADS is the most. A study keeps the number that it was started with.
         keep: which states stay on disk: "last" (at the marks), "forks", or "all".
         verify: hash every byte of every state first, instead of checking sizes and headers. This always happens
             after a process was killed or its disk failed.
@@ -75,12 +79,12 @@ def run(
     """
     store, world = Store(Path(folder)), replace(world or ONE_PROCESS, shard=shard)
     problems = ErrorCollector()
-    choice = problems.attempt(lambda: _resolve_executor(executor)) or ExecutorChoice()
+    choice = problems.attempt(lambda: _resolve_executor(executor, threads)) or ExecutorChoice()
     policy = problems.attempt(lambda: get_retention_policy(keep))
     if triggers:
         study = problems.attempt(lambda: store.with_recorded_additions(study)) or study
     study = problems.attempt(lambda: _with_recorded_precision(study, store)) or study
-    threads = problems.attempt(lambda: choose_threads(store, choice))
+    threads = problems.attempt(lambda: choose_threads(store, choice, world))
     dataset = check_run(study, store, choice, world, problems)
     problems.raise_all()
     assert policy is not None and threads is not None
@@ -101,28 +105,44 @@ def run(
     return run_study(study, store, options, dataset)
 
 
-def _resolve_executor(executor: ExecutorChoice | str) -> ExecutorChoice:
+def _resolve_executor(executor: ExecutorChoice | str, threads: int | None) -> ExecutorChoice:
     """The executor, with the number of segments to train in parallel if it is known beforehand."""
     choice = ExecutorChoice.parse(executor) if isinstance(executor, str) else executor
-    return replace(choice, jobs=choice.jobs or get_kind(choice).default_jobs())
+    if threads is not None and threads < 1:
+        raise InvalidValueError(f"is {threads}: it must be at least 1", field="threads", value=threads)
+    if threads and choice.threads and choice.threads != threads:
+        raise InvalidValueError(
+            f"is {threads}, but `executor` asks for {choice.threads}",
+            field="threads",
+            value=threads,
+            remedy="give it once",
+        )
+    return replace(choice, jobs=choice.jobs or get_kind(choice).default_jobs(), threads=threads or choice.threads)
 
 
-def choose_threads(store: Store, executor: ExecutorChoice) -> int:
-    """CPU threads per segment: the recorded number if the study was started before, as results depend on it.
+def choose_threads(store: Store, executor: ExecutorChoice, world: World = ONE_PROCESS) -> int:
+    """CPU threads of each process: the recorded number if the study was started before, as results depend on it.
 
     Raises:
-        InvalidValueError: the executor asks for another number than the recorded one.
+        InvalidValueError: another number than the recorded one is asked for, or more than there are cores.
     """
     recorded: int | None = store.recorded("threads")
-    if recorded and executor.threads and executor.threads != recorded:
+    kind, asked, cores = get_kind(executor), executor.threads, usable_cores()
+    if recorded and asked and asked != recorded:
         raise InvalidValueError(
-            f"asks for {executor.threads} threads per segment, but this study began with {recorded}, and another "
-            "number rounds differently",
-            field="executor",
-            value=executor,
-            remedy=f"ask for {recorded}",
+            f"is {asked}, but this study began with {recorded}, and another number rounds differently",
+            field="threads",
+            value=asked,
+            remedy=f"use {recorded}, or leave it out",
         )
-    return recorded or executor.threads or get_kind(executor).default_threads(executor.jobs)
+    threads = recorded or asked or kind.default_threads((executor.jobs or 1) * world.local_size)
+    if kind.trains_here and threads > cores:
+        if not recorded:
+            raise InvalidValueError(f"is {threads}: {describe_cores()}", field="threads", value=threads)
+        _log.warning(
+            "the study began with %d threads per segment, and %s: it trains slower", threads, describe_cores()
+        )
+    return threads
 
 
 def _with_recorded_precision(study: Study, store: Store) -> Study:

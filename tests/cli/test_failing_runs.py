@@ -71,8 +71,13 @@ def test_a_damaged_study_file_is_named(
 
 @pytest.mark.slow
 def test_a_study_keeps_its_threads(tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]):
-    assert run(tmp_path, dataset) == 0
+    assert run(tmp_path, dataset, "--threads", "1") == 0
     recorded = json.loads((tmp_path / "study.json").read_text())["threads"]
+    assert recorded == 1
+    capsys.readouterr()
+    assert run(tmp_path, dataset, "--threads", "2") == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: --threads is 2, but this study began with 1")
     asked = ExecutorChoice(kind="slurm", threads=recorded + 1)
     with pytest.raises(ValueError, match=f"began with {recorded}"):
         choose_threads(Store(tmp_path), asked)

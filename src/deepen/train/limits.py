@@ -1,82 +1,94 @@
-"""The cores and memory that this process may use: its container's, not the host's. Needs no torch.
+"""What this process may use of the machine: cores, memory, processes. Needs no torch.
 
-Linux limits a container by control groups. Version 2 has files such as `/sys/fs/cgroup/<group>/cpu.max`, version 1
-has `/sys/fs/cgroup/cpu/<group>/cpu.cfs_quota_us`; a group's limit applies to all groups inside it. The process's
-group is in `/proc/self/cgroup`; a container may see only part of that path, so every level that exists counts:
+The limits are those of the container, the scheduler and the shell, not those of the host: bound cores, control
+groups, SLURM's and Grid Engine's variables, `ulimit`. A fraction of a core counts as one core.
 
-    0::/jobs/17  →  cpu.max of /sys/fs/cgroup/jobs/17, /sys/fs/cgroup/jobs and /sys/fs/cgroup
-
-`root` is the root of the file system; tests pass another.
+`root` is the root of the file system, and `environment` has the variables; tests pass others.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path("/")
+from deepen.train.control_groups import ROOT, group_numbers
+
+MIB = 1 << 20
 
 
-def usable_cores(root: Path = ROOT) -> int:
-    """Cores that this process may keep busy: the cores it is bound to, within the CPU quota; at least 1."""
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """An amount that may be used, and what limits it, such as "SLURM_CPUS_PER_TASK"."""
+
+    amount: float
+    source: str
+
+
+def usable_cores(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> int:
+    """Cores that this process may keep busy; at least 1."""
+    return max(1, int(core_limit(root, environment).amount))
+
+
+def core_limit(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> Limit:
+    """The smallest limit of this process's cores; it may be a fraction of a core."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    quotas = [*_quotas_v2(root), *_quotas_v1(root)]
-    return max(1, int(min([1 if bound is None else bound, *quotas])))
+    limits = [Limit(1 if bound is None else bound, "the cores that this process is bound to")]
+    limits += [Limit(quota, "the container's CPU quota") for quota in _cpu_quotas(root)]
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "NSLOTS"):
+        limits += [Limit(cores, name) for cores in _read_variable(environment, name)]
+    return min(limits, key=lambda limit: limit.amount)
 
 
-def usable_memory_bytes(root: Path = ROOT) -> int:
-    """Memory that this process may use: the machine's, within the limit of the container; 0 if unknown."""
+def describe_cores(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> str:
+    """The usable cores and what limits them, as a clause: "2.5 cores are usable (the container's CPU quota)"."""
+    limit = core_limit(root, environment)
+    return f"{limit.amount:g} core{' is' if limit.amount == 1 else 's are'} usable ({limit.source})"
+
+
+def fair_threads(processes: int, root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> int:
+    """CPU threads of each of several processes: an equal share of the cores, at most OMP_NUM_THREADS."""
+    share = max(1, usable_cores(root, environment) // processes)
+    return min([share, *_read_variable(environment, "OMP_NUM_THREADS")])
+
+
+def usable_memory_bytes(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> int:
+    """Memory that all processes of a run may use together; 0 if unknown."""
+    limit = memory_limit(root, environment)
+    return 0 if limit is None else int(limit.amount)
+
+
+def memory_limit(root: Path = ROOT, environment: Mapping[str, str] = os.environ) -> Limit | None:
+    """The smallest limit of the memory of all processes of a run together; None if unknown."""
     limits = []
     with suppress(ValueError, OSError, AttributeError):  # not on every system
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for folder in _groups(root, controller=""):
-        limits += _numbers(folder / "memory.max")[:1]
-    for folder in _groups(root, controller="memory"):
-        limits += _numbers(folder / "memory.limit_in_bytes")[:1]
-    return min(limits, default=0)
+        limits.append(Limit(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "this machine"))
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        limits += [
+            Limit(numbers[0], "the container's memory limit") for numbers in group_numbers(name, root) if numbers
+        ]
+    limits += [
+        Limit(size * MIB, "SLURM_MEM_PER_NODE") for size in _read_variable(environment, "SLURM_MEM_PER_NODE")
+    ]
+    for size in _read_variable(environment, "SLURM_MEM_PER_CPU"):
+        for cores in _read_variable(environment, "SLURM_CPUS_ON_NODE"):
+            limits.append(Limit(size * cores * MIB, "SLURM_MEM_PER_CPU"))
+    return min(limits, key=lambda limit: limit.amount, default=None)
 
 
-def fair_threads(processes: int, root: Path = ROOT) -> int:
-    """CPU threads of each of several processes: an equal share of the cores, at most OMP_NUM_THREADS."""
-    share = max(1, usable_cores(root) // processes)
-    requested = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # a list is for nested regions
-    return min(share, int(requested)) if requested.isdecimal() and int(requested) > 0 else share
-
-
-def _quotas_v2(root: Path) -> Iterator[float]:
-    """CPU quotas in cores. The file has quota and period in µs; a quota `max` means no limit."""
-    for folder in _groups(root, controller=""):
-        match _numbers(folder / "cpu.max"):
-            case [quota, period] if period:
+def _cpu_quotas(root: Path) -> Iterator[float]:
+    """CPU quotas of both versions, in cores: quota and period are in µs; a quota of `max` or -1 is no limit."""
+    for numbers in group_numbers("cpu.max", root):
+        match numbers:
+            case [quota, period] if quota > 0 and period > 0:
                 yield quota / period
+    old_quotas, old_periods = group_numbers("cpu.cfs_quota_us", root), group_numbers("cpu.cfs_period_us", root)
+    for (quota,), (period,) in zip(old_quotas, old_periods, strict=False):
+        if quota > 0 and period > 0:
+            yield quota / period
 
 
-def _quotas_v1(root: Path) -> Iterator[float]:
-    """CPU quotas in cores. A quota of -1 means no limit."""
-    for folder in _groups(root, controller="cpu"):
-        quota, period = _numbers(folder / "cpu.cfs_quota_us"), _numbers(folder / "cpu.cfs_period_us")
-        if quota and period and quota[0] > 0 and period[0]:
-            yield quota[0] / period[0]
-
-
-def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """The folders of this process's group and of the groups around it.
-
-    Args:
-        root: the root of the file system.
-        controller: the controller of version 1, such as `memory`; empty for version 2.
-    """
-    with suppress(OSError, UnicodeDecodeError):
-        for line in (root / "proc/self/cgroup").read_text().splitlines():
-            _, controllers, group = line.split(":", maxsplit=2)
-            if controller in controllers.split(","):
-                mount = root / "sys/fs/cgroup" / controller
-                folder = mount / group.strip("/")
-                yield from (level for level in (folder, *folder.parents) if level.is_relative_to(mount))
-
-
-def _numbers(path: Path) -> list[int]:
-    """The whole numbers in a file; none if it does not exist or holds anything else, such as `max`."""
-    with suppress(OSError, ValueError):
-        return [int(word) for word in path.read_text().split()]
-    return []
+def _read_variable(environment: Mapping[str, str], name: str) -> list[int]:
+    """The value of a variable in a list, if it is a whole number above 0; OMP_NUM_THREADS can be `4,2`."""
+    text = environment.get(name, "").split(",")[0]
+    return [int(text)] if text.isdecimal() and int(text) > 0 else []

@@ -14,6 +14,7 @@ def run_study(request: RunRequest, world: World | None) -> Results:
             request.study,
             request.folder,
             executor=request.executor,
+            threads=request.threads,
             keep=request.keep,
             verify=request.verify,
             shard=request.shard,

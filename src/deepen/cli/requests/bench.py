@@ -24,7 +24,7 @@ from deepen.compute.bench_file import read_timing
 from deepen.model.presets import tokens_per_step
 from deepen.schedule.recipes import BASELINE
 from deepen.study.define.study import Arm, Evaluation, Study
-from deepen.train.limits import usable_cores
+from deepen.train.limits import describe_cores, usable_cores
 from deepen.train.settings import PRECISIONS, TrainSettings
 
 COMMAND = Command(
@@ -106,9 +106,9 @@ def parse(argv: Sequence[str]) -> BenchRequest:
     """Parse the command line."""
     arguments = parse_arguments(COMMAND, argv)
     study = _parse_study(arguments)
-    threads, cores = arguments["threads"], usable_cores()
-    if threads > cores:
-        arguments.add(f"--threads is {threads}: this machine has {cores} cores")
+    threads = arguments["threads"]
+    if threads > usable_cores():
+        arguments.add(f"--threads is {threads}: {describe_cores()}")
     if "out" in arguments:
         arguments.attempt(lambda: _check_file(arguments["out"]))
     against: tuple[str, ...] = arguments.get("against", ())

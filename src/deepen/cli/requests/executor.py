@@ -1,4 +1,4 @@
-"""`--executor` and `--jobs`: where the segments of a study are trained."""
+"""`--executor`, `--jobs` and `--threads`: where the segments of a study are trained."""
 
 from deepen.cli.requests.command import Option
 from deepen.cli.requests.parser import Arguments
@@ -25,6 +25,12 @@ JOBS_OPTION = Option(
     takes=whole_number(minimum=1, maximum=1024),
     help="segments trained at once on this machine, short for --executor local:N",
     default_help="one for each core, or for each GPU",
+)
+THREADS_OPTION = Option(
+    name="threads",
+    takes=whole_number(minimum=1, maximum=1024),
+    help="CPU threads of each segment; a study keeps the number that it began with, as another rounds otherwise",
+    default_help="an equal share of the cores, at most OMP_NUM_THREADS",
 )
 
 

@@ -15,7 +15,7 @@ class RunRequest:
     Attributes:
         command: the table by whose options errors are described.
         folder: where it is kept.
-        executor, keep, verify, shard: as in `deepen.run`.
+        executor, threads, keep, verify, shard: as in `deepen.run`.
         as_json: whether the result is printed as JSON.
     """
 
@@ -23,6 +23,7 @@ class RunRequest:
     study: Study
     folder: Path
     executor: ExecutorChoice
+    threads: int | None
     keep: str
     verify: bool
     shard: bool

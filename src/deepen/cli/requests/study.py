@@ -60,6 +60,7 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
         study=study,
         folder=arguments.get("out", Path(RUNS_FOLDER) / study.name),
         executor=local(1) if distributed else executor,
+        threads=arguments.values.get("threads"),
         keep=arguments["keep"],
         verify="verify" in arguments,
         shard="shard" in arguments,

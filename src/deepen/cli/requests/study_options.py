@@ -4,7 +4,7 @@ from dataclasses import replace
 from inspect import signature
 
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
-from deepen.cli.requests.executor import EXECUTOR_OPTION, JOBS_OPTION
+from deepen.cli.requests.executor import EXECUTOR_OPTION, JOBS_OPTION, THREADS_OPTION
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION
 from deepen.cli.requests.training_options import (
@@ -125,7 +125,10 @@ STUDY = Command(
     ),
     groups=(
         *_STUDY_GROUPS,
-        OptionGroup(title="Where segments are trained", options=(EXECUTOR_OPTION, JOBS_OPTION, SHARD_OPTION)),
+        OptionGroup(
+            title="Where segments are trained",
+            options=(EXECUTOR_OPTION, JOBS_OPTION, THREADS_OPTION, SHARD_OPTION),
+        ),
         OptionGroup(
             title="Results",
             options=(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
+from deepen.cli.requests.executor import THREADS_OPTION
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS, describe_sizes, parse_model
 from deepen.cli.requests.parser import Arguments, parse_arguments
 from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS, parse_arm
@@ -89,6 +90,7 @@ COMMAND = Command(
                 COMPILE_OPTION,
                 CHECKPOINTING_OPTION,
                 SHARD_OPTION,
+                THREADS_OPTION,
             ),
         ),
         OptionGroup(title="Results", options=(OUT_OPTION, KEEP_OPTION, VERIFY_OPTION, JSON_OPTION)),
@@ -124,6 +126,7 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
         study=study,
         folder=arguments.get("out", Path(RUNS_FOLDER) / _folder_name(study, describe_sizes(arguments, model))),
         executor=local(1),
+        threads=arguments.values.get("threads"),
         keep=arguments["keep"],
         verify="verify" in arguments,
         shard="shard" in arguments,

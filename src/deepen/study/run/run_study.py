@@ -40,7 +40,6 @@ from deepen.study.store.study_folder import Store
 from deepen.train.device import machine_name
 from deepen.train.distributed.failure import ProcessLostError
 from deepen.train.distributed.processes import ONE_PROCESS, World
-from deepen.train.limits import usable_cores
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ class RunOptions:
 
     Attributes:
         executor: where segments are trained, and how many in parallel.
-        threads: CPU threads per segment.
+        threads: CPU threads of each process that trains.
         policy: which states stay although they are not needed.
         verify: hash every byte of every state first.
         world: the processes that train each segment together, led by this one.
@@ -137,7 +136,7 @@ def _train(
             store,
             jobs,
             options.executor,
-            threads=options.threads if world.size == 1 else max(1, usable_cores() // world.local_size),
+            threads=options.threads,
             policy=options.policy,
             verify=options.verify or lock.unverified,
             world=world,
