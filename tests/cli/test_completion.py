@@ -44,7 +44,7 @@ def complete_in_bash(script: Path, line: str, folder: Path) -> set[str]:
         ("deepen store ", {"check", "prune"}),
         ("deepen store prune --k", {"--keep"}),
         ("deepen store prune somewhere --keep ", {"last", "forks"}),
-        ("deepen train ", set(RECIPES)),
+        ("deepen train ", {*RECIPES, "runs", "mine.py"}),
         ("deepen train two-phase --sta", {"--stages", "--start-depth"}),
         ("deepen train --start-depth 3 one-shot --opera", {"--operator"}),
         ("deepen train full --model na", {"nano", "nano-llama"}),

@@ -122,9 +122,15 @@ def first_argument(argv: Sequence[str], options: Sequence[Option]) -> str:
 
     For a command whose table depends on its argument.
     """
+    return find_argument(argv, options, lambda word: True)
+
+
+def find_argument(argv: Sequence[str], options: Sequence[Option], accept: Callable[[str], bool]) -> str:
+    """The first such word that `accept` accepts; empty if there is none."""
     before, after = _split_at_dashes(argv)
     _, rest = _split_options(options, before)
-    return next((word for word in (*rest, *after) if not word.startswith("-")), "")
+    words = (*(word for word in rest if not word.startswith("-")), *after)
+    return next(filter(accept, words), "")
 
 
 def _split_at_dashes(argv: Sequence[str]) -> tuple[list[str], list[str]]:

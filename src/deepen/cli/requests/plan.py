@@ -9,7 +9,7 @@ from deepen.cli.requests.command import Command, as_flag
 from deepen.cli.requests.model_options import parse_model
 from deepen.cli.requests.parser import Arguments, first_argument, parse_arguments
 from deepen.cli.requests.plan_options import CPU, DEFAULT_STEPS, RECIPE_PLAN, STUDY_PLAN
-from deepen.cli.requests.recipe_options import parse_arm
+from deepen.cli.requests.recipe_options import parse_arm, parse_recipe
 from deepen.cli.requests.study import parse_study
 from deepen.compute.bench_file import read_timing
 from deepen.compute.devices import DEFAULT_MFU, DEVICES
@@ -21,10 +21,10 @@ from deepen.model.config import ModelConfig
 from deepen.model.presets import tokens_per_step
 from deepen.schedule.phase import Phase
 from deepen.schedule.ramp import Ramp
-from deepen.schedule.recipes import RECIPES
+from deepen.schedule.recipe import Recipe
 from deepen.schedule.trainable import TrainedParts
 from deepen.study.define.presets import STUDIES
-from deepen.study.define.study import Study
+from deepen.study.define.study import Arm, Study
 from deepen.train.optim.spec import OptimizerSpec
 
 COMMAND = RECIPE_PLAN
@@ -69,7 +69,7 @@ def parse(argv: Sequence[str]) -> RecipePlanRequest | StudyPlanRequest:
     """Parse the command line; which options there are depends on what is planned."""
     if first_argument(argv, (*RECIPE_PLAN.options, *STUDY_PLAN.options)) in STUDIES:
         return _parse_study_plan(parse_arguments(STUDY_PLAN, argv))
-    return _parse_recipe_plan(parse_arguments(RECIPE_PLAN, argv))
+    return _parse_recipe_plan(*parse_recipe(RECIPE_PLAN, argv))
 
 
 def _parse_study_plan(arguments: Arguments) -> StudyPlanRequest:
@@ -79,11 +79,11 @@ def _parse_study_plan(arguments: Arguments) -> StudyPlanRequest:
     return StudyPlanRequest(study=study, as_json="json" in arguments)
 
 
-def _parse_recipe_plan(arguments: Arguments) -> RecipePlanRequest:
+def _parse_recipe_plan(arguments: Arguments, recipe: Recipe | None) -> RecipePlanRequest:
     model = parse_model(arguments)
     timing = _parse_timing(arguments, model)
-    _check_combinations(arguments)
-    plan = _parse_plan(arguments, model, timing)
+    _check_combinations(arguments, recipe)
+    plan = _parse_plan(arguments, parse_arm(arguments, model, recipe), model, timing)
     arguments.check()
     assert plan is not None
     return RecipePlanRequest(
@@ -99,8 +99,7 @@ def _parse_recipe_plan(arguments: Arguments) -> RecipePlanRequest:
     )
 
 
-def _parse_plan(arguments: Arguments, model: ModelConfig, timing: Timing | None) -> PlanRequest | None:
-    arm = parse_arm(arguments, model)
+def _parse_plan(arguments: Arguments, arm: Arm, model: ModelConfig, timing: Timing | None) -> PlanRequest | None:
     on_gpu = arguments.get("device", CPU) != CPU
     precision = arguments.get("precision", timing.precision if timing else "bf16" if on_gpu else "fp32")
     recomputes = "activation_checkpointing" in arguments
@@ -167,7 +166,7 @@ def _parse_timing(arguments: Arguments, model: ModelConfig) -> Timing | None:
     return timing
 
 
-def _check_combinations(arguments: Arguments) -> None:
+def _check_combinations(arguments: Arguments, recipe: Recipe | None) -> None:
     """Add problems of options that exclude or need each other."""
     units = [as_flag(unit) for unit in BUDGETS if unit in arguments]
     if len(units) > 1:
@@ -184,7 +183,6 @@ def _check_combinations(arguments: Arguments) -> None:
         )
     if "shard" in arguments and arguments["count"] < 2:
         arguments.add("--shard needs devices to share among: give --count of at least 2")
-    recipe = RECIPES.get(arguments.argument)
     if "ratio" in arguments and recipe is not None and recipe.closed_form is None:
         arguments.add(f"--ratio is of a recipe's published formula: {recipe.name} has none")
     for name, option in (("batch", "batch_tokens"), ("context", "context")):

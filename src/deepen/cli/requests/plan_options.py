@@ -18,6 +18,7 @@ from deepen.cli.requests.training_options import (
     STEPS_OPTION,
     TOKENS_OPTION,
 )
+from deepen.cli.requests.user_file import ANY_RECIPE
 from deepen.cli.requests.value_types import FILE, ValueType, number, one_of, whole_number
 from deepen.compute.devices import DEFAULT_MFU, DEVICES
 from deepen.schedule.ramp import Ramp
@@ -83,7 +84,7 @@ RECIPE_PLAN = Command(
                 Option(name="hours", takes=number("HOURS"), help="the same in hours of all devices"),
                 Option(
                     name="against",
-                    takes=one_of(RECIPES, metavar="RECIPE"),
+                    takes=ANY_RECIPE,
                     help="recipe whose compute is the measure",
                     default=BASELINE.name,
                 ),

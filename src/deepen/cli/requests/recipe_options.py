@@ -1,11 +1,14 @@
 """Options of recipes, taken from the recipes themselves: a new recipe with new options needs no change here."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import replace
 
-from deepen.cli.requests.command import Option, as_flag
-from deepen.cli.requests.parser import Arguments
+from deepen.cli.requests.command import Command, Option, OptionGroup, as_flag
+from deepen.cli.requests.parser import Arguments, parse_arguments
+from deepen.cli.requests.user_file import find_recipe, read_recipe
 from deepen.cli.requests.value_types import ValueType, one_of, read_number, read_text, whole_number
 from deepen.model.config import ModelConfig
+from deepen.schedule.recipe import Recipe
 from deepen.schedule.recipe_function import RecipeOption
 from deepen.schedule.recipes import BASELINE, RECIPES
 from deepen.study.define.study import Arm
@@ -14,10 +17,18 @@ _AMPLE_TOKENS = 10**12
 """A budget that every recipe can be built with: what is wrong with its options has other reasons then."""
 
 
+def _read_truth(text: str) -> bool:
+    return bool(one_of(("true", "false")).read(text) == "true")
+
+
+_TRUTH = ValueType(metavar="true|false", read=_read_truth, names=("true", "false"))
+"""For an option that is true where it is left out; a switch could not make it false."""
+
+
 def _value_type(option: RecipeOption) -> ValueType | None:
     """What an option takes; the range of numbers is checked by the recipe."""
     if option.kind is bool:
-        return None
+        return _TRUTH if option.default else None
     if option.kind is int:
         return whole_number(minimum=-(10**9), maximum=10**9)
     if option.kind is float:
@@ -27,9 +38,9 @@ def _value_type(option: RecipeOption) -> ValueType | None:
     return ValueType(metavar="TEXT", read=read_text)
 
 
-def _make_option(name: str) -> Option:
+def _make_option(name: str, recipes: Sequence[Recipe]) -> Option:
     """An option that one recipe or several have."""
-    owners = {recipe.name: recipe.options[name] for recipe in RECIPES.values() if name in recipe.options}
+    owners = {recipe.name: recipe.options[name] for recipe in recipes if name in recipe.options}
     first, defaults = next(iter(owners.values())), {str(option.default) for option in owners.values()}
     default_help = ""
     if first.kind is not bool and first.default not in (None, ""):
@@ -44,7 +55,8 @@ def _make_option(name: str) -> Option:
 
 
 RECIPE_OPTIONS = tuple(
-    _make_option(name) for name in dict.fromkeys(name for recipe in RECIPES.values() for name in recipe.options)
+    _make_option(name, tuple(RECIPES.values()))
+    for name in dict.fromkeys(name for recipe in RECIPES.values() for name in recipe.options)
 )
 """The options of all recipes."""
 
@@ -62,22 +74,58 @@ PRESET_OPTION = Option(
 )
 
 
-def parse_arm(arguments: Arguments, model: ModelConfig) -> Arm:
+def parse_recipe(command: Command, argv: Sequence[str]) -> tuple[Arguments, Recipe | None]:
+    """A command line, and the recipe that it names; None where there is none.
+
+    A recipe in a file, such as `./mine.py:my_recipe`, brings its own options.
+    """
+    text = find_recipe(argv, tuple(command.options))
+    if not text:
+        arguments = parse_arguments(command, argv)
+        return arguments, RECIPES.get(arguments.argument)
+    assert command.argument is not None
+    command = replace(command, argument=replace(command.argument, names=()))
+    try:
+        recipe = read_recipe(text)
+    except ValueError as error:
+        arguments = parse_arguments(command, argv)
+        arguments.add(str(error))
+        return arguments, None
+    others = [option.key for option in command.options if option not in (*RECIPE_OPTIONS, PRESET_OPTION)]
+    taken = recipe.options.keys() & set(others)
+    group = OptionGroup(title=f"Recipe {recipe.name}", options=tuple(_own_options(recipe, taken)))
+    groups = tuple(group if RECIPE_OPTIONS[0] in each.options else each for each in command.groups)
+    arguments = parse_arguments(replace(command, groups=groups), argv)
+    for name in sorted(taken):
+        arguments.add(
+            f"recipe {recipe.name}: {as_flag(name)} is an option of deepen {command.name}: rename the argument"
+        )
+    return arguments, recipe
+
+
+def _own_options(recipe: Recipe, taken: Set[str]) -> Iterator[Option]:
+    """The options of a recipe in a file, without those whose type has no form on a command line."""
+    for name, option in recipe.options.items():
+        if option.kind is not object and name not in taken:
+            made = _make_option(name, (recipe,))
+            yield replace(made, owners=(), help=made.help or f"an argument of {recipe.name}")
+
+
+def parse_arm(arguments: Arguments, model: ModelConfig, recipe: Recipe | None) -> Arm:
     """The arm that a command line describes.
 
     Options that its recipe or its model does not have become problems. Where the recipe itself is unknown the
     baseline stands in, so that the rest of the command line can be checked.
     """
-    given = arguments.given([option.key for option in RECIPE_OPTIONS])
-    recipe = RECIPES.get(arguments.argument)
+    baseline = Arm(name=BASELINE.name, recipe=BASELINE.name)
     if recipe is None:
-        return Arm(name=BASELINE.name, recipe=BASELINE.name)
-    for key in given:
-        if key not in recipe.options:
+        return baseline
+    for option in RECIPE_OPTIONS:
+        if option.key in arguments and option.key not in recipe.options:
             has = ", ".join(map(as_flag, recipe.options)) or "none"
-            arguments.add(f"{as_flag(key)}: recipe {recipe.name} has no such option; it has {has}")
-    options: dict[str, Any] = {key: value for key, value in given.items() if key in recipe.options}
-    preset = arguments["preset"]
+            arguments.add(f"{option.flag}: recipe {recipe.name} has no such option; it has {has}")
+    options = arguments.given(tuple(recipe.options))
+    preset = arguments.get("preset", "")
     if preset in recipe.presets:
         options = {**recipe.presets[preset], **options}
     elif preset:
@@ -85,5 +133,9 @@ def parse_arm(arguments: Arguments, model: ModelConfig) -> Arm:
             f"--preset {preset}: recipe {recipe.name} has no such preset; "
             f"{' and '.join(PRESETS_OF_RECIPES[preset])} have it"
         )
-    arguments.attempt(lambda: recipe.schedule(model, 2 * _AMPLE_TOKENS, _AMPLE_TOKENS, options))
-    return Arm(name=recipe.name, recipe=recipe.name, options=options)
+
+    def make_arm() -> Arm:
+        recipe.schedule(model, 2 * _AMPLE_TOKENS, _AMPLE_TOKENS, options)
+        return Arm(name=recipe.name, recipe=recipe.build, options=options)
+
+    return arguments.attempt(make_arm) or baseline

@@ -1,7 +1,6 @@
 """`deepen study NAME`: a study by name or from a Python file, with what the command line changes of it."""
 
 import inspect
-import runpy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from deepen.cli.requests.training_options import (
     check_shard,
     parse_settings,
 )
+from deepen.cli.requests.user_file import names_file, read_study
 from deepen.errors import nearest
 from deepen.model.config import ModelConfig
 from deepen.model.presets import peak_rate
@@ -24,7 +24,7 @@ from deepen.schedule.grid import round_to_steps
 from deepen.schedule.rate import RATES, Rate
 from deepen.study.define.executor import local
 from deepen.study.define.presets import STUDIES
-from deepen.study.define.study import Evaluation, Study, TaskFile
+from deepen.study.define.study import Arm, Evaluation, Study, TaskFile
 
 COMMAND = STUDY
 
@@ -71,8 +71,8 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
 def parse_study(arguments: Arguments) -> Study | None:
     """The study that a command line names, with its changes; None where there are problems with it."""
     name = arguments.argument
-    if name.endswith(".py"):
-        study = arguments.attempt(lambda: _read_file(Path(name)))
+    if names_file(name):
+        study = arguments.attempt(lambda: read_study(Path(name)))
         return None if study is None else _customise(arguments, study, arguments.values)
     if name not in STUDIES:
         if name:
@@ -84,18 +84,6 @@ def parse_study(arguments: Arguments) -> Study | None:
     changes = {key: value for key, value in arguments.values.items() if key not in own}
     study = arguments.attempt(lambda: make(**own))
     return None if study is None else _customise(arguments, study, changes)
-
-
-def _read_file(path: Path) -> Study:
-    if not path.is_file():
-        raise ValueError(f"study file {path} does not exist")
-    try:
-        study = runpy.run_path(str(path)).get("study")
-    except (Exception, SystemExit) as error:
-        raise ValueError(f"study file {path} failed: {type(error).__name__}: {error}") from None
-    if not isinstance(study, Study):
-        raise ValueError(f"study file {path} defines no `study`: it must assign a deepen.Study to that name")
-    return study
 
 
 def _customise(arguments: Arguments, study: Study, changes: dict[str, Any]) -> Study | None:
@@ -117,6 +105,7 @@ def _customise(arguments: Arguments, study: Study, changes: dict[str, Any]) -> S
             changed,
             tokens=tokens,
             rate=_change_rate(changed.rate, changes, share),
+            arms=tuple(_with_warmup(arm, share) for arm in changed.arms),
             evaluation=_with_tasks(evaluation, tasks) if tasks else evaluation,
             seeds=tuple(range(changes["seeds"])) if "seeds" in changes else study.seeds,
             data=str(changes.get("data", study.data)),
@@ -151,6 +140,16 @@ def _change_rate(rate: Rate, changes: dict[str, Any], share: float) -> Rate:
         rate, peak=changes.get("lr", rate.peak), warmup_tokens=round(rate.warmup_tokens * share)
     )
     return changed
+
+
+def _with_warmup(arm: Arm, share: float) -> Arm:
+    """An arm in a run with `share` as many tokens: a rate of its own keeps its shape and its peak."""
+    if arm.rate is None:
+        return arm
+    return replace(
+        arm,
+        rate=replace(arm.rate, warmup_tokens=round(arm.rate.warmup_tokens * share)),  # type: ignore[type-var]
+    )
 
 
 def _scale_evaluation(evaluation: Evaluation, share: float, batch_tokens: int) -> Evaluation:

@@ -7,8 +7,8 @@ from pathlib import Path
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.executor import THREADS_OPTION
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS, describe_sizes, parse_model
-from deepen.cli.requests.parser import Arguments, parse_arguments
-from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS, parse_arm
+from deepen.cli.requests.parser import Arguments
+from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS, parse_arm, parse_recipe
 from deepen.cli.requests.run_request import RunRequest
 from deepen.cli.requests.training_options import (
     BATCH_OPTION,
@@ -32,7 +32,7 @@ from deepen.cli.requests.training_options import (
     parse_settings,
     parse_tokens,
 )
-from deepen.cli.requests.value_types import FOLDER, whole_number
+from deepen.cli.requests.value_types import FOLDER, Completion, whole_number
 from deepen.model.config import ModelConfig
 from deepen.model.presets import peak_rate, tokens_per_step
 from deepen.schedule.rate import RATES, Rate
@@ -51,7 +51,11 @@ COMMAND = Command(
     about="Train one arm: a recipe on a model, for the compute of full training over the budget. "
     "Results go to a folder like a study's. The same command continues what was interrupted.",
     argument=Argument(
-        metavar="RECIPE", help=f"{', '.join(RECIPES)}; `deepen recipes` explains them", names=tuple(RECIPES)
+        metavar="RECIPE",
+        help=f"{', '.join(RECIPES)}, which `deepen recipes` explains; or a function in a Python file, "
+        "./mine.py:my_recipe, whose arguments become options",
+        names=tuple(RECIPES),
+        completion=Completion.FILES,
     ),
     groups=(
         OptionGroup(title="Model", options=(replace(MODEL_OPTION, default="nano"), *SIZE_OPTIONS)),
@@ -114,15 +118,15 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
     Args:
         distributed: whether several processes train together.
     """
-    arguments = parse_arguments(COMMAND, argv)
+    arguments, recipe = parse_recipe(COMMAND, argv)
     model = parse_model(arguments)
-    arm = parse_arm(arguments, model)
+    arm = parse_arm(arguments, model, recipe)
     study = arguments.attempt(lambda: _make_study(arguments, model, arm))
     check_shard(arguments, distributed=distributed)
     arguments.check()
     assert study is not None
     return RunRequest(
-        command=COMMAND,
+        command=arguments.command,
         study=study,
         folder=arguments.get("out", Path(RUNS_FOLDER) / _folder_name(study, describe_sizes(arguments, model))),
         executor=local(1),
