@@ -62,7 +62,7 @@ def test_phases_add_up_to_the_total_and_the_total_meets_the_budget(recipe: str, 
 
 
 def test_a_budget_gives_the_same_plan_in_every_unit():
-    plan = make_plan(request(clock=flops_clock))
+    plan = make_plan(request(), flops_clock)
     tokens = plan.baseline.schedule.tokens
     assert plan.baseline.seconds is not None
     budgets = {
@@ -72,13 +72,13 @@ def test_a_budget_gives_the_same_plan_in_every_unit():
         "hours": plan.baseline.seconds / 3600,
     }
     for unit, budget in budgets.items():
-        same = make_plan(request(budget=budget, budget_unit=unit, clock=flops_clock))
+        same = make_plan(request(budget=budget, budget_unit=unit), flops_clock)
         assert same.baseline == plan.baseline and same.total == plan.total, unit
         assert same.budget_reached == pytest.approx(budget), unit
 
 
 def test_at_a_constant_mfu_seconds_are_flops():
-    plan = make_plan(request(clock=flops_clock))
+    plan = make_plan(request(), flops_clock)
     assert plan.marks["seconds"] == plan.marks["flops"]
     assert plan.staged_share["seconds"] == pytest.approx(plan.staged_share["flops"])
 
@@ -87,8 +87,39 @@ def test_where_shallow_steps_are_slow_equal_seconds_leave_less_continual_trainin
     def every_step_the_same(phase: Phase, _trained: TrainedParts) -> float:
         return phase.tokens * 1e-6
 
-    plan = make_plan(request("staged", clock=every_step_the_same))
+    plan = make_plan(request("staged"), every_step_the_same)
     assert plan.marks["seconds"].continual_tokens == 0 < plan.marks["flops"].continual_tokens
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_at_equal_tokens_a_growing_run_trains_as_long_and_costs_less(recipe: str):
+    plan = make_plan(request(recipe), flops_clock)
+    if recipe == "full":
+        assert plan.equal_tokens is None  # it is the baseline
+        return
+    same = plan.equal_tokens
+    assert same is not None and same.schedule.tokens == plan.baseline.schedule.tokens
+    assert same.flops == sum(phase_flops(request().ledger, same.schedule)) < plan.baseline.flops
+    assert same.seconds is not None and same.seconds == pytest.approx(FLEET.seconds(same.flops))
+
+
+def test_a_time_limit_stands_beside_a_budget():
+    def plan_with(**changes: float) -> Plan:
+        return plan_recipe("one-shot", model="nano", clock=flops_clock, **changes)  # type: ignore[arg-type]
+
+    plan = plan_with(steps=1000, hours=1)
+    assert plan.baseline == plan_with(steps=1000).baseline and plan.baseline.seconds is not None
+    assert plan.fits_into_limit(plan.baseline) == pytest.approx(3600 / plan.baseline.seconds)
+    hours = plan.baseline.seconds / 3600 / 2
+    short = plan_with(steps=1000, hours=hours)
+    assert short.fits_into_limit(short.baseline) == pytest.approx(0.5)
+    assert plan_with(steps=1000).fits_into_limit(plan.baseline) is None
+    assert plan_with(hours=hours).fits_into_limit(plan.baseline) is None  # alone, hours are the budget
+    for wrong in ({"hours": 1}, {"hours": 1, "steps": 10}):
+        with pytest.raises(InvalidValueError, match="hours need the seconds of a step"):
+            plan_recipe("full", model="nano", **wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidValuesError, match="hours is 0"):
+        plan_with(steps=10, hours=0)
 
 
 @pytest.mark.parametrize("ratio", [1.0, 1.5, 2.0, 3.0])
@@ -114,14 +145,14 @@ def test_a_plan_without_a_mark_in_seconds_gives_the_reason():
     def shallow_steps_cost_more(phase: Phase, _trained: TrainedParts) -> float:
         return phase.tokens / (1 + phase.depth)
 
-    plan = make_plan(request("staged", clock=shallow_steps_cost_more))
-    assert plan.marks.keys() == {"flops"} and "costs" in plan.impossible["seconds"]
+    plan = make_plan(request("staged"), shallow_steps_cost_more)
+    assert plan.marks.keys() == {"flops", "tokens"} and "costs" in plan.impossible["seconds"]
 
 
 @pytest.mark.parametrize("unit", ["tokens", "steps", "flops", "hours", "tokens_per_parameter"])
 def test_a_budget_of_too_many_steps_is_refused(unit: str):
     with pytest.raises(ValueError, match="more than 1,099,511,627,776 steps"):
-        make_plan(request("full", budget=1e25, budget_unit=unit, clock=flops_clock))
+        make_plan(request("full", budget=1e25, budget_unit=unit), flops_clock)
 
 
 def test_a_budget_in_steps_counts_steps_on_a_ramp_too():
@@ -155,17 +186,17 @@ def test_the_baseline_gets_the_options_that_its_recipe_has_too():
 
 
 def test_one_stage_is_a_staged_part_too():
-    assert make_plan(request(options={"stages": 1})).staged_share == {"flops": 1.0, "paper": 1.0}
+    assert make_plan(request(options={"stages": 1})).staged_share == {"flops": 1.0, "paper": 1.0, "tokens": 1.0}
 
 
 def test_all_problems_of_a_request_are_reported_together():
     with pytest.raises(InvalidValuesError) as wrong:
-        request(context=128, batch_tokens=1000, budget_unit="hours")
+        request(context=128, batch_tokens=1000, limit_hours=0.0)
     lines = str(wrong.value).splitlines()
     assert len(lines) == 3 and all(
         any(word in line for line in lines) for word in ("hours", "64 positions", "1000")
     )
-    assert [error.field for error in wrong.value.errors] == ["", "context", "batch_tokens"]
+    assert [error.field for error in wrong.value.errors] == ["hours", "context", "batch_tokens"]
     with pytest.raises(InvalidValuesError) as wrong:
         request(budget=float("nan"), budget_unit="years", ratio=0.0)
     assert [error.field for error in wrong.value.errors] == ["budget_unit", "budget", "ratio"]

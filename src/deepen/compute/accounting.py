@@ -4,8 +4,9 @@
     budget = accounting.budget(baseline_schedule)   # the price of the baseline
     accounting.mark(run, budget)                    # the schedule of the run that costs as much
 
-FLOPs and seconds price any schedule, and their marks are found by search (`compute.marks`). The accounting `paper`
-computes the mark from the formula of a recipe's paper, and applies only to the comparison that the formula is for.
+FLOPs, tokens and seconds price any schedule, and their marks are found by search (`compute.marks`). The accounting
+`paper` computes the mark from the formula of a recipe's paper, and applies only to the comparison that the formula
+is for.
 """
 
 from abc import ABC, abstractmethod
@@ -20,7 +21,7 @@ from deepen.schedule.phase import Part, Schedule
 from deepen.schedule.recipe import Recipe
 from deepen.schedule.recipes import BASELINE
 
-EXACT_FLOPS, PAPER, SECONDS = "flops", "paper", "seconds"
+EXACT_FLOPS, PAPER, TOKENS, SECONDS = "flops", "paper", "tokens", "seconds"
 """Names of the accountings, in plans, studies and results."""
 
 
@@ -101,6 +102,11 @@ def flops_accounting(ledger: Ledger) -> PricedAccounting:
     return PricedAccounting(
         name=EXACT_FLOPS, unit="FLOPs", price=lambda schedule: sum(phase_flops(ledger, schedule))
     )
+
+
+def tokens_accounting() -> PricedAccounting:
+    """Tokens: what a run costs if it trains on as many tokens as the baseline."""
+    return PricedAccounting(name=TOKENS, unit="tokens", price=lambda schedule: schedule.tokens)
 
 
 def seconds_accounting(clock: Clock) -> PricedAccounting:

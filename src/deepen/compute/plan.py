@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from deepen.compute.accounting import Accounting, PaperAccounting, seconds_accounting
+from deepen.compute.accounting import TOKENS, Accounting, PaperAccounting, seconds_accounting
 from deepen.compute.clock import Clock
 from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.marks import RecipeRun
@@ -92,6 +92,18 @@ class Plan:
         return max(self.phases, key=lambda planned: planned.memory.peak)
 
     @property
+    def equal_tokens(self) -> PlannedRun | None:
+        """The run that trains on as many tokens as the baseline; None if there is none, or it is the baseline."""
+        run = self.marks.get(TOKENS)
+        return None if run is None or run.schedule == self.baseline.schedule else run
+
+    def fits_into_limit(self, run: PlannedRun) -> float | None:
+        """How many times a run fits into the time limit: below 1 it does not; None if there is no limit."""
+        if self.request.limit_hours is None or run.seconds is None:
+            return None
+        return self.request.limit_hours * 3600 / run.seconds
+
+    @property
     def budget_reached(self) -> float:
         """What the baseline spends in whole steps, in the unit of the requested budget."""
         schedule, model = self.baseline.schedule, self.request.model
@@ -132,7 +144,8 @@ def plan_recipe(
         model: the model at its full depth, or the name of a preset.
         options: the recipe's options.
         tokens, steps, flops, tokens_per_parameter, hours: the baseline's budget, in one of these units; by default
-            10,000 steps. Hours need a clock.
+            10,000 steps. Hours beside another unit are a limit: the plan says whether the runs fit. Hours need a
+            clock.
         batch_tokens, context: tokens of a step and of a sequence; by default the usual ones for the model.
         against: the baseline's recipe.
         ratio: price of a backward pass in forward passes, in the closed form of a recipe's paper.
@@ -153,6 +166,7 @@ def plan_recipe(
         "hours": hours,
     }
     given = {unit: amount for unit, amount in budgets.items() if amount is not None}
+    limit_hours = given.pop("hours", None) if len(given) > 1 else None
     if len(given) > 1:
         raise InvalidValueError(f"{' and '.join(given)} all set the budget: give one of them", value=given)
     [(unit, amount)] = given.items() if given else [("steps", 10_000)]
@@ -178,25 +192,33 @@ def plan_recipe(
         ratio=ratio,
         batch_ramp=batch_ramp,
         context_ramp=context_ramp,
-        clock=clock,
+        limit_hours=limit_hours,
     )
-    return make_plan(request)
+    return make_plan(request, clock)
 
 
-def make_plan(request: PlanRequest) -> Plan:
+def make_plan(request: PlanRequest, clock: Clock | None = None) -> Plan:
     """Make the plan for a request.
+
+    Args:
+        request: what is planned.
+        clock: gives the seconds of a phase; None plans without seconds.
 
     Raises:
         InvalidValueError: the recipe does not fit the model, or the budget is spent before its staged part ends.
     """
-    baseline = _price_run(request, baseline_schedule(request))
+    if clock is None and (request.budget_unit == "hours" or request.limit_hours is not None):
+        raise InvalidValueError(
+            "hours need the seconds of a step", remedy="name a `device`, or a file of `bench` figures"
+        )
+    baseline = _price_run(request, clock, baseline_schedule(request, clock))
     run = request.run(baseline.schedule.tokens)
-    applicable = [each for each in request.accountings if each.applies_to(run, get_recipe(request.against))]
-    marks, impossible = _find_marks(request, run, baseline, applicable)
+    applicable = [each for each in request.accountings(clock) if each.applies_to(run, get_recipe(request.against))]
+    marks, impossible = _find_marks(request, clock, run, baseline, applicable)
     total = marks[applicable[0].name]
     return Plan(
         request=request,
-        phases=_price_phases(request, total.schedule),
+        phases=_price_phases(request, clock, total.schedule),
         total=total,
         baseline=baseline,
         marks=marks,
@@ -207,7 +229,11 @@ def make_plan(request: PlanRequest) -> Plan:
 
 
 def _find_marks(
-    request: PlanRequest, run: RecipeRun, baseline: PlannedRun, accountings: list[Accounting]
+    request: PlanRequest,
+    clock: Clock | None,
+    run: RecipeRun,
+    baseline: PlannedRun,
+    accountings: list[Accounting],
 ) -> tuple[dict[str, PlannedRun], dict[str, str]]:
     """`Plan.marks` and `Plan.impossible`; the first accounting must have a mark."""
     marks: dict[str, PlannedRun] = {}
@@ -221,7 +247,7 @@ def _find_marks(
                 raise InvalidValueError(problem) from None
             impossible[accounting.name] = problem
         else:
-            marks[accounting.name] = _price_run(request, schedule)
+            marks[accounting.name] = _price_run(request, clock, schedule)
     return marks, impossible
 
 
@@ -239,15 +265,15 @@ def _closed_form_shares(run: RecipeRun, accountings: list[Accounting]) -> dict[f
     return {ratio: float(run.recipe.continual_share(run.options, ratio)) for ratio in RATIOS}
 
 
-def _price_run(request: PlanRequest, schedule: Schedule) -> PlannedRun:
+def _price_run(request: PlanRequest, clock: Clock | None, schedule: Schedule) -> PlannedRun:
     return PlannedRun(
         schedule=schedule,
         flops=sum(phase_flops(request.ledger, schedule)),
-        seconds=None if request.clock is None else seconds_accounting(request.clock).price(schedule),
+        seconds=None if clock is None else seconds_accounting(clock).price(schedule),
     )
 
 
-def _price_phases(request: PlanRequest, schedule: Schedule) -> tuple[PlannedPhase, ...]:
+def _price_phases(request: PlanRequest, clock: Clock | None, schedule: Schedule) -> tuple[PlannedPhase, ...]:
     @cache  # phases that train the same parts of the same batch need the same memory
     def memory(trained: TrainedParts, batch_tokens: int, context: int) -> PhaseMemory:
         kind = Phase(depth=trained.depth, tokens=0, label="", batch_tokens=batch_tokens, context=context)
@@ -260,7 +286,7 @@ def _price_phases(request: PlanRequest, schedule: Schedule) -> tuple[PlannedPhas
             trained=trained,
             flops=cost,
             memory=memory(trained, phase.batch_tokens, phase.context),
-            seconds=None if request.clock is None else request.clock(phase, trained),
+            seconds=None if clock is None else clock(phase, trained),
         )
         for phase, trained, cost in zip(schedule.phases, schedule.trained_parts, flops, strict=True)
     )

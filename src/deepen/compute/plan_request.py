@@ -5,7 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deepen.compute.accounting import Accounting, PaperAccounting, flops_accounting, seconds_accounting
+from deepen.compute.accounting import (
+    Accounting,
+    PaperAccounting,
+    flops_accounting,
+    seconds_accounting,
+    tokens_accounting,
+)
 from deepen.compute.clock import Clock
 from deepen.compute.ledger import Ledger
 from deepen.compute.marks import MAX_STEPS, RecipeRun, nearest_schedule
@@ -36,7 +42,7 @@ class PlanRequest:
         against: the baseline's recipe.
         ratio: price of a backward pass in forward passes, in the closed form of a recipe's paper.
         batch_ramp, context_ramp: batch and context during the run.
-        clock: gives the seconds of a phase; None plans without seconds.
+        limit_hours: the wall-clock time that there is, beside a budget in another unit.
     """
 
     model: ModelConfig
@@ -52,7 +58,7 @@ class PlanRequest:
     ratio: float = 1.0
     batch_ramp: Ramp | None = None
     context_ramp: Ramp | None = None
-    clock: Clock | None = None
+    limit_hours: float | None = None
 
     def __post_init__(self) -> None:
         if errors := [*self._budget_errors(), *self._size_errors()]:
@@ -70,14 +76,13 @@ class PlanRequest:
             yield InvalidValueError(
                 f"is {self.budget}: it must be a number above 0", field="budget", value=self.budget
             )
+        if self.limit_hours is not None and not 0 < self.limit_hours < math.inf:
+            yield InvalidValueError(
+                f"is {self.limit_hours}: it must be a number above 0", field="hours", value=self.limit_hours
+            )
         if not 0 < self.ratio < math.inf:
             yield InvalidValueError(
                 f"is {self.ratio}: it must be a number above 0", field="ratio", value=self.ratio
-            )
-        if self.budget_unit == "hours" and self.clock is None:
-            yield InvalidValueError(
-                "a budget in hours needs the seconds of a step",
-                remedy="name a `device`, or a file of `bench` figures",
             )
 
     def _size_errors(self) -> Iterator[InvalidValueError]:
@@ -146,22 +151,29 @@ class PlanRequest:
             baseline_tokens=baseline_tokens,
         )
 
-    @property
-    def accountings(self) -> tuple[Accounting, ...]:
-        """The accountings that the request allows; the first determines the run that is planned."""
-        always = (flops_accounting(self.ledger), PaperAccounting(ratio=self.ratio))
-        return always if self.clock is None else (*always, seconds_accounting(self.clock))
+    def accountings(self, clock: Clock | None) -> tuple[Accounting, ...]:
+        """The accountings of the plan; the first determines the run that is planned."""
+        always = (flops_accounting(self.ledger), PaperAccounting(ratio=self.ratio), tokens_accounting())
+        return always if clock is None else (*always, seconds_accounting(clock))
 
 
-def baseline_schedule(request: PlanRequest) -> Schedule:
-    """The baseline's schedule in whole steps, from a budget in any unit."""
+def baseline_schedule(request: PlanRequest, clock: Clock | None) -> Schedule:
+    """The baseline's schedule in whole steps, from a budget in any unit.
+
+    Args:
+        request: what is planned.
+        clock: gives the seconds of a phase; a budget in hours needs one.
+
+    Raises:
+        InvalidValueError: the budget is less than a step, or more steps than any run has.
+    """
     run, batch, budget = request.baseline_run, request.batch_tokens, request.budget
     match request.budget_unit:
         case "flops":
             return flops_accounting(request.ledger).mark(run, budget)
         case "hours":
-            assert request.clock is not None
-            return seconds_accounting(request.clock).mark(run, budget * 3600)
+            assert clock is not None
+            return seconds_accounting(clock).mark(run, budget * 3600)
         case "steps" if request.batch_ramp:
             return nearest_schedule(run, lambda schedule: schedule.steps, budget, "steps")
         case "steps":

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deepen.compute.accounting import PAPER
+from deepen.compute.accounting import PAPER, TOKENS
 from deepen.evaluate.registry import TASKS
 from deepen.report.summary import StudySummary
 from deepen.report.units import UNKNOWN, cut, fixed
@@ -79,7 +79,8 @@ def accounting_note(verdict: Verdict) -> str:
     """The label of a verdict's mark; empty for the mark at equal exact FLOPs and the study's budget."""
     if verdict.is_exact:
         return "" if verdict.is_whole_budget else f"at {verdict.budget_share:.2f} × the budget"
-    return "the paper’s mark" if verdict.accounting == PAPER else f"{verdict.accounting} mark"
+    names = {PAPER: "the paper’s mark", TOKENS: "equal tokens"}
+    return names.get(verdict.accounting, f"{verdict.accounting} mark")
 
 
 def multiplier_text(verdict: Verdict) -> str:

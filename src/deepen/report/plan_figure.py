@@ -23,6 +23,7 @@ _UNITS = ((1e12, ", trillions"), (1e9, ", billions"), (1e6, ", millions"))
 _MARKS = {
     "flops": ("o", "black", "equal exact FLOPs"),
     "paper": ("o", "none", "the paper’s mark"),
+    "tokens": ("^", "none", "equal tokens"),
     "seconds": ("s", "none", "equal seconds"),
 }
 """Marker, face colour and label of each accounting."""
@@ -98,7 +99,8 @@ def _draw_compute(axes: Axes, plan: Plan, divisor: float) -> None:
     for accounting, mark in plan.marks.items():
         marker, face, label = _MARKS[accounting]
         at = mark.schedule.tokens / divisor
-        axes.plot([end, at], [plan.total.flops, mark.flops], ":", color=recipe_colour)  # continued to the mark
+        if at > end:  # the run continued to the mark
+            axes.plot([end, at], [plan.total.flops, mark.flops], ":", color=recipe_colour)
         axes.plot([at], [mark.flops], marker, color="black", markersize=6, markerfacecolor=face, label=label)
     axes.axhline(plan.baseline.flops, color=_BASELINE_COLOUR, linewidth=0.6, linestyle=":")
     axes.set_ylim(0, None)

@@ -17,7 +17,7 @@ from deepen.schedule.trainable import TrainedParts
 from deepen.study.compile.marks import budget_flops, compile_marks
 from deepen.study.compile.study_plan import plan_study
 from deepen.study.define.presets import paper, quickstart
-from deepen.study.define.study import Arm, Study
+from deepen.study.define.study import ACCOUNTINGS, Arm, Study
 
 OPTIONS = {"two-phase": [{"stages": stages} for stages in (1, 3, 4, 12)], "one-shot": [{}, {"grow_at": 0.7}]}
 
@@ -26,7 +26,8 @@ OPTIONS = {"two-phase": [{"stages": stages} for stages in (1, 3, 4, 12)], "one-s
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
 @pytest.mark.parametrize("recomputes", [False, True])
 def test_a_plan_and_a_study_agree_on_every_mark(study: Study, recipe: str, recomputes: bool):
-    study = replace(study, settings=replace(study.settings, activation_checkpointing=recomputes))
+    settings = replace(study.settings, activation_checkpointing=recomputes)
+    study = replace(study, settings=settings, accountings=ACCOUNTINGS)
     for options in OPTIONS.get(recipe, [{}]):
         plan = make_plan(
             PlanRequest(

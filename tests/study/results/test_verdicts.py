@@ -141,3 +141,12 @@ def test_plain_and_typed_arms_are_judged_alike():
     assert judge(plain, "full") == judge([ArmResult.from_json(each) for each in plain], "full")
     assert (results.verdicts, results.noise) == judge(plain, "full")
     assert results.verdicts[0]["interval"] == results.verdicts[0].interval
+
+
+def test_at_equal_tokens_the_sentence_states_the_share_of_the_compute():
+    at_equal_tokens = {**mark(3.9, accounting="tokens"), "flops": 780.0}
+    verdicts, _ = judge([*comparison(seeds=1), arm("grows", 0, at_equal_tokens)], "full")
+    (verdict,) = [each for each in verdicts if each.arm == "grows"]
+    assert "at equal tokens (78 % of the exact FLOPs)" in verdict.sentence
+    assert verdict.difference == pytest.approx(-0.1)
+    assert verdict.compute_multiplier == pytest.approx(1.2 / 0.78, rel=0.02)

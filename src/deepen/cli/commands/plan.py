@@ -1,7 +1,6 @@
 """`deepen plan RECIPE` and `deepen plan STUDY`: what training would cost; nothing is trained."""
 
 import json
-from dataclasses import replace
 
 from deepen.cli.output.plan_json import describe_plan
 from deepen.cli.output.plan_tables import print_parts, print_plan, print_study_plan
@@ -20,7 +19,7 @@ def run(request: RecipePlanRequest | StudyPlanRequest) -> int:
 
 def _plan_recipe(request: RecipePlanRequest) -> int:
     fleet = _make_fleet(request)
-    plan = make_plan(replace(request.plan, clock=_make_clock(request, fleet)))
+    plan = make_plan(request.plan, _make_clock(request, fleet))
     description = describe_plan(plan, fleet, request.timing, request.price_per_hour)
     if request.as_json:
         print(json.dumps(description, indent=1, allow_nan=False))

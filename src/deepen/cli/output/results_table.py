@@ -6,7 +6,7 @@ from statistics import fmean
 from deepen.cli.output.tables import numbers, print_lines, print_table, text
 from deepen.study.results.schema import ArmResult, Bound, Results, Verdict
 
-ACCOUNTINGS = {"flops": "exact FLOPs", "paper": "paper's mark"}
+ACCOUNTINGS = {"flops": "exact FLOPs", "paper": "paper's mark", "tokens": "tokens"}
 
 
 def print_results(results: Results, out: Path) -> None:

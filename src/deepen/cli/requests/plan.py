@@ -19,10 +19,8 @@ from deepen.compute.plan_request import BUDGETS, PlanRequest
 from deepen.compute.timing import Timing
 from deepen.model.config import ModelConfig
 from deepen.model.presets import tokens_per_step
-from deepen.schedule.phase import Phase
 from deepen.schedule.ramp import Ramp
 from deepen.schedule.recipe import Recipe
-from deepen.schedule.trainable import TrainedParts
 from deepen.study.define.presets import STUDIES
 from deepen.study.define.study import Arm, Study
 from deepen.train.optim.spec import OptimizerSpec
@@ -37,7 +35,7 @@ class RecipePlanRequest:
     """A recipe to plan, and how to print the plan.
 
     Attributes:
-        plan: what is planned; where seconds are asked for, its clock is a stand-in that the command replaces.
+        plan: what is planned.
         device: a device's name, `CPU`, or empty where there is none.
         mfu: share of the devices' peak that training achieves.
         timing: bench figures, where they give the seconds.
@@ -103,8 +101,7 @@ def _parse_plan(arguments: Arguments, arm: Arm, model: ModelConfig, timing: Timi
     on_gpu = arguments.get("device", CPU) != CPU
     precision = arguments.get("precision", timing.precision if timing else "bf16" if on_gpu else "fp32")
     recomputes = "activation_checkpointing" in arguments
-    has_clock = timing is not None or "device" in arguments
-    units = [unit for unit in BUDGETS if unit in arguments and (unit != "hours" or has_clock)]
+    units = [unit for unit in BUDGETS if unit in arguments]
     unit = units[0] if units else "steps"
     return arguments.attempt(
         lambda: PlanRequest(
@@ -133,14 +130,9 @@ def _parse_plan(arguments: Arguments, arm: Arm, model: ModelConfig, timing: Timi
             ratio=arguments.get("ratio", 1.0),
             batch_ramp=arguments["batch_ramp"],
             context_ramp=arguments["context_ramp"],
-            clock=_stand_in_clock if has_clock else None,
+            limit_hours=arguments["hours"] if len(units) > 1 else None,
         )
     )
-
-
-def _stand_in_clock(phase: Phase, trained: TrainedParts) -> float:
-    """Stands for the clock while a request is checked; the command makes it, because a CPU is measured first."""
-    raise NotImplementedError
 
 
 def _parse_batch_tokens(arguments: Arguments, model: ModelConfig, timing: Timing | None) -> int:
@@ -168,7 +160,7 @@ def _parse_timing(arguments: Arguments, model: ModelConfig) -> Timing | None:
 
 def _check_combinations(arguments: Arguments, recipe: Recipe | None) -> None:
     """Add problems of options that exclude or need each other."""
-    units = [as_flag(unit) for unit in BUDGETS if unit in arguments]
+    units = [as_flag(unit) for unit in BUDGETS if unit in arguments and unit != "hours"]  # which can be a limit
     if len(units) > 1:
         arguments.add(f"{' and '.join(units)} all set the budget: give one of them")
     if "bench" in arguments:

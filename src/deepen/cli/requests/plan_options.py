@@ -71,7 +71,7 @@ RECIPE_PLAN = Command(
     groups=(
         OptionGroup(title="Model", options=(replace(MODEL_OPTION, default="gpt2-124m"), *SIZE_OPTIONS)),
         OptionGroup(
-            title="Budget (one of them) and comparison",
+            title="Budget (one of them, and hours as a limit) and comparison",
             options=(
                 TOKENS_OPTION,
                 replace(STEPS_OPTION, default_help=f"{DEFAULT_STEPS:,}"),
@@ -81,7 +81,11 @@ RECIPE_PLAN = Command(
                     takes=number("X"),
                     help="the same in tokens for each non-embedding parameter",
                 ),
-                Option(name="hours", takes=number("HOURS"), help="the same in hours of all devices"),
+                Option(
+                    name="hours",
+                    takes=number("HOURS"),
+                    help="the same in hours of all devices; beside another budget, the time that there is",
+                ),
                 Option(
                     name="against",
                     takes=ANY_RECIPE,

@@ -2,9 +2,9 @@
 
 Every arm is compared at the point where it has used as many exact FLOPs as full training for the study's tokens.
 The baseline is also measured at other shares of this budget. An arm whose recipe has a closed form in its paper is
-also measured at that mark, and an arm with a staged part after each of the study's `continual_shares`. For
-example, the marks of `two-phase` in 4 stages, and those of its baseline, in a study of 10,000 steps with
-`continual_shares=(1.0,)`:
+also measured at that mark, and an arm with a staged part after each of the study's `continual_shares`. A study can
+ask for a mark at equal tokens. For example, the marks of `two-phase` in 4 stages, and those of its baseline, in a
+study of 10,000 steps with `continual_shares=(1.0,)`:
 
     flops, 1.00 of the budget    13,106 steps    baseline 10,000 steps
     paper                        14,688 steps    baseline 10,000 steps
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from deepen.compute.accounting import PaperAccounting, flops_accounting
+from deepen.compute.accounting import PaperAccounting, flops_accounting, tokens_accounting
 from deepen.compute.marks import RecipeRun
 from deepen.errors import InvalidValueError
 from deepen.schedule.phase import Schedule
@@ -55,7 +55,9 @@ def compile_marks(study: Study, arm: Arm) -> list[Mark]:
     """
     try:
         marks = [*_flops_marks(study, arm), *_paper_marks(study, arm)]
-        return marks if arm.name == study.baseline else [*marks, *_continual_marks(study, arm)]
+        if arm.name == study.baseline:
+            return marks
+        return [*marks, *_tokens_marks(study, arm), *_continual_marks(study, arm)]
     except ValueError as error:
         raise InvalidValueError(f"arm {arm.name}: {error}", value=arm.name) from None
 
@@ -92,6 +94,21 @@ def _paper_marks(study: Study, arm: Arm) -> list[Mark]:
             budget_share=1.0,
             budget_flops=budget_flops(study),
             schedule=schedule,
+        )
+    ]
+
+
+def _tokens_marks(study: Study, arm: Arm) -> list[Mark]:
+    """The mark at as many tokens as the baseline has, if the study asks for it."""
+    accounting, run = tokens_accounting(), _run(study, arm)
+    if accounting.name not in study.accountings:
+        return []
+    return [
+        Mark(
+            accounting=accounting.name,
+            budget_share=1.0,
+            budget_flops=budget_flops(study),
+            schedule=accounting.mark(run, study.baseline_tokens),
         )
     ]
 

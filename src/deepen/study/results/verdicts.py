@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from deepen.compute.accounting import EXACT_FLOPS, PAPER
+from deepen.compute.accounting import EXACT_FLOPS, PAPER, TOKENS
 from deepen.study.results.schema import (
     NO_NOISE,
     ArmResult,
@@ -220,9 +220,11 @@ class _Comparison:
         where = "at equal exact FLOPs"
         if share != 1.0:
             where += f" ({share:.2f} times the budget)"
+        flops_ratio = self._flops / fmean(base.mark.flops for _, base in self.pairs)
         if accounting == PAPER:
-            more = self._flops / fmean(base.mark.flops for _, base in self.pairs)
-            where = f"at the paper's own mark ({100 * (more - 1):+.1f} % exact FLOPs)"
+            where = f"at the paper's own mark ({100 * (flops_ratio - 1):+.1f} % exact FLOPs)"
+        if accounting == TOKENS:
+            where = f"at equal tokens ({100 * flops_ratio:.0f} % of the exact FLOPs)"
         size = f"{abs(difference):.3f} nats {'below' if difference < 0 else 'above'} the baseline"
         if interval is None:
             why = "one seed gives no interval"
