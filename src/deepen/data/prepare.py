@@ -7,42 +7,96 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tokenizers
 
+from deepen.data import cache
 from deepen.data.description import FILE
 from deepen.data.errors import DataError
 from deepen.data.overlap import PASSAGE_WORDS, remove_overlap
 from deepen.data.shard_file import TokenArray, write_shard
-from deepen.data.shards import SPLITS
+from deepen.data.shards import SPLITS, OnProgress
 from deepen.data.tokenizers import encode_documents, train_bpe
 from deepen.durable import write_whole
 
+_VERSION = 1
+"""Increased when the same documents give other files than before, so that cached ones are not reused."""
+
+
+def prepare_cached(
+    folder: Path,
+    name: str,
+    vocab: int,
+    training: Sequence[str],
+    held_out: Sequence[str],
+    on_progress: OnProgress = lambda what, share: None,
+) -> None:
+    """As `prepare_documents`, but only once: later calls with the same documents copy its files from the cache."""
+    depends_on = {
+        "version": _VERSION,
+        "tokenizers": tokenizers.__version__,
+        "name": name,
+        "vocab": vocab,
+        "training": list(training),
+        "held_out": list(held_out),
+    }
+    digest = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()
+    entry = f"{name}-{vocab}-{digest[:16]}"
+    if not cache.fetch(entry, folder):
+        files = prepare_documents(folder, name, vocab, training, held_out, on_progress)
+        cache.store(entry, folder, files)
+
 
 def prepare_documents(
-    folder: Path, name: str, vocab: int, training: Sequence[str], held_out: Sequence[str]
-) -> None:
+    folder: Path,
+    name: str,
+    vocab: int,
+    training: Sequence[str],
+    held_out: Sequence[str],
+    on_progress: OnProgress = lambda what, share: None,
+) -> list[str]:
     """Write a dataset of documents, tokenized with a BPE of `vocab` tokens trained on the training split.
 
     Training documents that are also held out, or share a long passage with a held-out one, are dropped.
     dataset.json records how many.
 
+    Args:
+        folder: where to write.
+        name: as `write_dataset`.
+        vocab: tokens of the BPE.
+        training: the documents to train on.
+        held_out: those of the validation split.
+        on_progress: receives what is done, and its share that is done.
+
+    Returns:
+        The names of the files, in the order in which they were written.
+
     Raises:
         DataError: no document remains to train on, or none is held out.
     """
+    on_progress(f"comparing the documents of {name}", None)
     remaining = remove_overlap(training, held_out)
     if not remaining.documents or not held_out:
         raise DataError(
             f"{name}: no document is left to train on, or none is held out", field="data", remedy="add documents"
         )
+    on_progress(f"training a tokenizer on {name}", None)
     tokenizer = train_bpe(remaining.documents, vocab)
+    total, done = len(remaining.documents) + len(held_out), 0
+
+    def on_encoded(count: int) -> None:
+        nonlocal done
+        done += count
+        on_progress(f"tokenizing {name}", done / total)
+
     splits = {
-        "train": encode_documents(tokenizer, remaining.documents),
-        "validation": encode_documents(tokenizer, held_out),
+        "train": encode_documents(tokenizer, remaining.documents, on_encoded),
+        "validation": encode_documents(tokenizer, held_out, on_encoded),
     }
     counts = {
         "documents": {"train": len(remaining.documents), "validation": len(held_out)},
         "dropped": {"duplicates": remaining.duplicates, f"sharing {PASSAGE_WORDS} words": remaining.sharing},
     }
-    write_dataset(folder, name, vocab, tokenizer.to_str(), splits, counts)
+    return write_dataset(folder, name, vocab, tokenizer.to_str(), splits, counts)
 
 
 def write_dataset(
@@ -52,7 +106,7 @@ def write_dataset(
     tokenizer: str,
     splits: Mapping[str, TokenArray],
     notes: Mapping[str, Any] | None = None,
-) -> None:
+) -> list[str]:
     """Write shards, the tokenizer's JSON and, last, dataset.json. Each file is written completely or not at all.
 
     Args:
@@ -62,6 +116,9 @@ def write_dataset(
         tokenizer: the JSON text of a `tokenizers` tokenizer.
         splits: tokens by split, `train` and `validation`.
         notes: further content of dataset.json, such as how many documents were dropped.
+
+    Returns:
+        The names of the files, in the order in which they were written.
 
     Raises:
         DataError: a split is missing or empty, equals the other, or has tokens outside the vocabulary.
@@ -81,6 +138,7 @@ def write_dataset(
         **(notes or {}),
     }
     write_whole(folder / FILE, json.dumps(description, indent=2).encode())
+    return ["tokenizer.json", *shards, FILE]
 
 
 def _check(name: str, vocab: int, splits: Mapping[str, TokenArray]) -> None:

