@@ -11,6 +11,7 @@ from deepen.cli.entry import main
 from deepen.cli.requests.argument_parser import build_parser
 from deepen.cli.requests.catalog import COMMANDS, OVERVIEW, load_tables
 from deepen.cli.requests.command import Command
+from deepen.study.define.presets import STUDIES
 
 TABLES = tuple(
     itertools.chain.from_iterable(
@@ -101,3 +102,13 @@ def test_help_and_versions_and_wrong_requests_do_not_wait_for_torch():
     for words in (["--help"], ["--version"], ["train", "--help"], ["study", "--help"], ["study", "quickstar"]):
         code = f"import sys; from deepen.cli.entry import main; main({words}); sys.exit('torch' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0, words
+
+
+def test_study_without_a_name_lists_the_studies_without_torch(capsys: pytest.CaptureFixture[str]):
+    assert main(["study"]) == 2  # nothing was asked for
+    printed = capsys.readouterr()
+    for name, make in STUDIES.items():
+        assert name in printed.out and all(arm.name in printed.out for arm in make().arms)
+    assert "deepen study mine.py" in printed.out and not printed.err
+    code = "import sys; from deepen.cli.entry import main; main(['study']); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,18 +1,43 @@
-"""`deepen study NAME`: run or continue a study, judge it, draw it."""
+"""`deepen study NAME`: run or continue a study, judge it, draw it. Without a name: the studies there are."""
 
+import inspect
 import json
+from typing import TYPE_CHECKING
 
-from deepen.cli.commands.running import run_study
-from deepen.cli.output.results_table import print_results
+from deepen.cli.output.failures import WRONG_REQUEST
+from deepen.cli.output.tables import numbers, print_lines, print_table, short, text
 from deepen.cli.requests.run_request import RunRequest
-from deepen.train.distributed.processes import World
+from deepen.cli.requests.study import StudyListRequest
+from deepen.study.define.presets import STUDIES
+
+if TYPE_CHECKING:
+    from deepen.train.distributed.processes import World
 
 
-def run(request: RunRequest, world: World | None = None) -> int:
-    """Run the study and print its verdicts."""
+def run(request: RunRequest | StudyListRequest, world: "World | None" = None) -> int:
+    """Run the study and print its verdicts, or list the studies."""
+    if isinstance(request, StudyListRequest):
+        _print_studies()
+        return WRONG_REQUEST  # nothing was asked for
+    from deepen.cli.commands.running import run_study  # imports torch, for seconds
+    from deepen.cli.output.results_table import print_results
+
     results = run_study(request, world)
     if request.as_json:
         print(json.dumps([verdict.to_json() for verdict in results.verdicts], indent=1))
     else:
         print_results(results, request.folder)
     return 0
+
+
+def _print_studies() -> None:
+    rows = []
+    for name, make in STUDIES.items():
+        study, summary = make(), (inspect.getdoc(make) or "").split("\n\n")[0]
+        arms = ", ".join(arm.name for arm in study.arms)
+        rows.append((name, f"{summary}\nArms: {arms}", study.model.name, short(study.tokens)))
+    print_table("deepen study NAME", (text("name"), text("what"), text("model"), numbers("tokens")), rows)
+    print_lines([
+        "A Python file that assigns a deepen.Study to `study` is a study too: deepen study mine.py",
+        "deepen study --help lists the options, docs/studies.md explains how to write a study.",
+    ])  # fmt: skip

@@ -2,10 +2,11 @@
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from deepen.cli.requests.command import Command
 from deepen.cli.requests.executor import parse_executor
 from deepen.cli.requests.model_options import parse_model
 from deepen.cli.requests.parser import Arguments, parse_arguments
@@ -32,12 +33,21 @@ _NEED_DATA = {"paper": "prepared FineWeb-edu shards (llm.c format)"}
 """Studies that do not train on the embedded corpus, and what they train on."""
 
 
-def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
+@dataclass(frozen=True, slots=True)
+class StudyListRequest:
+    """A command line that names no study: which studies are there?"""
+
+    command: ClassVar[Command] = COMMAND
+
+
+def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest | StudyListRequest:
     """Parse the command line.
 
     Args:
         distributed: whether several processes train together.
     """
+    if not argv:
+        return StudyListRequest()
     arguments = parse_arguments(COMMAND, argv)
     study = parse_study(arguments)
     if arguments.argument in _NEED_DATA and "data" not in arguments:
