@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from deepen.report.summary import StudySummary, summarize
+from deepen.report.verdict_rows import make_rows
 from deepen.report.words import Finding, describe_comparison, describe_finding
 from deepen.study.results.schema import Results
 
@@ -142,3 +143,14 @@ def test_the_comparison_names_arms_model_and_data():
         "tokens of words, at equal compute."
     )
     assert describe_comparison(study(regime={})).startswith("Training one model, against ordinary full training,")
+
+
+def test_arms_with_a_rate_of_their_own_are_named_with_it():
+    own = arm("mine") | {"rate": "cosine", "peak_lr": 0.02, "has_own_rate": True}
+    described = study(verdict("mine", "wins"), arms=(own, arm("other")))
+    assert [each.own_rate for each in described.arms] == ["", "cosine, peak 0.02", ""]
+    caveats = " ".join(describe_finding(described).caveats)
+    assert "mine (cosine, peak 0.02) has a learning rate of its own: the comparison is fair only if" in caveats
+    assert not any("rate of its own" in caveat for caveat in find("wins").caveats)
+    [row] = [row for row in make_rows(described) if row.arm == "mine"]
+    assert row.note == "rate: cosine, peak 0.02"

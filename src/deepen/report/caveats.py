@@ -1,4 +1,4 @@
-"""The caveats of a finding: seeds, tokens per parameter, model size, decay of the rate, repeated data."""
+"""The caveats of a finding: seeds, tokens per parameter, model size, learning rates, repeated data."""
 
 from collections.abc import Sequence
 
@@ -20,6 +20,7 @@ def list_caveats(study: StudySummary, exact: Sequence[Verdict]) -> tuple[str, ..
         _about_tokens_per_parameter(study.regime.tokens_per_parameter),
         _about_size(study.regime.parameters),
         _about_decay(study),
+        _about_rates(study),
         _about_epochs(study.regime.data.epochs),
     ]
     return tuple(caveat for caveat in caveats if caveat)
@@ -87,6 +88,15 @@ def _about_decay(study: StudySummary) -> str:
     else:
         start = f"Not every point of {join(undecayed)} has"
     return f"{start} a fully decayed learning rate: an undecayed curve is only a hint, not a result."
+
+
+def _about_rates(study: StudySummary) -> str:
+    """Whether arms have learning rates of their own."""
+    own = [f"{arm.name} ({arm.own_rate})" for arm in study.arms if arm.own_rate]
+    if not own:
+        return ""
+    have = "has a learning rate of its own" if len(own) == 1 else "have learning rates of their own"
+    return f"{join(own)} {have}: the comparison is fair only if the rate of every arm was tuned alike."
 
 
 def _about_epochs(epochs: float | None) -> str:

@@ -82,13 +82,17 @@ class AveragedScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmSummary:
-    """All seeds of an arm. `depth` is its depth at the end of its curve."""
+    """All seeds of an arm.
+
+    `depth` is its depth at the end of its curve, `own_rate` its learning rate if it is not the regime's.
+    """
 
     name: str
     colour: str
     dash: str
     is_baseline: bool
     is_control: bool
+    own_rate: str
     depth: int | None
     seeds: tuple[int, ...]
     curve: tuple[AveragedPoint, ...]
@@ -185,6 +189,7 @@ def _summarize_arm(
         dash=dash,
         is_baseline=is_baseline,
         is_control=seeds[0].is_control,
+        own_rate=_describe_own_rate(seeds[0]),
         depth=curve[-1].depth if curve else None,
         seeds=tuple(arm.seed for arm in seeds),
         curve=curve,
@@ -192,6 +197,12 @@ def _summarize_arm(
         tasks=_average_tasks([result for arm in seeds for result in arm.tasks]),
         peak_memory_bytes=max(peaks, default=None),
     )
+
+
+def _describe_own_rate(arm: ArmResult) -> str:
+    if not arm.has_own_rate or arm.peak_lr is None:
+        return ""
+    return f"{cut(arm.rate, MAX_NAME_LENGTH)}, peak {arm.peak_lr:g}"
 
 
 def _average_curve(curves: Sequence[Sequence[CurvePoint]]) -> tuple[AveragedPoint, ...]:

@@ -90,7 +90,7 @@ def _baseline_row(arm: ArmSummary, mark: AveragedMark) -> Row:
     return Row(
         arm=arm.name,
         colour=arm.colour,
-        note="baseline",
+        note=_join_notes("baseline", _rate_note(arm)),
         is_baseline=True,
         loss=units.fixed(mark.val.mean if mark.val else None),
         difference="0",
@@ -109,11 +109,12 @@ def _baseline_row(arm: ArmSummary, mark: AveragedMark) -> Row:
 def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange, places: int) -> Row:
     arm = study.find_arm(verdict.arm)
     note, ratio = accounting_note(verdict), exact_flops_ratio(study, verdict)
+    at = "" if verdict.is_exact or not ratio else f"at {ratio:.2f} × the FLOPs"
     return Row(
         arm=verdict.arm,
         colour=arm.colour if arm else UNKNOWN_COLOUR,
         is_exact=verdict.is_exact,
-        note=note if verdict.is_exact or not ratio else f"{note}, at {ratio:.2f} × the FLOPs",
+        note=_join_notes(note, at, _rate_note(arm)),
         is_control=arm is not None and arm.is_control,
         loss=units.fixed(verdict.loss),
         difference=units.signed(verdict.difference, places),
@@ -127,3 +128,11 @@ def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange,
         outcome=verdict.outcome,
         sentence=verdict.sentence,
     )
+
+
+def _rate_note(arm: ArmSummary | None) -> str:
+    return f"rate: {arm.own_rate}" if arm and arm.own_rate else ""
+
+
+def _join_notes(*notes: str) -> str:
+    return ", ".join(filter(None, notes))

@@ -33,7 +33,8 @@ POINT = {
 ARM = {
     "name": "one-shot", "recipe": "one-shot", "is_control": False,
     "options": {"start_depth": 6, "grow_at": 0.5, "operator": "stack", "partition": [2, 4], "x": None},
-    "rate": "wsd", "peak_lr": 0.02, "seed": 3, "segments": ["a", "b"], "curve": [POINT], "marks": [MARK],
+    "rate": "wsd", "peak_lr": 0.02, "has_own_rate": True,
+    "seed": 3, "segments": ["a", "b"], "curve": [POINT], "marks": [MARK],
     "tasks": [{"task": "hellaswag", "tokens": 64, "step": 2, "flops": 10, "seconds": 1.5, "value": 0.5, "n": 4,
                "stderr": 0.25}],
     "peak_memory_bytes": 1000,

@@ -9,6 +9,7 @@ from deepen.cli.requests.plan_options import CPU
 from deepen.compute.clock import Clock, bench_clock, datasheet_clock
 from deepen.compute.devices import DEVICES, Device, Fleet
 from deepen.compute.plan import make_plan
+from deepen.schedule.rate import rate_name
 from deepen.study.compile.study_plan import plan_study
 
 
@@ -67,6 +68,8 @@ def _plan_study(request: StudyPlanRequest) -> int:
             "steps": planned.steps,
             "tokens": planned.tokens,
             "flops": planned.flops,
+            "rate": rate_name(planned.mark.schedule.rate),
+            "peak_lr": planned.mark.schedule.rate.peak,
         }
         for planned in plan.marks
     ]

@@ -217,10 +217,12 @@ def print_parts(plan: Plan) -> None:
 
 
 def print_study_plan(study: Study, marks: Sequence[Mapping[str, Any]]) -> None:
-    """Print the marks of a study's arms."""
+    """Print the marks of a study's arms; their rates too if an arm has its own."""
+    has_own_rates = any(study.rate_for(arm) != study.rate for arm in study.arms)
     print_table(
         f"{study.name}: {study.model.name}, {study.baseline_tokens:,} tokens, {study.batch_tokens:,} a step",
-        (text("arm"), text("mark"), numbers("budget"), numbers("steps"), numbers("tokens"), numbers("FLOPs")),
+        (text("arm"), text("mark"), numbers("budget"), numbers("steps"), numbers("tokens"), numbers("FLOPs"))
+        + ((text("learning rate"),) if has_own_rates else ()),
         (
             (
                 mark["arm"],
@@ -229,6 +231,7 @@ def print_study_plan(study: Study, marks: Sequence[Mapping[str, Any]]) -> None:
                 f"{mark['steps']:,}",
                 short(mark["tokens"]),
                 f"{mark['flops']:.4g}",
+                *((f"{mark['rate']}, peak {mark['peak_lr']:g}",) if has_own_rates else ()),
             )
             for mark in marks
         ),

@@ -87,6 +87,7 @@ class _Collector:
             options=dict(arm.options),
             rate=rate_name(rate),
             peak_lr=rate.peak,
+            has_own_rate=rate != self.tree.study.rate,
             seed=seed,
             segments=() if longest is None else longest.keys,
             curve=() if longest is None else self._curve(longest),

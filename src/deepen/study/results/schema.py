@@ -113,8 +113,8 @@ class MarkResult(AtBudget, Record):
 class ArmResult(Record):
     """One arm trained with one seed. `is_control`: its purpose is to isolate a cause, not to win.
 
-    `rate` and `peak_lr` are the shape and the peak of its learning rate; empty in files of deepen 0.1, where all
-    arms have the rate of the regime.
+    `rate` and `peak_lr` are the shape and the peak of its learning rate, and `has_own_rate` whether it differs
+    from the regime's; empty in files of deepen 0.1, where no arm has a rate of its own.
     """
 
     name: str
@@ -123,6 +123,7 @@ class ArmResult(Record):
     options: Mapping[str, Option]
     rate: str
     peak_lr: float | None
+    has_own_rate: bool
     seed: int
     segments: tuple[str, ...]
     curve: tuple[CurvePoint, ...]
