@@ -1,29 +1,28 @@
 """The command as a process: `deepen`, and `python -m deepen` for launchers such as torchrun."""
 
 import os
-import signal
 import sys
 
 from deepen.cli.entry import leave, main
 from deepen.cli.output.failures import WRONG_REQUEST, print_errors
+from deepen.cli.output.streams import prepare_streams
 from deepen.cli.requests.parser import RequestError
+from deepen.study.run.signals import watch_signals
 
 
 def start() -> int:
-    """Run the command of this process, together with the others where torchrun started several."""
-    if sys.stdout is None:  # somebody closed it
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, leave)
-    if "WORLD_SIZE" not in os.environ:
-        return main()
-    from deepen.cli.distributed import run_distributed  # imports torch
+    """Run the command of this process, together with the others where a launcher started several."""
+    prepare_streams()
+    with watch_signals(leave):
+        if os.environ.get("WORLD_SIZE", "1") in ("", "0", "1"):
+            return main()
+        from deepen.cli.distributed import run_distributed  # imports torch
 
-    try:
-        return run_distributed(sys.argv[1:])
-    except RequestError as error:
-        is_first = os.environ.get("RANK", "0") == "0"
-        return print_errors(WRONG_REQUEST, *(error.problems if is_first else ()))
+        try:
+            return run_distributed(sys.argv[1:])
+        except RequestError as error:
+            is_first = os.environ.get("RANK", "0") == "0"
+            return print_errors(WRONG_REQUEST, *(error.problems if is_first else ()))
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def run(
 
     Raises:
         InvalidValuesError: all values that cannot be used; nothing was written.
-        Interrupted: after SIGINT or SIGTERM; every finished step is kept, and the same call continues.
+        Interrupted: a signal asked to stop; every finished step is kept, and the same call continues.
         RunError: training cannot continue; every saved state is kept, and the same call continues.
     """
     store, world = Store(Path(folder)), replace(world or ONE_PROCESS, shard=shard)

@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -159,13 +158,3 @@ def test_compiling_on_a_cpu_without_a_compiler_is_refused(
     out = tmp_path / "run"
     assert main(["train", "full", "--steps", "2", "--compile", "yes", "--out", str(out)]) == 2
     assert "--compile yes needs a C++ compiler" in capsys.readouterr().err and not out.exists()
-
-
-@pytest.mark.parametrize("line", ["--help", "train --help", "recipes", "plan full --parts", "plan paper --json"])
-def test_output_that_is_closed_early_ends_without_a_traceback(line: str):
-    read_end, write_end = os.pipe()
-    os.close(read_end)
-    command = [sys.executable, "-m", "deepen", *line.split()]
-    done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, text=True)
-    os.close(write_end)
-    assert (done.returncode, done.stderr) == (1, "")

@@ -2,9 +2,11 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from compare import without_times
 from deepen.cli.entry import main
 from deepen.data.shards import Dataset
 from deepen.study.store.study_folder import Store
+from deepen.train.checkpoint.state_folder import load_state
 
 pytestmark = pytest.mark.slow
 
@@ -37,15 +40,25 @@ def undisturbed(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> A
     return results_of(out)
 
 
-@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+@pytest.fixture
+def default_handlers() -> Iterator[None]:
+    """Handle signals as a new command does: a test run in a shell's background, or under nohup, ignores some."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGHUP, signal.SIGUSR1)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_ends_the_run_after_the_current_step_and_keeps_it(
     which: signal.Signals,
     undisturbed: Any,
     dataset: Dataset,
     tmp_path: Path,
+    default_handlers: None,
     capsys: pytest.CaptureFixture[str],
 ):
-    taken = 0
+    taken, handler = 0, signal.getsignal(which)
 
     def raise_in_the_fifth(*_: Any) -> None:
         nonlocal taken
@@ -59,6 +72,8 @@ def test_a_signal_ends_the_run_after_the_current_step_and_keeps_it(
         assert taken == 5
         printed = capsys.readouterr().err
         assert "same command continues" in printed and "Traceback" not in printed
+        assert printed.count("stopping: this step is finished and saved first; Ctrl-C again ends now\n") == 1
+        assert signal.getsignal(which) is handler
         assert main(arguments(tmp_path / "run", dataset)) == 0
         assert taken == STEPS
     finally:
@@ -89,6 +104,118 @@ main(sys.argv[1:])
     )
     assert (left.returncode, left.stdout) == (130, ""), left.stderr
     assert main(arguments(tmp_path / "run", dataset)) == 0
+    assert results_of(tmp_path / "run") == undisturbed
+
+
+IN_STEP_5 = """
+import ctypes, fcntl, itertools, os, signal, sys, termios, time
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from deepen.__main__ import start
+
+def wait_in_one_operation():
+    '''Wait in C, as a large model's backward pass may for minutes.'''
+    mutex = ctypes.create_string_buffer(64)
+    ctypes.CDLL(None).pthread_mutex_lock(mutex)
+    print("in step 5", file=sys.stderr, flush=True)
+    ctypes.CDLL(None).pthread_mutex_lock(mutex)
+
+def receive_four_signals():
+    for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
+        signal.raise_signal(number)
+
+def wait_until_terminal_closes():
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    try:
+        while True:
+            os.write(2, b"in step 5")
+            time.sleep(0.01)
+    except OSError:
+        pass
+
+act, taken = locals()[sys.argv.pop(1)], itertools.count(1)
+
+def act_in_fifth(*_):
+    if next(taken) == 5:
+        act()
+
+register_optimizer_step_pre_hook(act_in_fifth)
+sys.exit(start())
+"""
+
+
+def start_with(act: str, arguments: list[str], **options: Any) -> "subprocess.Popen[str]":
+    """Start a command that does something in its fifth step."""
+    command = [sys.executable, "-c", IN_STEP_5, act, *arguments]
+    return subprocess.Popen(command, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, **options)
+
+
+def test_signals_are_noticed_at_once_in_the_middle_of_a_long_operation(
+    undisturbed: Any, dataset: Dataset, tmp_path: Path
+):
+    run = arguments(tmp_path / "run", dataset)
+    with start_with("wait_in_one_operation", run, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert "in step 5\n" in process.stderr  # reads on until there
+        process.send_signal(signal.SIGINT)
+        assert next(process.stderr).startswith("stopping: this step is finished and saved first")
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    assert main(run) == 0
+    assert results_of(tmp_path / "run") == undisturbed
+
+
+def test_a_closing_terminal_or_a_cluster_that_sends_several_signals_loses_nothing(
+    undisturbed: Any, dataset: Dataset, tmp_path: Path, default_handlers: None
+):
+    run = arguments(tmp_path / "run", dataset)
+    with start_with("receive_four_signals", run, stderr=subprocess.PIPE) as process:
+        _, errors = process.communicate()
+    assert process.returncode == 130 and errors.count("stopping: ") == 1, errors
+    (state,) = (tmp_path / "run").glob("segments/*/state")
+    assert load_state(state).progress.step == 5
+    assert main(run) == 0
+    assert results_of(tmp_path / "run") == undisturbed
+
+
+def test_what_nohup_ignores_and_another_library_handles_is_left_alone(
+    undisturbed: Any, dataset: Dataset, tmp_path: Path, default_handlers: None
+):
+    """As in a job of submitit that calls `deepen.run`: at SIGUSR1, submitit submits the job again."""
+    received = []
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, lambda number, _: received.append(number))
+
+    def raise_both(*_: Any) -> None:
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGUSR1)
+
+    hook = register_optimizer_step_post_hook(raise_both)
+    try:
+        assert main(arguments(tmp_path / "run", dataset)) == 0
+    finally:
+        hook.remove()
+    assert received == [signal.SIGUSR1] * STEPS
+    assert results_of(tmp_path / "run") == undisturbed
+
+
+@pytest.mark.parametrize("under_nohup", [True, False])
+def test_a_terminal_that_closes_stops_training_by_its_signal_only(
+    under_nohup: bool, undisturbed: Any, dataset: Dataset, tmp_path: Path, default_handlers: None
+):
+    """Under nohup, all that is printed afterwards fails with EIO."""
+    if under_nohup:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    run, (screen, terminal) = arguments(tmp_path / "run", dataset), pty.openpty()
+    streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
+    process = start_with("wait_until_terminal_closes", run, start_new_session=True, **streams)
+    os.close(terminal)
+    seen = b""
+    while b"in step 5" not in seen:
+        seen += os.read(screen, 1024)
+    os.close(screen)
+    assert process.wait() == (0 if under_nohup else 130)
+    assert not (tmp_path / "run" / "lock.holder").exists()  # it ended in order
+    assert main(run) == 0
     assert results_of(tmp_path / "run") == undisturbed
 
 

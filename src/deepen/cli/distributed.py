@@ -5,19 +5,20 @@ an error.
 """
 
 import os
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
-from types import FrameType
 
 import torch
+import torch.distributed as dist
 
 from deepen.cli.entry import leave, main
-from deepen.cli.output.failures import FAILED, INTERRUPTED, print_errors
+from deepen.cli.output.failures import FAILED, INTERRUPTED, WRONG_REQUEST, print_errors
 from deepen.cli.requests.parser import RequestError
 from deepen.errors import InvalidValueError
+from deepen.study.run.signals import watch_signals
 from deepen.train.distributed.commands import Quit
 from deepen.train.distributed.control import ControlChannel
 from deepen.train.distributed.failure import Ending
@@ -32,17 +33,24 @@ def run_distributed(argv: Sequence[str]) -> int:
     """Run a command in this process, together with the others of its world; returns the exit code of all.
 
     Raises:
-        RequestError: the launcher's variables are incomplete, or the command runs in one process.
+        RequestError: the launcher's variables cannot be used, or the command runs in one process.
     """
+    trains = bool(argv) and argv[0] in COMMANDS
+    if _is_about_deepen(argv) or not (trains or "RANK" in os.environ):  # no launcher started this command
+        return main(argv)
     try:
-        size = count_processes()
+        if count_processes() == 1:
+            return main(argv)
+        if not trains:
+            raise RequestError([f"{' '.join(['deepen', *argv[:1]])} runs in one process: leave out torchrun"])
+        return _join_and_run(argv)
     except InvalidValueError as error:
         raise RequestError([str(error)]) from None
-    if size == 1:
-        return main(argv)
-    if not argv or argv[0] not in COMMANDS:
-        raise RequestError([f"{' '.join(['deepen', *argv[:1]])} runs in one process: leave out torchrun"])
-    return _join_and_run(argv)
+
+
+def _is_about_deepen(argv: Sequence[str]) -> bool:
+    """Whether a command only prints help or the version."""
+    return not argv or argv[0] in ("help", "version", "--version") or not {"-h", "--help"}.isdisjoint(argv)
 
 
 def end_now(ending: Ending) -> None:
@@ -54,34 +62,38 @@ def end_now(ending: Ending) -> None:
 
 def _join_and_run(argv: Sequence[str]) -> int:
     is_leader = os.environ["RANK"] == "0"
-    if not is_leader:  # ignored until there is a leader to pass them on to
-        _handle_signals(signal.SIG_IGN)
-    world = join(end_now)
-    assert world.control is not None
-    code = _lead(world, world.control, argv) if is_leader else _follow(world, world.control)
-    _flush()
-    return code
+    with nullcontext() if is_leader else watch_signals(lambda _: None):  # until there is a leader to receive them
+        try:
+            world = join(end_now)
+        except InvalidValueError as error:  # may concern this process only
+            return print_errors(WRONG_REQUEST, str(error))
+        except dist.DistError as error:
+            return print_errors(FAILED, f"cannot connect to the other processes: {str(error).splitlines()[0]}")
+        assert world.control is not None
+        code = _lead(world, world.control, argv) if is_leader else _follow(world, world.control)
+        _flush()
+        return code
 
 
 def _lead(world: World, control: ControlChannel, argv: Sequence[str]) -> int:
-    _handle_signals(partial(_end_all, control))
-    try:
-        code = main(argv, world)
-    except Exception:
-        traceback.print_exc()
-        code = FAILED
-    if control.is_idle:
-        control.send(Quit(code))
-        control.close()
-        return code
-    control.notes.end_others(code)
-    _flush()
-    os._exit(code)  # an operation that all processes take part in cannot end without the others
+    with watch_signals(partial(_end_all, control)):
+        try:
+            code = main(argv, world)
+        except Exception:
+            traceback.print_exc()
+            code = FAILED
+        if control.is_idle:
+            control.send(Quit(code))
+            control.close()
+            return code
+        control.notes.end_others(code)
+        _flush()
+        os._exit(code)  # an operation that all processes take part in cannot end without the others
 
 
-def _end_all(control: ControlChannel, number: int, frame: object) -> None:
+def _end_all(control: ControlChannel, number: int) -> None:
     control.notes.end_others(INTERRUPTED)
-    leave(number, frame)
+    leave(number)
 
 
 def _follow(world: World, control: ControlChannel) -> int:
@@ -90,9 +102,9 @@ def _follow(world: World, control: ControlChannel) -> int:
     A signal is passed on to rank 0, which may be on a machine that received none: it finishes the step, saves, and
     ends all processes.
     """
-    _handle_signals(lambda *_: control.notes.request_stop())
     try:
-        return follow(world)
+        with watch_signals(lambda _: control.notes.request_stop()):
+            return follow(world)
     except Exception as error:
         if is_connection_error(error):
             control.notes.wait_to_be_ended()
@@ -103,11 +115,6 @@ def _follow(world: World, control: ControlChannel) -> int:
                 traceback.print_exc()
             control.notes.report_failure(error)
         os._exit(FAILED)  # rank 0 no longer waits for this process, and finds the note
-
-
-def _handle_signals(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)
 
 
 def _flush() -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from deepen import __version__
 from deepen.cli.output.failures import FAILED, INTERRUPTED, WRONG_REQUEST, print_errors, report_failure
 from deepen.cli.output.stderr import STDERR
+from deepen.cli.output.streams import flush_output
 from deepen.cli.requests.argument_parser import build_parser
 from deepen.cli.requests.catalog import COMMANDS, OVERVIEW
 from deepen.cli.requests.parser import HelpRequestedError
@@ -35,13 +36,10 @@ def main(argv: Sequence[str] | None = None, world: "World | None" = None) -> int
         world: the processes that this one leads, where torchrun started several.
     """
     print_messages(STDERR.print)
-    try:
-        code = _dispatch(list(sys.argv[1:] if argv is None else argv), world)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # whoever reads the output has seen enough
-        sys.stderr.close()  # Python would complain there when it flushes stdout again
-        return FAILED
+    code = _dispatch(list(sys.argv[1:] if argv is None else argv), world)
+    if lost := flush_output():
+        return print_errors(code or FAILED, f"standard output cannot be written: {lost.strerror}")
+    return code
 
 
 def _dispatch(words: list[str], world: "World | None") -> int:
@@ -79,7 +77,7 @@ def _run_command(name: str, argv: Sequence[str], world: "World | None") -> int:
         return reported
 
 
-def leave(number: int, frame: object) -> None:
+def leave(number: int) -> None:
     """End at a signal, with one line.
 
     While segments are trained, `deepen.run` handles signals itself, to finish the step and save. Everything else

@@ -60,12 +60,12 @@ def print_errors(code: int, *lines: str) -> int:
 
 
 def _describe_failure(error: Exception, request: Request | None) -> str | None:
-    """What ended a command, in one line; None where it is an error of ours, or stdout was closed."""
+    """What ended a command, in one line; None where it is an error of ours."""
     if isinstance(error, RunError):
         return f"the run failed: {error.describe(request.command.display_name) if request else error}"
     if _is_out_of_memory(error):
         return "out of memory: use a smaller --batch-tokens or --context"
-    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+    if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         return f"cannot read or write: {error.strerror or error}{where}"
     return None

@@ -8,4 +8,4 @@ class WorkersLostError(RunError):
 
 
 class Interrupted(Exception):
-    """SIGINT or SIGTERM was received; every segment finished its step and saved, and the same call continues."""
+    """A signal asked to stop; every segment finished its step and saved, and the same call continues."""

@@ -80,7 +80,7 @@ def run_study(study: Study, store: Store, options: RunOptions, dataset: Dataset 
 
     Raises:
         StoreError: the folder is in use, or holds another study.
-        Interrupted: SIGINT or SIGTERM was received; the results so far are written.
+        Interrupted: a signal asked to stop; the results so far are written.
         RunError: training cannot continue; every saved state is kept.
     """
     with store.lock() as lock:

@@ -59,7 +59,7 @@ def train_tree(
         on_progress: called when a segment is finished.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM was received; every segment finished its step and saved.
+        Interrupted: a signal asked to stop; every segment finished its step and saved.
         WorkersLostError: too many workers were lost, or the executor accepts no more segments.
     """
     stop_earlier_session(store.folder)
@@ -69,11 +69,11 @@ def train_tree(
         if store.segment(node.key).done is not None:
             store.segment(node.key).reopen()
     stop = threading.Event()
-    if world.control is not None:
-        world.control.notes.on_stop = stop.set
     setting = Setting(folder=store.folder, threads=threads, stop=stop, world=world)
     scheduler = _Scheduler(tree, store, jobs, pending, policy, on_progress)
-    with stop_on_signals(stop), get_kind(executor).open(executor, setting) as workers:
+    with stop_on_signals(stop) as request_stop, get_kind(executor).open(executor, setting) as workers:
+        if world.control is not None:
+            world.control.notes.on_stop = request_stop
         scheduler.run(workers, stop)
     if stop.is_set():
         raise Interrupted

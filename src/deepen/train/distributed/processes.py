@@ -53,24 +53,32 @@ ONE_PROCESS = World()
 def count_processes(environment: Mapping[str, str] = os.environ) -> int:
     """How many processes torchrun, or another launcher that sets its variables, started for this run.
 
+    For one process, the other variables do not matter: clusters and containers set some of them for everything.
+
     Raises:
-        InvalidValueError: a variable is missing or not a number.
+        InvalidValueError: there are several, and a variable is missing or not a number.
     """
-    if "WORLD_SIZE" not in environment:
+    size = _read_number(environment, "WORLD_SIZE") if environment.get("WORLD_SIZE") else 1
+    if size <= 1:
         return 1
-    size, rank = (_read_number(environment, name) for name in ("WORLD_SIZE", "RANK"))
-    if rank >= max(1, size):
+    rank = _read_number(environment, "RANK")
+    if rank >= size:
         raise InvalidValueError(f"environment variable RANK is {rank}, of {size} processes")
-    return max(1, size)
+    return size
 
 
-def _read_number(environment: Mapping[str, str], name: str) -> int:
-    text = environment.get(name, "")
+def _read_number(environment: Mapping[str, str], name: str, default: str = "") -> int:
+    text = environment.get(name, default)
     if not text.isdecimal():
-        raise InvalidValueError(
-            f"environment variable {name} is {text!r}", remedy="start the processes with torchrun"
-        )
+        raise _wrong_variable(name, text)
     return int(text)
+
+
+def _wrong_variable(name: str, text: str) -> InvalidValueError:
+    return InvalidValueError(
+        f"environment variable {name} is {text!r}",
+        remedy="start the processes with torchrun, or unset WORLD_SIZE to train in one",
+    )
 
 
 def join(end_now: Callable[[Ending], None]) -> World:
@@ -78,10 +86,24 @@ def join(end_now: Callable[[Ending], None]) -> World:
 
     Args:
         end_now: called in a thread when this process must end but may hang; it does not return.
+
+    Raises:
+        InvalidValueError: a variable is missing, not a number, or more than this machine has.
+        DistError: the other processes cannot be reached.
     """
+    local_rank = _read_number(os.environ, "LOCAL_RANK", "0")
+    local_size = _read_number(os.environ, "LOCAL_WORLD_SIZE", "1")
+    _read_number(os.environ, "MASTER_PORT")
+    if not os.environ.get("MASTER_ADDR"):
+        raise _wrong_variable("MASTER_ADDR", "")
     device = None
     if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if local_rank >= (gpus := torch.cuda.device_count()):
+            raise InvalidValueError(
+                f"environment variable LOCAL_RANK is {local_rank}, and this machine has {gpus} GPUs",
+                remedy="start one process for each GPU",
+            )
+        device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
     store, rank, size = next(rendezvous("env://"))
     dist.init_process_group(
@@ -94,7 +116,7 @@ def join(end_now: Callable[[Ending], None]) -> World:
     notes = FailureNotes(rank, size, PrefixStore("notes", store), end_now)
     control = ControlChannel(notes)
     notes.watch()
-    return World(rank=rank, size=size, local_size=int(os.environ.get("LOCAL_WORLD_SIZE", "1")), control=control)
+    return World(rank=rank, size=size, local_size=local_size, control=control)
 
 
 def is_connection_error(error: Exception) -> bool:

@@ -6,13 +6,13 @@ machine with GPUs, each process sees one GPU; if there are more processes than G
 
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import resource_tracker
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from deepen.study.define.executor import ExecutorChoice
 from deepen.study.run.executors.interface import ExecutorKind, SegmentExecutor, Setting, WorkerPool
 from deepen.study.run.job import Job, Outcome
 from deepen.study.run.ownership import open_session
+from deepen.study.run.signals import ignore_signals, signals_blocked
 from deepen.study.run.worker import train_segment
 from deepen.study.run.worker_process import train_in_worker
 from deepen.train.device import pick_device
@@ -84,12 +85,14 @@ class LocalProcesses(Executor):
     def __init__(self, processes: int) -> None:
         self._pools: list[ProcessPoolExecutor | None] = [None] * processes
         self._latest: list[Future[Any] | None] = [None] * processes
+        with signals_blocked():  # inherited by this helper, which would unblock some while the first worker starts
+            resource_tracker.ensure_running()
         self._devices = visible_devices(os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count())
 
     def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
         """Run a call in an idle process; the caller ensures that there is one."""
         index = next(i for i, future in enumerate(self._latest) if future is None or future.done())
-        with _signals_blocked():  # a process started here inherits the mask
+        with signals_blocked():  # a process started here inherits the mask
             try:
                 future = self._pool(index).submit(fn, *args, **kwargs)
             except BrokenExecutor:  # its process died during the previous call
@@ -127,8 +130,7 @@ def visible_devices(visible: str | None, count: int) -> Sequence[str]:
 
 def _begin_process(device: str | None) -> None:
     """Prepare a worker process: ignore signals, end with the parent, and see one device only."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ignore_signals()
     if device is not None:  # CUDA reads it later, when it is first used
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     _end_with_parent()
@@ -144,13 +146,3 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Block SIGINT and SIGTERM inside a `with` block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

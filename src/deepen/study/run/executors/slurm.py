@@ -16,6 +16,7 @@ from deepen.study.define.executor import ExecutorChoice
 from deepen.study.run.executors.interface import ExecutorKind, SegmentExecutor, Setting, WorkerPool
 from deepen.study.run.job import Job, Outcome
 from deepen.study.run.ownership import open_session
+from deepen.study.run.signals import STOP_SIGNALS
 from deepen.study.run.worker_process import train_in_worker
 
 DEFAULT_JOBS = 64
@@ -95,7 +96,7 @@ def _watch_signals() -> Callable[[], bool]:
     import submitit
 
     received = threading.Event()
-    for number in (signal.SIGTERM, submitit.JobEnvironment._usr_sig()):
+    for number in {*STOP_SIGNALS, submitit.JobEnvironment._usr_sig()} - {signal.SIGINT}:
         signal.signal(number, lambda *_: received.set())
     return received.is_set
 
