@@ -20,8 +20,8 @@ from deepen.study.define.study import Study
 from deepen.study.results.schema import Results
 from deepen.study.run.checks import check_run
 from deepen.study.run.executors.registry import get_kind
+from deepen.study.run.progress import OnProgress, Preparation, contain_errors, ignore_progress
 from deepen.study.run.run_study import RunOptions, run_study
-from deepen.study.run.scheduler import OnProgress
 from deepen.study.run.triggers import Trigger
 from deepen.study.store.retention import get_retention_policy
 from deepen.study.store.study_folder import Store
@@ -44,7 +44,7 @@ def run(
     shard: bool = False,
     report: bool = True,
     triggers: Sequence[Trigger] = (),
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = ignore_progress,
     world: World | None = None,
 ) -> Results:
     """Run or continue a study in a folder: train it, judge it, write results.json, draw its report.
@@ -66,7 +66,8 @@ def run(
         report: draw the page and the figures.
         triggers: functions that receive the study and its results and may return a larger study (see
             `deepen.study.run.triggers`).
-        on_progress: called when a segment is finished.
+        on_progress: called about once a second with a `StudyProgress`, or a `Preparation` before and after
+            training (see `deepen.study.run.progress`); an error that it raises is logged, and training goes on.
         world: the processes that train each segment together, led by this one; by default this process alone.
 
     Returns:
@@ -78,6 +79,7 @@ def run(
         RunError: training cannot continue; every saved state is kept, and the same call continues.
     """
     store, world = Store(Path(folder)), replace(world or ONE_PROCESS, shard=shard)
+    on_progress = contain_errors(on_progress)
     problems = ErrorCollector()
     choice = problems.attempt(lambda: _resolve_executor(executor, threads)) or ExecutorChoice()
     policy = problems.attempt(lambda: get_retention_policy(keep))
@@ -85,10 +87,11 @@ def run(
         study = problems.attempt(lambda: store.with_recorded_additions(study)) or study
     study = problems.attempt(lambda: _with_recorded_precision(study, store)) or study
     threads = problems.attempt(lambda: choose_threads(store, choice, world))
-    dataset = check_run(study, store, choice, world, problems)
+    dataset = check_run(study, store, choice, world, problems, on_progress)
     problems.raise_all()
     assert policy is not None and threads is not None
     if study.settings.precision == AUTO:
+        on_progress(Preparation("measuring which precision is faster"))
         study = _with_faster_precision(study, threads)
     if study.evaluation.tasks_every_tokens and not study.evaluation.tasks:
         _log.info("no task is evaluated: no task file is given")
@@ -99,7 +102,7 @@ def run(
         verify=verify,
         world=world,
         triggers=tuple(triggers),
-        on_progress=on_progress or (lambda trained, total: None),
+        on_progress=on_progress,
         draw=draw_report if report else (lambda results, folder: None),
     )
     return run_study(study, store, options, dataset)

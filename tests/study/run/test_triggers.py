@@ -1,5 +1,6 @@
 """Triggers: a study that is extended because of its results."""
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
 from deepen.study.results.schema import Results
 from deepen.study.run.errors import Interrupted
+from deepen.study.run.progress import Preparation, StudyProgress
 from leftovers import differences, read_files
 
 HERE = ExecutorChoice(jobs=1, threads=1)
@@ -25,13 +27,18 @@ def measure_beyond(study: Study, results: Results) -> Study | None:
 @pytest.mark.slow
 def test_a_trigger_asks_for_more_and_nothing_is_trained_twice(study: Study, tmp_path: Path):
     progress: list[tuple[int, int]] = []
+
+    def record(reported: StudyProgress | Preparation) -> None:
+        if isinstance(reported, StudyProgress):
+            progress.append((reported.flops, reported.flops_total))
+
     results = deepen.run(
         study,
         tmp_path,
         executor=HERE,
         report=False,
         triggers=(measure_beyond,),
-        on_progress=lambda trained, total: progress.append((trained, total)),
+        on_progress=record,
     )
     shares = {mark.budget_share for arm in results.arms if arm.name == "full" for mark in arm.marks}
     assert shares == {1.0, 1.5}
@@ -45,9 +52,9 @@ def test_an_interrupted_run_with_a_trigger_ends_as_an_undisturbed_one(study: Stu
     undisturbed, stopped = tmp_path / "undisturbed", tmp_path / "stopped"
     deepen.run(study, undisturbed, executor=HERE, report=False, triggers=(measure_beyond,))
 
-    def interrupt(trained: int, total: int) -> None:
-        if total > trained > 0:
-            raise Interrupted
+    def interrupt(progress: StudyProgress | Preparation) -> None:
+        if isinstance(progress, StudyProgress) and progress.flops > 0:
+            signal.raise_signal(signal.SIGINT)
 
     larger = replace(study, anchors=(1.0, 1.5))
     with pytest.raises(Interrupted):

@@ -9,9 +9,10 @@ from deepen.bench.measurement import run_bench
 from deepen.bench.result import BenchResult
 from deepen.bench.workload import Workload
 from deepen.cli.output.bench_tables import describe_use, print_bench
-from deepen.cli.output.progress import ProgressLine
+from deepen.cli.output.progress import show_progress
 from deepen.cli.output.tables import print_lines
 from deepen.cli.requests.bench import BenchRequest
+from deepen.study.run.progress import Preparation
 from deepen.train.device import check_memory, pick_device
 
 
@@ -40,5 +41,9 @@ def _measure(request: BenchRequest) -> BenchResult:
         settings=study.settings,
         device=device,
     )
-    with ProgressLine(f"bench {study.model.name}") as progress:
-        return run_bench(workload, request.steps, request.against, progress.report)
+    with show_progress(f"bench {study.model.name}") as on_progress:
+
+        def report(done: int, total: int) -> None:
+            on_progress(Preparation("measuring", done / total))
+
+        return run_bench(workload, request.steps, request.against, report)

@@ -1,35 +1,89 @@
-"""How far a command is, on standard error."""
+"""How far a command is, on standard error: a few lines at the bottom of a terminal, else one line a minute.
+
+with show_progress("quickstart") as on_progress:
+    deepen.run(study, folder, on_progress=on_progress)
+"""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from deepen.cli.output.live_lines import LiveLines
+from deepen.cli.output.progress_status import ProgressStatus, shorten_arms
 from deepen.cli.output.stderr import STDERR
+from deepen.study.run.progress import OnProgress, Preparation, SegmentProgress, StudyProgress
+
+LINE_SECONDS = 60.0
+"""Time between two lines where there is no terminal."""
+
+QUIET_SECONDS = 5.0
+"""Time without a line at the beginning, so that a command that fails at once prints nothing but its error."""
+
+MAX_SEGMENTS = 4
+"""The most running segments that such a line describes."""
 
 
-class ProgressLine:
-    """How much of the compute is done: a status line on a terminal, else a line at every tenth."""
+@contextmanager
+def show_progress(name: str) -> Iterator[OnProgress]:
+    """Show the progress that is reported to the yielded function, until the `with` block ends.
 
-    def __init__(self, name: str) -> None:
-        self._name, self._began, self._printed_tenth = name, time.monotonic(), -1
-        self._first: int | None = None
+    Args:
+        name: the name of what is running.
+    """
+    if STDERR.can_move_cursor:
+        with LiveLines(name) as lines, STDERR.printing_above(lines.print_above):
+            yield lines.update
+    else:
+        lines_in_log = PlainLines(name)
+        try:
+            yield lines_in_log.update
+        finally:
+            lines_in_log.end()
 
-    def __enter__(self) -> "ProgressLine":
-        return self
 
-    def __exit__(self, *problem: object) -> None:
-        STDERR.leave_status()
+class PlainLines:
+    """Prints a line at the beginning of training, one a minute, and one at the end.
 
-    def report(self, done: int, total: int) -> None:
-        """Show that `done` of `total` FLOPs are done, those of earlier runs included."""
-        if self._first is None:
-            self._first = done
-            if done == total:
-                STDERR.print(f"{self._name}: all segments are there, nothing to train")
-                return
-        seconds, done_here = time.monotonic() - self._began, done - self._first
-        left = f", about {seconds * (total - done) / done_here:.0f} s left" if done_here and done < total else ""
-        line = f"{self._name}: {100 * done / total:.0f} % of {total:.3g} FLOPs, {seconds:.0f} s{left}"
-        if STDERR.is_terminal:
-            STDERR.show_status(line)
-        elif 10 * done // total > self._printed_tenth:
-            self._printed_tenth = 10 * done // total
+    Args:
+        name: the name of what is running.
+        clock: the time in seconds.
+    """
+
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._status, self._trains = ProgressStatus(name, clock), False
+        self._printed, self._print_at = "", QUIET_SECONDS
+
+    def update(self, progress: StudyProgress | Preparation) -> None:
+        """Take progress over, and print it when it is time."""
+        self._status.update(progress)
+        begins_training = isinstance(progress, StudyProgress) and not self._trains
+        self._trains = self._trains or begins_training
+        if begins_training or self._status.seconds >= self._print_at:
+            self._print()
+
+    def end(self) -> None:
+        """Print how far training is, if there was any."""
+        self._status.end()
+        if self._status.latest is not None:
+            self._print()
+
+    def _print(self) -> None:
+        line = _describe(self._status)
+        if line != self._printed:
             STDERR.print(line)
+        self._printed, self._print_at = line, self._status.seconds + LINE_SECONDS
+
+
+def _describe(status: ProgressStatus) -> str:
+    """Progress in one line."""
+    words = ", ".join(part for part in (status.share, status.detail, status.time) if part)
+    running = status.running
+    segments = [_describe_segment(segment) for segment in running[:MAX_SEGMENTS]]
+    if len(running) > MAX_SEGMENTS:
+        segments.append(f"{len(running) - MAX_SEGMENTS} more")
+    return "; ".join([f"{status.name}: {words}", *segments])
+
+
+def _describe_segment(segment: SegmentProgress) -> str:
+    loss = "" if segment.loss is None else f", loss {segment.loss:.4f}"
+    return f"{shorten_arms(segment.arms)}, seed {segment.seed}, step {segment.step:,} of {segment.steps:,}{loss}"

@@ -1,56 +1,77 @@
-"""Standard error: whole lines, and below them at most one status line that is written over.
+"""Standard error, which a command shares with the lines of its progress.
 
-Everything that the command line prints on stderr goes through `STDERR`, so that a warning that comes while
-progress is shown stands above the status line and does not tear it:
+Everything that the command line prints on stderr goes through `STDERR`. What comes while progress is shown stands
+above it:
 
     warning: the loss jumped at step 41 ...
-    quickstart: 12 % of 3.1e+12 FLOPs, 8 s, about 60 s left
+    quickstart ━━━━━━━━━━━━━━━━━━━━━━━━━━━━   12 %   2 of 20 runs   about 4 min left
+
+Nothing here raises an error: whether anybody can read the output must not decide whether a run goes on.
 """
 
+import io
+import os
 import sys
-from threading import RLock
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
-_CLEAR_LINE = "\r\x1b[K"
 
-
-class StandardError:
-    """Whatever `sys.stderr` is at the moment, with a status line where it is a terminal."""
+class StandardError(io.TextIOBase):
+    """A text file that writes to what `sys.stderr` is at the moment."""
 
     def __init__(self) -> None:
-        self._status = ""
-        self._lock = RLock()  # the saver's thread warns too; a signal's handler may print while a line is printed
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether a line can be written over."""
-        return sys.stderr is not None and sys.stderr.isatty()
+        self._print_above: Callable[[str], object] | None = None
 
     def print(self, text: str) -> None:
-        """Print text, each line whole, above the status line."""
-        with self._lock:
-            clear = _CLEAR_LINE if self._status else ""
-            self._write(f"{clear}{text}\n{self._status}")
+        """Print text, each line whole, above the lines of progress."""
+        with suppress(Exception):
+            if self._print_above is not None:
+                self._print_above(text)
+            else:
+                self.write(f"{text}\n")  # at once, so that lines of several processes do not mix
+                self.flush()
 
-    def show_status(self, status: str) -> None:
-        """Show a status line in place of the one before; empty removes it."""
-        with self._lock:
-            self._write(f"{_CLEAR_LINE}{status}" if self._status else status)
-            self._status = status
-
-    def leave_status(self) -> None:
-        """Let the status line stay where it is; what is printed next comes below."""
-        with self._lock:
-            if self._status:
-                self._write("\n")
-            self._status = ""
-
-    @staticmethod
-    def _write(text: str) -> None:
+    @contextmanager
+    def printing_above(self, print_above: Callable[[str], object]) -> Iterator[None]:
+        """A `with` block in which `print` calls a function that prints text above the lines of progress."""
+        self._print_above = print_above
         try:
-            sys.stderr.write(text)  # at once, so that lines of several processes do not mix
-            sys.stderr.flush()
-        except (OSError, ValueError, AttributeError):
-            pass  # nobody reads it: what only displays must not stop a run
+            yield
+        finally:
+            self._print_above = None
+
+    @property
+    def can_move_cursor(self) -> bool:
+        """Whether it is a terminal on which lines can be written over."""
+        return self.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        with suppress(Exception):
+            return bool(self._file.isatty())
+        return False
+
+    def write(self, text: str) -> int:
+        """Write text, if anybody can read it."""
+        with suppress(Exception):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what was written."""
+        with suppress(Exception):
+            self._file.flush()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The encoding of the text."""
+        return getattr(self._file, "encoding", None) or "utf-8"
+
+    @property
+    def _file(self) -> Any:
+        """`sys.stderr`; while rich shows progress, the file that it has replaced there."""
+        return getattr(sys.stderr, "rich_proxied_file", sys.stderr)
 
 
 STDERR = StandardError()

@@ -11,6 +11,7 @@ from deepen.study.compile.marks import compile_marks
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
 from deepen.study.run.executors.registry import get_kind
+from deepen.study.run.progress import OnProgress, as_preparation, ignore_progress
 from deepen.study.run.run_study import hash_inputs
 from deepen.study.store.study_folder import Store
 from deepen.train.compiling import check_compiler
@@ -20,7 +21,12 @@ from deepen.train.settings import AUTO
 
 
 def check_run(
-    study: Study, store: Store, executor: ExecutorChoice, world: World, problems: ErrorCollector
+    study: Study,
+    store: Store,
+    executor: ExecutorChoice,
+    world: World,
+    problems: ErrorCollector,
+    on_progress: OnProgress = ignore_progress,
 ) -> Dataset | None:
     """Check a study, its files, its folder and the machine.
 
@@ -30,6 +36,7 @@ def check_run(
         executor: where segments are trained.
         world: the processes that train each segment together.
         problems: collects all errors.
+        on_progress: receives what is done where that takes long.
 
     Returns:
         The data; None for the embedded corpus, which is not prepared yet.
@@ -39,7 +46,7 @@ def check_run(
     problems.attempt(lambda: _check_machine(study, executor, world))
     for arm in study.arms:
         problems.attempt(lambda arm=arm: compile_marks(study, arm))  # type: ignore[misc]
-    dataset = problems.attempt(lambda: _open_data(study, store.folder))
+    dataset = problems.attempt(lambda: _open_data(study, store.folder, on_progress))
     for file in study.evaluation.tasks:
         problems.attempt(lambda file=file: get_task(file.task).check(file.path))  # type: ignore[misc]
     inputs = problems.attempt(lambda: hash_inputs(study, dataset))
@@ -65,12 +72,12 @@ def _check_machine(study: Study, executor: ExecutorChoice, world: World) -> None
         check_memory(study.model, pick_device(), shards=shards, optimizer=study.settings.optimizer.cost)
 
 
-def _open_data(study: Study, folder: Path) -> Dataset | None:
+def _open_data(study: Study, folder: Path, on_progress: OnProgress) -> Dataset | None:
     """Open a study's data; None for the embedded corpus, which is prepared in the study's folder later."""
     if study.data == EMBEDDED:
         check_embedded(study.model.vocab)
         return None
-    dataset = open_data(study.data, study.model.vocab, folder / "data")
+    dataset = open_data(study.data, study.model.vocab, folder / "data", as_preparation(on_progress))
     dataset.check_context(study.context)
     if study.evaluation.tasks:
         load_tokenizer(dataset.folder, study.model.vocab)

@@ -31,7 +31,8 @@ from deepen.study.results.schema import RESULTS_FILE, Results, ResultsError, loa
 from deepen.study.results.verdicts import with_verdicts
 from deepen.study.run.errors import Interrupted, WorkersLostError
 from deepen.study.run.job import Job, make_jobs
-from deepen.study.run.scheduler import OnProgress, train_tree
+from deepen.study.run.progress import OnProgress, Preparation, StudyProgress, as_preparation, ignore_progress
+from deepen.study.run.scheduler import train_tree
 from deepen.study.run.triggers import Trigger, next_study
 from deepen.study.store.lineage import Lineage
 from deepen.study.store.lock import WriterLock
@@ -55,7 +56,7 @@ class RunOptions:
         verify: hash every byte of every state first.
         world: the processes that train each segment together, led by this one.
         triggers: functions that may extend the study after its results are known.
-        on_progress: called with the FLOPs trained and the total FLOPs.
+        on_progress: called about once a second; it must not raise.
         draw: called with the results and the study's folder after the results are written.
     """
 
@@ -65,7 +66,7 @@ class RunOptions:
     verify: bool = False
     world: World = ONE_PROCESS
     triggers: tuple[Trigger, ...] = ()
-    on_progress: OnProgress = lambda trained, total: None
+    on_progress: OnProgress = ignore_progress
     draw: Callable[[Results, Path], object] = lambda results, folder: None
 
 
@@ -85,7 +86,8 @@ def run_study(study: Study, store: Store, options: RunOptions, dataset: Dataset 
     """
     with store.lock() as lock:
         if dataset is None:
-            dataset = open_data(study.data, study.model.vocab, store.folder / "data")
+            report = as_preparation(options.on_progress)
+            dataset = open_data(study.data, study.model.vocab, store.folder / "data", report)
         clock = _Clock(_recorded_wall_seconds(store.folder), options.on_progress)
         while True:
             results = _run_once(study, store, dataset, options, lock, clock)
@@ -153,6 +155,7 @@ def _train(
 
 def _publish(tree: Tree, store: Store, dataset: Dataset, options: RunOptions, clock: "_Clock") -> Results:
     """Collect, judge, write and draw the results so far."""
+    options.on_progress(Preparation("writing the results"))
     collected = collect(tree, store, dataset, machine=machine_name(), wall_seconds=clock.wall_seconds)
     results = with_verdicts(collected)
     write_results(results, store.folder)
@@ -194,12 +197,12 @@ class _Clock:
         self._first: int | None = None
         self._last = 0
 
-    def report(self, trained: int, total: int) -> None:
-        """Record and report the progress of training."""
-        if self._first is None:
-            self._first = trained
-        self._last = trained
-        self._on_progress(trained, total)
+    def report(self, progress: StudyProgress | Preparation) -> None:
+        """Record and report progress."""
+        if isinstance(progress, StudyProgress):
+            self._first = progress.flops if self._first is None else self._first
+            self._last = progress.flops
+        self._on_progress(progress)
 
     @property
     def wall_seconds(self) -> float:

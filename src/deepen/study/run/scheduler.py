@@ -9,7 +9,7 @@ The loop of the scheduler, until nothing is pending or a signal asks to stop:
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 
 from deepen.study.compile.tree import Node, Tree
@@ -19,18 +19,17 @@ from deepen.study.run.executors.interface import SegmentExecutor, Setting
 from deepen.study.run.executors.registry import get_kind
 from deepen.study.run.job import Job, Outcome
 from deepen.study.run.ownership import stop_earlier_session
-from deepen.study.run.ready_queue import ReadyQueue, training_flops
+from deepen.study.run.progress import OnProgress, Preparation, ignore_progress
+from deepen.study.run.ready_queue import ReadyQueue
 from deepen.study.run.retries import Attempts, Refusals
 from deepen.study.run.signals import stop_on_signals
+from deepen.study.run.watcher import Watcher
 from deepen.study.store.lineage import Lineage
 from deepen.study.store.maintenance import repair
 from deepen.study.store.retention import RetentionPolicy
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
 from deepen.train.distributed.processes import ONE_PROCESS, World
-
-OnProgress = Callable[[int, int], None]
-"""Called with the FLOPs trained so far and the FLOPs of the whole study."""
 
 
 def train_tree(
@@ -43,7 +42,7 @@ def train_tree(
     policy: RetentionPolicy,
     verify: bool = False,
     world: World = ONE_PROCESS,
-    on_progress: OnProgress = lambda trained, total: None,
+    on_progress: OnProgress = ignore_progress,
 ) -> None:
     """Train the pending segments of a tree.
 
@@ -56,12 +55,13 @@ def train_tree(
         policy: which states stay although they are not needed.
         verify: hash every byte of every state first, instead of checking sizes and headers.
         world: the processes that train each segment together; with several, segments are trained one at a time.
-        on_progress: called when a segment is finished.
+        on_progress: called about once a second, from another thread; it must not raise.
 
     Raises:
         Interrupted: a signal asked to stop; every segment finished its step and saved.
         WorkersLostError: too many workers were lost, or the executor accepts no more segments.
     """
+    on_progress(Preparation("checking the states on disk"))
     stop_earlier_session(store.folder)
     repair(tree, store, verify=verify)
     pending = find_pending(tree, store)
@@ -70,11 +70,14 @@ def train_tree(
             store.segment(node.key).reopen()
     stop = threading.Event()
     setting = Setting(folder=store.folder, threads=threads, stop=stop, world=world)
-    scheduler = _Scheduler(tree, store, jobs, pending, policy, on_progress)
-    with stop_on_signals(stop) as request_stop, get_kind(executor).open(executor, setting) as workers:
+    with (
+        Watcher(tree, store, pending, on_progress) as watcher,
+        stop_on_signals(stop) as request_stop,
+        get_kind(executor).open(executor, setting) as workers,
+    ):
         if world.control is not None:
             world.control.notes.on_stop = request_stop
-        scheduler.run(workers, stop)
+        _Scheduler(tree, store, jobs, pending, policy, watcher).run(workers, stop)
     if stop.is_set():
         raise Interrupted
 
@@ -107,7 +110,7 @@ def _is_evaluated_at_end(node: Node, folder: SegmentFolder) -> bool:
 
 
 class _Scheduler:
-    """Keeps the workers busy and counts the FLOPs trained."""
+    """Keeps the workers busy."""
 
     def __init__(
         self,
@@ -116,16 +119,13 @@ class _Scheduler:
         jobs: Mapping[str, Job],
         pending: list[Node],
         policy: RetentionPolicy,
-        on_progress: OnProgress,
+        watcher: Watcher,
     ) -> None:
-        self._store, self._jobs, self._policy, self._on_progress = store, jobs, policy, on_progress
+        self._store, self._jobs, self._policy, self._watcher = store, jobs, policy, watcher
         self._lineage = Lineage.from_tree(tree)
         self._queue = ReadyQueue(tree, [node.key for node in pending])
-        self._total = sum(training_flops(node) for node in tree.nodes.values())
-        self._trained = self._total - sum(training_flops(node) for node in pending)
         self._attempts, self._refusals = Attempts(store), Refusals()
         self._running: dict[Future[Outcome], Node] = {}
-        self._on_progress(self._trained, self._total)
         self._lineage.prune(tree.nodes, store, policy)  # after a kill, or with a new policy
 
     def run(self, workers: SegmentExecutor, stop: threading.Event) -> None:
@@ -138,7 +138,9 @@ class _Scheduler:
             ended, _ = wait(self._running, timeout=0.2, return_when=FIRST_COMPLETED)
             for future in ended | {future for future in self._running if future.cancelled()}:
                 node = self._running.pop(future)
-                if self._is_finished(future, node, stop):
+                finished = self._is_finished(future, node, stop)
+                self._watcher.end(node, finished=finished)
+                if finished:
                     self._finish(node)
                 else:
                     self._queue.put_back(node)
@@ -149,9 +151,11 @@ class _Scheduler:
             node = self._queue.pop()
             if node is None:
                 return
+            self._watcher.begin(node)
             try:
                 future = workers.submit(self._jobs[node.key], self._attempts.begin(node))
             except WorkersLostError as refusal:
+                self._watcher.end(node, finished=False)
                 if not self._running:
                     raise
                 self._refusals.add(refusal)
@@ -180,9 +184,7 @@ class _Scheduler:
 
     def _finish(self, node: Node) -> None:
         self._queue.finish(node)
-        self._trained += training_flops(node)
         self._lineage.prune([key for key in (node.parent, node.key) if key], self._store, self._policy)
-        self._on_progress(self._trained, self._total)
 
 
 def _describe_loss(error: BaseException) -> str:

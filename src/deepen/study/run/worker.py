@@ -19,7 +19,6 @@ from deepen.train.checkpoint.state_files import StateError
 from deepen.train.device import peak_memory_bytes, pick_device, reset_peak_memory
 from deepen.train.distributed.leader import begin_engine
 from deepen.train.distributed.processes import ONE_PROCESS, World
-from deepen.train.engine import Log
 from deepen.train.errors import TrainingError
 from deepen.train.health.spikes import WINDOW
 from deepen.train.segment import begin_segment
@@ -28,6 +27,9 @@ from deepen.train.state import Progress, TrainState, initial_state
 _log = logging.getLogger(__name__)
 
 SAVE_EVERY_SECONDS = 60.0
+
+LOG_EVERY_SECONDS = 2.0
+"""Longest time that lines of metrics.jsonl are kept in memory while steps are trained."""
 
 
 def train_segment(
@@ -73,8 +75,7 @@ def train_segment(
         engine.check_initialization()
     due = {point.tokens: point.tasks for point in node.evaluations}
     evaluated = {(line["tokens"], line.get("task")) for line in folder.lines("evals")}
-    metrics: list[dict[str, Any]] = []
-    log_step = _step_logger(metrics, job)
+    step_log = _StepLog(folder, job)
 
     with BackgroundSaver(folder.save) as saver:  # its end waits for the save in progress
         timer = _SaveTimer(engine.progress.tokens)
@@ -87,15 +88,14 @@ def train_segment(
             try:
                 engine.run(
                     _next_stop(node, engine.progress.tokens),
-                    log_step,
+                    step_log,
                     lambda: should_stop() or timer.is_due(engine.progress.tokens),
                 )
             except TrainingError:  # its step was not taken, so the state before it is good
-                folder.append("metrics", metrics)
+                step_log.flush()
                 save()
                 raise
-            folder.append("metrics", metrics)
-            metrics.clear()
+            step_log.flush()
             tokens = engine.progress.tokens
             tasks = [task for task in due.get(tokens, ()) if (tokens, task) not in evaluated]
             if tasks:
@@ -169,14 +169,20 @@ def _next_stop(node: Node, tokens: int) -> int:
     return min((point.tokens for point in node.evaluations if point.tokens > tokens), default=node.segment.end)
 
 
-def _step_logger(metrics: list[dict[str, Any]], job: Job) -> Log:
-    """A step logger that appends lines of metrics.jsonl to `metrics` and warns about spikes."""
-    segment = job.node.segment
+class _StepLog:
+    """Collects the lines of metrics.jsonl, appends them every few seconds, and warns about spikes."""
 
-    def log_step(progress: Progress, measured: dict[str, float]) -> None:
+    def __init__(self, folder: SegmentFolder, job: Job) -> None:
+        self._folder, self._job = folder, job
+        self._lines: list[dict[str, Any]] = []
+        self._flush_at = 0.0  # the first line is appended at once
+
+    def __call__(self, progress: Progress, measured: dict[str, float]) -> None:
+        """Log a step; see `deepen.train.engine.Log`."""
         if "spike" in measured:
-            _warn_of_spike(progress, measured, job)
-        metrics.append({
+            _warn_of_spike(progress, measured, self._job)
+        segment = self._job.node.segment
+        self._lines.append({
             "step": progress.step,
             "tokens": progress.tokens,
             **measured,
@@ -185,8 +191,14 @@ def _step_logger(metrics: list[dict[str, Any]], job: Job) -> Log:
             "depth": segment.depth,
             "phase": segment.label,
         })  # fmt: skip
+        if time.monotonic() >= self._flush_at:
+            self.flush()
 
-    return log_step
+    def flush(self) -> None:
+        """Append the collected lines to metrics.jsonl."""
+        self._folder.append("metrics", self._lines)
+        self._lines.clear()
+        self._flush_at = time.monotonic() + LOG_EVERY_SECONDS
 
 
 def _warn_of_spike(progress: Progress, measured: dict[str, float], job: Job) -> None:

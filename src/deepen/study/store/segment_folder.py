@@ -12,6 +12,7 @@ the state, so they are never behind it. Before training continues, they are trun
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +33,8 @@ from deepen.train.checkpoint.state_folder import (
 from deepen.train.state import Progress, TrainState
 
 LOGS = ("metrics", "evals")
+
+_TAIL_BYTES = 8192
 
 LogSizes = Mapping[str, int]
 """Bytes of each log."""
@@ -173,6 +176,18 @@ class SegmentFolder:
         """The lines of `metrics` or `evals`, up to the first incomplete one."""
         return [line for _, line in self._complete_lines(log)]
 
+    def last_lines(self, log: str) -> list[dict[str, Any]]:
+        """The last lines of a log, which its worker may be appending to; a few dozen at most."""
+        try:
+            with self._log(log).open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - _TAIL_BYTES))
+                lines = file.read().split(b"\n")
+        except OSError:
+            return []
+        complete = lines[1 if size > _TAIL_BYTES else 0 : -1]
+        return [line for text in complete if (line := _parse_line(text)) is not None]
+
     def truncate_logs(self, progress: Progress) -> None:
         """Remove the lines that were logged after the state from which training continues."""
         self._check_owner()
@@ -195,11 +210,8 @@ class SegmentFolder:
     def _complete_lines(self, log: str) -> list[tuple[bytes, dict[str, Any]]]:
         path, complete = self._log(log), []
         for text in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
-            try:
-                line = json.loads(text)
-            except ValueError:
-                break
-            if not (isinstance(line, dict) and isinstance(line.get("tokens"), int) and text.endswith(b"\n")):
+            line = _parse_line(text)
+            if line is None or not text.endswith(b"\n"):
                 break
             complete.append((text, line))
         return complete
@@ -245,3 +257,12 @@ class SegmentFolder:
             elif durable.sha256(path, expected["bytes"]) != expected["sha256"]:
                 problems.append(f"{path} is damaged: its sha256 differs from the recorded one")
         return problems
+
+
+def _parse_line(text: bytes) -> dict[str, Any] | None:
+    """A line of a log; None if it is incomplete or damaged."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and isinstance(line.get("tokens"), int) else None

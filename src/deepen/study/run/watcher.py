@@ -1,0 +1,124 @@
+"""Watch the running segments of a study, and report how far they are.
+
+Workers append to metrics.jsonl every few seconds, wherever they run. The command reads the end of these files, so
+it needs no other connection to its workers.
+"""
+
+import threading
+from collections.abc import Iterable
+from itertools import groupby
+from types import TracebackType
+
+from deepen.study.compile.tree import Node, Tree
+from deepen.study.run.progress import OnProgress, SegmentProgress, StudyProgress
+from deepen.study.run.ready_queue import training_flops
+from deepen.study.store.segment_folder import SegmentFolder
+from deepen.study.store.study_folder import Store
+
+REPORT_SECONDS = 1.0
+
+
+class Watcher:
+    """Reports the progress of training once a second, from a thread of its own, inside a `with` block.
+
+    Args:
+        tree: the tree of a study.
+        store: the study's folder.
+        pending: the segments to train.
+        on_progress: receives the progress; it must not raise.
+    """
+
+    def __init__(self, tree: Tree, store: Store, pending: Iterable[Node], on_progress: OnProgress) -> None:
+        self._tree, self._store, self._on_progress = tree, store, on_progress
+        self._tokens = {node.key: store.segment(node.key).tokens_saved for node in pending}
+        self._arms: dict[str, dict[str, None]] = {key: {} for key in tree.nodes}
+        for route in tree.routes:
+            for key in route.keys:
+                self._arms[key][route.arm.name] = None
+        self._runs = [
+            {key for route in routes for key in route.keys}
+            for _, routes in groupby(tree.routes, key=lambda route: (route.arm.name, route.seed))
+        ]
+        self._running: dict[str, Node] = {}
+        self._lock, self._is_over = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
+
+    def __enter__(self) -> "Watcher":
+        self._report()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """End the thread, and report a last time."""
+        self._is_over.set()
+        self._thread.join()
+        self._report()
+
+    def begin(self, node: Node) -> None:
+        """A segment is given to a worker."""
+        with self._lock:
+            self._running[node.key] = node
+
+    def end(self, node: Node, *, finished: bool) -> None:
+        """A worker has ended with a segment."""
+        with self._lock:
+            del self._running[node.key]
+            if finished:
+                del self._tokens[node.key]
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(REPORT_SECONDS):
+            self._report()
+
+    def _report(self) -> None:
+        with self._lock:
+            running = list(self._running.values())
+        segments = tuple(self._read(node) for node in running)  # reads files, which may take long
+        with self._lock:
+            unfinished = dict(self._tokens)
+        for node, segment in zip(running, segments, strict=True):
+            if node.key in unfinished and segment.step:
+                unfinished[node.key] = node.segment.start + segment.step * node.segment.batch_tokens
+        self._on_progress(
+            StudyProgress(
+                flops=sum(_trained_flops(node, unfinished) for node in self._tree.nodes.values()),
+                flops_total=sum(training_flops(node) for node in self._tree.nodes.values()),
+                runs_done=sum(not keys & unfinished.keys() for keys in self._runs),
+                runs_total=len(self._runs),
+                running=segments,
+            )
+        )
+
+    def _read(self, node: Node) -> SegmentProgress:
+        """The progress of a segment, from the ends of its logs."""
+        folder, segment = self._store.segment(node.key), node.segment
+        lines = [line for line in folder.last_lines("metrics") if segment.start < line["tokens"] <= segment.end]
+        tokens = lines[-1]["tokens"] if lines else segment.start
+        seconds = lines[-1]["seconds"] - lines[0]["seconds"] if lines else 0.0
+        return SegmentProgress(
+            key=node.key,
+            arms=tuple(self._arms[node.key]),
+            seed=node.seed,
+            depth=segment.depth,
+            label=segment.label,
+            step=(tokens - segment.start) // segment.batch_tokens,
+            steps=(segment.end - segment.start) // segment.batch_tokens,
+            loss=lines[-1]["loss"] if lines else None,
+            tokens_per_second=(tokens - lines[0]["tokens"]) / seconds if seconds > 0 else None,
+            is_evaluating=_is_evaluating(node, folder, tokens),
+        )
+
+
+def _trained_flops(node: Node, unfinished: dict[str, int]) -> int:
+    """FLOPs of the finished steps of a segment."""
+    segment = node.segment
+    tokens = min(max(unfinished.get(node.key, segment.end), segment.start), segment.end) - segment.start
+    return tokens * segment.flops_per_token
+
+
+def _is_evaluating(node: Node, folder: SegmentFolder, tokens: int) -> bool:
+    """Whether an evaluation is due after the step that was logged last, and not logged yet."""
+    due = {task for point in node.evaluations if point.tokens == tokens for task in point.tasks}
+    return bool(due - {line["task"] for line in folder.last_lines("evals") if line["tokens"] == tokens})
