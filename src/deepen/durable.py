@@ -14,6 +14,7 @@ that fail and processes that die half way.
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,7 +42,15 @@ def save_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
     try:
         save_file(dict(tensors), path)
     except SafetensorError as error:  # it wraps the system's error, such as a full disk
-        raise OSError(str(error)) from None
+        raise system_error(error, path) from None
+
+
+def system_error(error: Exception, path: Path) -> OSError:
+    """The system's error in the text of an error of the safetensors library, `... (os error 28)`."""
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number is None:
+        return OSError(str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1])), str(path))
 
 
 def fsync(path: Path) -> None:
@@ -120,14 +129,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
     A file without a seal is accepted, because files written by hand have none.
 
     Raises:
-        DamagedError: it cannot be read, is not a JSON object, or does not match its seal.
+        DamagedError: it is not a JSON object, or does not match its seal.
+        OSError: it cannot be read now, which says nothing about its content.
     """
     try:
         value = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as error:
-        raise DamagedError(f"{path} cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path} is damaged: it is not JSON ({error})") from None
     if not isinstance(value, dict):

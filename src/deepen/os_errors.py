@@ -9,20 +9,20 @@ because of such an error. The message says what the system said, and the remedy 
 
 import errno
 
-_NETWORK = "check the connection to the network disk, then run the same command again"
-_DISK = "check the disk (the system's log says more), then run the same command again"
+_NETWORK = "check the connection to the network disk"
+_DISK = "check the disk; the system's log says more"
 _PERMISSION = "change the permissions of the file, or of a folder above it"
-_SPACE = "free some space, then run the same command again"
+_SPACE = "free some space"
 
 _REMEDIES = {
     errno.EMFILE: "allow more open files (ulimit -n), or train fewer segments at once",
-    errno.ENFILE: "the machine has no more open files to give: close other programs",
+    errno.ENFILE: "close other programs: the whole machine has too many open files",
     errno.EACCES: _PERMISSION,
     errno.EPERM: _PERMISSION,
     errno.EIO: _DISK,
     errno.ENXIO: _DISK,
     errno.ENODEV: _DISK,
-    errno.ESTALE: "the network disk was mounted again or the file was replaced: run the same command again",
+    errno.ESTALE: "the file was replaced, or the network disk mounted again: repeat the command",
     errno.ETIMEDOUT: _NETWORK,
     errno.ENOTCONN: _NETWORK,
     errno.ECONNRESET: _NETWORK,
@@ -30,14 +30,14 @@ _REMEDIES = {
     errno.EHOSTUNREACH: _NETWORK,
     errno.ENETUNREACH: _NETWORK,
     errno.ENOSPC: _SPACE,
-    errno.EDQUOT: f"{_SPACE}; the limit is that of your account",
+    errno.EDQUOT: "free some space, or ask for a larger quota",
     errno.EFBIG: "allow larger files (ulimit -f)",
-    errno.EROFS: "the disk is read-only: use a folder on another one",
-    errno.ENOMEM: "free some memory, then run the same command again",
+    errno.EROFS: "use a folder on a disk that can be written",
+    errno.ENOMEM: "free some memory",
     errno.ENAMETOOLONG: "use a shorter path",
-    errno.ELOOP: "a link leads to itself: put the file itself there",
+    errno.ELOOP: "a link leads to itself; put the file itself there",
     errno.ENOENT: "put the file back",
-    errno.ENOTDIR: "a folder on the way is a file: check the path",
+    errno.ENOTDIR: "check the path: a folder of it is a file",
 }
 
 

@@ -16,6 +16,7 @@ from deepen.cli.requests.command import Command
 from deepen.cli.requests.parser import RequestError, describe_errors
 from deepen.cli.requests.run_request import RunRequest
 from deepen.errors import InvalidValueError, InvalidValuesError, RunError
+from deepen.os_errors import explain
 from deepen.study.run.errors import Interrupted
 
 FAILED, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
@@ -66,8 +67,9 @@ def _describe_failure(error: Exception, request: Request | None) -> str | None:
     if _is_out_of_memory(error):
         return "out of memory: use a smaller --batch-tokens or --context"
     if isinstance(error, OSError):
+        problem, remedy = explain(error)
         where = f" ({error.filename})" if error.filename else ""
-        return f"cannot read or write: {error.strerror or error}{where}"
+        return f"cannot read or write: {problem}{where}" + (f": {remedy}" if remedy else "")
     return None
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepen import durable
+from deepen.os_errors import explain
 from deepen.study.compile.tree import Tree
 from deepen.study.store.lineage import Lineage
 from deepen.study.store.retention import RetentionPolicy
@@ -25,7 +26,7 @@ class SegmentCheck:
         key: key of the segment.
         label: label of its phase.
         done: whether it was trained to its end.
-        state: `good`, `damaged`, or `none` (not yet saved, or pruned).
+        state: `good`, `damaged`, `unreadable` now, or `none` (not yet saved, or pruned).
         steps: number of steps in metrics.jsonl.
         problems: for each damaged file, its name and the reason.
     """
@@ -61,11 +62,28 @@ def check(store: Store) -> StudyCheck:
                 problems.append(f"{path} is missing")
         except durable.DamagedError as error:
             problems.append(str(error))
+        except OSError as error:
+            problems.append(_describe_unreadable(error))
     segments = [_check_segment(store.segment(key)) for key in store.segment_keys()]
     return StudyCheck(segments=segments, problems=problems)
 
 
 def _check_segment(folder: SegmentFolder) -> SegmentCheck:
+    try:
+        return _check_readable_segment(folder)
+    except OSError as error:
+        problem = _describe_unreadable(error)
+        return SegmentCheck(
+            key=folder.folder.name, label="", done=False, state="unreadable", steps=0, problems=[problem]
+        )
+
+
+def _describe_unreadable(error: OSError) -> str:
+    problem, remedy = explain(error)
+    return f"{error.filename} cannot be read: {problem}" + (f"; {remedy}" if remedy else "")
+
+
+def _check_readable_segment(folder: SegmentFolder) -> SegmentCheck:
     spec, done = folder.spec or {}, folder.done
     problems = folder.json_problems()
     if not (folder.folder / "spec.json").exists() and any(folder.folder.iterdir()):

@@ -5,7 +5,8 @@
     state.json             depth, seed, progress, recent losses, digests of the logs
     manifest.json          of each file above: bytes, sha256, and of tensor files the sha256 of the header
 
-A state that fails verification is never used. There are two levels of verification:
+A state that fails verification is never used. One that the system cannot read now is not damaged: the OSError ends
+the command, and nothing is removed. There are two levels of verification:
 
 - quick, always: sizes, the sha256 of JSON files and of the headers of tensor files match the manifest, and the
   tensors of a header fill the file exactly. It reads a few kilobytes of a state of any size, and does not find a
@@ -22,6 +23,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from deepen import durable
 from deepen.errors import RunError
@@ -93,8 +95,8 @@ def check_files(folder: Path, *, verify: bool = False) -> None:
             _check_file(path, entry, verify=verify)
         except durable.DamagedError as error:
             raise StateError(str(error)) from None
-        except OSError as error:
-            raise StateError(f"{path} cannot be read ({error.strerror})") from None
+        except FileNotFoundError:
+            raise StateError(f"{path} is missing") from None
     _read_state_json(folder)
 
 
@@ -117,13 +119,21 @@ def read_files(folder: Path) -> TrainState:
     try:
         without_tensors = _read_state_json(folder)
         moments: dict[str, dict[str, Any]] = {}
-        for key, tensor in load_file(folder / "moments.safetensors").items():
+        for key, tensor in _load_tensors(folder / "moments.safetensors").items():
             parameter, _, name = key.rpartition(":")
             moments.setdefault(parameter, {})[name] = tensor
-        weights = load_file(folder / "weights.safetensors")
-    except (OSError, SafetensorError) as error:
+        weights = _load_tensors(folder / "weights.safetensors")
+    except (FileNotFoundError, SafetensorError) as error:
         raise StateError(f"{folder} is not a complete state ({error})") from None
     return replace(without_tensors, weights=weights, moments=moments)
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    path.open("rb").close()  # raises the system's own error; the library says "No such file" for any
+    try:
+        return load_file(path)
+    except OSError as error:
+        raise durable.system_error(error, path) from None
 
 
 def read_progress(folder: Path) -> Progress:
