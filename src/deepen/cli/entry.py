@@ -23,9 +23,13 @@ from deepen.cli.requests.catalog import COMMANDS, OVERVIEW
 from deepen.cli.requests.parser import HelpRequestedError
 from deepen.errors import nearest
 from deepen.messages import print_messages
+from deepen.train.limits import check_room_for_torch
 
 if TYPE_CHECKING:
     from deepen.train.distributed.processes import World
+
+USE_TORCH = ("study", "train", "store", "bench", "doctor")
+"""The commands that import torch, which ends the process where it gets too little memory."""
 
 
 def main(argv: Sequence[str] | None = None, world: "World | None" = None) -> int:
@@ -63,7 +67,10 @@ def _run_command(name: str, argv: Sequence[str], world: "World | None") -> int:
     request = None
     try:
         # Only commands that train know of other processes; no other command is started in several.
-        request = parse(argv) if world is None else parse(argv, distributed=True)
+        parsed = parse(argv) if world is None else parse(argv, distributed=True)
+        if name in USE_TORCH:
+            check_room_for_torch()
+        request = parsed
         run: Any = import_module(f"deepen.cli.commands.{name}").run
         code: int = run(request) if world is None else run(request, world)
         return code

@@ -7,14 +7,32 @@ groups, SLURM's and Grid Engine's variables, `ulimit`. A fraction of a core coun
 """
 
 import os
+import resource
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepen.errors import RunError
 from deepen.train.control_groups import ROOT, group_numbers
 
 MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _ShellLimit:
+    """A limit of a process's memory: how it is set, what of /proc it applies to, what torch alone needs of it."""
+
+    kind: int
+    source: str
+    status: str
+    torch_bytes: int
+
+
+_SHELL_LIMITS = (
+    _ShellLimit(resource.RLIMIT_AS, "ulimit -v", "VmSize", 640 * MIB),
+    _ShellLimit(resource.RLIMIT_DATA, "ulimit -d", "VmData", 192 * MIB),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +92,39 @@ def memory_limit(root: Path = ROOT, environment: Mapping[str, str] = os.environ)
         for cores in _read_variable(environment, "SLURM_CPUS_ON_NODE"):
             limits.append(Limit(size * cores * MIB, "SLURM_MEM_PER_CPU"))
     return min(limits, key=lambda limit: limit.amount, default=None)
+
+
+def process_memory_limit() -> Limit | None:
+    """Memory that this process may still allocate under the shell's `ulimit`; None without such a limit."""
+    limits = [
+        Limit(max(0, limit - _read_status(each.status)), each.source)
+        for each in _SHELL_LIMITS
+        if (limit := resource.getrlimit(each.kind)[0]) != resource.RLIM_INFINITY
+    ]
+    return min(limits, key=lambda limit: limit.amount, default=None)
+
+
+def check_room_for_torch() -> None:
+    """Raise a RunError if this process may not allocate what torch alone does, which would abort it.
+
+    Call it before torch is imported.
+    """
+    for each in _SHELL_LIMITS:
+        limit = resource.getrlimit(each.kind)[0]
+        if limit != resource.RLIM_INFINITY and limit < each.torch_bytes:
+            raise RunError(
+                f"{limit / 1e9:.2g} GB of memory are allowed ({each.source}), and torch alone takes about "
+                f"{each.torch_bytes / 1e9:.2g} GB",
+                remedy="allow more",
+            )
+
+
+def _read_status(key: str) -> int:
+    """A number of bytes that the system reports of this process; 0 if it does not."""
+    with suppress(OSError, ValueError, IndexError):
+        status = Path("/proc/self/status").read_text()
+        return int(status.split(f"{key}:")[1].split()[0]) * 1024
+    return 0
 
 
 def _cpu_quotas(root: Path) -> Iterator[float]:

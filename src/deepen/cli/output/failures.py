@@ -7,7 +7,6 @@
 Anything else is an error of ours and keeps its traceback.
 """
 
-import sys
 from pathlib import Path
 from typing import Protocol
 
@@ -17,9 +16,13 @@ from deepen.cli.requests.parser import RequestError, describe_errors
 from deepen.cli.requests.run_request import RunRequest
 from deepen.errors import InvalidValueError, InvalidValuesError, RunError
 from deepen.os_errors import explain
+from deepen.resource_errors import explain_resource_error
 from deepen.study.run.errors import Interrupted
 
 FAILED, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
+
+_SMALLER_STEP = ("batch_tokens", "context")
+"""Keys of the options that determine the memory of a training step."""
 
 
 class Request(Protocol):
@@ -64,8 +67,8 @@ def _describe_failure(error: Exception, request: Request | None) -> str | None:
     """What ended a command, in one line; None where it is an error of ours."""
     if isinstance(error, RunError):
         return f"the run failed: {error.describe(request.command.display_name) if request else error}"
-    if _is_out_of_memory(error):
-        return "out of memory: use a smaller --batch-tokens or --context"
+    if resource := explain_resource_error(error):
+        return _describe_resource(*resource, request)
     if isinstance(error, OSError):
         problem, remedy = explain(error)
         where = f" ({error.filename})" if error.filename else ""
@@ -82,6 +85,8 @@ def _describe_kept(folder: Path) -> str:
     return f"{kept}; once the cause is removed, the same command continues"
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    torch = sys.modules.get("torch")  # not imported only to look: without it, no such error can have come
-    return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
+def _describe_resource(what: str, remedy: str, request: Request | None) -> str:
+    """What has run out, and what helps: a smaller step, where the command has options for that."""
+    flags = [option.flag for option in request.command.options if option.key in _SMALLER_STEP] if request else []
+    smaller = f"use a smaller {' or '.join(flags)}, or " if flags else ""
+    return f"{what}: {smaller}{remedy}"

@@ -1,10 +1,35 @@
 """Reasons for a run to end before its study is finished."""
 
 from deepen.errors import RunError
+from deepen.resource_errors import explain_resource_error
 
 
 class WorkersLostError(RunError):
     """A segment lost its worker too often, or the executor accepts no more segments."""
+
+
+class OutOfResourcesError(RunError):
+    """Memory or threads have run out while a segment was trained."""
+
+
+def explain_segment_error(error: Exception, segment: str) -> Exception:
+    """The error to raise for an error of training: an OutOfResourcesError if memory or threads have run out.
+
+    Args:
+        error: what ended the training of the segment.
+        segment: the segment in words.
+    """
+    resource = explain_resource_error(error)
+    if resource is None:
+        return error
+    what, remedy = resource
+    explained = OutOfResourcesError(
+        f"{what} in {segment}",
+        remedy=f"{remedy}; or train fewer segments at once (`jobs`), or smaller ones (`batch_tokens`, `context`) "
+        "in another `folder`",
+    )
+    explained.__cause__ = error
+    return explained
 
 
 class Interrupted(Exception):

@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, 
 
 from deepen.study.compile.tree import Node, Tree
 from deepen.study.define.executor import ExecutorChoice
-from deepen.study.run.errors import Interrupted, WorkersLostError
+from deepen.study.run.errors import Interrupted, WorkersLostError, explain_segment_error
 from deepen.study.run.executors.interface import SegmentExecutor, Setting
 from deepen.study.run.executors.registry import get_kind
 from deepen.study.run.job import Job, Outcome
@@ -177,7 +177,7 @@ class _Scheduler:
                 self._attempts.lose_worker(node, _describe_loss(error))
             return False
         if outcome.error is not None:
-            raise outcome.error
+            raise explain_segment_error(outcome.error, f"{node.segment.label}, seed {node.seed}")
         if not outcome.finished and not stop.is_set():
             self._attempts.lose_worker(node, "its machine asked it to stop")
         return outcome.finished
