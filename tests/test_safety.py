@@ -16,7 +16,7 @@ from deepen.data.errors import DataError
 from deepen.data.shards import Dataset, open_dataset
 from deepen.data.tokenizers import load_tokenizer
 from deepen.report import draw_report
-from deepen.study.results.schema import load_results
+from deepen.study.results.results_file import load_results
 from deepen.train.checkpoint.state_files import StateError
 from deepen.train.checkpoint.state_folder import load_state
 

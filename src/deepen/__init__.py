@@ -63,8 +63,8 @@ if TYPE_CHECKING:
     from deepen.study.define.study import Evaluation as Evaluation
     from deepen.study.define.study import Study as Study
     from deepen.study.define.study import TaskFile as TaskFile
+    from deepen.study.results.results_file import load_results as load_results
     from deepen.study.results.schema import Results as Results
-    from deepen.study.results.schema import load_results as load_results
     from deepen.study.results.verdicts import judge as judge
     from deepen.study.run.errors import Interrupted as Interrupted
     from deepen.train.optim.spec import OptimizerSpec as OptimizerSpec
@@ -95,7 +95,7 @@ _MODULES = {
     "Study": "deepen.study.define.study",
     "TaskFile": "deepen.study.define.study",
     "Results": "deepen.study.results.schema",
-    "load_results": "deepen.study.results.schema",
+    "load_results": "deepen.study.results.results_file",
     "judge": "deepen.study.results.verdicts",
     "Interrupted": "deepen.study.run.errors",
     "OptimizerSpec": "deepen.train.optim.spec",

@@ -70,9 +70,13 @@ def test_a_signal_ends_the_run_after_the_current_step_and_keeps_it(
     try:
         assert main(arguments(tmp_path / "run", dataset)) == 130
         assert taken == 5
-        printed = capsys.readouterr().err
-        assert "same command continues" in printed and "Traceback" not in printed
-        assert printed.count("stopping: this step is finished and saved first; Ctrl-C again ends now\n") == 1
+        printed = capsys.readouterr()
+        assert "same command continues" in printed.err and "Traceback" not in printed.err
+        assert "full" in printed.out and "41 %" in printed.out and "validation loss" in printed.out
+        [arm] = results_of(tmp_path / "run")["arms"]
+        assert [point["step"] for point in arm["curve"]] == [1, 2, 3, 4, 5]
+        assert arm["trained_share"] == 5 / STEPS and arm["marks"] == []
+        assert printed.err.count("stopping: this step is finished and saved first; Ctrl-C again ends now\n") == 1
         assert signal.getsignal(which) is handler
         assert main(arguments(tmp_path / "run", dataset)) == 0
         assert taken == STEPS

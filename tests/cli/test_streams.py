@@ -11,7 +11,7 @@ import pytest
 
 from deepen.cli.entry import main
 from deepen.data.shards import Dataset
-from deepen.study.results.schema import load_results
+from deepen.study.results.results_file import load_results
 
 QUICK = ["--help", "train --help", "recipes", "plan full --parts", "plan paper --json", "completion bash"]
 

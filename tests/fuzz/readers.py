@@ -22,10 +22,11 @@ from deepen.errors import InvalidValueError
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.task import TaskError
 from deepen.model.presets import PRESETS
+from deepen.report.data_files import write_data_files
 from deepen.report.page import render_page
 from deepen.report.summary import summarize
 from deepen.study.define.presets import quickstart
-from deepen.study.results.schema import ResultsError, load_results
+from deepen.study.results.results_file import ResultsError, load_results
 from deepen.study.store.errors import StoreError
 from deepen.study.store.study_folder import Store
 from deepen.train.checkpoint.state_files import StateError
@@ -67,7 +68,8 @@ def bench(folder: Path, content: bytes) -> None:
 
 
 def results(folder: Path, content: bytes) -> None:
-    render_page(summarize(load_results(_put(folder / "results.json", content).parent)), ())
+    results = load_results(_put(folder / "results.json", content).parent)
+    render_page(summarize(results), (), write_data_files(results, folder))
 
 
 def study(folder: Path, content: bytes) -> None:

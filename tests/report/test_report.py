@@ -1,5 +1,6 @@
 """The page and figures of a real study, and of one whose strings are hostile."""
 
+import csv
 import json
 import re
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from deepen.report import draw_report
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.study import Arm, Study
 from deepen.study.results.collect import collect
+from deepen.study.results.results_file import write_results
 from deepen.study.results.schema import Results
+from deepen.study.results.verdicts import with_verdicts
 from deepen.study.store.study_folder import Store
 
 pytestmark = pytest.mark.slow
@@ -32,14 +35,18 @@ def results(make_study: Callable[..., Study], run_study: Callable[..., dict[str,
     return Results.from_json(run_study(make_study(arms=arms, seeds=(0, 1)), trained))
 
 
+def markup(page: str) -> str:
+    """A page without its scripts: plotly's source contains links."""
+    return re.sub(r"<script.*?</script>", "", page, flags=re.S)
+
+
 def test_the_page_shows_every_arm_and_needs_no_other_file(results: Results, tmp_path: Path):
     page = draw_report(results, tmp_path).read_text()
     for verdict in results.verdicts:
         assert verdict.arm in page
     assert f"{results.verdicts[0].loss:.3f}" in page
     assert "<script src=" not in page and '<link rel="stylesheet"' not in page
-    markup = re.sub(r"<script.*?</script>", "", page, flags=re.S)  # plotly's source contains URLs
-    assert not re.search(r"(src|href|url)\W{1,2}(https?:)?//", markup)
+    assert not re.search(r"(src|href|url)\W{1,2}(https?:)?//", markup(page))
 
 
 def test_controls_are_marked_and_the_small_model_is_compared_with_the_winners(results: Results, tmp_path: Path):
@@ -57,6 +64,35 @@ def test_figures_come_as_png_and_svg(results: Results, tmp_path: Path):
     for name in ("validation-loss", "training-loss", "verdicts"):
         assert (figures / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (figures / f"{name}.svg").read_text()
+
+
+def test_the_numbers_are_linked_as_json_and_csv(results: Results, tmp_path: Path):
+    write_results(results, tmp_path)
+    page = draw_report(results, tmp_path)
+    links = re.findall(r'<a href="([^"]+)"', markup(page.read_text()))
+    assert {"../results.json", "curves.csv", "marks.csv", "verdicts.csv"} <= set(links)
+    assert all((page.parent / link).is_file() for link in links)
+    with (page.parent / "curves.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    points = [(arm, point) for arm in results.arms for point in arm.curve]
+    assert len(lines) == len(points)
+    for line, (arm, point) in zip(lines, points, strict=True):
+        assert (line["arm"], int(line["seed"]), int(line["tokens"])) == (arm.name, arm.seed, point.tokens)
+        assert float(line["val_loss"]) == point.val_loss and line["phase"] == point.phase
+    with (page.parent / "verdicts.csv").open(newline="") as file:
+        ends = [(float(line["interval_low"]), float(line["interval_high"])) for line in csv.DictReader(file)]
+    assert ends == [verdict.interval for verdict in results.verdicts]
+
+
+def test_an_unfinished_study_shows_how_far_its_runs_are(results: Results, tmp_path: Path):
+    first, *others = results.arms
+    partly = replace(first, curve=first.curve[:2], marks=(), trained_share=0.437)
+    unfinished = with_verdicts(replace(results, arms=(partly, *others), trained_share=0.9))
+    page = draw_report(unfinished, tmp_path).read_text()
+    assert "This study is unfinished: 90 % of its compute is trained." in page
+    assert '<td class="number">43 %</td>' in page and "% trained" in page and "triangle-right" in page
+    assert not any(verdict.arm == first.name for verdict in unfinished.verdicts)
+    assert "Unfinished runs" not in draw_report(results, tmp_path).read_text()
 
 
 def test_strings_from_a_file_stay_strings(results: Results, tmp_path: Path):

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from deepen.report.averages import SeedRange
 from deepen.report.style import BASELINE_COLOUR, COLOURS
-from deepen.report.summary import SeedRange, StudySummary, summarize
+from deepen.report.summary import StudySummary, summarize
 from deepen.study.results.schema import Results
 
 
@@ -31,6 +32,25 @@ def test_a_curve_has_the_tokens_that_all_seeds_have_reached():
     assert [each.tokens for each in shared.curve] == [1]
     [nothing_shared] = summary(arm("full", 0, {1: 4.0}), arm("full", 1, {2: 5.0})).arms
     assert [each.val for each in nothing_shared.curve] == [SeedRange(4.0, 4.0, 4.0)]
+
+
+def test_a_seed_that_has_got_further_keeps_the_rest_of_its_curve():
+    first = arm("full", 0, {1: 4.0, 2: 3.0, 3: 2.5}, trained_share=1)
+    second = arm("full", 1, {1: 5.0, 2: 4.0}, trained_share=0.5)
+    third = arm("full", 2, {}, trained_share=0)
+    [found] = summary(first, second, third).arms
+    assert [each.tokens for each in found.curve] == [1, 2]
+    [tail] = found.tails
+    assert [(each.tokens, each.val) for each in tail] == [(2, SeedRange(3, 3, 3)), (3, SeedRange(2.5, 2.5, 2.5))]
+    assert [(end.tokens, end.val) for end in found.ends("val")] == [(2, SeedRange(4, 4, 4))]
+    assert found.ends("train") == [] and found.trained_share == 0.5
+    [finished] = summary(first, second | {"trained_share": 1}).arms
+    assert finished.ends("val") == []
+
+
+def test_a_file_that_does_not_know_its_progress_counts_as_finished():
+    [found] = summary(arm("full", 0, {1: 4.0})).arms
+    assert found.trained_share is None and found.ends("val") == [] and found.tails == ()
 
 
 def test_a_loss_that_is_missing_is_not_averaged():

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from deepen.report.rows import make_rows
 from deepen.report.summary import StudySummary, summarize
-from deepen.report.verdict_rows import make_rows
 from deepen.report.words import Finding, describe_comparison, describe_finding
 from deepen.study.results.schema import Results
 
@@ -86,19 +86,31 @@ def test_a_win_is_compared_with_a_smaller_model_alone(small_loses: bool | None, 
     if small_loses is not None:
         verdicts.append(verdict("shallow", "loses" if small_loses else "wins"))
         arms.append(arm("shallow", depth=6, is_control=True))
-    found = describe_finding(study(*verdicts, arms=tuple(arms))).found
+    found = " ".join(describe_finding(study(*verdicts, arms=tuple(arms))).limits)
     assert sentence in found and ("small model" in found) == bool(sentence)
 
 
 def test_a_control_that_wins_is_not_a_gain_of_growing():
-    found = describe_finding(study(verdict("a", "wins"), arms=(arm("a", is_control=True),))).found
-    assert "No small model" not in found
+    assert not describe_finding(study(verdict("a", "wins"), arms=(arm("a", is_control=True),))).limits
 
 
 def test_an_unfinished_study_names_what_is_missing():
     assert "Only full has reached it." in describe_finding(study(arms=(arm("a") | {"marks": []},))).found
     partly = study(verdict("a", "wins"), arms=(arm("a"), arm("b"), arm("c")))
-    assert "Not compared yet: b and c." in describe_finding(partly).found
+    assert "Not compared yet: b and c." in describe_finding(partly).limits
+
+
+@pytest.mark.parametrize(
+    ("share", "progress"),
+    [
+        (None, ""),
+        (1, ""),
+        (0.999, "This study is unfinished: 99 % of its compute is trained."),
+        (0.001, "This study is unfinished: less than 1 % of its compute is trained."),
+    ],
+)
+def test_the_progress_of_an_unfinished_study_is_described(share: float | None, progress: str):
+    assert describe_finding(study(trained_share=share)).progress == progress
 
 
 def test_the_papers_mark_is_described_as_unequal_compute():

@@ -2,9 +2,9 @@
 
     page = draw_report(load_results("runs/quickstart"), "runs/quickstart")
 
-`summary` averages the results over seeds. `page` (with `words` and `caveats`), `curves` and `figures` (with
-`loss_figure`, `task_figure` and `forest`) show the summary; `layout` has the axes, ranges and labels that they
-share.
+`summary` averages the results over seeds (with `averages`). `page` (with `words`, `caveats` and `rows`), `curves`
+and `figures` (with `loss_figure`, `task_figure` and `forest`) show the summary; `layout` has the axes, ranges and
+labels that they share. `data_files` writes the numbers as CSV files.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ __all__ = ["draw_report"]
 
 def draw_report(results: Results, folder: Path | str) -> Path:
     """Draw the report of a study into its folder and return the path of the page.
-    Writes `report/figures/*` first and `report/index.html` last. Each file is written under a temporary name and
-    then renamed, so that a reader never sees a part of it.
+
+    Writes `report/figures/*` and `report/*.csv` first and `report/index.html` last. Each file is written under a
+    temporary name and then renamed, so that a reader never sees a part of it.
     """
     # Imported here because the drawing libraries take a second to import.
+    from deepen.report.data_files import write_data_files
     from deepen.report.figures import write_figures
     from deepen.report.files import write_file
     from deepen.report.page import render_page
@@ -32,6 +34,7 @@ def draw_report(results: Results, folder: Path | str) -> Path:
     summary = summarize(results)
     report_folder = Path(folder) / "report"
     figures = write_figures(summary, report_folder / "figures")
+    data_files = write_data_files(results, report_folder)
     page = report_folder / "index.html"
-    write_file(page, render_page(summary, figures).encode("utf-8"))
+    write_file(page, render_page(summary, figures, data_files).encode("utf-8"))
     return page

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any, TypeVar
 
-from deepen.report.layout import AXES, LOSSES, chance_level, legend_label, loss_window, task_title
-from deepen.report.summary import ArmSummary, AveragedMark, AveragedPoint, AveragedScore, SeedRange, StudySummary
+from deepen.report.averages import AveragedMark, AveragedPoint, AveragedScore, SeedRange
+from deepen.report.layout import AXES, LOSSES, arm_label, chance_level, loss_window, task_title
+from deepen.report.summary import ArmSummary, StudySummary
 from deepen.report.units import count, duration, fixed, scientific
 
 Trace = dict[str, Any]
@@ -22,9 +23,12 @@ def loss_chart(study: StudySummary) -> dict[str, Any]:
     for rank, arm in reversed(list(enumerate(study.arms))):  # the baseline is drawn last, on top
         if len(arm.seeds) > 1:
             traces.append(_band_trace(arm))
-        traces.append(_line_trace(arm, rank))
+        traces += [_line_trace(arm, tail, width=1) for tail in arm.tails]
+        line = _line_trace(arm, arm.curve, width=3 if arm.is_baseline else 2)
+        traces.append(line | {"showlegend": True, "legendrank": rank})
     for arm in reversed(study.arms):
         traces += _mark_traces(arm)
+        traces += _end_traces(arm)
     mark = study.baseline_mark
     return {
         "traces": traces,
@@ -68,7 +72,7 @@ def _common(arm: ArmSummary) -> Trace:
     """The properties that all traces of an arm share."""
     return {
         "type": "scatter",
-        "name": escape(legend_label(arm.name, 30), quote=False),
+        "name": escape(arm_label(arm, 30), quote=False),
         "legendgroup": escape(arm.name, quote=False),
         "hovertemplate": "%{text}<extra></extra>",
         "hoverlabel": {"bordercolor": arm.colour},
@@ -99,15 +103,27 @@ def _band_trace(arm: ArmSummary) -> Trace:
     return trace
 
 
-def _line_trace(arm: ArmSummary, rank: int) -> Trace:
-    """The mean over seeds."""
-    values = {}
-    for kind in LOSSES:
-        points, losses = _measured(arm.curve, kind)
-        text = [_hover(arm, point, "") for point in points]
-        values[kind] = _positions(points) | {"y": [loss.mean for loss in losses], "text": text}
-    line = {"color": arm.colour, "dash": arm.dash, "width": 3 if arm.is_baseline else 2}
-    return _common(arm) | {"mode": "lines", "line": line, "values": values, "legendrank": rank}
+def _line_trace(arm: ArmSummary, curve: Sequence[AveragedPoint], width: float) -> Trace:
+    """The mean over seeds, or one seed."""
+    values = {kind: _values(arm, *_measured(curve, kind)) for kind in LOSSES}
+    line = {"color": arm.colour, "dash": arm.dash, "width": width}
+    return _common(arm) | {"mode": "lines", "line": line, "values": values, "showlegend": False}
+
+
+def _end_traces(arm: ArmSummary) -> list[Trace]:
+    """Triangles where unfinished runs have got."""
+    values = {kind: _values(arm, *_measured(arm.ends(kind), kind), "unfinished") for kind in LOSSES}
+    if not any(each["y"] for each in values.values()):
+        return []
+    triangle = {"symbol": "triangle-right", "color": arm.colour, "size": 12, "opacity": 1}
+    return [_common(arm) | {"mode": "markers", "marker": triangle, "values": values, "showlegend": False}]
+
+
+def _values(
+    arm: ArmSummary, points: Sequence[AveragedPoint], losses: Sequence[SeedRange], where: str = ""
+) -> dict[str, list[Any]]:
+    text = [_hover(arm, point, where) for point in points]
+    return _positions(points) | {"y": [loss.mean for loss in losses], "text": text}
 
 
 def _mark_traces(arm: ArmSummary) -> list[Trace]:

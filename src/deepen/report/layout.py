@@ -4,8 +4,8 @@ import numpy as np
 
 from deepen.compute.accounting import PAPER, TOKENS
 from deepen.evaluate.registry import TASKS
-from deepen.report.summary import StudySummary
-from deepen.report.units import UNKNOWN, cut, fixed
+from deepen.report.summary import ArmSummary, StudySummary
+from deepen.report.units import UNKNOWN, cut, done_percent, fixed
 from deepen.study.results.schema import Bound, Verdict
 
 AXES = {"tokens": "tokens", "flops": "exact FLOPs", "seconds": "seconds"}
@@ -28,6 +28,12 @@ def legend_label(name: str, max_length: int = 22) -> str:
     return f" {label}" if label.startswith("_") else label  # matplotlib omits labels that start with an underscore
 
 
+def arm_label(arm: ArmSummary, max_length: int = 22) -> str:
+    """The name of an arm in a legend, with its progress if it is unfinished."""
+    label, share = legend_label(arm.name, max_length), arm.trained_share
+    return label if share is None or share >= 1 else f"{label}, {done_percent(share)} trained"
+
+
 def loss_window(study: StudySummary, kind: str) -> tuple[float, float] | None:
     """The range of losses to show, without the start of training, so that the ends of the curves are
     distinguishable.
@@ -39,7 +45,8 @@ def loss_window(study: StudySummary, kind: str) -> tuple[float, float] | None:
     Returns:
         None if nothing was measured.
     """
-    curves = [[loss for point in arm.curve if (loss := point.loss(kind))] for arm in study.arms]
+    lines = [line for arm in study.arms for line in (arm.curve, *arm.tails)]
+    curves = [[loss for point in line if (loss := point.loss(kind))] for line in lines]
     marks = [loss for arm in study.arms for mark in arm.marks if (loss := mark.loss(kind))]
     shown = [loss for curve in curves for loss in curve] + marks
     if not shown:

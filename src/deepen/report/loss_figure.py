@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from deepen.compute.accounting import PAPER
+from deepen.report.averages import AveragedPoint, SeedRange
 from deepen.report.forest import draw_forest
-from deepen.report.layout import AXES, LOSSES, legend_label, loss_window
+from deepen.report.layout import AXES, LOSSES, arm_label, loss_window
 from deepen.report.style import LINE_STYLES
-from deepen.report.summary import ArmSummary, AveragedPoint, StudySummary
+from deepen.report.summary import ArmSummary, StudySummary
 from deepen.report.units import power
 
 Position = Callable[[AveragedPoint], float]
@@ -45,7 +46,7 @@ def draw_overview(study: StudySummary) -> Figure:
 def _draw_legend(figure: Figure, study: StudySummary) -> None:
     arms = [arm for arm in study.arms if arm.curve or arm.marks]
     handles = [Line2D([], [], color=arm.colour, linestyle=LINE_STYLES[arm.dash], lw=2) for arm in arms]
-    labels = [legend_label(arm.name) for arm in arms]
+    labels = [arm_label(arm) for arm in arms]
     marks = [mark for arm in arms for mark in arm.marks]
     dot: dict[str, Any] = {"marker": "o", "color": "#555555", "linestyle": "none"}
     if any(mark.is_exact for mark in marks):
@@ -57,6 +58,9 @@ def _draw_legend(figure: Figure, study: StudySummary) -> None:
     if _has_other_budgets(study.baseline):
         handles.append(Line2D([], [], markersize=3.5, **(dot | {"linestyle": ":"})))
         labels.append("baseline, other budgets")
+    if any(arm.ends(kind) for arm in arms for kind in LOSSES):
+        handles.append(Line2D([], [], markersize=6, **(dot | {"marker": ">"})))
+        labels.append("unfinished")
     if handles:
         figure.legend(handles, labels, loc="outside lower left", ncols=4, columnspacing=1.6)
 
@@ -89,15 +93,24 @@ def _draw_loss(axes: Axes, study: StudySummary, axis: str, kind: str) -> None:
 
 
 def _draw_curve(axes: Axes, arm: ArmSummary, position: Position, kind: str) -> None:
-    """Draw the mean over seeds as a line and the range of seeds as a band."""
-    points = [(position(point), loss) for point in arm.curve if (loss := point.loss(kind))]
+    """Draw the mean over seeds as a line, the range of seeds as a band, and the ends of unfinished runs."""
+    style = {"color": arm.colour, "linestyle": LINE_STYLES[arm.dash]}
+    points = _measured(arm.curve, position, kind)
     xs = [x for x, _ in points]
     axes.fill_between(
         xs, [loss.low for _, loss in points], [loss.high for _, loss in points], color=arm.colour, alpha=0.16, lw=0
     )
-    width = 1.9 if arm.is_baseline else 1.4
-    means = [loss.mean for _, loss in points]
-    axes.plot(xs, means, color=arm.colour, linestyle=LINE_STYLES[arm.dash], lw=width)
+    axes.plot(xs, [loss.mean for _, loss in points], lw=1.9 if arm.is_baseline else 1.4, **style)
+    for tail in arm.tails:
+        points = _measured(tail, position, kind)
+        axes.plot([x for x, _ in points], [loss.mean for _, loss in points], lw=0.7, **style)
+    for x, loss in _measured(arm.ends(kind), position, kind):
+        axes.plot([x], [loss.mean], ">", color=arm.colour, markersize=6, clip_on=False, zorder=4)
+
+
+def _measured(points: Sequence[AveragedPoint], position: Position, kind: str) -> list[tuple[float, SeedRange]]:
+    """The points at which a loss was measured: their positions, and the losses."""
+    return [(position(point), loss) for point in points if (loss := point.loss(kind))]
 
 
 def _draw_marks(axes: Axes, arm: ArmSummary, position: Position, kind: str) -> None:
@@ -123,7 +136,8 @@ def _draw_marks(axes: Axes, arm: ArmSummary, position: Position, kind: str) -> N
 
 def _choose_unit(study: StudySummary, axis: str) -> tuple[float, str]:
     """A divisor that keeps tick labels short, and the axis label with the unit."""
-    values = [point.at(axis) for arm in study.arms for point in (*arm.curve, *arm.marks)]
+    lines = [line for arm in study.arms for line in (arm.curve, *arm.tails, arm.marks)]
+    values = [point.at(axis) for line in lines for point in line]
     top = max(values, default=0.0)
     exponent = 3 * max(0, math.floor(math.log10(top) / 3)) if top > 0 else 0
     name = AXES[axis]

@@ -10,16 +10,23 @@ from deepen.compute.accounting import PAPER
 from deepen.report import units
 from deepen.report.curves import loss_chart, task_chart
 from deepen.report.layout import task_title
+from deepen.report.rows import DRAWING_WIDTH, DrawnRange, make_rows, make_unfinished_rows
 from deepen.report.summary import StudySummary
-from deepen.report.verdict_rows import DRAWING_WIDTH, DrawnRange, make_rows
-from deepen.report.words import describe_comparison, describe_finding
+from deepen.report.words import describe_comparison, describe_finding, describe_sharing
+from deepen.study.results.results_file import RESULTS_FILE
 
 _RATE_NAMES = {"wsd": "warm-up, stable, decay", "cosine": "cosine decay", "constant": "constant"}
 MAX_FACT_LENGTH = 160
 
 
-def render_page(study: StudySummary, figures: Sequence[str]) -> str:
-    """Render the page as HTML; `figures` are the file names in figures/."""
+def render_page(study: StudySummary, figures: Sequence[str], data_files: Sequence[str] = ()) -> str:
+    """Render the page as HTML.
+
+    Args:
+        study: the summary of the study.
+        figures: names of the files in `figures/`.
+        data_files: names of the CSV files beside the page.
+    """
     environment = Environment(
         loader=PackageLoader("deepen.report", "."),
         autoescape=True,
@@ -36,17 +43,20 @@ def render_page(study: StudySummary, figures: Sequence[str]) -> str:
         finding=describe_finding(study),
         comparison=describe_comparison(study),
         rows=make_rows(study),
+        unfinished=make_unfinished_rows(study),
         range=DrawnRange(study),
         drawing_width=DRAWING_WIDTH,
         tasks=[(f"task{i}", task_title(name)) for i, name in enumerate(study.task_names)],
         facts=_facts(study),
-        sharing=_sharing(study),
+        sharing=describe_sharing(study),
         has_paper_marks=any(mark.accounting == PAPER for mark in marks),
         has_other_budgets=any(not mark.is_whole_budget for mark in baseline_marks),
         all_annealed=all(mark.annealed for mark in marks),
         has_marks=bool(marks),
         has_curves=any(arm.curve or arm.marks for arm in study.arms),
+        results_file=RESULTS_FILE,
         figures=figures,
+        data_files=data_files,
         charts=_encode_for_script(charts),
         plotly_js=get_plotlyjs(),
     )
@@ -87,18 +97,6 @@ def _facts(study: StudySummary) -> list[tuple[str, str]]:
         ("deepen", study.version),
     ]
     return [(label, units.cut(value, MAX_FACT_LENGTH)) for label, value in facts if value]
-
-
-def _sharing(study: StudySummary) -> str:
-    """A sentence on the tokens that shared segments saved; empty if it is unknown."""
-    trained, separate = study.sharing.tokens_trained, study.sharing.tokens_if_separate
-    if not trained or not separate:
-        return ""
-    saved = f", {units.percent(1 - trained / separate)} less" if separate > trained else ""
-    return (
-        f"Arms that begin with the same training share it: {units.count(trained)} tokens were trained, where "
-        f"separate runs would have trained {units.count(separate)}{saved}."
-    )
 
 
 def _rate(name: str, peak: float | None) -> str:

@@ -6,85 +6,58 @@ The results have one entry per arm and seed; the summary has one per arm, with a
     summary   one-shot: SeedRange(mean=4.15, low=4.10, high=4.20) at 64 tokens
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import fmean
 
-from deepen.compute.accounting import AtBudget
+from deepen.report.averages import (
+    AveragedMark,
+    AveragedPoint,
+    AveragedScore,
+    average_curve,
+    average_marks,
+    average_tasks,
+    mean,
+)
 from deepen.report.style import BASELINE_COLOUR, COLOURS, DASHES
-from deepen.report.units import cut
+from deepen.report.units import MAX_NAME_LENGTH, cut
 from deepen.study.results.schema import (
     ArmResult,
-    CurvePoint,
-    MarkResult,
     Noise,
     Regime,
     Results,
     Sharing,
-    TaskResult,
     Verdict,
 )
 
-MAX_NAME_LENGTH = 60
 MAX_SENTENCE_LENGTH = 600
 
 
-@dataclass(frozen=True, slots=True)
-class SeedRange:
-    """A value over seeds: mean, smallest and largest."""
-
-    mean: float
-    low: float
-    high: float
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AveragedPoint:
-    """A validation of an arm; losses in nats per token."""
+class SeedRun:
+    """An arm with one seed. `trained_share`: the share of its compute that is trained; None in old files."""
 
-    tokens: float
-    flops: float
-    seconds: float
-    step: float | None
-    val: SeedRange | None
-    train: SeedRange | None
-    depth: int | None = None
-    phase: str = ""
+    seed: int
+    curve: tuple[AveragedPoint, ...]
+    trained_share: float | None
 
-    def at(self, axis: str) -> float:
-        """The position on an axis: tokens, flops or seconds."""
-        return {"tokens": self.tokens, "flops": self.flops, "seconds": self.seconds}[axis]
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a part of its compute is not trained."""
+        return self.trained_share is not None and self.trained_share < 1
 
-    def loss(self, kind: str) -> SeedRange | None:
-        """The validation loss (`val`) or the training loss (`train`)."""
-        return {"val": self.val, "train": self.train}[kind]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AveragedMark(AtBudget, AveragedPoint):
-    """An arm at a given budget."""
-
-    accounting: str
-    budget_share: float | None
-    annealed: bool
-    n_seeds: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AveragedScore:
-    """An arm's score on a task at a step; `stderr` is the standard error over examples, averaged over seeds."""
-
-    step: float
-    value: float
-    stderr: float | None
+    def last_loss(self, kind: str) -> float | None:
+        """The last validation loss (`val`) or training loss (`train`)."""
+        losses = [loss for point in self.curve if (loss := point.loss(kind))]
+        return losses[-1].mean if losses else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmSummary:
     """All seeds of an arm.
 
-    `depth` is its depth at the end of its curve, `own_rate` its learning rate if it is not the regime's.
+    `curve` is their mean as far as all have got, `depth` the depth at its end, `own_rate` the arm's learning rate
+    if it is not the regime's.
     """
 
     name: str
@@ -94,11 +67,33 @@ class ArmSummary:
     is_control: bool
     own_rate: str
     depth: int | None
-    seeds: tuple[int, ...]
+    runs: tuple[SeedRun, ...]
     curve: tuple[AveragedPoint, ...]
     marks: tuple[AveragedMark, ...]
     tasks: Mapping[str, tuple[AveragedScore, ...]]
     peak_memory_bytes: float | None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of its runs."""
+        return tuple(run.seed for run in self.runs)
+
+    @property
+    def trained_share(self) -> float | None:
+        """The share of its compute that is trained, over all seeds; None in old files."""
+        return mean(run.trained_share for run in self.runs)
+
+    @property
+    def tails(self) -> tuple[tuple[AveragedPoint, ...], ...]:
+        """The curves of single seeds from where not all seeds have got as far."""
+        shared = self.curve[-1].tokens if self.curve else 0
+        curves = [tuple(point for point in run.curve if point.tokens >= shared) for run in self.runs]
+        return tuple(curve for curve in curves if len(curve) > 1 and len(self.runs) > 1)
+
+    def ends(self, kind: str) -> list[AveragedPoint]:
+        """The points where the loss (`val` or `train`) of unfinished seeds was last measured."""
+        measured = [[point for point in run.curve if point.loss(kind)] for run in self.runs if run.is_unfinished]
+        return [curve[-1] for curve in measured if curve]
 
     @property
     def mark_at_equal_compute(self) -> AveragedMark | None:
@@ -117,6 +112,7 @@ class StudySummary:
     arms: tuple[ArmSummary, ...]
     verdicts: tuple[Verdict, ...]
     sharing: Sharing
+    trained_share: float | None
 
     def find_arm(self, name: str) -> ArmSummary | None:
         """The arm with this name; None if it is not among the results."""
@@ -165,6 +161,7 @@ def summarize(results: Results) -> StudySummary:
             for verdict in results.verdicts
         ),
         sharing=results.sharing,
+        trained_share=results.trained_share,
     )
 
 
@@ -181,7 +178,7 @@ def _summarize_other(name: str, seeds: Sequence[ArmResult], rank: int) -> ArmSum
 def _summarize_arm(
     name: str, seeds: Sequence[ArmResult], colour: str, dash: str, *, is_baseline: bool
 ) -> ArmSummary:
-    curve = _average_curve([arm.curve for arm in seeds if arm.curve])
+    curve = average_curve([arm.curve for arm in seeds if arm.curve])
     peaks = [float(arm.peak_memory_bytes) for arm in seeds if arm.peak_memory_bytes is not None]
     return ArmSummary(
         name=name,
@@ -191,10 +188,13 @@ def _summarize_arm(
         is_control=seeds[0].is_control,
         own_rate=_describe_own_rate(seeds[0]),
         depth=curve[-1].depth if curve else None,
-        seeds=tuple(arm.seed for arm in seeds),
+        runs=tuple(
+            SeedRun(seed=arm.seed, curve=average_curve([arm.curve]), trained_share=arm.trained_share)
+            for arm in seeds
+        ),
         curve=curve,
-        marks=_average_marks([mark for arm in seeds for mark in arm.marks]),
-        tasks=_average_tasks([result for arm in seeds for result in arm.tasks]),
+        marks=average_marks([mark for arm in seeds for mark in arm.marks]),
+        tasks=average_tasks([result for arm in seeds for result in arm.tasks]),
         peak_memory_bytes=max(peaks, default=None),
     )
 
@@ -203,80 +203,3 @@ def _describe_own_rate(arm: ArmResult) -> str:
     if not arm.has_own_rate or arm.peak_lr is None:
         return ""
     return f"{cut(arm.rate, MAX_NAME_LENGTH)}, peak {arm.peak_lr:g}"
-
-
-def _average_curve(curves: Sequence[Sequence[CurvePoint]]) -> tuple[AveragedPoint, ...]:
-    """The mean over seeds at the tokens that all seeds have in common, so that no seed joins or drops out midway.
-
-    If they have none in common, the curve shows the first seed instead of nothing.
-    """
-    if not curves:
-        return ()
-    by_tokens = [{point.tokens: point for point in curve} for curve in curves]
-    shared = set.intersection(*(set(points) for points in by_tokens))
-    if not shared:
-        by_tokens, shared = by_tokens[:1], set(by_tokens[0])
-    return tuple(_average_point([points[tokens] for points in by_tokens]) for tokens in sorted(shared))
-
-
-def _average_point(seeds: Sequence[CurvePoint]) -> AveragedPoint:
-    return AveragedPoint(
-        tokens=fmean(point.tokens for point in seeds),
-        flops=fmean(point.flops for point in seeds),
-        seconds=fmean(point.seconds for point in seeds),
-        step=_mean(point.step for point in seeds),
-        val=_seed_range(point.val_loss for point in seeds),
-        train=_seed_range(point.train_loss for point in seeds),
-        depth=seeds[0].depth,
-        phase=cut(seeds[0].phase, MAX_NAME_LENGTH),
-    )
-
-
-def _average_marks(marks: Sequence[MarkResult]) -> tuple[AveragedMark, ...]:
-    groups: dict[tuple[str, float | None], list[MarkResult]] = {}
-    for mark in marks:
-        groups.setdefault((mark.accounting, mark.budget_share), []).append(mark)
-    return tuple(
-        AveragedMark(
-            tokens=fmean(mark.tokens for mark in seeds),
-            flops=fmean(mark.flops for mark in seeds),
-            seconds=fmean(mark.seconds for mark in seeds),
-            step=_mean(mark.step for mark in seeds),
-            val=_seed_range(mark.val_loss for mark in seeds),
-            train=_seed_range(mark.train_loss for mark in seeds),
-            accounting=accounting,
-            budget_share=share,
-            annealed=all(mark.annealed for mark in seeds),
-            n_seeds=len(seeds),
-        )
-        for (accounting, share), seeds in groups.items()
-    )
-
-
-def _average_tasks(results: Iterable[TaskResult]) -> dict[str, tuple[AveragedScore, ...]]:
-    by_task: dict[str, dict[int, list[TaskResult]]] = {}
-    for result in results:
-        if result.task and result.step is not None and result.value is not None:
-            task = cut(result.task, MAX_NAME_LENGTH)
-            by_task.setdefault(task, {}).setdefault(result.step, []).append(result)
-    return {
-        task: tuple(
-            AveragedScore(
-                step=step,
-                value=fmean(result.value for result in seeds if result.value is not None),
-                stderr=_mean(result.stderr for result in seeds),
-            )
-            for step, seeds in sorted(by_step.items())
-        )
-        for task, by_step in by_task.items()
-    }
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
-def _seed_range(values: Iterable[float | None]) -> SeedRange | None:
-    known = [float(value) for value in values if value is not None]
-    return SeedRange(fmean(known), min(known), max(known)) if known else None

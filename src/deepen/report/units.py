@@ -1,8 +1,11 @@
 """Formatting of numbers and words: short, with units, a real minus sign, and a dash for unknown values."""
 
 from collections.abc import Sequence
+from math import floor
 
 UNKNOWN = "–"
+MAX_NAME_LENGTH = 60
+"""Longer names are cut."""
 _WORDS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
 )  # fmt: skip
@@ -73,6 +76,11 @@ def signed(value: float | None, places: int = 3) -> str:
 def percent(share: float) -> str:
     """A share in whole per cent: 16 %."""
     return f"{100 * share:.0f} %"
+
+
+def done_percent(share: float) -> str:
+    """A share that is done in whole per cent; 100 % only if nothing is left."""
+    return "less than 1 %" if 0 < share < 0.01 else f"{floor(100 * share)} %"
 
 
 def decimal_places(values: Sequence[float]) -> int:

@@ -11,6 +11,7 @@ from deepen.report.units import (
     count,
     cut,
     decimal_places,
+    done_percent,
     fixed,
     in_words,
     join,
@@ -26,10 +27,21 @@ MAX_NAMED_ARMS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """The finding in one line, in loss, in compute, and its caveats."""
+    """The finding in one line, in loss, in compute, and its caveats.
+
+    Attributes:
+        headline: the finding in one line.
+        progress: how far an unfinished study is; empty if it is finished.
+        found: the differences in loss.
+        limits: what the differences do not show.
+        compute: the differences in compute.
+        caveats: how far to trust them.
+    """
 
     headline: str
+    progress: str
     found: str
+    limits: tuple[str, ...]
     compute: str
     caveats: tuple[str, ...]
 
@@ -39,7 +51,9 @@ def describe_finding(study: StudySummary) -> Finding:
     exact = [v for v in study.verdicts if v.is_exact and v.is_whole_budget and v.difference is not None]
     return Finding(
         headline=_headline(exact),
+        progress=_describe_trained_share(study),
         found=" ".join(_found(study, exact)),
+        limits=tuple(_limits(study, exact)),
         compute=" ".join(_compute(study, exact)),
         caveats=list_caveats(study, exact),
     )
@@ -55,6 +69,18 @@ def describe_comparison(study: StudySummary) -> str:
     amount = f" on {count(regime.baseline_tokens)} tokens" if regime.baseline_tokens else ""
     ways = f"{plural(len(others), 'way')} of training" if others else "Training"
     return f"{capitalized(ways)} {model}, against ordinary full training{amount}{data}, at equal compute."
+
+
+def describe_sharing(study: StudySummary) -> str:
+    """Describe the tokens that shared segments saved in one sentence; empty if they are unknown."""
+    trained, separate = study.sharing.tokens_trained, study.sharing.tokens_if_separate
+    if not trained or not separate:
+        return ""
+    saved = f", {percent(1 - trained / separate)} less" if separate > trained else ""
+    return (
+        f"Arms that begin with the same training share it: {count(trained)} tokens were trained, where "
+        f"separate runs would have trained {count(separate)}{saved}."
+    )
 
 
 def interval_text(interval: Interval | None, places: int) -> str:
@@ -128,16 +154,20 @@ def _found(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
             reason = "without an interval a difference cannot be distinguished from chance"
         sentences.append(f"For {_name_arms(unknown, places)} this study cannot tell: {reason}.")
     sentences.append("Differences are in nats per token, arm minus full training; lower is better.")
-    sentences += _compare_with_small_models(study, exact, wins)
-    if missing := _arms_not_compared(study, exact):
+    return sentences
+
+
+def _limits(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
+    sentences = _compare_with_small_models(study, exact)
+    missing = _arms_not_compared(study, exact)
+    if exact and missing:
         sentences.append(f"Not compared yet: {join(missing)}.")
     return sentences
 
 
-def _compare_with_small_models(
-    study: StudySummary, exact: Sequence[Verdict], wins: Sequence[Verdict]
-) -> list[str]:
+def _compare_with_small_models(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
     """Whether a gain may come from the smaller size instead of from growth."""
+    wins = _with_outcome(exact, Outcome.WINS)
     winners = [v for v in wins if (arm := study.find_arm(v.arm)) and not arm.is_control]
     small = [v for v in exact if _is_small_model(study, v)]
     if not winners:
@@ -155,6 +185,13 @@ def _is_small_model(study: StudySummary, verdict: Verdict) -> bool:
     return arm is not None and arm.depth is not None and full_depth is not None and arm.depth < full_depth
 
 
+def _describe_trained_share(study: StudySummary) -> str:
+    """How far an unfinished study is; empty if it is finished, or if that is unknown."""
+    if study.trained_share is None or study.trained_share >= 1:
+        return ""
+    return f"This study is unfinished: {done_percent(study.trained_share)} of its compute is trained."
+
+
 def _describe_progress(study: StudySummary) -> str:
     if not study.arms:
         return "The results contain no arms."
@@ -163,7 +200,7 @@ def _describe_progress(study: StudySummary) -> str:
     if names:
         reached = f"Only {join(names)} {'has' if len(names) == 1 else 'have'} reached it."
     return (
-        f"The study is unfinished: a comparison needs the baseline and an arm at the same compute. {reached} "
+        f"A comparison needs the baseline and an arm at the same compute. {reached} "
         "The curves below show the training so far; before its learning rate has decayed, a curve is not a result."
     )
 

@@ -1,6 +1,7 @@
 """The results collected from the logs of a trained study."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 
 from deepen.data.shards import Dataset
+from deepen.report import draw_report
 from deepen.study.compile.tree import Tree, compile_study
 from deepen.study.define.study import Arm, Evaluation, Study, TaskFile
 from deepen.study.results.collect import collect
 from deepen.study.results.schema import Results
+from deepen.study.results.verdicts import with_verdicts
 from deepen.study.store.study_folder import Store
 
 STEPS, BATCH = 24, 32
@@ -98,6 +101,52 @@ def test_results_pass_through_json_unchanged(results: Results):
     assert Results.from_json(json.loads(json.dumps(results.to_json()))) == results
 
 
+def stop_at(step: int, folder: Path, target: Path) -> Store:
+    """A copy of a trained study as it was when every run was at a step."""
+    shutil.copytree(folder / "study", target)
+    for segment in (target / "segments").iterdir():
+        for log in segment.glob("*.jsonl"):
+            lines = log.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            log.write_text("".join(kept))
+            if kept != lines:
+                (segment / "done.json").unlink(missing_ok=True)
+    return Store(target)
+
+
+def test_an_unfinished_arm_has_its_curve_as_far_as_it_is_trained(
+    results: Results, tree: Tree, dataset: Dataset, folder: Path, tmp_path: Path
+):
+    store = stop_at(20, folder, tmp_path / "stopped")
+    stopped = with_verdicts(collect(tree, store, dataset, machine="here", wall_seconds=2.0))
+    assert stopped.verdicts == ()
+    for arm, finished in zip(stopped.arms, results.arms, strict=True):
+        validated = [point for point in finished.curve if point.step is not None and point.step <= 20]
+        assert arm.curve[: len(validated)] == tuple(validated) and arm.marks == ()
+        tail = arm.curve[len(validated) :]
+        assert tail[-1].step == 20 and all(point.val_loss is None and point.train_loss for point in tail)
+        assert all(task in finished.tasks for task in arm.tasks)
+        assert arm.segments == finished.segments[: len(arm.segments)]
+    full = stopped.arms[0]
+    assert [point.step for point in full.curve] == [8, 16, 17, 18, 19, 20] and len(full.tasks) == 1
+    assert full.trained_share == pytest.approx(20 / 24)
+    assert stopped.trained_share is not None and 0 < stopped.trained_share < 1
+
+
+def test_training_losses_are_shown_before_the_first_validation(
+    results: Results, tree: Tree, dataset: Dataset, folder: Path, tmp_path: Path
+):
+    store = stop_at(7, folder, tmp_path / "stopped")
+    full = collect(tree, store, dataset, machine="here", wall_seconds=2.0).arms[0]
+    assert [point.step for point in full.curve] == [1, 2, 3, 4, 5, 6, 7]
+    assert all(point.train_loss is not None and point.val_loss is None for point in full.curve)
+    assert draw_report(collect(tree, store, dataset, machine="here", wall_seconds=2.0), tmp_path).exists()
+
+
+def test_a_finished_study_is_trained_in_full(results: Results):
+    assert results.trained_share == 1 and all(arm.trained_share == 1 for arm in results.arms)
+
+
 def test_an_arm_that_is_not_trained_yet_is_collected_without_points(
     results: Results, tree: Tree, dataset: Dataset, folder: Path
 ):
@@ -107,3 +156,4 @@ def test_an_arm_that_is_not_trained_yet_is_collected_without_points(
     assert partial.arms[:3] == results.arms
     untrained = partial.arms[3]
     assert untrained.segments == untrained.curve == untrained.marks == untrained.tasks == ()
+    assert untrained.trained_share == 0 and partial.trained_share is not None and 0 < partial.trained_share < 1

@@ -9,16 +9,14 @@ import pytest
 
 from deepen.durable import write_json
 from deepen.study.results.records import Record
+from deepen.study.results.results_file import ResultsError, load_results, write_results
 from deepen.study.results.schema import (
     SCHEMA_VERSION,
     ArmResult,
     Bound,
     Outcome,
     Results,
-    ResultsError,
     Verdict,
-    load_results,
-    write_results,
 )
 
 MARK = {
@@ -37,7 +35,7 @@ ARM = {
     "seed": 3, "segments": ["a", "b"], "curve": [POINT], "marks": [MARK],
     "tasks": [{"task": "hellaswag", "tokens": 64, "step": 2, "flops": 10, "seconds": 1.5, "value": 0.5, "n": 4,
                "stderr": 0.25}],
-    "peak_memory_bytes": 1000,
+    "peak_memory_bytes": 1000, "trained_share": 0.5,
 }  # fmt: skip
 VERDICT = {
     "arm": "one-shot", "accounting": "flops", "budget_share": 1.0, "budget_flops": 10, "n_seeds": 2, "loss": 3.0,
@@ -61,6 +59,7 @@ COMPLETE: dict[str, Any] = {
     "schema_version": SCHEMA_VERSION, "study": "test", "baseline": "full", "deepen_version": "0.1.0",
     "regime": REGIME, "noise": {"baseline_seed_std": 0.1, "residual_std": None, "degrees_of_freedom": 0},
     "arms": [ARM], "verdicts": [VERDICT], "sharing": {"tokens_trained": 5, "tokens_if_separate": 9},
+    "trained_share": 0.75,
 }  # fmt: skip
 
 

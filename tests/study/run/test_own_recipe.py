@@ -15,7 +15,7 @@ from deepen.schedule.rate import Constant
 from deepen.schedule.recipe_function import Build
 from deepen.study.define.executor import local
 from deepen.study.define.study import Arm, Study
-from deepen.study.results.schema import load_results
+from deepen.study.results.results_file import load_results
 from deepen.study.store.maintenance import check
 from deepen.study.store.study_folder import Store
 

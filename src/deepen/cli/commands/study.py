@@ -15,14 +15,20 @@ if TYPE_CHECKING:
 
 
 def run(request: RunRequest | StudyListRequest, world: "World | None" = None) -> int:
-    """Run the study and print its verdicts, or list the studies."""
+    """Run the study and print its results, also if it is interrupted; or list the studies."""
     if isinstance(request, StudyListRequest):
         _print_studies()
         return WRONG_REQUEST  # nothing was asked for
     from deepen.cli.commands.running import run_study  # imports torch, for seconds
     from deepen.cli.output.results_table import print_results
+    from deepen.study.run.errors import Interrupted
 
-    results = run_study(request, world)
+    try:
+        results = run_study(request, world)
+    except Interrupted as interrupted:
+        if interrupted.results is not None and not request.as_json:
+            print_results(interrupted.results, request.folder)
+        raise
     if request.as_json:
         print(json.dumps([verdict.to_json() for verdict in results.verdicts], indent=1))
     else:

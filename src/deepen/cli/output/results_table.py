@@ -1,102 +1,99 @@
-"""The verdicts of a study, and the end of an arm, on a terminal."""
+"""The results of a study on a terminal: the finding, how far to trust it, and the tables of the page."""
 
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from statistics import fmean
+from typing import Any
 
-from deepen.cli.output.tables import numbers, print_lines, print_table, text
-from deepen.study.results.schema import ArmResult, Bound, Results, Verdict
+from deepen.cli.output.tables import Column, numbers, print_lines, print_sentences, print_table, text
+from deepen.report.rows import Row, UnfinishedRow, make_rows, make_unfinished_rows
+from deepen.report.summary import summarize
+from deepen.report.units import duration
+from deepen.report.words import describe_finding, describe_sharing
+from deepen.study.results.schema import Results
 
-ACCOUNTINGS = {"flops": "exact FLOPs", "paper": "paper's mark", "tokens": "tokens"}
+_VERDICT_COLUMNS = {
+    "arm": text("arm"),
+    "loss": numbers("loss"),
+    "difference": numbers("difference"),
+    "interval": numbers("95 % interval"),
+    "multiplier": numbers("multiplier"),
+    "multiplier_interval": numbers("its interval"),
+    "flops_ratio": numbers("FLOPs"),
+    "tokens": numbers("tokens"),
+    "seconds": numbers("time"),
+    "memory": numbers("peak memory"),
+    "outcome": text("outcome"),
+}
+_DROPPABLE = ("its interval", "peak memory", "time", "tokens", "FLOPs")
+_MULTIPLIER = (
+    "The multiplier is the compute that the baseline needs to reach an arm's loss, divided by the compute that "
+    "the arm used: above 1, the arm saves compute."
+)
+_UNFINISHED_COLUMNS = {
+    "arm": text("arm"),
+    "seed": numbers("seed"),
+    "trained": numbers("compute trained"),
+    "tokens": numbers("tokens"),
+    "seconds": numbers("time"),
+    "val_loss": numbers("validation loss"),
+    "train_loss": numbers("training loss"),
+}
 
 
 def print_results(results: Results, out: Path) -> None:
-    """Print the table of verdicts, their sentences, and where the report is."""
-    columns = (
-        text("arm"),
-        text("equal"),
-        numbers("loss"),
-        numbers("difference"),
-        numbers("95 % interval"),
-        numbers("multiplier"),
-        numbers("tokens"),
-        numbers("seconds"),
-        numbers("peak MB"),
-    )
-    rows = [*_baseline_rows(results), *(_verdict_row(verdict) for verdict in results.verdicts)]
-    print_table(f"{results.study}: validation loss at equal compute", columns, rows)
-    noise, sharing, regime = results.noise, results.sharing, results.regime
-    lines = [verdict.sentence for verdict in results.verdicts]
-    if noise.baseline_seed_std is not None:
-        residual_std = 0.0 if noise.residual_std is None else noise.residual_std
-        lines.append(
-            f"Noise: the baseline's loss has a standard deviation of {noise.baseline_seed_std:.4f} between seeds; "
-            f"the residuals of all arms, once the means of arm and seed are subtracted, one of {residual_std:.4f} "
-            f"({noise.degrees_of_freedom} degrees of freedom)."
-        )
-    lines += [
-        f"Regime: {regime.model}, {regime.tokens_per_parameter:.1f} tokens per non-embedding parameter.",
-        f"Sharing: {sharing.tokens_trained:,} tokens trained instead of {sharing.tokens_if_separate:,}.",
-        f"Wall time: {regime.wall_seconds:.0f} s.",
-        f"Report: {out / 'report' / 'index.html'}",
-    ]
-    print_lines(lines)
+    """Print the finding of a study, how far to trust it, its tables, and where the report is."""
+    study = summarize(results)
+    finding = describe_finding(study)
+    print_sentences([*filter(None, (finding.headline, finding.progress, *finding.limits)), ""])
+    if finding.caveats:
+        print_sentences(["How far to trust this:"])
+        print_sentences([*(f"- {caveat}" for caveat in finding.caveats), ""], indent=2)
+    rows = sorted(make_rows(study), key=lambda row: row.mark)
+    for mark, group in groupby(rows, key=lambda row: row.mark):
+        _print_verdicts(study.name, mark, list(group))
+    if study.verdicts:
+        print_sentences([_MULTIPLIER, ""])
+    _print_unfinished(f"{study.name}: unfinished runs, with their last losses", make_unfinished_rows(study))
+    print_sentences(filter(None, (describe_sharing(study), f"Wall time: {duration(study.regime.wall_seconds)}.")))
+    print_report(out)
 
 
-def print_arm(arm: ArmResult, out: Path) -> None:
-    """Print where an arm ended, and where its state and its report are."""
-    mark = arm.marks[0]
-    print_lines([
-        f"{arm.name}: {mark.step:,} steps, {mark.tokens:,} tokens, {mark.flops:.4g} FLOPs, {mark.seconds:.0f} s; "
-        f"training loss {mark.train_loss:.4f}, validation loss {mark.val_loss:.4f}",
-        f"state: {out / 'segments' / arm.segments[-1] / 'state'}",
-        f"report: {out / 'report' / 'index.html'}",
-    ])  # fmt: skip
+def print_arm(results: Results, out: Path) -> None:
+    """Print where the only arm of a study ended, or how far it is, and where its state and its report are."""
+    (arm,) = results.arms
+    if arm.marks:
+        mark = arm.marks[0]
+        print_sentences([
+            f"{arm.name}: {mark.step:,} steps, {mark.tokens:,} tokens, {mark.flops:.4g} FLOPs, "
+            f"{mark.seconds:.0f} s; training loss {mark.train_loss:.4f}, validation loss {mark.val_loss:.4f}"
+        ])  # fmt: skip
+    else:
+        _print_unfinished("unfinished", make_unfinished_rows(summarize(results)))
+    if arm.segments:
+        print_lines([f"State: {out / 'segments' / arm.segments[-1] / 'state'}"])
+    print_report(out)
 
 
-def _baseline_rows(results: Results) -> list[tuple[str, ...]]:
-    arms = [arm for arm in results.arms if arm.name == results.baseline]
-    marks = [mark for arm in arms for mark in arm.marks if mark.budget_share == 1.0]
-    if not marks:
-        return []
-    return [
-        (
-            results.baseline,
-            "baseline",
-            _number(fmean(mark.val_loss for mark in marks if mark.val_loss is not None), ".4f"),
-            "",
-            "",
-            "1.00",
-            _number(fmean(mark.tokens for mark in marks), ",.0f"),
-            _number(fmean(mark.seconds for mark in marks), ".0f"),
-            _megabytes(max(arm.peak_memory_bytes or 0 for arm in arms)),
-        )
-    ]
+def print_report(out: Path) -> None:
+    """Print where the page is."""
+    print_lines([f"Report: {out / 'report' / 'index.html'}"])
 
 
-def _verdict_row(verdict: Verdict) -> tuple[str, ...]:
-    bound = {Bound.ABOVE: "> ", Bound.BELOW: "< ", None: ""}[verdict.multiplier_bound]
-    interval = verdict.interval
-    return (
-        verdict.arm,
-        _mark_label(verdict),
-        _number(verdict.loss, ".4f"),
-        _number(verdict.difference, "+.4f"),
-        "one seed" if interval is None else f"{interval[0]:+.4f} {interval[1]:+.4f}",
-        "–" if verdict.compute_multiplier is None else f"{bound}{verdict.compute_multiplier:.2f}",
-        _number(verdict.tokens, ",d"),
-        _number(verdict.seconds, ".0f"),
-        _megabytes(verdict.peak_memory_bytes),
-    )
+def _print_verdicts(study: str, mark: str, rows: Sequence[Row]) -> None:
+    """Print the table of verdicts at equal exact FLOPs, or at another mark, which is named."""
+    where = f"equal exact FLOPs, {mark}" if rows[0].is_exact else f"{mark}, where exact FLOPs are not equal"
+    title = f"{study}: validation loss at {where if mark else 'equal exact FLOPs'}"
+    _print_rows(title, _VERDICT_COLUMNS, rows, _DROPPABLE)
 
 
-def _mark_label(verdict: Verdict) -> str:
-    label = ACCOUNTINGS.get(verdict.accounting, verdict.accounting)
-    return label if verdict.is_whole_budget else f"{label}, {verdict.budget_share:.2f} ×"
+def _print_unfinished(title: str, rows: Sequence[UnfinishedRow]) -> None:
+    if rows:
+        _print_rows(title, _UNFINISHED_COLUMNS, rows, ("time", "tokens"))
 
 
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
-
-
-def _megabytes(size: int | None) -> str:
-    return "–" if size is None else f"{size / 1e6:.0f}"
+def _print_rows(title: str, columns: dict[str, Column], rows: Sequence[Any], droppable: Sequence[str]) -> None:
+    """Print rows of the page; columns without content are left out."""
+    filled = {field: column for field, column in columns.items() if any(getattr(row, field) for row in rows)}
+    cells = [[getattr(row, field).replace("−", "-") for field in filled] for row in rows]
+    print_table(title, list(filled.values()), cells, droppable=droppable)

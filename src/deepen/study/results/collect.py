@@ -1,12 +1,13 @@
 """Collecting the results of a study from its store: curves and marks of every arm, and tokens saved by sharing.
 
-Everything is read from the logs of finished segments, so results can be collected at any time. An arm with one
-seed has one route through the tree per mark. Its curve follows the longest finished route; a mark is reported as
-soon as its own route is finished.
+Everything is read from the logs of segments, so results can be collected at any time. An arm with one seed has one
+route through the tree per mark. Its curve follows the route that is trained furthest, as far as it is trained; a
+mark is reported as soon as its own route is finished.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, groupby
+from math import ceil, isfinite
 from statistics import fmean
 from typing import Any
 
@@ -15,7 +16,7 @@ from deepen.data.shards import Dataset
 from deepen.evaluate.task import VALIDATION
 from deepen.schedule.rate import rate_name
 from deepen.schedule.recipes import get_recipe
-from deepen.study.compile.tree import Route, Tree
+from deepen.study.compile.tree import Node, Route, Tree
 from deepen.study.results.schema import (
     NO_NOISE,
     ArmResult,
@@ -33,6 +34,9 @@ from deepen.study.store.study_folder import Store
 Line = Mapping[str, Any]
 """A line of a segment's metrics.jsonl or evals.jsonl."""
 
+POINTS_AFTER_LAST_VALIDATION = 10
+"""The steps of an unfinished run since its last validation become so many points of its curve."""
+
 
 def collect(tree: Tree, store: Store, dataset: Dataset, *, machine: str, wall_seconds: float) -> Results:
     """Collect the results so far, without verdicts."""
@@ -46,16 +50,18 @@ def collect(tree: Tree, store: Store, dataset: Dataset, *, machine: str, wall_se
         arms=collector.arms(),
         verdicts=(),
         sharing=collector.sharing(),
+        trained_share=collector.trained_share(tree.nodes),
     )
 
 
 class _Collector:
-    """Reads the logs of a study's finished segments."""
+    """Reads the logs of a study's segments."""
 
     def __init__(self, tree: Tree, store: Store) -> None:
         self.tree, self.store = tree, store
         records = {key: store.segment(key).done for key in tree.nodes}
         self.done = {key: record for key, record in records.items() if record is not None}
+        self.tokens = {key: self._tokens_trained(node) for key, node in tree.nodes.items()}
 
     def arms(self) -> tuple[ArmResult, ...]:
         by_run = groupby(self.tree.routes, key=lambda route: (route.arm.name, route.seed))
@@ -70,16 +76,32 @@ class _Collector:
             ),
         )
 
+    def trained_share(self, keys: Iterable[str]) -> float:
+        """The share of the FLOPs of segments that is trained."""
+        nodes = [self.tree.nodes[key] for key in keys]
+        trained = sum(self.tokens[node.key] * node.segment.flops_per_token for node in nodes)
+        total = sum((node.segment.end - node.segment.start) * node.segment.flops_per_token for node in nodes)
+        return trained / total
+
+    def _tokens_trained(self, node: Node) -> int:
+        """The tokens of a segment that are trained; 0 if it has not begun."""
+        if node.key in self.done:
+            return node.segment.end - node.segment.start
+        steps = self.store.segment(node.key).lines("metrics")
+        return steps[-1]["tokens"] - node.segment.start if steps else 0
+
     def _is_finished(self, route: Route) -> bool:
         return route.keys[-1] in self.done
+
+    def _trained_tokens_and_length(self, route: Route) -> tuple[int, int]:
+        return sum(self.tokens[key] for key in route.keys), route.mark.schedule.tokens
 
     def _arm(self, routes: Sequence[Route]) -> ArmResult:
         """The result of one arm with one seed, from its routes to all marks."""
         arm, seed = routes[0].arm, routes[0].seed
         recipe, rate = get_recipe(arm.recipe), self.tree.study.rate_for(arm)
-        finished = [route for route in routes if self._is_finished(route)]
-        keys = {key for route in finished for key in route.keys if key in self.done}
-        longest = max(finished, key=lambda route: route.mark.schedule.tokens, default=None)
+        keys = {key for route in routes for key in route.keys}
+        longest = max(routes, key=self._trained_tokens_and_length)
         return ArmResult(
             name=arm.name,
             recipe=recipe.name,
@@ -89,32 +111,28 @@ class _Collector:
             peak_lr=rate.peak,
             has_own_rate=rate != self.tree.study.rate,
             seed=seed,
-            segments=() if longest is None else longest.keys,
-            curve=() if longest is None else self._curve(longest),
-            marks=tuple(self._mark(route) for route in finished),
-            tasks=() if longest is None else self._tasks(longest),
-            peak_memory_bytes=max((self.done[key]["peak_memory_bytes"] for key in keys), default=0),
+            segments=tuple(key for key in longest.keys if self.tokens[key]),
+            curve=self._curve(longest),
+            marks=tuple(self._mark(route) for route in routes if self._is_finished(route)),
+            tasks=self._tasks(longest),
+            peak_memory_bytes=max(
+                (self.done[key]["peak_memory_bytes"] for key in keys & self.done.keys()), default=0
+            ),
+            trained_share=self.trained_share(keys),
         )
 
     def _curve(self, route: Route) -> tuple[CurvePoint, ...]:
-        """One point per validation; its training loss is the mean since the previous point."""
+        """One point per validation, then some for the steps since the last one."""
         metrics = self._lines(route, "metrics")
         points, previous = [], 0
-        for line in self._lines(route, "evals"):
-            if line["task"] != VALIDATION:
-                continue
-            losses = [step["loss"] for step in metrics if previous < step["tokens"] <= line["tokens"]]
+        for line in (line for line in self._lines(route, "evals") if line["task"] == VALIDATION):
+            steps = [step for step in metrics if previous < step["tokens"] <= line["tokens"]]
+            points.append(_curve_point(route, line, steps, line["value"]))
             previous = line["tokens"]
-            depth, label = _phase_at(route, line["tokens"])
-            points.append(
-                CurvePoint(
-                    **_position(line),
-                    depth=depth,
-                    phase=label,
-                    train_loss=fmean(losses),
-                    val_loss=line["value"],
-                )
-            )
+        steps = [step for step in metrics if step["tokens"] > previous]
+        size = max(1, ceil(len(steps) / POINTS_AFTER_LAST_VALIDATION))
+        for group in (steps[first : first + size] for first in range(0, len(steps), size)):
+            points.append(_curve_point(route, group[-1], group, None))
         return tuple(points)
 
     def _mark(self, route: Route) -> MarkResult:
@@ -124,14 +142,14 @@ class _Collector:
         at_end = {line["task"]: line for line in evaluations if line["tokens"] == tokens}
         validation = at_end.pop(VALIDATION)
         since = tokens - self.tree.study.evaluation.every_tokens
-        losses = [step["loss"] for step in self._lines(route, "metrics") if step["tokens"] > since]
+        steps = [step for step in self._lines(route, "metrics") if step["tokens"] > since]
         return MarkResult(
             accounting=route.mark.accounting,
             budget_share=route.mark.budget_share,
             budget_flops=route.mark.budget_flops,
             **_position(validation),
             val_loss=validation["value"],
-            train_loss=fmean(losses),
+            train_loss=_mean_loss(steps),
             annealed=self.tree.study.rate_for(route.arm).annealed,
             tasks={
                 task: TaskScore(
@@ -159,6 +177,18 @@ class _Collector:
                 if line["tokens"] <= route.mark.schedule.tokens:
                     by_point[line["tokens"], line.get("task")] = line
         return [by_point[point] for point in sorted(by_point, key=lambda point: point[0])]
+
+
+def _curve_point(route: Route, line: Line, steps: Sequence[Line], val_loss: float | None) -> CurvePoint:
+    """A point at the position of a line; its training loss is the mean over steps."""
+    depth, label = _phase_at(route, line["tokens"])
+    return CurvePoint(**_position(line), depth=depth, phase=label, train_loss=_mean_loss(steps), val_loss=val_loss)
+
+
+def _mean_loss(steps: Iterable[Line]) -> float | None:
+    """The mean training loss; a step whose loss was not finite was not taken and does not count."""
+    losses = [step["loss"] for step in steps if isfinite(step["loss"])]
+    return fmean(losses) if losses else None
 
 
 def _position(line: Line) -> dict[str, Any]:

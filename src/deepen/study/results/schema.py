@@ -1,4 +1,4 @@
-"""The schema of results.json as typed records, and the only functions that read and write the file.
+"""The schema of results.json as typed records.
 
 Fields have the names of their keys. To add a key, add a field here and fill it in `collect` or `judge`. In old
 files the new key is read as empty, and old versions of deepen ignore it.
@@ -11,32 +11,21 @@ The file may come from a stranger; see `records` for values that do not fit. Mea
 missing.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Self
 
-from deepen import durable
 from deepen.compute.accounting import EXACT_FLOPS, AtBudget
-from deepen.errors import InvalidValueError
 from deepen.schedule.recipes import RECIPES
 from deepen.study.results.records import Record, read_record
 
-RESULTS_FILE = "results.json"
 SCHEMA_VERSION = 1
 """Increased when a key changes its meaning, not when a key is added. Files of deepen 0.1 have no version."""
 
 
 Interval = tuple[float, float]
 Option = bool | int | float | str | tuple[int | float | str, ...] | None
-
-_log = logging.getLogger(__name__)
-
-
-class ResultsError(InvalidValueError):
-    """A results.json that is missing, damaged or not the results of a study."""
 
 
 class Outcome(StrEnum):
@@ -56,7 +45,11 @@ class Bound(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurvePoint(Record):
-    """A validation during training; `train_loss` is the mean over the steps since the previous validation."""
+    """A point during training; `train_loss` is the mean over the steps since the previous point.
+
+    There is a point at each validation. In an unfinished run, points without a validation loss follow, up to the
+    last step.
+    """
 
     tokens: int
     step: int | None
@@ -114,7 +107,9 @@ class ArmResult(Record):
     """One arm trained with one seed. `is_control`: its purpose is to isolate a cause, not to win.
 
     `rate` and `peak_lr` are the shape and the peak of its learning rate, and `has_own_rate` whether it differs
-    from the regime's; empty in files of deepen 0.1, where no arm has a rate of its own.
+    from the regime's; empty in files of deepen 0.1, where no arm has a rate of its own. `trained_share`: the FLOPs
+    trained so far ÷ the FLOPs up to all its marks; 1 if it is finished. Curve, tasks and segments are those of its
+    longest run; if that is unfinished, they end where training stopped.
     """
 
     name: str
@@ -130,6 +125,7 @@ class ArmResult(Record):
     marks: tuple[MarkResult, ...]
     tasks: tuple[TaskResult, ...]
     peak_memory_bytes: int | None
+    trained_share: float | None
 
     @classmethod
     def from_json(cls, value: object) -> Self:
@@ -249,7 +245,10 @@ class Sharing(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Results(Record):
-    """The results of a study so far; `arms` has one entry per arm and seed."""
+    """The results of a study so far; `arms` has one entry per arm and seed.
+
+    `trained_share`: the FLOPs trained so far ÷ the FLOPs of the whole study; 1 if it is finished.
+    """
 
     schema_version: int = SCHEMA_VERSION
     study: str
@@ -260,34 +259,4 @@ class Results(Record):
     arms: tuple[ArmResult, ...]
     verdicts: tuple[Verdict, ...]
     sharing: Sharing
-
-
-def load_results(folder: Path | str) -> Results:
-    """Read the results.json of a study's folder.
-
-    Raises:
-        ResultsError: it is missing, damaged, or not a study's results.
-    """
-    path = Path(folder) / RESULTS_FILE
-    try:
-        content = durable.read_json(path)
-    except durable.DamagedError as error:
-        raise ResultsError(str(error), remedy="run the study again to rewrite it") from None
-    if content is None:
-        raise ResultsError(f"{path} does not exist", remedy="run the study first, or name the folder of another")
-    if not isinstance(content.get("arms"), list):
-        raise ResultsError(f"{path} has no list of arms, so it is not the results of a study")
-    results = Results.from_json(content)
-    if results.schema_version > SCHEMA_VERSION:
-        _log.warning(
-            "%s has schema version %d, newer than this deepen's %d: some values may be missing or read wrongly",
-            path,
-            results.schema_version,
-            SCHEMA_VERSION,
-        )
-    return results
-
-
-def write_results(results: Results, folder: Path | str) -> None:
-    """Write the results.json of a study's folder; a reader always finds the old file or the new one."""
-    durable.write_json(Path(folder) / RESULTS_FILE, results.to_json())
+    trained_share: float | None

@@ -2,6 +2,7 @@
 
 from deepen.errors import RunError
 from deepen.resource_errors import explain_resource_error
+from deepen.study.results.schema import Results
 
 
 class WorkersLostError(RunError):
@@ -33,4 +34,10 @@ def explain_segment_error(error: Exception, segment: str) -> Exception:
 
 
 class Interrupted(Exception):
-    """A signal asked to stop; every segment finished its step and saved, and the same call continues."""
+    """A signal asked to stop; every segment finished its step and saved, and the same call continues.
+
+    Attributes:
+        results: the results so far, as in results.json; None if training had not begun.
+    """
+
+    results: Results | None = None

@@ -27,7 +27,8 @@ from deepen.study.compile.tree import Tree, compile_study, hash_own_recipes
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
 from deepen.study.results.collect import collect
-from deepen.study.results.schema import RESULTS_FILE, Results, ResultsError, load_results, write_results
+from deepen.study.results.results_file import RESULTS_FILE, ResultsError, load_results, write_results
+from deepen.study.results.schema import Results
 from deepen.study.results.verdicts import with_verdicts
 from deepen.study.run.errors import Interrupted, WorkersLostError
 from deepen.study.run.job import Job, make_jobs
@@ -107,8 +108,8 @@ def _run_once(
     jobs = make_jobs(tree, dataset, store.folder, inputs["tasks"])
     try:
         _train(tree, store, jobs, options, lock, clock)
-    except Interrupted:
-        _publish(tree, store, dataset, options, clock)
+    except Interrupted as interrupted:
+        interrupted.results = _publish(tree, store, dataset, options, clock)
         raise
     return _publish(tree, store, dataset, options, clock)
 

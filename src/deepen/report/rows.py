@@ -1,11 +1,15 @@
-"""The rows of the page's table of verdicts: the baseline, then every verdict, as text and pixel positions."""
+"""The rows of the tables on the page and on the terminal: verdicts, and runs that are unfinished.
+
+Cells are text. The page also draws the interval of a verdict, at pixel positions.
+"""
 
 from dataclasses import dataclass
 
 from deepen.report import units
+from deepen.report.averages import AveragedMark
 from deepen.report.layout import accounting_note, difference_range, multiplier_text, sort_verdicts
 from deepen.report.style import UNKNOWN_COLOUR
-from deepen.report.summary import ArmSummary, AveragedMark, StudySummary
+from deepen.report.summary import ArmSummary, SeedRun, StudySummary
 from deepen.report.words import exact_flops_ratio, interval_text, multiplier_interval_text
 from deepen.study.results.schema import Verdict
 
@@ -26,12 +30,14 @@ class DrawnInterval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the table."""
+    """A verdict, or the baseline. `mark` names a mark other than equal exact FLOPs at the study's budget."""
 
     arm: str
     colour: str
     is_exact: bool = True
-    note: str
+    mark: str = ""
+    flops_ratio: str = ""
+    note: str = ""
     is_baseline: bool = False
     is_control: bool = False
     loss: str
@@ -90,7 +96,7 @@ def _baseline_row(arm: ArmSummary, mark: AveragedMark) -> Row:
     return Row(
         arm=arm.name,
         colour=arm.colour,
-        note=_join_notes("baseline", _rate_note(arm)),
+        note=_rate_note(arm),
         is_baseline=True,
         loss=units.fixed(mark.val.mean if mark.val else None),
         difference="0",
@@ -101,26 +107,28 @@ def _baseline_row(arm: ArmSummary, mark: AveragedMark) -> Row:
         tokens=units.count(mark.tokens),
         seconds=units.duration(mark.seconds),
         memory=units.memory(arm.peak_memory_bytes),
-        outcome="",
+        outcome="baseline",
         sentence="",
     )
 
 
 def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange, places: int) -> Row:
     arm = study.find_arm(verdict.arm)
-    note, ratio = accounting_note(verdict), exact_flops_ratio(study, verdict)
-    at = "" if verdict.is_exact or not ratio else f"at {ratio:.2f} × the FLOPs"
+    mark, ratio = accounting_note(verdict), exact_flops_ratio(study, verdict)
+    flops_ratio = "" if verdict.is_exact or not ratio else f"{ratio:.2f} ×"
     return Row(
         arm=verdict.arm,
         colour=arm.colour if arm else UNKNOWN_COLOUR,
         is_exact=verdict.is_exact,
-        note=_join_notes(note, at, _rate_note(arm)),
+        mark=mark,
+        flops_ratio=flops_ratio,
+        note=_join_notes(mark, f"at {flops_ratio} the FLOPs" if flops_ratio else "", _rate_note(arm)),
         is_control=arm is not None and arm.is_control,
         loss=units.fixed(verdict.loss),
         difference=units.signed(verdict.difference, places),
         interval=interval_text(verdict.interval, places),
         drawing=drawn_range.draw(verdict),
-        multiplier=multiplier_text(verdict).replace(">", "more than").replace("<", "less than"),
+        multiplier=multiplier_text(verdict),
         multiplier_interval="" if verdict.multiplier_bound else multiplier_interval_text(verdict),
         tokens=units.count(verdict.tokens),
         seconds=units.duration(verdict.seconds),
@@ -136,3 +144,36 @@ def _rate_note(arm: ArmSummary | None) -> str:
 
 def _join_notes(*notes: str) -> str:
     return ", ".join(filter(None, notes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnfinishedRow:
+    """An unfinished run of an arm with one seed, as far as it is trained."""
+
+    arm: str
+    colour: str
+    seed: str
+    trained: str
+    tokens: str
+    seconds: str
+    val_loss: str
+    train_loss: str
+
+
+def make_unfinished_rows(study: StudySummary) -> list[UnfinishedRow]:
+    """The unfinished runs of a study."""
+    return [_unfinished_row(arm, run) for arm in study.arms for run in arm.runs if run.is_unfinished]
+
+
+def _unfinished_row(arm: ArmSummary, run: SeedRun) -> UnfinishedRow:
+    last = run.curve[-1] if run.curve else None
+    return UnfinishedRow(
+        arm=arm.name,
+        colour=arm.colour,
+        seed=str(run.seed),
+        trained=units.done_percent(run.trained_share or 0.0),
+        tokens=units.count(last.tokens if last else None),
+        seconds=units.duration(last.seconds if last else None),
+        val_loss=units.fixed(run.last_loss("val")),
+        train_loss=units.fixed(run.last_loss("train")),
+    )

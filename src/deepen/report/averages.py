@@ -1,0 +1,143 @@
+"""Points, marks and scores, averaged over seeds.
+
+results    seed 0: loss 4.10 at 64 tokens     seed 1: loss 4.20 at 64 tokens
+averaged   SeedRange(mean=4.15, low=4.10, high=4.20) at 64 tokens
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from deepen.compute.accounting import AtBudget
+from deepen.report.units import MAX_NAME_LENGTH, cut
+from deepen.study.results.schema import CurvePoint, MarkResult, TaskResult
+
+
+@dataclass(frozen=True, slots=True)
+class SeedRange:
+    """A value over seeds: mean, smallest and largest."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AveragedPoint:
+    """A validation of an arm; losses in nats per token."""
+
+    tokens: float
+    flops: float
+    seconds: float
+    step: float | None
+    val: SeedRange | None
+    train: SeedRange | None
+    depth: int | None = None
+    phase: str = ""
+
+    def at(self, axis: str) -> float:
+        """The position on an axis: tokens, flops or seconds."""
+        return {"tokens": self.tokens, "flops": self.flops, "seconds": self.seconds}[axis]
+
+    def loss(self, kind: str) -> SeedRange | None:
+        """The validation loss (`val`) or the training loss (`train`)."""
+        return {"val": self.val, "train": self.train}[kind]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AveragedMark(AtBudget, AveragedPoint):
+    """An arm at a given budget."""
+
+    accounting: str
+    budget_share: float | None
+    annealed: bool
+    n_seeds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AveragedScore:
+    """An arm's score on a task at a step; `stderr` is the standard error over examples, averaged over seeds."""
+
+    step: float
+    value: float
+    stderr: float | None
+
+
+def average_curve(curves: Sequence[Sequence[CurvePoint]]) -> tuple[AveragedPoint, ...]:
+    """The mean over seeds at the tokens that all seeds have in common, so that no seed joins or drops out midway.
+
+    If they have none in common, the curve shows the first seed instead of nothing.
+    """
+    if not curves:
+        return ()
+    by_tokens = [{point.tokens: point for point in curve} for curve in curves]
+    shared = set.intersection(*(set(points) for points in by_tokens))
+    if not shared:
+        by_tokens, shared = by_tokens[:1], set(by_tokens[0])
+    return tuple(_average_point([points[tokens] for points in by_tokens]) for tokens in sorted(shared))
+
+
+def _average_point(seeds: Sequence[CurvePoint]) -> AveragedPoint:
+    return AveragedPoint(
+        tokens=fmean(point.tokens for point in seeds),
+        flops=fmean(point.flops for point in seeds),
+        seconds=fmean(point.seconds for point in seeds),
+        step=mean(point.step for point in seeds),
+        val=_seed_range(point.val_loss for point in seeds),
+        train=_seed_range(point.train_loss for point in seeds),
+        depth=seeds[0].depth,
+        phase=cut(seeds[0].phase, MAX_NAME_LENGTH),
+    )
+
+
+def average_marks(marks: Sequence[MarkResult]) -> tuple[AveragedMark, ...]:
+    """The marks of all seeds, one per accounting and budget."""
+    groups: dict[tuple[str, float | None], list[MarkResult]] = {}
+    for mark in marks:
+        groups.setdefault((mark.accounting, mark.budget_share), []).append(mark)
+    return tuple(
+        AveragedMark(
+            tokens=fmean(mark.tokens for mark in seeds),
+            flops=fmean(mark.flops for mark in seeds),
+            seconds=fmean(mark.seconds for mark in seeds),
+            step=mean(mark.step for mark in seeds),
+            val=_seed_range(mark.val_loss for mark in seeds),
+            train=_seed_range(mark.train_loss for mark in seeds),
+            accounting=accounting,
+            budget_share=share,
+            annealed=all(mark.annealed for mark in seeds),
+            n_seeds=len(seeds),
+        )
+        for (accounting, share), seeds in groups.items()
+    )
+
+
+def average_tasks(results: Iterable[TaskResult]) -> dict[str, tuple[AveragedScore, ...]]:
+    """The scores of all seeds, by task and in the order of steps."""
+    by_task: dict[str, dict[int, list[TaskResult]]] = {}
+    for result in results:
+        if result.task and result.step is not None and result.value is not None:
+            task = cut(result.task, MAX_NAME_LENGTH)
+            by_task.setdefault(task, {}).setdefault(result.step, []).append(result)
+    return {
+        task: tuple(
+            AveragedScore(
+                step=step,
+                value=fmean(result.value for result in seeds if result.value is not None),
+                stderr=mean(result.stderr for result in seeds),
+            )
+            for step, seeds in sorted(by_step.items())
+        )
+        for task, by_step in by_task.items()
+    }
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean of the known values; None if there are none."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _seed_range(values: Iterable[float | None]) -> SeedRange | None:
+    known = [float(value) for value in values if value is not None]
+    return SeedRange(fmean(known), min(known), max(known)) if known else None

@@ -1,0 +1,47 @@
+"""Reading and writing results.json in a study's folder."""
+
+import logging
+from pathlib import Path
+
+from deepen import durable
+from deepen.errors import InvalidValueError
+from deepen.study.results.schema import SCHEMA_VERSION, Results
+
+RESULTS_FILE = "results.json"
+
+_log = logging.getLogger(__name__)
+
+
+class ResultsError(InvalidValueError):
+    """A results.json that is missing, damaged or not the results of a study."""
+
+
+def load_results(folder: Path | str) -> Results:
+    """Read the results.json of a study's folder.
+
+    Raises:
+        ResultsError: it is missing, damaged, or not a study's results.
+    """
+    path = Path(folder) / RESULTS_FILE
+    try:
+        content = durable.read_json(path)
+    except durable.DamagedError as error:
+        raise ResultsError(str(error), remedy="run the study again to rewrite it") from None
+    if content is None:
+        raise ResultsError(f"{path} does not exist", remedy="run the study first, or name the folder of another")
+    if not isinstance(content.get("arms"), list):
+        raise ResultsError(f"{path} has no list of arms, so it is not the results of a study")
+    results = Results.from_json(content)
+    if results.schema_version > SCHEMA_VERSION:
+        _log.warning(
+            "%s has schema version %d, newer than this deepen's %d: some values may be missing or read wrongly",
+            path,
+            results.schema_version,
+            SCHEMA_VERSION,
+        )
+    return results
+
+
+def write_results(results: Results, folder: Path | str) -> None:
+    """Write the results.json of a study's folder; a reader always finds the old file or the new one."""
+    durable.write_json(Path(folder) / RESULTS_FILE, results.to_json())
