@@ -50,7 +50,7 @@ def test_columns_that_do_not_fit_are_left_out_in_order_and_named(open_terminal: 
 def test_a_table_without_columns_to_leave_out_is_still_whole(open_terminal: Callable[[int], Any]):
     terminal = open_terminal(30)
     show(droppable=())
-    for cell in ROWS[0]:
+    for cell in (*ROWS[0][0].split(), *ROWS[0][1:]):
         assert cell in terminal.getvalue()
 
 

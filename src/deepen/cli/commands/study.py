@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 from deepen.cli.output.failures import WRONG_REQUEST
-from deepen.cli.output.tables import numbers, print_lines, print_table, short, text
+from deepen.cli.output.tables import numbers, print_sentences, print_table, short, text
 from deepen.cli.requests.run_request import RunRequest
 from deepen.cli.requests.study import StudyListRequest
 from deepen.study.define.presets import STUDIES
@@ -43,7 +43,7 @@ def _print_studies() -> None:
         arms = ", ".join(arm.name for arm in study.arms)
         rows.append((name, f"{summary}\nArms: {arms}", study.model.name, short(study.tokens)))
     print_table("deepen study NAME", (text("name"), text("what"), text("model"), numbers("tokens")), rows)
-    print_lines([
+    print_sentences([
         "A Python file that assigns a deepen.Study to `study` is a study too: deepen study mine.py",
         "deepen study --help lists the options, docs/studies.md explains how to write a study.",
     ])  # fmt: skip

@@ -40,6 +40,7 @@ def print_bench(result: BenchResult) -> None:
             )
             for kind in result.kinds
         ),
+        droppable=("peak memory", "MFU", "new blocks"),
     )
     ingredients = {f"a block {role}": seconds for role, seconds in timing.block.items()}
     ingredients |= {"a frozen head": timing.head_frozen, "a trained head": timing.head_trained}

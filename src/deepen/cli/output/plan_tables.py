@@ -188,15 +188,16 @@ def print_parts(plan: Plan) -> None:
     """Print each phase's FLOPs per token by part and direction."""
     how = "causal-exact" if plan.request.ledger.causal_exact else "densely"
     print_table(
-        f"parts: MFLOP per token by direction, attention counted {how}; bytes per token where there are none",
+        "parts: MFLOP per token, forward, recomputed, and backward to activations and to weights; "
+        f"attention counted {how}; bytes per token where there are no FLOPs",
         (
             text("phase"),
             text("part"),
             numbers("parameters"),
             numbers("forward"),
             numbers("recompute"),
-            numbers("backward, activations"),
-            numbers("backward, weights"),
+            numbers("activations"),
+            numbers("weights"),
             numbers("bytes"),
         ),
         (
@@ -213,6 +214,7 @@ def print_parts(plan: Plan) -> None:
             for planned in plan.phases
             for nth, part in enumerate(plan.request.ledger.grouped_parts(planned.trained, planned.phase.context))
         ),
+        droppable=("recompute", "bytes"),
     )
 
 

@@ -6,7 +6,7 @@ cells of text are wrapped. Text is printed as it is: a name in [brackets] is not
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import TextWrapper
 
@@ -17,8 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 _WIDTH_WITHOUT_TERMINAL = 160
-_MIN_TEXT_WIDTH = 16
-"""A column of text is not made narrower than this, so that the names of most arms stay on one line."""
+_TEXT_WIDTH = 24
+"""Columns are left out before a column of text becomes narrower than this, so that most names stay on one line."""
+_MIN_TEXT_WIDTH = 12
 _GAP = 2
 
 
@@ -62,41 +63,37 @@ def print_table(
         droppable: names of columns to leave out where the terminal is too narrow, the first first; a line below
             the table names them.
     """
-    width, cells = _console().width, [list(row) for row in rows]
-    min_widths = {
-        column.name: _min_width(column, [row[index] for row in cells]) for index, column in enumerate(columns)
-    }
-    dropped: list[str] = []
-    while _is_terminal() and _total(min_widths) > width and len(dropped) < len(droppable):
-        dropped.append(droppable[len(dropped)])
-        min_widths.pop(dropped[-1], None)
+    rows, width, dropped = list(rows), _console().width, list[str]()
+    cells = {column: [row[index] for row in rows] for index, column in enumerate(columns)}
+    for name in droppable if _is_terminal() else ():
+        if _table_width(cells, _TEXT_WIDTH) <= width:
+            break
+        dropped.append(name)
+        cells = {column: own for column, own in cells.items() if column.name != name}
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
-    for column in columns:
-        if column.name in min_widths:
-            table.add_column(
-                Text(column.name),
-                justify="left" if column.is_text else "right",
-                no_wrap=not column.is_text,
-                overflow="fold",
-            )
-    for row in cells:
-        named = zip(columns, row, strict=True)
-        table.add_row(*(Text(cell) for column, cell in named if column.name in min_widths))
+    for column in cells:
+        table.add_column(
+            Text(column.name),
+            justify="left" if column.is_text else "right",
+            no_wrap=not column.is_text,
+            overflow="fold",
+        )
+    for row in zip(*cells.values(), strict=True):
+        table.add_row(*map(Text, row))
     print_sentences([title, ""])
-    _console(_total(min_widths)).print(table)
+    _console(_table_width(cells, _MIN_TEXT_WIDTH)).print(table)
     if names := [name for name in dropped if name]:
         print_sentences([f"(not shown at {width} columns: {', '.join(names)})"])
     print_lines([""])
 
 
-def _min_width(column: Column, cells: Iterable[str]) -> int:
-    """The width in which a column can be read."""
-    width = max(cell_len(line) for cell in (column.name, *cells) for line in cell.split("\n"))
-    return min(width, _MIN_TEXT_WIDTH) if column.is_text else width
-
-
-def _total(widths: dict[str, int]) -> int:
-    return sum(widths.values()) + _GAP * (len(widths) - 1)
+def _table_width(cells: Mapping[Column, Sequence[str]], text_width: int) -> int:
+    """The width of a table whose columns of text are wrapped to `text_width`."""
+    widths = []
+    for column, own in cells.items():
+        width = max(cell_len(line) for cell in (column.name, *own) for line in cell.split("\n"))
+        widths.append(min(width, text_width) if column.is_text else width)
+    return sum(widths) + _GAP * (len(widths) - 1)
 
 
 def print_sentences(lines: Iterable[str], indent: int = 0) -> None:
