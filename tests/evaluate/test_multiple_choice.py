@@ -1,6 +1,8 @@
 """Multiple choice: endings scored by their mean loss, and files that are refused."""
 
+import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from deepen.data.tokenizers import load_tokenizer
 from deepen.evaluate.multiple_choice import Example
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.scoring import CompletionScorer, LanguageModel
-from deepen.evaluate.task import Completion, TaskError
+from deepen.evaluate.task import Completion, TaskError, hash_task_file
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
@@ -114,3 +116,54 @@ def test_a_broken_line_is_named(file: Path, dataset: Dataset, line: str):
         HELLASWAG.check(file)
     with pytest.raises(TaskError, match="line 5"):
         HELLASWAG.load(file, load_tokenizer(dataset.folder))
+
+
+def gzipped(content: bytes) -> bytes:
+    return gzip.compress(content)
+
+
+def with_a_bom(content: bytes) -> bytes:
+    return b"\xef\xbb\xbf" + content
+
+
+def with_blank_lines(content: bytes) -> bytes:
+    return b"\n" + content.replace(b"\n", b"\r\n \n") + b"\n\n"
+
+
+@pytest.mark.parametrize("change", [gzipped, with_a_bom, with_blank_lines])
+def test_a_file_as_people_have_it_holds_the_same_examples(
+    file: Path, dataset: Dataset, change: Callable[[bytes], bytes]
+):
+    tokenizer = load_tokenizer(dataset.folder)
+    examples = HELLASWAG.load(file, tokenizer)
+    file.write_bytes(change(file.read_bytes()))
+    HELLASWAG.check(file)
+    assert HELLASWAG.load(file, tokenizer) == examples and len(examples) == len(ITEMS)
+
+
+def test_a_broken_line_has_its_number_in_the_file_blank_lines_included(file: Path):
+    file.write_bytes(b"\n\n" + file.read_bytes() + b"{\n")
+    with pytest.raises(TaskError, match="line 7"):
+        HELLASWAG.check(file)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf", gzip.compress(b"\n")])
+def test_a_file_without_items_is_refused(tmp_path: Path, content: bytes):
+    path = tmp_path / "items.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(TaskError, match="has no items"):
+        HELLASWAG.check(path)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "magic only"])
+def test_a_damaged_gzip_file_is_called_that(file: Path, damage: str):
+    content = gzip.compress(file.read_bytes())
+    damaged = {
+        "cut": content[:-20],
+        "changed": content[:30] + bytes(30) + content[60:],
+        "magic only": content[:2],
+    }
+    file.write_bytes(damaged[damage])
+    for use in (HELLASWAG.check, hash_task_file):
+        with pytest.raises(TaskError, match=r"hellaswag\.jsonl is a damaged gzip file .*: download it again"):
+            use(file)

@@ -1,5 +1,6 @@
 """Tasks are values: a new one can be registered and scored without any other change."""
 
+import gzip
 import hashlib
 import subprocess
 import sys
@@ -112,6 +113,8 @@ def test_a_task_file_is_identified_by_its_content(tmp_path: Path):
     file.write_bytes(b"some items")
     elsewhere.write_bytes(b"some items")
     assert hash_task_file(file) == hash_task_file(elsewhere) == hashlib.sha256(b"some items").hexdigest()
+    elsewhere.write_bytes(gzip.compress(b"some items"))
+    assert hash_task_file(file) == hash_task_file(elsewhere)
     elsewhere.write_bytes(b"other items")
     assert hash_task_file(file) != hash_task_file(elsewhere)
 

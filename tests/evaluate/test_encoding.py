@@ -1,0 +1,148 @@
+"""Context and ending are encoded as one text, with every kind of tokenizer, whatever is stored with it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from deepen.data.shards import Dataset
+from deepen.data.tokenizers import load_tokenizer, train_bpe
+from deepen.evaluate.multiple_choice import Item, encode_item
+from deepen.evaluate.registry import get_task
+from deepen.evaluate.task import TaskError
+
+TEXTS = [
+    "The treaty was signed by the Congress, and peace with all nations prevails.",
+    "It was reported that in New York the ships were built and the harbor was open.",
+    "Women washed, men worked; the soil was tilled, and trade and commerce grew.",
+]
+ITEM = Item(
+    context="The Congress reported that", endings=("the treaty was signed.", "ships", "Zürich open"), label=0
+)
+
+
+def llama() -> Tokenizer:
+    """As Llama 2 and Mistral: a "▁" before the text and for each space, then merges over all of it."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<unk>"], max_token_length=6, show_progress=False
+    )
+    tokenizer.train_from_iterator(TEXTS * 3, trainer)
+    return tokenizer
+
+
+def metaspace() -> Tokenizer:
+    """As T5 and Llama with the present pre-tokenizer."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+    special = {"unk_token": "<unk>", "special_tokens": ["<unk>"]}
+    tokenizer.train_from_iterator(
+        TEXTS * 3, trainers.UnigramTrainer(vocab_size=90, show_progress=False, **special)
+    )
+    return tokenizer
+
+
+def word_piece() -> Tokenizer:
+    """As BERT."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=["[UNK]"], show_progress=False)
+    tokenizer.train_from_iterator(TEXTS * 3, trainer)
+    return tokenizer
+
+
+def gpt2() -> Tokenizer:
+    return train_bpe(TEXTS * 3, 320)
+
+
+KINDS = {"gpt2": gpt2, "llama": llama, "metaspace": metaspace, "word_piece": word_piece}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+    made: Tokenizer = KINDS[request.param]()
+    return made
+
+
+def test_prompt_and_ending_are_the_tokens_of_the_whole_text(tokenizer: Tokenizer):
+    example = encode_item(ITEM, tokenizer)
+    for ending, completion in zip(ITEM.endings, example.completions, strict=True):
+        whole = tokenizer.encode(f"{ITEM.context} {ending}", add_special_tokens=False).ids
+        assert [*completion.prompt, *completion.tokens] == whole and completion.tokens
+
+
+@pytest.mark.parametrize(("kind", "alone"), [("llama", "▁▁ships"), ("metaspace", "▁ships")])
+def test_a_mark_at_the_beginning_of_a_text_is_not_put_before_an_ending(kind: str, alone: str):
+    tokenizer = KINDS[kind]()
+    assert "".join(tokenizer.encode(" ships").tokens) == alone  # with llama's, it would have a mark too many
+    (_, ships, _) = encode_item(ITEM, tokenizer).completions
+    assert "".join(tokenizer.id_to_token(token) for token in ships.tokens) == "▁ships"
+
+
+@settings(max_examples=200, deadline=None)
+@given(context=st.text(min_size=1, max_size=30), ending=st.text(min_size=1, max_size=30))
+def test_with_a_byte_level_tokenizer_an_ending_has_the_tokens_that_it_has_alone(context: str, ending: str):
+    """So scores with GPT-2's tokenizer are those of the paper's code."""
+    text, tokenizer = f"x{context.strip()}.", BYTE_LEVEL
+    if not ending.strip():
+        return
+    (completion, _) = encode_item(Item(context=text, endings=(ending, "y"), label=0), tokenizer).completions
+    assert list(completion.prompt) == tokenizer.encode(text).ids
+    assert list(completion.tokens) == tokenizer.encode(f" {ending}").ids
+
+
+BYTE_LEVEL = gpt2()
+
+
+def test_a_token_that_merges_context_and_ending_is_scored():
+    vocab = {name: number for number, name in enumerate(["[UNK]", "in", "new", " ", "new york", " new york", "."])}
+    tokenizer = Tokenizer(models.Unigram([(name, -1.0) for name in vocab], unk_id=0))
+    item = Item(context="in new", endings=("york.", "in."), label=0)
+    merged, apart = encode_item(item, tokenizer).completions
+    assert [tokenizer.id_to_token(token) for token in merged.prompt] == ["in"]
+    assert [tokenizer.id_to_token(token) for token in merged.tokens] == [" new york", "."]
+    assert [tokenizer.id_to_token(token) for token in apart.prompt] == ["in", " ", "new"]
+    assert [tokenizer.id_to_token(token) for token in apart.tokens] == [" ", "in", "."]
+
+
+@pytest.mark.parametrize(("context", "ending", "what"), [("!", "a", "context '!'"), ("a", "!", "ending '!'")])
+def test_a_text_without_tokens_is_refused_by_name(context: str, ending: str, what: str, tmp_path: Path):
+    tokenizer = Tokenizer(models.WordLevel({"a": 0}))
+    tokenizer.normalizer = normalizers.Replace("!", "")
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    file = tmp_path / "items.jsonl"
+    file.write_text(json.dumps({"ctx": context, "endings": [ending, "a"], "label": 0}) + "\n")
+    with pytest.raises(TaskError, match=f"makes no tokens of the {what}"):
+        get_task("hellaswag").load(file, tokenizer)
+
+
+def truncated(tokenizer: Tokenizer) -> None:
+    tokenizer.enable_truncation(4)
+
+
+def padded(tokenizer: Tokenizer) -> None:
+    tokenizer.enable_padding(length=32)
+
+
+def random_merges(tokenizer: Tokenizer) -> None:
+    tokenizer.model.dropout = 0.5
+
+
+@pytest.mark.parametrize("spoil", [truncated, padded, random_merges])
+def test_what_training_code_stored_with_a_tokenizer_changes_no_token(
+    dataset: Dataset, tmp_path: Path, spoil: Callable[[Tokenizer], None]
+):
+    good = load_tokenizer(dataset.folder)
+    tokenizer = load_tokenizer(dataset.folder)
+    spoil(tokenizer)
+    (tmp_path / "tokenizer.json").write_text(tokenizer.to_str())
+    read_as_is = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert read_as_is.encode(TEXTS[0]).ids != good.encode(TEXTS[0]).ids
+    assert load_tokenizer(tmp_path).encode(TEXTS[0]).ids == good.encode(TEXTS[0]).ids
