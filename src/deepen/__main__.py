@@ -21,8 +21,9 @@ def start() -> int:
         try:
             return run_distributed(sys.argv[1:])
         except RequestError as error:
-            is_first = os.environ.get("RANK", "0") == "0"
-            return print_errors(WRONG_REQUEST, *(error.problems if is_first else ()))
+            rank = os.environ.get("RANK", "")
+            is_follower = rank.isdecimal() and int(rank) > 0
+            return print_errors(WRONG_REQUEST, *(() if is_follower else error.problems))
 
 
 if __name__ == "__main__":

@@ -79,13 +79,19 @@ def receive_sigterm() -> None:
     at_third_forward(lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
+def receive_sigusr1() -> None:
+    at_third_forward(lambda: os.kill(os.getpid(), signal.SIGUSR1))
+
+
+@pytest.mark.parametrize("receive", [receive_sigterm, receive_sigusr1])
 def test_a_signal_that_reaches_one_process_stops_all_of_them(
-    dataset: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    receive: Work, dataset: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     endless = train_arguments(tmp_path / "run", dataset)
     endless[endless.index("--steps") + 1] = "100000"
-    assert run_command(2, endless, {1: receive_sigterm}) == [130, 130]
-    assert "the same command continues" in capfd.readouterr().err
+    assert run_command(2, endless, {1: receive}) == [130, 130]
+    printed = capfd.readouterr().err
+    assert printed.count("stopping: ") == 1 and "the same command continues" in printed
     (state,) = (tmp_path / "run").glob("segments/*/state")
     assert load_state(state).progress.step > 2
 
@@ -115,11 +121,12 @@ def test_requests_for_one_process_are_refused_under_torchrun(
 ):
     assert main(["study", "quickstart", "--jobs", "2"], World(size=2)) == 2
     assert capsys.readouterr().err.startswith("error: --jobs: under torchrun")
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
     for size, rank, command, message in (
         ("2", "0", "plan full", "error: deepen plan runs in one process: leave out torchrun"),
         ("2", "1", "plan full", ""),
         ("two", "0", "train full", "error: environment variable WORLD_SIZE is 'two'"),
+        ("2", "", "train full", "error: environment variable RANK is ''"),
+        ("2", "0", "train full", "error: environment variable MASTER_PORT is ''"),
     ):
         monkeypatch.setenv("WORLD_SIZE", size)
         monkeypatch.setenv("RANK", rank)
@@ -127,3 +134,20 @@ def test_requests_for_one_process_are_refused_under_torchrun(
         assert start() == 2
         printed = capsys.readouterr().err
         assert printed.startswith(message) and len(printed.splitlines()) == bool(message)
+
+
+@pytest.mark.parametrize("size", ["", "0", "1", "2", "two"])
+def test_variables_that_a_launcher_left_behind_do_not_hinder_a_command_of_one_process(
+    size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Clusters and containers set WORLD_SIZE for everything that runs in them."""
+    monkeypatch.setenv("WORLD_SIZE", size)
+    for command in ("--help", "train --help", "--version", "plan full", "recipes"):
+        monkeypatch.setattr(sys, "argv", ["deepen", *command.split()])
+        assert start() == 0 and capsys.readouterr().err == ""
+    monkeypatch.chdir(tmp_path)
+    if size != "two":
+        monkeypatch.setattr(sys, "argv", ["deepen", "train", "full", "--steps", "nine"])
+        assert start() == 2
+        expected = "error: --steps" if size != "2" else "error: environment variable RANK is ''"
+        assert capsys.readouterr().err.startswith(expected)

@@ -18,6 +18,8 @@ from deepen.cli.entry import main
 from deepen.data.shards import Dataset
 from deepen.study.store.study_folder import Store
 from deepen.train.checkpoint.state_folder import load_state
+from processes import wait_until
+from workers import every_step_is_kept
 
 pytestmark = pytest.mark.slow
 
@@ -200,6 +202,33 @@ def test_what_nohup_ignores_and_another_library_handles_is_left_alone(
         hook.remove()
     assert received == [signal.SIGUSR1] * STEPS
     assert results_of(tmp_path / "run") == undisturbed
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_to_a_command_and_its_workers_is_acknowledged_once_and_every_worker_saves(
+    which: signal.Signals, dataset: Dataset, tmp_path: Path, default_handlers: None
+):
+    """A terminal sends its signals to all processes of a command."""
+    file, out = tmp_path / "mine.py", tmp_path / "run"
+    file.write_text(
+        "from deepen import Arm, Constant, Evaluation, ModelConfig, Study\n"
+        "model = ModelConfig(name='test', depth=2, width=8, heads=2, context=16, vocab=512)\n"
+        "arms = (Arm(name='full', recipe='full'), Arm(name='small', recipe='small', options={'start_depth': 1}))\n"
+        "evaluation = Evaluation(every_tokens=320, validation_tokens=64)\n"
+        "study = Study(name='mine', model=model, tokens=3_200_000, batch_tokens=32, context=16, arms=arms,\n"
+        f"    evaluation=evaluation, rate=Constant(peak=1e-3), data={str(dataset.folder)!r})\n"
+    )
+    command = [sys.executable, "-m", "deepen", "study", str(file), "--jobs", "2", "--out", str(out)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
+    ) as run:
+        wait_until(lambda: len(list(out.glob("segments/*/evals.jsonl"))) == 2, run)
+        os.killpg(run.pid, which)
+        _, errors = run.communicate()
+    assert run.returncode == 130 and errors.count("stopping: ") == 1, errors
+    assert "lost" not in errors and "resource_tracker" not in errors and "Trace" not in errors
+    assert every_step_is_kept(out)
 
 
 @pytest.mark.parametrize("under_nohup", [True, False])

@@ -38,23 +38,22 @@ def train_line(dataset: Dataset, out: Path) -> str:
 
 @pytest.mark.parametrize("line", QUICK)
 def test_a_reader_that_leaves_early_is_no_error(line: str):
-    assert_unread_output_is_no_error(line)
+    assert_nobody_needs_to_read(line)
 
 
 @pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_error_for_slower_commands(finished: Path, dataset: Dataset):
     for line in ("doctor", f"store check {finished}", f"report {finished}", train_line(dataset, finished)):
-        assert_unread_output_is_no_error(line)
+        assert_nobody_needs_to_read(line)
 
 
-def assert_unread_output_is_no_error(line: str) -> None:
+def assert_nobody_needs_to_read(line: str) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     command = [sys.executable, "-m", "deepen", *line.split()]
     done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE)
-    assert done.returncode == 0 and b"rror" not in done.stderr, (line, done.stderr)
-    assert subprocess.run(command, stdout=write_end, stderr=write_end).returncode == 0, line
     os.close(write_end)
+    assert done.returncode == 0 and b"error" not in done.stderr and b"Trace" not in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("line", ["--version", "plan full", "completion zsh"])
@@ -111,13 +110,13 @@ def test_characters_that_an_encoding_lacks_are_replaced_by_similar_ones(encoding
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
-def test_every_command_prints_in_every_encoding(encoding: str, finished: Path, dataset: Dataset):
-    for line in ("recipes", "doctor", f"store check {finished}", f"report {finished}", "plan paper"):
-        done = run(line, PYTHONIOENCODING=encoding)
+def test_every_command_prints_in_ascii(finished: Path, dataset: Dataset):
+    folder = finished.rename(finished.with_name("größe"))
+    for line in ("doctor", f"store check {folder}", f"report {folder}", train_line(dataset, folder)):
+        done = run(line, PYTHONIOENCODING="ascii")
         assert done.returncode == 0 and b"Trace" not in done.stderr, (line, done.stderr)
-    done = run(train_line(dataset, finished), PYTHONIOENCODING=encoding)
-    assert done.returncode == 0 and b"Trace" not in done.stderr, done.stderr
+        assert (done.stdout + done.stderr).isascii()
+    folder.rename(finished)
 
 
 def test_a_locale_without_utf_8_will_do():
