@@ -90,6 +90,30 @@ def test_a_win_is_compared_with_a_smaller_model_alone(small_loses: bool | None, 
     assert sentence in found and ("small model" in found) == bool(sentence)
 
 
+def test_an_arm_that_grew_is_not_the_small_model_even_if_it_ends_shallower():
+    """The released code of Li, Fung & Huang ends with 8 of 12 blocks in 8 stages."""
+    grown = arm("grown", depth=8)
+    grown["curve"].insert(0, grown["curve"][0] | {"tokens": 32, "depth": 2})
+    limits = describe_finding(study(verdict("grown", "wins"), arms=(grown,))).limits
+    assert any("No small model was trained alone" in limit for limit in limits)
+
+
+def test_verdicts_at_other_budgets_are_a_sentence_of_their_own():
+    later = [
+        verdict("a", "loses", budget_share=1.27),
+        verdict("b", "wins", budget_share=1.69),
+        verdict("c", "cannot tell", budget_share=1.62),
+    ]
+    study_of_four = study(verdict("a", "wins", budget_share=1.0), *later)
+    finding = describe_finding(study_of_four)
+    assert finding.headline == "At equal compute, a beats full training."
+    assert "Trained on and compared at 1.27 to 1.69 times the budget, b wins and a loses." in finding.compute
+    rows = {(row.arm, row.mark, row.budget, row.note) for row in make_rows(study_of_four) if row.arm != "full"}
+    assert ("a", "", "", "") in rows
+    assert ("b", "other budgets", "1.69 ×", "at 1.69 × the budget") in rows
+    assert "can be told apart" in describe_finding(study(later[2])).compute
+
+
 def test_a_control_that_wins_is_not_a_gain_of_growing():
     assert not describe_finding(study(verdict("a", "wins"), arms=(arm("a", is_control=True),))).limits
 

@@ -132,10 +132,10 @@ def _mark_traces(arm: ArmSummary) -> list[Trace]:
     whole = [mark for mark in exact if mark.is_whole_budget]
     others = [mark for mark in arm.marks if not mark.is_exact]
     traces = []
-    if len(exact) > 1:  # the compute multiplier is read from this dotted line
+    if len(exact) > 1:
         sizes = [0 if mark.is_whole_budget else 7 for mark in exact]
         style = {
-            "mode": "lines+markers",
+            "mode": "lines+markers" if arm.is_baseline else "markers",  # multipliers are read from this line
             "line": {"color": arm.colour, "dash": "dot", "width": 1.2},
             "marker": {"color": arm.colour, "size": sizes, "opacity": 1},
         }

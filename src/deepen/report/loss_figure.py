@@ -57,7 +57,7 @@ def _draw_legend(figure: Figure, study: StudySummary) -> None:
         labels.append("the paper’s own mark")
     if _has_other_budgets(study.baseline):
         handles.append(Line2D([], [], markersize=3.5, **(dot | {"linestyle": ":"})))
-        labels.append("baseline, other budgets")
+        labels.append("other budgets")
     if any(arm.ends(kind) for arm in arms for kind in LOSSES):
         handles.append(Line2D([], [], markersize=6, **(dot | {"marker": ">"})))
         labels.append("unfinished")
@@ -118,7 +118,7 @@ def _draw_marks(axes: Axes, arm: ArmSummary, position: Position, kind: str) -> N
     marks = sorted((mark for mark in arm.marks if mark.loss(kind)), key=position)
     points = [(position(mark), loss.mean) for mark in marks if (loss := mark.loss(kind))]
     budgets = [point for mark, point in zip(marks, points, strict=True) if mark.is_exact]
-    if len(budgets) > 1:  # the compute multiplier is read from this dotted line
+    if len(budgets) > 1 and arm.is_baseline:  # the compute multiplier is read from this dotted line
         axes.plot(*zip(*budgets, strict=True), color=arm.colour, linestyle=":", lw=1, zorder=3)
     for mark, (x, mean) in zip(marks, points, strict=True):
         is_small = mark.is_exact and not mark.is_whole_budget

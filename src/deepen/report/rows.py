@@ -30,12 +30,16 @@ class DrawnInterval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A verdict, or the baseline. `mark` names a mark other than equal exact FLOPs at the study's budget."""
+    """A verdict, or the baseline. `mark` names a mark other than equal exact FLOPs at the study's budget.
+
+    `budget` is the budget ÷ the study's, if it is another.
+    """
 
     arm: str
     colour: str
     is_exact: bool = True
     mark: str = ""
+    budget: str = ""
     flops_ratio: str = ""
     note: str = ""
     is_baseline: bool = False
@@ -114,15 +118,16 @@ def _baseline_row(arm: ArmSummary, mark: AveragedMark) -> Row:
 
 def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange, places: int) -> Row:
     arm = study.find_arm(verdict.arm)
-    mark, ratio = accounting_note(verdict), exact_flops_ratio(study, verdict)
+    note, ratio = accounting_note(verdict), exact_flops_ratio(study, verdict)
     flops_ratio = "" if verdict.is_exact or not ratio else f"{ratio:.2f} ×"
     return Row(
         arm=verdict.arm,
         colour=arm.colour if arm else UNKNOWN_COLOUR,
         is_exact=verdict.is_exact,
-        mark=mark,
+        mark=note if verdict.is_whole_budget else "other budgets",
+        budget="" if verdict.is_whole_budget else f"{verdict.budget_share:.2f} ×",
         flops_ratio=flops_ratio,
-        note=_join_notes(mark, f"at {flops_ratio} the FLOPs" if flops_ratio else "", _rate_note(arm)),
+        note=_join_notes(note, f"at {flops_ratio} the FLOPs" if flops_ratio else "", _rate_note(arm)),
         is_control=arm is not None and arm.is_control,
         loss=units.fixed(verdict.loss),
         difference=units.signed(verdict.difference, places),

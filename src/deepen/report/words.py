@@ -180,9 +180,11 @@ def _compare_with_small_models(study: StudySummary, exact: Sequence[Verdict]) ->
 
 
 def _is_small_model(study: StudySummary, verdict: Verdict) -> bool:
-    """Whether the arm of a verdict ends with fewer blocks than the study's model."""
+    """Whether the arm of a verdict always had fewer blocks than the study's model, and did not grow."""
     arm, full_depth = study.find_arm(verdict.arm), study.regime.depth
-    return arm is not None and arm.depth is not None and full_depth is not None and arm.depth < full_depth
+    if arm is None or arm.depth is None or full_depth is None:
+        return False
+    return arm.depth < full_depth and all(point.depth == arm.depth for point in arm.curve)
 
 
 def _describe_trained_share(study: StudySummary) -> str:

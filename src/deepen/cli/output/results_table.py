@@ -14,6 +14,7 @@ from deepen.study.results.schema import Results
 
 _VERDICT_COLUMNS = {
     "arm": text("arm"),
+    "budget": numbers("budget"),
     "loss": numbers("loss"),
     "difference": numbers("difference"),
     "interval": numbers("95 % interval"),
