@@ -61,7 +61,7 @@ def die() -> None:
             [1, -signal.SIGKILL],
             "the run failed: process 1 of 2 died (killed, or out of memory?); ",
         ),
-        (0, run_out_of_memory, [1, 1], "out of memory: use a smaller --batch-tokens"),
+        (0, run_out_of_memory, [1, 1], "the run failed: out of memory in "),
         (0, die, [-signal.SIGKILL, 1], ""),
     ],
     ids=["a follower fails", "a follower dies", "the leader fails", "the leader dies"],

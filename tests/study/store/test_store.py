@@ -21,6 +21,8 @@ from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
 from deepen.study.run import worker
 from deepen.study.run.ownership import SupersededError
+from deepen.study.store.errors import StoreError
+from deepen.study.store.lock import keep_writers_out
 from deepen.study.store.maintenance import prune
 from deepen.study.store.retention import RETENTION_POLICIES, RetentionPolicy
 from deepen.study.store.segment_folder import SegmentFolder
@@ -352,6 +354,47 @@ def test_a_folder_in_use_is_left_alone(finished: Path, capsys: pytest.CaptureFix
     with Store(finished).lock():
         assert main(["store", "prune", str(finished), "--keep", "last"]) == 2
         assert "in use" in capsys.readouterr().err
+
+
+def describe_files(folder: Path) -> dict[str, tuple[int, int]]:
+    """The time of the last change of every file and folder, and its size."""
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in (folder, *folder.rglob("*"))}
+
+
+def test_a_check_writes_nothing(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    (out / "lock.holder").write_text("process 1 on a machine that lost its power\n")
+    for lock in ("there", "missing"):
+        if lock == "missing":
+            (out / "lock").unlink()
+        before = describe_files(out)
+        assert main(["store", "check", str(out)]) == 0, lock
+        assert describe_files(out) == before, lock
+    assert "nothing is damaged" in capsys.readouterr().out
+
+
+def test_a_check_waits_for_no_writer_and_two_checks_share_the_folder(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+):
+    with Store(finished).lock():
+        assert main(["store", "check", str(finished)]) == 2
+        assert "in use by process" in capsys.readouterr().err
+    with keep_writers_out(finished):
+        assert main(["store", "check", str(finished)]) == 0
+        with pytest.raises(StoreError, match="in use"), Store(finished).lock():
+            pass
+
+
+def test_a_run_that_fails_before_it_begins_leaves_no_folder(tmp_path: Path):
+    with pytest.raises(ValueError, match="wrong"), Store(tmp_path / "runs" / "study").lock():
+        raise ValueError("wrong")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "mine").touch()
+    with pytest.raises(ValueError, match="wrong"), Store(tmp_path / "study").lock():
+        raise ValueError("wrong")
+    assert (tmp_path / "study" / "mine").exists()
 
 
 def test_a_file_system_without_locks_is_an_error_of_one_line(

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from deepen.cli.output.tables import print_lines
 from deepen.cli.requests.store import PRUNE, StoreRequest
 from deepen.study.run.ownership import refuse_while_trained, stop_earlier_session
+from deepen.study.store.lock import keep_writers_out
 from deepen.study.store.maintenance import check, prune
 from deepen.study.store.retention import get_retention_policy
 from deepen.study.store.study_folder import Store
@@ -19,10 +20,9 @@ def run(request: StoreRequest) -> int:
 
 def _check(request: StoreRequest) -> int:
     store = Store(request.folder)
-    with store.lock() as lock:
+    with keep_writers_out(store.folder):
         refuse_while_trained(store.folder)
         found = check(store)
-        lock.unverified = lock.unverified and bool(found.all_problems)
     problems = found.all_problems
     if request.as_json:
         segments = [asdict(segment) for segment in found.segments]

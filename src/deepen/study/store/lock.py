@@ -8,7 +8,11 @@ written, so the next writer hashes every state in full (`unverified`). The note 
 """
 
 import errno
+import fcntl
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -16,6 +20,10 @@ from filelock import FileLock, Timeout
 
 from deepen import durable
 from deepen.study.store.errors import StoreError
+
+_log = logging.getLogger(__name__)
+
+LOCK, HOLDER = "lock", "lock.holder"
 
 
 def acquire_lock(path: Path, timeout: float) -> FileLock:
@@ -40,14 +48,54 @@ def acquire_lock(path: Path, timeout: float) -> FileLock:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock on a file."""
-    if not path.exists():
-        return False
+    """Whether a process holds the lock on a file; nothing is written to find out."""
     try:
-        acquire_lock(path, timeout=0).release()
-    except Timeout:
+        with _shared_lock(path):
+            return False
+    except BlockingIOError:
         return True
-    return False
+
+
+@contextmanager
+def keep_writers_out(folder: Path) -> Iterator[None]:
+    """Read a study's folder while nobody writes in it, for a `with` block; nothing is written.
+
+    Raises:
+        StoreError: a process is writing in it.
+    """
+    try:
+        with _shared_lock(folder / LOCK):
+            yield
+    except BlockingIOError:
+        raise _in_use(folder) from None
+
+
+@contextmanager
+def _shared_lock(path: Path) -> Iterator[None]:
+    """Share the lock on a file with other readers; a file that cannot be opened or locked is read without.
+
+    Raises:
+        BlockingIOError: a writer holds it.
+    """
+    try:
+        file = path.open("rb")
+    except OSError:
+        yield
+        return
+    with file:  # closing the file releases the lock
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            _log.debug("%s: read without a lock (%s)", path, error)
+        yield
+
+
+def _in_use(folder: Path) -> StoreError:
+    note = folder / HOLDER
+    holder = note.read_text().strip() if note.exists() else "another process"
+    return StoreError(f"{folder} is in use by {holder}", remedy="wait for it, or name another `folder`")
 
 
 def current_process() -> str:
@@ -64,7 +112,7 @@ class WriterLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._note = folder, folder / "lock.holder"
+        self._folder, self._note = folder, folder / HOLDER
         self.unverified = False
 
     def __enter__(self) -> "WriterLock":
@@ -73,14 +121,12 @@ class WriterLock:
         Raises:
             StoreError: another process holds it.
         """
+        self._made = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock = acquire_lock(self._folder / "lock", timeout=0)
+            self._lock = acquire_lock(self._folder / LOCK, timeout=0)
         except Timeout:
-            holder = self._note.read_text().strip() if self._note.exists() else "another process"
-            raise StoreError(
-                f"{self._folder} is in use by {holder}", remedy="wait for it, or name another `folder`"
-            ) from None
+            raise _in_use(self._folder) from None
         try:
             self.unverified = self._note.exists()
             durable.write_whole(self._note, f"{current_process()}\n".encode())
@@ -92,8 +138,18 @@ class WriterLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        """Release the lock; the note stays while states are unverified."""
+        """Release the lock; the note stays while states are unverified.
+
+        After an error, a folder that was made for this run and has no study yet is removed, as far as it is empty.
+        """
+        if error is not None and self._made and not (self._folder / "study.json").exists():
+            self.unverified = False
+            (self._folder / LOCK).unlink(missing_ok=True)
         self._release()
+        if error is not None:
+            with suppress(OSError):  # a folder that is not empty stays
+                for folder in self._made:
+                    folder.rmdir()
 
     def _release(self) -> None:
         try:
