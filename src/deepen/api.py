@@ -49,8 +49,8 @@ def run(
 ) -> Results:
     """Run or continue a study in a folder: train it, judge it, write results.json, draw its report.
 
-    By default, several segments are trained in parallel, in worker processes. These import the calling script, so
-    call `run` under `if __name__ == "__main__":`, or train in this process with `executor="local:1"`.
+    By default, several segments are trained in parallel, in worker processes. They do not execute the calling
+    script again, so it needs no `if __name__ == "__main__":`.
 
     Args:
         study: the study to run.

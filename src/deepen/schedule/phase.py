@@ -51,12 +51,16 @@ class Phase:
     def __post_init__(self) -> None:
         for name in ("depth", "batch_tokens", "context"):
             self._check_whole(name)
-        if self.depth < 0:
-            raise InvalidValueError(
-                f"of phase {self.label!r} is {self.depth}: it must be 0 or more blocks",
-                field="depth",
-                value=self.depth,
-            )
+        for name, kind, use in (
+            ("train", Trainable, "Trainable.ALL, Trainable.NEW_BLOCKS or another"),
+            ("part", Part, "Part.MAIN, Part.STAGED or Part.CONTINUAL"),
+            ("label", str, "text"),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise InvalidValueError(
+                    f"of phase {self.label!r} is {value!r}: use {use}", field=name, value=value
+                )
         if self.tokens < 0:
             raise InvalidValueError(
                 f"of phase {self.label!r} is {self.tokens}: it must be 0 or more",
@@ -79,6 +83,10 @@ class Phase:
             raise InvalidValueError(
                 f"of phase {self.label!r} is {value!r}: it must be a whole number", field=name, value=value
             ) from None
+        if value < 0:
+            raise InvalidValueError(
+                f"of phase {self.label!r} is {value}: it must be 0 or more", field=name, value=value
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +100,11 @@ class Schedule:
     def __post_init__(self) -> None:
         if not self.phases:
             raise InvalidValueError("is empty: a schedule needs at least one phase", field="phases", value=())
+        for phase in self.phases:
+            if not isinstance(phase, Phase):
+                raise InvalidValueError(f"has {phase!r}, which is not a Phase", field="phases", value=phase)
+        if not isinstance(self.growth, Growth):
+            raise InvalidValueError(f"is {self.growth!r}: use Growth(...)", field="growth", value=self.growth)
         for before, after in pairwise(self.phases):
             if after.depth < before.depth:
                 raise InvalidValueError(
@@ -147,7 +160,7 @@ class Schedule:
         nearest. Phases of 0 tokens are dropped, such as a continual phase for which the budget leaves nothing.
 
         Raises:
-            InvalidValueError: a phase has tokens, but fewer than one step.
+            InvalidValueError: a phase has fewer tokens than one step, or its steps are not whole sequences.
         """
         phases = []
         planned, placed = 0, 0  # tokens so far: as requested, and in whole steps
@@ -165,6 +178,11 @@ class Schedule:
                 )
             placed += steps * batch
             length = context if phase.context == 0 else phase.context
+            if batch % length:
+                raise InvalidValueError(
+                    f"phase {phase.label!r} has steps of {batch:,} tokens, not whole sequences of {length:,}",
+                    value=batch,
+                )
             phases.append(replace(phase, tokens=steps * batch, batch_tokens=batch, context=length))
         if not phases:
             raise InvalidValueError(

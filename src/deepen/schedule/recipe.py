@@ -126,6 +126,8 @@ class Recipe:
         try:
             schedule = self.build(model, tokens, **budget, **options)
             _check_returned(schedule, model, tokens)
+            if self.build(model, tokens, **budget, **options) != schedule:
+                raise InvalidValueError("returned two different schedules for the same arguments")
         except InvalidValueError as error:
             raise InvalidValueError(f"recipe {self.name}: {error}", value=self.name) from error
         except (Exception, SystemExit) as error:

@@ -1,5 +1,7 @@
 """A study with a recipe of a user's own: trained, interrupted, continued, read without its function."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deepen.data.shards import Dataset
 from deepen.errors import InvalidValuesError
 from deepen.model.config import ModelConfig
 from deepen.report import draw_report
@@ -79,3 +82,35 @@ def test_a_recorded_study_is_checked_and_drawn_without_its_function(
     assert not (tmp_path / "other").exists()
     arms = {arm.name: (arm.rate, arm.peak_lr) for arm in load_results(folder).arms}
     assert arms == {"full": ("constant", 1e-3), "mine": ("constant", 2e-3)}
+
+
+SCRIPT = """
+import deepen
+study = deepen.Study(
+    name="mine", model=deepen.ModelConfig(name="t", depth=2, width=8, heads=2, context=16, vocab=512),
+    tokens=512, batch_tokens=32, context=16, data={data!r}, anchors=(1.0,), rate=deepen.Constant(peak=1e-3),
+    arms=(
+        deepen.Arm(name="full", recipe="full"),
+        deepen.Arm(name="mine", recipe=lambda model, tokens: deepen.Schedule(
+            phases=(deepen.Phase(depth=1, tokens=tokens, label="shallow"),)
+        )),
+    ),
+    evaluation=deepen.Evaluation(every_tokens=256, validation_tokens=64),
+)
+results = deepen.run(study, {folder!r}, executor="local:2", report=False)
+print(*(arm.recipe for arm in results.arms))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["file", "pipe"])
+def test_a_script_without_a_guard_and_one_without_a_file_train_in_worker_processes(
+    how: str, dataset: Dataset, tmp_path: Path
+):
+    """Workers do not execute the script again."""
+    code = SCRIPT.format(data=str(dataset.folder), folder=str(tmp_path / "study"))
+    (tmp_path / "mine.py").write_text(code)
+    command = [sys.executable, *(["mine.py"] if how == "file" else [])]
+    text = code if how == "pipe" else None
+    done = subprocess.run(command, input=text, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "full lambda\n", done.stderr

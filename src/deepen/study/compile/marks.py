@@ -13,7 +13,7 @@ study of 10,000 steps with `continual_shares=(1.0,)`:
 `deepen.compute.marks` computes the marks, for studies and plans alike.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -55,11 +55,23 @@ def compile_marks(study: Study, arm: Arm) -> list[Mark]:
     """
     try:
         marks = [*_flops_marks(study, arm), *_paper_marks(study, arm)]
-        if arm.name == study.baseline:
-            return marks
-        return [*marks, *_tokens_marks(study, arm), *_continual_marks(study, arm)]
+        if arm.name != study.baseline:
+            marks += [*_tokens_marks(study, arm), *_continual_marks(study, arm)]
+        _check_contexts(study, marks)
+        return marks
     except ValueError as error:
         raise InvalidValueError(f"arm {arm.name}: {error}", value=arm.name) from None
+
+
+def _check_contexts(study: Study, marks: Sequence[Mark]) -> None:
+    """Batches are cut from sequences of the study's context, so no phase can have a longer one."""
+    for phase in (phase for mark in marks for phase in mark.schedule.phases):
+        if phase.context > study.context:
+            raise InvalidValueError(
+                f"of phase {phase.label!r} is {phase.context}, longer than the study's {study.context}",
+                field="context",
+                value=phase.context,
+            )
 
 
 def _flops_marks(study: Study, arm: Arm) -> list[Mark]:

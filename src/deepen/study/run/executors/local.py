@@ -6,6 +6,7 @@ machine with GPUs, each process sees one GPU; if there are more processes than G
 
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import resource_tracker
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -92,7 +94,7 @@ class LocalProcesses(Executor):
     def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
         """Run a call in an idle process; the caller ensures that there is one."""
         index = next(i for i, future in enumerate(self._latest) if future is None or future.done())
-        with signals_blocked():  # a process started here inherits the mask
+        with signals_blocked(), _without_main():  # a process started here inherits the mask
             try:
                 future = self._pool(index).submit(fn, *args, **kwargs)
             except BrokenExecutor:  # its process died during the previous call
@@ -115,6 +117,20 @@ class LocalProcesses(Executor):
         for pool in self._pools:
             if pool is not None:
                 pool.shutdown(wait=wait, cancel_futures=cancel_futures)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Start processes that do not execute the calling script again.
+
+    They need nothing of it, and it may have no guard against being executed twice, or no file, as in a pipe.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def visible_devices(visible: str | None, count: int) -> Sequence[str]:
