@@ -78,3 +78,9 @@ def test_the_system_error_behind_a_tensor_file_that_cannot_be_written_is_passed_
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.split(maxsplit=1) == [str(errno.EFBIG), f"{path}\n"], done.stderr
+
+
+def test_a_state_may_be_in_a_folder_whose_name_is_not_text(tmp_path: Path):
+    folder = tmp_path / os.fsdecode(b"\xff") / "state"
+    save_state(STATE, folder)
+    assert torch.equal(load_state(folder).weights["w"], STATE.weights["w"])

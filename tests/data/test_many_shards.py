@@ -131,4 +131,7 @@ def test_a_folder_may_have_any_name(tmp_path: Path, dataset: Dataset, name: byte
     for path in dataset.folder.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     assert open_dataset(folder, 512).identity == dataset.identity
+    (folder / "dataset.json").unlink()
+    plain = open_dataset(folder, 512)
+    assert plain.identity == dataset.identity and plain.name.encode() == name.replace(b"\xff\xfe", b"??")
     assert load_tokenizer(folder).get_vocab_size() == 512

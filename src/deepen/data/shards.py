@@ -35,6 +35,7 @@ class Dataset:
     """Token shards of one tokenizer: a training and a validation split.
 
     Attributes:
+        name: for results and their page.
         fingerprint: identifies all tokens with their order and split.
         tokenizer_sha256: identifies the tokenizer beside the shards; empty if there is none.
     """
@@ -142,9 +143,10 @@ def open_dataset(folder: Path, vocab: int, on_progress: OnProgress = lambda what
     except OSError as error:
         raise unreadable(f"folder {folder}", folder, error) from None
     _check_held_out(folder, shards)
+    name = description.name if description and description.name else folder.name
     return Dataset(
         folder=folder,
-        name=description.name if description and description.name else folder.name,
+        name=name.encode("utf-8", "replace").decode(),  # a folder's name may be any bytes
         vocab=description.vocab if description else vocab,
         fingerprint=_fingerprint(shards),
         tokenizer_sha256=tokenizer_sha256,

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor
 
 from deepen import durable
@@ -131,9 +131,18 @@ def read_files(folder: Path) -> TrainState:
 def _load_tensors(path: Path) -> dict[str, Tensor]:
     path.open("rb").close()  # raises the system's own error; the library says "No such file" for any
     try:
-        return load_file(path)
+        return load_file(path) if _is_utf8(path) else load(path.read_bytes())
     except OSError as error:
         raise durable.system_error(error, path) from None
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether the library can read a file by its path; it writes to any path."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_progress(folder: Path) -> Progress:
