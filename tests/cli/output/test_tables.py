@@ -16,7 +16,7 @@ ROWS = (
 )
 
 
-def show(droppable: tuple[str, ...] = ("peak memory", "tokens")) -> None:
+def show(droppable: tuple[str, ...] = ("another", "peak memory", "tokens")) -> None:
     print_table(
         "A title of the table that is long enough to be wrapped somewhere", COLUMNS, ROWS, droppable=droppable
     )

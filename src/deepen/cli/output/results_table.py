@@ -47,7 +47,7 @@ def print_results(results: Results, out: Path) -> None:
     study = summarize(results)
     finding = describe_finding(study)
     print_sentences([*filter(None, (finding.headline, finding.progress, *finding.limits)), ""])
-    if finding.caveats:
+    if study.verdicts and finding.caveats:
         print_sentences(["How far to trust this:"])
         print_sentences([*(f"- {caveat}" for caveat in finding.caveats), ""], indent=2)
     rows = sorted(make_rows(study), key=lambda row: row.mark)

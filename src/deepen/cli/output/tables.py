@@ -65,11 +65,11 @@ def print_table(
     """
     rows, width, dropped = list(rows), _console().width, list[str]()
     cells = {column: [row[index] for row in rows] for index, column in enumerate(columns)}
-    for name in droppable if _is_terminal() else ():
-        if _table_width(cells, _TEXT_WIDTH) <= width:
-            break
-        dropped.append(name)
-        cells = {column: own for column, own in cells.items() if column.name != name}
+    by_name = {column.name: column for column in columns}
+    for name in droppable:
+        if _is_terminal() and name in by_name and _table_width(cells, _TEXT_WIDTH) > width:
+            dropped.append(name)
+            del cells[by_name[name]]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
     for column in cells:
         table.add_column(
