@@ -8,6 +8,7 @@ write, so that the lines of several processes do not mix.
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 
 def write_to_stderr(line: str) -> None:
@@ -24,12 +25,10 @@ class MessageHandler(logging.Handler):
         self._write = write
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record."""
+        """Write a record, if anybody can read it: a message must not end what it is about."""
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        try:
+        with suppress(Exception):
             self._write(f"{prefix}{record.getMessage()}")
-        except Exception:
-            self.handleError(record)
 
 
 def print_messages(write: Callable[[str], None] = write_to_stderr) -> None:

@@ -26,6 +26,9 @@ from disks import die_at
 SAVE_EVERY_SECONDS = 0.02
 """Short, so that many kills happen during a save."""
 
+LOG_EVERY_SECONDS = 0.005
+"""Short, so that many lines are logged after the latest state."""
+
 
 def study_on(data: Path) -> Study:
     """A study with stages, growth and freezing, and with full training that forks at every anchor."""
@@ -87,7 +90,7 @@ def main() -> None:
     """Answer each line of standard input."""
     torch.set_num_threads(1)
     torch.optim.AdamW([torch.zeros(1)])  # the first one imports for a second
-    worker.SAVE_EVERY_SECONDS = SAVE_EVERY_SECONDS
+    worker.SAVE_EVERY_SECONDS, worker.LOG_EVERY_SECONDS = SAVE_EVERY_SECONDS, LOG_EVERY_SECONDS
     data = Path(sys.argv[1])
     for line in sys.stdin:
         folder, how, when = line.split()

@@ -1,9 +1,13 @@
 """The same study on every executor, with workers stopped and killed in mid-segment: the same to the bit."""
 
+import io
 import json
+import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +17,7 @@ import pytest
 
 from deepen.cli.entry import main
 from deepen.data.shards import Dataset
+from deepen.messages import print_messages
 from deepen.schedule.rate import Constant
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.executor import ExecutorChoice, local
@@ -20,7 +25,7 @@ from deepen.study.define.study import Study
 from deepen.study.run import retries
 from deepen.study.run.errors import Interrupted, WorkersLostError
 from deepen.study.run.executors import dask as dask_workers
-from deepen.study.run.executors.local import visible_devices
+from deepen.study.run.executors.local import LocalProcesses, visible_devices
 from deepen.study.run.executors.registry import get_kind
 from deepen.study.run.job import make_jobs
 from deepen.study.run.retries import MAX_REFUSALS, MAX_WORKER_FAILURES
@@ -53,6 +58,25 @@ def test_a_killed_process_of_this_machine_loses_only_its_segment(
     assert differences(out, undisturbed) == {}
     warnings = [line for line in capfd.readouterr().err.splitlines() if "warning" in line]
     assert len(warnings) == 1 and "was lost (its process died: killed, or out of memory)" in warnings[0]
+
+
+def test_what_a_worker_prints_on_stderr_is_printed_by_this_process(monkeypatch: pytest.MonkeyPatch):
+    """So it does not tear the progress that this process shows there."""
+    monkeypatch.setattr(sys, "stderr", printed := io.StringIO())
+    with LocalProcesses(1) as processes:
+        processes.submit(os.write, 2, b"from C\n").result()
+        processes.submit(os.write, 2, b"the last words, in b\xe4d encoding").result()
+        with pytest.raises(BrokenExecutor):
+            processes.submit(os._exit, 1).result()
+        processes.submit(print_warnings, 2).result()
+    lines = printed.getvalue().splitlines()
+    assert lines == ["from C", "the last words, in b\\xe4d encoding", "warning: one", "warning: two"]
+
+
+def print_warnings(count: int) -> None:
+    print_messages()
+    for number in ("one", "two", "three")[:count]:
+        logging.getLogger("deepen.test").warning(number)
 
 
 def test_a_segment_that_loses_every_worker_ends_the_run_and_the_next_command_continues(

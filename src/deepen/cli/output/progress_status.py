@@ -74,7 +74,9 @@ class ProgressStatus:
         if self._trains_nothing:
             return ""
         left = None if self._is_over else self._left.seconds
-        return f"about {_rounded(left)} left" if left else duration(round(self.seconds))
+        if left is not None:
+            return f"about {_rounded(left)} left"
+        return f"{self.seconds:.0f} s" if self.seconds < 90 else duration(self.seconds)
 
     @property
     def _trains_nothing(self) -> bool:

@@ -33,10 +33,10 @@ class TimeLeft:
 
     @property
     def seconds(self) -> float | None:
-        """The estimated remaining time, in seconds; None if it cannot be known yet."""
+        """The estimated remaining time, in seconds; None if it cannot be known yet, or nothing is left."""
         if not self._points:
             return None
         (began, share_before), (now, share) = self._points[0], self._points[-1]
-        if now - began < MIN_SECONDS or share <= share_before:
+        if now - began < MIN_SECONDS or share <= share_before or share == 1:
             return None
         return (now - began) / (share - share_before) * (1 - share)

@@ -44,7 +44,7 @@ class Watcher:
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
 
     def __enter__(self) -> "Watcher":
-        self._report()
+        self.report()
         self._thread.start()
         return self
 
@@ -54,7 +54,7 @@ class Watcher:
         """End the thread, and report a last time."""
         self._is_over.set()
         self._thread.join()
-        self._report()
+        self.report()
 
     def begin(self, node: Node) -> None:
         """A segment is given to a worker."""
@@ -63,16 +63,20 @@ class Watcher:
 
     def end(self, node: Node, *, finished: bool) -> None:
         """A worker has ended with a segment."""
+        saved = self._store.segment(node.key).tokens_saved
         with self._lock:
             del self._running[node.key]
             if finished:
                 del self._tokens[node.key]
+            else:
+                self._tokens[node.key] = saved
 
     def _watch(self) -> None:
         while not self._is_over.wait(REPORT_SECONDS):
-            self._report()
+            self.report()
 
-    def _report(self) -> None:
+    def report(self) -> None:
+        """Report the progress now."""
         with self._lock:
             running = list(self._running.values())
         segments = tuple(self._read(node) for node in running)  # reads files, which may take long

@@ -11,14 +11,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Any
 
 import torch
 
+from deepen.messages import write_to_stderr
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.run.executors.interface import ExecutorKind, SegmentExecutor, Setting, WorkerPool
 from deepen.study.run.job import Job, Outcome
@@ -46,6 +48,10 @@ def _open(choice: ExecutorChoice, setting: Setting) -> Iterator[SegmentExecutor]
         call = partial(train_in_worker, session.token, setting.threads)
         with WorkerPool(processes, call, lambda: jobs, session).until_all_stopped() as pool:
             yield pool
+
+
+_LAST_LINES_SECONDS = 1.0
+"""Longest wait for the last lines on stderr of a process that has ended; its children may still have it open."""
 
 
 KIND = ExecutorKind(
@@ -87,6 +93,7 @@ class LocalProcesses(Executor):
     def __init__(self, processes: int) -> None:
         self._pools: list[ProcessPoolExecutor | None] = [None] * processes
         self._latest: list[Future[Any] | None] = [None] * processes
+        self._forwarders: list[threading.Thread] = []
         with signals_blocked():  # inherited by this helper, which would unblock some while the first worker starts
             resource_tracker.ensure_running()
         self._devices = visible_devices(os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count())
@@ -108,7 +115,13 @@ class LocalProcesses(Executor):
         if pool is None:
             device = self._devices[index % len(self._devices)] if self._devices else None
             context = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(1, context, initializer=_begin_process, initargs=(device,))
+            reader, writer = context.Pipe(duplex=False)
+            pool = ProcessPoolExecutor(1, context, initializer=_begin_process, initargs=(device, writer))
+            pool.submit(int)  # starts the process, so that it has the writer
+            writer.close()
+            forwarder = threading.Thread(target=_forward_lines, args=(reader,), name="stderr", daemon=True)
+            forwarder.start()
+            self._forwarders.append(forwarder)
             self._pools[index] = pool
         return pool
 
@@ -117,6 +130,8 @@ class LocalProcesses(Executor):
         for pool in self._pools:
             if pool is not None:
                 pool.shutdown(wait=wait, cancel_futures=cancel_futures)
+        for forwarder in self._forwarders if wait else ():
+            forwarder.join(_LAST_LINES_SECONDS)
 
 
 @contextmanager
@@ -144,12 +159,22 @@ def visible_devices(visible: str | None, count: int) -> Sequence[str]:
     return [name.strip() for name in names][:count]
 
 
-def _begin_process(device: str | None) -> None:
-    """Prepare a worker process: ignore signals, end with the parent, and see one device only."""
+def _begin_process(device: str | None, stderr: Connection) -> None:
+    """Prepare a worker process: ignore signals, end with the parent, see one device only, and print through it."""
     ignore_signals()
+    os.dup2(stderr.fileno(), 2)
     if device is not None:  # CUDA reads it later, when it is first used
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     _end_with_parent()
+
+
+def _forward_lines(reader: Connection) -> None:
+    """Print what a worker process writes to stderr, line by line, above the progress shown there."""
+    with open(reader.fileno(), encoding="utf-8", errors="backslashreplace", closefd=False) as lines:
+        for line in lines:
+            with suppress(Exception):  # nobody can read it; the worker must not wait
+                write_to_stderr(line.rstrip("\n"))
+    reader.close()
 
 
 def _end_with_parent() -> None:
