@@ -1,5 +1,6 @@
 """A study with a recipe of a user's own: trained, interrupted, continued, read without its function."""
 
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,9 +17,11 @@ from deepen.report import draw_report
 from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.rate import Constant
 from deepen.schedule.recipe_function import Build
+from deepen.study.compile.tree import compile_study
 from deepen.study.define.executor import local
 from deepen.study.define.study import Arm, Study
 from deepen.study.results.results_file import load_results
+from deepen.study.run.job import make_jobs
 from deepen.study.store.maintenance import check
 from deepen.study.store.study_folder import Store
 
@@ -114,3 +117,10 @@ def test_a_script_without_a_guard_and_one_without_a_file_train_in_worker_process
     text = code if how == "pipe" else None
     done = subprocess.run(command, input=text, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == "full lambda\n", done.stderr
+
+
+def test_the_messages_to_workers_hold_no_function(study: Study, dataset: Dataset, tmp_path: Path):
+    """So a lambda trains on every executor: processes, SLURM jobs, Dask workers, other ranks."""
+    tree = compile_study(with_recipe(study, lambda m, t: late(m, t)), dataset.fingerprint)
+    jobs = make_jobs(tree, dataset, tmp_path)
+    assert pickle.loads(pickle.dumps(jobs)) == jobs
