@@ -14,9 +14,10 @@ the ending, the merged token is scored:
     context "In the", ending "sea"      alone  ▁In ▁the   whole  ▁In ▁the ▁sea        scored  ▁sea
     context "In New", ending "York."    alone  ▁In ▁New   whole  ▁In ▁New▁York .      scored  ▁New▁York .
 
-lm-evaluation-harness encodes the whole text too, but splits it after as many tokens as the context alone has: in
-the second row it scores "." only. Where nothing merges, both give the same tokens. GPT-2's tokenizer never merges
-across the space before an ending, so with it the tokens are also those of an ending that is encoded alone.
+lm-evaluation-harness encodes the whole text too, but splits it after as many tokens as the context alone has (in
+the second row it scores "." only), and moves spaces at the end of the context to the ending. Where nothing merges
+and the context does not end in a space, both give the same tokens. GPT-2's tokenizer never merges across the space
+before an ending, so with it the tokens are also those of an ending that is encoded alone.
 
 The paper's code scores HellaSwag (Zellers et al. 2019) like this. lm-evaluation-harness scores it differently
 (with the activity label, per byte), so its numbers cannot be compared with these.

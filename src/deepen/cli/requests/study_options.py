@@ -89,7 +89,7 @@ _STUDY_GROUPS = (
             Option(
                 name="hellaswag",
                 takes=FILE,
-                help="HellaSwag's JSONL file, short for --task hellaswag=FILE",
+                help="HellaSwag's JSONL file, gzipped or not; short for --task hellaswag=FILE",
             ),
             Option(
                 name="task",
