@@ -26,7 +26,8 @@ Defining a recipe
     Schedule, Phase, Part, Growth, Trainable      the schedule that a recipe returns
     Ledger                                        exact FLOPs of training
 
-Results and errors
+Progress, results and errors
+    StudyProgress, SegmentProgress, Preparation   what `run(..., on_progress=...)` reports
     Results, TrainState
     InvalidValueError, InvalidValuesError         values that cannot be used, with field and remedy
     RunError, Interrupted                         a run that ended early; complete steps are kept
@@ -67,6 +68,9 @@ if TYPE_CHECKING:
     from deepen.study.results.schema import Results as Results
     from deepen.study.results.verdicts import judge as judge
     from deepen.study.run.errors import Interrupted as Interrupted
+    from deepen.study.run.progress import Preparation as Preparation
+    from deepen.study.run.progress import SegmentProgress as SegmentProgress
+    from deepen.study.run.progress import StudyProgress as StudyProgress
     from deepen.train.optim.spec import OptimizerSpec as OptimizerSpec
     from deepen.train.settings import TrainSettings as TrainSettings
     from deepen.train.state import TrainState as TrainState
@@ -98,6 +102,9 @@ _MODULES = {
     "load_results": "deepen.study.results.results_file",
     "judge": "deepen.study.results.verdicts",
     "Interrupted": "deepen.study.run.errors",
+    "Preparation": "deepen.study.run.progress",
+    "SegmentProgress": "deepen.study.run.progress",
+    "StudyProgress": "deepen.study.run.progress",
     "OptimizerSpec": "deepen.train.optim.spec",
     "TrainSettings": "deepen.train.settings",
     "TrainState": "deepen.train.state",
