@@ -3,11 +3,12 @@ from dataclasses import replace
 from functools import partial
 
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Schedule
+from deepen.schedule.phase import Part, Schedule
 from deepen.schedule.rate import Cosine
 from deepen.schedule.recipe_function import Build
 from deepen.schedule.recipes.one_shot import one_shot
 from deepen.study.compile.tree import Route, Tree, compile_study, hash_own_recipes
+from deepen.study.define.presets import paper
 from deepen.study.define.study import Arm, Study
 from deepen.train.optim.spec import OptimizerSpec
 
@@ -142,3 +143,22 @@ def test_a_baseline_with_a_rate_that_does_not_fork_has_one_mark(make_study: Call
     arms = (Arm(name="full", recipe="full", rate=Cosine(peak=1e-2)), Arm(name="small", recipe="small"))
     tree = compile_study(make_study(arms=arms), "data")
     assert [r.mark.budget_share for r in tree.routes if r.arm.name == "full"] == [1.0]
+
+
+def test_with_a_constant_rate_all_marks_of_an_arm_are_on_its_longest_run():
+    """So the marks of the released code at equal compute cost nothing beside the runs that it makes."""
+    tree = compile_study(paper(preset="paper-as-released", scale=1e-4), "data")
+    for arm in tree.study.arms:
+        routes = [r for r in tree.routes if r.arm.name == arm.name]
+        longest = max(routes, key=lambda r: r.mark.schedule.tokens)
+        assert len(routes) > 1 and all(longest.keys[: len(r.keys)] == r.keys for r in routes)
+        resets = [tree.nodes[key].segment.start for key in longest.keys if tree.nodes[key].segment.reset_moments]
+        staged = [phase for phase in longest.mark.schedule.phases if phase.part is Part.STAGED]
+        assert resets == [sum(phase.tokens for phase in staged)]
+
+
+def test_the_released_baseline_shares_its_first_half_with_full_training():
+    released = paper(preset="paper-as-released", scale=1e-4)
+    arms = (*released.arms, Arm(name="without a reset", recipe="full"))
+    tree = compile_study(replace(released, arms=arms), "data")
+    assert shared_tokens(tree, route(tree, "full"), route(tree, "without a reset")) == released.baseline_tokens

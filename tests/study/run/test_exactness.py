@@ -36,8 +36,9 @@ pytestmark = pytest.mark.slow
 CONTEXT, ROWS, STEPS = 8, 3, 12
 OPTIONS: dict[str, dict[str, Any]] = {
     "two-phase": {"stages": 2, "scope": "new-blocks-head"},
-    "staged": {"stages": 2},
+    "staged": {"stages": 2, "reset_at_continual": True},
 }
+CONTINUAL_SHARES = {"staged": (0.5,)}
 CASES = [*((recipe, "gpt2") for recipe in RECIPES), ("two-phase", "llama")]
 
 
@@ -128,6 +129,7 @@ def reference(
         arms=(Arm(name=recipe, recipe=recipe, options=OPTIONS.get(recipe, {})),),
         baseline=recipe,
         anchors=(1.0, 1.4),  # a decayed branch leaves the stable part, which continues to another
+        continual_shares=CONTINUAL_SHARES.get(recipe, ()),
         accountings=("flops",),
         evaluation=Evaluation(every_tokens=5 * batch, validation_tokens=64),
         rate=WSD(peak=1e-2, warmup_tokens=2 * batch),
