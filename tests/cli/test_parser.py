@@ -33,7 +33,15 @@ def problems(*argv: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("3", 3), ("1_000", 1000), ("1e6", 10**6), ("20k", 20_000), ("5M", 5 * 10**6), ("10B", 10**10)],
+    [
+        ("3", 3),
+        ("1_000", 1000),
+        ("1e6", 10**6),
+        ("20k", 20_000),
+        ("5M", 5 * 10**6),
+        ("10B", 10**10),
+        ("4.1M", 4_100_000),
+    ],
 )
 def test_whole_numbers_are_read_as_people_write_them(text: str, value: int):
     assert parse_arguments(COMMAND, ["oak", "--batch-tokens", text])["batch_tokens"] == value

@@ -1,4 +1,5 @@
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from deepen.cli.entry import main
+from deepen.cli.requests import train
 from deepen.compute.devices import DEVICES
+from deepen.study.compile.study_plan import plan_study
 
 
 def plan(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
@@ -112,6 +115,86 @@ def test_causal_exact_counts_less(capsys: pytest.CaptureFixture[str]):
     dense, exact = plan(capsys, "full"), plan(capsys, "full", "--attention", "causal-exact")
     assert exact["total"]["flops"] == dense["total"]["flops_causal_exact"] < dense["total"]["flops"]
     assert exact["attention_flops"] == "causal-exact"
+
+
+MONEY = (
+    *("one-shot", "--model", "llama-1b", "--tokens", "26B"),
+    *("--device", "h100", "--count", "8", "--price-per-hour", "2.5"),
+)
+
+
+def test_what_growing_saves_at_equal_tokens_is_answered_first(capsys: pytest.CaptureFixture[str]):
+    result = plan(capsys, *MONEY)
+    equal, baseline = result["equal_tokens"], result["time"]["baseline"]
+    assert equal["tokens"] == result["baseline"]["tokens"] and equal["steps"] == result["baseline"]["steps"]
+    assert (
+        equal["flops"]
+        == result["marks"]["tokens"]["flops"]
+        == pytest.approx(0.787 * result["baseline"]["flops"], rel=1e-3)
+    )
+    assert equal["saved"]["hours"] == pytest.approx(baseline["hours"] - equal["hours"])
+    assert equal["saved"]["cost"] == pytest.approx(baseline["cost"] * (1 - equal["flops_share"]))
+    assert main(["plan", *MONEY]) == 0
+    saving, estimate, question, command, _, equal_compute, *_ = capsys.readouterr().out.splitlines()[3:]
+    assert "at equal tokens, 26B, one-shot costs 78.7 % of full" in saving and "saved: 5.17 h and 103.38" in saving
+    assert "estimate" in estimate and "not known" in question and "two CPU cores" in question
+    assert command.strip() == result["pilot"]["command"]
+    assert (
+        equal_compute
+        == "At equal compute one-shot trains 31,505 steps where full trains 24,796: 27.1 % more tokens"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        " ".join(MONEY),
+        "two-phase --stages 12 --partition spread --scope all",
+        "two-phase --preset paper-as-released --stages 8 --vocab 50304",
+        "one-shot --model llama-70b --start-depth 40 --operator stack --moments copy",
+        "one-shot --start-depth 3 --depth 9 --against small",
+    ],
+)
+def test_the_pilot_is_a_right_request_of_the_same_shape(line: str, capsys: pytest.CaptureFixture[str]):
+    result = plan(capsys, *line.split())
+    deepen, command, *words = shlex.split(result["pilot"]["command"])
+    request = train.parse(words)
+    baseline, arm = request.study.arms
+    assert (deepen, command) == ("deepen", "train") and request.study.model.depth == result["model"]["depth"]
+    assert dict(arm.options) == result["options"] and dict(baseline.options) == result["against_options"]
+    assert request.study.baseline == result["against"] and "tokens" in request.study.accountings
+    ratio = request.study.tokens / request.study.model.parameters_non_embedding
+    assert 0.9 * 20 <= ratio <= 1.1 * 100
+    flops = sum(mark.flops for mark in plan_study(request.study).marks) * len(request.study.seeds)
+    assert result["pilot"]["flops"] == flops < 1e15
+
+
+def test_the_baseline_itself_saves_nothing_and_needs_no_pilot(capsys: pytest.CaptureFixture[str]):
+    result = plan(capsys, "full")
+    assert result["equal_tokens"] is None and result["pilot"] is None
+    assert main(["plan", "full"]) == 0
+    assert "saving" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"), [("100", "full fits 4.12 times"), ("12", "does not fit: it takes 2.02 times")]
+)
+def test_a_time_limit_is_compared_with_the_budget(hours: str, words: str, capsys: pytest.CaptureFixture[str]):
+    unlimited, limited = plan(capsys, *MONEY), plan(capsys, *MONEY, "--hours", hours)
+    assert unlimited["limit"] is None and limited["limit"]["hours"] == float(hours)
+    assert limited["baseline"] == unlimited["baseline"] and limited["budget"]["unit"] == "tokens"
+    fits = limited["limit"]["fits"]
+    assert fits["baseline"] == pytest.approx(float(hours) / limited["time"]["baseline"]["hours"])
+    assert fits["equal_tokens"] == pytest.approx(fits["baseline"] / limited["equal_tokens"]["flops_share"])
+    assert main(["plan", *MONEY, "--hours", hours]) == 0
+    assert words in capsys.readouterr().out
+
+
+def test_a_study_file_is_planned_as_a_named_study_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "mine.py"
+    file.write_text("from deepen.study.define.presets import STUDIES\nstudy = STUDIES['quickstart']()\n")
+    assert plan(capsys, str(file), "--scale", "0.5") == plan(capsys, "quickstart", "--scale", "0.5")
+    assert refused(capsys, str(tmp_path / "none.py")) == [f"error: study file {tmp_path}/none.py does not exist"]
 
 
 def test_a_study_is_planned_arm_by_arm(capsys: pytest.CaptureFixture[str]):
@@ -227,7 +310,8 @@ def test_a_narrow_terminal_cuts_no_number(capsys: pytest.CaptureFixture[str], mo
     assert main(["plan", "two-phase", "--device", "h100", "--price-per-hour", "2"]) == 0
     table = capsys.readouterr().out.split("total ")[0]
     assert "…" not in table and "hours" in table and "cost" in table and "memory" in table
-    assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
+    pilot = "          deepen train "  # a command stays on its line
+    assert max(len(line.rstrip()) for line in table.splitlines() if not line.startswith(pilot)) <= 80
     assert table.count("stage 4 · phase 2 ") == 1
 
 

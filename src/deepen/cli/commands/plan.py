@@ -4,6 +4,7 @@ import json
 
 from deepen.cli.output.plan_json import describe_plan
 from deepen.cli.output.plan_tables import print_parts, print_plan, print_study_plan
+from deepen.cli.requests.pilot import design_pilot
 from deepen.cli.requests.plan import RecipePlanRequest, StudyPlanRequest
 from deepen.cli.requests.plan_options import CPU
 from deepen.compute.clock import Clock, bench_clock, datasheet_clock
@@ -21,7 +22,8 @@ def run(request: RecipePlanRequest | StudyPlanRequest) -> int:
 def _plan_recipe(request: RecipePlanRequest) -> int:
     fleet = _make_fleet(request)
     plan = make_plan(request.plan, _make_clock(request, fleet))
-    description = describe_plan(plan, fleet, request.timing, request.price_per_hour)
+    pilot = None if plan.equal_tokens is None else design_pilot(plan, request.recipe_words)
+    description = describe_plan(plan, fleet, request.timing, request.price_per_hour, pilot)
     if request.as_json:
         print(json.dumps(description, indent=1, allow_nan=False))
     else:

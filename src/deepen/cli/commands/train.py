@@ -2,6 +2,7 @@
 
 import json
 
+from deepen.cli.commands import study
 from deepen.cli.commands.running import run_study
 from deepen.cli.output.results_table import print_arm
 from deepen.cli.requests.run_request import RunRequest
@@ -10,7 +11,9 @@ from deepen.train.distributed.processes import World
 
 
 def run(request: RunRequest, world: World | None = None) -> int:
-    """Train the arm and print where it ended, or how far it is if it is interrupted."""
+    """Train the arm and print where it ended, or how far it is if it is interrupted; several runs are a study."""
+    if request.study.runs > 1:
+        return study.run(request, world)
     try:
         results = run_study(request, world)
     except Interrupted as interrupted:

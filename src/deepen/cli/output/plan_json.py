@@ -3,6 +3,7 @@
 from dataclasses import asdict, replace
 from typing import Any
 
+from deepen.cli.requests.pilot import Pilot
 from deepen.compute.devices import Fleet
 from deepen.compute.fit import find_fitting_settings
 from deepen.compute.ledger import Ledger, phase_flops
@@ -12,7 +13,7 @@ from deepen.compute.timing import Timing
 
 
 def describe_plan(
-    plan: Plan, fleet: Fleet | None, timing: Timing | None, price_per_hour: float | None
+    plan: Plan, fleet: Fleet | None, timing: Timing | None, price_per_hour: float | None, pilot: Pilot | None
 ) -> dict[str, Any]:
     """The plan; FLOPs are of matrix products, per the attention convention that `attention_flops` names."""
     request = plan.request
@@ -50,8 +51,47 @@ def describe_plan(
         "marks": {accounting: _mark(plan, total) for accounting, total in plan.marks.items()},
         "impossible_marks": dict(plan.impossible),
         "paper_ratios": [{"ratio": ratio, "continual_share": share} for ratio, share in plan.ratios.items()],
+        "equal_tokens": _equal_tokens(plan, fleet.count if fleet else 1, price_per_hour),
+        "pilot": None if pilot is None else asdict(pilot) | {"seconds_on_two_cores": pilot.seconds},
+        "limit": _limit(plan),
         "memory": _memory(plan, fleet),
         "time": _time(plan, fleet, timing, price_per_hour),
+    }
+
+
+def _equal_tokens(plan: Plan, devices: int, price_per_hour: float | None) -> dict[str, Any] | None:
+    """The run at equal tokens, and what it saves; None if there is none."""
+    run, baseline = plan.equal_tokens, plan.baseline
+    if run is None:
+        return None
+
+    def price(flops: int, seconds: float | None) -> dict[str, Any]:
+        hours = None if seconds is None else seconds / 3600
+        cost = None if hours is None or price_per_hour is None else hours * devices * price_per_hour
+        return {"flops": flops, "hours": hours, "cost": cost}
+
+    saved_seconds = None if run.seconds is None or baseline.seconds is None else baseline.seconds - run.seconds
+    return {
+        "tokens": run.schedule.tokens,
+        "steps": run.schedule.steps,
+        "flops_share": run.flops / baseline.flops,
+        **price(run.flops, run.seconds),
+        "baseline": price(baseline.flops, baseline.seconds),
+        "saved": price(baseline.flops - run.flops, saved_seconds),
+    }
+
+
+def _limit(plan: Plan) -> dict[str, Any] | None:
+    """The time limit, and how many times each run fits into it; None if there is no limit."""
+    if plan.request.limit_hours is None:
+        return None
+    return {
+        "hours": plan.request.limit_hours,
+        "fits": {
+            "baseline": plan.fits_into_limit(plan.baseline),
+            "equal_tokens": plan.fits_into_limit(plan.equal_tokens) if plan.equal_tokens else None,
+            "equal_compute": plan.fits_into_limit(plan.total),
+        },
     }
 
 

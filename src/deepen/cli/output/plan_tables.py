@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from deepen.cli.output.plan_answer import format_hours, format_money, name_baseline, print_answer
 from deepen.cli.output.tables import numbers, print_sentences, print_table, short, text
 from deepen.cli.requests.plan_options import RECIPE_PLAN
+from deepen.compute.accounting import TOKENS
 from deepen.compute.plan import Plan
 from deepen.study.define.study import Study
 
@@ -32,17 +34,18 @@ def print_plan(plan: dict[str, Any]) -> None:
     columns += [numbers("cost")] if time and time["cost"] is not None else []
     most = max(phase["flops"] for phase in plan["phases"])
     rows = (_row(plan, index, most) for index in range(len(plan["phases"])))
-    print_table(_title(plan), columns, rows, droppable=("", "trainable", "tokens", "MFLOP/token", "steps"))
+    print_answer(plan)
+    print_table(_equal_compute(plan), columns, rows, droppable=("", "trainable", "tokens", "MFLOP/token", "steps"))
     print_sentences([*_totals(plan), *_marks(plan), *_memory(plan), _conventions(plan)], indent=10)
 
 
-def _title(plan: dict[str, Any]) -> str:
-    model = plan["model"]
-    grouped = f", {model['kv_heads']} of keys" if model["kv_heads"] < model["heads"] else ""
+def _equal_compute(plan: dict[str, Any]) -> str:
+    total, baseline = plan["total"], plan["baseline"]
+    more = 100 * (total["tokens"] / baseline["tokens"] - 1)
+    comparison = f"{abs(more):.1f} % {'more' if more > 0 else 'fewer'} tokens"
     return (
-        f"{plan['recipe']} on {model['name']}: {model['depth']} blocks of width {model['width']:,}, "
-        f"{model['heads']} heads{grouped}, MLP {model['mlp']:,}, vocabulary {model['vocab']:,}\n"
-        f"{model['parameters']:,} parameters, {model['parameters_non_embedding']:,} without embeddings"
+        f"At equal compute {plan['recipe']} trains {total['steps']:,} steps where {plan['against']} trains "
+        f"{baseline['steps']:,}: {comparison}"
     )
 
 
@@ -62,7 +65,7 @@ def _row(plan: dict[str, Any], index: int, most: int) -> list[str]:
     ]
     if time:
         own = time["phases"][index]
-        cells += [_hours(own["hours"])] + ([_money(own["cost"])] if own["cost"] is not None else [])
+        cells += [format_hours(own["hours"])] + ([format_money(own["cost"])] if own["cost"] is not None else [])
     return cells
 
 
@@ -71,13 +74,13 @@ def _totals(plan: dict[str, Any]) -> list[str]:
     lines = []
     for name, what, own in (
         ("total", plan["recipe"], total),
-        ("baseline", _baseline_name(plan), baseline),
+        ("baseline", name_baseline(plan), baseline),
     ):
         line = f"{name:10}{what}: {own['steps']:,} steps, {own['tokens']:,} tokens, {own['flops']:.4g} FLOPs"
         if time:
             spent = time if name == "total" else time["baseline"]
-            line += f", {_hours(spent['hours'])} h"
-            line += f", {_money(spent['cost'])}" if spent["cost"] is not None else ""
+            line += f", {format_hours(spent['hours'])} h"
+            line += f", {format_money(spent['cost'])}" if spent["cost"] is not None else ""
         lines.append(line)
     asked = f"{budget['asked']:.6g}" if budget["asked"] >= 1e15 else f"{budget['asked']:,.10g}"
     unit = {"flops": "FLOPs"}.get(budget["unit"], budget["unit"].replace("_", " "))
@@ -102,7 +105,9 @@ def _totals(plan: dict[str, Any]) -> list[str]:
 def _marks(plan: dict[str, Any]) -> list[str]:
     lines = []
     rounded = {name: round(share, 6) for name, share in plan["staged_share"].items()}
-    named = [((mark["total_steps"], rounded.get(name)), name) for name, mark in plan["marks"].items()]
+    named = [
+        ((mark["total_steps"], rounded.get(name)), name) for name, mark in plan["marks"].items() if name != TOKENS
+    ]
     for (same, share), group in groupby(sorted(named, key=_mark_order), key=lambda each: each[0]):
         names = [name for _, name in group]
         mark = plan["marks"][names[0]]
@@ -129,11 +134,6 @@ def _mark_order(named: tuple[Any, str]) -> tuple[bool, int, float]:
     """Equal FLOPs and seconds first, then by steps, so that marks at the same step are side by side."""
     (steps, share), name = named
     return name != "flops" and name != "seconds", steps, share or 0.0
-
-
-def _baseline_name(plan: dict[str, Any]) -> str:
-    options = "".join(f" --{key.replace('_', '-')} {value}" for key, value in plan["against_options"].items())
-    return f"{plan['against']}{options}"
 
 
 def _describe_mispricing(plan: dict[str, Any]) -> list[str]:
@@ -250,13 +250,3 @@ def _bar(share: float) -> str:
 def _gigabytes(count: float) -> str:
     """Bytes in GB or MB (10⁹, 10⁶)."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
-
-
-def _hours(count: float) -> str:
-    """Hours to three figures."""
-    return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
-
-
-def _money(count: float) -> str:
-    """An amount in the currency that the price was given in."""
-    return f"{count:,.2f}"

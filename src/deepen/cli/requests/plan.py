@@ -8,9 +8,11 @@ from typing import ClassVar
 from deepen.cli.requests.command import Command, as_flag
 from deepen.cli.requests.model_options import parse_model
 from deepen.cli.requests.parser import Arguments, first_argument, parse_arguments
+from deepen.cli.requests.pilot import recipe_words
 from deepen.cli.requests.plan_options import CPU, DEFAULT_STEPS, RECIPE_PLAN, STUDY_PLAN
 from deepen.cli.requests.recipe_options import parse_arm, parse_recipe
 from deepen.cli.requests.study import parse_study
+from deepen.cli.requests.user_file import names_file
 from deepen.compute.bench_file import read_timing
 from deepen.compute.devices import DEFAULT_MFU, DEVICES
 from deepen.compute.ledger import Ledger
@@ -39,11 +41,13 @@ class RecipePlanRequest:
         device: a device's name, `CPU`, or empty where there is none.
         mfu: share of the devices' peak that training achieves.
         timing: bench figures, where they give the seconds.
+        recipe_words: the words that name the recipe and its options.
         figure: the file that gets the figure, if any.
     """
 
     command: ClassVar[Command] = RECIPE_PLAN
     plan: PlanRequest
+    recipe_words: tuple[str, ...]
     device: str
     count: int
     mfu: float
@@ -65,7 +69,8 @@ class StudyPlanRequest:
 
 def parse(argv: Sequence[str]) -> RecipePlanRequest | StudyPlanRequest:
     """Parse the command line; which options there are depends on what is planned."""
-    if first_argument(argv, (*RECIPE_PLAN.options, *STUDY_PLAN.options)) in STUDIES:
+    first = first_argument(argv, (*RECIPE_PLAN.options, *STUDY_PLAN.options))
+    if first in STUDIES or names_file(first):
         return _parse_study_plan(parse_arguments(STUDY_PLAN, argv))
     return _parse_recipe_plan(*parse_recipe(RECIPE_PLAN, argv))
 
@@ -86,6 +91,7 @@ def _parse_recipe_plan(arguments: Arguments, recipe: Recipe | None) -> RecipePla
     assert plan is not None
     return RecipePlanRequest(
         plan=plan,
+        recipe_words=recipe_words(arguments, tuple(plan.options)),
         device=arguments.get("device", ""),
         count=arguments["count"],
         mfu=arguments.get("mfu", DEFAULT_MFU),

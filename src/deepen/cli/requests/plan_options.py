@@ -19,7 +19,7 @@ from deepen.cli.requests.training_options import (
     TOKENS_OPTION,
 )
 from deepen.cli.requests.user_file import ANY_RECIPE
-from deepen.cli.requests.value_types import FILE, ValueType, number, one_of, whole_number
+from deepen.cli.requests.value_types import FILE, Completion, ValueType, number, one_of, whole_number
 from deepen.compute.devices import DEFAULT_MFU, DEVICES
 from deepen.schedule.ramp import Ramp
 from deepen.schedule.recipes import BASELINE, RECIPES
@@ -60,13 +60,15 @@ _RAMP = ValueType(metavar="RAMP", read=_read_ramp)
 
 RECIPE_PLAN = Command(
     name="plan",
-    about="Show what a recipe costs at the compute of full training: phases, exact FLOPs, memory, time, and the "
-    "points where its compute equals the baseline's. Nothing is trained.\n\nWith the name of a study: what "
-    "`deepen study` with the same options would train, arm by arm.",
+    about="Show what a recipe saves at as many tokens as full training, and what it costs at the same compute: "
+    "phases, exact FLOPs, memory, time, and the points where its compute equals the baseline's. Nothing is "
+    "trained.\n\nWith a study: what `deepen study` with the same options would train, arm by arm.",
     argument=Argument(
         metavar="RECIPE",
-        help=f"{', '.join(RECIPES)}; or a study: {', '.join(STUDIES)}",
+        help=f"{', '.join(RECIPES)}, or one in a file, ./mine.py:my_recipe; or a study: {', '.join(STUDIES)}, "
+        "or its file, mine.py",
         names=(*RECIPES, *STUDIES),
+        completion=Completion.FILES,
     ),
     groups=(
         OptionGroup(title="Model", options=(replace(MODEL_OPTION, default="gpt2-124m"), *SIZE_OPTIONS)),
@@ -201,7 +203,12 @@ STUDY_PLAN = Command(
     name="plan",
     about="Show the points at which the arms of a study are compared, and what they cost. Nothing is trained. The "
     "options are those of `deepen study`.",
-    argument=Argument(metavar="STUDY", help=", ".join(STUDIES), names=tuple(STUDIES)),
+    argument=Argument(
+        metavar="STUDY",
+        help=f"{', '.join(STUDIES)}, or a Python file that assigns a `deepen.Study` to `study`",
+        suggested=tuple(STUDIES),
+        completion=Completion.FILES,
+    ),
     groups=(
         *STUDY.groups[:-1],
         replace(

@@ -1,8 +1,9 @@
-"""`deepen train RECIPE`: one arm, as a study of its own."""
+"""`deepen train RECIPE`: one arm as a study of its own, or two where it is compared with a baseline."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.executor import THREADS_OPTION
@@ -32,12 +33,15 @@ from deepen.cli.requests.training_options import (
     parse_settings,
     parse_tokens,
 )
+from deepen.cli.requests.user_file import ANY_RECIPE
 from deepen.cli.requests.value_types import FOLDER, Completion, whole_number
+from deepen.compute.accounting import EXACT_FLOPS, TOKENS
+from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.model.presets import peak_rate, tokens_per_step
 from deepen.schedule.rate import RATES, Rate
-from deepen.schedule.recipes import RECIPES
-from deepen.study.define.executor import local
+from deepen.schedule.recipes import RECIPES, get_recipe
+from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.presets import WARMUP_SHARE, preset_training
 from deepen.study.define.study import Arm, Evaluation, Study
 from deepen.train.settings import TrainSettings
@@ -70,6 +74,23 @@ COMMAND = Command(
         ),
         OptionGroup(
             title="Recipe (in brackets: the recipes that have an option)", options=(*RECIPE_OPTIONS, PRESET_OPTION)
+        ),
+        OptionGroup(
+            title="Comparison",
+            options=(
+                Option(
+                    name="against",
+                    takes=ANY_RECIPE,
+                    help="train this recipe too, and judge both at equal compute and at equal tokens",
+                    default_help="none",
+                ),
+                Option(
+                    name="seeds",
+                    takes=whole_number(minimum=1, maximum=1000),
+                    help="number of seeds, from --seed on",
+                    default=1,
+                ),
+            ),
         ),
         OptionGroup(
             title="Data and seed",
@@ -105,6 +126,10 @@ COMMAND = Command(
             line="deepen train two-phase --stages 8 --steps 200", purpose="the paper's recipe in eight stages"
         ),
         Example(
+            line="deepen train one-shot --against full --seeds 3",
+            purpose="one recipe beside full training: its loss at equal compute and at equal tokens",
+        ),
+        Example(
             line="deepen train one-shot --start-depth 6 --grow-at 0.7 --seed 3",
             purpose="six blocks for 70 % of the tokens, then all twelve",
         ),
@@ -129,7 +154,7 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
         command=arguments.command,
         study=study,
         folder=arguments.get("out", Path(RUNS_FOLDER) / _folder_name(study, describe_sizes(arguments, model))),
-        executor=local(1),
+        executor=local(1) if distributed or study.runs == 1 else ExecutorChoice(),
         threads=arguments.values.get("threads"),
         keep=arguments["keep"],
         verify="verify" in arguments,
@@ -143,25 +168,44 @@ def _make_study(arguments: Arguments, model: ModelConfig, arm: Arm) -> Study:
     batch_tokens = arguments.get("batch_tokens", tokens_per_step(model, context))
     tokens = parse_tokens(arguments, batch_tokens, _TOKENS_PER_PARAMETER * model.parameters_non_embedding)
     rate, settings = _parse_training(arguments, model, tokens)
+    comparison = _parse_comparison(arguments, arm)
     return Study(
-        name=f"train {arm.name}",
         model=model,
         tokens=tokens,
         batch_tokens=batch_tokens,
         context=context,
-        arms=(arm,),
         evaluation=Evaluation(
             every_tokens=max(1, tokens // batch_tokens // _CURVE_POINTS) * batch_tokens,
             validation_tokens=_VALIDATION_TOKENS,
         ),
-        seeds=(arguments["seed"],),
-        anchors=(1.0,),
-        accountings=("flops",),
+        seeds=tuple(range(arguments["seed"], arguments["seed"] + arguments["seeds"])),
         rate=rate,
         settings=parse_settings(arguments, settings),
-        baseline=arm.name,
         data=str(arguments["data"]),
+        **comparison,
     )
+
+
+def _parse_comparison(arguments: Arguments, arm: Arm) -> dict[str, Any]:
+    """The fields of the study that depend on whether the arm is compared with another recipe."""
+    if "against" not in arguments:
+        return {
+            "name": f"train {arm.name}",
+            "arms": (arm,),
+            "baseline": arm.name,
+            "anchors": (1.0,),
+            "accountings": (EXACT_FLOPS,),
+        }
+    baseline = get_recipe(arguments["against"])
+    if baseline.name == arm.name:
+        raise InvalidValueError(f"is {arm.name}, the recipe itself", field="against", remedy="name another recipe")
+    shared = {name: value for name, value in arm.options.items() if name in baseline.options}
+    return {
+        "name": f"{arm.name} against {baseline.name}",
+        "arms": (Arm(name=baseline.name, recipe=baseline.build, options=shared), arm),
+        "baseline": baseline.name,
+        "accountings": (EXACT_FLOPS, TOKENS),
+    }
 
 
 def _parse_training(arguments: Arguments, model: ModelConfig, tokens: int) -> tuple[Rate, TrainSettings]:
@@ -174,7 +218,8 @@ def _parse_training(arguments: Arguments, model: ModelConfig, tokens: int) -> tu
 
 
 def _folder_name(study: Study, sizes: str) -> str:
-    """A folder of its own for each recipe, its options, model, its sizes and seed."""
-    (arm,) = study.arms
+    """A folder of its own for each recipe, its options and baseline, model, its sizes and first seed."""
+    arm = study.arms[-1]
     options = "".join(f"-{key.replace('_', '-')}-{value}" for key, value in arm.options.items())
-    return f"{arm.name}{options}-{sizes}-seed-{study.seeds[0]}"
+    against = f"-against-{study.baseline}" if study.baseline != arm.name else ""
+    return f"{arm.name}{options}{against}-{sizes}-seed-{study.seeds[0]}"

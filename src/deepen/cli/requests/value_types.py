@@ -4,9 +4,9 @@ Reading raises a ValueError whose message is a clause about the option: "is 0: i
 puts the option in front of it: "--stages is 0: it must be at least 1".
 """
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,10 @@ def whole_number(metavar: str = "N", minimum: int = 0, maximum: int = 10**18) ->
     def read(text: str) -> int:
         scale = {"k": 10**3, "M": 10**6, "B": 10**9}.get(text[-1:], 1)
         try:
-            value = float(text[:-1] if scale > 1 else text) * scale
-        except ValueError:
+            value = Decimal(text[:-1] if scale > 1 else text) * scale  # exact: 4.1M is a whole number
+        except ArithmeticError:
             raise ValueError(f"is {text!r}: it must be a whole number") from None
-        if not math.isfinite(value) or value != int(value):
+        if not value.is_finite() or value != value.to_integral_value():
             raise ValueError(f"is {text!r}: it must be a whole number")
         if value < minimum:
             raise ValueError(f"is {text}: it must be at least {minimum}")

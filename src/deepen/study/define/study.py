@@ -252,6 +252,11 @@ class Study:
             )
 
     @property
+    def runs(self) -> int:
+        """The number of runs: every arm with every seed."""
+        return len(self.arms) * len(self.seeds)
+
+    @property
     def baseline_tokens(self) -> int:
         """The baseline's tokens, rounded to whole steps."""
         return round_to_steps(self.tokens, self.batch_tokens) * self.batch_tokens

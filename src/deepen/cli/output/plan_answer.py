@@ -1,0 +1,98 @@
+"""The answer of a plan, in its first lines: what growing saves at equal tokens, and what a pilot of it costs."""
+
+from typing import Any
+
+from deepen.cli.output.tables import print_lines, print_sentences, short
+
+_FOR_MONEY = "for hours name a --device, or figures of --bench; for money also its --price-per-hour"
+
+
+def print_answer(plan: dict[str, Any]) -> None:
+    """Print what the recipe saves at equal tokens, how a pilot checks its loss, and whether the time is enough."""
+    print_sentences([*_title(plan), ""])
+    print_sentences(_saving(plan), indent=10)
+    if pilot := plan["pilot"]:
+        print_sentences([_describe_pilot(pilot, plan["time"])], indent=10)
+        print_lines([f"          {pilot['command']}"])
+    print_sentences([*_limit(plan), ""], indent=10)
+
+
+def _saving(plan: dict[str, Any]) -> list[str]:
+    equal, baseline = plan["equal_tokens"], plan["against"]
+    if equal is None:
+        return []
+    full, saved, cost = equal["baseline"], equal["saved"], equal["cost"] is not None
+    amounts = [f"{equal['flops']:.4g} of {full['flops']:.4g} FLOPs"]
+    amounts += [f"{format_hours(equal['hours'])} of {format_hours(full['hours'])} h"] if plan["time"] else []
+    amounts += [f"{format_money(equal['cost'])} of {format_money(full['cost'])}"] if cost else []
+    less = [f"{format_hours(saved['hours'])} h"] if plan["time"] else [f"{saved['flops']:.4g} FLOPs"]
+    less += [format_money(saved["cost"])] if cost else []
+    lines = [
+        f"saving    at equal tokens, {short(equal['tokens'])}, {plan['recipe']} costs "
+        f"{100 * equal['flops_share']:.1f} % of {baseline}: {', '.join(amounts)}; saved: {' and '.join(less)}"
+    ]
+    if time := plan["time"]:
+        share = f"{100 * time['mfu']:.3g} % of the device's peak" if time["mfu"] else "the figures of a bench"
+        lines.append(
+            f"          hours{' and cost' if cost else ''} are an estimate: training steps alone, at {share}"
+        )
+    else:
+        lines.append(f"          {_FOR_MONEY}")
+    return lines
+
+
+def _describe_pilot(pilot: dict[str, Any], time: dict[str, Any] | None) -> str:
+    hours = pilot["seconds_on_two_cores"] / 3600
+    duration = f"{60 * hours:,.0f} minutes" if hours < 2 else f"{hours:,.0f} hours"
+    price = time["price_per_hour"] if time else None
+    cost = "" if price is None else f", {format_money(hours * price)} if a device is rented for as long"
+    return (
+        f"pilot     whether its loss is as good is not known. The next line compares both on {pilot['model']}: at "
+        f"most {pilot['flops']:.2g} FLOPs, an estimated {duration} on two CPU cores{cost}. What holds for a small "
+        "model need not hold for a large one"
+    )
+
+
+def _limit(plan: dict[str, Any]) -> list[str]:
+    """How many times the runs fit into the time that there is."""
+    if plan["limit"] is None:
+        return []
+    names = {
+        "baseline": name_baseline(plan),
+        "equal_tokens": f"{plan['recipe']} at equal tokens",
+        "equal_compute": f"{plan['recipe']} at equal compute",
+    }
+    fits = {name: times for name, times in plan["limit"]["fits"].items() if times is not None}
+    parts = [f"{names[name]} {_describe_fit(times)}" for name, times in fits.items()]
+    return [f"limit     {plan['limit']['hours']:,.10g} h: {'; '.join(parts)}"]
+
+
+def _describe_fit(times: float) -> str:
+    """How many times a run fits; one that does not, takes several times the limit."""
+    return f"fits {times:,.3g} times" if times >= 1 else f"does not fit: it takes {1 / times:,.3g} times as long"
+
+
+def _title(plan: dict[str, Any]) -> list[str]:
+    model = plan["model"]
+    grouped = f", {model['kv_heads']} of keys" if model["kv_heads"] < model["heads"] else ""
+    return [
+        f"{plan['recipe']} on {model['name']}: {model['depth']} blocks of width {model['width']:,}, "
+        f"{model['heads']} heads{grouped}, MLP {model['mlp']:,}, vocabulary {model['vocab']:,}",
+        f"{model['parameters']:,} parameters, {model['parameters_non_embedding']:,} without embeddings",
+    ]
+
+
+def name_baseline(plan: dict[str, Any]) -> str:
+    """The baseline's recipe with its options."""
+    options = "".join(f" --{key.replace('_', '-')} {value}" for key, value in plan["against_options"].items())
+    return f"{plan['against']}{options}"
+
+
+def format_hours(count: float) -> str:
+    """Hours to three figures."""
+    return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
+
+
+def format_money(count: float) -> str:
+    """An amount in the currency that the price was given in."""
+    return f"{count:,.2f}"
