@@ -35,14 +35,14 @@ def meanwhile(do: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def killing(out: Path, times: int = 1) -> Iterator[None]:
-    """Send SIGKILL to processes in mid-segment."""
+def killing(out: Path, times: int = 1, number: int = signal.SIGKILL) -> Iterator[None]:
+    """Send a signal to processes in mid-segment."""
 
     def kill() -> None:
         killed: set[int] = set()
         for _, process in in_mid_segment(out):
             if process not in killed:
-                os.kill(process, signal.SIGKILL)
+                os.kill(process, number)
                 killed.add(process)
             if len(killed) == times:
                 return

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -212,6 +213,27 @@ def test_in_submitit_jobs_a_stopped_study_continues(
     assert every_step_is_kept(out) and not (out / "workers").exists()
     run_study(study, out, executor=executor)
     assert_segments_are_undisturbed(out, undisturbed)
+
+
+@pytest.mark.parametrize("name", ["USR1", "USR2"])
+def test_a_job_that_is_warned_of_its_time_limit_saves_and_another_one_continues(
+    name: str,
+    study: Study,
+    run_study: Run,
+    undisturbed: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    """Clusters warn with the signal that submitit is configured for."""
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("SUBMITIT_PREEMPT_SIGNAL", name)
+    out, executor = tmp_path / "study", ExecutorChoice.parse("slurm:cluster=local,jobs=2,time=30")
+    with killing(out, number=getattr(signal, f"SIG{name}")):
+        run_study(study, out, executor=executor)
+    assert differences(out, undisturbed).keys() <= {f"slurm/{path.name}" for path in (out / "slurm").iterdir()}
+    (warning,) = (line for line in capfd.readouterr().err.splitlines() if "was lost" in line)
+    assert "(its machine asked it to stop)" in warning and "continues from 0 tokens" not in warning
 
 
 @pytest.mark.parametrize("refusals", [2, MAX_REFUSALS])
