@@ -50,3 +50,28 @@ def test_a_segment_that_becomes_a_mark_is_evaluated_on_the_tasks_it_lacks(
     assert [line["task"] for line in folder.lines("evals")] == ["validation", "hellaswag"]
     assert find_pending(tree, store) == [] and folder.log_problems() == []
     assert len(folder.lines("metrics")) == STEPS
+
+
+def test_a_stop_during_an_evaluation_does_not_wait_for_its_end(
+    make_study: Callable[..., Study], model: ModelConfig, dataset: Dataset, tmp_path: Path
+):
+    """With many tasks an evaluation takes longer than a machine leaves time for; it is repeated later."""
+    study = make_study(
+        model=replace(model, depth=1),
+        tokens=STEPS * BATCH,
+        arms=(Arm(name="full", recipe="full"),),
+        anchors=(1.0,),
+        rate=Constant(peak=1e-3),
+        evaluation=Evaluation(every_tokens=STEPS * BATCH // 2, validation_tokens=64),
+    )
+    tree, store = compile_study(study, dataset.fingerprint), Store(tmp_path / "study")
+    store.open(study, {})
+    [node] = tree.nodes.values()
+    job, folder = make_jobs(tree, dataset, store.folder)[node.key], store.segment(node.key)
+    for steps, evaluations in ((STEPS // 2, 0), (STEPS, 1)):
+        assert not train_segment(job, lambda steps=steps: len(folder.lines("metrics")) == steps)
+        assert folder.state().progress.step == steps and folder.done is None
+        assert len(folder.lines("evals")) == evaluations
+    assert train_segment(job, lambda: False)
+    assert [line["step"] for line in folder.lines("evals")] == [STEPS // 2, STEPS]
+    assert len(folder.lines("metrics")) == STEPS and folder.log_problems() == []

@@ -1,24 +1,36 @@
 """Evaluate a segment's model at a point of its training: the lines of evals.jsonl."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from deepen.data.shards import Dataset, Tokens
 from deepen.data.tokenizers import load_tokenizer
 from deepen.errors import RunError
 from deepen.evaluate.registry import get_task
-from deepen.evaluate.scoring import TASK_BATCH_TOKENS, CompletionScorer
+from deepen.evaluate.scoring import TASK_BATCH_TOKENS, CompletionScorer, LanguageModel
 from deepen.evaluate.task import VALIDATION, Score, hash_task_file
 from deepen.evaluate.validation import VALIDATION_BATCH_TOKENS, validation_loss
 from deepen.study.run.job import Examples, Job
 from deepen.train.engine import TrainingEngine
 
 
+class EvaluationStopped(Exception):
+    """The run should stop; what was evaluated so far is lost."""
+
+
 def evaluate(
-    task: str, engine: TrainingEngine, job: Job, *, device: torch.device, processes: int = 1
+    task: str,
+    engine: TrainingEngine,
+    job: Job,
+    should_stop: Callable[[], bool],
+    *,
+    device: torch.device,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Evaluate a model; returns one line of evals.jsonl.
 
@@ -26,14 +38,18 @@ def evaluate(
         task: the name of a task, or "validation".
         engine: the segment's engine, at the point to evaluate.
         job: the segment.
+        should_stop: called before each batch.
         device: where this process computes.
         processes: how many processes share the evaluation.
+
+    Raises:
+        EvaluationStopped: `should_stop` returned true.
     """
-    progress = engine.progress
+    progress, model = engine.progress, _StoppableModel(engine, should_stop)
     if task == VALIDATION:
-        score = _validate(engine, job, device, processes)
+        score = _validate(model, job, device, processes)
     else:
-        score = _score_task(task, engine, job, device, processes)
+        score = _score_task(task, model, job, device, processes)
     return {
         "tokens": progress.tokens,
         "step": progress.step,
@@ -43,6 +59,19 @@ def evaluate(
         "split": "validation",
         **score.to_json(),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _StoppableModel:
+    """The model of an engine, until the run should stop."""
+
+    engine: TrainingEngine
+    should_stop: Callable[[], bool]
+
+    def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        if self.should_stop():
+            raise EvaluationStopped
+        return self.engine.token_losses(tokens_bt, targets_bt)
 
 
 def load_inputs(job: Job) -> None:
@@ -56,9 +85,9 @@ def load_inputs(job: Job) -> None:
             _load(examples, job.dataset)
 
 
-def _validate(engine: TrainingEngine, job: Job, device: torch.device, processes: int) -> Score:
+def _validate(model: LanguageModel, job: Job, device: torch.device, processes: int) -> Score:
     return validation_loss(
-        engine,
+        model,
         _validation_tokens(job.dataset),
         job.validation_tokens,
         job.window,
@@ -67,9 +96,9 @@ def _validate(engine: TrainingEngine, job: Job, device: torch.device, processes:
     )
 
 
-def _score_task(task: str, engine: TrainingEngine, job: Job, device: torch.device, processes: int) -> Score:
+def _score_task(task: str, model: LanguageModel, job: Job, device: torch.device, processes: int) -> Score:
     scorer = CompletionScorer(
-        model=engine,
+        model=model,
         context=job.window,
         device=device,
         batch_tokens=TASK_BATCH_TOKENS[device.type] * processes,

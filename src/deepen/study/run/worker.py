@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from deepen.study.compile.tree import Node
-from deepen.study.run.evaluation import evaluate, load_inputs
+from deepen.study.run.evaluation import EvaluationStopped, evaluate, load_inputs
 from deepen.study.run.job import Job
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
@@ -80,14 +80,18 @@ def train_segment(
     with BackgroundSaver(folder.save) as saver:  # its end waits for the save in progress
         timer = _SaveTimer(engine.progress.tokens)
 
+        def missing(tokens: int) -> list[str]:
+            return [task for task in due.get(tokens, ()) if (tokens, task) not in evaluated]
+
         def save() -> None:
             if engine.progress.tokens > segment.start:  # before, it is the parent's state
                 saver.save(engine.state(), folder.log_sizes())
 
         while True:
+            tokens = engine.progress.tokens
             try:
                 engine.run(
-                    _next_stop(node, engine.progress.tokens),
+                    tokens if missing(tokens) else _next_stop(node, tokens),  # stopped in mid-evaluation before
                     step_log,
                     lambda: should_stop() or timer.is_due(engine.progress.tokens),
                 )
@@ -97,9 +101,15 @@ def train_segment(
                 raise
             step_log.flush()
             tokens = engine.progress.tokens
-            tasks = [task for task in due.get(tokens, ()) if (tokens, task) not in evaluated]
-            if tasks:
-                scores = [evaluate(task, engine, job, device=device, processes=world.size) for task in tasks]
+            if tasks := missing(tokens):
+                try:
+                    scores = [
+                        evaluate(task, engine, job, should_stop, device=device, processes=world.size)
+                        for task in tasks
+                    ]
+                except EvaluationStopped:
+                    save()
+                    return False
                 folder.append("evals", scores)
                 evaluated.update((tokens, task) for task in tasks)  # a save can return here without a step
             if tokens == segment.end:
