@@ -4,11 +4,13 @@ import logging
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,12 @@ class Screen:
         while not condition(lines := self.lines):
             assert self._read(), lines
         return lines
+
+    def until_closed(self) -> list[str]:
+        """Read until no process has the terminal open any more, and return the lines of the screen."""
+        while self._read():
+            pass
+        return self.lines
 
     def _read(self) -> bool:
         """Wait for output and read it; false if no process has the terminal open any more."""
@@ -253,22 +261,40 @@ def test_the_time_left_follows_a_change_of_speed():
     assert left.seconds == pytest.approx((1 - 0.01 - 0.1999) / 1e-4)
 
 
-@pytest.mark.slow
-def test_a_training_run_on_a_terminal(dataset: Dataset, tmp_path: Path):
-    screen = Screen(80)
+def train_on(screen: Screen, data: Dataset, out: Path, **options: Any) -> "subprocess.Popen[bytes]":
+    """Start a short training with this terminal."""
     command = [
         *(sys.executable, "-m", "deepen", "train", "full", "--model", "nano", "--tokens", "4096"),
-        *("--data", str(dataset.folder), "--out", str(tmp_path / "run")),
+        *("--data", str(data.folder), "--out", str(out)),
     ]
     environment = {**os.environ, "TERM": "xterm", "OMP_NUM_THREADS": "1"}
     for name in ("COLUMNS", "LINES"):
         environment.pop(name, None)
     process = subprocess.Popen(
-        command, stdin=screen.terminal, stdout=subprocess.PIPE, stderr=screen.terminal, env=environment
+        command, stdin=screen.terminal, stdout=subprocess.PIPE, stderr=screen.terminal, env=environment, **options
     )
     screen.leave()
+    return process
+
+
+@pytest.mark.slow
+def test_a_training_run_on_a_terminal(dataset: Dataset, tmp_path: Path):
+    screen = Screen(80)
+    process = train_on(screen, dataset, tmp_path / "run")
     screen.until(lambda lines: any(line.startswith("  full ") for line in lines))
+    *_, last = screen.until_closed()
     assert process.wait() == 0 and process.stdout is not None and process.stdout.read()
-    *_, last = screen.lines
     assert last.startswith("train full  ━") and "  100 %  " in last
     screen.close()
+
+
+@pytest.mark.slow
+def test_a_terminal_that_closes_does_not_end_training(dataset: Dataset, tmp_path: Path):
+    """Under nohup, which ignores SIGHUP: every write to the terminal fails from then on."""
+    screen = Screen(80)
+    process = train_on(
+        screen, dataset, tmp_path / "run", preexec_fn=partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
+    )
+    screen.until(lambda lines: any(line.startswith("  full ") for line in lines))
+    screen.close()
+    assert process.wait() == 0 and (tmp_path / "run" / "results.json").exists()

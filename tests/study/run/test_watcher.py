@@ -72,9 +72,12 @@ def test_a_running_segment_is_as_far_as_its_log(study: Study, dataset: Dataset, 
     assert inside.flops == last.flops == line["flops"] == 7 * BATCH * node.segment.flops_per_token
 
     again = Reported()
-    with Watcher(tree, store, find_pending(tree, store), recorder(again)):
-        pass
-    assert again[0].flops == last.flops  # what a stopped run has trained is not lost
+    with Watcher(tree, store, find_pending(tree, store), recorder(again)) as watcher:
+        watcher.begin(node)
+        watcher.report()
+    assert again[0].flops == again[1].flops == last.flops  # what a stopped run has trained is not lost
+    [segment] = again[1].running
+    assert (segment.step, segment.loss) == (7, None)  # until its new worker has trained a step
 
 
 def test_a_segment_shared_by_arms_names_them_all(study: Study, dataset: Dataset, tmp_path: Path):

@@ -98,8 +98,9 @@ class Watcher:
     def _read(self, node: Node) -> SegmentProgress:
         """The progress of a segment, from the ends of its logs."""
         folder, segment = self._store.segment(node.key), node.segment
-        lines = [line for line in folder.last_lines("metrics") if segment.start < line["tokens"] <= segment.end]
-        tokens = lines[-1]["tokens"] if lines else segment.start
+        saved = max(segment.start, self._tokens.get(node.key, 0))  # by an earlier worker
+        lines = [line for line in folder.last_lines("metrics") if saved < line["tokens"] <= segment.end]
+        tokens = lines[-1]["tokens"] if lines else saved
         seconds = lines[-1]["seconds"] - lines[0]["seconds"] if lines else 0.0
         return SegmentProgress(
             key=node.key,
