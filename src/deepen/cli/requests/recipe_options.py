@@ -1,7 +1,9 @@
 """Options of recipes, taken from the recipes themselves: a new recipe with new options needs no change here."""
 
+from ast import literal_eval
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
+from typing import Any
 
 from deepen.cli.requests.command import Command, Option, OptionGroup, as_flag
 from deepen.cli.requests.parser import Arguments, parse_arguments
@@ -15,6 +17,14 @@ from deepen.study.define.study import Arm
 
 _AMPLE_TOKENS = 10**12
 """A budget that every recipe can be built with: what is wrong with its options has other reasons then."""
+
+
+def _read_any(text: str) -> Any:
+    """A number, a list, True, False or None as Python writes them; else the text itself."""
+    try:
+        return literal_eval(read_text(text))
+    except (SyntaxError, TypeError, MemoryError, RecursionError, ValueError):
+        return read_text(text)
 
 
 def _read_truth(text: str) -> bool:
@@ -35,7 +45,9 @@ def _value_type(option: RecipeOption) -> ValueType | None:
         return ValueType(metavar="X", read=read_number)
     if option.choices:
         return one_of(option.choices)
-    return ValueType(metavar="TEXT", read=read_text)
+    if option.kind is str:
+        return ValueType(metavar="TEXT", read=read_text)
+    return ValueType(metavar="VALUE", read=_read_any)
 
 
 def _make_option(name: str, recipes: Sequence[Recipe]) -> Option:
@@ -104,9 +116,9 @@ def parse_recipe(command: Command, argv: Sequence[str]) -> tuple[Arguments, Reci
 
 
 def _own_options(recipe: Recipe, taken: Set[str]) -> Iterator[Option]:
-    """The options of a recipe in a file, without those whose type has no form on a command line."""
-    for name, option in recipe.options.items():
-        if option.kind is not object and name not in taken:
+    """The options of a recipe in a file, without those whose names are taken."""
+    for name in recipe.options:
+        if name not in taken:
             made = _make_option(name, (recipe,))
             yield replace(made, owners=(), help=made.help or f"an argument of {recipe.name}")
 
