@@ -21,6 +21,7 @@ from deepen.study.results.schema import Results
 from deepen.study.run.checks import check_run
 from deepen.study.run.executors.registry import get_kind
 from deepen.study.run.progress import OnProgress, Preparation, contain_errors, ignore_progress
+from deepen.study.run.resources import choose_jobs
 from deepen.study.run.run_study import RunOptions, run_study
 from deepen.study.run.triggers import Trigger
 from deepen.study.store.retention import get_retention_policy
@@ -86,8 +87,9 @@ def run(
     if triggers:
         study = problems.attempt(lambda: store.with_recorded_additions(study)) or study
     study = problems.attempt(lambda: _with_recorded_precision(study, store)) or study
+    choice = replace(choice, jobs=problems.attempt(lambda: choose_jobs(study, choice, world)))
     threads = problems.attempt(lambda: choose_threads(store, choice, world))
-    dataset = check_run(study, store, choice, world, problems, on_progress)
+    dataset = check_run(study, store, choice, world, policy, problems, on_progress)
     problems.raise_all()
     assert policy is not None and threads is not None
     if study.settings.precision == AUTO:
@@ -109,7 +111,7 @@ def run(
 
 
 def _resolve_executor(executor: ExecutorChoice | str, threads: int | None) -> ExecutorChoice:
-    """The executor, with the number of segments to train in parallel if it is known beforehand."""
+    """The executor, with the CPU threads that are asked for."""
     choice = ExecutorChoice.parse(executor) if isinstance(executor, str) else executor
     if threads is not None and threads < 1:
         raise InvalidValueError(f"is {threads}: it must be at least 1", field="threads", value=threads)
@@ -120,7 +122,7 @@ def _resolve_executor(executor: ExecutorChoice | str, threads: int | None) -> Ex
             value=threads,
             remedy="give it once",
         )
-    return replace(choice, jobs=choice.jobs or get_kind(choice).default_jobs(), threads=threads or choice.threads)
+    return replace(choice, threads=threads or choice.threads)
 
 
 def choose_threads(store: Store, executor: ExecutorChoice, world: World = ONE_PROCESS) -> int:

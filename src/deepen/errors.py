@@ -106,6 +106,11 @@ class ErrorCollector:
             self._errors.append(error)
             return None
 
+    @property
+    def found(self) -> bool:
+        """Whether any error was collected."""
+        return bool(self._errors)
+
     def raise_all(self) -> None:
         """Raise an InvalidValuesError with all collected errors, if there are any."""
         if self._errors:

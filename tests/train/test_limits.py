@@ -1,6 +1,7 @@
 """The limits of a container, read from the files of control groups of both versions."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from deepen.train.limits import (
     describe_cores,
     fair_threads,
     memory_limit,
+    process_limit,
     usable_cores,
     usable_memory_bytes,
 )
@@ -127,6 +129,31 @@ def test_usable_memory_is_limited_by_slurm(tmp_path: Path):
 def test_threads_are_no_more_than_omp_num_threads(variable: str, threads: int, tmp_path: Path):
     assert fair_threads(1, tmp_path, {"OMP_NUM_THREADS": variable}) == threads
     assert fair_threads(10 * BOUND, tmp_path, {"OMP_NUM_THREADS": variable}) == 1
+
+
+def test_processes_are_limited_by_the_container(tmp_path: Path):
+    assert process_limit(tmp_path / "no limit") is None
+    files = {
+        "sys/fs/cgroup/a/pids.max": "100\n",
+        "sys/fs/cgroup/a/pids.current": "70\n",
+        "sys/fs/cgroup/pids.max": "max",
+    }
+    assert process_limit(tree(tmp_path, "0::/a\n", files)) == Limit(30, "the container's limit")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [resource.RLIMIT_AS, resource.RLIMIT_DATA])
+def test_too_little_memory_for_torch_is_one_line(limit: int):
+    ended = subprocess.run(
+        [sys.executable, "-m", "deepen", "doctor"],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(limit, (150_000_000, 150_000_000)),
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: ") and "torch alone takes" in ended.stderr
+    assert ended.stderr.count("\n") == 1
 
 
 def test_limits_need_no_torch():

@@ -43,11 +43,11 @@ def group_folders(root: Path = ROOT) -> Iterator[Path]:
                 yield from _levels(mount, group)
 
 
-def group_numbers(name: str, root: Path = ROOT) -> Iterator[list[int]]:
-    """The numbers in every file of this name in the groups' folders; `max`, which means no limit, is left out."""
-    for folder in group_folders(root):
-        with suppress(OSError, ValueError):
-            yield [int(word) for word in (folder / name).read_text().split()]
+def read_numbers(path: Path) -> list[int]:
+    """The numbers in a group's file; none without a file, or if it says `max` (no limit)."""
+    with suppress(OSError, ValueError):
+        return [int(word) for word in path.read_text().split()]
+    return []
 
 
 def _levels(mount: _Mount, group: str) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepen.errors import RunError
-from deepen.train.control_groups import ROOT, group_numbers
+from deepen.train.control_groups import ROOT, group_folders, read_numbers
 
 MIB = 1 << 20
 
@@ -80,18 +80,48 @@ def memory_limit(root: Path = ROOT, environment: Mapping[str, str] = os.environ)
     """The smallest limit of the memory of all processes of a run together; None if unknown."""
     limits = []
     with suppress(ValueError, OSError, AttributeError):  # not on every system
-        limits.append(Limit(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "this machine"))
-    for name in ("memory.max", "memory.limit_in_bytes"):
-        limits += [
-            Limit(numbers[0], "the container's memory limit") for numbers in group_numbers(name, root) if numbers
-        ]
-    limits += [
-        Limit(size * MIB, "SLURM_MEM_PER_NODE") for size in _read_variable(environment, "SLURM_MEM_PER_NODE")
-    ]
+        limits.append(Limit(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "this machine's memory"))
+    for folder in group_folders(root):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            limits += [Limit(size, "the container's memory limit") for size in read_numbers(folder / name)]
+    for size in _read_variable(environment, "SLURM_MEM_PER_NODE"):
+        limits.append(Limit(size * MIB, "SLURM_MEM_PER_NODE"))
     for size in _read_variable(environment, "SLURM_MEM_PER_CPU"):
         for cores in _read_variable(environment, "SLURM_CPUS_ON_NODE"):
             limits.append(Limit(size * cores * MIB, "SLURM_MEM_PER_CPU"))
     return min(limits, key=lambda limit: limit.amount, default=None)
+
+
+def describe_memory(limit: Limit) -> str:
+    """A limit of memory as a clause: "8.0 GB can be used (the container's memory limit)"."""
+    return f"{limit.amount / 1e9:,.1f} GB can be used ({limit.source})"
+
+
+def own_memory_bytes() -> int:
+    """Memory of this process that it shares with no other."""
+    return _read_status("RssAnon") or 200 * MIB  # what torch takes, where the system does not report it
+
+
+def process_limit(root: Path = ROOT) -> Limit | None:
+    """How many more processes and threads may be started; None without a limit."""
+    limits = []
+    for folder in group_folders(root):
+        match read_numbers(folder / "pids.max"), read_numbers(folder / "pids.current"):
+            case [allowed], [running]:
+                limits.append(Limit(max(0, allowed - running), "the container's limit"))
+    shell = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    if shell != resource.RLIM_INFINITY and os.getuid() != 0:
+        limits.append(Limit(max(0, shell - _count_own_threads(root)), "ulimit -u"))
+    return min(limits, key=lambda limit: limit.amount, default=None)
+
+
+def _count_own_threads(root: Path) -> int:
+    """Threads of all processes of this user."""
+    count = 0
+    for process in (root / "proc").glob("[0-9]*"):
+        with suppress(OSError):
+            count += len(list((process / "task").iterdir())) if process.stat().st_uid == os.getuid() else 0
+    return count
 
 
 def process_memory_limit() -> Limit | None:
@@ -129,14 +159,13 @@ def _read_status(key: str) -> int:
 
 def _cpu_quotas(root: Path) -> Iterator[float]:
     """CPU quotas of both versions, in cores: quota and period are in µs; a quota of `max` or -1 is no limit."""
-    for numbers in group_numbers("cpu.max", root):
-        match numbers:
+    for folder in group_folders(root):
+        match read_numbers(folder / "cpu.max"):
             case [quota, period] if quota > 0 and period > 0:
                 yield quota / period
-    old_quotas, old_periods = group_numbers("cpu.cfs_quota_us", root), group_numbers("cpu.cfs_period_us", root)
-    for (quota,), (period,) in zip(old_quotas, old_periods, strict=False):
-        if quota > 0 and period > 0:
-            yield quota / period
+        match read_numbers(folder / "cpu.cfs_quota_us"), read_numbers(folder / "cpu.cfs_period_us"):
+            case [quota], [period] if quota > 0 and period > 0:
+                yield quota / period
 
 
 def _read_variable(environment: Mapping[str, str], name: str) -> list[int]:

@@ -1,5 +1,6 @@
 """The checks of a run, which come before anything is written."""
 
+import os
 from pathlib import Path
 
 from deepen.data.shards import Dataset
@@ -12,7 +13,9 @@ from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
 from deepen.study.run.executors.registry import get_kind
 from deepen.study.run.progress import OnProgress, as_preparation, ignore_progress
+from deepen.study.run.resources import check_room
 from deepen.study.run.run_study import hash_inputs
+from deepen.study.store.retention import RetentionPolicy
 from deepen.study.store.study_folder import Store
 from deepen.train.compiling import check_compiler
 from deepen.train.device import check_memory, pick_device
@@ -25,6 +28,7 @@ def check_run(
     store: Store,
     executor: ExecutorChoice,
     world: World,
+    policy: RetentionPolicy | None,
     problems: ErrorCollector,
     on_progress: OnProgress = ignore_progress,
 ) -> Dataset | None:
@@ -35,6 +39,7 @@ def check_run(
         store: its folder.
         executor: where segments are trained.
         world: the processes that train each segment together.
+        policy: which states stay on disk.
         problems: collects all errors.
         on_progress: receives what is done where that takes long.
 
@@ -42,6 +47,7 @@ def check_run(
         The data; None for the embedded corpus, which is not prepared yet.
     """
     problems.attempt(lambda: get_kind(executor).check(executor))
+    problems.attempt(lambda: _check_writable(store.folder))
     problems.attempt(lambda: _check_precision(study, executor))
     problems.attempt(lambda: _check_machine(study, executor, world))
     for arm in study.arms:
@@ -51,7 +57,21 @@ def check_run(
         problems.attempt(lambda file=file: get_task(file.task).check(file.path))  # type: ignore[misc]
     inputs = problems.attempt(lambda: hash_inputs(study, dataset))
     problems.attempt(lambda: store.check(study, inputs))
+    if policy is not None and not problems.found:
+        problems.attempt(lambda: check_room(study, store, executor, world, policy))
     return dataset
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise an InvalidValueError if the folder, or the one in which it would be made, cannot be written to."""
+    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    if existing.is_dir() and not os.access(existing, os.W_OK | os.X_OK):
+        raise InvalidValueError(
+            f"{folder}: {existing} cannot be written to",
+            field="folder",
+            value=folder,
+            remedy="name another `folder`",
+        )
 
 
 def _check_precision(study: Study, executor: ExecutorChoice) -> None:

@@ -1,0 +1,206 @@
+"""Whether the segments of a study fit this machine: its memory, and the disk that keeps their states.
+
+A segment takes the peak memory of its step, the state that it starts from, and the copy of its state that is saved
+while it trains on; its process takes some too. All segments in training share the memory of the machine or the
+container; the limits of a shell (`ulimit -v`) hold for each process.
+"""
+
+import logging
+import multiprocessing
+import resource
+import shutil
+
+from deepen.compute.memory import phase_memory
+from deepen.compute.memory_settings import BYTES, MemorySettings
+from deepen.data.sources import EMBEDDED
+from deepen.errors import InvalidValueError
+from deepen.schedule.phase import Phase
+from deepen.study.compile.tree import Tree, compile_study
+from deepen.study.define.executor import ExecutorChoice
+from deepen.study.define.study import Study
+from deepen.study.run.executors.registry import get_kind
+from deepen.study.store.retention import RetentionPolicy
+from deepen.study.store.study_folder import Store
+from deepen.train.device import pick_device
+from deepen.train.distributed.processes import World
+from deepen.train.limits import (
+    Limit,
+    describe_memory,
+    memory_limit,
+    own_memory_bytes,
+    process_limit,
+    process_memory_limit,
+)
+from deepen.train.segment import Segment
+
+_log = logging.getLogger(__name__)
+
+GB = 1e9
+
+PROCESSES_PER_JOB = 8
+"""Processes and threads of a worker: itself, its queues, its saver, its watch on the command, torch's."""
+
+PREPARATION_BYTES = 700_000_000
+"""What the preparation of the embedded corpus takes, of which training does not need anything later."""
+
+
+def choose_jobs(study: Study, executor: ExecutorChoice, world: World) -> int | None:
+    """The number of segments to train at once: the one asked for, else as many as there is room for.
+
+    Raises:
+        InvalidValueError: several are asked for, and no worker process can be started.
+    """
+    kind = get_kind(executor)
+    default = executor.jobs or kind.default_jobs()
+    if not kind.trains_here or default is None or default == 1:
+        return default
+    no_workers = _find_no_workers_reason()
+    if executor.jobs and no_workers:
+        raise InvalidValueError(
+            f"is {default}, but {no_workers}", field="jobs", value=default, remedy="use `jobs` 1"
+        )
+    if executor.jobs:
+        return default
+    rooms = [(default, ""), *([(1, no_workers)] if no_workers else [])]
+    if (memory := memory_limit()) is not None:
+        needed = memory_per_job(study, world)
+        room = int((memory.amount - own_memory_bytes()) // needed)
+        rooms.append((room, f"each takes about {needed / GB:,.1f} GB, and {describe_memory(memory)}"))
+    if (processes := process_limit()) is not None:
+        room = int(processes.amount // PROCESSES_PER_JOB)
+        rooms.append((room, f"{processes.amount:.0f} more processes and threads may start ({processes.source})"))
+    fitting, reason = min(rooms)
+    if fitting < default:
+        _log.info("segments trained at once: %d, not %d: %s", max(1, fitting), default, reason)
+    return max(1, fitting)
+
+
+def check_room(
+    study: Study, store: Store, executor: ExecutorChoice, world: World, policy: RetentionPolicy
+) -> None:
+    """Raise an InvalidValueError if the segments do not fit into memory, or their states on the disk."""
+    if get_kind(executor).trains_here:
+        _check_memory(study, store, executor, world)
+    recorded = store.recorded("data_fingerprint")
+    _check_disk(compile_study(study, str(recorded or "")), store, executor, policy)
+
+
+def memory_per_job(study: Study, world: World) -> int:
+    """Bytes that each segment in training takes of this machine's memory, with the processes that train it."""
+    states, step = _largest_bytes(study, world)
+    return states + world.local_size * (own_memory_bytes() + step)
+
+
+def _largest_bytes(study: Study, world: World) -> tuple[int, int]:
+    """Bytes of the states that the process of a segment holds, and of a step of each process, on a CPU."""
+    segments = {
+        (node.segment.depth, node.segment.trains, node.segment.batch_tokens, node.segment.context): node.segment
+        for node in compile_study(study, "").nodes.values()
+    }.values()
+    states = max(2 * state_bytes(study, segment.depth) for segment in segments)
+    if pick_device().type != "cpu":
+        return states, 0
+    return states, max(step_bytes(study, segment, world) for segment in segments)
+
+
+def step_bytes(study: Study, segment: Segment, world: World) -> int:
+    """Bytes of the largest moment of a segment's training step, in one process on a CPU.
+
+    Compiled blocks keep less than the formula says, so only weights, gradients and moments count then.
+    """
+    settings = study.settings
+    memory = phase_memory(
+        study.model,
+        Phase(
+            depth=segment.depth,
+            tokens=segment.batch_tokens,
+            label=segment.label,
+            batch_tokens=segment.batch_tokens,
+            context=segment.context,
+        ),
+        segment.trains,
+        MemorySettings(
+            precision=settings.precision if settings.precision in BYTES else "fp32",
+            micro_batch_tokens=settings.micro_batch_tokens,
+            devices=world.size,
+            sharded=world.shard,
+            activation_checkpointing=settings.activation_checkpointing,
+            optimizer=settings.optimizer.cost,
+        ),
+    )
+    return memory.peak if settings.compile == "no" else memory.weights + memory.gradients + memory.moments
+
+
+def state_bytes(study: Study, depth: int) -> int:
+    """Bytes of a training state with `depth` blocks, in memory and on disk: fp32 weights and moments."""
+    return (4 + study.settings.optimizer.cost.state_bytes) * study.model.parameters_at(depth)
+
+
+def _check_memory(study: Study, store: Store, executor: ExecutorChoice, world: World) -> None:
+    states, step = _largest_bytes(study, world)
+    needed, jobs, own = memory_per_job(study, world), executor.jobs or 1, own_memory_bytes()
+    shared = memory_limit()
+    if shared is not None and needed > shared.amount:
+        raise _too_large(study, needed, shared)
+    if shared is not None and jobs > 1 and own + jobs * needed > shared.amount:
+        raise InvalidValueError(
+            f"is {jobs}, and each segment takes about {needed / GB:,.1f} GB; {describe_memory(shared)}",
+            field="jobs",
+            value=jobs,
+            remedy=f"use `jobs` {max(1, int((shared.amount - own) // needed))}",
+        )
+    left, needed = process_memory_limit(), states + step
+    if study.data == EMBEDDED and not (store.folder / "data").exists():
+        needed = max(needed, PREPARATION_BYTES)
+    if left is not None and needed > left.amount:
+        raise _too_large(study, needed, left)
+
+
+def _too_large(study: Study, needed: int, limit: Limit) -> InvalidValueError:
+    return InvalidValueError(
+        f"{study.model.name} takes about {needed / GB:,.1f} GB in training; {describe_memory(limit)}",
+        field="model",
+        value=study.model.name,
+        remedy="allow more, or use a smaller `model`, `batch_tokens` or `context`; deepen plan computes its costs "
+        "anywhere",
+    )
+
+
+def _find_no_workers_reason() -> str:
+    """Why no worker process can be started; empty if they can."""
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except OSError as error:  # without /dev/shm, or with one that cannot be written to
+        return f"worker processes need semaphores, and there are none here ({error.strerror})"
+    return ""
+
+
+def _check_disk(tree: Tree, store: Store, executor: ExecutorChoice, policy: RetentionPolicy) -> None:
+    """Raise an InvalidValueError unless there is room for the states that will stay, and those being written."""
+    children, study = tree.children(), tree.study
+    sizes = {key: state_bytes(study, node.segment.depth) for key, node in tree.nodes.items()}
+    kept = [key for key in sizes if key in tree.mark_keys or policy.keeps(len(children.get(key, ())))]
+    largest, missing = max(sizes.values()), [key for key in kept if not store.segment(key).has_state]
+    needed = sum(sizes[key] for key in missing) + (executor.jobs or 1) * largest
+    folder = next(
+        folder for folder in (store.folder.absolute(), *store.folder.absolute().parents) if folder.exists()
+    )
+    free = shutil.disk_usage(folder).free
+    if missing and needed > free:
+        raise InvalidValueError(
+            f"{store.folder} gets {len(missing)} states, {needed / GB:,.1f} GB in all, and its disk "
+            f"has {free / GB:,.1f} GB free",
+            field="folder",
+            value=store.folder,
+            remedy="free some, or name another `folder`",
+        )
+    file_limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    optimizer = study.settings.optimizer.cost.state_bytes
+    largest_file = largest * max(4, optimizer) // (4 + optimizer)  # weights and moments are a file each
+    if file_limit != resource.RLIM_INFINITY and largest_file > file_limit:
+        raise InvalidValueError(
+            f"{store.folder} gets files of {largest_file / GB:,.2g} GB, and {file_limit / GB:,.2g} GB are allowed",
+            field="folder",
+            value=store.folder,
+            remedy="allow larger files (ulimit -f)",
+        )
