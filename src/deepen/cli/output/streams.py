@@ -12,7 +12,7 @@ import os
 import sys
 from typing import TextIO
 
-_ASCII = str.maketrans("–—−×÷·…█▉▊▋▌▍▎▏", "---x/-.####|   ")
+_ASCII = str.maketrans("–—−×÷·…’█▉▊▋▌▍▎▏", "---x/-.'####|   ")
 """Characters of tables and bars, for encodings that lack them; one for one, so that columns stay aligned."""
 
 

@@ -1,18 +1,32 @@
 """`deepen report STUDY`: a study's figures and page again."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from deepen.cli.requests.command import Argument, Command, Example
+from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.parser import parse_arguments
-from deepen.cli.requests.value_types import Completion
+from deepen.cli.requests.value_types import FOLDER, Completion
 
 COMMAND = Command(
     name="report",
     about="Draw the figures and the page of a study again, from its results.json.",
     argument=Argument(metavar="STUDY", help="folder of a study that has run", completion=Completion.FOLDERS),
+    groups=(
+        OptionGroup(
+            title="Output",
+            options=(
+                Option(
+                    name="out",
+                    takes=FOLDER,
+                    help="folder for the report and a copy of results.json, where STUDY cannot be written",
+                    default_help="STUDY itself",
+                ),
+            ),
+        ),
+    ),
     examples=(
         Example(line="deepen study quickstart", purpose="a study to report on"),
         Example(
@@ -24,17 +38,28 @@ COMMAND = Command(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportRequest:
-    """The folder whose report is drawn."""
+    """The folder of the study, and the folder in which its report is drawn."""
 
     command: ClassVar[Command] = COMMAND
     folder: Path
+    out: Path
 
 
 def parse(argv: Sequence[str]) -> ReportRequest:
     """Parse the command line."""
     arguments = parse_arguments(COMMAND, argv)
     folder = Path(arguments.argument)
+    out = Path(arguments.get("out", folder))
     if arguments.argument and not (folder / "results.json").is_file():
         arguments.add(f"STUDY {folder} has no results.json: name the folder of a study that has run")
+    elif not _is_writable(out):
+        given = f"--out {out}" if out != folder else f"STUDY {out}"
+        arguments.add(f"{given} cannot be written to: name a folder for the report with --out")
     arguments.check()
-    return ReportRequest(folder=folder)
+    return ReportRequest(folder=folder, out=out)
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether a folder can be written to, or made."""
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK)
