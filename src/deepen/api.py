@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from deepen.bench.precision import faster_precision
+from deepen.bench.speed import measure_speed
 from deepen.errors import ErrorCollector, InvalidValueError
 from deepen.report import draw_report
 from deepen.study.define.executor import ExecutorChoice
@@ -20,6 +21,7 @@ from deepen.study.define.study import Study
 from deepen.study.results.schema import Results
 from deepen.study.run.checks import check_run
 from deepen.study.run.executors.registry import get_kind
+from deepen.study.run.forecast import Speed
 from deepen.study.run.progress import OnProgress, Preparation, contain_errors, ignore_progress
 from deepen.study.run.resources import choose_jobs
 from deepen.study.run.run_study import RunOptions, run_study
@@ -105,6 +107,7 @@ def run(
         world=world,
         triggers=tuple(triggers),
         on_progress=on_progress,
+        measure_speed=lambda study: _measure_speed(study, choice, threads, world, on_progress),
         draw=draw_report if report else (lambda results, folder: None),
     )
     return run_study(study, store, options, dataset)
@@ -148,6 +151,17 @@ def choose_threads(store: Store, executor: ExecutorChoice, world: World = ONE_PR
             "the study began with %d threads per segment, and %s: it trains slower", threads, describe_cores()
         )
     return threads
+
+
+def _measure_speed(
+    study: Study, executor: ExecutorChoice, threads: int, world: World, on_progress: OnProgress
+) -> Speed | None:
+    """How fast a segment is trained; None if it is trained elsewhere, or no process has the whole model."""
+    if not get_kind(executor).trains_here or world.shard:
+        return None
+    on_progress(Preparation("timing a step"))
+    speed = measure_speed(study, threads)
+    return speed and replace(speed, flops_per_second=world.size * speed.flops_per_second)
 
 
 def _with_recorded_precision(study: Study, store: Store) -> Study:

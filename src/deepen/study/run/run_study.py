@@ -31,6 +31,7 @@ from deepen.study.results.results_file import RESULTS_FILE, ResultsError, load_r
 from deepen.study.results.schema import Results
 from deepen.study.results.verdicts import with_verdicts
 from deepen.study.run.errors import Interrupted, WorkersLostError
+from deepen.study.run.forecast import Speed, warn_of_days
 from deepen.study.run.job import Job, make_jobs
 from deepen.study.run.progress import OnProgress, Preparation, StudyProgress, as_preparation, ignore_progress
 from deepen.study.run.scheduler import train_tree
@@ -58,6 +59,7 @@ class RunOptions:
         world: the processes that train each segment together, led by this one.
         triggers: functions that may extend the study after its results are known.
         on_progress: called about once a second; it must not raise.
+        measure_speed: measures how fast a segment of a study is trained; None if it cannot be known.
         draw: called with the results and the study's folder after the results are written.
     """
 
@@ -68,6 +70,7 @@ class RunOptions:
     world: World = ONE_PROCESS
     triggers: tuple[Trigger, ...] = ()
     on_progress: OnProgress = ignore_progress
+    measure_speed: Callable[[Study], Speed | None] = lambda study: None
     draw: Callable[[Results, Path], object] = lambda results, folder: None
 
 
@@ -106,6 +109,7 @@ def _run_once(
     inputs = hash_inputs(study, dataset)
     store.open(study, inputs, _provenance(tree, options))
     jobs = make_jobs(tree, dataset, store.folder, inputs["tasks"])
+    warn_of_days(tree, store, options.executor.jobs or 1, lambda: options.measure_speed(study))
     try:
         _train(tree, store, jobs, options, lock, clock)
     except Interrupted as interrupted:

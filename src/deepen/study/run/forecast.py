@@ -1,0 +1,81 @@
+"""How long a run will take on this machine, in one line before it starts, if that is days.
+
+Nothing is measured for a run that is short even on a slow machine, nor where segments are trained elsewhere.
+Otherwise a step or two of the model are timed, and the FLOPs that remain give the time:
+
+    4.5e18 FLOPs remain, a step reaches 9e10 FLOP/s, 2 segments are trained at once     290 days
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deepen.study.compile.tree import Node, Tree
+from deepen.study.run.scheduler import find_pending
+from deepen.study.store.study_folder import Store
+from deepen.train.limits import usable_cores
+
+_log = logging.getLogger(__name__)
+
+_DAY = 86_400
+
+SLOW_CORE = 1e9
+"""FLOP/s of a core that is slower than those of any usual machine."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Speed:
+    """FLOP/s of training a segment on this machine.
+
+    Attributes:
+        flops_per_second: the speed.
+        is_peak: whether it is that of matrix products alone, which training does not reach.
+    """
+
+    flops_per_second: float
+    is_peak: bool = False
+
+
+def warn_of_days(tree: Tree, store: Store, at_once: int, measure: Callable[[], Speed | None]) -> None:
+    """Log a warning if what remains to be trained takes a day or more.
+
+    Args:
+        tree: the tree of a study.
+        store: the study's folder.
+        at_once: segments that are trained at the same time.
+        measure: measures the speed of one of them; None if it cannot be known.
+    """
+    flops = remaining_flops(tree, store, at_once)
+    if flops < SLOW_CORE * usable_cores() * _DAY:
+        return
+    speed = measure()
+    if speed is None or flops / speed.flops_per_second < _DAY:
+        return
+    days = flops / speed.flops_per_second / _DAY
+    _log.warning(
+        "training will take %s %s here: %.2g FLOPs, at %.2g FLOP/s, %s. A smaller model, fewer tokens, or another "
+        "executor or machine takes less; it can be stopped and continued at any time",
+        "at least" if speed.is_peak else "an estimated",
+        "a day" if days < 1.5 else f"{days:,.0f} days",
+        flops,
+        speed.flops_per_second,
+        "the speed of matrix products alone" if speed.is_peak else "as measured with a step of the model",
+    )
+
+
+def remaining_flops(tree: Tree, store: Store, at_once: int) -> float:
+    """FLOPs that are trained one after another: those of the longest route, or a worker's share of all."""
+    longest: dict[str, int] = {}
+    total = 0
+    for node in find_pending(tree, store):  # parents first
+        own = _untrained_flops(node, store)
+        total += own
+        longest[node.key] = own + longest.get(node.parent or "", 0)
+    return max(total / at_once, *longest.values(), 0)
+
+
+def _untrained_flops(node: Node, store: Store) -> int:
+    """FLOPs of a segment that no saved state has trained."""
+    segment = node.segment
+    trained_to = max(segment.start, store.segment(node.key).tokens_saved)
+    return max(0, segment.end - trained_to) * segment.flops_per_token
