@@ -240,7 +240,7 @@ FILES: dict[str, tuple[str, bytes | None, str]] = {
     "task empty": ("study quickstart --hellaswag FILE", b"", "has no items"),
     "task a folder": ("study quickstart --hellaswag FILE", None, "is not a file"),
     "task not JSON": ("study quickstart --hellaswag FILE", b"{\n", "line 1"),
-    "task second line": ("study quickstart --hellaswag FILE", ITEM.encode() + b"\n", "line 2"),
+    "task second line": ("study quickstart --hellaswag FILE", ITEM.encode() + b"{\n", "line 2"),
     "task binary": ("study quickstart --hellaswag FILE", b"\x80\x04\x95\n", "line 1"),
     "task not UTF-8": (
         "study quickstart --hellaswag FILE",

@@ -117,7 +117,7 @@ class MultipleChoice:
                 number += 1
                 if number == 1:
                     line = line.removeprefix(codecs.BOM_UTF8)
-                if line.strip():
+                if line.strip() or len(line) > MAX_LINE_BYTES:
                     items += 1
                     yield self._parse_line(line, f"{path}, line {number}")
         if items == 0:
