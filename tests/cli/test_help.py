@@ -1,6 +1,7 @@
 """Help: grouped, with what options take, defaults and examples that can be run."""
 
 import itertools
+import re
 import shlex
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import sys
 import pytest
 
 from deepen.cli.entry import main
-from deepen.cli.requests.argument_parser import build_parser
+from deepen.cli.requests.argument_parser import build_parser, explain_option
 from deepen.cli.requests.catalog import COMMANDS, OVERVIEW, load_tables
 from deepen.cli.requests.command import Command
 from deepen.study.define.presets import STUDIES
@@ -34,6 +35,21 @@ def test_help_shows_every_option_with_what_it_takes(table: Command, capsys: pyte
     if table.argument is not None:
         assert any(line.startswith(f"  {table.argument.metavar} ") for line in shown)
     assert len(table.examples) >= (1 if table.name.startswith("store ") else 2) and "Examples:" in shown
+
+
+UNITS = ("TOKENS", "STEPS", "FLOPS", "HOURS", "PRICE", "SHARE", "RATE", "PASSES", "SEED")
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_help_states_every_default_and_the_unit_of_every_number(table: Command):
+    for option in table.options:
+        if option.takes is None:
+            continue  # a switch is off by default
+        entry = explain_option(option)
+        assert "(default: " in entry, option.flag
+        if option.takes.number is not None:
+            has_unit = option.takes.metavar in UNITS or re.search(r"number of|share of", entry)
+            assert has_unit, f"{option.flag}: {entry}"
 
 
 @pytest.mark.parametrize("width", ["60", "200"])

@@ -28,7 +28,9 @@ def test_what_a_command_prints_fits_the_terminal(
     terminal = open_terminal(columns)
     main(command.split())
     printed = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
-    prose = [line for line in printed.splitlines() if not line.strip().startswith("deepen ")]  # commands stay whole
+    prose = [
+        line for line in printed.splitlines() if not line.strip().startswith("deepen ")
+    ]  # commands stay whole
     assert [line for line in prose if cell_len(line.rstrip()) > columns] == []
     assert "…" not in printed
     wide = open_terminal(1000)

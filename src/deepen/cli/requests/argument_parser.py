@@ -51,7 +51,7 @@ def _texts(command: Command) -> dict[str, Any]:
     elif command.groups:
         words.append("[OPTION ...]")
     notes = []
-    if any(option.takes and option.takes.metavar in ("N", "TOKENS") for option in command.options):
+    if any(option.takes and option.takes.number is int for option in command.options):
         notes.append(_NUMBERS)
     if command.examples:
         examples = (f"  # {example.purpose}\n  {example.line}" for example in command.examples)
@@ -78,7 +78,7 @@ def _fill(parser: ArgumentParser, command: Command) -> None:
     for group in command.groups:
         options = parser.add_argument_group(group.title)
         for option in group.options:
-            text = _escape(_explain(option))
+            text = _escape(explain_option(option))
             if option.takes is None:
                 options.add_argument(option.flag, action="store_true", help=text)
             else:
@@ -95,7 +95,7 @@ def _escape(text: str) -> str:
     return text.replace("%", "%%")  # argparse fills in %(prog)s and its like
 
 
-def _explain(option: Option) -> str:
+def explain_option(option: Option) -> str:
     """The help of an option, its names and its default."""
     text = option.help
     if option.takes and option.takes.names and not all(name in text for name in option.takes.names):

@@ -45,7 +45,7 @@ COMMAND = Command(
                 Option(
                     name="threads",
                     takes=whole_number(minimum=1, maximum=1024),
-                    help="CPU threads of a step",
+                    help="number of CPU threads of a step",
                     default=1,
                 ),
             ),
@@ -56,16 +56,23 @@ COMMAND = Command(
                 Option(
                     name="steps",
                     takes=whole_number(minimum=1),
-                    help="steps to measure of each kind of phase",
+                    help="number of steps to measure of each kind of phase",
                     default=10,
                 ),
-                Option(name="against", takes=some_of(OTHER_TRAINERS), help="measure these too"),
+                Option(
+                    name="against", takes=some_of(OTHER_TRAINERS), help="measure these too", default_help="none"
+                ),
             ),
         ),
         OptionGroup(
             title="Output",
             options=(
-                Option(name="out", takes=FILE, help="write the figures to a file, for deepen plan --bench"),
+                Option(
+                    name="out",
+                    takes=FILE,
+                    help="write the figures to a file, for deepen plan --bench",
+                    default_help="none",
+                ),
                 replace(JSON_OPTION, help="print the figures as JSON"),
             ),
         ),

@@ -23,13 +23,14 @@ EXECUTOR_OPTION = Option(
 JOBS_OPTION = Option(
     name="jobs",
     takes=whole_number(minimum=1, maximum=1024),
-    help="segments trained at once on this machine, short for --executor local:N",
+    help="number of segments trained at once on this machine, short for --executor local:N",
     default_help="one for each core, or for each GPU",
 )
 THREADS_OPTION = Option(
     name="threads",
     takes=whole_number(minimum=1, maximum=1024),
-    help="CPU threads of each segment; a study keeps the number that it began with, as another rounds otherwise",
+    help="number of CPU threads of each segment; a study keeps the number that it began with, because another "
+    "rounds otherwise",
     default_help="an equal share of the cores, at most OMP_NUM_THREADS",
 )
 

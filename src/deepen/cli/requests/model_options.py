@@ -14,20 +14,35 @@ _SIZES = ("family", "depth", "width", "heads", "kv_heads", "mlp")
 _HEADS = ("tied", "untied")
 
 MODEL_OPTION = Option(name="model", takes=one_of(PRESETS), help="model, by name")
+_AS_MODEL = "as --model has"
+
+
+def _size(name: str, counted: str, minimum: int, maximum: int) -> Option:
+    """An option for a size of the model."""
+    takes = whole_number(minimum=minimum, maximum=maximum)
+    return Option(name=name, takes=takes, help=f"number of {counted}", default_help=_AS_MODEL)
+
+
 SIZE_OPTIONS = (
-    Option(name="family", takes=one_of(FAMILIES), help="family; this and the following change --model"),
-    Option(name="depth", takes=whole_number(minimum=1, maximum=2_000), help="number of blocks"),
-    Option(name="width", takes=whole_number(minimum=1, maximum=10**7), help="width of the residual stream"),
-    Option(name="heads", takes=whole_number(minimum=1, maximum=10**6), help="attention heads"),
-    Option(name="kv-heads", takes=whole_number(minimum=1, maximum=10**6), help="heads of keys and values (llama)"),
-    Option(name="mlp", takes=whole_number(minimum=1, maximum=10**8), help="width inside the MLP"),
+    Option(
+        name="family",
+        takes=one_of(FAMILIES),
+        help="family; this and the following change --model",
+        default_help=_AS_MODEL,
+    ),
+    _size("depth", "blocks", 1, 2_000),
+    _size("width", "channels of the residual stream", 1, 10**7),
+    _size("heads", "attention heads", 1, 10**6),
+    _size("kv-heads", "heads of keys and values (llama)", 1, 10**6),
+    _size("mlp", "channels inside the MLP", 1, 10**8),
     Option(
         name="head",
         takes=one_of(_HEADS),
         help="tied or untied: whether the head shares the embedding's matrix",
+        default_help=_AS_MODEL,
         fields=("tied",),
     ),
-    Option(name="vocab", takes=whole_number(minimum=2, maximum=10**9), help="tokens of the vocabulary"),
+    _size("vocab", "tokens in the vocabulary", 2, 10**9),
 )
 
 

@@ -75,18 +75,20 @@ RECIPE_PLAN = Command(
         OptionGroup(
             title="Budget (one of them, and hours as a limit) and comparison",
             options=(
-                TOKENS_OPTION,
+                replace(TOKENS_OPTION, default_help="none"),
                 replace(STEPS_OPTION, default_help=f"{DEFAULT_STEPS:,}"),
-                Option(name="flops", takes=number("FLOPS"), help="the same in FLOPs"),
+                Option(name="flops", takes=number("FLOPS"), help="the same in FLOPs", default_help="none"),
                 Option(
                     name="tokens-per-parameter",
-                    takes=number("X"),
+                    takes=number("TOKENS"),
                     help="the same in tokens for each non-embedding parameter",
+                    default_help="none",
                 ),
                 Option(
                     name="hours",
                     takes=number("HOURS"),
                     help="the same in hours of all devices; beside another budget, the time that there is",
+                    default_help="none",
                 ),
                 Option(
                     name="against",
@@ -102,9 +104,17 @@ RECIPE_PLAN = Command(
                 BATCH_OPTION,
                 CONTEXT_OPTION,
                 Option(
-                    name="batch-ramp", takes=_RAMP, help="batch along the run, share:tokens: 0:131072,0.25:524288"
+                    name="batch-ramp",
+                    takes=_RAMP,
+                    help="batch along the run, share:tokens: 0:131072,0.25:524288",
+                    default_help="none",
                 ),
-                Option(name="context-ramp", takes=_RAMP, help="context along the run: 0:256,0.5:1024"),
+                Option(
+                    name="context-ramp",
+                    takes=_RAMP,
+                    help="context along the run, share:tokens: 0:256,0.5:1024",
+                    default_help="none",
+                ),
             ),
         ),
         OptionGroup(
@@ -122,7 +132,7 @@ RECIPE_PLAN = Command(
                 ),
                 Option(
                     name="ratio",
-                    takes=number("X"),
+                    takes=number("PASSES"),
                     help="price of a backward pass in forward passes, in a recipe's published formula",
                     default_help="1",
                 ),
@@ -136,6 +146,7 @@ RECIPE_PLAN = Command(
                     name="device",
                     takes=ValueType(metavar="NAME", read=_read_device, names=(*DEVICES, CPU)),
                     help="device, for hours; cpu is measured on this machine",
+                    default_help="none: FLOPs alone",
                 ),
                 Option(
                     name="count",
@@ -150,8 +161,18 @@ RECIPE_PLAN = Command(
                     help="share of the device's peak FLOP/s that training achieves",
                     default_help=str(DEFAULT_MFU),
                 ),
-                Option(name="bench", takes=FILE, help="figures of deepen bench, in place of --device and --mfu"),
-                Option(name="price-per-hour", takes=number("PRICE"), help="price of a device for an hour"),
+                Option(
+                    name="bench",
+                    takes=FILE,
+                    help="figures of deepen bench, in place of --device and --mfu",
+                    default_help="none",
+                ),
+                Option(
+                    name="price-per-hour",
+                    takes=number("PRICE"),
+                    help="price of a device for an hour, in any currency",
+                    default_help="none",
+                ),
             ),
         ),
         OptionGroup(
@@ -185,6 +206,7 @@ RECIPE_PLAN = Command(
                     name="figure",
                     takes=ValueType(metavar="FILE", read=_read_figure, completion=FILE.completion),
                     help="draw depth, trained part and compute over tokens: a .png, .svg or .pdf file",
+                    default_help="none",
                 ),
                 replace(JSON_OPTION, help="print the plan as JSON"),
             ),

@@ -42,7 +42,7 @@ def _value_type(option: RecipeOption) -> ValueType | None:
     if option.kind is int:
         return whole_number(minimum=-(10**9), maximum=10**9)
     if option.kind is float:
-        return ValueType(metavar="X", read=read_number)
+        return ValueType(metavar="X", read=read_number, number=float)
     if option.choices:
         return one_of(option.choices)
     if option.kind is str:
@@ -54,14 +54,13 @@ def _make_option(name: str, recipes: Sequence[Recipe]) -> Option:
     """An option that one recipe or several have."""
     owners = {recipe.name: recipe.options[name] for recipe in recipes if name in recipe.options}
     first, defaults = next(iter(owners.values())), {str(option.default) for option in owners.values()}
-    default_help = ""
-    if first.kind is not bool and first.default not in (None, ""):
-        default_help = defaults.pop() if len(defaults) == 1 else "the recipe's own"
+    is_stated = len(defaults) == 1 and first.default not in (None, "")
+    takes = _value_type(first)
     return Option(
         name=name.replace("_", "-"),
-        takes=_value_type(first),
+        takes=takes,
         help=first.help.rstrip("."),
-        default_help=default_help,
+        default_help="" if takes is None else str(first.default).lower() if is_stated else "the recipe's own",
         owners=tuple(owners),
     )
 
@@ -82,6 +81,7 @@ PRESET_OPTION = Option(
     name="preset",
     takes=one_of(PRESETS_OF_RECIPES),
     help="options that belong together",
+    default_help="none",
     owners=tuple(recipe.name for recipe in RECIPES.values() if recipe.presets),
 )
 

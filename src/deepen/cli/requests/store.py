@@ -35,6 +35,7 @@ PRUNE = Command(
                     name="keep",
                     takes=one_of(_PRUNABLE),
                     help="; ".join(f"{name}: {what}" for name, what in _PRUNABLE.items()),
+                    default_help="none: name one",
                 ),
             ),
         ),

@@ -33,7 +33,7 @@ from deepen.cli.requests.value_types import (
     whole_number,
 )
 from deepen.evaluate.registry import TASKS
-from deepen.study.define.presets import STUDIES
+from deepen.study.define.presets import DEFAULT_PRESET, STUDIES
 from deepen.study.define.study import TaskFile
 
 _THE_STUDYS = "the study's"
@@ -71,6 +71,7 @@ _STUDY_GROUPS = (
             replace(
                 PRESET_OPTION,
                 help="the paper as it is written, or as its code was released",
+                default_help=DEFAULT_PRESET,
                 owners=STUDIES_WITH_PRESETS,
             ),
             replace(TOKENS_OPTION, default_help=_THE_STUDYS),
@@ -90,12 +91,14 @@ _STUDY_GROUPS = (
                 name="hellaswag",
                 takes=FILE,
                 help="HellaSwag's JSONL file, gzipped or not; short for --task hellaswag=FILE",
+                default_help="none",
             ),
             Option(
                 name="task",
                 takes=ValueType(metavar="NAME=FILE", read=_read_task, names=tuple(f"{name}=" for name in TASKS)),
                 help=f"a task and the file of its examples, scored along the run and at the marks; may be given "
                 f"more than once. Tasks: {', '.join(TASKS)}",
+                default_help=_THE_STUDYS,
                 repeats=True,
             ),
         ),

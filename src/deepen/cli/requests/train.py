@@ -101,7 +101,12 @@ COMMAND = Command(
                     help="folder of token shards, or sotu, the embedded corpus",
                     default=Path("sotu"),
                 ),
-                Option(name="seed", takes=whole_number(), help="seed of initialisation and data order", default=0),
+                Option(
+                    name="seed",
+                    takes=whole_number("SEED"),
+                    help="seed of initialisation and data order",
+                    default=0,
+                ),
             ),
         ),
         OptionGroup(

@@ -18,7 +18,9 @@ TOKENS_OPTION = Option(
     takes=whole_number("TOKENS", minimum=1),
     help="budget: the baseline's tokens; an arm gets the FLOPs of full training for them",
 )
-STEPS_OPTION = Option(name="steps", takes=whole_number(minimum=1), help="the same in steps")
+STEPS_OPTION = Option(
+    name="steps", takes=whole_number("STEPS", minimum=1), help="the same in steps", default_help="none"
+)
 BATCH_OPTION = Option(
     name="batch-tokens",
     takes=whole_number("TOKENS", minimum=1, maximum=10**12),

@@ -31,12 +31,14 @@ class ValueType:
         read: makes a value of text.
         names: the values there are, where there are only some.
         completion: what a shell offers beside `names`.
+        number: `int` or `float`, where it takes a number.
     """
 
     metavar: str
     read: Callable[[str], Any]
     names: tuple[str, ...] = ()
     completion: Completion = Completion.NOTHING
+    number: type[float] | None = None
 
 
 def whole_number(metavar: str = "N", minimum: int = 0, maximum: int = 10**18) -> ValueType:
@@ -56,7 +58,7 @@ def whole_number(metavar: str = "N", minimum: int = 0, maximum: int = 10**18) ->
             raise ValueError(f"is {text}: it must be at most {maximum:,}")
         return int(value)
 
-    return ValueType(metavar=metavar, read=read)
+    return ValueType(metavar=metavar, read=read, number=int)
 
 
 def number(metavar: str = "X", above: float = 0.0, maximum: float = 1e30) -> ValueType:
@@ -68,7 +70,7 @@ def number(metavar: str = "X", above: float = 0.0, maximum: float = 1e30) -> Val
             raise ValueError(f"is {text}: it must be above {above:g} and at most {maximum:g}")
         return value
 
-    return ValueType(metavar=metavar, read=read)
+    return ValueType(metavar=metavar, read=read, number=float)
 
 
 def read_number(text: str) -> float:

@@ -24,8 +24,8 @@ def one_shot(
 
     Args:
         tokens: total training tokens.
-        start_depth: blocks before growth, half of the model's where left out; 0 trains embeddings and head
-            alone, and then the operator must not copy blocks, because there are none.
+        start_depth: number of blocks before growth, half of the model's where left out; 0 trains embeddings and
+            head alone, and then the operator must not copy blocks, because there are none.
         grow_at: share of the tokens spent before growth, in (0, 1).
         operator: how new blocks get their weights.
         placement: where new blocks go; the operator's own placement where left out.
