@@ -55,6 +55,8 @@ study = deepen.Study(
 )
 '''
 
+SMALL = ["--model", "nano", "--steps", "50"]
+
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -71,11 +73,13 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_recipe_in_a_file_is_planned_with_its_own_options(mine: Path):
-    request = plan.parse(
-        ["--grow-at", "0.5", f"{mine}:late", "--copies", "false", "--model", "nano", "--steps", "50"]
-    )
+    request = plan.parse(["--grow-at", "0.5", f"{mine}:late", "--copies", "false", "--sizes", "[1, 2]", *SMALL])
     assert isinstance(request, RecipePlanRequest)
-    assert request.plan.recipe_name == "late" and request.plan.options == {"grow_at": 0.5, "copies": False}
+    assert request.plan.recipe_name == "late" and request.plan.options == {
+        "grow_at": 0.5,
+        "copies": False,
+        "sizes": [1, 2],
+    }
     assert request.plan.run(25_600).schedule(50).growth.moments == "reset"
 
 
@@ -107,6 +111,7 @@ def test_a_study_in_a_file_has_its_own_recipe_and_rate(mine: Path):
         ("{mine}:", "name a function in it, my files/mine.py:FUNCTION; it has late, "),
         ("{mine}", "name a function in it"),
         ("{mine}:TABLE", "mine.py:TABLE is not a function: it is a value of type dict"),
+        ("{mine}:Schedule", "recipe Schedule failed: TypeError: "),
         ("nowhere.py:late", "recipe file nowhere.py does not exist"),
         ("{mine}:broken", "recipe broken failed: ZeroDivisionError: division by zero (mine.py, line 28)"),
         ("{mine}:clashing", "recipe clashing: --seed is an option of deepen train: rename the argument"),
@@ -142,7 +147,7 @@ def test_help_shows_the_options_of_a_recipe_in_a_file(mine: Path, capsys: pytest
     assert main(["train", f"{mine}:late", "--help"]) == 0
     text = capsys.readouterr().out
     assert "Recipe late:" in text and "share of the tokens before growth (default: 0.75)" in text
-    assert "--copies true|false" in text and "--start-depth N" not in text and "--sizes" not in text
+    assert "--copies true|false" in text and "--start-depth N" not in text and "--sizes VALUE" in text
 
 
 def test_a_wrong_request_lists_all_problems_of_both(mine: Path):
