@@ -237,7 +237,7 @@ WRONG = {
     "plan paper --tokens 1e30": "--tokens is 1e30: it must be at most",
     "plan paper quickstart": "'quickstart' is one argument too many: see",
     "plan paper --lr 0": "--lr is 0: it must be above 0",
-    "plan x.py": "recipe file x.py does not exist",
+    "plan x.py": "study file x.py does not exist",
     "bench nano": "'nano' is one argument too many: see deepen",
     "bench --model nanno": "--model 'nanno' is unknown (did you mean",
     "bench --model llama-70b": "--model llama-70b takes 1,379.5 GB besides",
