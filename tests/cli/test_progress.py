@@ -3,6 +3,7 @@
 import logging
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -173,6 +174,9 @@ def test_preparation_is_shown_and_the_last_line_is_that_of_training(
     with stderr_on(screen, monkeypatch), show_progress("quickstart") as on_progress:
         on_progress(Preparation("tokenizing sotu", 0.451))
         screen.until(lambda lines: lines and " 45 %  tokenizing sotu  " in lines[0])
+        on_progress(Preparation(f"checking {'/a/long/path' * 20}", 0.999))
+        lines = screen.until(lambda lines: " 99 %  checking /a/long/path" in lines[0])
+        assert len(lines) == 1 and re.search(r"…  \d s$", lines[0]) and "━━" in lines[0]
         on_progress(study(99))
         on_progress(Preparation("writing the results"))
         screen.until(lambda lines: "writing the results" in lines[0])

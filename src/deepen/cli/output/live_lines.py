@@ -77,14 +77,17 @@ class LiveLines:
 
     def _command_line(self) -> Table:
         status, share = self._status, self._status.latest.share if self._status.latest else None
+        width = self._console.width
         line = Table.grid(padding=(0, 2, 0, 0), expand=True)
-        line.add_column(max_width=self._console.width // 3)
+        line.add_column(max_width=width // 3)
         line.add_column(ratio=1)
         bar = ProgressBar(total=None if share is None else 1.0, completed=share or 0.0)
-        words = [text for text in (status.share, status.detail, status.time) if text]
-        for _ in words:
-            line.add_column(no_wrap=True)
-        line.add_row(self._shortened(status.name), bar, *words)
+        cells: list[RenderableType] = [self._shortened(status.name), bar]
+        for words, max_width in ((status.share, width), (status.detail, width // 2), (status.time, width)):
+            if words:
+                line.add_column(no_wrap=True, max_width=max_width)
+                cells.append(self._shortened(words))
+        line.add_row(*cells)
         return line
 
     def _segment_lines(self, segments: Sequence[SegmentProgress]) -> Table:
