@@ -21,7 +21,7 @@ def explain_segment_error(error: Exception, segment: str) -> Exception:
         segment: the segment in words.
     """
     resource = explain_resource_error(error)
-    if resource is None:
+    if resource is None or isinstance(error, RunError):  # which is explained, though it may mention memory
         return error
     what, remedy = resource
     explained = OutOfResourcesError(
