@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,9 @@ from deepen.model.decoder import Decoder
 from deepen.train.checkpoint.state_folder import load_state
 from deepen.train.distributed.processes import World
 from deepen.train.read_back import LateReadBack
+from processes import wait_until
 from ranks import Work, run_command
+from workers import every_step_is_kept
 
 pytestmark = pytest.mark.slow
 
@@ -94,6 +97,22 @@ def test_a_signal_that_reaches_one_process_stops_all_of_them(
     assert printed.count("stopping: ") == 1 and "the same command continues" in printed
     (state,) = (tmp_path / "run").glob("segments/*/state")
     assert load_state(state).progress.step > 2
+
+
+def test_torchrun_passes_on_the_warning_of_a_cluster(dataset: Dataset, tmp_path: Path):
+    out = tmp_path / "run"
+    endless = train_arguments(out, dataset)
+    endless[endless.index("--steps") + 1] = "100000"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    torchrun += ["--standalone", "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [*torchrun, "-m", "deepen", *endless]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        wait_until(lambda: any(log.stat().st_size for log in out.glob("segments/*/metrics.jsonl")), process)
+        process.send_signal(signal.SIGUSR1)
+        _, errors = process.communicate()
+    assert errors.count("stopping: ") == 1 and "the same command continues" in errors, errors
+    assert every_step_is_kept(out)
 
 
 def read_back_late() -> None:

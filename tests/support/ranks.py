@@ -43,7 +43,7 @@ class Ranks:
             process.kill()
 
 
-def run_command(size: int, argv: list[str], ends: dict[int, Work], timeout_seconds: float = 60) -> list[Any]:
+def run_command(size: int, argv: list[str], ends: dict[int, Work], timeout_seconds: float = 200) -> list[Any]:
     """Run a command in several processes, as torchrun would; returns their exit codes, None for one that hangs.
 
     Args:
