@@ -90,6 +90,24 @@ def test_a_segment_shared_by_arms_names_them_all(study: Study, dataset: Dataset,
     assert reported[-1].running[0].arms == ("full", "the same") and reported[-1].runs_total == 3
 
 
+def test_a_damaged_log_does_not_end_training(study: Study, dataset: Dataset, tmp_path: Path):
+    tree, store, reported = compile_study(study, dataset.fingerprint), Store(tmp_path), Reported()
+    node = next(iter(tree.nodes.values()))
+    with Watcher(tree, store, [node], recorder(reported)) as watcher:
+        watcher.begin(node)
+        folder = store.segment(node.key).folder
+        folder.mkdir(parents=True)
+        for damaged in (
+            b'{"tokens": 32}\n',
+            b"\xff\n[1]\nnull\n",
+            b'{"tokens": 32, "loss": 1.0, "seconds": "x"}\n',
+        ):
+            (folder / "metrics.jsonl").write_bytes(damaged)
+            watcher.report()
+        watcher.end(node, finished=False)
+    assert reported[-1].flops == reported[0].flops
+
+
 def test_steps_reach_the_log_while_others_are_trained(study: Study, dataset: Dataset, tmp_path: Path):
     """Without waiting for the next evaluation, which may be hours away."""
     study = replace(study, evaluation=replace(study.evaluation, every_tokens=STEPS * BATCH))

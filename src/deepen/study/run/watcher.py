@@ -6,6 +6,7 @@ it needs no other connection to its workers.
 
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import groupby
 from types import TracebackType
 
@@ -25,7 +26,7 @@ class Watcher:
         tree: the tree of a study.
         store: the study's folder.
         pending: the segments to train.
-        on_progress: receives the progress; it must not raise.
+        on_progress: receives the progress.
     """
 
     def __init__(self, tree: Tree, store: Store, pending: Iterable[Node], on_progress: OnProgress) -> None:
@@ -63,20 +64,24 @@ class Watcher:
 
     def end(self, node: Node, *, finished: bool) -> None:
         """A worker has ended with a segment."""
-        saved = self._store.segment(node.key).tokens_saved
         with self._lock:
             del self._running[node.key]
             if finished:
                 del self._tokens[node.key]
             else:
-                self._tokens[node.key] = saved
+                with suppress(OSError):
+                    self._tokens[node.key] = self._store.segment(node.key).tokens_saved
 
     def _watch(self) -> None:
         while not self._is_over.wait(REPORT_SECONDS):
             self.report()
 
     def report(self) -> None:
-        """Report the progress now."""
+        """Report the progress now. What only displays must not end training, whatever it finds on the disk."""
+        with suppress(Exception):
+            self._on_progress(self._measure())
+
+    def _measure(self) -> StudyProgress:
         with self._lock:
             running = list(self._running.values())
         segments = tuple(self._read(node) for node in running)  # reads files, which may take long
@@ -85,14 +90,12 @@ class Watcher:
         for node, segment in zip(running, segments, strict=True):
             if node.key in unfinished and segment.step:
                 unfinished[node.key] = node.segment.start + segment.step * node.segment.batch_tokens
-        self._on_progress(
-            StudyProgress(
-                flops=sum(_trained_flops(node, unfinished) for node in self._tree.nodes.values()),
-                flops_total=sum(training_flops(node) for node in self._tree.nodes.values()),
-                runs_done=sum(not keys & unfinished.keys() for keys in self._runs),
-                runs_total=len(self._runs),
-                running=segments,
-            )
+        return StudyProgress(
+            flops=sum(_trained_flops(node, unfinished) for node in self._tree.nodes.values()),
+            flops_total=sum(training_flops(node) for node in self._tree.nodes.values()),
+            runs_done=sum(not keys & unfinished.keys() for keys in self._runs),
+            runs_total=len(self._runs),
+            running=segments,
         )
 
     def _read(self, node: Node) -> SegmentProgress:
