@@ -7,10 +7,11 @@ escapes the whole JSON again for HTML.
 
 from collections.abc import Sequence
 from html import escape
+from itertools import groupby
 from typing import Any, TypeVar
 
 from deepen.report.averages import AveragedMark, AveragedPoint, AveragedScore, SeedRange
-from deepen.report.layout import AXES, LOSSES, arm_label, chance_level, loss_window, task_title
+from deepen.report.layout import AXES, LOSSES, accounting_note, arm_label, chance_level, loss_window, task_title
 from deepen.report.summary import ArmSummary, StudySummary
 from deepen.report.units import count, duration, fixed, scientific
 
@@ -130,7 +131,7 @@ def _mark_traces(arm: ArmSummary) -> list[Trace]:
     """Large circles at equal exact FLOPs, open ones at other accountings, small ones at other budgets."""
     exact = sorted((mark for mark in arm.marks if mark.is_exact), key=lambda mark: mark.flops)
     whole = [mark for mark in exact if mark.is_whole_budget]
-    others = [mark for mark in arm.marks if not mark.is_exact]
+    others = sorted((mark for mark in arm.marks if not mark.is_exact), key=accounting_note)
     traces = []
     if len(exact) > 1:
         sizes = [0 if mark.is_whole_budget else 7 for mark in exact]
@@ -143,9 +144,12 @@ def _mark_traces(arm: ArmSummary) -> list[Trace]:
     if whole:
         circle = {"color": arm.colour, "size": 15, "line": {"color": "#ffffff", "width": 1.2}, "opacity": 1}
         traces.append(_mark_trace(arm, whole, "at equal exact FLOPs") | {"mode": "markers", "marker": circle})
-    if others:
+    for where, marks in groupby(others, accounting_note):
         circle = {"color": "#ffffff", "size": 14, "line": {"color": arm.colour, "width": 2.4}, "opacity": 1}
-        traces.append(_mark_trace(arm, others, "at the paper’s own mark") | {"mode": "markers", "marker": circle})
+        traces.append(
+            _mark_trace(arm, list(marks), f"at {escape(where, quote=False)}")
+            | {"mode": "markers", "marker": circle}
+        )
     return traces
 
 

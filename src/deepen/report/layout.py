@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deepen.compute.accounting import PAPER, TOKENS
+from deepen.compute.accounting import PAPER, TOKENS, AtBudget
 from deepen.evaluate.registry import TASKS
 from deepen.report.summary import ArmSummary, StudySummary
 from deepen.report.units import UNKNOWN, cut, done_percent, fixed
@@ -82,8 +82,8 @@ def difference_range(study: StudySummary) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def accounting_note(verdict: Verdict) -> str:
-    """The label of a verdict's mark; empty for the mark at equal exact FLOPs and the study's budget."""
+def accounting_note(verdict: AtBudget) -> str:
+    """The label of a mark; empty for the mark at equal exact FLOPs and the study's budget."""
     if verdict.is_exact:
         return "" if verdict.is_whole_budget else f"at {verdict.budget_share:.2f} × the budget"
     names = {PAPER: "the paper’s mark", TOKENS: "equal tokens"}
