@@ -29,7 +29,9 @@ OTHER_TRAINERS = {
     trainer.name: trainer
     for trainer in (
         OtherTrainer(
-            name="transformers", modules=("transformers", "accelerate"), install="pip install 'deepen[against]'"
+            name="transformers",
+            modules=("transformers", "accelerate"),
+            install="pip install transformers accelerate",
         ),
         OtherTrainer(
             name="litgpt",

@@ -286,7 +286,7 @@ def test_a_missing_extra_is_an_error_of_one_line(
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     assert main(["study", "quickstart", "--executor", executor]) == 2
     kind = executor.partition(":")[0]
-    assert capsys.readouterr().err == f"error: --executor {kind} needs {package}: pip install 'deepen[cluster]'\n"
+    assert capsys.readouterr().err == f"error: --executor {kind} needs {package}: pip install {package}\n"
     assert list(tmp_path.iterdir()) == []
 
 

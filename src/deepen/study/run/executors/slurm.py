@@ -35,7 +35,7 @@ _SAVE_SECONDS = 120
 def _check(choice: ExecutorChoice) -> None:
     if find_spec("submitit") is None:
         raise InvalidValueError(
-            "slurm needs submitit", field="executor", value=choice, remedy="pip install 'deepen[cluster]'"
+            "slurm needs submitit", field="executor", value=choice, remedy="pip install submitit"
         )
     if _cluster(choice) == "slurm" and shutil.which("sbatch") is None:
         raise InvalidValueError(
