@@ -149,11 +149,17 @@ def _check_memory(study: Study, store: Store, executor: ExecutorChoice, world: W
             value=jobs,
             remedy=f"use `jobs` {max(1, int((shared.amount - own) // needed))}",
         )
-    left, needed = process_memory_limit(), states + step
-    if study.data == EMBEDDED and not (store.folder / "data").exists():
-        needed = max(needed, PREPARATION_BYTES)
-    if left is not None and needed > left.amount:
-        raise _too_large(study, needed, left)
+    left = process_memory_limit()
+    if left is not None and states + step > left.amount:
+        raise _too_large(study, states + step, left)
+    prepares = study.data == EMBEDDED and not (store.folder / "data").exists()
+    if left is not None and prepares and left.amount < PREPARATION_BYTES:
+        raise InvalidValueError(
+            f"{EMBEDDED} takes about {PREPARATION_BYTES / GB:,.1f} GB to prepare; {describe_memory(left)}",
+            field="data",
+            value=EMBEDDED,
+            remedy="allow more, or name a folder of shards",
+        )
 
 
 def _too_large(study: Study, needed: int, limit: Limit) -> InvalidValueError:
