@@ -34,8 +34,8 @@ from deepen.study.store.study_folder import Store
 Line = Mapping[str, Any]
 """A line of a segment's metrics.jsonl or evals.jsonl."""
 
-POINTS_AFTER_LAST_VALIDATION = 10
-"""The steps of an unfinished run since its last validation become so many points of its curve."""
+POINTS_BEFORE_FIRST_VALIDATION = 10
+"""The steps of an unfinished run that was not validated yet become so many points of its curve."""
 
 
 def collect(tree: Tree, store: Store, dataset: Dataset, *, machine: str, wall_seconds: float) -> Results:
@@ -122,7 +122,7 @@ class _Collector:
         )
 
     def _curve(self, route: Route) -> tuple[CurvePoint, ...]:
-        """One point per validation, then some for the steps since the last one."""
+        """One point per validation, then one for the steps since; some where there is no validation yet."""
         metrics = self._lines(route, "metrics")
         points, previous = [], 0
         for line in (line for line in self._lines(route, "evals") if line["task"] == VALIDATION):
@@ -130,7 +130,7 @@ class _Collector:
             points.append(_curve_point(route, line, steps, line["value"]))
             previous = line["tokens"]
         steps = [step for step in metrics if step["tokens"] > previous]
-        size = max(1, ceil(len(steps) / POINTS_AFTER_LAST_VALIDATION))
+        size = max(1, len(steps) if points else ceil(len(steps) / POINTS_BEFORE_FIRST_VALIDATION))
         for group in (steps[first : first + size] for first in range(0, len(steps), size)):
             points.append(_curve_point(route, group[-1], group, None))
         return tuple(points)
