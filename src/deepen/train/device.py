@@ -15,7 +15,7 @@ from deepen.compute.devices import Device
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
-from deepen.train.limits import usable_cores, usable_memory_bytes
+from deepen.train.limits import fair_threads, usable_cores, usable_memory_bytes
 
 
 def pick_device() -> torch.device:
@@ -36,6 +36,7 @@ def machine_name() -> str:
 
 def measure_cpu(precision: str) -> Device:
     """This machine's CPU, with its measured peak and the memory that this process may use."""
+    torch.set_num_threads(fair_threads(1))  # torch counts the host's cores, whatever the container's quota
     return Device(
         name=machine_name(),
         peak_flops=measure_peak_flops(torch.device("cpu"), precision),
