@@ -62,13 +62,13 @@ def _dotted(node: ast.expr) -> str:
 def test_nothing_unpickles_evaluates_or_unpacks(path: Path):
     """Only multiprocessing pickles, between our own processes; no file is unpickled.
 
-    The only file that is run is a study's .py whose path is given (`runpy` in cli/requests/study.py).
+    The only file that is run is a study's .py whose path is given (`runpy` in cli/requests/user_file.py).
     """
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names]
             assert not {name.split(".")[0] for name in names} & FORBIDDEN_MODULES, ast.unparse(node)
-            assert "runpy" not in names or path.name == "study.py"
+            assert "runpy" not in names or path.name == "user_file.py"
         if isinstance(node, ast.Call):
             assert _dotted(node.func) not in FORBIDDEN_CALLS, ast.unparse(node)
             assert all(keyword.arg not in ("allow_pickle", "shell") for keyword in node.keywords), ast.unparse(
@@ -171,7 +171,7 @@ def test_a_python_file_is_run_only_if_its_path_is_given(
     monkeypatch.chdir(tmp_path)
     for name in ("quickstart", "study", "deepen", "sitecustomize", "given"):
         Path(f"{name}.py").write_text(f"from pathlib import Path\nPath({str(marker)!r}).touch()")
-    for request in ("study given", "study studyy", "plan given.py", "report .", "train full --data ."):
+    for request in ("study given", "study studyy", "plan given", "report .", "train full --data ."):
         assert main(request.split()) == 2
         assert not marker.exists()
     assert main(["study", "given.py"]) == 2 and marker.exists()
