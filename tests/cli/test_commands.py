@@ -158,3 +158,19 @@ def test_compiling_on_a_cpu_without_a_compiler_is_refused(
     out = tmp_path / "run"
     assert main(["train", "full", "--steps", "2", "--compile", "yes", "--out", str(out)]) == 2
     assert "--compile yes needs a C++ compiler" in capsys.readouterr().err and not out.exists()
+
+
+@pytest.mark.slow
+def test_a_recipe_is_compared_with_its_baseline_at_equal_tokens_and_equal_compute(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "pilot"
+    options = ["--tokens", "16384", "--batch-tokens", "512", "--out", str(out)]
+    assert main(["train", "one-shot", "--against", "full", *options]) == 0
+    assert "at equal tokens" in capsys.readouterr().out
+    results = json.loads((out / "results.json").read_text())
+    assert results["baseline"] == "full" and {arm["name"] for arm in results["arms"]} == {"full", "one-shot"}
+    by_accounting = {verdict["accounting"]: verdict for verdict in results["verdicts"]}
+    assert by_accounting.keys() == {"flops", "tokens"}
+    assert by_accounting["tokens"]["tokens"] == 16384 < by_accounting["flops"]["tokens"]
+    assert by_accounting["tokens"]["flops"] < by_accounting["flops"]["flops"]
