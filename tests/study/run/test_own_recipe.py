@@ -80,7 +80,7 @@ def test_a_recorded_study_is_checked_and_drawn_without_its_function(
     assert not check(Store(folder)).all_problems
     assert draw_report(load_results(folder), folder).is_file()
     recorded = Study.from_json(Store(folder).recorded("study"))
-    with pytest.raises(InvalidValuesError, match=r"arm mine: recipe is the function 'late' of .*only records"):
+    with pytest.raises(InvalidValuesError, match=r"arm mine: recipe late: study.json only records"):
         run_study(recorded, tmp_path / "other")
     assert not (tmp_path / "other").exists()
     arms = {arm.name: (arm.rate, arm.peak_lr) for arm in load_results(folder).arms}

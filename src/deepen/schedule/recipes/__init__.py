@@ -50,8 +50,7 @@ def _unavailable(recorded: RecordedRecipe) -> Build:
     def refuse(model: ModelConfig, tokens: int, **options: object) -> Schedule:
         where = f" of {recorded.file}" if recorded.file else ""
         raise InvalidValueError(
-            f"is the function {recorded.function!r}{where}, which study.json only records",
-            field="recipe",
+            f"study.json only records this function{where}",
             value=recorded.function,
             remedy="give the study an arm with the function itself",
         )
