@@ -182,7 +182,7 @@ def test_a_study_whose_name_is_a_path_does_not_write_elsewhere(
 ):
     (tmp_path / "inside").mkdir()
     monkeypatch.chdir(tmp_path / "inside")
-    for name in ("../../outside", "/tmp/outside-deepen", "a/b"):
+    for name in ("../../outside", "/tmp/outside-deepen", "a/b", ".", "..", "a" * 256):
         Path("mine.py").write_text(
             "from dataclasses import replace\nfrom deepen.study.define.presets import STUDIES\n"
             f"study = replace(STUDIES['quickstart'](), name={name!r})"

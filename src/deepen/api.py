@@ -89,11 +89,14 @@ def run(
     if triggers:
         study = problems.attempt(lambda: store.with_recorded_additions(study)) or study
     study = problems.attempt(lambda: _with_recorded_precision(study, store)) or study
-    choice = replace(choice, jobs=problems.attempt(lambda: choose_jobs(study, choice, world)))
+    jobs, why_fewer = problems.attempt(lambda: choose_jobs(study, choice, world)) or (None, "")
+    choice = replace(choice, jobs=jobs)
     threads = problems.attempt(lambda: choose_threads(store, choice, world))
     dataset = check_run(study, store, choice, world, policy, problems, on_progress)
     problems.raise_all()
     assert policy is not None and threads is not None
+    if why_fewer:
+        _log.info("segments trained at once: %d, %s", jobs, why_fewer)
     if study.settings.precision == AUTO:
         on_progress(Preparation("measuring which precision is faster"))
         study = _with_faster_precision(study, threads)
@@ -161,7 +164,7 @@ def _measure_speed(
         return None
     on_progress(Preparation("timing a step"))
     speed = measure_speed(study, threads)
-    return speed and replace(speed, flops_per_second=world.size * speed.flops_per_second)
+    return None if speed is None else replace(speed, flops_per_second=world.size * speed.flops_per_second)
 
 
 def _with_recorded_precision(study: Study, store: Store) -> Study:

@@ -43,4 +43,6 @@ _REMEDIES = {
 
 def explain(error: OSError) -> tuple[str, str]:
     """What the system said, and a remedy; the remedy is empty for an error that is not listed here."""
-    return error.strerror or str(error) or type(error).__name__, _REMEDIES.get(error.errno or 0, "")
+    names = (error.strerror, str(error), type(error).__name__)
+    remedy = "" if error.errno is None else _REMEDIES.get(error.errno, "")
+    return next(filter(None, names)), remedy

@@ -65,6 +65,8 @@ REQUESTS = [
     (["train", "two-phase", "--stages", "20", "--tokens", "10"], ["stages is 20", "tokens is 10"]),
     (["train", "full", "--data", "nowhere"], ["nowhere", "does not exist"]),
     (["train", "full", "nano"], ["nano"]),
+    (["train", "full", "--out", "a" * 256], ["--out is 'aaa", "at most 255 bytes"]),
+    (["study", "quickstart", "--hellaswag", f"here/{'ä' * 128}/there"], ["--hellaswag is", "at most 255 bytes"]),
     (["plan"], ["RECIPE"]),
     (["plan", "two-fase"], ["two-fase", "two-phase"]),
     (["plan", "two-phase", "--stages", "13"], ["stages is 13"]),

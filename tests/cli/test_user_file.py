@@ -92,6 +92,14 @@ def test_a_recipe_in_a_file_is_trained_under_its_name(mine: Path):
     assert arm.recipe == "twin-of-late"
 
 
+@pytest.mark.parametrize("text", ["a/../../b", "a" * 256])
+def test_an_option_that_cannot_be_a_part_of_the_folders_name_needs_out(text: str, mine: Path, tmp_path: Path):
+    words = [f"{mine}:late", "--tokens", "40k", "--sizes", text]
+    with pytest.raises(RequestError, match="cannot name a folder in deepen-runs/: name one with --out"):
+        train.parse(words)
+    assert train.parse([*words, "--out", str(tmp_path / "run")]).folder == tmp_path / "run"
+
+
 def test_another_recipe_can_be_the_measure_of_a_plan(mine: Path):
     request = plan.parse(["full", "--against", f"{mine}:late", "--model", "nano"])
     assert isinstance(request, RecipePlanRequest) and request.plan.against_name == "late"

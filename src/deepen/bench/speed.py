@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from deepen.bench.workload import Workload, step_seconds
+from deepen.resource_errors import explain_resource_error
 from deepen.study.define.study import Study
 from deepen.study.run.forecast import Speed
 from deepen.train.device import measure_peak_flops, pick_device
@@ -36,7 +37,9 @@ def measure_speed(study: Study, threads: int) -> Speed | None:
     )
     try:
         _, *seconds = step_seconds(workload.full_training(), 3 * workload.batch_tokens)
-    except (RuntimeError, MemoryError):  # torch raises RuntimeErrors where memory is short
+    except (RuntimeError, MemoryError) as error:
+        if explain_resource_error(error) is None:
+            raise
         return None
     flops = workload.flops_per_token(workload.kinds()[0]) * workload.batch_tokens
     return Speed(flops_per_second=flops / min(seconds))

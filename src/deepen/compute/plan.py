@@ -71,8 +71,7 @@ class Plan:
         marks: for each accounting, by name, the run that costs as much as the baseline.
         impossible: for each accounting without such a run, the reason.
         staged_share: for each accounting, the price of the staged part ÷ the price of the baseline; empty for
-        recipes
-            without a staged part.
+            recipes without a staged part.
         ratios: for each price of a backward pass in forward passes, tokens of the continual phase ÷ tokens of the
             baseline by the closed form of the recipe's paper; empty if it has none.
     """

@@ -1,8 +1,4 @@
-"""Points, marks and scores, averaged over seeds.
-
-results    seed 0: loss 4.10 at 64 tokens     seed 1: loss 4.20 at 64 tokens
-averaged   SeedRange(mean=4.15, low=4.10, high=4.20) at 64 tokens
-"""
+"""Points, marks and scores, averaged over seeds; each loss keeps the range over seeds (see `report.summary`)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -80,8 +80,12 @@ def _describe_kept(folder: Path) -> str:
     """Which complete state there is to continue from, and how."""
     from deepen.study.store.study_folder import Store
 
-    newest = Store(folder).newest_state()
-    kept = f"the last complete state is {newest}" if newest else f"no state is complete in {folder} yet"
+    try:
+        newest = Store(folder).newest_state()
+    except OSError:  # a disk that is gone
+        kept = f"every state that was saved in {folder} is kept"
+    else:
+        kept = f"the last complete state is {newest}" if newest else f"no state is complete in {folder} yet"
     return f"{kept}; once the cause is removed, the same command continues"
 
 

@@ -1,7 +1,9 @@
-"""How far a command is, on standard error: a few lines at the bottom of a terminal, else one line a minute.
+"""How far a command is, on standard error.
 
-with show_progress("quickstart") as on_progress:
-    deepen.run(study, folder, on_progress=on_progress)
+    with show_progress("quickstart") as on_progress:
+        deepen.run(study, folder, on_progress=on_progress)
+
+On a terminal a few lines at its bottom are kept up to date; elsewhere a line is printed every minute.
 """
 
 import time

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from deepen.cli.output.time_left import TimeLeft
-from deepen.report.units import duration, percent
+from deepen.report.units import duration
 from deepen.study.run.progress import Preparation, SegmentProgress, StudyProgress
 
 
@@ -33,7 +33,8 @@ class ProgressStatus:
         if progress.share is not None:
             self._left.add(self._clock(), progress.share)
         if isinstance(progress, StudyProgress):
-            self._first_training = self._first_training or progress
+            if self._first_training is None:
+                self._first_training = progress
             self._last_training = progress
         self.latest = progress
 
@@ -55,7 +56,7 @@ class ProgressStatus:
     def share(self) -> str:
         """The share that is done, rounded down; empty if it is unknown."""
         share = None if self.latest is None else self.latest.share
-        return "" if share is None else percent(int(100 * share) / 100)
+        return "" if share is None else f"{int(100 * share)} %"
 
     @property
     def detail(self) -> str:

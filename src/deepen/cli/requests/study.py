@@ -12,11 +12,7 @@ from deepen.cli.requests.model_options import parse_model
 from deepen.cli.requests.parser import Arguments, parse_arguments
 from deepen.cli.requests.run_request import RunRequest
 from deepen.cli.requests.study_options import STUDIES_WITH_PRESETS, STUDY
-from deepen.cli.requests.training_options import (
-    RUNS_FOLDER,
-    check_shard,
-    parse_settings,
-)
+from deepen.cli.requests.training_options import check_shard, parse_folder, parse_settings
 from deepen.cli.requests.user_file import names_file, read_study
 from deepen.errors import nearest
 from deepen.model.config import ModelConfig
@@ -56,19 +52,18 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest | Stu
             f"--data is missing: {arguments.argument} trains on {data}; name their folder, "
             "or sotu for a try with --scale and --model"
         )
-    if study and "out" not in arguments and Path(study.name).name != study.name:
-        arguments.add(f"study name {study.name!r} cannot name a folder: leave out /, or give --out")
+    folder = None if study is None else parse_folder(arguments, study.name)
     executor = parse_executor(arguments)
     check_shard(arguments, distributed=distributed)
     if distributed:
         for key in arguments.given(["executor", "jobs"]):
             arguments.add(f"--{key}: under torchrun all processes train one segment at a time; leave it out")
     arguments.check()
-    assert study is not None
+    assert study is not None and folder is not None
     return RunRequest(
         command=COMMAND,
         study=study,
-        folder=arguments.get("out", Path(RUNS_FOLDER) / study.name),
+        folder=folder,
         executor=local(1) if distributed else executor,
         threads=arguments.values.get("threads"),
         keep=arguments["keep"],

@@ -23,13 +23,13 @@ from deepen.cli.requests.training_options import (
     OUT_OPTION,
     PRECISION_OPTION,
     RATE_OPTION,
-    RUNS_FOLDER,
     SHARD_OPTION,
     SPIKE_OPTION,
     STEPS_OPTION,
     TOKENS_OPTION,
     VERIFY_OPTION,
     check_shard,
+    parse_folder,
     parse_settings,
     parse_tokens,
 )
@@ -152,13 +152,16 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
     model = parse_model(arguments)
     arm = parse_arm(arguments, model, recipe)
     study = arguments.attempt(lambda: _make_study(arguments, model, arm))
+    folder = None
+    if study is not None:
+        folder = parse_folder(arguments, _folder_name(study, describe_sizes(arguments, model)))
     check_shard(arguments, distributed=distributed)
     arguments.check()
-    assert study is not None
+    assert study is not None and folder is not None
     return RunRequest(
         command=arguments.command,
         study=study,
-        folder=arguments.get("out", Path(RUNS_FOLDER) / _folder_name(study, describe_sizes(arguments, model))),
+        folder=folder,
         executor=local(1) if distributed or study.runs == 1 else ExecutorChoice(),
         threads=arguments.values.get("threads"),
         keep=arguments["keep"],

@@ -1,10 +1,12 @@
 """Options of commands that train or plan training: budget, learning rate, settings of a step, folder."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 from deepen.cli.requests.command import Option
 from deepen.cli.requests.parser import Arguments
-from deepen.cli.requests.value_types import FOLDER, number, one_of, whole_number
+from deepen.cli.requests.value_types import FOLDER, MAX_NAME_BYTES, number, one_of, whole_number
 from deepen.schedule.rate import RATES
 from deepen.study.store.retention import RETENTION_POLICIES
 from deepen.train.optim.spec import STATE_PRECISIONS
@@ -106,6 +108,15 @@ def parse_tokens(arguments: Arguments, batch_tokens: int, default: int) -> int:
     if "steps" in arguments:
         return int(arguments["steps"]) * batch_tokens
     return arguments.get("tokens", default)
+
+
+def parse_folder(arguments: Arguments, name: str) -> Path:
+    """The folder of the results: the one that is asked for, or the one of this name in RUNS_FOLDER."""
+    if "out" in arguments:
+        return Path(arguments["out"])
+    if Path(name).name != name or name == ".." or len(os.fsencode(name)) > MAX_NAME_BYTES:
+        arguments.add(f"{name!r} cannot name a folder in {RUNS_FOLDER}/: name one with --out")
+    return Path(RUNS_FOLDER) / name
 
 
 def check_shard(arguments: Arguments, *, distributed: bool) -> None:

@@ -4,6 +4,7 @@ Reading raises a ValueError whose message is a clause about the option: "is 0: i
 puts the option in front of it: "--stages is 0: it must be at least 1".
 """
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from deepen.errors import nearest
+
+MAX_NAME_BYTES = 255
+"""The longest name of a file or folder on the usual file systems."""
 
 
 class Completion(Enum):
@@ -113,7 +117,10 @@ def read_text(text: str) -> str:
 
 
 def _read_path(text: str) -> Path:
-    return Path(read_text(text))
+    path = Path(read_text(text))
+    if any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in path.parts):
+        raise ValueError(f"is {text!r}: use names of at most {MAX_NAME_BYTES} bytes")
+    return path
 
 
 FILE = ValueType(metavar="FILE", read=_read_path, completion=Completion.FILES)

@@ -5,7 +5,6 @@ while it trains on; its process takes some too. All segments in training share t
 container; the limits of a shell (`ulimit -v`) hold for each process.
 """
 
-import logging
 import multiprocessing
 import resource
 import shutil
@@ -33,8 +32,6 @@ from deepen.train.limits import (
 )
 from deepen.train.segment import Segment
 
-_log = logging.getLogger(__name__)
-
 GB = 1e9
 
 PROCESSES_PER_JOB = 8
@@ -44,8 +41,12 @@ PREPARATION_BYTES = 700_000_000
 """What the preparation of the embedded corpus takes, of which training does not need anything later."""
 
 
-def choose_jobs(study: Study, executor: ExecutorChoice, world: World) -> int | None:
+def choose_jobs(study: Study, executor: ExecutorChoice, world: World) -> tuple[int | None, str]:
     """The number of segments to train at once: the one asked for, else as many as there is room for.
+
+    Returns:
+        The number, and why it is smaller than usual, such as "not 4: each takes about 9.0 GB, and ..."; empty if
+        it is not.
 
     Raises:
         InvalidValueError: several are asked for, and no worker process can be started.
@@ -53,14 +54,14 @@ def choose_jobs(study: Study, executor: ExecutorChoice, world: World) -> int | N
     kind = get_kind(executor)
     default = executor.jobs or kind.default_jobs()
     if not kind.trains_here or default is None or default == 1:
-        return default
+        return default, ""
     no_workers = _find_no_workers_reason()
     if executor.jobs and no_workers:
         raise InvalidValueError(
             f"is {default}, but {no_workers}", field="jobs", value=default, remedy="use `jobs` 1"
         )
     if executor.jobs:
-        return default
+        return default, ""
     rooms = [(default, ""), *([(1, no_workers)] if no_workers else [])]
     if (memory := memory_limit()) is not None:
         needed = memory_per_job(study, world)
@@ -70,9 +71,7 @@ def choose_jobs(study: Study, executor: ExecutorChoice, world: World) -> int | N
         room = int(processes.amount // PROCESSES_PER_JOB)
         rooms.append((room, f"{processes.amount:.0f} more processes and threads may start ({processes.source})"))
     fitting, reason = min(rooms)
-    if fitting < default:
-        _log.info("segments trained at once: %d, not %d: %s", max(1, fitting), default, reason)
-    return max(1, fitting)
+    return max(1, fitting), f"not {default}: {reason}" if fitting < default else ""
 
 
 def check_room(
