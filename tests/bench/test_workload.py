@@ -5,7 +5,7 @@ import torch
 
 from deepen.bench.workload import Workload, lowest_blocks, phase_kinds, step_seconds
 from deepen.model.config import ModelConfig
-from deepen.schedule.trainable import TRAINABLE_SETS, Trainable
+from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.train.settings import TrainSettings
 from deepen.train.state import initial_state
 
@@ -18,7 +18,7 @@ def workload(model: ModelConfig) -> Workload:
 
 def test_the_kinds_train_everything_at_three_depths_and_each_partial_set_at_two(model: ModelConfig):
     kinds = phase_kinds(model, 32, 16)
-    assert kinds[0].phase.depth == model.depth and kinds[0].trained.is_everything
+    assert kinds[0].phase.depth == model.depth and kinds[0].trained == TrainedParts.all(model.depth)
     assert [kind.phase.depth for kind in kinds if kind.phase.train is Trainable.ALL] == [12, 6, 1]
     partial = [kind for kind in kinds if kind.phase.train is not Trainable.ALL]
     assert {kind.phase.depth for kind in partial} == {12, 6}

@@ -15,6 +15,7 @@ from deepen.data.batches import Batches, Prefetcher
 from deepen.data.errors import DataError
 from deepen.data.shard_file import write_shard
 from deepen.data.shards import Dataset, open_dataset
+from deepen.data.tokenizers import load_tokenizer
 from deepen.errors import RunError
 
 SHARD_TOKENS = 65
@@ -124,8 +125,6 @@ def test_a_shard_that_the_system_cannot_read_is_not_called_damaged(tmp_path: Pat
 
 @pytest.mark.parametrize("name", [b"a b", b"[x]*?", b"\xff\xfe", b"new\nline", "größe".encode()])
 def test_a_folder_may_have_any_name(tmp_path: Path, dataset: Dataset, name: bytes):
-    from deepen.data.tokenizers import load_tokenizer
-
     folder = tmp_path / os.fsdecode(name)
     folder.mkdir()
     for path in dataset.folder.iterdir():

@@ -16,7 +16,7 @@ from deepen.model.presets import PRESETS
 CUTS = [None, 0, 2, 3]  # of three blocks
 
 
-def network_of(config: ModelConfig, depth: int = 3) -> Decoder:
+def make_network(config: ModelConfig, depth: int = 3) -> Decoder:
     network = build(config, depth)
     network.load_state_dict(init_weights(config, depth, seed=0))
     return network
@@ -106,13 +106,13 @@ def test_an_untied_heads_initial_weights_depend_on_nothing_but_the_seed(model: M
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_untied_model_computes_logits_with_its_own_head(family: str, model: ModelConfig):
-    network = network_of(replace(model, family=family, tied=False))
+    network = make_network(replace(model, family=family, tied=False))
     network.head.weight.data.zero_()
     assert not network(some_tokens(model)).any()
 
 
 def test_no_position_sees_a_later_one(any_model: ModelConfig):
-    network, tokens = network_of(any_model), some_tokens(any_model)
+    network, tokens = make_network(any_model), some_tokens(any_model)
     changed = tokens.clone()
     changed[:, 10:] = (changed[:, 10:] + 1) % any_model.vocab
     before, after = network(tokens), network(changed)
@@ -121,7 +121,7 @@ def test_no_position_sees_a_later_one(any_model: ModelConfig):
 
 
 def test_every_position_sees_the_first_one(any_model: ModelConfig):
-    network, tokens = network_of(replace(any_model, init_std=0.3)), some_tokens(any_model)
+    network, tokens = make_network(replace(any_model, init_std=0.3)), some_tokens(any_model)
     changed = tokens.clone()
     changed[:, 0] = (changed[:, 0] + 1) % any_model.vocab
     assert (network(tokens) != network(changed)).any(dim=-1).all()
@@ -129,7 +129,7 @@ def test_every_position_sees_the_first_one(any_model: ModelConfig):
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_cut_removes_gradients_and_changes_nothing_else(cut: int | None, any_model: ModelConfig):
-    network, tokens = network_of(any_model), some_tokens(any_model)
+    network, tokens = make_network(any_model), some_tokens(any_model)
     assert torch.equal(network(tokens, cut=cut), network(tokens))
     whole, left = gradients(network, tokens, None), gradients(network, tokens, cut)
     above = ["norm.", "token_embedding." if any_model.tied else "head."]
@@ -143,7 +143,7 @@ def test_a_cut_removes_gradients_and_changes_nothing_else(cut: int | None, any_m
 def test_activation_checkpointing_runs_blocks_twice_and_gradients_stay_bit_identical(
     cut: int | None, any_model: ModelConfig
 ):
-    network, tokens = network_of(any_model), some_tokens(any_model)
+    network, tokens = make_network(any_model), some_tokens(any_model)
     stored = gradients(network, tokens, cut)
     runs = [0, 0, 0]
 

@@ -13,7 +13,7 @@ def test_the_named_choices_and_where_they_cut_the_graph():
         "new-blocks-head": ((3, 5), True, False, 3),
         "new-blocks-embeddings": ((3, 5), True, True, None),
     }
-    assert [name for name, each in parts.items() if each.is_everything] == ["all"]
+    assert [name for name, each in parts.items() if each == TrainedParts.all(6)] == ["all"]
 
 
 def test_an_explicit_choice_is_the_same_whatever_was_added_last():

@@ -116,7 +116,7 @@ def test_in_phase_1_what_is_frozen_stays_to_the_bit_and_the_rest_moves(
     trainable: Trainable, any_model: ModelConfig, dataset: Dataset
 ):
     segments = growing_segments(any_model, trainable)
-    at = next(index for index, segment in enumerate(segments) if not segment.trains.is_everything)
+    at = next(index for index, segment in enumerate(segments) if segment.trains != TrainedParts.all(segment.depth))
     segment, batches = segments[at], Batches(dataset.tokens("train"), 16, seed=0)
     grown = begin_segment(train(segments[:at], any_model, dataset), segment, any_model)
     engine = Engine(grown, segment, any_model, batches, TrainSettings(), CPU)

@@ -89,7 +89,6 @@ class MultipleChoice:
 
     def load(self, path: Path, tokenizer: "Tokenizer") -> list[Example]:
         """The examples of a file, tokenized. Raises a TaskError; see `Task.load`."""
-
         examples = []
         for item in self._read(path):
             try:

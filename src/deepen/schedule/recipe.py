@@ -102,11 +102,8 @@ class Recipe:
     def is_part_of_deepen(self) -> bool:
         """Whether deepen defines the recipe, and not its user."""
         registered = _registered.get(self.name)
-        return (
-            registered is not None
-            and registered.build is self.build
-            and (str(getattr(self.build, "__module__", "")).startswith("deepen."))
-        )
+        is_registered = registered is not None and registered.build is self.build
+        return is_registered and self.build.__module__.startswith("deepen.")
 
     def schedule(
         self, model: ModelConfig, tokens: int, baseline_tokens: int, options: Mapping[str, Any]

@@ -54,8 +54,8 @@ class RecipeOption:
 
 def read_name(build: Build) -> str:
     """The name of a function; `lambda` for one that has none, and for an object the name of its class."""
-    whole = _without_partial(build)
-    name: str = getattr(whole, "__name__", type(whole).__name__)
+    function = _without_partial(build)
+    name: str = getattr(function, "__name__", type(function).__name__)
     return name.strip("<>")
 
 
@@ -130,9 +130,9 @@ def _without_partial(build: Build) -> Any:
 
 def _unwrap(build: Build) -> Any:
     """The function behind a callable."""
-    whole = _without_partial(build)
-    is_function = inspect.isroutine(whole) or inspect.isclass(whole)
-    return whole if is_function else type(whole).__call__
+    function = _without_partial(build)
+    is_function = inspect.isroutine(function) or inspect.isclass(function)
+    return function if is_function else type(function).__call__
 
 
 def _parameters(build: Build) -> list[inspect.Parameter]:

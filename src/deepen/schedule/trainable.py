@@ -68,11 +68,6 @@ class TrainedParts:
             )
 
     @property
-    def is_everything(self) -> bool:
-        """Whether every parameter is trained."""
-        return self.head and self.embeddings and len(self.blocks) == self.depth
-
-    @property
     def cut(self) -> int | None:
         """How many of the lowest blocks need no graph; None if the whole graph is needed.
 

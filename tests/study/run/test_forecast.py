@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from deepen.bench.speed import measure_speed
-from deepen.model.presets import PRESETS
 from deepen.study.compile.tree import Tree, compile_study
 from deepen.study.define.presets import quickstart
 from deepen.study.define.study import Arm, Evaluation, Study
@@ -17,13 +15,12 @@ from deepen.study.store.study_folder import Store
 YEAR_OF_TOKENS = 1024 * 10**10
 
 
-def one_arm(tokens: int, **changes: object) -> Study:
+def one_arm(tokens: int) -> Study:
     arms, evaluation = (Arm(name="full", recipe="full"),), Evaluation(every_tokens=tokens, validation_tokens=64)
-    study = replace(quickstart(), arms=arms, anchors=(1.0,), tokens=tokens, evaluation=evaluation)
-    return replace(study, **changes)  # type: ignore[arg-type]
+    return replace(quickstart(), arms=arms, anchors=(1.0,), tokens=tokens, evaluation=evaluation)
 
 
-def tree_of(study: Study) -> Tree:
+def compile_tree(study: Study) -> Tree:
     return compile_study(study, "data")
 
 
@@ -32,20 +29,20 @@ def never() -> Speed | None:
 
 
 def test_what_remains_is_the_longest_route_or_the_share_of_a_worker(tmp_path: Path):
-    tree, store = tree_of(one_arm(1024 * 100)), Store(tmp_path)
+    tree, store = compile_tree(one_arm(1024 * 100)), Store(tmp_path)
     flops = 1024 * 100 * next(iter(tree.nodes.values())).segment.flops_per_token
     assert remaining_flops(tree, store, 1) == 2 * flops  # with two seeds
     assert remaining_flops(tree, store, 2) == remaining_flops(tree, store, 8) == flops
 
 
 def test_a_short_run_is_not_measured(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    warn_of_days(tree_of(quickstart()), Store(tmp_path), 1, never)
+    warn_of_days(compile_tree(quickstart()), Store(tmp_path), 1, never)
     assert caplog.text == ""
 
 
 def test_a_run_of_days_is_announced_in_one_line_as_an_estimate(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     study = one_arm(YEAR_OF_TOKENS)
-    tree, store = tree_of(study), Store(tmp_path)
+    tree, store = compile_tree(study), Store(tmp_path)
     flops = remaining_flops(tree, store, 2)
     warn_of_days(tree, store, 2, lambda: Speed(flops_per_second=flops / (12 * 86_400)))
     (record,) = caplog.records
@@ -55,7 +52,7 @@ def test_a_run_of_days_is_announced_in_one_line_as_an_estimate(tmp_path: Path, c
 
 
 def test_a_bound_is_labelled_as_one(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    tree = tree_of(one_arm(YEAR_OF_TOKENS))
+    tree = compile_tree(one_arm(YEAR_OF_TOKENS))
     warn_of_days(tree, Store(tmp_path), 1, lambda: Speed(flops_per_second=1e12, is_peak=True))
     assert "at least" in caplog.text and "matrix products alone" in caplog.text
 
@@ -64,12 +61,5 @@ def test_a_bound_is_labelled_as_one(tmp_path: Path, caplog: pytest.LogCaptureFix
 def test_without_days_or_without_a_speed_there_is_no_warning(
     speed: Speed | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    warn_of_days(tree_of(one_arm(YEAR_OF_TOKENS)), Store(tmp_path), 1, lambda: speed)
+    warn_of_days(compile_tree(one_arm(YEAR_OF_TOKENS)), Store(tmp_path), 1, lambda: speed)
     assert caplog.text == ""
-
-
-def test_a_step_of_the_model_is_timed_and_of_a_large_one_only_products():
-    nano = measure_speed(quickstart(), threads=1)
-    assert nano is not None and not nano.is_peak and nano.flops_per_second > 0
-    large = measure_speed(one_arm(10**6, model=replace(PRESETS["llama-1b"], context=64)), threads=1)
-    assert large is not None and large.is_peak and large.flops_per_second > nano.flops_per_second

@@ -105,7 +105,7 @@ def finished(study_file: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def results_of(folder: Path) -> Any:
+def read_results(folder: Path) -> Any:
     return without_times(json.loads((folder / "results.json").read_text()))
 
 
@@ -122,7 +122,7 @@ def test_a_run_whose_disk_fails_ends_with_one_line_and_continues_to_the_same_res
 ):
     disk = FailingDisk(monkeypatch, primitive, fault)
     assert run(tmp_path / "counted") == 0
-    assert results_of(tmp_path / "counted") == results_of(finished)  # saving at every step changes nothing
+    assert read_results(tmp_path / "counted") == read_results(finished)  # saving at every step changes nothing
     for n in range(1, disk.calls + 1, max(1, disk.calls // 7)):
         capsys.readouterr()
         disk.fail_at(n)
@@ -131,7 +131,7 @@ def test_a_run_whose_disk_fails_ends_with_one_line_and_continues_to_the_same_res
         assert errors.count("error: ") == 1 and "Traceback" not in errors and "same command continues" in errors
         disk.fail_at(0)
         assert run(tmp_path / str(n)) == 0, capsys.readouterr().err
-        assert results_of(tmp_path / str(n)) == results_of(finished)
+        assert read_results(tmp_path / str(n)) == read_results(finished)
         assert main(["store", "check", str(tmp_path / str(n))]) == 0
 
 
@@ -144,7 +144,7 @@ def test_whenever_a_save_is_due_everything_is_logged_once(
         monkeypatch.setattr(worker, "SAVE_EVERY_SECONDS", float(readings))
         monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=itertools.count().__next__))
         assert run(tmp_path / str(readings)) == 0
-        assert results_of(tmp_path / str(readings)) == results_of(finished)
+        assert read_results(tmp_path / str(readings)) == read_results(finished)
         assert main(["store", "check", str(tmp_path / str(readings))]) == 0
 
 
@@ -159,7 +159,7 @@ def test_a_state_without_its_manifest_is_damaged_not_absent(
     assert f"{manifest} is missing" in capsys.readouterr().out
     assert run(out, "--keep", "all") == 0
     assert f"{manifest} is missing" in capsys.readouterr().err
-    assert results_of(out) == results_of(finished)
+    assert read_results(out) == read_results(finished)
     assert main(["store", "check", str(out)]) == 0
 
 
@@ -211,7 +211,7 @@ def test_a_damaged_file_is_named_and_trained_again(
         assert code == 2
         return
     assert code == 0
-    assert results_of(out) == results_of(finished)
+    assert read_results(out) == read_results(finished)
     assert main(["store", "check", str(out)]) == 0
 
 
@@ -321,7 +321,7 @@ def test_a_run_and_pruning_keep_the_states_of_the_policy(
         assert main(["store", "prune", str(out), "--keep", keep]) == 0
         assert "Nothing to free" in capsys.readouterr().out
         assert run(out, "--keep", keep) == 0  # it trains nothing again
-        assert results_of(out) == results_of(finished)
+        assert read_results(out) == read_results(finished)
     lineage = json.loads((finished / "study.json").read_text())["lineage"]
     forks = {key for key, children in lineage["children"].items() if len(children) > 1}
     assert kept_states(tmp_path / "last") == set(lineage["marks"])
@@ -407,6 +407,7 @@ def test_a_file_system_without_locks_is_an_error_of_one_line(
     assert run(tmp_path / "run") == 2
     line = f"error: {tmp_path}/run/lock: this file system has no locks (mount Lustre with -o flock)\n"
     assert capsys.readouterr().err.endswith(line)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ study of 10,000 steps with `continual_shares=(1.0,)`:
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 
 from deepen.compute.accounting import PaperAccounting, flops_accounting, tokens_accounting
 from deepen.compute.marks import RecipeRun
@@ -65,7 +66,7 @@ def compile_marks(study: Study, arm: Arm) -> list[Mark]:
 
 def _check_contexts(study: Study, marks: Sequence[Mark]) -> None:
     """Batches are cut from sequences of the study's context, so no phase can have a longer one."""
-    for phase in (phase for mark in marks for phase in mark.schedule.phases):
+    for phase in chain.from_iterable(mark.schedule.phases for mark in marks):
         if phase.context > study.context:
             raise InvalidValueError(
                 f"of phase {phase.label!r} is {phase.context}, longer than the study's {study.context}",

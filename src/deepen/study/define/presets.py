@@ -26,7 +26,7 @@ def _staged_arm(name: str, stages: int, preset: str = "paper-as-released") -> Ar
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Preset:
+class _PaperPreset:
     """What belongs to a preset of the staged recipes, in addition to their options.
 
     Attributes:
@@ -46,10 +46,10 @@ class _Preset:
     continual_shares: tuple[float, ...] = ()
 
 
-_PRESETS: Mapping[str, _Preset] = {
+_PAPER_PRESETS: Mapping[str, _PaperPreset] = {
     # The paper names no schedule, and the loss of an undecayed run is not a result. So the rate is WSD, with the
     # warm-up of public GPT-2 recipes (715 of 10,000 steps).
-    "paper-as-written": _Preset(
+    "paper-as-written": _PaperPreset(
         rate="wsd",
         warmup_share=715 / 10_000,
         max_grad_norm=1.0,
@@ -59,7 +59,7 @@ _PRESETS: Mapping[str, _Preset] = {
     ),
     # The released code has one loop for all its runs: stages, an optimizer built anew, as many steps again. Its
     # baseline is one stage; a flag freezes nothing.
-    "paper-as-released": _Preset(
+    "paper-as-released": _PaperPreset(
         rate="constant",
         warmup_share=0.0,
         max_grad_norm=None,
@@ -81,7 +81,7 @@ def preset_training(preset: str, tokens: int, rate: str = "", peak: float = 6e-4
         rate: a name in `RATES`; empty for the preset's rate.
         peak: the highest rate.
     """
-    training = _PRESETS[preset]
+    training = _PAPER_PRESETS[preset]
     warmup_tokens = round(training.warmup_share * tokens)
     learning_rate = RATES[rate or training.rate](peak=peak, warmup_tokens=warmup_tokens)
     return learning_rate, TrainSettings(max_grad_norm=training.max_grad_norm)
@@ -141,7 +141,7 @@ def paper(*, preset: str = DEFAULT_PRESET, rate: str = "", scale: float = 1.0) -
     evaluate_every = max(1, round(steps / _PAPER_CURVE_POINTS)) * batch_tokens
     validation_tokens = max(model.context, round(_PAPER_VALIDATION_TOKENS * min(1.0, scale * 10)))
     learning_rate, settings = preset_training(preset, tokens, rate)
-    chosen = _PRESETS[preset]
+    chosen = _PAPER_PRESETS[preset]
     return Study(
         name="paper",
         model=model,

@@ -51,25 +51,25 @@ def judge(
     records = [ArmResult.from_json(arm) for arm in arms]
     measured = _measure_by_seed(records, baseline)
     references = {
-        place.budget_share: by_seed
-        for place, by_seed in measured.items()
-        if place.arm == baseline and place.accounting == EXACT_FLOPS
+        key.budget_share: by_seed
+        for key, by_seed in measured.items()
+        if key.arm == baseline and key.accounting == EXACT_FLOPS
     }
     complete = {
-        place: by_seed
-        for place, by_seed in measured.items()
-        if place.arm != baseline and by_seed.keys() == references.get(place.budget_share, {}).keys()
+        key: by_seed
+        for key, by_seed in measured.items()
+        if key.arm != baseline and by_seed.keys() == references.get(key.budget_share, {}).keys()
     }
     noise = _seed_noise(complete, references, baseline)
     curve = _baseline_curve([arm for arm in records if arm.name == baseline])
     verdicts = [
         _Comparison(
-            place=place,
-            pairs=tuple((by_seed[seed], base) for seed, base in references[place.budget_share].items()),
+            key=key,
+            pairs=tuple((by_seed[seed], base) for seed, base in references[key.budget_share].items()),
             noise=noise,
             baseline_curve=curve,
         ).verdict()
-        for place, by_seed in complete.items()
+        for key, by_seed in complete.items()
     ]
     return tuple(verdicts), noise
 
@@ -89,7 +89,7 @@ class _Measured:
     val_loss: float
 
 
-class _Place(NamedTuple):
+class _MarkKey(NamedTuple):
     """A mark of an arm, whatever the seed; the budget is a share of the study's."""
 
     arm: str
@@ -100,32 +100,32 @@ class _Place(NamedTuple):
 _BySeed = dict[int, _Measured]
 
 
-def _measure_by_seed(arms: Sequence[ArmResult], baseline: str) -> dict[_Place, _BySeed]:
+def _measure_by_seed(arms: Sequence[ArmResult], baseline: str) -> dict[_MarkKey, _BySeed]:
     """The measurements at every mark.
 
     If marks have no `budget_share`, the study's budget is the first budget of an arm other than the baseline.
     """
     others = (mark.budget_flops for arm in arms if arm.name != baseline for mark in arm.marks)
     whole = next((budget for budget in others if budget), 1.0)
-    measured: dict[_Place, _BySeed] = defaultdict(dict)
+    measured: dict[_MarkKey, _BySeed] = defaultdict(dict)
     for arm in arms:
         for mark in arm.marks:
             if mark.val_loss is not None:
                 share = (mark.budget_flops or whole) / whole if mark.budget_share is None else mark.budget_share
                 found = _Measured(arm=arm, mark=mark, val_loss=mark.val_loss)
-                measured[_Place(arm.name, mark.accounting, share)][arm.seed] = found
+                measured[_MarkKey(arm.name, mark.accounting, share)][arm.seed] = found
     return measured
 
 
-def _seed_noise(complete: Mapping[_Place, _BySeed], references: Mapping[float, _BySeed], baseline: str) -> Noise:
+def _seed_noise(complete: Mapping[_MarkKey, _BySeed], references: Mapping[float, _BySeed], baseline: str) -> Noise:
     """The noise at the study's budget."""
     reference = references.get(1.0)
     if reference is None:
         return NO_NOISE
     losses = {baseline: [base.val_loss for base in reference.values()]}
-    for place, by_seed in complete.items():
-        if place.budget_share == 1.0 and place.accounting == EXACT_FLOPS:
-            losses[place.arm] = [by_seed[seed].val_loss for seed in reference]
+    for key, by_seed in complete.items():
+        if key.budget_share == 1.0 and key.accounting == EXACT_FLOPS:
+            losses[key.arm] = [by_seed[seed].val_loss for seed in reference]
     return seed_noise(losses, baseline)
 
 
@@ -144,7 +144,7 @@ def _baseline_curve(seeds: Sequence[ArmResult]) -> list[tuple[float, float]]:
 class _Comparison:
     """An arm and the baseline at a mark of the arm; `pairs` has an (arm, baseline) pair per seed."""
 
-    place: _Place
+    key: _MarkKey
     pairs: tuple[tuple[_Measured, _Measured], ...]
     noise: Noise
     baseline_curve: list[tuple[float, float]]
@@ -160,9 +160,9 @@ class _Comparison:
         outcome = _outcome(interval)
         first = self.pairs[0][0].mark
         return Verdict(
-            arm=self.place.arm,
-            accounting=self.place.accounting,
-            budget_share=self.place.budget_share,
+            arm=self.key.arm,
+            accounting=self.key.accounting,
+            budget_share=self.key.budget_share,
             budget_flops=first.budget_flops,
             n_seeds=len(self.pairs),
             loss=base_loss + difference,
@@ -216,7 +216,7 @@ class _Comparison:
     def _sentence(
         self, outcome: Outcome, difference: float, interval: Interval | None, multiplier: Multiplier | None
     ) -> str:
-        name, accounting, share = self.place
+        name, accounting, share = self.key
         where = "at equal exact FLOPs"
         if share != 1.0:
             where += f" ({share:.2f} times the budget)"

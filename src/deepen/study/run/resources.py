@@ -52,26 +52,25 @@ def choose_jobs(study: Study, executor: ExecutorChoice, world: World) -> tuple[i
         InvalidValueError: several are asked for, and no worker process can be started.
     """
     kind = get_kind(executor)
-    default = executor.jobs or kind.default_jobs()
-    if not kind.trains_here or default is None or default == 1:
-        return default, ""
-    no_workers = _find_no_workers_reason()
-    if executor.jobs and no_workers:
-        raise InvalidValueError(
-            f"is {default}, but {no_workers}", field="jobs", value=default, remedy="use `jobs` 1"
-        )
+    jobs = executor.jobs or kind.default_jobs()
+    if not kind.trains_here or jobs is None or jobs == 1:
+        return jobs, ""
+    problem = _find_worker_problem()
     if executor.jobs:
-        return default, ""
-    rooms = [(default, ""), *([(1, no_workers)] if no_workers else [])]
+        if problem:
+            raise InvalidValueError(f"is {jobs}, but {problem}", field="jobs", value=jobs, remedy="use `jobs` 1")
+        return jobs, ""
+    limits = [(1, problem)] if problem else []
     if (memory := memory_limit()) is not None:
         needed = memory_per_job(study, world)
-        room = int((memory.amount - own_memory_bytes()) // needed)
-        rooms.append((room, f"each takes about {needed / GB:,.1f} GB, and {describe_memory(memory)}"))
+        fitting = int((memory.amount - own_memory_bytes()) // needed)
+        limits.append((fitting, f"each takes about {needed / GB:,.1f} GB, and {describe_memory(memory)}"))
     if (processes := process_limit()) is not None:
-        room = int(processes.amount // PROCESSES_PER_JOB)
-        rooms.append((room, f"{processes.amount:.0f} more processes and threads may start ({processes.source})"))
-    fitting, reason = min(rooms)
-    return max(1, fitting), f"not {default}: {reason}" if fitting < default else ""
+        fitting = int(processes.amount // PROCESSES_PER_JOB)
+        reason = f"{processes.amount:.0f} more processes and threads may start ({processes.source})"
+        limits.append((fitting, reason))
+    fitting, reason = min(limits, default=(jobs, ""))
+    return (max(1, fitting), f"not {jobs}: {reason}") if fitting < jobs else (jobs, "")
 
 
 def check_room(
@@ -171,8 +170,8 @@ def _too_large(study: Study, needed: int, limit: Limit) -> InvalidValueError:
     )
 
 
-def _find_no_workers_reason() -> str:
-    """Why no worker process can be started; empty if they can."""
+def _find_worker_problem() -> str:
+    """Why no worker process can be started; empty if they can be."""
     try:
         multiprocessing.get_context("spawn").Lock()
     except OSError as error:  # without /dev/shm, or with one that cannot be written to

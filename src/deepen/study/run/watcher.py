@@ -4,6 +4,7 @@ Workers append to metrics.jsonl every few seconds, wherever they run. The comman
 it needs no other connection to its workers.
 """
 
+import logging
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,6 +16,8 @@ from deepen.study.run.progress import OnProgress, SegmentProgress, StudyProgress
 from deepen.study.run.ready_queue import training_flops
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
+
+_log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 1.0
 
@@ -78,8 +81,10 @@ class Watcher:
 
     def report(self) -> None:
         """Report the progress now. What only displays must not end training, whatever it finds on the disk."""
-        with suppress(Exception):
+        try:
             self._on_progress(self._measure())
+        except Exception:
+            _log.debug("progress is not reported", exc_info=True)
 
     def _measure(self) -> StudyProgress:
         with self._lock:

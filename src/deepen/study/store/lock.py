@@ -127,6 +127,11 @@ class WriterLock:
             self._lock = acquire_lock(self._folder / LOCK, timeout=0)
         except Timeout:
             raise _in_use(self._folder) from None
+        except StoreError:
+            if self._made:
+                (self._folder / LOCK).unlink(missing_ok=True)
+            self._remove_made_folders()
+            raise
         try:
             self.unverified = self._note.exists()
             durable.write_whole(self._note, f"{current_process()}\n".encode())
@@ -147,9 +152,12 @@ class WriterLock:
             (self._folder / LOCK).unlink(missing_ok=True)
         self._release()
         if error is not None:
-            with suppress(OSError):  # a folder that is not empty stays
-                for folder in self._made:
-                    folder.rmdir()
+            self._remove_made_folders()
+
+    def _remove_made_folders(self) -> None:
+        with suppress(OSError):  # a folder that is not empty stays
+            for folder in self._made:
+                folder.rmdir()
 
     def _release(self) -> None:
         try:

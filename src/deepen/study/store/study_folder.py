@@ -14,13 +14,13 @@ from deepen import durable
 from deepen.study.compile.keys import comparable
 from deepen.study.define.study import Study
 from deepen.study.store.errors import StoreError
-from deepen.study.store.lock import WriterLock
+from deepen.study.store.lock import HOLDER, LOCK, WriterLock
 from deepen.study.store.segment_folder import SegmentFolder
 
 _CAN_GROW = ("arms", "seeds", "anchors", "continual_shares", "accountings")
 """Lists of a study to which entries may be added in the same folder."""
 
-_BEFORE_STUDY_JSON = ("lock", "lock.holder", "data", "lock.holder.tmp", "study.json.tmp")
+_BEFORE_STUDY_JSON = (LOCK, HOLDER, f"{HOLDER}.tmp", "study.json.tmp", "data")
 """Files that a first run may leave if it is killed before it writes study.json."""
 
 

@@ -31,6 +31,9 @@ from deepen.study.run.worker_process import train_in_worker
 from deepen.train.device import pick_device
 from deepen.train.limits import fair_threads, usable_cores
 
+_LAST_LINES_SECONDS = 1.0
+"""Longest wait for the last lines on stderr of a process that has ended; its children may still have it open."""
+
 
 def _default_jobs() -> int:
     """One segment per GPU, or per core."""
@@ -48,10 +51,6 @@ def _open(choice: ExecutorChoice, setting: Setting) -> Iterator[SegmentExecutor]
         call = partial(train_in_worker, session.token, setting.threads)
         with WorkerPool(processes, call, lambda: jobs, session).until_all_stopped() as pool:
             yield pool
-
-
-_LAST_LINES_SECONDS = 1.0
-"""Longest wait for the last lines on stderr of a process that has ended; its children may still have it open."""
 
 
 KIND = ExecutorKind(
