@@ -1,5 +1,6 @@
 """The cache of prepared data: by content, complete or absent, and never a reason to fail."""
 
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -40,12 +41,12 @@ def test_the_same_documents_are_prepared_once_and_every_folder_is_a_copy_of_its_
     assert open_dataset(tmp_path / "second", 300).name == "talks"
 
 
-def test_other_documents_or_another_vocabulary_are_prepared_anew(tmp_path: Path):
+def test_other_documents_or_another_vocabulary_are_prepared_anew(tmp_path: Path, own_cache: Path):
     for number, changes in enumerate(
         [{}, {"vocab": 290}, {"training": TRAINING[:1]}, {"training": TRAINING[::-1]}]
     ):
         assert prepare(tmp_path / str(number), **changes)  # type: ignore[arg-type]
-    assert len([*cache_folder().iterdir()]) == 4
+    assert len([*own_cache.iterdir()]) == 4
 
 
 @pytest.mark.parametrize("name", ["talks_train_000000.bin", "tokenizer.json", "dataset.json", "entry.json"])
@@ -68,6 +69,21 @@ def test_where_nothing_can_be_cached_data_is_prepared_all_the_same(
     for folder in (tmp_path / "first", tmp_path / "second"):
         assert prepare(folder)
         assert open_dataset(folder, 300).fingerprint
+
+
+def test_a_user_without_a_home_has_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As in a container with a user id that its system does not know."""
+
+    def getpwuid(user: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {user}")
+
+    monkeypatch.setattr(pwd, "getpwuid", getpwuid)
+    for name in ("DEEPEN_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert cache_folder() is None
+    assert prepare(tmp_path / "first") and prepare(tmp_path / "second")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
 
 
 def test_a_full_disk_leaves_no_part_of_an_entry(tmp_path: Path, own_cache: Path):

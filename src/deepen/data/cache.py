@@ -26,9 +26,17 @@ _INDEX = "entry.json"
 _log = logging.getLogger(__name__)
 
 
-def cache_folder() -> Path:
-    """The folder of the cache: that of the environment variable DEEPEN_CACHE, or the system's place for caches."""
-    return Path(os.environ.get("DEEPEN_CACHE") or user_cache_path("deepen"))
+def cache_folder() -> Path | None:
+    """The folder that the environment variable DEEPEN_CACHE names, or the system's place for a user's caches.
+
+    None for a user without a home, as in a container with any user id.
+    """
+    if named := os.environ.get("DEEPEN_CACHE"):
+        return Path(named)
+    try:
+        return user_cache_path("deepen")
+    except RuntimeError:
+        return None
 
 
 def fetch(entry: str, folder: Path) -> bool:
@@ -37,7 +45,9 @@ def fetch(entry: str, folder: Path) -> bool:
     Returns:
         Whether the files are there now; False if there is no such entry, or it is damaged.
     """
-    source = cache_folder() / entry
+    if (cache := cache_folder()) is None:
+        return False
+    source = cache / entry
     try:
         index = durable.read_json(source / _INDEX)
         if index is None:
@@ -60,7 +70,9 @@ def fetch(entry: str, folder: Path) -> bool:
 
 def store(entry: str, folder: Path, names: list[str]) -> None:
     """Copy files of a folder to a new entry, or leave the cache as it is if that is not possible."""
-    temporary = cache_folder() / f"{entry}.{uuid.uuid4().hex}"
+    if (cache := cache_folder()) is None:
+        return
+    temporary = cache / f"{entry}.{uuid.uuid4().hex}"
     try:
         temporary.mkdir(parents=True)
         for name in names:
@@ -68,7 +80,7 @@ def store(entry: str, folder: Path, names: list[str]) -> None:
         durable.write_json(
             temporary / _INDEX, {"files": {name: durable.sha256(temporary / name) for name in names}}
         )
-        durable.rename(temporary, cache_folder() / entry)  # fails if another process was first
+        durable.rename(temporary, cache / entry)  # fails if another process was first
     except OSError as error:
         _log.debug("the cache stays as it is: %s", error)
     finally:

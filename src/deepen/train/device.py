@@ -2,7 +2,6 @@
 
 import gc
 import math
-import os
 import platform
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from deepen.compute.devices import Device
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
-from deepen.train.limits import fair_threads, usable_cores, usable_memory_bytes
+from deepen.train.limits import fair_threads, read_status, usable_cores, usable_memory_bytes
 
 
 def pick_device() -> torch.device:
@@ -143,7 +142,4 @@ def peak_memory_bytes(device: torch.device) -> int:
     """Peak since the last reset: allocated bytes on a GPU, else this process's resident set; 0 if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    with suppress(OSError, ValueError, IndexError):
-        status = Path(f"/proc/{os.getpid()}/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
-    return 0
+    return read_status("VmHWM")

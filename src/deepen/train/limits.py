@@ -99,7 +99,7 @@ def describe_memory(limit: Limit) -> str:
 
 def own_memory_bytes() -> int:
     """Memory of this process that it shares with no other."""
-    return _read_status("RssAnon") or 200 * MIB  # what torch takes, where the system does not report it
+    return read_status("RssAnon") or 200 * MIB  # what torch takes, where the system does not report it
 
 
 def process_limit(root: Path = ROOT) -> Limit | None:
@@ -127,7 +127,7 @@ def _count_own_threads(root: Path) -> int:
 def process_memory_limit() -> Limit | None:
     """Memory that this process may still allocate under the shell's `ulimit`; None without such a limit."""
     limits = [
-        Limit(max(0, limit - _read_status(each.status)), each.source)
+        Limit(max(0, limit - read_status(each.status)), each.source)
         for each in _SHELL_LIMITS
         if (limit := resource.getrlimit(each.kind)[0]) != resource.RLIM_INFINITY
     ]
@@ -149,8 +149,8 @@ def check_room_for_torch() -> None:
             )
 
 
-def _read_status(key: str) -> int:
-    """A number of bytes that the system reports of this process; 0 if it does not."""
+def read_status(key: str) -> int:
+    """A number of bytes that the system reports of this process, such as "VmRSS"; 0 if it does not."""
     with suppress(OSError, ValueError, IndexError):
         status = Path("/proc/self/status").read_text()
         return int(status.split(f"{key}:")[1].split()[0]) * 1024
