@@ -1,6 +1,8 @@
 """Runs that fail: exit code 1, one line with where, why, what is kept and how to continue; then they continue."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,15 @@ SHORT = ["train", "full", "--context", "16", "--batch-tokens", "32", "--steps", 
 
 def run(out: Path, data: Dataset, *arguments: str) -> int:
     return main([*SHORT, *arguments, "--data", str(data.folder), "--out", str(out)])
+
+
+def test_a_folder_whose_states_cannot_be_listed_is_reported_in_one_line(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str]
+):
+    assert run(Path("/".join(["a" * 200] * 30)), dataset) == 1  # longer than any path may be
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: cannot read or write: {os.strerror(errno.ENAMETOOLONG)} (")
+    assert "use a shorter path" in line and line.endswith("the same command continues")
 
 
 @pytest.mark.slow

@@ -21,7 +21,6 @@ import pytest
 from deepen.cli.entry import main
 from deepen.cli.output.progress import PlainLines, show_progress
 from deepen.cli.output.stderr import STDERR
-from deepen.cli.output.time_left import MIN_SECONDS, TimeLeft
 from deepen.data.shards import Dataset
 from deepen.study.run.progress import Preparation, SegmentProgress, StudyProgress
 
@@ -242,27 +241,6 @@ def test_a_study_that_is_trained_already(capsys: pytest.CaptureFixture[str]):
         on_progress(study(100))
         on_progress(study(100))
     assert capsys.readouterr().err == "quickstart: 100 %, all segments are there, nothing to train\n"
-
-
-def test_the_time_left_counts_from_the_first_progress():
-    left = TimeLeft()
-    left.add(0.0, 0.5)  # earlier runs
-    left.add(60.0, 0.5)  # workers start
-    assert left.seconds is None
-    left.add(100.0, 0.51)
-    left.add(100.0 + MIN_SECONDS - 1, 0.518)
-    assert left.seconds is None  # measured for too short a time
-    left.add(120.0, 0.53)
-    assert left.seconds == pytest.approx(20 / 0.02 * 0.47)
-
-
-def test_the_time_left_follows_a_change_of_speed():
-    left = TimeLeft()
-    for second in range(1, 1000):
-        left.add(second, second * 1e-5)
-    for second in range(1000, 3000):
-        left.add(second, 0.01 + (second - 1000) * 1e-4)
-    assert left.seconds == pytest.approx((1 - 0.01 - 0.1999) / 1e-4)
 
 
 def train_on(screen: Screen, data: Dataset, out: Path, **options: Any) -> "subprocess.Popen[bytes]":

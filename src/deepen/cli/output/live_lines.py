@@ -25,9 +25,9 @@ from deepen.cli.output.progress_status import ProgressStatus, shorten_arms
 from deepen.cli.output.stderr import STDERR
 from deepen.study.run.progress import SegmentProgress
 
-REFRESH_PER_SECOND = 2
+_REFRESH_PER_SECOND = 2
 
-NOT_MEASURED = "-"
+_NOT_MEASURED = "-"
 
 _OTHER_LINES = 5
 """Lines that are not a segment's: the command's, the header, the number of hidden segments, and two empty ones."""
@@ -41,13 +41,13 @@ class LiveLines:
     """
 
     def __init__(self, name: str) -> None:
-        self._status, self._is_over = ProgressStatus(name), False
+        self._status = ProgressStatus(name)
         self.update = self._status.update
         self._console = _Console(file=cast(TextIO, STDERR), markup=False, emoji=False, highlight=False)
         self._live = Live(
             console=self._console,
             get_renderable=self._render,
-            refresh_per_second=REFRESH_PER_SECOND,
+            refresh_per_second=_REFRESH_PER_SECOND,
             redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
         )
 
@@ -58,7 +58,6 @@ class LiveLines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._is_over = True
         self._status.end()
         self._live.transient = self._status.latest is None
         self._live.stop()
@@ -68,16 +67,16 @@ class LiveLines:
         self._console.print(Text(text), soft_wrap=True)
 
     def _render(self) -> RenderableType:
-        if self._status.latest is None:
+        latest = self._status.latest
+        if latest is None:
             return ""
-        lines: list[RenderableType] = [self._command_line()]
-        if self._status.running and not self._is_over:
-            lines += [self._segment_lines(self._status.running)]
-        return Group(*lines) if self._is_over else Group(*lines, "")
+        if self._status.is_over:
+            return self._command_line(latest.share)
+        segments = [self._segment_lines(running)] if (running := self._status.running) else []
+        return Group(self._command_line(latest.share), *segments, "")
 
-    def _command_line(self) -> Table:
-        status, share = self._status, self._status.latest.share if self._status.latest else None
-        width = self._console.width
+    def _command_line(self, share: float | None) -> Table:
+        status, width = self._status, self._console.width
         line = Table.grid(padding=(0, 2, 0, 0), expand=True)
         line.add_column(max_width=width // 3)
         line.add_column(ratio=1)
@@ -127,11 +126,11 @@ def _numbers(segment: SegmentProgress) -> list[str]:
     elif segment.loss is None:
         speed = "starting"
     else:
-        speed = NOT_MEASURED if segment.tokens_per_second is None else f"{segment.tokens_per_second:,.0f}"
+        speed = _NOT_MEASURED if segment.tokens_per_second is None else f"{segment.tokens_per_second:,.0f}"
     return [
         str(segment.seed),
         str(segment.depth),
         f"{segment.step:,} of {segment.steps:,}",
-        NOT_MEASURED if segment.loss is None else f"{segment.loss:.4f}",
+        _NOT_MEASURED if segment.loss is None else f"{segment.loss:.4f}",
         speed,
     ]

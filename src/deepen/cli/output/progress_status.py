@@ -17,6 +17,7 @@ class ProgressStatus:
 
     Attributes:
         latest: the latest progress; None before the first report.
+        is_over: whether the command has ended.
     """
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -24,7 +25,7 @@ class ProgressStatus:
         self.latest: StudyProgress | Preparation | None = None
         self._first_training: StudyProgress | None = None
         self._last_training: StudyProgress | None = None
-        self._is_over = False
+        self.is_over = False
 
     def update(self, progress: StudyProgress | Preparation) -> None:
         """Take over progress that was reported."""
@@ -40,7 +41,7 @@ class ProgressStatus:
 
     def end(self) -> None:
         """The command ends: show how far training is, not what came before or after it."""
-        self.latest, self._is_over = self._last_training, True
+        self.latest, self.is_over = self._last_training, True
 
     @property
     def seconds(self) -> float:
@@ -74,7 +75,7 @@ class ProgressStatus:
         """The time that is left; while it is unknown, and at the end, the time since the command began."""
         if self._trains_nothing:
             return ""
-        left = None if self._is_over else self._left.seconds
+        left = None if self.is_over else self._left.seconds
         if left is not None:
             return f"about {_rounded(left)} left"
         return f"{self.seconds:.0f} s" if self.seconds < 90 else duration(self.seconds)

@@ -1,6 +1,5 @@
 """`deepen bench`: what each kind of phase takes on this device."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from deepen.cli.requests.training_options import (
     PRECISION_OPTION,
     parse_settings,
 )
-from deepen.cli.requests.value_types import FILE, one_of, some_of, whole_number
+from deepen.cli.requests.value_types import NEW_FILE, one_of, some_of, whole_number
 from deepen.compute.bench_file import read_timing
 from deepen.model.presets import tokens_per_step
 from deepen.schedule.recipes import BASELINE
@@ -69,7 +68,7 @@ COMMAND = Command(
             options=(
                 Option(
                     name="out",
-                    takes=FILE,
+                    takes=NEW_FILE,
                     help="write the figures to a file, for deepen plan --bench",
                     default_help="none",
                 ),
@@ -117,7 +116,7 @@ def parse(argv: Sequence[str]) -> BenchRequest:
     if threads > usable_cores():
         arguments.add(f"--threads is {threads}: {describe_cores()}")
     if "out" in arguments:
-        arguments.attempt(lambda: _check_file(arguments["out"]))
+        arguments.attempt(lambda: _check_replaceable(arguments["out"]))
     against: tuple[str, ...] = arguments.get("against", ())
     arguments.attempt(lambda: check_installed(against))
     arguments.check()
@@ -151,12 +150,8 @@ def _parse_study(arguments: Arguments) -> Study | None:
     )
 
 
-def _check_file(out: Path) -> None:
-    """Raise a ValueError where the figures could not be written in the end, or would replace something else."""
-    if out.is_dir():
-        raise ValueError(f"--out {out} is a folder: name a file in it")
-    if not os.access(out.absolute().parent, os.W_OK):
-        raise ValueError(f"--out {out}: the folder {out.parent} does not exist or cannot be written to")
+def _check_replaceable(out: Path) -> None:
+    """Raise a ValueError if the figures would replace something else."""
     if out.exists():
         try:
             read_timing(out)

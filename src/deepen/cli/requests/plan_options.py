@@ -1,6 +1,5 @@
 """The tables of `deepen plan`: one for a recipe, one for a study."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,16 @@ from deepen.cli.requests.training_options import (
     TOKENS_OPTION,
 )
 from deepen.cli.requests.user_file import ANY_RECIPE
-from deepen.cli.requests.value_types import FILE, Completion, ValueType, number, one_of, whole_number
+from deepen.cli.requests.value_types import (
+    FILE,
+    NEW_FILE,
+    Completion,
+    ValueType,
+    number,
+    one_of,
+    read_text,
+    whole_number,
+)
 from deepen.compute.devices import DEFAULT_MFU, DEVICES
 from deepen.schedule.ramp import Ramp
 from deepen.schedule.recipes import BASELINE, RECIPES
@@ -43,11 +51,9 @@ def _read_ramp(text: str) -> Ramp:
 
 
 def _read_figure(text: str) -> Path:
-    path: Path = FILE.read(text)
-    if path.suffix not in _FIGURES:
+    if Path(read_text(text)).suffix not in _FIGURES:
         raise ValueError(f"is {text!r}: its name must end in {', '.join(_FIGURES)}")
-    if not os.access(path.absolute().parent, os.W_OK) or path.is_dir():
-        raise ValueError(f"is {text!r}: name a file in a folder that exists and can be written to")
+    path: Path = NEW_FILE.read(text)
     return path
 
 
@@ -204,7 +210,7 @@ RECIPE_PLAN = Command(
             options=(
                 Option(
                     name="figure",
-                    takes=ValueType(metavar="FILE", read=_read_figure, completion=FILE.completion),
+                    takes=replace(NEW_FILE, read=_read_figure),
                     help="draw depth, trained part and compute over tokens: a .png, .svg or .pdf file",
                     default_help="none",
                 ),

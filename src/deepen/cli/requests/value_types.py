@@ -6,7 +6,7 @@ puts the option in front of it: "--stages is 0: it must be at least 1".
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
@@ -123,5 +123,15 @@ def _read_path(text: str) -> Path:
     return path
 
 
+def _read_new_path(text: str) -> Path:
+    path = _read_path(text)
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"is {text!r}: name a file in a folder that exists and can be written to")
+    return path
+
+
 FILE = ValueType(metavar="FILE", read=_read_path, completion=Completion.FILES)
+NEW_FILE = replace(FILE, read=_read_new_path)
+"""A file that will be written."""
 FOLDER = ValueType(metavar="FOLDER", read=_read_path, completion=Completion.FOLDERS)

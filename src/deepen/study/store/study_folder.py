@@ -63,10 +63,11 @@ class Store:
             study: the study to run.
             inputs: content hashes of the files that its results depend on, as far as they are known.
         """
-        if not self.folder.exists():
+        existing = next(path for path in (self.folder, *self.folder.parents) if path.exists())
+        if not existing.is_dir():
+            raise StoreError(f"{existing} is a file", field="folder", value=self.folder, remedy="name a folder")
+        if existing != self.folder:
             return
-        if not self.folder.is_dir():
-            raise StoreError(f"{self.folder} is a file", field="folder", value=self.folder, remedy="name a folder")
         if not (self.folder / "study.json").exists():
             if any(entry.name not in _BEFORE_STUDY_JSON for entry in self.folder.iterdir()):
                 raise StoreError(
