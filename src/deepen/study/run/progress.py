@@ -13,6 +13,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from deepen.data.shards import OnPreparation
+
 _log = logging.getLogger(__name__)
 
 
@@ -86,7 +88,7 @@ OnProgress = Callable[[StudyProgress | Preparation], None]
 """Receives progress, about once a second; during training, from another thread than the one that called `run`."""
 
 
-def as_preparation(on_progress: OnProgress) -> Callable[[str, float | None], None]:
+def as_preparation(on_progress: OnProgress) -> OnPreparation:
     """A function that receives work and its share that is done, and reports them as a `Preparation`."""
     return lambda what, share: on_progress(Preparation(what, share))
 
