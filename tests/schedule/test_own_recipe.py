@@ -99,8 +99,10 @@ def test_options_are_read_without_annotations_and_with_wrong_ones():
 
 
 def test_tokens_that_are_no_whole_number_are_rounded_to_steps():
-    schedule = get_recipe(late).schedule(MODEL, 1001, 1001, {}).in_steps(10, 10)
-    assert [phase.tokens for phase in schedule.phases] == [750, 250]
+    schedule = get_recipe(late).schedule(MODEL, 1001, 1001, {})
+    assert [phase.tokens for phase in schedule.in_steps(10, 10).phases] == [750, 250]
+    down = replace(schedule, phases=tuple(replace(phase, round_down=True) for phase in schedule.phases))
+    assert [repr(phase.tokens) for phase in down.in_steps(20, 10).phases] == ["740", "240"]
 
 
 def fails(model: ModelConfig, tokens: int) -> Schedule:

@@ -22,6 +22,11 @@ def round_to_steps(tokens: float, batch_tokens: int) -> int:
     return math.floor(tokens / batch_tokens + 0.5)
 
 
+def round_down_to_steps(tokens: float, batch_tokens: int) -> int:
+    """The largest number of whole steps that fits into a number of tokens."""
+    return int(tokens // batch_tokens)
+
+
 def round_up_to_steps(tokens: int, batch_tokens: int) -> int:
     """The smallest number of whole steps that covers a number of tokens."""
     return -(-tokens // batch_tokens)

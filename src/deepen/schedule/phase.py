@@ -10,7 +10,7 @@ from deepen.errors import InvalidValueError
 from deepen.growth.layout import find_new_blocks
 from deepen.growth.operators import get_operator
 from deepen.growth.spec import Growth
-from deepen.schedule.grid import StepGrid, round_to_steps
+from deepen.schedule.grid import StepGrid, round_down_to_steps, round_to_steps
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.trainable import Trainable, TrainedParts
 
@@ -169,7 +169,10 @@ class Schedule:
             if phase.tokens == 0:
                 continue
             batch = batch_tokens if phase.batch_tokens == 0 else phase.batch_tokens
-            steps = phase.tokens // batch if phase.round_down else round_to_steps(planned - placed, batch)
+            if phase.round_down:
+                steps = round_down_to_steps(phase.tokens, batch)
+            else:
+                steps = round_to_steps(planned - placed, batch)
             if steps < 1:
                 raise InvalidValueError(
                     f"phase {phase.label!r} has {phase.tokens:,} tokens, less than one step of {batch:,}",
