@@ -143,9 +143,10 @@ def test_processes_are_limited_by_the_container(tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [resource.RLIMIT_AS, resource.RLIMIT_DATA])
-def test_too_little_memory_for_torch_is_one_line(limit: int):
+@pytest.mark.parametrize("command", ["doctor", "plan full --device cpu"])
+def test_too_little_memory_for_torch_is_one_line(command: str, limit: int):
     ended = subprocess.run(
-        [sys.executable, "-m", "deepen", "doctor"],
+        [sys.executable, "-m", "deepen", *command.split()],
         capture_output=True,
         text=True,
         check=False,

@@ -12,6 +12,7 @@ from deepen.compute.devices import DEVICES, Device, Fleet
 from deepen.compute.plan import make_plan
 from deepen.schedule.rate import rate_name
 from deepen.study.compile.study_plan import plan_study
+from deepen.train.limits import check_room_for_torch
 
 
 def run(request: RecipePlanRequest | StudyPlanRequest) -> int:
@@ -48,6 +49,7 @@ def _make_fleet(request: RecipePlanRequest) -> Fleet | None:
 
 
 def _measure_cpu(precision: str) -> Device:
+    check_room_for_torch()
     from deepen.train.device import measure_cpu  # torch, for the one device that is not in the table
 
     return measure_cpu(precision)

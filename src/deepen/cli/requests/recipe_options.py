@@ -21,10 +21,11 @@ _AMPLE_TOKENS = 10**12
 
 def _read_any(text: str) -> Any:
     """A number, a list, True, False or None as Python writes them; else the text itself."""
+    text = read_text(text)
     try:
-        return literal_eval(read_text(text))
+        return literal_eval(text)
     except (SyntaxError, TypeError, MemoryError, RecursionError, ValueError):
-        return read_text(text)
+        return text
 
 
 def _read_truth(text: str) -> bool:
