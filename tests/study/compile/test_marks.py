@@ -10,6 +10,8 @@ from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan import make_plan
 from deepen.compute.plan_request import PlanRequest
 from deepen.errors import InvalidValueError, InvalidValuesError
+from deepen.model.config import ModelConfig
+from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.ramp import Ramp
 from deepen.schedule.rate import WSD, Cosine
 from deepen.schedule.recipes import RECIPES
@@ -174,3 +176,22 @@ def test_an_arm_that_does_not_fit_is_reported_under_its_own_name(make_study: Cal
 def test_a_continual_share_that_is_no_length_is_refused(share: float, make_study: Callable[..., Study]):
     with pytest.raises(InvalidValueError, match="must be above 0"):
         make_study(continual_shares=(share,))
+
+
+@pytest.mark.parametrize(
+    ("first", "problem"),
+    [
+        ({"context": 32}, "'a' is 32: it must divide the study's 16"),
+        ({"context": 12, "batch_tokens": 36}, "'a' is 12: it must divide the study's 16"),
+        ({"context": 8, "batch_tokens": 40}, "'b' is 16, but the phases before it end at 40 tokens"),
+    ],
+)
+def test_a_phase_that_cannot_be_cut_from_the_studys_windows_is_refused(
+    first: dict[str, int], problem: str, make_study: Callable[..., Study]
+):
+    def build(model: ModelConfig, tokens: int) -> Schedule:
+        shallow = Phase(depth=1, tokens=40, label="a", **first)
+        return Schedule(phases=(shallow, Phase(depth=1, tokens=tokens - 40, label="b")))
+
+    with pytest.raises(InvalidValueError, match=f"^arm mine: context of phase {problem}"):
+        compile_marks(make_study(), Arm(name="mine", recipe=build))

@@ -13,10 +13,9 @@ study of 10,000 steps with `continual_shares=(1.0,)`:
 `deepen.compute.marks` computes the marks, for studies and plans alike.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 
 from deepen.compute.accounting import PaperAccounting, flops_accounting, tokens_accounting
 from deepen.compute.marks import RecipeRun
@@ -58,21 +57,32 @@ def compile_marks(study: Study, arm: Arm) -> list[Mark]:
         marks = [*_flops_marks(study, arm), *_paper_marks(study, arm)]
         if arm.name != study.baseline:
             marks += [*_tokens_marks(study, arm), *_continual_marks(study, arm)]
-        _check_contexts(study, marks)
+        for mark in marks:
+            _check_contexts(mark.schedule, study.context)
         return marks
     except ValueError as error:
         raise InvalidValueError(f"arm {arm.name}: {error}", value=arm.name) from None
 
 
-def _check_contexts(study: Study, marks: Sequence[Mark]) -> None:
-    """Batches are cut from sequences of the study's context, so no phase can have a longer one."""
-    for phase in chain.from_iterable(mark.schedule.phases for mark in marks):
-        if phase.context > study.context:
+def _check_contexts(schedule: Schedule, context: int) -> None:
+    """Check that every phase can be cut from windows of the study's context; see `deepen.data.batches`."""
+    begin = 0
+    for phase in schedule.phases:
+        if context % phase.context:
             raise InvalidValueError(
-                f"of phase {phase.label!r} is {phase.context}, longer than the study's {study.context}",
+                f"of phase {phase.label!r} is {phase.context}: it must divide the study's {context}",
                 field="context",
                 value=phase.context,
             )
+        if begin % phase.context:
+            raise InvalidValueError(
+                f"of phase {phase.label!r} is {phase.context}, but the phases before it end at {begin:,} tokens, "
+                "in the middle of a sequence",
+                field="context",
+                value=phase.context,
+                remedy=f"give them a `batch_tokens` that is a multiple of {phase.context}",
+            )
+        begin += phase.tokens
 
 
 def _flops_marks(study: Study, arm: Arm) -> list[Mark]:
