@@ -104,6 +104,11 @@ def check_size(path: Path, expected: int) -> None:
         raise OSError(f"{path}: {expected:,} bytes were written and {found:,} arrived")
 
 
+def nearest_existing(path: Path) -> Path:
+    """A path if it exists, else the nearest folder above it that does."""
+    return next(each for each in (path, *path.parents) if each.exists())
+
+
 def remove_folder(folder: Path) -> None:
     """Remove a folder so that it is either complete under its name or absent.
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.parser import parse_arguments
 from deepen.cli.requests.value_types import FOLDER, Completion
+from deepen.durable import nearest_existing
 
 COMMAND = Command(
     name="report",
@@ -61,5 +62,5 @@ def parse(argv: Sequence[str]) -> ReportRequest:
 
 def _is_writable(folder: Path) -> bool:
     """Whether a folder can be written to, or made."""
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    return nearest.is_dir() and os.access(nearest, os.W_OK)
+    existing = nearest_existing(folder)
+    return existing.is_dir() and os.access(existing, os.W_OK)

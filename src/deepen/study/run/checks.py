@@ -6,6 +6,7 @@ from pathlib import Path
 from deepen.data.shards import Dataset
 from deepen.data.sources import EMBEDDED, check_embedded, open_data
 from deepen.data.tokenizers import load_tokenizer
+from deepen.durable import nearest_existing
 from deepen.errors import ErrorCollector, InvalidValueError
 from deepen.evaluate.registry import get_task
 from deepen.study.compile.marks import compile_marks
@@ -64,7 +65,7 @@ def check_run(
 
 def _check_writable(folder: Path) -> None:
     """Raise an InvalidValueError if the folder, or the one in which it would be made, cannot be written to."""
-    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    existing = nearest_existing(folder.absolute())
     if existing.is_dir() and not os.access(existing, os.W_OK | os.X_OK):
         raise InvalidValueError(
             f"{folder}: {existing} cannot be written to",

@@ -12,6 +12,7 @@ import shutil
 from deepen.compute.memory import phase_memory
 from deepen.compute.memory_settings import BYTES, MemorySettings
 from deepen.data.sources import EMBEDDED
+from deepen.durable import nearest_existing
 from deepen.errors import InvalidValueError
 from deepen.schedule.phase import Phase
 from deepen.study.compile.tree import Tree, compile_study
@@ -186,10 +187,7 @@ def _check_disk(tree: Tree, store: Store, executor: ExecutorChoice, policy: Rete
     kept = [key for key in sizes if key in tree.mark_keys or policy.keeps(len(children.get(key, ())))]
     largest, missing = max(sizes.values()), [key for key in kept if not store.segment(key).has_state]
     needed = sum(sizes[key] for key in missing) + (executor.jobs or 1) * largest
-    folder = next(
-        folder for folder in (store.folder.absolute(), *store.folder.absolute().parents) if folder.exists()
-    )
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(nearest_existing(store.folder)).free
     if missing and needed > free:
         raise InvalidValueError(
             f"{store.folder} gets {len(missing)} states, {needed / GB:,.1f} GB in all, and its disk "

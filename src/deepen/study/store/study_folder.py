@@ -63,7 +63,7 @@ class Store:
             study: the study to run.
             inputs: content hashes of the files that its results depend on, as far as they are known.
         """
-        existing = next(path for path in (self.folder, *self.folder.parents) if path.exists())
+        existing = durable.nearest_existing(self.folder)
         if not existing.is_dir():
             raise StoreError(f"{existing} is a file", field="folder", value=self.folder, remedy="name a folder")
         if existing != self.folder:
