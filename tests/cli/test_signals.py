@@ -113,6 +113,26 @@ main(sys.argv[1:])
     assert results_of(tmp_path / "run") == undisturbed
 
 
+INTERRUPTED_IMPORT = """
+import signal, sys
+from deepen.__main__ import start
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "deepen.cli.entry":
+            signal.raise_signal(signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where pytest runs in a shell's background
+sys.meta_path.insert(0, Interrupting())
+sys.exit(start())
+"""
+
+
+def test_ctrl_c_while_a_command_is_imported_prints_nothing():
+    left = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT, "recipes"], capture_output=True, check=False)
+    assert (left.returncode, left.stdout, left.stderr) == (-signal.SIGINT, b"", b"")
+
+
 IN_STEP_5 = """
 import ctypes, fcntl, itertools, os, signal, sys, termios, time
 from torch.optim.optimizer import register_optimizer_step_pre_hook

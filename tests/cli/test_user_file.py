@@ -1,5 +1,6 @@
 """Python files of a user: recipes and studies in them, what they import, what is wrong with them."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder.mkdir()
     (folder / "shares_beside_mine.py").write_text("SHARE = 0.75\n")
     (folder / "mine.py").write_text(FILE)
+    (tmp_path / "folder.py").mkdir()
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.chdir(tmp_path)
     yield Path("my files") / "mine.py"
@@ -112,6 +114,13 @@ def test_a_study_in_a_file_has_its_own_recipe_and_rate(mine: Path):
     assert own.rate is not None and (own.rate.peak, own.rate.warmup_tokens) == (0.02, 2048)
 
 
+def test_what_a_file_prints_is_not_part_of_the_result(mine: Path, capsys: pytest.CaptureFixture[str]):
+    mine.write_text(f"print('loading')\n{FILE}")
+    assert main(["plan", str(mine), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["study"] == "mine" and "loading" in printed.err
+
+
 @pytest.mark.parametrize(
     ("word", "problem"),
     [
@@ -121,6 +130,7 @@ def test_a_study_in_a_file_has_its_own_recipe_and_rate(mine: Path):
         ("{mine}:TABLE", "mine.py:TABLE is not a function: it is a value of type dict"),
         ("{mine}:Schedule", "recipe Schedule failed: TypeError: "),
         ("nowhere.py:late", "recipe file nowhere.py does not exist"),
+        ("folder.py:late", "recipe file folder.py is not a file"),
         ("{mine}:broken", "recipe broken failed: ZeroDivisionError: division by zero (mine.py, line 28)"),
         ("{mine}:clashing", "recipe clashing: --seed is an option of deepen train: rename the argument"),
     ],

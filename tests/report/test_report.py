@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -106,6 +107,14 @@ def test_strings_from_a_file_stay_strings(results: Results, tmp_path: Path):
     content["study"] = content["regime"]["machine"] = hostile
     page = draw_report(Results.from_json(content), tmp_path).read_text()
     assert hostile not in page and "<img src=x" not in page
+
+
+def test_characters_that_no_font_has_are_drawn_without_a_warning(results: Results, tmp_path: Path):
+    content = results.to_json()
+    content["arms"][0]["name"] = "🌱"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_report(Results.from_json(content), tmp_path)
 
 
 def test_a_study_without_results_has_a_report(make_study: Callable[..., Study], tmp_path: Path, dataset: Dataset):

@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,10 +47,13 @@ def _task_file_name(task: str) -> str:
 
 
 def _save(figure: Figure, folder: Path, name: str, formats: Sequence[str] = ("png", "svg")) -> list[str]:
+    """Write a figure; a character that the font lacks, such as an emoji in an arm's name, is drawn as a box."""
     FigureCanvasAgg(figure)
     for kind in formats:
         buffer = io.BytesIO()
         metadata = {"Date": None} if kind == "svg" else None
-        figure.savefig(buffer, format=kind, dpi=200, metadata=metadata, facecolor="white")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
+            figure.savefig(buffer, format=kind, dpi=200, metadata=metadata, facecolor="white")
         write_file(folder / f"{name}.{kind}", buffer.getvalue())
     return [f"{name}.{kind}" for kind in formats]

@@ -1,13 +1,14 @@
 """Python files of a user: a study file, and a recipe in a file, `FILE.py:FUNCTION`.
 
 A file is executed as `python FILE.py` would execute it, except that its `__name__` is not `"__main__"`: modules
-beside it can be imported.
+beside it can be imported. What it prints goes to standard error, because standard output is the command's result.
 """
 
 import re
 import runpy
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +92,13 @@ def _is_function_of(value: object, content: dict[str, Any]) -> bool:
 def _run(path: Path, what: str) -> dict[str, Any]:
     """The names that a file defines."""
     if not path.is_file():
-        raise ValueError(f"{what} {path} does not exist")
+        raise ValueError(f"{what} {path} {'is not a file' if path.exists() else 'does not exist'}")
     file = str(path.resolve())
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)  # and it stays there: a recipe may import when it is called
     try:
-        return runpy.run_path(file)
+        with redirect_stdout(sys.stderr):
+            return runpy.run_path(file)
     except (Exception, SystemExit) as error:
         raise ValueError(f"{what} {path} failed: {describe_failure(error, file)}") from None
