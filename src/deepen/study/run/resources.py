@@ -190,7 +190,7 @@ def _check_disk(tree: Tree, store: Store, executor: ExecutorChoice, policy: Rete
     free = shutil.disk_usage(nearest_existing(store.folder)).free
     if missing and needed > free:
         raise InvalidValueError(
-            f"{store.folder} gets {len(missing)} states, {needed / GB:,.1f} GB in all, and its disk "
+            f"{store.folder} gets {len(missing)} state{'' if len(missing) == 1 else 's'}, {needed / GB:,.1f} GB in all, and its disk "
             f"has {free / GB:,.1f} GB free",
             field="folder",
             value=store.folder,
