@@ -191,7 +191,8 @@ def _check_disk(tree: Tree, store: Store, executor: ExecutorChoice, policy: Rete
     if missing and needed > free:
         count = "1 state" if len(missing) == 1 else f"{len(missing)} states"
         raise InvalidValueError(
-            f"{store.folder} gets {count}, {needed / GB:,.1f} GB in all, and its disk has {free / GB:,.1f} GB free",
+            f"{store.folder} gets {count}, {needed / GB:,.1f} GB in all, and its disk has {free / GB:,.1f} GB "
+            "free",
             field="folder",
             value=store.folder,
             remedy="free some, or name another `folder`",
