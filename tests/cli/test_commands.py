@@ -106,8 +106,8 @@ def test_a_folder_that_cannot_be_made_is_refused_in_one_line(dataset: Dataset, c
 
 
 @pytest.mark.slow
-def test_a_full_disk_fails_with_one_line_and_loses_nothing(dataset: Dataset, tmp_path: Path):
-    """The system's own limit on the size of files stands in for a disk that is full: the write fails."""
+def test_a_disk_that_fills_while_training_fails_with_one_line_and_loses_nothing(dataset: Dataset, tmp_path: Path):
+    """The system's limit on the size of files, set when training has begun, makes the write of a state fail."""
     out = tmp_path / "run"
     arguments = [
         "train",
@@ -122,9 +122,15 @@ def test_a_full_disk_fails_with_one_line_and_loses_nothing(dataset: Dataset, tmp
         str(out),
     ]
     code = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY)); "
-        f"from deepen.cli.entry import main; sys.exit(main({arguments!r}))"
+        "import resource, signal, sys, threading\n"
+        "from pathlib import Path\n"
+        "from deepen.cli.entry import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "def fill():\n"
+        f"    while not Path({str(out / 'study.json')!r}).exists(): pass\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))\n"
+        "threading.Thread(target=fill, daemon=True).start()\n"
+        f"sys.exit(main({arguments!r}))"
     )
     failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert failed.returncode == 1 and "Traceback" not in failed.stderr, failed.stderr

@@ -67,7 +67,6 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "shares_beside_mine.py").write_text("SHARE = 0.75\n")
     (folder / "mine.py").write_text(FILE)
     (tmp_path / "folder.py").mkdir()
-    monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.chdir(tmp_path)
     yield Path("my files") / "mine.py"
     sys.modules.pop("shares_beside_mine", None)

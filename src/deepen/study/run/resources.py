@@ -19,6 +19,7 @@ from deepen.study.compile.tree import Tree, compile_study
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
 from deepen.study.run.executors.registry import get_kind
+from deepen.study.run.signals import signals_blocked
 from deepen.study.store.retention import RetentionPolicy
 from deepen.study.store.study_folder import Store
 from deepen.train.device import pick_device
@@ -174,7 +175,10 @@ def _too_large(study: Study, needed: int, limit: Limit) -> InvalidValueError:
 def _find_worker_problem() -> str:
     """Why no worker process can be started; empty if they can be."""
     try:
-        multiprocessing.get_context("spawn").Lock()
+        with (
+            signals_blocked()
+        ):  # inherited by Python's helper process, which must outlive signals to all processes
+            multiprocessing.get_context("spawn").Lock()
     except OSError as error:  # without /dev/shm, or with one that cannot be written to
         return f"worker processes need semaphores, and there are none here ({error.strerror})"
     return ""
@@ -189,10 +193,8 @@ def _check_disk(tree: Tree, store: Store, executor: ExecutorChoice, policy: Rete
     needed = sum(sizes[key] for key in missing) + (executor.jobs or 1) * largest
     free = shutil.disk_usage(nearest_existing(store.folder)).free
     if missing and needed > free:
-        count = "1 state" if len(missing) == 1 else f"{len(missing)} states"
         raise InvalidValueError(
-            f"{store.folder} gets {count}, {needed / GB:,.1f} GB in all, and its disk has {free / GB:,.1f} GB "
-            "free",
+            f"{store.folder} gets {needed / GB:,.2g} GB of states, and its disk has {free / GB:,.2g} GB free",
             field="folder",
             value=store.folder,
             remedy="free some, or name another `folder`",
