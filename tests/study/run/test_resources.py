@@ -82,7 +82,7 @@ def test_the_states_that_stay_need_room_on_the_disk(
     out = tmp_path / "study"
     check(study, out)
     free[0] = 2 * state  # the two marks, and no place to write a third state before another is removed
-    with pytest.raises(InvalidValueError, match="2 states"):
+    with pytest.raises(InvalidValueError, match="GB of states"):
         check(study, out)
     free[0] = 10 * state
     run_study(study, out)
