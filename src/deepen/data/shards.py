@@ -216,10 +216,15 @@ def _check_shard(
     limit = description.vocab if description else vocab
     if highest >= limit:
         whose = f"{FILE}'s" if description else "the model's"
+        remedy = (
+            f"prepare the data again, or correct {FILE}"
+            if description
+            else "use a model with the tokenizer's vocabulary (--vocab), or data of a smaller tokenizer"
+        )
         raise DataError(
             f"shard {path} has token {highest}, {whose} vocabulary ends at {limit - 1}",
             value=path,
-            remedy="use another model, or prepare the data with a smaller tokenizer",
+            remedy=remedy,
         )
     return shard
 

@@ -82,7 +82,7 @@ def _totals(plan: dict[str, Any]) -> list[str]:
             line += f", {format_hours(spent['hours'])} h"
             line += f", {format_money(spent['cost'])}" if spent["cost"] is not None else ""
         lines.append(line)
-    asked = f"{budget['asked']:.6g}" if budget["asked"] >= 1e15 else f"{budget['asked']:,.10g}"
+    asked = f"{budget['asked']:.6g}" if budget["asked"] >= 1e15 else f"{budget['asked']:,.15g}"
     unit = {"flops": "FLOPs"}.get(budget["unit"], budget["unit"].replace("_", " "))
     lines.append(
         f"rounding  {asked} {unit} asked; {baseline['steps']:,} whole steps of {plan['against']} are "

@@ -96,8 +96,8 @@ _STUDY_GROUPS = (
             Option(
                 name="task",
                 takes=ValueType(metavar="NAME=FILE", read=_read_task, names=tuple(f"{name}=" for name in TASKS)),
-                help=f"a task and the file of its examples, scored along the run and at the marks; may be given "
-                f"more than once. Tasks: {', '.join(TASKS)}",
+                help="a task and the file of its examples, scored along the run and at the marks; may be given "
+                "more than once. It begins with",
                 default_help=_THE_STUDYS,
                 repeats=True,
             ),

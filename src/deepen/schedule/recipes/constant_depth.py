@@ -22,7 +22,7 @@ def small(model: ModelConfig, tokens: int, *, start_depth: int | None = None) ->
 
     Args:
         tokens: total training tokens.
-        start_depth: number of blocks; half of the model's where left out.
+        start_depth: number of blocks of the shallow model; half of the model's where left out.
     """
     depth = resolve_start_depth(model, start_depth)
     return Schedule(phases=(Phase(depth=depth, tokens=tokens, label="shallow"),))
