@@ -302,3 +302,13 @@ def test_a_zero_byte_in_a_path_is_refused(
     monkeypatch.chdir(tmp_path)
     assert main(["study", "quickstart", option, "a\0b"]) == 2
     assert option in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
+def test_a_current_folder_that_was_removed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["doctor"]) == 2
+    assert capsys.readouterr().err == "error: the current folder does not exist any more: change to another one\n"

@@ -114,10 +114,12 @@ def test_a_study_in_a_file_has_its_own_recipe_and_rate(mine: Path):
 
 
 def test_what_a_file_prints_is_not_part_of_the_result(mine: Path, capsys: pytest.CaptureFixture[str]):
-    mine.write_text(f"print('loading')\n{FILE}")
+    printing = FILE.replace("    before = ", "    print('called')\n    before = ")
+    mine.write_text(f"print('loading')\n{printing}")
     assert main(["plan", str(mine), "--json"]) == 0
     printed = capsys.readouterr()
-    assert json.loads(printed.out)["study"] == "mine" and "loading" in printed.err
+    assert json.loads(printed.out)["study"] == "mine"
+    assert "loading\n" in printed.err and "called\n" in printed.err
 
 
 @pytest.mark.parametrize(

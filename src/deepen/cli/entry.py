@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepen import __version__
@@ -20,7 +21,7 @@ from deepen.cli.output.stderr import STDERR
 from deepen.cli.output.streams import flush_output
 from deepen.cli.requests.argument_parser import build_parser
 from deepen.cli.requests.catalog import COMMANDS, OVERVIEW
-from deepen.cli.requests.parser import HelpRequestedError
+from deepen.cli.requests.parser import HelpRequestedError, RequestError
 from deepen.errors import nearest
 from deepen.messages import print_messages
 from deepen.train.limits import check_room_for_torch
@@ -70,6 +71,7 @@ def _run_command(name: str, argv: Sequence[str], world: "World | None") -> int:
         parsed = parse(argv) if world is None else parse(argv, distributed=True)
         if name in USE_TORCH:
             check_room_for_torch()
+            _check_current_folder()
         request = parsed
         run: Any = import_module(f"deepen.cli.commands.{name}").run
         code: int = run(request) if world is None else run(request, world)
@@ -82,6 +84,14 @@ def _run_command(name: str, argv: Sequence[str], world: "World | None") -> int:
         if reported is None:
             raise
         return reported
+
+
+def _check_current_folder() -> None:
+    """Refuse a current folder that was removed: torch ends the process there when it loads MKL."""
+    try:
+        Path.cwd()
+    except OSError:
+        raise RequestError(["the current folder does not exist any more: change to another one"]) from None
 
 
 def leave(number: int) -> None:

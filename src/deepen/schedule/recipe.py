@@ -23,7 +23,9 @@ It sets the `part` of its phases to `Part.STAGED` and `Part.CONTINUAL`.
 `deepen.schedule.recipes` explains where to put the function.
 """
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
@@ -126,10 +128,12 @@ class Recipe:
         if self.is_part_of_deepen:
             return self.build(model, tokens, **budget, **options)
         try:
-            schedule = self.build(model, tokens, **budget, **options)
-            _check_returned(schedule, model, tokens)
-            if self.build(model, tokens, **budget, **options) != schedule:
-                raise InvalidValueError("returned two different schedules for the same arguments")
+            # What the function prints, at each of many calls, is not part of a command's result.
+            with redirect_stdout(sys.stderr):
+                schedule = self.build(model, tokens, **budget, **options)
+                _check_returned(schedule, model, tokens)
+                if self.build(model, tokens, **budget, **options) != schedule:
+                    raise InvalidValueError("returned two different schedules for the same arguments")
         except InvalidValueError as error:
             raise InvalidValueError(f"recipe {self.name}: {error}", value=self.name) from error
         except (Exception, SystemExit) as error:

@@ -48,7 +48,7 @@ def studies(draw: st.DrawFn) -> Study:
     names = draw(st.lists(st.text(), min_size=1, max_size=4, unique=True))
     task = st.builds(TaskFile, task=st.just("hellaswag"), path=PATHS)
     return Study(
-        name=draw(st.text()),
+        name=draw(st.text(min_size=1)),
         model=replace(PRESETS["nano"], name=draw(st.text()), depth=draw(st.integers(1, 100))),
         tokens=batch_tokens * draw(st.integers(1, 1000)),
         batch_tokens=batch_tokens,
@@ -148,6 +148,15 @@ def test_json_with_any_value_replaced_is_read_or_refused(data: st.DataObject):
 @pytest.mark.parametrize(
     ("change", "field"),
     [
+        ({"name": ""}, "name"),
+        ({"name": 5}, "name"),
+        ({"model": "nano"}, "model"),
+        ({"tokens": "16k"}, "tokens"),
+        ({"tokens": 1e6}, "tokens"),
+        ({"evaluation": None}, "evaluation"),
+        ({"arms": ()}, "arms"),
+        ({"arms": Arm(name="full", recipe="full")}, "arms"),
+        ({"seeds": 2}, "seeds"),
         ({"context": 0}, "context"),
         ({"context": 17}, "context"),
         ({"batch_tokens": 33}, "batch_tokens"),

@@ -4,7 +4,7 @@ docs/studies.md explains every field, with an example.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,6 +168,7 @@ class Study:
     data: str = field(default="sotu", metadata={"identity": False})
 
     def __post_init__(self) -> None:
+        self._check_types()
         self._check_sizes()
         self._check_arms()
         self._check_seeds()
@@ -195,6 +196,23 @@ class Study:
     def rate_for(self, arm: Arm) -> Rate:
         """The learning rate of an arm: its own, or the study's."""
         return self.rate if arm.rate is None else arm.rate
+
+    def _check_types(self) -> None:
+        """Refuse what an author of a study file may confuse, such as a model's name and a model."""
+        whole, sequence = "it must be a whole number", "it must be a tuple"
+        for name, is_right, remedy in (
+            ("name", isinstance(self.name, str) and self.name, "it must be text, and not empty"),
+            ("model", isinstance(self.model, ModelConfig), "write deepen.PRESETS['nano'], or a ModelConfig"),
+            ("tokens", isinstance(self.tokens, int), whole),
+            ("batch_tokens", isinstance(self.batch_tokens, int), whole),
+            ("context", isinstance(self.context, int), whole),
+            ("arms", isinstance(self.arms, Sequence) and self.arms, f"{sequence} of at least one deepen.Arm"),
+            ("seeds", isinstance(self.seeds, Sequence), f"{sequence} of whole numbers, such as (0, 1)"),
+            ("evaluation", isinstance(self.evaluation, Evaluation), "it must be a deepen.Evaluation"),
+        ):
+            if not is_right:
+                value = getattr(self, name)
+                raise InvalidValueError(f"is {value!r}: {remedy}", field=name, value=value)
 
     def _check_sizes(self) -> None:
         if self.context < 1:
