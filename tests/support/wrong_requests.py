@@ -1,7 +1,7 @@
 """Wrong requests, each with the beginning of an expected error line."""
 
 WRONG = {
-    'study ""': "NAME is missing: use a path",
+    'study ""': "NAME is missing: use quickstart, paper, or a path",
     "study .": "study '.' is unknown: use quickstart,",
     "study ../quickstart": "study '../quickstart' is unknown (did you",
     'study "quick start"': "study 'quick start' is unknown (did you",

@@ -72,14 +72,13 @@ def describe_comparison(study: StudySummary) -> str:
 
 
 def describe_sharing(study: StudySummary) -> str:
-    """Describe the tokens that shared segments saved in one sentence; empty if they are unknown."""
+    """Describe the tokens that shared segments saved in one sentence; empty if unknown or none."""
     trained, separate = study.sharing.tokens_trained, study.sharing.tokens_if_separate
-    if not trained or not separate:
+    if not trained or not separate or separate <= trained:
         return ""
-    saved = f", {percent(1 - trained / separate)} less" if separate > trained else ""
     return (
         f"Arms that begin with the same training share it: {count(trained)} tokens were trained, where "
-        f"separate runs would have trained {count(separate)}{saved}."
+        f"separate runs would have trained {count(separate)}, {percent(1 - trained / separate)} less."
     )
 
 

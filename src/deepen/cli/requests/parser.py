@@ -216,7 +216,8 @@ def _read_argument(arguments: Arguments, words: Sequence[str], unsure: Sequence[
     arguments.argument = words[0] if words else ""
     if not arguments.argument:
         if not unsure:
-            arguments.add(f"{argument.metavar} is missing: use {', '.join(known) or 'a path'}")
+            others = (*argument.suggested, "or a path") if argument.suggested else ("a path",)
+            arguments.add(f"{argument.metavar} is missing: use {', '.join(known or others)}")
     elif known and arguments.argument not in known:
         near = nearest(arguments.argument, known)
         arguments.add(f"{argument.metavar} {arguments.argument!r} is unknown{near}: use {', '.join(known)}")
