@@ -219,7 +219,7 @@ def _check_shard(
         remedy = (
             f"prepare the data again, or correct {FILE}"
             if description
-            else "use a model with the tokenizer's vocabulary (--vocab), or data of a smaller tokenizer"
+            else "use a model whose vocab is the tokenizer's, or data of a smaller tokenizer"
         )
         raise DataError(
             f"shard {path} has token {highest}, {whose} vocabulary ends at {limit - 1}",

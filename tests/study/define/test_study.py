@@ -230,6 +230,7 @@ def test_an_arm_has_the_studys_rate_or_its_own(make_study: Callable[..., Study])
     ("arm", "problem"),
     [
         ({"rate": 3e-4}, r"rate of arm 'mine' is 0.0003: write deepen.WSD\(peak=0.0003\)"),
+        ({"options": [1]}, r"options of arm 'mine' are \[1\]: they must be a dict"),
         ({"options": {"growth": object()}}, "options of arm 'mine' have growth <object"),
         ({"options": {"grow_at": float("nan")}}, "options of arm 'mine' have grow_at nan"),
     ],

@@ -47,6 +47,12 @@ class Arm:
             object.__setattr__(self, "recipe", registered.name)
         if self.rate is not None:
             _check_rate(self.rate, f"of arm {self.name!r} ")
+        if not isinstance(self.options, Mapping):
+            raise InvalidValueError(
+                f"of arm {self.name!r} are {self.options!r}: they must be a dict of names and values",
+                field="options",
+                value=self.options,
+            )
         for name, value in self.options.items():
             if not _is_plain(value):
                 raise InvalidValueError(
