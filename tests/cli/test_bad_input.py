@@ -196,6 +196,11 @@ def test_every_option_of_every_command_is_checked(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_two_checks_read_is_one_problem(capsys: pytest.CaptureFixture[str]):
+    assert main(["study", "quickstart", "--hellaswag", "missing.jsonl"]) == 2
+    assert capsys.readouterr().err == "error: task file missing.jsonl does not exist: name a JSONL file\n"
+
+
 ITEM = '{"ctx": "a b", "endings": ["c", "d"], "label": 1}\n'
 FILES: dict[str, tuple[str, bytes | None, str]] = {
     # what is wrong: the request with FILE in it, the file's content (None: a folder), the words of the answer

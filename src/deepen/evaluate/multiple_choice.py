@@ -111,7 +111,7 @@ class MultipleChoice:
     def _read(self, path: Path) -> Iterator[Item]:
         """The items of a file, line by line, each checked; blank lines are skipped."""
         number, items = 0, 0
-        with open_task_file(path, self.title) as lines:
+        with open_task_file(path) as lines:
             while line := lines.readline(MAX_LINE_BYTES + 1):
                 number += 1
                 if number == 1:

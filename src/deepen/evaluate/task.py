@@ -118,17 +118,16 @@ class Task(Protocol):
 
 
 @contextmanager
-def open_task_file(path: Path, title: str = "task") -> Iterator[BinaryIO]:
+def open_task_file(path: Path) -> Iterator[BinaryIO]:
     """Open the content of a task file, decompressed if it is a gzip file, for a `with` block.
 
     Args:
         path: the file.
-        title: the task's, for error messages.
 
     Raises:
         TaskError: there is no such file, or it cannot be read or decompressed.
     """
-    name = f"{title} file {path}"
+    name = f"task file {path}"
     try:
         if not path.is_file():  # reading a pipe or a device might never end
             problem = "is not a file" if path.exists() else "does not exist"
