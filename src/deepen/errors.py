@@ -12,6 +12,7 @@ so field names inside a remedy are written in backticks:
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
@@ -137,3 +138,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """The text ` (did you mean 'x'?)` for the most similar known name; empty if none is similar."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" (did you mean {match[0]!r}?)" if match else ""
+
+
+def is_line(value: object) -> bool:
+    """Whether a value is text of one line that can be printed and written as UTF-8, as names must be."""
+    return isinstance(value, str) and not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value)

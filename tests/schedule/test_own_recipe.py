@@ -133,6 +133,7 @@ def one_phase(**changes: Any) -> Callable[[ModelConfig, int], Any]:
         (one_phase(tokens=float("nan")), "recipe flat: returned nan tokens"),
         (one_phase(depth=13), "recipe flat: returned 13 blocks, but the model has 12"),
         (one_phase(depth=6.0), "recipe flat: depth of phase 'all' is 6.0: it must be a whole number"),
+        (one_phase(label="half a pair \ud83c"), "is 'half a pair \\ud83c': use text in one line"),
         (one_phase(depth=-1), "recipe flat: depth of phase 'all' is -1"),
         (lambda m, t: replace(late(m, t), rate=WSD(peak=0.1)), "recipe lambda: returned a schedule with a rate"),
         (lambda m, t: Schedule(phases=()), "recipe lambda: phases is empty"),

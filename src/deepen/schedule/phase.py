@@ -6,7 +6,7 @@ from functools import lru_cache
 from itertools import accumulate, pairwise
 from operator import index
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, is_line
 from deepen.growth.layout import find_new_blocks
 from deepen.growth.operators import get_operator
 from deepen.growth.spec import Growth
@@ -51,13 +51,13 @@ class Phase:
     def __post_init__(self) -> None:
         for name in ("depth", "batch_tokens", "context"):
             self._check_whole(name)
-        for name, kind, use in (
-            ("train", Trainable, "Trainable.ALL, Trainable.NEW_BLOCKS or another"),
-            ("part", Part, "Part.MAIN, Part.STAGED or Part.CONTINUAL"),
-            ("label", str, "text"),
+        for name, is_right, use in (
+            ("train", isinstance(self.train, Trainable), "Trainable.ALL, Trainable.NEW_BLOCKS or another"),
+            ("part", isinstance(self.part, Part), "Part.MAIN, Part.STAGED or Part.CONTINUAL"),
+            ("label", is_line(self.label), "text in one line"),
         ):
             value = getattr(self, name)
-            if not isinstance(value, kind):
+            if not is_right:
                 raise InvalidValueError(
                     f"of phase {self.label!r} is {value!r}: use {use}", field=name, value=value
                 )

@@ -38,6 +38,7 @@ SETTINGS = st.builds(
 )
 OPTIONS = st.dictionaries(st.text(), st.one_of(st.integers(), SHARES, st.booleans(), st.none(), st.text()))
 PATHS = st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), min_size=1).map(Path)
+LINES = st.characters(exclude_categories=["Cc", "Cs"])
 
 
 @st.composite
@@ -45,10 +46,10 @@ def studies(draw: st.DrawFn) -> Study:
     """A study with every field drawn."""
     context = draw(st.integers(1, 64))
     batch_tokens = context * draw(st.integers(1, 8))
-    names = draw(st.lists(st.text(), min_size=1, max_size=4, unique=True))
+    names = draw(st.lists(st.text(LINES), min_size=1, max_size=4, unique=True))
     task = st.builds(TaskFile, task=st.just("hellaswag"), path=PATHS)
     return Study(
-        name=draw(st.text(min_size=1)),
+        name=draw(st.text(LINES, min_size=1)),
         model=replace(PRESETS["nano"], name=draw(st.text()), depth=draw(st.integers(1, 100))),
         tokens=batch_tokens * draw(st.integers(1, 1000)),
         batch_tokens=batch_tokens,
@@ -150,6 +151,8 @@ def test_json_with_any_value_replaced_is_read_or_refused(data: st.DataObject):
     [
         ({"name": ""}, "name"),
         ({"name": 5}, "name"),
+        ({"name": "two\nlines"}, "name"),
+        ({"name": "half a pair \ud83c"}, "name"),
         ({"model": "nano"}, "model"),
         ({"tokens": "16k"}, "tokens"),
         ({"tokens": 1e6}, "tokens"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from deepen.compute.accounting import EXACT_FLOPS, PAPER, TOKENS
 from deepen.compute.ledger import Ledger
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, is_line
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.task import hash_task_file
 from deepen.model.config import ModelConfig
@@ -43,6 +43,8 @@ class Arm:
     rate: Rate | None = None
 
     def __post_init__(self) -> None:
+        if not is_line(self.name):
+            raise InvalidValueError(f"of an arm is {self.name!r}: it must be text in one line", field="name")
         if callable(self.recipe) and (registered := find_registered(self.recipe)):
             object.__setattr__(self, "recipe", registered.name)
         if self.rate is not None:
@@ -207,7 +209,7 @@ class Study:
         """Refuse what an author of a study file may confuse, such as a model's name and a model."""
         whole, sequence = "it must be a whole number", "it must be a tuple"
         for name, is_right, remedy in (
-            ("name", isinstance(self.name, str) and self.name, "it must be text, and not empty"),
+            ("name", is_line(self.name) and self.name, "it must be text in one line, and not empty"),
             ("model", isinstance(self.model, ModelConfig), "write deepen.PRESETS['nano'], or a ModelConfig"),
             ("tokens", isinstance(self.tokens, int), whole),
             ("batch_tokens", isinstance(self.batch_tokens, int), whole),
