@@ -19,7 +19,8 @@ from collections.abc import Callable
 
 from deepen.model.presets import PRESETS, tokens_per_step
 from deepen.study.compile.tree import Node, Tree, compile_study
-from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.study.define.evaluation import Evaluation
+from deepen.study.define.study import Arm, Study
 from deepen.study.run.ready_queue import ReadyQueue, training_flops
 
 SAVE_EVERY_SECONDS = 60.0

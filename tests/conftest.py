@@ -17,9 +17,10 @@ from deepen.messages import print_messages
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
 from deepen.schedule.rate import WSD
+from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.presets import two_phase_arms
-from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.study.define.study import Arm, Study
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start: several tests share the cores
 torch.set_num_threads(1)

@@ -17,7 +17,8 @@ from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipes import RECIPES
-from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.study.define.evaluation import Evaluation
+from deepen.study.define.study import Arm, Study
 from deepen.study.store.study_folder import Store
 
 GOLDEN = Path(__file__).parent / "golden"

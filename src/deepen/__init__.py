@@ -59,11 +59,11 @@ if TYPE_CHECKING:
     from deepen.schedule.rate import Constant as Constant
     from deepen.schedule.rate import Cosine as Cosine
     from deepen.schedule.trainable import Trainable as Trainable
+    from deepen.study.define.evaluation import Evaluation as Evaluation
+    from deepen.study.define.evaluation import TaskFile as TaskFile
     from deepen.study.define.executor import ExecutorChoice as ExecutorChoice
     from deepen.study.define.study import Arm as Arm
-    from deepen.study.define.study import Evaluation as Evaluation
     from deepen.study.define.study import Study as Study
-    from deepen.study.define.study import TaskFile as TaskFile
     from deepen.study.results.results_file import load_results as load_results
     from deepen.study.results.schema import Results as Results
     from deepen.study.results.verdicts import judge as judge
@@ -95,9 +95,9 @@ _MODULES = {
     "Trainable": "deepen.schedule.trainable",
     "ExecutorChoice": "deepen.study.define.executor",
     "Arm": "deepen.study.define.study",
-    "Evaluation": "deepen.study.define.study",
+    "Evaluation": "deepen.study.define.evaluation",
     "Study": "deepen.study.define.study",
-    "TaskFile": "deepen.study.define.study",
+    "TaskFile": "deepen.study.define.evaluation",
     "Results": "deepen.study.results.schema",
     "load_results": "deepen.study.results.results_file",
     "judge": "deepen.study.results.verdicts",

@@ -12,8 +12,8 @@ from deepen.cli.requests.parser import RequestError
 from deepen.cli.requests.recipe_options import RECIPE_OPTIONS
 from deepen.model.presets import PEAK_RATES, PRESETS, TOKENS_PER_STEP
 from deepen.schedule.recipes import RECIPES
+from deepen.study.define.evaluation import TaskFile
 from deepen.study.define.executor import ExecutorChoice, local
-from deepen.study.define.study import TaskFile
 
 NEW_RECIPE = '''
 from typing import Annotated

@@ -21,7 +21,8 @@ from deepen.evaluate.scoring import CompletionScorer
 from deepen.evaluate.task import Completion, CompletionModel, Score, Task, TaskError, hash_task_file
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
-from deepen.study.define.study import Arm, Evaluation, Study, TaskFile
+from deepen.study.define.evaluation import Evaluation, TaskFile
+from deepen.study.define.study import Arm, Study
 
 
 def parse_pair(row: Any) -> Item:

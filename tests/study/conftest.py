@@ -7,7 +7,8 @@ import pytest
 
 from deepen.model.config import ModelConfig
 from deepen.schedule.rate import Constant
-from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.study.define.evaluation import Evaluation
+from deepen.study.define.study import Arm, Study
 from leftovers import read_files
 from workers import BATCH, STEPS
 

@@ -18,8 +18,9 @@ import torch
 from deepen import api
 from deepen.model.config import ModelConfig
 from deepen.schedule.rate import WSD
+from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.executor import ExecutorChoice
-from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.study.define.study import Arm, Study
 from deepen.study.run import worker
 from disks import die_at
 

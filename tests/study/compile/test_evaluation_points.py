@@ -10,7 +10,7 @@ from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.rate import Constant
 from deepen.study.compile.evaluation_points import EvaluationPoint, evaluation_points
 from deepen.study.compile.pieces import split_schedule
-from deepen.study.define.study import Evaluation, TaskFile
+from deepen.study.define.evaluation import Evaluation, TaskFile
 from deepen.train.segment import Segment
 
 MODEL = PRESETS["nano"]

@@ -14,8 +14,9 @@ from deepen.schedule.rate import WSD, Constant, RatePiece
 from deepen.schedule.trainable import TrainedParts
 from deepen.study.compile.keys import canonical, comparable
 from deepen.study.compile.tree import compile_study
+from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.presets import quickstart
-from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.study.define.study import Arm, Study
 from deepen.train.optim.spec import AdamWSpec, OptimizerSpec
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings

@@ -16,8 +16,9 @@ from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.rate import WSD, Constant, Cosine, Rate
 from deepen.schedule.recipe import record_recipe
 from deepen.study.compile.keys import comparable
+from deepen.study.define.evaluation import Evaluation, TaskFile
 from deepen.study.define.presets import STUDIES, quickstart
-from deepen.study.define.study import Arm, Evaluation, Study, TaskFile
+from deepen.study.define.study import Arm, Study
 from deepen.train.optim.spec import OptimizerSpec
 from deepen.train.settings import COMPILE, ON_SPIKE, TrainSettings
 

@@ -12,7 +12,8 @@ import pytest
 from deepen.data.shards import Dataset
 from deepen.report import draw_report
 from deepen.study.compile.tree import Tree, compile_study
-from deepen.study.define.study import Arm, Evaluation, Study, TaskFile
+from deepen.study.define.evaluation import Evaluation, TaskFile
+from deepen.study.define.study import Arm, Study
 from deepen.study.results.collect import collect
 from deepen.study.results.schema import Results
 from deepen.study.results.verdicts import with_verdicts

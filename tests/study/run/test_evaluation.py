@@ -11,7 +11,8 @@ from deepen.data.shards import Dataset, open_dataset
 from deepen.errors import RunError
 from deepen.schedule.rate import Constant
 from deepen.study.compile.tree import compile_study
-from deepen.study.define.study import Arm, Evaluation, Study, TaskFile
+from deepen.study.define.evaluation import Evaluation, TaskFile
+from deepen.study.define.study import Arm, Study
 from deepen.study.run.job import Job, make_jobs
 from deepen.study.run.run_study import hash_inputs
 from deepen.study.run.worker import train_segment

@@ -24,7 +24,8 @@ from deepen.model.decoder import Decoder
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipes import RECIPES
 from deepen.study.compile.tree import Node, Tree, compile_study
-from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.study.define.evaluation import Evaluation
+from deepen.study.define.study import Arm, Study
 from deepen.study.results.collect import collect
 from deepen.study.run.job import Job, make_jobs
 from deepen.study.run.worker import train_segment

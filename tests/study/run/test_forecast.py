@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from deepen.study.compile.tree import Tree, compile_study
+from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.presets import quickstart
-from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.study.define.study import Arm, Study
 from deepen.study.run.forecast import Speed, remaining_flops, warn_of_days
 from deepen.study.store.study_folder import Store
 

@@ -9,7 +9,8 @@ from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
 from deepen.schedule.rate import Constant
 from deepen.study.compile.tree import compile_study
-from deepen.study.define.study import Arm, Evaluation, Study, TaskFile
+from deepen.study.define.evaluation import Evaluation, TaskFile
+from deepen.study.define.study import Arm, Study
 from deepen.study.run.job import make_jobs
 from deepen.study.run.scheduler import find_pending
 from deepen.study.run.worker import train_segment

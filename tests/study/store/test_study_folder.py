@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from deepen.data.shards import Dataset, open_dataset
-from deepen.study.define.study import Evaluation, Study, TaskFile
+from deepen.study.define.evaluation import Evaluation, TaskFile
+from deepen.study.define.study import Study
 from deepen.study.run.run_study import hash_inputs
 from deepen.study.store.errors import StoreError
 from deepen.study.store.study_folder import Store

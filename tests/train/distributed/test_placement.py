@@ -18,8 +18,9 @@ from deepen.model.config import ModelConfig
 from deepen.schedule.rate import WSD, Constant
 from deepen.schedule.trainable import TRAINABLE_SETS
 from deepen.study.compile.tree import compile_study
+from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.executor import local
-from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.study.define.study import Arm, Study
 from deepen.study.run.job import Job, make_jobs
 from deepen.study.run.scheduler import find_pending, train_tree
 from deepen.study.run.worker import train_segment

@@ -22,7 +22,8 @@ from deepen.cli.requests.value_types import NEW_FILE, one_of, some_of, whole_num
 from deepen.compute.bench_file import read_timing
 from deepen.model.presets import tokens_per_step
 from deepen.schedule.recipes import BASELINE
-from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.study.define.evaluation import Evaluation
+from deepen.study.define.study import Arm, Study
 from deepen.train.limits import describe_cores, usable_cores
 from deepen.train.settings import PRECISIONS, TrainSettings
 

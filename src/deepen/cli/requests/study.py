@@ -19,9 +19,10 @@ from deepen.model.config import ModelConfig
 from deepen.model.presets import peak_rate
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.rate import RATES, Rate
+from deepen.study.define.evaluation import Evaluation, TaskFile
 from deepen.study.define.executor import local
 from deepen.study.define.presets import STUDIES
-from deepen.study.define.study import Arm, Evaluation, Study, TaskFile
+from deepen.study.define.study import Arm, Study
 
 COMMAND = STUDY
 

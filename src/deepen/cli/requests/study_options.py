@@ -33,8 +33,8 @@ from deepen.cli.requests.value_types import (
     whole_number,
 )
 from deepen.evaluate.registry import TASKS
+from deepen.study.define.evaluation import TaskFile
 from deepen.study.define.presets import DEFAULT_PRESET, STUDIES
-from deepen.study.define.study import TaskFile
 
 _THE_STUDYS = "the study's"
 

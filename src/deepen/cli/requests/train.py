@@ -41,9 +41,10 @@ from deepen.model.config import ModelConfig
 from deepen.model.presets import peak_rate, tokens_per_step
 from deepen.schedule.rate import RATES, Rate
 from deepen.schedule.recipes import RECIPES, get_recipe
+from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.presets import WARMUP_SHARE, preset_training
-from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.study.define.study import Arm, Study
 from deepen.train.settings import TrainSettings
 
 _VALIDATION_TOKENS = 32_768

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from deepen.evaluate.task import VALIDATION
 from deepen.schedule.grid import round_up_to_steps
-from deepen.study.define.study import Evaluation
+from deepen.study.define.evaluation import Evaluation
 from deepen.train.segment import Segment
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from deepen.model.presets import PEAK_RATES, PRESETS, TOKENS_PER_STEP, pad_vocab
 from deepen.schedule.rate import RATES, WSD, Rate
 from deepen.schedule.recipes.stages import STAGED_PRESETS, TWO_PHASE_PRESETS
-from deepen.study.define.study import Arm, Evaluation, Study
+from deepen.study.define.evaluation import Evaluation
+from deepen.study.define.study import Arm, Study
 from deepen.train.settings import TrainSettings
 
 PAPER_STAGES = (4, 8, 12)

@@ -1,0 +1,60 @@
+"""How the runs of a study are evaluated: validation loss, and tasks with the files of their examples."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deepen.errors import InvalidValueError
+from deepen.evaluate.registry import get_task
+from deepen.evaluate.task import hash_task_file
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskFile:
+    """A task and the file with its examples.
+
+    Attributes:
+        task: a name in `deepen.evaluate.registry.TASKS`.
+        path: the file; results depend only on its content (`sha256`).
+    """
+
+    task: str
+    path: Path = field(metadata={"identity": False})
+
+    def __post_init__(self) -> None:
+        get_task(self.task)
+        object.__setattr__(self, "path", Path(self.path))
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the file's current content.
+
+        Raises:
+            TaskError: the file does not exist or cannot be read.
+        """
+        return hash_task_file(self.path)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """How a run is evaluated: validation loss and tasks. Both are always evaluated at the marks.
+
+    Attributes:
+        every_tokens: tokens between two points of the validation curve.
+        validation_tokens: size of the validation set.
+        tasks: the tasks to score.
+        tasks_every_tokens: tokens between two scores of a task during the run; 0 for scores at the marks only.
+    """
+
+    every_tokens: int
+    validation_tokens: int
+    tasks: tuple[TaskFile, ...] = ()
+    tasks_every_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("every_tokens", 1), ("validation_tokens", 1), ("tasks_every_tokens", 0)):
+            value = getattr(self, name)
+            if value < lowest:
+                raise InvalidValueError(f"is {value}: it must be at least {lowest}", field=name, value=value)
+        names = [file.task for file in self.tasks]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise InvalidValueError(f"name {min(repeated)!r} twice: give each task one file", field="tasks")
