@@ -1,10 +1,12 @@
 """Triggers: a study that is extended because of its results."""
 
+import itertools
 import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import deepen
 from deepen.study.define.executor import ExecutorChoice
@@ -52,13 +54,19 @@ def test_an_interrupted_run_with_a_trigger_ends_as_an_undisturbed_one(study: Stu
     undisturbed, stopped = tmp_path / "undisturbed", tmp_path / "stopped"
     deepen.run(study, undisturbed, executor=HERE, report=False, triggers=(measure_beyond,))
 
-    def interrupt(progress: StudyProgress | Preparation) -> None:
-        if isinstance(progress, StudyProgress) and progress.flops > 0:
+    steps = itertools.count(1)
+
+    def interrupt_in_the_third(*_: object) -> None:
+        if next(steps) == 3:
             signal.raise_signal(signal.SIGINT)
 
     larger = replace(study, anchors=(1.0, 1.5))
-    with pytest.raises(Interrupted):
-        deepen.run(larger, stopped, executor=HERE, report=False, on_progress=interrupt)
+    hook = register_optimizer_step_post_hook(interrupt_in_the_third)
+    try:
+        with pytest.raises(Interrupted):
+            deepen.run(larger, stopped, executor=HERE, report=False)
+    finally:
+        hook.remove()
     for _ in range(2):  # the folder holds the larger study; the smaller one is named again
         deepen.run(study, stopped, executor=HERE, report=False, triggers=(measure_beyond,))
         assert differences(stopped, read_files(undisturbed)) == {}
