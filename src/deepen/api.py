@@ -70,7 +70,7 @@ def run(
         triggers: functions that receive the study and its results and may return a larger study (see
             `deepen.study.run.triggers`).
         on_progress: called about once a second with a `StudyProgress`, or a `Preparation` before and after
-            training (see `deepen.study.run.progress`); an error that it raises is logged, and training goes on.
+            training (see `deepen.study.run.progress`); an error that it raises is logged, and training continues.
         world: the processes that train each segment together, led by this one; by default this process alone.
 
     Returns:

@@ -166,4 +166,4 @@ def test_an_error_of_on_progress_is_logged_once_and_ends_nothing(
     small = replace(study, tokens=8 * BATCH, arms=study.arms[:1])
     run_study(small, tmp_path, on_progress=fail)
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
-    assert warnings == ["warning: on_progress failed (RuntimeError: no screen); training goes on"]
+    assert warnings == ["warning: on_progress failed (RuntimeError: no screen); training continues"]

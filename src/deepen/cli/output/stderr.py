@@ -6,7 +6,7 @@ above it:
     warning: the loss jumped at step 41 ...
     quickstart ━━━━━━━━━━━━━━━━━━━━━━━━━━━━   12 %   2 of 20 runs   about 4 min left
 
-Nothing here raises an error: whether anybody can read the output must not decide whether a run goes on.
+Nothing here raises an error: whether anybody can read the output must not decide whether a run continues.
 """
 
 import io

@@ -107,7 +107,7 @@ def contain_errors(on_progress: OnProgress) -> OnProgress:
             on_progress(progress)
         except Exception as error:
             if not failed:
-                _log.warning("on_progress failed (%s: %s); training goes on", type(error).__name__, error)
+                _log.warning("on_progress failed (%s: %s); training continues", type(error).__name__, error)
             failed = True
 
     return report
