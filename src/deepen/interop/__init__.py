@@ -1,0 +1,1 @@
+"""Other people's formats and tools: Hugging Face checkpoints in and out, other training loops, trackers."""
