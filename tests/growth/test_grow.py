@@ -49,9 +49,12 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_identity_growth_leaves_the_logits_equal_to_rounding(placement: str, any_model: ModelConfig):
+@pytest.mark.parametrize("operator", ["identity", "copy-zero"])
+def test_identity_growth_leaves_the_logits_equal_to_rounding(
+    operator: str, placement: str, any_model: ModelConfig
+):
     before = trained(any_model, 3)
-    after = grow(before, 7, Growth(operator="identity", placement=placement), any_model)
+    after = grow(before, 7, Growth(operator=operator, placement=placement), any_model)
     assert (logits(any_model, after) - logits(any_model, before)).abs().max() < 1e-12
 
 
@@ -61,8 +64,9 @@ def test_random_growth_does_change_the_logits(any_model: ModelConfig):
     assert (logits(any_model, after) - logits(any_model, before)).abs().max() > 1e-3
 
 
-def test_an_identity_block_is_not_dead(any_model: ModelConfig):
-    state = grow(initial_state(any_model, 1, seed=0), 2, Growth(operator="identity"), any_model)
+@pytest.mark.parametrize("operator", ["identity", "copy-zero"])
+def test_an_identity_block_is_not_dead(operator: str, any_model: ModelConfig):
+    state = grow(initial_state(any_model, 1, seed=0), 2, Growth(operator=operator), any_model)
     network = build(any_model, 2)
     network.load_state_dict(dict(state.weights))
     network(torch.arange(16).view(1, 16)).square().mean().backward()
@@ -146,13 +150,17 @@ def test_any_growth_keeps_the_old_blocks_and_makes_new_ones_by_its_operator(
             assert same(weights, block(before, source, "weights"))
             assert same(kept, {} if moments == "reset" else block(before, source, "moments"))
             continue
-        copied = [n for n in range(old) if same(weights, block(before, n, "weights"))]
-        assert len(copied) == (operator in ("stack", "interleave"))
+        zeroed = {
+            name: weight
+            for name, weight in weights.items()
+            if OPERATORS[operator].zero_output and name.startswith(FAMILIES[any_model.family].output_projections)
+        }
+        assert not any(weight.any() for weight in zeroed.values())
+        copied = [n for n in range(old) if same(weights, block(before, n, "weights") | zeroed)]
+        assert len(copied) == OPERATORS[operator].copies
         assert same(kept, block(before, copied[0], "moments") if copied and moments == "copy" else {})
         fresh = init_block(any_model, before.seed, old + new_below)
-        for name, weight in weights.items():
-            zeroed = operator == "identity" and name.startswith(FAMILIES[any_model.family].output_projections)
-            assert copied or torch.equal(weight, torch.zeros_like(weight) if zeroed else fresh[name]), name
+        assert copied or same(weights, fresh | zeroed)
         new_below += 1
 
 

@@ -88,6 +88,14 @@ OPERATORS: Mapping[str, Operator] = {
             placement="interleaved",
             source=_nearest_below,
         ),
+        Operator(
+            name="copy-zero",
+            summary="a copy of each block above it, output projections zero: an exact identity (Wu et al. 2024, "
+            "LLaMA-Pro)",
+            placement="interleaved",
+            source=_nearest_below,
+            zero_output=True,
+        ),
     )
 }
 """All operators by name."""
