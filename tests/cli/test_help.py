@@ -30,6 +30,7 @@ def test_help_shows_every_option_with_what_it_takes(table: Command, capsys: pyte
     for option in table.options:
         metavar = "" if option.takes is None else f" {option.takes.metavar}"
         (line,) = [line for line in shown if line.split(" ")[2:3] == [option.flag]]
+        assert not option.short or f", {option.short}{metavar}" in line
         assert line.strip().startswith(f"{option.flag}{metavar}")
         assert metavar != " VALUE" and not option.help.endswith(".")
     if table.argument is not None:

@@ -19,7 +19,7 @@ COMMAND = Command(
                 Option(name="rate", takes=number(), help="", fields=("peak",)),
                 Option(name="colour", takes=one_of(("green", "red")), help=""),
                 Option(name="tools", takes=some_of(("spade", "rake")), help=""),
-                Option(name="note", takes=FILE, help="", repeats=True),
+                Option(name="note", takes=FILE, help="", repeats=True, short="-n"),
                 Option(name="wet", help=""),
             ),
         ),
@@ -74,6 +74,14 @@ def test_a_value_may_begin_with_a_dash_but_not_with_two():
     for value in ("-1e-3", "-x", "-inf"):
         (only,) = problems("oak", "--rate", value)
         assert only.startswith((f"--rate is {value}: ", f"--rate is {value!r}: "))
+
+
+@pytest.mark.parametrize("words", (["-n", "a"], ["-na"], ["--note", "a"]))
+def test_an_option_can_have_a_short_form(words: list[str]):
+    arguments = parse_arguments(COMMAND, ["oak", *words, "--colour", "-1"])
+    assert [str(path) for path in arguments["note"]] == ["a"]
+    assert arguments.problems == ["--colour '-1' is unknown: use green, red"]
+    assert problems("oak", "-n") == ["--note has no value: write --note FILE"]
 
 
 def test_words_after_two_dashes_are_arguments():

@@ -80,10 +80,11 @@ def _fill(parser: ArgumentParser, command: Command) -> None:
         for option in group.options:
             text = _escape(explain_option(option))
             if option.takes is None:
-                options.add_argument(option.flag, action="store_true", help=text)
+                options.add_argument(*option.spellings, action="store_true", help=text)
             else:
                 action = "append" if option.repeats else "store"
-                added = options.add_argument(option.flag, action=action, metavar=option.takes.metavar, help=text)
+                metavar = option.takes.metavar
+                added = options.add_argument(*option.spellings, action=action, metavar=metavar, help=text)
                 _complete(added, option.takes.names, option.takes.completion)
 
 

@@ -24,6 +24,7 @@ class Option:
         fields: fields of the library that it sets, where they are not called as the option.
         owners: what the option belongs to, where it is not the command itself: names of recipes.
         repeats: whether it may be given more than once; its value is then a tuple.
+        short: the same option as one dash and one letter, if it has such a form.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Option:
     fields: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
     repeats: bool = False
+    short: str = ""
 
     @property
     def key(self) -> str:
@@ -44,6 +46,11 @@ class Option:
     def flag(self) -> str:
         """The option as it is written on a command line."""
         return f"--{self.name}"
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """All forms of the option on a command line, the long one first."""
+        return (self.flag, self.short) if self.short else (self.flag,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -148,12 +148,12 @@ def _split_options(
     argparse takes any text here, or none, and never raises. It would refuse a switch with a value, `--json=1`:
     such a word counts as one of the others.
     """
-    by_flag = {option.flag: option for option in options}
-    switches = {"--help", *(option.flag for option in options if option.takes is None)}
+    by_flag = {flag: option for option in options for flag in option.spellings}
+    switches = {"--help", *(flag for flag, option in by_flag.items() if option.takes is None)}
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
-    parser._negative_number_matcher = re.compile("-[^-]")  # a value may begin with a dash: -1, -1e-3, -1,13
     for flag in by_flag:
         parser.add_argument(flag, action=_Collect, nargs=0 if flag in switches else "?")
+    parser._negative_number_matcher = re.compile("-[^-]")  # a value may begin with a dash: -1, -1e-3, -1,13
     refused = [word for word in words if "=" in word and word.partition("=")[0] in switches]
     given: list[tuple[str, str | None]] = []
     _, rest = parser.parse_known_args([word for word in words if word not in refused], Namespace(given=given))
