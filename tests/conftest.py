@@ -75,7 +75,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         "validation": encode_documents(tokenizer, texts[10:]),
     }
     folder = tmp_path_factory.mktemp("data")
-    write_dataset(folder, "speeches", VOCAB, tokenizer.to_str(), splits)
+    write_dataset(folder, "speeches", VOCAB, tokenizer.to_json(), splits)
     return open_dataset(folder, VOCAB)
 
 

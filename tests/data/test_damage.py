@@ -98,7 +98,7 @@ def test_files_may_be_links_to_elsewhere_as_the_hugging_face_cache_makes_them(fo
         path.rename(blobs / path.name)
         path.symlink_to(Path("..", "blobs", path.name))
     assert open_dataset(folder, 512).identity == identity
-    assert load_tokenizer(folder).get_vocab_size() == 512
+    assert load_tokenizer(folder).vocab == 512
     (blobs / VALIDATION).write_bytes((blobs / TRAIN).read_bytes())
     with pytest.raises(DataError, match=VALIDATION):
         open_dataset(folder, 512)
@@ -153,7 +153,7 @@ def test_the_fingerprint_of_plain_shards_depends_on_every_token(tmp_path: Path, 
 
 def test_a_tokenizer_of_another_vocabulary_beside_the_shards_is_refused(described: Path):
     other = train_bpe(["other words than before"] * 3, 300)
-    (described / "tokenizer.json").write_text(other.to_str())
+    (described / "tokenizer.json").write_text(other.to_json())
     with pytest.raises(DataError, match=r"tokenizer\.json is not the tokenizer"):
         open_dataset(described, 512)
     (described / "dataset.json").unlink()  # without a description, tasks still check the tokenizer

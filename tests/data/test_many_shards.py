@@ -133,4 +133,4 @@ def test_a_folder_may_have_any_name(tmp_path: Path, dataset: Dataset, name: byte
     (folder / "dataset.json").unlink()
     plain = open_dataset(folder, 512)
     assert plain.identity == dataset.identity and plain.name.encode() == name.replace(b"\xff\xfe", b"??")
-    assert load_tokenizer(folder).get_vocab_size() == 512
+    assert load_tokenizer(folder).vocab == 512

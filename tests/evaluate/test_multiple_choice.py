@@ -60,7 +60,7 @@ def test_endings_are_scored_by_mean_loss_per_token_one_by_one_as_in_batches(
     for item, example in zip(ITEMS, examples, strict=True):
         losses = []
         for ending in item["endings"]:
-            context, tail = tokenizer.encode(item["ctx"]).ids, tokenizer.encode(f" {ending}").ids
+            context, tail = tokenizer.encode(item["ctx"]), tokenizer.encode(f" {ending}")
             ids = torch.tensor((context + tail)[-17:])
             scored = min(len(tail), len(ids) - 1)
             with torch.no_grad():

@@ -47,7 +47,7 @@ class Surprise:
 
     def load(self, path: Path, tokenizer: Any) -> list[Completion]:
         lines = [line.split(" ", 1) for line in path.read_text().splitlines()]
-        return [Completion(*(tuple(tokenizer.encode(part).ids) for part in line)) for line in lines]
+        return [Completion(*(tuple(tokenizer.encode(part)) for part in line)) for line in lines]
 
     def score(self, model: CompletionModel, examples: list[Completion]) -> Score:
         losses = model.completion_losses(examples)

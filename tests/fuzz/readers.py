@@ -127,7 +127,7 @@ SEEDS = {
     "shard": _shard(),
     "dataset": _shard(),
     "description": json.dumps({"name": "a", "vocab": 512, "tokenizer_sha256": "0", "shards": {"a": "b"}}).encode(),
-    "tokenizer": train_bpe(["a few words of text, and then a few words more"], 300).to_str().encode(),
+    "tokenizer": train_bpe(["a few words of text, and then a few words more"], 300).to_json().encode(),
     "task": (json.dumps(_ITEM) + "\n").encode() * 2,
     "bench": _bench(),
     "results": _results(),

@@ -96,7 +96,7 @@ def prepare_documents(
         "documents": {"train": len(remaining.documents), "validation": len(held_out)},
         "dropped": {"duplicates": remaining.duplicates, f"sharing {PASSAGE_WORDS} words": remaining.sharing},
     }
-    return write_dataset(folder, name, vocab, tokenizer.to_str(), splits, counts)
+    return write_dataset(folder, name, vocab, tokenizer.to_json(), splits, counts)
 
 
 def write_dataset(

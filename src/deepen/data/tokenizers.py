@@ -1,28 +1,129 @@
-"""Train, load, apply and hash byte-level BPE tokenizers, with the `tokenizers` library."""
+"""Tokenizers: any Hugging Face tokenizer.json, GPT-2's, bytes, or one that is trained here.
+
+    tokenizer = make_tokenizer("gpt2")            # or "byte", or the path of a tokenizer.json or of its folder
+    tokenizer.encode("Hello, I'm a language model,")          # [15496, 11, 314, 1101, 257, 3303, 2746, 11]
+    tokenizer.write(folder)                       # tokenizer.json
+    load_tokenizer(folder)                        # the same tokenizer, wherever the folder is
+
+On disk a tokenizer is one file, tokenizer.json, or the two of GPT-2's release, encoder.json and vocab.bpe. It is
+identified by the sha256 of their content. Which library encodes does not matter: tiktoken, where it is installed,
+encodes GPT-2's tokenizer faster, with the same ids.
+"""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tokenizers import ByteLevelBPETokenizer, Tokenizer
+import tokenizers
+from numpy.typing import NDArray
+from tokenizers import ByteLevelBPETokenizer
 from tokenizers.models import BPE
 
+from deepen.data import gpt2_tokenizer
 from deepen.data.errors import DataError, unreadable
 from deepen.data.shard_file import TokenArray
+from deepen.durable import write_whole
 from deepen.errors import RunError
 
 END_OF_TEXT = "<|endoftext|>"
+_ENDS_OF_TEXT = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<｜end▁of▁sentence｜>", "<|eos|>", "[EOS]")
+"""What families call their end of text, GPT-2's, OLMo's and Qwen's name first, then Llama 3's, Llama 2's, ..."""
+
+_FILES = (("tokenizer.json",), gpt2_tokenizer.FILES)
 _BATCH_DOCUMENTS = 16
 """Documents that are encoded at once, on all cores."""
+
+
+class Tokenizer:
+    """A tokenizer that encodes every text completely and always alike.
+
+    Truncation, padding and random merges (dropout), which training code stores in tokenizer.json, are switched
+    off. Nothing is added to a text, and the name of a special token in a text is encoded as text.
+
+    Attributes:
+        vocab: the highest id + 1, added tokens included.
+        end_of_text: the id of the token that separates documents; None if the tokenizer has none that is known.
+        sha256: identifies it; the hash of its files.
+    """
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        """Read a tokenizer from its files, by name. Raises any exception if they are not a tokenizer."""
+        self._files = dict(files)
+        contents = [*files.values()]
+        self._tokenizer = _parse(contents)
+        self.vocab = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+        ids = (self._tokenizer.token_to_id(name) for name in _ENDS_OF_TEXT)
+        self.end_of_text: int | None = next((number for number in ids if number is not None), None)
+        self.sha256 = _hash_files(contents)
+        self._fast_encoder = gpt2_tokenizer.make_encoder(self._tokenizer) or _make_byte_encoder(self._tokenizer)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, without special tokens."""
+        if self._fast_encoder is not None:
+            return [int(token) for token in self._fast_encoder(text)]
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
+        """The ids of each text: as `encode`, faster."""
+        if self._fast_encoder is not None:
+            return [self._fast_encoder(text) for text in texts]
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids; special tokens are written with their names."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
+        return text
+
+    def write(self, folder: Path) -> None:
+        """Write the tokenizer's files to a folder that exists, byte by byte as they were read."""
+        for name, content in self._files.items():
+            write_whole(folder / name, content)
+
+    def to_json(self) -> str:
+        """The tokenizer as the text of a tokenizer.json, also if it was read from GPT-2's two files."""
+        text: str = self._tokenizer.to_str()
+        return text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._files,)
+
+
+def make_tokenizer(choice: str) -> Tokenizer:
+    """The tokenizer that a user names.
+
+    Args:
+        choice: `gpt2`, `byte`, or the path of a tokenizer.json or of a folder with a tokenizer.
+
+    Raises:
+        DataError: there is no such tokenizer, or it cannot be read.
+    """
+    if choice == "gpt2":
+        return Tokenizer({"tokenizer.json": _to_json(_parse(gpt2_tokenizer.read_files()))})
+    if choice == "byte":
+        return Tokenizer({"tokenizer.json": _to_json(_byte_tokenizer())})
+    path = Path(choice)
+    if path.is_dir():
+        return load_tokenizer(path)
+    if not path.is_file():
+        raise DataError(
+            f"is {choice!r}, and there is no such file or folder",
+            field="tokenizer",
+            value=choice,
+            remedy="use gpt2, byte, or the path of a tokenizer.json",
+        )
+    return _read({"tokenizer.json": path})
 
 
 def train_bpe(texts: Iterable[str], vocab: int) -> Tokenizer:
     """Train a byte-level BPE of `vocab` tokens; the end of text is token 0."""
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(texts, vocab_size=vocab, special_tokens=[END_OF_TEXT], show_progress=False)
-    return Tokenizer.from_str(bpe.to_str())
+    return Tokenizer({"tokenizer.json": bpe.to_str().encode()})
 
 
 def encode_documents(
@@ -35,19 +136,19 @@ def encode_documents(
         texts: the documents.
         on_encoded: called with the number of documents that were encoded since the last call.
     """
-    end_of_text = np.array([tokenizer.token_to_id(END_OF_TEXT)], dtype=np.uint16)
+    end_of_text = np.array([tokenizer.end_of_text], dtype=np.uint16)
     parts = []
     for first in range(0, len(texts), _BATCH_DOCUMENTS):
         batch = list(texts[first : first + _BATCH_DOCUMENTS])
-        for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
-            parts += [end_of_text, np.array(encoding.ids, dtype=np.uint16)]
+        for ids in tokenizer.encode_batch(batch):
+            parts += [end_of_text, ids.astype(np.uint16)]
         on_encoded(len(batch))
     return np.concatenate(parts)
 
 
 def find_tokenizer(folder: Path) -> tuple[Path, ...]:
     """The tokenizer files in a folder: `tokenizer.json`, GPT-2's `encoder.json` and `vocab.bpe`, or none."""
-    for names in (("tokenizer.json",), ("encoder.json", "vocab.bpe")):
+    for names in _FILES:
         paths = tuple(folder / name for name in names)
         if paths[0].exists():
             return paths if all(path.is_file() for path in paths) else ()
@@ -63,11 +164,8 @@ def hash_tokenizer(folder: Path) -> str:
 def load_tokenizer(folder: Path, vocab: int | None = None, *, sha256: str | None = None) -> Tokenizer:
     """Load the tokenizer of a folder from the files that `find_tokenizer` finds.
 
-    It encodes every text completely and always alike: truncation, padding and random merges (dropout), which
-    training code stores in tokenizer.json, are switched off.
-
     Args:
-        folder: a folder of shards.
+        folder: a folder of shards, of a checkpoint, or of a tokenizer alone.
         vocab: vocabulary of the model; the tokenizer's must not be larger.
         sha256: what `hash_tokenizer` returned before.
 
@@ -78,47 +176,77 @@ def load_tokenizer(folder: Path, vocab: int | None = None, *, sha256: str | None
     """
     paths = find_tokenizer(folder)
     if not paths:
+        sentencepiece = (folder / "tokenizer.model").exists()
         raise DataError(
-            f"{folder} has no tokenizer, which tasks need",
+            f"{folder} has no tokenizer" + (", only SentencePiece's tokenizer.model" if sentencepiece else ""),
             value=folder,
-            remedy="put tokenizer.json there, or GPT-2's encoder.json and vocab.bpe",
+            remedy="save it as tokenizer.json: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+            if sentencepiece
+            else "put tokenizer.json there, or GPT-2's encoder.json and vocab.bpe",
         )
-    try:
-        contents = [path.read_bytes() for path in paths]
-    except OSError as error:
-        raise unreadable(f"tokenizer {error.filename or paths[0]}", paths[0], error) from None
-    if sha256 not in (None, _hash_files(contents)):
+    tokenizer = _read({path.name: path for path in paths})
+    if sha256 not in (None, tokenizer.sha256):
         raise RunError(f"tokenizer {paths[0]} has changed since the command began", remedy="restore it")
-    try:
-        tokenizer = _parse(contents)
-        highest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
-    except Exception as error:  # the library raises plain Exceptions
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
-        problem = f"{paths[0]} is not a tokenizer ({reason})"
-        raise DataError(problem, value=paths[0], remedy="copy it again") from None
-    if vocab is not None and highest >= vocab:
+    if vocab is not None and tokenizer.vocab > vocab:
         raise DataError(
-            f"{paths[0]} has token {highest}, the model's vocabulary ends at {vocab - 1}",
+            f"{paths[0]} has token {tokenizer.vocab - 1}, the model's vocabulary ends at {vocab - 1}",
             value=paths[0],
             remedy="use the tokenizer that made the shards, or another model",
         )
     return tokenizer
 
 
+def _read(paths: Mapping[str, Path]) -> Tokenizer:
+    first = next(iter(paths.values()))
+    try:
+        files = {name: path.read_bytes() for name, path in paths.items()}
+    except OSError as error:
+        raise unreadable(f"tokenizer {error.filename or first}", first, error) from None
+    try:
+        return Tokenizer(files)
+    except Exception as error:  # the library raises plain Exceptions
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+        raise DataError(f"{first} is not a tokenizer ({reason})", value=first, remedy="copy it again") from None
+
+
 def _hash_files(contents: Sequence[bytes]) -> str:
     return hashlib.sha256(b"".join(contents)).hexdigest()
 
 
-def _parse(contents: Sequence[bytes]) -> Tokenizer:
+def _to_json(tokenizer: tokenizers.Tokenizer) -> bytes:
+    content: bytes = tokenizer.to_str().encode()
+    return content
+
+
+def _byte_tokenizer() -> tokenizers.Tokenizer:
+    """A token for each byte, whose id is the byte; the end of text is token 256."""
+    bpe = ByteLevelBPETokenizer({name: byte for byte, name in enumerate(gpt2_tokenizer.name_bytes())}, [])
+    bpe.add_special_tokens([END_OF_TEXT])
+    return tokenizers.Tokenizer.from_str(bpe.to_str())
+
+
+def _make_byte_encoder(tokenizer: tokenizers.Tokenizer) -> gpt2_tokenizer.Encoder | None:
+    """An encoder of the same ids, if the tokenizer is the one that `_byte_tokenizer` makes; None otherwise."""
+    if tokenizer.get_vocab_size(with_added_tokens=True) != 257:
+        return None
+    if json.loads(tokenizer.to_str()) != json.loads(_byte_tokenizer().to_str()):
+        return None
+    return lambda text: np.frombuffer(text.encode(), dtype=np.uint8).astype(np.uint32)
+
+
+def _parse(contents: Sequence[bytes]) -> tokenizers.Tokenizer:
     """The tokenizer in tokenizer.json, or in encoder.json and vocab.bpe, which differ only in their packaging."""
     if len(contents) == 1:
-        tokenizer = Tokenizer.from_buffer(contents[0])
+        tokenizer = tokenizers.Tokenizer.from_buffer(contents[0])
     else:
         merges = [line.split(" ") for line in contents[1].decode().split("\n") if not line.startswith("#version")]
         pairs = [(pair[0], pair[1]) for pair in merges if len(pair) == 2]
-        tokenizer = Tokenizer.from_str(ByteLevelBPETokenizer(json.loads(contents[0]), pairs).to_str())
+        bpe = ByteLevelBPETokenizer(json.loads(contents[0]), pairs)
+        bpe.add_special_tokens([END_OF_TEXT])
+        tokenizer = tokenizers.Tokenizer.from_str(bpe.to_str())
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
     if isinstance(tokenizer.model, BPE):
         tokenizer.model.dropout = None
     return tokenizer

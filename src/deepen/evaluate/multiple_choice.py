@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 from deepen.evaluate.task import Completion, CompletionModel, Score, TaskError, open_task_file
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from deepen.data.tokenizers import Tokenizer
 
 MAX_LINE_BYTES = 1 << 20
 """Longer lines are refused; the longest line of HellaSwag has fewer than two thousand bytes."""
@@ -143,7 +143,7 @@ def encode_item(item: Item, tokenizer: "Tokenizer") -> Example:
     """Encode an item. Raises a ValueError if the tokenizer makes too few tokens of it to score an ending."""
 
     def encode(text: str) -> tuple[int, ...]:
-        return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
+        return tuple(tokenizer.encode(text))
 
     context = encode(item.context)
     if not context:

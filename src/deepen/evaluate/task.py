@@ -23,7 +23,7 @@ from deepen.errors import InvalidValueError
 from deepen.os_errors import explain
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from deepen.data.tokenizers import Tokenizer
 
 
 VALIDATION = "validation"

