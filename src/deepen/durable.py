@@ -16,9 +16,12 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from deepen.errors import InvalidValueError
 
 SEAL = "sha256"
 """The key of a JSON file that holds the sha256 of all the others."""
@@ -89,6 +92,63 @@ def write_whole(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write sealed JSON so that a reader always finds the old content or the new."""
     write_whole(path, sealed(value))
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Fill a folder that appears under its name only when it is complete.
+
+        with new_folder(out) as temporary:
+            write(temporary / "config.json", content)
+
+    The block writes into the yielded folder beside it. At its end each file is made durable and the folder gets
+    its name; after an error it is removed. What a kill left there is removed by the next call.
+
+    Args:
+        folder: must not exist, or must be empty (`check_new_folder`).
+    """
+    folder = folder.resolve()
+    temporary = folder.with_name(f"{folder.name}.new")
+    remove_folder(temporary)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for path in temporary.rglob("*"):
+            fsync(path)
+        fsync(temporary)
+        rename(temporary, folder)
+    except BaseException:
+        remove(temporary)  # on a full disk, its bytes are needed
+        raise
+    fsync(folder.parent)
+
+
+def check_new_folder(folder: Path, field: str) -> None:
+    """Check that a folder can be written by `new_folder`.
+
+    Args:
+        folder: the folder.
+        field: how a user calls it.
+
+    Raises:
+        InvalidValueError: it has content, is a file, or lies in a folder that cannot be written to.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InvalidValueError(
+            f"{folder} is in use: it has content", field=field, value=str(folder), remedy="name a new folder"
+        )
+    above = nearest_existing(folder.absolute())
+    if not above.is_dir():
+        raise InvalidValueError(
+            f"{folder} is not a folder: {above} is a file",
+            field=field,
+            value=str(folder),
+            remedy="name a new folder",
+        )
+    if not os.access(above, os.W_OK):
+        raise InvalidValueError(
+            f"{folder} cannot be written: no permission in {above}", field=field, value=str(folder)
+        )
 
 
 def append(path: Path, content: bytes) -> None:

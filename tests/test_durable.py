@@ -1,0 +1,39 @@
+"""Folders that are whole or absent."""
+
+from pathlib import Path
+
+import pytest
+
+from deepen.durable import check_new_folder, new_folder
+from deepen.errors import InvalidValueError
+
+
+def test_a_new_folder_appears_when_it_is_complete(tmp_path: Path):
+    out = tmp_path / "made" / "out"
+    with new_folder(out) as temporary:
+        (temporary / "file").write_text("content")
+        assert not out.exists()
+    assert (out / "file").read_text() == "content"
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+def test_a_new_folder_that_fails_leaves_nothing(tmp_path: Path):
+    (tmp_path / "out.new").mkdir()
+    (tmp_path / "out.new" / "left by a killed command").write_text("")
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "out") as temporary:
+        assert not list(temporary.iterdir())
+        (temporary / "file").write_text("content")
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_folder_can_be_filled_and_a_used_one_cannot(tmp_path: Path):
+    out = tmp_path / "out"
+    out.mkdir()
+    check_new_folder(out, "out")
+    with new_folder(out) as temporary:
+        (temporary / "file").write_text("content")
+    with pytest.raises(InvalidValueError, match=r"out .*out is in use: it has content: name a new folder"):
+        check_new_folder(out, "out")
+    with pytest.raises(InvalidValueError, match=r"cannot be a folder: .*file is a file"):
+        check_new_folder(out / "file" / "out", "out")
