@@ -17,7 +17,7 @@ from deepen.data.shards import Dataset, open_dataset
 from deepen.data.tokenizers import load_tokenizer
 from deepen.report import draw_report
 from deepen.study.results.results_file import load_results
-from deepen.train.checkpoint.state_files import StateError
+from deepen.train.checkpoint.state_check import StateError
 from deepen.train.checkpoint.state_folder import load_state
 
 SOURCE = Path(__file__).parent.parent / "src" / "deepen"

@@ -29,7 +29,7 @@ from deepen.study.define.presets import quickstart
 from deepen.study.results.results_file import ResultsError, load_results
 from deepen.study.store.errors import StoreError
 from deepen.study.store.study_folder import Store
-from deepen.train.checkpoint.state_files import StateError
+from deepen.train.checkpoint.state_check import StateError
 from deepen.train.checkpoint.state_folder import load_state
 
 

@@ -14,9 +14,10 @@ from deepen.schedule.recipes.constant_depth import full
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.engine import Engine
 from deepen.train.placement import SingleProcess
+from deepen.train.progress import Progress
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
-from deepen.train.state import Progress, TrainState, initial_state
+from deepen.train.state import TrainState, initial_state
 
 CPU = SingleProcess(torch.device("cpu"))
 CONTEXT, STEPS, NOISE_FROM = 16, 48, 40

@@ -26,10 +26,11 @@ from deepen.train.engine import Engine
 from deepen.train.errors import TrainingError
 from deepen.train.optim.make import make_optimizer
 from deepen.train.optim.spec import OptimizerSpec
+from deepen.train.progress import Progress
 from deepen.train.read_back import ImmediateReadBack, LateReadBack
 from deepen.train.segment import Segment, begin_segment
 from deepen.train.settings import PRECISIONS, TrainSettings
-from deepen.train.state import Progress, TrainState, initial_state
+from deepen.train.state import TrainState, initial_state
 from deepen.train.trainable import freeze_rest
 from short_runs import CPU, discard, is_same
 

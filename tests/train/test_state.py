@@ -7,7 +7,7 @@ import torch
 
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
-from deepen.train.state import Progress
+from deepen.train.progress import Progress
 from short_runs import BATCH_TOKENS, discard, short_engine
 
 

@@ -19,9 +19,10 @@ from deepen.schedule.rate import RatePiece
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.train.engine import Engine
 from deepen.train.placement import SingleProcess
+from deepen.train.progress import Progress
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
-from deepen.train.state import Progress, TrainState, initial_state
+from deepen.train.state import TrainState, initial_state
 
 _ENDLESS = 1 << 40
 """Steps of a segment that never ends in practice."""

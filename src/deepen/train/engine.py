@@ -30,10 +30,11 @@ from deepen.train.health.nonfinite import locate_nonfinite
 from deepen.train.health.spikes import SPIKE_SCORE, WINDOW, spike_score
 from deepen.train.optim.make import make_optimizer, read_moments
 from deepen.train.placement import MicroBatch, Placement
+from deepen.train.progress import Progress
 from deepen.train.read_back import Measured, ReadBack, Step, choose_read_back
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
-from deepen.train.state import Progress, TrainState
+from deepen.train.state import TrainState
 from deepen.train.trainable import check_gradients, freeze_rest
 
 Log = Callable[[Progress, Measured], None]

@@ -7,28 +7,10 @@ from torch import Tensor
 
 from deepen.model.build import init_weights
 from deepen.model.config import ModelConfig
+from deepen.train.progress import Progress
 
 Moments = Mapping[str, Tensor]
 """The optimizer state of one parameter; AdamW keeps `exp_avg` and `exp_avg_sq` of its shape, and `step`."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """Training tokens, steps, exact FLOPs and seconds of training of a run so far."""
-
-    tokens: int = 0
-    step: int = 0
-    flops: int = 0
-    seconds: float = 0.0
-
-    def advance(self, *, tokens: int, flops: int, seconds: float) -> "Progress":
-        """The progress after one more step that took these tokens, FLOPs and seconds."""
-        return Progress(
-            tokens=self.tokens + tokens,
-            step=self.step + 1,
-            flops=self.flops + flops,
-            seconds=self.seconds + seconds,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

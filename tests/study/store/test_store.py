@@ -27,9 +27,10 @@ from deepen.study.store.maintenance import prune
 from deepen.study.store.retention import RETENTION_POLICIES, RetentionPolicy
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
-from deepen.train.checkpoint.state_files import StateError, read_progress
+from deepen.train.checkpoint.state_check import StateError, read_header
 from deepen.train.checkpoint.state_folder import load_state, save_state
-from deepen.train.state import Progress, TrainState, initial_state
+from deepen.train.progress import Progress
+from deepen.train.state import TrainState, initial_state
 from disks import FAULTS, FailingDisk
 
 
@@ -297,7 +298,7 @@ def test_a_writer_that_is_superseded_while_it_saves_leaves_the_existing_state(mo
     SegmentFolder(tmp_path).save(a_state(model, 1))
     with pytest.raises(SupersededError):
         SegmentFolder(tmp_path, check).save(a_state(model, 2))
-    assert read_progress(tmp_path / "state").step == 1
+    assert read_header(tmp_path / "state").progress.step == 1
 
 
 def kept_states(out: Path) -> set[str]:

@@ -5,7 +5,8 @@ import threading
 import pytest
 
 from deepen.train.checkpoint.saver import BackgroundSaver
-from deepen.train.state import Progress, TrainState
+from deepen.train.progress import Progress
+from deepen.train.state import TrainState
 
 
 def state_at(step: int) -> TrainState:

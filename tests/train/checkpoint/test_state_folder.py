@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from deepen.model.config import ModelConfig
-from deepen.train.checkpoint.state_files import StateError
+from deepen.train.checkpoint.state_check import StateError
 from deepen.train.checkpoint.state_folder import load_state, save_state
-from deepen.train.state import Progress, TrainState, initial_state
+from deepen.train.progress import Progress
+from deepen.train.state import TrainState, initial_state
 
 
 @pytest.fixture

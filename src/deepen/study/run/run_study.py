@@ -180,6 +180,7 @@ def _provenance(tree: Tree, options: RunOptions) -> dict[str, Any]:
         "versions": {"deepen": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "machine": machine_name(),
         "lineage": Lineage.from_tree(tree).to_json(),
+        "routes": [route.to_json() for route in tree.routes],
     }
 
 

@@ -15,14 +15,15 @@ from deepen.study.run.job import Job
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
 from deepen.train.checkpoint.saver import BackgroundSaver
-from deepen.train.checkpoint.state_files import StateError
+from deepen.train.checkpoint.state_check import StateError
 from deepen.train.device import peak_memory_bytes, pick_device, reset_peak_memory
 from deepen.train.distributed.leader import begin_engine
 from deepen.train.distributed.processes import ONE_PROCESS, World
 from deepen.train.errors import TrainingError
 from deepen.train.health.spikes import WINDOW
+from deepen.train.progress import Progress
 from deepen.train.segment import begin_segment
-from deepen.train.state import Progress, TrainState, initial_state
+from deepen.train.state import TrainState, initial_state
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from deepen.study.store.lineage import Lineage
 from deepen.study.store.retention import RetentionPolicy
 from deepen.study.store.segment_folder import LOGS, SegmentFolder
 from deepen.study.store.study_folder import Store
-from deepen.train.checkpoint.state_folder import SUFFIXES
+from deepen.train.checkpoint.state_check import SUFFIXES
 
 _log = logging.getLogger(__name__)
 

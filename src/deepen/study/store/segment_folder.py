@@ -21,16 +21,10 @@ from typing import Any
 from deepen import durable
 from deepen.study.compile.keys import canonical
 from deepen.study.compile.tree import Node
-from deepen.train.checkpoint.state_files import StateError, read_log_digests, read_progress
-from deepen.train.checkpoint.state_folder import (
-    find_good_state,
-    has_state,
-    load_state,
-    recover,
-    remove_state,
-    save_state,
-)
-from deepen.train.state import Progress, TrainState
+from deepen.train.checkpoint.state_check import StateError, find_good_state, has_state, read_header
+from deepen.train.checkpoint.state_folder import load_state, recover, remove_state, save_state
+from deepen.train.progress import Progress
+from deepen.train.state import TrainState
 
 LOGS = ("metrics", "evals")
 
@@ -133,7 +127,7 @@ class SegmentFolder:
     def tokens_saved(self) -> int:
         """Tokens of the newest good state; 0 if there is none."""
         try:
-            return read_progress(find_good_state(self._state)[0]).tokens
+            return read_header(find_good_state(self._state)[0]).progress.tokens
         except StateError:
             return 0
 
@@ -157,7 +151,7 @@ class SegmentFolder:
             found, problems = find_good_state(self._state, verify=verify)
             if problems:
                 return problems[0]
-            tokens, done = read_progress(found).tokens, self.done
+            tokens, done = read_header(found).progress.tokens, self.done
         except StateError as error:
             return str(error)
         if done is not None and tokens != done["progress"]["tokens"]:
@@ -243,7 +237,7 @@ class SegmentFolder:
             return self._compare_logs(self.done.get("logs", {}), are_complete=True)
         try:
             found, _ = find_good_state(self._state)
-            return self._compare_logs(read_log_digests(found), are_complete=False)
+            return self._compare_logs(read_header(found).logs, are_complete=False)
         except StateError:
             return []  # without a state, the logs start again from the beginning
 

@@ -5,19 +5,12 @@
     state.json             depth, seed, progress, recent losses, digests of the logs
     manifest.json          of each file above: bytes, sha256, and of tensor files the sha256 of the header
 
-A state that fails verification is never used. One that the system cannot read now is not damaged: the OSError ends
-the command, and nothing is removed. There are two levels of verification:
-
-- quick, always: sizes, the sha256 of JSON files and of the headers of tensor files match the manifest, and the
-  tensors of a header fill the file exactly. It reads a few kilobytes of a state of any size, and does not find a
-  flipped bit inside a tensor.
-- full, with `verify`: the sha256 of every file.
-
-`state_folder.py` replaces one state by the next so that a complete one always exists.
+`state_check.py` verifies them, `state_folder.py` replaces one state by the next so that a complete one always
+exists.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +19,17 @@ from safetensors.torch import load, load_file
 from torch import Tensor
 
 from deepen import durable
-from deepen.errors import RunError
+from deepen.train.checkpoint.state_check import (
+    FILES,
+    MANIFEST,
+    MOMENTS,
+    TENSOR_FILES,
+    WEIGHTS,
+    StateError,
+    read_header,
+)
 from deepen.train.checkpoint.tensor_file import header_size
-from deepen.train.state import Progress, TrainState
-
-TENSOR_FILES = ("weights.safetensors", "moments.safetensors")
-FILES = (*TENSOR_FILES, "state.json")
-MANIFEST = "manifest.json"
-
-
-class StateError(RunError):
-    """A state cannot be used. The message names the file and the reason."""
+from deepen.train.state import TrainState
 
 
 def write_files(state: TrainState, folder: Path, logs: Mapping[str, Any]) -> None:
@@ -45,7 +38,7 @@ def write_files(state: TrainState, folder: Path, logs: Mapping[str, Any]) -> Non
     Args:
         state: what to write.
         folder: an empty folder.
-        logs: length and sha256 of each log, which state.json stores and `read_log_digests` returns.
+        logs: length and sha256 of each log, which state.json stores and `read_header` returns.
     """
     moments = {
         f"{parameter}:{name}": tensor for parameter, kept in state.moments.items() for name, tensor in kept.items()
@@ -57,8 +50,8 @@ def write_files(state: TrainState, folder: Path, logs: Mapping[str, Any]) -> Non
         "recent_losses": state.recent_losses,
         "logs": logs,
     })  # fmt: skip
-    durable.save_tensors(folder / "weights.safetensors", state.weights)
-    durable.save_tensors(folder / "moments.safetensors", moments)
+    durable.save_tensors(folder / WEIGHTS, state.weights)
+    durable.save_tensors(folder / MOMENTS, moments)
     durable.write(folder / "state.json", state_json)
     durable.check_size(folder / "state.json", len(state_json))
     manifest = {}
@@ -78,54 +71,25 @@ def _manifest_entry(path: Path) -> dict[str, Any]:
     return entry
 
 
-def check_files(folder: Path, *, verify: bool = False) -> None:
-    """Raise a StateError, with file and reason, unless the files of `folder` match its manifest.
-
-    Args:
-        folder: the folder of the state.
-        verify: hash every byte, not only JSON files and headers.
-    """
-    manifest = _read_json(folder / MANIFEST)
-    for name in FILES:
-        entry = manifest.get(name)
-        if not isinstance(entry, dict) or not isinstance(entry.get("bytes"), int):
-            raise StateError(f"{folder / MANIFEST} is damaged: it has no size of {name}")
-        path = folder / name
-        try:
-            _check_file(path, entry, verify=verify)
-        except durable.DamagedError as error:
-            raise StateError(str(error)) from None
-        except FileNotFoundError:
-            raise StateError(f"{path} is missing") from None
-    _read_state_json(folder)
-
-
-def _check_file(path: Path, entry: Mapping[str, Any], *, verify: bool) -> None:
-    """Raise a DamagedError unless a file matches its entry in the manifest."""
-    size = path.stat().st_size
-    if size != entry["bytes"]:
-        raise durable.DamagedError(f"{path} is damaged: it has {size:,} bytes, {entry['bytes']:,} in its manifest")
-    has_tensors = path.name in TENSOR_FILES
-    if has_tensors:
-        header = durable.sha256(path, header_size(path))
-        if header != entry.get("header_sha256", header):  # deepen 0.1 wrote none
-            raise durable.DamagedError(f"{path} is damaged: the sha256 of its header differs from its manifest's")
-    if (verify or not has_tensors) and durable.sha256(path) != entry.get("sha256"):
-        raise durable.DamagedError(f"{path} is damaged: its sha256 differs from its manifest's")
-
-
 def read_files(folder: Path) -> TrainState:
     """Read the state in exactly this folder; call `check_files` first."""
     try:
-        without_tensors = _read_state_json(folder)
+        header = read_header(folder)
         moments: dict[str, dict[str, Any]] = {}
-        for key, tensor in _load_tensors(folder / "moments.safetensors").items():
+        for key, tensor in _load_tensors(folder / MOMENTS).items():
             parameter, _, name = key.rpartition(":")
             moments.setdefault(parameter, {})[name] = tensor
-        weights = _load_tensors(folder / "weights.safetensors")
+        weights = _load_tensors(folder / WEIGHTS)
     except (FileNotFoundError, SafetensorError) as error:
         raise StateError(f"{folder} is not a complete state ({error})") from None
-    return replace(without_tensors, weights=weights, moments=moments)
+    return TrainState(
+        weights=weights,
+        depth=header.depth,
+        seed=header.seed,
+        moments=moments,
+        progress=header.progress,
+        recent_losses=header.recent_losses,
+    )
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:
@@ -143,40 +107,3 @@ def _is_utf8(path: Path) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def read_progress(folder: Path) -> Progress:
-    """The progress of the state in exactly this folder."""
-    return _read_state_json(folder).progress
-
-
-def read_log_digests(folder: Path) -> dict[str, Any]:
-    """The `logs` that were saved with the state in exactly this folder."""
-    logs = _read_json(folder / "state.json").get("logs")
-    return logs if isinstance(logs, dict) else {}
-
-
-def _read_state_json(folder: Path) -> TrainState:
-    """The state without its tensors."""
-    content = _read_json(folder / "state.json")
-    try:
-        progress = Progress(**content["progress"])
-        numbers = (content["depth"], content["seed"], progress.tokens, progress.step, progress.flops)
-        if not all(isinstance(number, int) for number in numbers):
-            raise TypeError("a number is not whole")
-        recent = tuple(float(loss) for loss in content.get("recent_losses", ()))
-    except (KeyError, TypeError, ValueError) as error:
-        raise StateError(f"{folder / 'state.json'} is damaged: {error}") from None
-    return TrainState(
-        weights={}, depth=content["depth"], seed=content["seed"], progress=progress, recent_losses=recent
-    )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = durable.read_json(path)
-    except durable.DamagedError as error:
-        raise StateError(str(error)) from None
-    if value is None:
-        raise StateError(f"{path} is missing")
-    return value

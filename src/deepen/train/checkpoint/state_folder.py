@@ -9,7 +9,7 @@ A save writes the new state to `state.new`, then renames `state` to `state.old` 
 
 A kill can interrupt it at any of these points. `find_good_state` looks in the order `state`, `state.new`,
 `state.old`. A complete `state.new` beside a `state` is newer, but its save was interrupted: it is removed, and its
-steps are trained again. `state_files.py` writes and checks the files of a state.
+steps are trained again. `state_files.py` writes the files of a state, `state_check.py` checks them.
 """
 
 import logging
@@ -18,11 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from deepen import durable
-from deepen.train.checkpoint.state_files import MANIFEST, StateError, check_files, read_files, write_files
+from deepen.train.checkpoint.state_check import (
+    MANIFEST,
+    SUFFIXES,
+    StateError,
+    beside,
+    check_files,
+    find_good_state,
+    has_state,
+)
+from deepen.train.checkpoint.state_files import read_files, write_files
 from deepen.train.state import TrainState
-
-SUFFIXES = ("", ".new", ".old")
-"""Where a state can be after an interrupted save, in the order of the search."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +47,7 @@ def save_state(
         logs: length and sha256 of each log.
         check: called right before the new state replaces the other; raises if it must not.
     """
-    new, old = _beside(folder, ".new"), _beside(folder, ".old")
+    new, old = beside(folder, ".new"), beside(folder, ".old")
     _finish_rename(folder)
     durable.remove_folder(new)
     new.mkdir(parents=True)
@@ -71,24 +77,6 @@ def load_state(folder: Path, *, verify: bool = False) -> TrainState:
     return read_files(found)
 
 
-def find_good_state(folder: Path, *, verify: bool = False) -> tuple[Path, list[str]]:
-    """The newest state that passes verification, and what is wrong with the newer ones.
-
-    Raises:
-        StateError: there is no good state.
-    """
-    problems: list[str] = []
-    for suffix in SUFFIXES:
-        candidate = _beside(folder, suffix)
-        if _is_state(candidate):
-            try:
-                check_files(candidate, verify=verify)
-                return candidate, problems
-            except StateError as error:
-                problems.append(str(error))
-    raise StateError("; ".join(problems) if problems else f"there is no state in {folder}")
-
-
 def recover(folder: Path, *, verify: bool = False) -> list[str]:
     """Leave the newest good state at `folder` and nothing beside it; returns what was wrong with the newer ones.
 
@@ -109,11 +97,6 @@ def recover(folder: Path, *, verify: bool = False) -> list[str]:
     return problems
 
 
-def has_state(folder: Path) -> bool:
-    """Whether there is a state, good or damaged."""
-    return any(_is_state(_beside(folder, suffix)) for suffix in SUFFIXES)
-
-
 def remove_state(folder: Path) -> None:
     """Remove a state and what interrupted saves left beside it."""
     _remove(folder, SUFFIXES)
@@ -121,21 +104,12 @@ def remove_state(folder: Path) -> None:
 
 def _remove(folder: Path, suffixes: Sequence[str]) -> None:
     for suffix in reversed(suffixes):  # the oldest first, so that a kill in between leaves the newest
-        durable.remove_folder(_beside(folder, suffix))
-
-
-def _beside(folder: Path, suffix: str) -> Path:
-    return folder.with_name(folder.name + suffix)
-
-
-def _is_state(folder: Path) -> bool:
-    """Whether a folder is a state, and not a save that was interrupted before its manifest."""
-    return folder.is_dir() and not (folder.suffix == ".new" and not (folder / MANIFEST).exists())
+        durable.remove_folder(beside(folder, suffix))
 
 
 def _finish_rename(folder: Path) -> None:
     """Do the second rename if a save was interrupted before it, so that the next save keeps the newest state."""
-    new = _beside(folder, ".new")
+    new = beside(folder, ".new")
     if not folder.exists() and (new / MANIFEST).exists():
         try:
             check_files(new)

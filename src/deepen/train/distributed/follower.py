@@ -12,7 +12,7 @@ from deepen.train.distributed.placement import make_placement
 from deepen.train.distributed.processes import World
 from deepen.train.engine import Engine
 from deepen.train.errors import TrainingError
-from deepen.train.state import Progress
+from deepen.train.progress import Progress
 
 
 def follow(world: World) -> int:

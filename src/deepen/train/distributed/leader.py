@@ -17,9 +17,10 @@ from deepen.train.distributed.processes import ONE_PROCESS, World
 from deepen.train.engine import Engine, Log, TrainingEngine
 from deepen.train.errors import TrainingError
 from deepen.train.placement import Placement, SingleProcess
+from deepen.train.progress import Progress
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
-from deepen.train.state import Progress, TrainState
+from deepen.train.state import TrainState
 
 
 def begin_engine(

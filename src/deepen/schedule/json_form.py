@@ -42,7 +42,7 @@ def to_json(value: Any) -> Any:
         return value
     if callable(value):
         return to_json(record_recipe(value))
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON: add it to deepen.study.define.json_form")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON: add it to deepen.schedule.json_form")
 
 
 def fields_to_json(value: Any) -> dict[str, Any]:

@@ -1,0 +1,153 @@
+"""Checkpoints as values: a training state of deepen's, or a folder in Hugging Face's format. Needs no torch.
+
+A checkpoint outside a study is the folder of a state with two more entries beside its files:
+
+    weights.safetensors, moments.safetensors, state.json, manifest.json    the state
+    model.json                                                             the model and its history
+    tokenizer.json                                                         where the tokenizer is known
+
+Inside a study, the model is in study.json and the tokenizer in its own folder.
+`deepen.study.store.checkpoints.find_checkpoint` finds either, and `checkpoint_files.py` reads and writes them.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from deepen import durable
+from deepen.data.tokenizers import find_tokenizer
+from deepen.errors import InvalidValueError
+from deepen.interop.history import Event, last_position
+from deepen.model.config import ModelConfig
+from deepen.schedule.json_form import fields_from_json, from_json, to_json
+from deepen.train.checkpoint.state_check import TENSOR_FILES, find_good_state, read_header, read_manifest
+from deepen.train.progress import Progress
+
+MODEL_FILE = "model.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeepenCheckpoint:
+    """A training state with its model.
+
+    Attributes:
+        folder: the folder with the state's files, verified.
+        model: the model at the state's depth.
+        seed: seed of weights and data order.
+        progress: tokens, steps, FLOPs and seconds of the run so far.
+        tokenizer: the folder of the tokenizer; None if it is not known.
+        history: what made it, the oldest event first.
+    """
+
+    folder: Path
+    model: ModelConfig
+    seed: int
+    progress: Progress
+    tokenizer: Path | None
+    history: tuple[Event, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Identifies everything that a run which continues from the checkpoint depends on."""
+        manifest = read_manifest(self.folder)
+        position = last_position(self.history)
+        return _hash({
+            "files": [manifest[name]["sha256"] for name in TENSOR_FILES],
+            "model": _identity(self.model),
+            "position": None if position is None else asdict(position),
+        })  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HuggingFaceCheckpoint:
+    """A folder in Hugging Face's format, of any model; only its config.json has been read."""
+
+    folder: Path
+    config: Mapping[str, Any]
+
+    @property
+    def model_type(self) -> str:
+        """The type of model, such as "llama"; empty if the config has none."""
+        return str(self.config.get("model_type", ""))
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """The folder of the tokenizer; None if there is none that the `tokenizers` library reads."""
+        return self.folder if find_tokenizer(self.folder) else None
+
+
+Checkpoint = DeepenCheckpoint | HuggingFaceCheckpoint
+
+
+def read_deepen_checkpoint(folder: Path) -> DeepenCheckpoint:
+    """The checkpoint in a folder with a `model.json`.
+
+    Raises:
+        InvalidValueError: `model.json` cannot be read.
+        StateError: the state beside it is damaged.
+    """
+    model, history = read_model_file(folder)
+    found, _ = find_good_state(folder)
+    header = read_header(found)
+    return DeepenCheckpoint(
+        folder=found,
+        model=model,
+        seed=header.seed,
+        progress=header.progress,
+        tokenizer=folder if find_tokenizer(folder) else None,
+        history=history,
+    )
+
+
+def read_hugging_face_checkpoint(folder: Path) -> HuggingFaceCheckpoint:
+    """The checkpoint in a folder with a `config.json`.
+
+    Raises:
+        InvalidValueError: `config.json` is not a JSON object.
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise _wrong(f"{path} is not JSON ({error})", folder, "copy it again") from None
+    if not isinstance(config, dict):
+        raise _wrong(f"{path} is not a JSON object", folder, "copy it again")
+    return HuggingFaceCheckpoint(folder=folder, config=config)
+
+
+def write_model_file(folder: Path, model: ModelConfig, history: tuple[Event, ...]) -> None:
+    """Write `model.json`: the model at its depth, and what made it."""
+    content = {"model": to_json(model), "history": [to_json(event) for event in history]}
+    durable.write_json(folder / MODEL_FILE, content)
+
+
+def read_model_file(folder: Path) -> tuple[ModelConfig, tuple[Event, ...]]:
+    """The model and the history in a `model.json`.
+
+    Raises:
+        InvalidValueError: it is damaged, or another version of deepen wrote what this one does not know.
+    """
+    path = folder / MODEL_FILE
+    try:
+        content = durable.read_json(path) or {}
+        model = fields_from_json(ModelConfig, content.get("model"), "model")
+        history = from_json(tuple[Event, ...], content.get("history", []))
+    except ValueError as error:
+        raise _wrong(f"{path} cannot be used: {error}", folder, "write the checkpoint again") from None
+    return model, history
+
+
+def _wrong(problem: str, folder: Path, remedy: str) -> InvalidValueError:
+    return InvalidValueError(problem, field="checkpoint", value=folder, remedy=remedy)
+
+
+def _identity(model: ModelConfig) -> Any:
+    """The model without its name."""
+    return {key: value for key, value in to_json(model).items() if key != "name"}
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

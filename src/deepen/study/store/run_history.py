@@ -1,0 +1,155 @@
+"""What a study's folder records of the run that led to a state: its phases, its data and its losses.
+
+It is read from spec.json and the logs of the segments, from the state's back to the first. Needs no torch.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from deepen import durable
+from deepen.evaluate.task import VALIDATION
+from deepen.growth.spec import Growth
+from deepen.interop.history import DataPosition, Trained, TrainedPhase
+from deepen.schedule.rate import RatePiece
+from deepen.schedule.recipes import get_recipe
+from deepen.schedule.trainable import TrainedParts
+from deepen.study.define.study import Study
+from deepen.study.store.errors import StoreError
+from deepen.train.checkpoint.state_check import StateHeader
+
+_TRAIN_LOSS_STEPS = 50
+"""The training loss of a checkpoint is the mean over so many steps before it."""
+
+
+def read_run(folder: Path, key: str, header: StateHeader, study: Study, *, arm: str, fingerprint: str) -> Trained:
+    """The run that led to a state.
+
+    Args:
+        folder: the study's folder.
+        key: key of the state's segment.
+        header: the state's header.
+        study: the study.
+        arm: name of the arm; empty if it is not known.
+        fingerprint: identifies the study's data.
+
+    Raises:
+        StoreError: a segment's spec.json is missing or damaged.
+    """
+    progress = header.progress
+    specs = [*_read_specs(folder, key)][::-1]
+    logs = [folder / "segments" / spec["key"] for spec in specs]
+    losses = [line["loss"] for log in logs for line in _read_lines(log / "metrics.jsonl", progress.tokens)]
+    evaluations = [line for log in logs for line in _read_lines(log / "evals.jsonl", progress.tokens)]
+    scores = {line["task"]: line["value"] for line in evaluations}
+    recipe = next((get_recipe(each.recipe).name for each in study.arms if each.name == arm), "")
+    last = specs[-1]["recipe"]
+    return Trained(
+        study=study.name,
+        arm=arm,
+        recipe=recipe,
+        seed=header.seed,
+        data=Path(study.data).name,
+        position=DataPosition(
+            fingerprint=fingerprint,
+            window=study.context,
+            seed=header.seed,
+            tokens=progress.tokens,
+        ),
+        tokens=progress.tokens,
+        steps=progress.step,
+        flops=progress.flops,
+        seconds=progress.seconds,
+        batch_tokens=last["batch_tokens"],
+        context=last["context"],
+        optimizer=study.settings.optimizer.kind,
+        precision=study.settings.precision,
+        phases=tuple(_read_phases(specs, progress.tokens)),
+        train_loss=fmean(losses[-_TRAIN_LOSS_STEPS:]) if losses else None,
+        val_loss=scores.pop(VALIDATION, None),
+        tasks=scores,
+    )
+
+
+def _read_specs(folder: Path, key: str | None) -> Iterator[dict[str, Any]]:
+    """The content of spec.json of a segment and of those before it, the latest first."""
+    while key is not None:
+        path = folder / "segments" / key / "spec.json"
+        try:
+            spec = durable.read_json(path)
+        except durable.DamagedError as error:
+            raise StoreError(str(error), remedy="repair the study with --verify") from None
+        if spec is None:
+            raise StoreError(f"{path} is missing", remedy="repair the study with --verify")
+        yield spec
+        key = spec["parent"]
+
+
+def _read_phases(specs: list[dict[str, Any]], tokens: int) -> Iterator[TrainedPhase]:
+    """The phases of a run: segments in a row that differ only in their part of the learning rate are one."""
+    phase: TrainedPhase | None = None
+    depth = 0
+    for spec in specs:
+        recipe = spec["recipe"]
+        growth = "" if recipe.get("growth") is None else _describe_growth(recipe["growth"], depth, recipe["depth"])
+        rate = RatePiece(**_without_type(recipe["rate"]))
+        end = min(recipe["end"], tokens)
+        trained = _describe_trained(TrainedParts(**_without_type(recipe["trains"])))
+        continues = phase is not None and (phase.label, phase.depth, phase.trained) == (
+            spec["label"],
+            recipe["depth"],
+            trained,
+        )
+        if phase is not None and not (continues and not growth):
+            yield phase
+            phase = None
+        phase = TrainedPhase(
+            label=spec["label"],
+            depth=recipe["depth"],
+            tokens=end - recipe["start"] + (0 if phase is None else phase.tokens),
+            trained=trained,
+            growth=growth if phase is None else phase.growth,
+            start_lr=rate.at(recipe["start"]) if phase is None else phase.start_lr,
+            end_lr=rate.at(end),
+        )
+        depth = recipe["depth"]
+    if phase is not None:
+        yield phase
+
+
+def _describe_growth(content: Mapping[str, Any], old: int, new: int) -> str:
+    growth = Growth(**_without_type(content))
+    return f"{old} to {new} blocks, {growth.operator}, {growth.placement}"
+
+
+def _describe_trained(parts: TrainedParts) -> str:
+    if parts == TrainedParts.all(parts.depth):
+        return "everything"
+    names = [f"blocks {', '.join(map(str, parts.blocks))}"] if parts.blocks else []
+    names += ["head"] if parts.head else []
+    names += ["embeddings"] if parts.embeddings else []
+    return " + ".join(names)
+
+
+def _without_type(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass in its canonical form, lists as tuples."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in content.items()
+        if name != "type"
+    }
+
+
+def _read_lines(path: Path, tokens: int) -> Iterator[dict[str, Any]]:
+    """The lines of a log up to a number of tokens of the run."""
+    if not path.exists():
+        return
+    for text in path.read_bytes().splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            return
+        if line["tokens"] <= tokens:
+            yield line
