@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepen.errors import InvalidValueError
-from deepen.growth.grow import grow
-from deepen.growth.layout import PLACEMENTS, find_new_blocks
+from deepen.growth.grow import grow, grow_blocks
+from deepen.growth.layout import PLACEMENTS, find_new_blocks, follow_layout
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS, Operator
 from deepen.growth.spec import Growth
@@ -88,6 +88,16 @@ def test_interleave_copies_each_block_above_itself(any_model: ModelConfig):
     after = grow(before, 6, Growth(operator="interleave", moments="copy"), any_model)
     for index in range(6):
         assert same(block(after, index, "weights"), block(before, index // 2, "weights"))
+
+
+@pytest.mark.parametrize("moments", MOMENT_POLICIES)
+def test_a_layout_repeats_blocks_and_their_moments_by_the_policy(moments: str, any_model: ModelConfig):
+    before = trained(any_model, 3)
+    after = grow_blocks(before, follow_layout((0, 1, 0, 1, 2), 3), any_model, moments)
+    for index, source in enumerate((0, 1, 0, 1, 2)):
+        assert same(block(after, index, "weights"), block(before, source, "weights"))
+        has_moments = moments == "copy" or (moments == "keep" and index not in (2, 3))
+        assert same(block(after, index, "moments"), block(before, source, "moments") if has_moments else {})
 
 
 def test_moment_policies(any_model: ModelConfig):

@@ -9,7 +9,7 @@ Three blocks grown to five by `Growth(operator="interleave", moments="copy")`. T
 With `moments="keep"` blocks 2 and 4 begin with empty moments; with `operator="random"` their weights are fresh.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
@@ -17,8 +17,9 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor
 
 from deepen.errors import InvalidValueError
+from deepen.growth.layout import GrownBlock
 from deepen.growth.moments import get_moment_policy
-from deepen.growth.operators import NewBlock, Operator, get_operator
+from deepen.growth.operators import get_operator
 from deepen.growth.spec import Growth
 from deepen.model.build import init_block
 from deepen.model.config import ModelConfig
@@ -63,40 +64,51 @@ def grow(state: State, depth: int, growth: Growth, config: ModelConfig) -> State
             field="depth",
             value=depth,
         )
-    operator, policy = get_operator(growth.operator), get_moment_policy(growth.moments)
-    if operator.copies and state.depth == 0:
+    if get_operator(growth.operator).copies and state.depth == 0:
         raise InvalidValueError(
-            f"{operator.name!r} copies blocks, and the state has none", field="operator", value=operator.name
+            f"{growth.operator!r} copies blocks, and the state has none", field="operator", value=growth.operator
         )
-    weights, moments = _select_outside_blocks(state.weights), _select_outside_blocks(state.moments)
-    layout = growth.layout(state.depth, depth - state.depth)
-    new_below = 0
-    for index, old in enumerate(layout):
-        if old is not None:
-            weights |= _prefix_names(index, _select_block(state.weights, old))
-            moments |= _prefix_names(index, _select_block(state.moments, old))
-            continue
-        new = NewBlock(layout=layout, index=index, new_below=new_below)
-        weights |= _prefix_names(index, _make_weights(operator, new, state, config))
-        if operator.source is not None and policy.copies:
-            moments |= _prefix_names(index, deepcopy(_select_block(state.moments, operator.source(new))))
-        new_below += 1
+    return grow_blocks(state, growth.blocks(state.depth, depth - state.depth), config, growth.moments)
+
+
+def grow_blocks(state: State, blocks: Sequence[GrownBlock], config: ModelConfig, moments: str) -> State:
+    """Return the state with these blocks, from bottom to top; what `grow` does once the layout is known.
+
+    Args:
+        state: as in `grow`.
+        blocks: what each block of the result is, by `Growth.blocks` or `follow_layout`.
+        config: as in `grow`.
+        moments: the moment policy.
+    """
+    policy = get_moment_policy(moments)
+    weights, kept = _select_outside_blocks(state.weights), _select_outside_blocks(state.moments)
+    fresh_below = 0
+    for index, block in enumerate(blocks):
+        if block.source is None:
+            own = init_block(config, state.seed, state.depth + fresh_below)
+            fresh_below += 1
+        else:
+            own = _select_block(state.weights, block.source)
+            own_moments = _select_block(state.moments, block.source)
+            if not block.is_new:
+                kept |= _prefix_names(index, own_moments)
+            elif policy.copies:
+                kept |= _prefix_names(index, deepcopy(own_moments))
+        if block.is_new:
+            own = deepcopy(own)  # new blocks share no memory with the old state
+        if block.zero_output:
+            _zero_output(own, config)
+        weights |= _prefix_names(index, own)
     return replace(  # type: ignore[type-var]
-        state, weights=weights, moments=moments if policy.keeps else {}, depth=depth
+        state, weights=weights, moments=kept if policy.keeps else {}, depth=len(blocks)
     )
 
 
-def _make_weights(operator: Operator, new: NewBlock, state: Growable, config: ModelConfig) -> dict[str, Tensor]:
-    """The weights of a new block, by name within the block; they share no memory with the old state."""
-    if operator.source is not None:
-        weights = deepcopy(_select_block(state.weights, operator.source(new)))
-    else:
-        weights = init_block(config, state.seed, state.depth + new.new_below)
-    if operator.zero_output:
-        for name, weight in weights.items():
-            if name.startswith(FAMILIES[config.family].output_projections):
-                weight.zero_()
-    return weights
+def _zero_output(block: Mapping[str, Tensor], config: ModelConfig) -> None:
+    """Set the output projections of a block to zero, weights and biases."""
+    for name, weight in block.items():
+        if name.startswith(FAMILIES[config.family].output_projections):
+            weight.zero_()
 
 
 def _select_outside_blocks(tensors: Mapping[str, Any]) -> dict[str, Any]:

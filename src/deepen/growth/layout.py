@@ -7,12 +7,16 @@ A placement makes the layout for given numbers of old and new blocks. For three 
     bottom       (None, None, 0, 1, 2)
     middle       (0, 1, None, None, 2)
     interleaved  (0, 1, None, 2, None)
+
+A layout can also be given block by block, as `parse_layout` reads it: "0-3,2-5" makes eight blocks of six, of
+which the fifth and the sixth are copies of blocks 2 and 3.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from deepen.errors import look_up
+from deepen.errors import InvalidValueError, look_up
 
 Layout = tuple[int | None, ...]
 
@@ -77,3 +81,83 @@ def get_placement(name: str) -> Placement:
 def find_new_blocks(layout: Layout) -> tuple[int, ...]:
     """Indices of the new blocks of a layout."""
     return tuple(index for index, block in enumerate(layout) if block is None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GrownBlock:
+    """A block of a grown model.
+
+    Attributes:
+        source: the block before growth whose weights it has; None if its weights are fresh.
+        is_new: whether it was added. A block that was not is its source, unchanged.
+        zero_output: whether its output projections are zero, so that it is the identity.
+    """
+
+    source: int | None
+    is_new: bool
+    zero_output: bool = False
+
+
+MAX_LAYOUT = 10_000
+"""The most blocks that a layout can have."""
+_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+def parse_layout(text: str) -> tuple[int, ...]:
+    """Read ranges of blocks, both ends included: "0-3,2-5" is (0, 1, 2, 3, 2, 3, 4, 5).
+
+    Raises:
+        InvalidValueError: it is not a list of blocks and ranges.
+    """
+    layout: list[int] = []
+    for part in text.split(","):
+        match = _RANGE.fullmatch(part.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if first > last or last - first >= MAX_LAYOUT - len(layout):
+            raise InvalidValueError(
+                f"is {text!r}: {part!r} is not a block or a range",
+                field="layout",
+                value=text,
+                remedy="write ranges from bottom to top, both ends included, such as 0-23,8-31",
+            )
+        layout += range(first, last + 1)
+    return tuple(layout)
+
+
+def describe_layout(layout: Sequence[int]) -> str:
+    """A layout as ranges; the opposite of `parse_layout`."""
+    ranges: list[list[int]] = []
+    for block in layout:
+        if ranges and block == ranges[-1][1] + 1:
+            ranges[-1][1] = block
+        else:
+            ranges.append([block, block])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+
+
+def follow_layout(layout: Sequence[int], old: int, *, zero_output: bool = False) -> tuple[GrownBlock, ...]:
+    """The blocks of a model that grows by a layout: where a block is repeated, all but the first are new.
+
+    Args:
+        layout: for each block, from bottom to top, the block before growth that it has its weights from.
+        old: blocks before growth.
+        zero_output: whether the output projections of new blocks are zero.
+
+    Raises:
+        InvalidValueError: there is no such block, or the layout is not deeper than the model.
+    """
+    if beyond := [block for block in layout if not 0 <= block < old]:
+        raise InvalidValueError(
+            f"has block {beyond[0]}, but there are {old} blocks", field="layout", remedy=f"use 0 to {old - 1}"
+        )
+    if len(layout) <= old:
+        raise InvalidValueError(
+            f"has {len(layout)} blocks, but the model has {old} already: growth only adds", field="layout"
+        )
+    seen: set[int] = set()
+    blocks = []
+    for block in layout:
+        is_new = block in seen
+        blocks.append(GrownBlock(source=block, is_new=is_new, zero_output=zero_output and is_new))
+        seen.add(block)
+    return tuple(blocks)

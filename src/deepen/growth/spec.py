@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from deepen.growth.layout import Layout, get_placement
+from deepen.growth.layout import GrownBlock, Layout, get_placement
 from deepen.growth.moments import get_moment_policy
-from deepen.growth.operators import get_operator
+from deepen.growth.operators import NewBlock, get_operator
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,3 +31,18 @@ class Growth:
     def layout(self, old: int, new: int) -> Layout:
         """The layout of `old` blocks with `new` ones added."""
         return get_placement(self.placement).arrange(old, new)
+
+    def blocks(self, old: int, new: int) -> tuple[GrownBlock, ...]:
+        """What each block of a model of `old` blocks is after `new` ones were added, from bottom to top."""
+        operator, layout = get_operator(self.operator), self.layout(old, new)
+        blocks: list[GrownBlock] = []
+        new_below = 0
+        for index, block in enumerate(layout):
+            if block is not None:
+                blocks.append(GrownBlock(source=block, is_new=False))
+                continue
+            here = NewBlock(layout=layout, index=index, new_below=new_below)
+            source = None if operator.source is None else operator.source(here)
+            blocks.append(GrownBlock(source=source, is_new=True, zero_output=operator.zero_output))
+            new_below += 1
+        return tuple(blocks)
