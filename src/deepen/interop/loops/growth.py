@@ -1,0 +1,179 @@
+"""Grow any model and its optimizer: fill a deeper model, made by its own code, from the one before growth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from deepen.errors import InvalidValueError
+from deepen.growth.moments import get_moment_policy
+from deepen.growth.operators import NewBlock, get_operator
+from deepen.growth.spec import Growth
+from deepen.interop.loops.blocks import block_index, find_blocks, list_blocks
+
+
+@torch.no_grad()
+def grow_model(
+    model: nn.Module,
+    deeper: nn.Module,
+    growth: Growth,
+    *,
+    blocks: str = "",
+    output_projections: Sequence[str] = (),
+) -> None:
+    """Fill a deeper model: with the old model's weights, and with copies of its blocks if the operator copies.
+
+    New blocks that are not copies keep the weights of `deeper`, which its own code drew. `model` does not change,
+    and the two share no memory.
+
+    Args:
+        model: the model before growth.
+        deeper: a model of the same kind with more blocks; its weights are overwritten.
+        growth: operator and placement.
+        blocks: the name of the `nn.ModuleList` of blocks, such as "transformer.h"; needed if there are several.
+        output_projections: for operators whose new blocks begin as identities, the linears whose output is added
+            to the residual stream, by their names within a block, such as ("attn.c_proj", "mlp.c_proj").
+
+    Raises:
+        InvalidValueError: the models do not fit together, or `output_projections` is missing or wrong.
+    """
+    plan = _plan_growth(model, deeper, growth, blocks)
+    old, new = model.state_dict(), deeper.state_dict()
+    if dropped := [name for name in old if name not in new]:  # the lower blocks have the same names in both
+        raise InvalidValueError(
+            f"lacks {dropped[0]}, which the model before growth has", field="deeper", value=dropped[0]
+        )
+    for name, tensor in new.items():
+        source = plan.source(name)
+        if source is not None:
+            _copy(tensor, old, source, name)
+    if get_operator(growth.operator).zero_output:
+        _zero_outputs(plan, new, output_projections, growth.operator)
+
+
+def grow_optimizer(
+    optimizer: torch.optim.Optimizer,
+    deeper_optimizer: torch.optim.Optimizer,
+    model: nn.Module,
+    deeper: nn.Module,
+    growth: Growth,
+    *,
+    blocks: str = "",
+) -> None:
+    """Fill the state of a deeper model's optimizer, by the growth's moment policy.
+
+    Both optimizers are torch's own, not wrappers around them, and of the same kind. Parameter groups and options
+    of `deeper_optimizer` stay as they are; state is placed on the devices of the deeper parameters.
+
+    Args:
+        optimizer, model: before growth.
+        deeper_optimizer, deeper: after growth.
+        growth: its policy decides what is kept and copied.
+        blocks: as in `grow_model`.
+
+    Raises:
+        InvalidValueError: the models do not fit together.
+    """
+    plan, policy = _plan_growth(model, deeper, growth, blocks), get_moment_policy(growth.moments)
+    old = {name: optimizer.state[p] for name, p in model.named_parameters() if p in optimizer.state}
+    names = {parameter: name for name, parameter in deeper.named_parameters()}
+    saved = deeper_optimizer.state_dict()
+    parameters = [p for group in deeper_optimizer.param_groups for p in group["params"]]
+    indices = [index for group in saved["param_groups"] for index in group["params"]]
+    saved["state"] = {}
+    for index, parameter in zip(indices, parameters, strict=True):
+        name = names.get(parameter)
+        if name is None:
+            raise InvalidValueError(
+                "has a parameter that the deeper model does not have",
+                field="deeper_optimizer",
+                value=tuple(parameter.shape),
+                remedy="make it from the parameters of the deeper model",
+            )
+        source = plan.source(name)
+        keeps = policy.copies if plan.is_new(name) else policy.keeps
+        if keeps and source in old:
+            saved["state"][index] = {
+                key: value.clone() if isinstance(value, Tensor) else value for key, value in old[source].items()
+            }
+    deeper_optimizer.load_state_dict(saved)  # moves tensors to the right devices and types
+
+
+@dataclass(frozen=True, slots=True)
+class _GrowthPlan:
+    """Where each tensor of a deeper model comes from.
+
+    `sources` has for each new index the old block whose weights it gets, or None; `new` has the new blocks.
+    """
+
+    blocks: str
+    sources: tuple[int | None, ...]
+    new: frozenset[int]
+
+    def source(self, name: str) -> str | None:
+        """The tensor of the old model that fills a tensor of the deeper one; None if it stays as it is."""
+        index = block_index(name, self.blocks)
+        if index is None:
+            return name
+        block = self.sources[index]
+        rest = name.removeprefix(f"{self.blocks}.{index}.")
+        return None if block is None else f"{self.blocks}.{block}.{rest}"
+
+    def is_new(self, name: str) -> bool:
+        """Whether a tensor belongs to a new block."""
+        return block_index(name, self.blocks) in self.new
+
+
+def _plan_growth(model: nn.Module, deeper: nn.Module, growth: Growth, blocks: str) -> _GrowthPlan:
+    prefix = blocks or find_blocks(model)
+    old, depth = len(list_blocks(model, prefix)), len(list_blocks(deeper, prefix))
+    if depth <= old:
+        raise InvalidValueError(
+            f"has {depth} blocks, but the model has {old} already: growth only adds", field="deeper", value=depth
+        )
+    operator = get_operator(growth.operator)
+    if operator.copies and old == 0:
+        raise InvalidValueError(
+            f"{operator.name!r} copies blocks, and the model has none", field="operator", value=operator.name
+        )
+    layout = growth.layout(old, depth - old)
+    sources = list(layout)
+    new = [index for index, block in enumerate(layout) if block is None]
+    if operator.source is not None:
+        for below, index in enumerate(new):
+            sources[index] = operator.source(NewBlock(layout=layout, index=index, new_below=below))
+    return _GrowthPlan(prefix, tuple(sources), frozenset(new))
+
+
+def _zero_outputs(plan: _GrowthPlan, new: dict[str, Tensor], projections: Sequence[str], operator: str) -> None:
+    """Set the output projections of the new blocks to zero."""
+    if not projections:
+        raise InvalidValueError(
+            f"of the new blocks are zero with operator {operator!r}",
+            field="output_projections",
+            value=(),
+            remedy='name the linears that write to the residual stream, such as ("attn.c_proj", "mlp.c_proj")',
+        )
+    for index in plan.new:
+        for projection in projections:
+            prefix = f"{plan.blocks}.{index}.{projection}."
+            found = [tensor for name, tensor in new.items() if name.startswith(prefix)]
+            if not found:
+                raise InvalidValueError(
+                    f"has {projection!r}, which no block has", field="output_projections", value=projection
+                )
+            for tensor in found:
+                tensor.zero_()
+
+
+def _copy(tensor: Tensor, old: dict[str, Tensor], source: str, name: str) -> None:
+    if source not in old or old[source].shape != tensor.shape:
+        shape = list(old[source].shape) if source in old else "missing"
+        raise InvalidValueError(
+            f"has {name} of shape {list(tensor.shape)}, but {source} before growth is {shape}",
+            field="deeper",
+            value=name,
+            remedy="the two models may differ in the number of their blocks only",
+        )
+    tensor.copy_(old[source])
