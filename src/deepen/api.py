@@ -15,6 +15,7 @@ import torch
 from deepen.bench.precision import faster_precision
 from deepen.bench.speed import measure_speed
 from deepen.errors import ErrorCollector, InvalidValueError
+from deepen.interop.trackers import get_tracker
 from deepen.report import draw_report
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
@@ -47,6 +48,7 @@ def run(
     shard: bool = False,
     report: bool = True,
     triggers: Sequence[Trigger] = (),
+    track: Sequence[str] = (),
     on_progress: OnProgress = ignore_progress,
     world: World | None = None,
 ) -> Results:
@@ -69,6 +71,9 @@ def run(
         report: draw the page and the figures.
         triggers: functions that receive the study and its results and may return a larger study (see
             `deepen.study.run.triggers`).
+        track: trackers that show the runs: "tensorboard", "wandb", "trackio" (see `deepen.interop.trackers`). What
+            they have not received yet of an existing folder follows. One that fails is logged once, and training
+            continues.
         on_progress: called about once a second with a `StudyProgress`, or a `Preparation` before and after
             training (see `deepen.study.run.progress`); an error that it raises is logged, and training continues.
         world: the processes that train each segment together, led by this one; by default this process alone.
@@ -89,6 +94,8 @@ def run(
     if triggers:
         study = problems.attempt(lambda: store.with_recorded_additions(study)) or study
     study = problems.attempt(lambda: _with_recorded_precision(study, store)) or study
+    for name in track:
+        problems.attempt(lambda name=name: get_tracker(name).check())  # type: ignore[misc]
     jobs, why_fewer = problems.attempt(lambda: choose_jobs(study, choice, world)) or (None, "")
     choice = replace(choice, jobs=jobs)
     threads = problems.attempt(lambda: choose_threads(store, choice, world))
@@ -110,6 +117,7 @@ def run(
         world=world,
         triggers=tuple(triggers),
         on_progress=on_progress,
+        track=tuple(track),
         measure_speed=lambda study: _measure_speed(study, choice, threads, world, on_progress),
         draw=draw_report if report else (lambda results, folder: None),
     )

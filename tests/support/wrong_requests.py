@@ -36,6 +36,7 @@ WRONG = {
     "study quickstart --hellaswag /": "task file / is not a file: name a JSONL",
     "study quickstart --hellaswag /dev/null": "task file /dev/null is not a file: name a",
     "study quickstart --hellaswag /dev/zero": "task file /dev/zero is not a file: name a",
+    "study quickstart --track mlflow": "--track 'mlflow' is unknown: use tensorboard, wandb, trackio",
     "study quickstart --jobs 1.5": "--jobs is '1.5': it must be a whole number",
     "study quickstart --jobs -3": "--jobs is -3: it must be at least 1",
     "study quickstart --jobs many": "--jobs is 'many': it must be a whole number",

@@ -18,6 +18,7 @@ def run_study(request: RunRequest, world: World | None) -> Results:
             keep=request.keep,
             verify=request.verify,
             shard=request.shard,
+            track=request.track,
             on_progress=on_progress,
             world=world,
         )

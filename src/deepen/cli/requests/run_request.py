@@ -15,7 +15,7 @@ class RunRequest:
     Attributes:
         command: the table by whose options errors are described.
         folder: where it is kept.
-        executor, threads, keep, verify, shard: as in `deepen.run`.
+        executor, threads, keep, verify, shard, track: as in `deepen.run`.
         as_json: whether the result is printed as JSON.
     """
 
@@ -27,4 +27,5 @@ class RunRequest:
     keep: str
     verify: bool
     shard: bool
+    track: tuple[str, ...]
     as_json: bool

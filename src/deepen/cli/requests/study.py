@@ -70,6 +70,7 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest | Stu
         keep=arguments["keep"],
         verify="verify" in arguments,
         shard="shard" in arguments,
+        track=arguments.get("track", ()),
         as_json="json" in arguments,
     )
 

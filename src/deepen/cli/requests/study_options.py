@@ -21,6 +21,7 @@ from deepen.cli.requests.training_options import (
     SHARD_OPTION,
     SPIKE_OPTION,
     TOKENS_OPTION,
+    TRACK_OPTION,
     VERIFY_OPTION,
 )
 from deepen.cli.requests.value_types import (
@@ -138,6 +139,7 @@ STUDY = Command(
                 OUT_OPTION,
                 KEEP_OPTION,
                 VERIFY_OPTION,
+                TRACK_OPTION,
                 replace(JSON_OPTION, help="print the verdicts as JSON"),
             ),
         ),

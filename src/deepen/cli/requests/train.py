@@ -27,6 +27,7 @@ from deepen.cli.requests.training_options import (
     SPIKE_OPTION,
     STEPS_OPTION,
     TOKENS_OPTION,
+    TRACK_OPTION,
     VERIFY_OPTION,
     check_shard,
     parse_folder,
@@ -124,7 +125,7 @@ COMMAND = Command(
                 THREADS_OPTION,
             ),
         ),
-        OptionGroup(title="Results", options=(OUT_OPTION, KEEP_OPTION, VERIFY_OPTION, JSON_OPTION)),
+        OptionGroup(title="Results", options=(OUT_OPTION, KEEP_OPTION, VERIFY_OPTION, TRACK_OPTION, JSON_OPTION)),
     ),
     examples=(
         Example(line="deepen train full --steps 200", purpose="the baseline on the smallest model, for 200 steps"),
@@ -168,6 +169,7 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
         keep=arguments["keep"],
         verify="verify" in arguments,
         shard="shard" in arguments,
+        track=arguments.get("track", ()),
         as_json="json" in arguments,
     )
 

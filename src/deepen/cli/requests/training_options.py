@@ -7,6 +7,7 @@ from pathlib import Path
 from deepen.cli.requests.command import Option
 from deepen.cli.requests.parser import Arguments
 from deepen.cli.requests.value_types import FOLDER, MAX_NAME_BYTES, number, one_of, whole_number
+from deepen.interop.trackers import TRACKERS
 from deepen.schedule.rate import RATES
 from deepen.study.store.retention import RETENTION_POLICIES
 from deepen.train.optim.spec import STATE_PRECISIONS
@@ -88,6 +89,13 @@ KEEP_OPTION = Option(
     default="last",
 )
 VERIFY_OPTION = Option(name="verify", help="first hash every byte of the states that exist")
+TRACK_OPTION = Option(
+    name="track",
+    takes=one_of(TRACKERS),
+    help="show the runs in this tracker too, while they are trained; may be given more than once",
+    default_help="none",
+    repeats=True,
+)
 JSON_OPTION = Option(name="json", help="print the result as JSON")
 
 _SETTINGS = ("precision", "compile", "on_spike", "activation_checkpointing")

@@ -59,6 +59,7 @@ class RunOptions:
         world: the processes that train each segment together, led by this one.
         triggers: functions that may extend the study after its results are known.
         on_progress: called about once a second; it must not raise.
+        track: names of trackers that show the runs.
         measure_speed: measures how fast a segment of a study is trained; None if it cannot be known.
         draw: called with the results and the study's folder after the results are written.
     """
@@ -70,6 +71,7 @@ class RunOptions:
     world: World = ONE_PROCESS
     triggers: tuple[Trigger, ...] = ()
     on_progress: OnProgress = ignore_progress
+    track: tuple[str, ...] = ()
     measure_speed: Callable[[Study], Speed | None] = lambda study: None
     draw: Callable[[Results, Path], object] = lambda results, folder: None
 
@@ -148,6 +150,7 @@ def _train(
             verify=options.verify or lock.unverified,
             world=world,
             on_progress=clock.report,
+            track=options.track,
         )
     except (OSError, WorkersLostError, ProcessLostError):
         lock.unverified = True  # files may differ from what was written, so the next run hashes them

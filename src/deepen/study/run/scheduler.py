@@ -9,7 +9,7 @@ The loop of the scheduler, until nothing is pending or a signal asks to stop:
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 
 from deepen.study.compile.tree import Node, Tree
@@ -23,6 +23,7 @@ from deepen.study.run.progress import OnProgress, Preparation, ignore_progress
 from deepen.study.run.ready_queue import ReadyQueue
 from deepen.study.run.retries import Attempts, Refusals
 from deepen.study.run.signals import stop_on_signals
+from deepen.study.run.tracking import Tracking
 from deepen.study.run.watcher import Watcher
 from deepen.study.store.lineage import Lineage
 from deepen.study.store.maintenance import repair
@@ -43,6 +44,7 @@ def train_tree(
     verify: bool = False,
     world: World = ONE_PROCESS,
     on_progress: OnProgress = ignore_progress,
+    track: Sequence[str] = (),
 ) -> None:
     """Train the pending segments of a tree.
 
@@ -56,6 +58,7 @@ def train_tree(
         verify: hash every byte of every state first, instead of checking sizes and headers.
         world: the processes that train each segment together; with several, segments are trained one at a time.
         on_progress: called about once a second, from another thread; it must not raise.
+        track: names of trackers that show the runs.
 
     Raises:
         Interrupted: a signal asked to stop; every segment finished its step and saved.
@@ -71,6 +74,7 @@ def train_tree(
     stop = threading.Event()
     setting = Setting(folder=store.folder, threads=threads, stop=stop, world=world)
     with (
+        Tracking(tree, store, track),
         Watcher(tree, store, pending, on_progress) as watcher,
         stop_on_signals(stop) as request_stop,
         get_kind(executor).open(executor, setting) as workers,

@@ -180,7 +180,7 @@ class SegmentFolder:
         except OSError:
             return []
         complete = lines[1 if size > _TAIL_BYTES else 0 : -1]
-        return [line for text in complete if (line := _parse_line(text)) is not None]
+        return [line for text in complete if (line := parse_log_line(text)) is not None]
 
     def truncate_logs(self, progress: Progress) -> None:
         """Remove the lines that were logged after the state from which training continues."""
@@ -204,7 +204,7 @@ class SegmentFolder:
     def _complete_lines(self, log: str) -> list[tuple[bytes, dict[str, Any]]]:
         path, complete = self._log(log), []
         for text in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
-            line = _parse_line(text)
+            line = parse_log_line(text)
             if line is None or not text.endswith(b"\n"):
                 break
             complete.append((text, line))
@@ -253,7 +253,7 @@ class SegmentFolder:
         return problems
 
 
-def _parse_line(text: bytes) -> dict[str, Any] | None:
+def parse_log_line(text: bytes) -> dict[str, Any] | None:
     """A line of a log; None if it is incomplete or damaged."""
     try:
         line = json.loads(text)
