@@ -71,7 +71,7 @@ DAMAGES = {
     "the highest count": (forge(20240520, 1, 2**31 - 1), "claims 2,147,483,647 tokens"),
     "a count of none": (forge(20240520, 1, 0), "claims 0 tokens"),
     "another version": (forge(20240520, 2), "header 20240520, 2"),
-    "a llama shard": (forge(20240801, 7), "Llama 3"),
+    "a llama shard": (forge(20240801, 7), "truncated or damaged"),
     "an evaluation": (forge(20240522, 1), "evals"),
     "a byte more": (add_a_byte, "truncated or damaged"),
     "a link to nothing": (link_to_nothing, "leads nowhere"),

@@ -15,7 +15,7 @@ from deepen.compute.bench_file import read_timing
 from deepen.compute.ledger import Role
 from deepen.data.description import read_description
 from deepen.data.errors import DataError
-from deepen.data.shard_file import check_header
+from deepen.data.shard_formats import read_layout
 from deepen.data.shards import open_dataset
 from deepen.data.tokenizers import load_tokenizer, train_bpe
 from deepen.errors import InvalidValueError
@@ -40,8 +40,8 @@ def _put(path: Path, content: bytes) -> Path:
 
 
 def shard(folder: Path, content: bytes) -> None:
-    tokens = check_header(_put(folder / "a_train.bin", content))
-    assert tokens * 2 + 1024 == len(content)
+    layout = read_layout(_put(folder / "a_train.bin", content))
+    assert layout.file_bytes == len(content)
 
 
 def dataset(folder: Path, content: bytes) -> None:

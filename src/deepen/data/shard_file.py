@@ -1,18 +1,13 @@
-"""Shards on disk, in the format of llm.c, which public FineWeb shards use too.
-
-    256 little-endian int32    20240520, 1, number of tokens, then zeros
-    the tokens                 little-endian uint16
-
-A shard may come from anywhere, so memory is allocated by the size of the file, never by what the header claims.
+"""Token shards on disk, read and written.
 
 Each read opens the file and closes it again, so any number of shards can be used with any limit of open files. On
 a local disk it takes a few microseconds, about as long as from mapped memory; and where a disk fails, a read
-raises the system's error, while mapped memory would end the process.
+raises the system's error, while mapped memory would end the process. Memory is allocated by the size of the file,
+never by what the header claims.
 """
 
 import hashlib
 import os
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,17 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepen.data.errors import DataError, unreadable
+from deepen.data.shard_formats import HEADERS, TokenLayout, read_layout
 from deepen.durable import write_whole
 from deepen.errors import RunError
 
-MAGIC, VERSION, HEADER_BYTES = 20240520, 1, 1024
-TokenArray = NDArray[np.uint16]
+TokenArray = NDArray[np.unsignedinteger]
+"""uint16, or uint32 where a vocabulary has more than 65,536 tokens."""
 
-_OTHER_FORMATS = {
-    20240801: "Llama 3 tokens in 32 bits",
-    20240328: "llm.c's first format",
-    20240522: "llm.c's evals",
-}
 _READ_BYTES = 1 << 24
 
 
@@ -41,31 +32,37 @@ class Shard:
 
     Attributes:
         path: the file.
-        length: number of tokens.
+        layout: where its tokens are.
         sha256: the hash of the file.
         modified_ns: when the file was last changed, as the system records it.
     """
 
     path: Path
-    length: int
+    layout: TokenLayout
     sha256: str
     modified_ns: int
 
+    @property
+    def identity(self) -> str:
+        """Identifies the tokens; without a header, the same file can be read as two types."""
+        return self.sha256 if self.layout.format != "raw" else f"{self.layout.dtype}:{self.sha256}"
+
     def __len__(self) -> int:
-        return self.length
+        return self.layout.length
 
     def __getitem__(self, part: slice) -> TokenArray:
-        start, stop, _ = part.indices(self.length)
+        start, stop, _ = part.indices(len(self))
+        size = self.layout.token_bytes
         handle = os.open(self.path, os.O_RDONLY)
         try:
-            content = os.pread(handle, 2 * (stop - start), HEADER_BYTES + 2 * start)
+            content = os.pread(handle, size * (stop - start), self.layout.offset + size * start)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from None
         finally:
             os.close(handle)
-        if len(content) != 2 * (stop - start):
+        if len(content) != size * (stop - start):
             raise self._changed()
-        return np.frombuffer(content, dtype="<u2")
+        return np.frombuffer(content, dtype=self.layout.numpy_dtype)
 
     def check_unchanged(self) -> None:
         """Raise a RunError if the file has another content than when it was examined.
@@ -73,10 +70,10 @@ class Shard:
         A file with the same size and time has the same content; any other is hashed.
         """
         status = self.path.stat()
-        same_size = status.st_size == HEADER_BYTES + 2 * self.length
+        same_size = status.st_size == self.layout.file_bytes
         if same_size and status.st_mtime_ns == self.modified_ns:
             return
-        if not same_size or examine_shard(self.path)[0].sha256 != self.sha256:
+        if not same_size or examine_shard(self.path, self.layout.dtype)[0].sha256 != self.sha256:
             raise self._changed()
 
     def _changed(self) -> RunError:
@@ -84,71 +81,55 @@ class Shard:
 
 
 def write_shard(path: Path, tokens: TokenArray) -> str:
-    """Write a shard, completely or not at all; returns the sha256 of the file."""
+    """Write a shard with llm.c's header, completely or not at all; returns the sha256 of the file.
+
+    Args:
+        path: the file.
+        tokens: uint16 or uint32; the header of the latter is the one of llm.c's Llama 3 shards.
+    """
     header = np.zeros(256, dtype="<i4")
-    header[:3] = MAGIC, VERSION, len(tokens)
-    content = header.tobytes() + tokens.astype("<u2").tobytes()
+    header[:3] = *HEADERS[tokens.dtype.name], len(tokens)
+    content = header.tobytes() + tokens.astype(tokens.dtype.newbyteorder("<")).tobytes()
     write_whole(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
-def check_header(path: Path) -> int:
-    """The number of tokens of a shard, once its header and size are checked.
-
-    Raises:
-        DataError: it is missing, cannot be read, has another format, or does not have the length that its header
-            claims.
-    """
-    try:
-        if not path.is_file():
-            problem = "is a link that leads nowhere" if path.is_symlink() else "is not a file"
-            raise DataError(f"shard {path} {problem}", value=path, remedy="copy it again")
-        size = path.stat().st_size
-        if size <= HEADER_BYTES:
-            raise DataError(f"shard {path} is empty ({size} bytes)", value=path, remedy="prepare or copy it again")
-        with path.open("rb") as file:
-            magic, version, count = struct.unpack("<3i", file.read(12))
-    except OSError as error:
-        raise unreadable(f"shard {path}", path, error) from None
-    if magic != MAGIC or version != VERSION:
-        known = f": {_OTHER_FORMATS[magic]}" if magic in _OTHER_FORMATS else ""
-        raise DataError(
-            f"shard {path} is not an llm.c GPT-2 shard (header {magic}, {version}{known}; "
-            f"expected {MAGIC}, {VERSION})",
-            value=path,
-            remedy="prepare the data in that format",
-        )
-    if size != HEADER_BYTES + 2 * count:
-        raise DataError(
-            f"shard {path} is truncated or damaged: its header claims {count:,} tokens, "
-            f"its size fits {(size - HEADER_BYTES) / 2:,g}",
-            value=path,
-            remedy="copy it again",
-        )
-    return int(count)
-
-
-def examine_shard(path: Path, on_bytes: Callable[[int], None] = lambda count: None) -> tuple[Shard, int]:
+def examine_shard(
+    path: Path, dtype: str | None = None, on_bytes: Callable[[int], None] = lambda count: None
+) -> tuple[Shard, int]:
     """A shard and its highest token, from reading the file once.
 
     Args:
         path: the file.
+        dtype: the type of the tokens if the file has no header: `uint16` or `uint32`.
         on_bytes: called with the number of bytes of each block after it was read.
 
     Raises:
-        DataError: as `check_header`.
+        DataError: as `read_layout`; or the tokens look like those of another type.
     """
-    length = check_header(path)
+    layout = read_layout(path, dtype)
     digest, highest = hashlib.sha256(), 0
     try:
         modified_ns = path.stat().st_mtime_ns
         with path.open("rb") as file:
-            digest.update(file.read(HEADER_BYTES))
+            digest.update(file.read(layout.offset))
             while block := file.read(_READ_BYTES):
                 digest.update(block)
-                tokens = np.frombuffer(block, dtype="<u2", count=len(block) // 2)
+                tokens = np.frombuffer(block, layout.numpy_dtype, count=len(block) // layout.token_bytes)
                 highest = max(highest, int(tokens.max(initial=0)))
                 on_bytes(len(block))
+                if layout.format == "raw" and layout.dtype == "uint16" and _has_gaps(tokens):
+                    raise DataError(
+                        f"is uint16, but every second token of shard {path} would be 0",
+                        field="data_dtype",
+                        value="uint16",
+                        remedy="use uint32",
+                    )
     except OSError as error:
         raise unreadable(f"shard {path}", path, error) from None
-    return Shard(path=path, length=length, sha256=digest.hexdigest(), modified_ns=modified_ns), highest
+    return Shard(path=path, layout=layout, sha256=digest.hexdigest(), modified_ns=modified_ns), highest
+
+
+def _has_gaps(tokens: TokenArray) -> bool:
+    """Whether every second token is 0, as where 32 bits are read as twice 16."""
+    return len(tokens) >= 64 and not tokens[1::2].any()

@@ -1,7 +1,8 @@
 """A dataset: a folder of token shards, split into training and validation.
 
-    data/sotu_train_000000.bin   names contain `train` or `val`;
+    data/sotu_train_000000.bin   names contain `train` or `val`, and end in .bin or .npy (see `shard_formats`);
     data/sotu_val_000000.bin     several shards of one split are read in the order of their names
+    data/train/part-0.npy        or the shards of a split are in a folder with such a name
     data/tokenizer.json          optional: tasks need it
     data/dataset.json            optional: the sha256 of each shard and of the tokenizer
 
@@ -12,7 +13,7 @@ A dataset is identified by its tokens, not by its path: a moved or renamed folde
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +21,8 @@ import numpy as np
 
 from deepen.data.description import FILE, Description, read_description
 from deepen.data.errors import DataError, unreadable
-from deepen.data.shard_file import Shard, TokenArray, check_header, examine_shard
+from deepen.data.shard_file import Shard, TokenArray, examine_shard
+from deepen.data.shard_formats import SUFFIXES, read_layout
 from deepen.data.tokenizers import hash_tokenizer
 
 SPLITS = {"train": "train", "validation": "val"}
@@ -114,12 +116,19 @@ class Tokens:
         return np.concatenate([tokens, rest])
 
 
-def open_dataset(folder: Path, vocab: int, on_progress: OnPreparation = lambda what, share: None) -> Dataset:
+def open_dataset(
+    folder: Path,
+    vocab: int,
+    on_progress: OnPreparation = lambda what, share: None,
+    *,
+    dtype: str | None = None,
+) -> Dataset:
     """Open a folder of shards for a model of `vocab` tokens, after reading all of it once.
 
     Args:
         folder: the folder.
         vocab: tokens of the model.
+        dtype: the type of the tokens in files without a header: `uint16` or `uint32`.
         on_progress: receives what is done, and its share that is done.
 
     Raises:
@@ -138,7 +147,7 @@ def open_dataset(folder: Path, vocab: int, on_progress: OnPreparation = lambda w
         description = read_description(folder)
         if description:
             _check_vocabulary(folder, description, vocab)
-        shards = _check_shards(folder, paths, description, vocab, on_progress)
+        shards = _check_shards(folder, paths, description, vocab, dtype, on_progress)
         tokenizer_sha256 = hash_tokenizer(folder)
     except OSError as error:
         raise unreadable(f"folder {folder}", folder, error) from None
@@ -157,18 +166,31 @@ def open_dataset(folder: Path, vocab: int, on_progress: OnPreparation = lambda w
 
 def _find_shards(folder: Path) -> dict[str, tuple[Path, ...]]:
     """The shards of each split; a name that fits both splits is refused."""
-    splits = {split: tuple(sorted(folder.glob(f"*{part}*.bin"))) for split, part in SPLITS.items()}
+    splits = {split: tuple(sorted(_find_split(folder, part))) for split, part in SPLITS.items()}
     if both := set(splits["train"]) & set(splits["validation"]):
         raise DataError(f"shard {min(both)} is named both train and val", value=min(both), remedy="rename it")
     for split, part in SPLITS.items():
         if not splits[split]:
             raise DataError(
-                f"folder {folder} has no shard named *{part}*.bin",
+                f"folder {folder} has no shard named *{part}*.bin or *{part}*.npy",
                 field="data",
                 value=folder,
-                remedy="prepare or copy one",
+                remedy=_remedy_without_shards(folder),
             )
     return splits
+
+
+def _find_split(folder: Path, part: str) -> Iterator[Path]:
+    """The shards in a folder whose names contain `part`, and all shards in its folders with such names."""
+    for path in folder.glob(f"*{part}*"):
+        if not path.name.startswith("."):
+            paths = path.iterdir() if path.is_dir() and path.suffix not in SUFFIXES else [path]
+            yield from (each for each in paths if each.suffix in SUFFIXES and not each.name.startswith("."))
+
+
+def _remedy_without_shards(folder: Path) -> str:
+    has_text = any(path.suffix in (".parquet", ".jsonl", ".gz", ".zst", ".txt") for path in folder.iterdir())
+    return "tokenize its text first, with `deepen data prepare`" if has_text else "prepare or copy one"
 
 
 def _check_vocabulary(folder: Path, description: Description, vocab: int) -> None:
@@ -186,12 +208,13 @@ def _check_shards(
     paths: Mapping[str, Sequence[Path]],
     description: Description | None,
     vocab: int,
+    dtype: str | None,
     on_progress: OnPreparation,
 ) -> dict[str, tuple[Shard, ...]]:
     """The shards of each split, after checking them against dataset.json and the vocabulary."""
     every_path = [path for split in paths.values() for path in split]
     for path in every_path:  # the quick checks of all come first
-        check_header(path)
+        read_layout(path, dtype)
     if description:
         _check_names(folder, {path.name for path in every_path}, set(description.shards))
     total, read = sum(path.stat().st_size for path in every_path), 0
@@ -202,14 +225,15 @@ def _check_shards(
         on_progress(f"checking {folder}", read / total)
 
     return {
-        split: tuple(_check_shard(path, description, vocab, on_bytes) for path in paths[split]) for split in paths
+        split: tuple(_check_shard(path, description, vocab, dtype, on_bytes) for path in paths[split])
+        for split in paths
     }
 
 
 def _check_shard(
-    path: Path, description: Description | None, vocab: int, on_bytes: Callable[[int], None]
+    path: Path, description: Description | None, vocab: int, dtype: str | None, on_bytes: Callable[[int], None]
 ) -> Shard:
-    shard, highest = examine_shard(path, on_bytes)
+    shard, highest = examine_shard(path, dtype, on_bytes)
     if description and shard.sha256 != description.shards[path.name]:
         problem = f"shard {path} is not the one that {FILE} describes"
         raise DataError(problem, value=path, remedy="prepare the data again")
@@ -252,5 +276,5 @@ def _check_held_out(folder: Path, shards: Mapping[str, Sequence[Shard]]) -> None
 
 
 def _fingerprint(shards: Mapping[str, Sequence[Shard]]) -> str:
-    content = {split: [shard.sha256 for shard in shards[split]] for split in shards}
+    content = {split: [shard.identity for shard in shards[split]] for split in shards}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
