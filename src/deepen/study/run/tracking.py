@@ -27,9 +27,9 @@ from typing import Any
 
 from deepen import durable
 from deepen.interop.trackers import OpenRun, TrackedRun, get_tracker
+from deepen.schedule.json_form import to_json
 from deepen.schedule.recipes import get_recipe
 from deepen.study.compile.tree import Tree
-from deepen.study.define.json_form import to_json
 from deepen.study.define.study import Study
 from deepen.study.run.run_logs import Row, RunLogs
 from deepen.study.store.study_folder import Store
