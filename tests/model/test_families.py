@@ -3,6 +3,7 @@
 import sys
 import types
 from collections.abc import Mapping
+from typing import ClassVar
 
 import pytest
 import torch
@@ -73,7 +74,8 @@ class NoPositions(Gpt2Family):
 
     name = "no-positions"
     network = "third_family:Network"
-    has_biases = False
+    biases: ClassVar[Mapping[str, tuple[str, ...]]] = {"none": ()}
+    norms_have_biases = False
     has_position_table = False
 
     def block_linears(self, sizes: Sizes) -> Mapping[str, tuple[int, int]]:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
-from deepen.model.llama import MLP, rotary_table, rotate
+from deepen.model.llama import MLP
+from deepen.model.rotary import rotary_table, rotate
 
 CPU = torch.device("cpu")
 GROUPED = ModelConfig(

@@ -167,8 +167,8 @@ def _build_litgpt(workload: Workload) -> TakeSteps:
         intermediate_size=model.mlp,
         rotary_percentage=0.0 if family.has_position_table else 1.0,
         parallel_residual=False,
-        bias=family.has_biases,
-        norm_class_name="LayerNorm" if family.has_biases else "RMSNorm",
+        bias=family.norms_have_biases,
+        norm_class_name="LayerNorm" if family.norms_have_biases else "RMSNorm",
         mlp_class_name="LLaMAMLP" if family.mlp_inputs == 2 else "GptNeoxMLP",
     )
     bf16 = workload.settings.precision == "bf16"

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from deepen.compute.ledger import Role
 from deepen.compute.timing import OUTSIDE_BLOCKS, Timing, is_finite_number
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
+from deepen.model.rope_scaling import parse_rope_scaling
 
 MAX_FILE_BYTES = 1 << 24
 """Larger files are rejected without being read."""
@@ -46,10 +47,22 @@ def _wrong(path: Path, problem: str, remedy: str) -> InvalidValueError:
 def _parse_timing(content: Any) -> Timing:
     kinds = {"device": str, "precision": str, "context": int, "batch_tokens": int}
     bench = _select(content, kinds, "the file")
-    model = _select(content.get("model"), {field.name: field.type for field in fields(ModelConfig)}, "model")
+    model = _parse_model(content.get("model"))
     timing = _select(content.get("timing"), dict.fromkeys(OUTSIDE_BLOCKS, float), "timing")
     block = _select(content["timing"].get("block"), {str(role): float for role in Role}, "block")
-    return Timing(model=ModelConfig(**model), block={role: block[role] for role in Role}, **bench, **timing)
+    return Timing(model=model, block={role: block[role] for role in Role}, **bench, **timing)
+
+
+def _parse_model(content: Any) -> ModelConfig:
+    """The model; a field with a default may be missing, because older files do not have it."""
+    scalars = {field.name: field for field in fields(ModelConfig) if field.name != "rope_scaling"}
+    kinds = {
+        name: field.type
+        for name, field in scalars.items()
+        if field.default is MISSING or (isinstance(content, dict) and name in content)
+    }
+    model = _select(content, kinds, "model")
+    return ModelConfig(**model, rope_scaling=parse_rope_scaling(content.get("rope_scaling")))
 
 
 def _select(content: Any, kinds: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -17,7 +17,8 @@ If the embeddings were trained too, gradients would run through blocks 0 and 1: 
 
 The attention core has no weights, but each of its products has two operands that need gradients: its activation
 backward costs two forward passes, its weight backward nothing. With activation checkpointing, a block that
-gradients enter runs forward again up to its last linear, whose output the backward pass does not need.
+gradients enter runs forward again up to its last linear, whose output the backward pass does not need unless a
+norm follows.
 """
 
 from collections.abc import Sequence
@@ -49,8 +50,7 @@ class PartCost:
         parameters: its number of parameters.
         forward, recompute, activation_backward, weight_backward: FLOPs per token.
         bytes: for a part without FLOPs, bytes of activations and table rows in fp32 that its forward pass reads
-        and
-            writes per token.
+            and writes per token.
     """
 
     part: str
@@ -106,7 +106,7 @@ class Ledger:
         Every query head computes its own products, even if heads share keys.
         """
         keys_twice = context + 1 if self.causal_exact else 2 * context
-        return 2 * keys_twice * self.model.width
+        return 2 * keys_twice * self.model.query_width
 
     def head_forward(self) -> int:
         """FLOPs per token of the head, forward."""
@@ -164,14 +164,17 @@ class Ledger:
         model, linears, attention = self.model, self.linears_forward(), self.attention_forward(context)
         gradients_enter = role is not Role.FORWARD
         recomputed = gradients_enter and self.activation_checkpointing
-        *_, (inputs, outputs) = model.block_linears.values()  # the last linear is not computed again
+        *_, (inputs, outputs) = model.block_linears.values()
+        # The last linear is not computed again, unless a norm follows.
+        kept = 2 * inputs * outputs if model.norm_position == "pre" else 0
+        normed = 2 * model.width + (model.query_width + model.key_width if model.qk_norm != "none" else 0)
         return _BlockParts(
-            norms=PartCost(part="norms", parameters=2 * model.norm_parameters, bytes=2 * 2 * 4 * model.width),
+            norms=PartCost(part="norms", parameters=model.block_norm_parameters, bytes=2 * 4 * normed),
             linears=PartCost(
                 part="linears",
                 parameters=model.linear_parameters,
                 forward=linears,
-                recompute=linears - 2 * inputs * outputs if recomputed else 0,
+                recompute=linears - kept if recomputed else 0,
                 activation_backward=linears if gradients_enter else 0,
                 weight_backward=linears if role is Role.TRAINED else 0,
             ),

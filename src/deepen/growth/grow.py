@@ -23,7 +23,6 @@ from deepen.growth.operators import get_operator
 from deepen.growth.spec import Growth
 from deepen.model.build import init_block
 from deepen.model.config import ModelConfig
-from deepen.model.families import FAMILIES
 
 
 class Growable(Protocol):
@@ -105,9 +104,9 @@ def grow_blocks(state: State, blocks: Sequence[GrownBlock], config: ModelConfig,
 
 
 def _zero_output(block: Mapping[str, Tensor], config: ModelConfig) -> None:
-    """Set the output projections of a block to zero, weights and biases."""
+    """Set to zero what makes a block the identity."""
     for name, weight in block.items():
-        if name.startswith(FAMILIES[config.family].output_projections):
+        if name.startswith(config.zero_parameters):
             weight.zero_()
 
 

@@ -1,7 +1,7 @@
 """How new blocks get their weights.
 
 An operator decides two things for each new block: which old block it copies, if any (otherwise its weights are
-fresh), and whether its output projections are then set to zero, which makes the block an identity. To add an
+fresh), and whether what it adds to the residual stream is then set to zero, which makes it an identity. To add an
 operator, add an entry to `OPERATORS`, with a function for its source if it copies:
 
     Operator(name="last", summary="copies of the topmost block", placement="top",
@@ -37,8 +37,9 @@ class Operator:
         name, summary: its name, and an explanation in a few words.
         placement: where new blocks go unless a `Growth` names another placement.
         source: returns the index, before growth, of the block that a new block copies; None draws fresh weights.
-        zero_output: whether weights *and* biases of the output projections are zero in new blocks. The logits then
-            stay equal up to rounding, and gradients still reach every weight after one step.
+        zero_output: whether the `ModelConfig.zero_parameters` of new blocks are zero: weights *and* biases of the
+            output projections, or the gains of norms that follow them. The logits then stay equal up to rounding,
+            and gradients still reach every weight after one step.
     """
 
     name: str

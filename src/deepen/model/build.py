@@ -31,8 +31,8 @@ def init_block(config: ModelConfig, seed: int, number: int) -> dict[str, Tensor]
     """Draw fresh weights for one block, by name within the block.
 
     Every family is initialized like GPT-2: normal(0, `config.init_std`), biases 0, norms 1; output projections are
-    scaled by (2·depth)^-½. `depth` is the *final* depth, so that a block added late has the same distribution as
-    one that was there from the start.
+    scaled by (2·depth)^-½ unless a norm follows them. `depth` is the *final* depth, so that a block added late has
+    the same distribution as one that was there from the start.
 
     Args:
         config: the model at its final depth.
@@ -42,7 +42,7 @@ def init_block(config: ModelConfig, seed: int, number: int) -> dict[str, Tensor]
     """
     stream = generator(seed, "block", number)
     scaled_std = config.init_std / math.sqrt(2 * config.depth)
-    scaled = FAMILIES[config.family].output_projections
+    scaled = FAMILIES[config.family].output_projections if config.norm_position == "pre" else ()
     return {
         name: _init_parameter(name, shape, scaled_std if name.startswith(scaled) else config.init_std, stream)
         for name, shape in _shapes(config, 1, "blocks.0.").items()
@@ -89,6 +89,6 @@ def _shapes(config: ModelConfig, depth: int, prefix: str = "") -> dict[str, torc
 def _init_parameter(name: str, shape: torch.Size, std: float, stream: torch.Generator) -> Tensor:
     if name.endswith("bias"):
         return torch.zeros(shape)
-    if name.startswith("norm"):
+    if "norm" in name:
         return torch.ones(shape)
     return torch.empty(shape).normal_(std=std, generator=stream)

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from deepen.errors import InvalidValueError, look_up
-from deepen.model.families import FAMILIES, Family
+from deepen.model.families import FAMILIES, NORM_POSITIONS, QK_NORMS, Family
+from deepen.model.rope_scaling import RopeScaling
 
 _SIZES = ("depth", "width", "heads", "kv_heads", "mlp", "context", "vocab")
+_POSITIVE = ("rope_base", "norm_epsilon", "init_std")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +20,7 @@ class ModelConfig:
         name: shown to people, and the key of a preset's defaults.
         depth: blocks at the end of training; a run that grows builds shallower models from the same config.
         width: width of the residual stream.
-        heads: attention heads, which divide the width among them.
+        heads: attention heads, which divide the width among them unless `head_dim` is given.
         context: length of the longest sequence, in tokens.
         vocab: rows of the token embedding.
         family: a name in `FAMILIES`.
@@ -27,8 +29,15 @@ class ModelConfig:
         tied: whether the head shares its matrix with the token embedding.
         rope_base: base of the rotary positions, in families that have them.
         init_std: standard deviation of fresh weights. GPT-2's 0.02 suits its widths; a narrower model needs a
-        larger
-            one to have activations of the same size (see `presets.scaled_init_std`).
+            larger one to have activations of the same size (see `presets.scaled_init_std`).
+        head_dim: width of one attention head; 0 means width / heads.
+        biases: which linears have biases, one of the family's `biases`; empty means the first of them.
+        qk_norm: what the norms of queries and keys span, one of `QK_NORMS`.
+        norm_position: where a block's norms are, one of `NORM_POSITIONS`.
+        norm_epsilon: what norms add to the variance.
+        rope_scaling: how rotary positions are stretched to a longer context; None leaves them as they are.
+
+    `head_dim` and `biases` are reset to 0 and empty if they are what they would be by default.
     """
 
     name: str = field(metadata={"identity": False})
@@ -43,6 +52,12 @@ class ModelConfig:
     tied: bool = True
     rope_base: float = 10_000.0
     init_std: float = 0.02
+    head_dim: int = 0
+    biases: str = ""
+    qk_norm: str = "none"
+    norm_position: str = "pre"
+    norm_epsilon: float = 1e-5
+    rope_scaling: RopeScaling | None = None
 
     def __post_init__(self) -> None:
         look_up(FAMILIES, self.family, field="family")
@@ -55,11 +70,29 @@ class ModelConfig:
                 raise InvalidValueError(
                     f"is {value!r}: it must be a whole number of at least 1", field=size, value=value
                 )
-        for number in ("rope_base", "init_std"):
+        for number in _POSITIVE:
             value = getattr(self, number)
             if not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise InvalidValueError(f"is {value!r}: it must be a number above 0", field=number, value=value)
-        if self.width % self.heads:
+        self._check_heads()
+        look_up(self._family.biases, self.biases or self._family.default_biases, field="biases")
+        if self.biases == self._family.default_biases:
+            object.__setattr__(self, "biases", "")
+        look_up(QK_NORMS, self.qk_norm, field="qk_norm")
+        look_up(NORM_POSITIONS, self.norm_position, field="norm_position")
+        self._family.check(self)
+
+    def _check_heads(self) -> None:
+        """Check how heads divide the width and share keys."""
+        if self.head_dim != 0 and not _is_size(self.head_dim):
+            raise InvalidValueError(
+                f"is {self.head_dim!r}: it must be a whole number of at least 1, or 0 for width / heads",
+                field="head_dim",
+                value=self.head_dim,
+            )
+        if self.head_dim * self.heads == self.width:
+            object.__setattr__(self, "head_dim", 0)
+        if not self.head_dim and self.width % self.heads:
             raise InvalidValueError(
                 f"{self.width} is not a multiple of heads {self.heads}: heads share the width",
                 field="width",
@@ -71,7 +104,6 @@ class ModelConfig:
                 field="heads",
                 value=self.heads,
             )
-        self._family.check(self)
 
     @property
     def _family(self) -> Family:
@@ -80,7 +112,22 @@ class ModelConfig:
     @property
     def head_width(self) -> int:
         """Width of one attention head."""
-        return self.width // self.heads
+        return self.head_dim or self.width // self.heads
+
+    @property
+    def query_width(self) -> int:
+        """Width of all query heads together, and of the attention core's output."""
+        return self.heads * self.head_width
+
+    @property
+    def key_width(self) -> int:
+        """Width of all key heads together, and of all value heads."""
+        return self.kv_heads * self.head_width
+
+    @property
+    def zero_parameters(self) -> tuple[str, ...]:
+        """What must be zero for a block to be the identity: the beginnings of its parameters' names."""
+        return self._family.zero_parameters(self)
 
     @property
     def block_linears(self) -> Mapping[str, tuple[int, int]]:
@@ -99,8 +146,13 @@ class ModelConfig:
 
     @property
     def block_parameters(self) -> int:
-        """Parameters of one block: its matrices and its two norms."""
-        return self.linear_parameters + 2 * self.norm_parameters
+        """Parameters of one block: its matrices and its norms."""
+        return self.linear_parameters + self.block_norm_parameters
+
+    @property
+    def block_norm_parameters(self) -> int:
+        """Parameters of one block's norms: its two, and those of queries and keys."""
+        return 2 * self.norm_parameters + self._family.qk_norm_parameters(self)
 
     @property
     def table_parameters(self) -> int:

@@ -15,7 +15,7 @@ from deepen.model.loss import mean_loss, token_losses
 
 
 class Block(nn.Module):
-    """One pre-norm residual layer, (b, t, d) → (b, t, d), made of a family's norms, attention and MLP."""
+    """One residual layer, (b, t, d) → (b, t, d), made of a family's norms, attention and MLP; norms come first."""
 
     def __init__(self, norm_1: nn.Module, attention: nn.Module, norm_2: nn.Module, mlp: nn.Module) -> None:
         super().__init__()

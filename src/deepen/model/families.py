@@ -14,6 +14,19 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from deepen.errors import InvalidValueError
 
+QK_NORMS: Mapping[str, str] = {
+    "none": "queries and keys are not normalized",
+    "per-head": "one norm for each head's query and one for its key, with the same gains for all heads (Qwen3)",
+    "all-heads": "one norm for the queries of all heads together, one for their keys (OLMo 2)",
+}
+"""What the norms of queries and keys span, by name."""
+
+NORM_POSITIONS: Mapping[str, str] = {
+    "pre": "x + attention(norm_1(x)), then x + mlp(norm_2(x))",
+    "post": "x + norm_1(attention(x)), then x + norm_2(mlp(x)) (OLMo 2)",
+}
+"""Where a block's norms are, by name."""
+
 
 class Sizes(Protocol):
     """The sizes of a model from which a family computes; `ModelConfig` has them."""
@@ -35,12 +48,32 @@ class Sizes(Protocol):
         """Width of one head."""
 
     @property
+    def query_width(self) -> int:
+        """Width of all query heads together."""
+
+    @property
+    def key_width(self) -> int:
+        """Width of all key heads together."""
+
+    @property
     def mlp(self) -> int:
         """Width inside the MLP."""
 
     @property
     def context(self) -> int:
         """Length of the longest sequence, in tokens."""
+
+    @property
+    def biases(self) -> str:
+        """Which linears have biases; empty means the family's default."""
+
+    @property
+    def qk_norm(self) -> str:
+        """What the norms of queries and keys span."""
+
+    @property
+    def norm_position(self) -> str:
+        """Where a block's norms are."""
 
 
 class StoredNumbers(NamedTuple):
@@ -54,28 +87,31 @@ class StoredNumbers(NamedTuple):
 
 
 class Family(ABC):
-    """A family of decoders with pre-norm blocks: x + attention(norm_1(x)), then x + mlp(norm_2(x)).
+    """A family of decoders whose blocks add attention, then an MLP, to the residual stream.
 
     Attributes:
         name: its name in a `ModelConfig`.
         network: its `Decoder`, as "module:class"; imported only when a network is built, because planning needs no
             torch.
-        has_biases: whether linears and norms have biases.
+        biases: which linears can have biases: for each choice, by name, the beginnings of their names. The first
+            is the default.
+        norms_have_biases: whether norms have biases.
         has_position_table: whether position embeddings are learned, one row for each position of the context.
         groups_heads: whether there can be fewer key-value heads than query heads.
-        output_projections: the linears of a block that write to the residual stream. If they are zero, the block
-            is the identity.
+        has_options: whether its models can have a `head_dim`, `qk_norm`, `norm_position` and `rope_scaling`.
+        output_projections: the linears of a block that write to the residual stream.
         mlp_inputs: matrix products that feed the MLP's nonlinearity; 2 if it is gated.
         has_fused_norm_on_cpu: whether a norm is a single kernel on a CPU too. If not, it also stores its
-        normalized
-            input there when its gain is trained.
+            normalized input there when its gain is trained.
     """
 
     name: ClassVar[str]
     network: ClassVar[str]
-    has_biases: ClassVar[bool]
+    biases: ClassVar[Mapping[str, tuple[str, ...]]]
+    norms_have_biases: ClassVar[bool]
     has_position_table: ClassVar[bool]
     groups_heads: ClassVar[bool]
+    has_options: ClassVar[bool]
     output_projections: ClassVar[tuple[str, ...]] = ("attention.out", "mlp.down")
     mlp_inputs: ClassVar[int]
     has_fused_norm_on_cpu: ClassVar[bool]
@@ -90,6 +126,15 @@ class Family(ABC):
                 value=sizes.kv_heads,
                 remedy=f"use `family` {grouping}",
             )
+        for option, default in () if self.has_options else _OPTIONS.items():
+            if (value := getattr(sizes, option)) != default:
+                having = ", ".join(name for name, family in FAMILIES.items() if family.has_options)
+                raise InvalidValueError(
+                    f"is {value!r}, but {self.name} does not have it",
+                    field=option,
+                    value=value,
+                    remedy=f"use `family` {having}",
+                )
 
     @abstractmethod
     def default_mlp(self, width: int) -> int:
@@ -114,14 +159,36 @@ class Family(ABC):
             gpu: whether it runs on a GPU, where norms are a single kernel in every family.
         """
 
+    @property
+    def default_biases(self) -> str:
+        """Which linears have biases if a config does not choose."""
+        return next(iter(self.biases))
+
+    def has_bias(self, sizes: Sizes, linear: str) -> bool:
+        """Whether a linear of a block has a bias."""
+        return linear.startswith(self.biases[sizes.biases or self.default_biases])
+
+    def zero_parameters(self, sizes: Sizes) -> tuple[str, ...]:
+        """What must be zero for a block to be the identity: the beginnings of its parameters' names.
+
+        Where a norm follows, its gain is zero instead of the output projection: the norm would divide by almost
+        zero, and multiply gradients by 1/√epsilon.
+        """
+        return self.output_projections if sizes.norm_position == "pre" else ("norm_1", "norm_2")
+
     def norm_parameters(self, sizes: Sizes) -> int:
         """Parameters of one norm: its gains, and its biases if the family has them."""
-        return (1 + self.has_biases) * sizes.width
+        return (1 + self.norms_have_biases) * sizes.width
+
+    def qk_norm_parameters(self, sizes: Sizes) -> int:
+        """Parameters of a block's norms of queries and keys."""
+        widths = {"none": 0, "per-head": 2 * sizes.head_width, "all-heads": sizes.query_width + sizes.key_width}
+        return widths[sizes.qk_norm]
 
     def linear_parameters(self, sizes: Sizes) -> int:
-        """Parameters of a block's matrices, and of their biases if the family has them."""
-        linears = self.block_linears(sizes).values()
-        return sum((inputs + self.has_biases) * outputs for inputs, outputs in linears)
+        """Parameters of a block's matrices, and of their biases."""
+        linears = self.block_linears(sizes).items()
+        return sum((inputs + self.has_bias(sizes, name)) * outputs for name, (inputs, outputs) in linears)
 
     def position_parameters(self, sizes: Sizes) -> int:
         """Parameters of the position table; 0 if the family has none."""
@@ -137,9 +204,11 @@ class Gpt2Family(Family):
 
     name = "gpt2"
     network = "deepen.model.gpt2:GPT2"
-    has_biases = True
+    biases: ClassVar[Mapping[str, tuple[str, ...]]] = {"all": ("attention.", "mlp.")}
+    norms_have_biases = True
     has_position_table = True
     groups_heads = False
+    has_options = False
     mlp_inputs = 1
     has_fused_norm_on_cpu = True
 
@@ -169,13 +238,23 @@ class Gpt2Family(Family):
 
 
 class LlamaFamily(Family):
-    """Llama (Touvron et al. 2023): rotary positions, RMSNorm, no biases, SwiGLU, grouped-query attention."""
+    """Llama (Touvron et al. 2023): rotary positions, RMSNorm, SwiGLU, grouped-query attention.
+
+    With its options it is also Mistral, Qwen2, Qwen3, OLMo 2 and SmolLM2.
+    """
 
     name = "llama"
     network = "deepen.model.llama:Llama"
-    has_biases = False
+    biases: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "none": (),
+        "qkv": ("attention.q", "attention.k", "attention.v"),
+        "attention": ("attention.",),
+        "all": ("attention.", "mlp."),
+    }
+    norms_have_biases = False
     has_position_table = False
     groups_heads = True
+    has_options = True
     mlp_inputs = 2
     has_fused_norm_on_cpu = False
 
@@ -183,10 +262,13 @@ class LlamaFamily(Family):
         """Check also that the head width is even, because rotary positions rotate pairs."""
         super().check(sizes)
         if sizes.head_width % 2:
+            has_own = sizes.head_width * sizes.heads != sizes.width
             raise InvalidValueError(
-                f"/ heads is {sizes.head_width}: rotary positions rotate pairs, so it must be even",
-                field="width",
-                value=sizes.width,
+                f"is {sizes.head_width}: rotary positions rotate pairs, so it must be even"
+                if has_own
+                else f"/ heads is {sizes.head_width}: rotary positions rotate pairs, so it must be even",
+                field="head_dim" if has_own else "width",
+                value=sizes.head_width if has_own else sizes.width,
             )
 
     def default_mlp(self, width: int) -> int:
@@ -195,12 +277,11 @@ class LlamaFamily(Family):
 
     def block_linears(self, sizes: Sizes) -> Mapping[str, tuple[int, int]]:
         """Keys and values are narrower with grouped queries; the MLP has a gate."""
-        keys = sizes.kv_heads * sizes.head_width
         return {
-            "attention.q": (sizes.width, sizes.width),
-            "attention.k": (sizes.width, keys),
-            "attention.v": (sizes.width, keys),
-            "attention.out": (sizes.width, sizes.width),
+            "attention.q": (sizes.width, sizes.query_width),
+            "attention.k": (sizes.width, sizes.key_width),
+            "attention.v": (sizes.width, sizes.key_width),
+            "attention.out": (sizes.query_width, sizes.width),
             "mlp.gate": (sizes.width, sizes.mlp),
             "mlp.up": (sizes.width, sizes.mlp),
             "mlp.down": (sizes.mlp, sizes.width),
@@ -211,16 +292,23 @@ class LlamaFamily(Family):
         return context * sizes.head_width
 
     def stored_numbers(self, sizes: Sizes, *, trained: bool, autocast: bool, gpu: bool) -> StoredNumbers:
-        """Two norms with a root mean square; q, k, v, attention's output and log-sum-exp; gate, its SiLU, up."""
-        keys = sizes.kv_heads * sizes.head_width
-        fp32 = 2 * sizes.width + 2 + sizes.heads
-        operands = 2 * sizes.width + 2 * keys + 3 * sizes.mlp
+        """Two norms with a root mean square; q, k, v, attention's output and log-sum-exp; gate, its SiLU, up.
+
+        Norms of queries and keys store their inputs too.
+        """
+        qk = 0 if sizes.qk_norm == "none" else sizes.query_width + sizes.key_width
+        qk_norms = {"none": 0, "per-head": sizes.heads + sizes.kv_heads, "all-heads": 2}[sizes.qk_norm]
+        fp32 = 2 * sizes.width + qk + 2 + qk_norms + sizes.heads
+        operands = 2 * sizes.query_width + 2 * sizes.key_width + 3 * sizes.mlp
         if trained:
-            fp32 += self.norm_stores_normalized(gpu=gpu) * 2 * sizes.width
+            fp32 += self.norm_stores_normalized(gpu=gpu) * (2 * sizes.width + qk)
             inputs = 5 if autocast else 2  # of q, k, v, gate and up; autocast makes a copy for each of them
             operands += inputs * sizes.width + sizes.mlp  # and the input of down
         return StoredNumbers(fp32=fp32, operands=operands)
 
+
+_OPTIONS: Mapping[str, object] = {"head_dim": 0, "qk_norm": "none", "norm_position": "pre", "rope_scaling": None}
+"""The options that only some families have, with their defaults."""
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (Gpt2Family(), LlamaFamily())}
 """All families by name."""

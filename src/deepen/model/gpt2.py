@@ -42,7 +42,12 @@ class MLP(nn.Module):
 
 def make_block(config: ModelConfig) -> Block:
     """Create one block."""
-    return Block(nn.LayerNorm(config.width), Attention(config), nn.LayerNorm(config.width), MLP(config))
+    return Block(make_norm(config), Attention(config), make_norm(config), MLP(config))
+
+
+def make_norm(config: ModelConfig) -> nn.LayerNorm:
+    """Create a norm of the residual stream."""
+    return nn.LayerNorm(config.width, eps=config.norm_epsilon)
 
 
 class GPT2(Decoder):
@@ -53,7 +58,7 @@ class GPT2(Decoder):
         self.token_embedding = nn.Embedding(config.vocab, config.width)
         self.position_embedding = nn.Embedding(config.context, config.width)
         self.blocks = nn.ModuleList(make_block(config) for _ in range(self.depth))
-        self.norm = nn.LayerNorm(config.width)
+        self.norm = make_norm(config)
         self.head = make_head(config)
 
     def embed(self, tokens_bt: Tensor) -> tuple[Tensor]:

@@ -1,5 +1,8 @@
 """Llama (Touvron et al. 2023, arXiv 2302.13971 and 2307.09288): rotary positions, RMSNorm, SwiGLU, and
-grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245). No biases.
+grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245).
+
+Its options make it the other decoders of this kind: biases of queries, keys and values (Qwen2, arXiv 2407.10671),
+norms of queries and keys (Qwen3, arXiv 2505.09388), and norms after attention and MLP (OLMo 2, arXiv 2501.00656).
 """
 
 import torch
@@ -8,28 +11,16 @@ from torch.nn import functional as F
 
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Block, Decoder, make_head
-
-NORM_EPSILON = 1e-5
-
-
-def rotary_table(config: ModelConfig, context: int, device: torch.device) -> Tensor:
-    """Cosines and sines of every position's angles, (2, t, k / 2) fp32.
-
-    Pair i of a head is rotated by position · rope_base^(-2i / k).
-
-    Source: Su et al. 2021 (RoFormer, arXiv 2104.09864, section 3.2.2).
-    """
-    pairs = torch.arange(0, config.head_width, 2, dtype=torch.float32, device=device)
-    frequencies = config.rope_base ** (-pairs / config.head_width)
-    angles = torch.outer(torch.arange(context, dtype=torch.float32, device=device), frequencies)
-    return torch.stack((angles.cos(), angles.sin()))
+from deepen.model.families import FAMILIES
+from deepen.model.rotary import rotary_table, rotate
 
 
-def rotate(x_bthk: Tensor, table_2tk: Tensor) -> Tensor:
-    """Rotate each pair (i, i + k / 2) by its position's angle; Hugging Face's Llama uses the same pairs."""
-    cos_tk, sin_tk = table_2tk[:, :, None].unbind()
-    low, high = x_bthk.to(torch.promote_types(x_bthk.dtype, torch.float32)).chunk(2, dim=-1)
-    return torch.cat((low * cos_tk - high * sin_tk, high * cos_tk + low * sin_tk), dim=-1).type_as(x_bthk)
+class RMSNorm(nn.RMSNorm):
+    """RMSNorm in fp32 or better, also of bf16 input, which it returns in fp32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Divide the last dimension by its root mean square and multiply it by the gains."""
+        return super().forward(x.to(torch.promote_types(x.dtype, torch.float32)))
 
 
 class Attention(nn.Module):
@@ -38,25 +29,39 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.head_width, self.grouped = config.head_width, config.kv_heads < config.heads
-        keys = config.kv_heads * config.head_width
-        self.q = nn.Linear(config.width, config.width, bias=False)
-        self.k = nn.Linear(config.width, keys, bias=False)
-        self.v = nn.Linear(config.width, keys, bias=False)
-        self.out = nn.Linear(config.width, config.width, bias=False)
+        self.q = _make_linear(config, "attention.q")
+        self.k = _make_linear(config, "attention.k")
+        self.v = _make_linear(config, "attention.v")
+        self.out = _make_linear(config, "attention.out")
+        self.norms_whole_rows = config.qk_norm == "all-heads"
+        self.q_norm = self.k_norm = None
+        if config.qk_norm != "none":
+            all_heads = self.norms_whole_rows
+            self.q_norm = RMSNorm(config.query_width if all_heads else config.head_width, eps=config.norm_epsilon)
+            self.k_norm = RMSNorm(config.key_width if all_heads else config.head_width, eps=config.norm_epsilon)
 
     def forward(self, x_btd: Tensor, table_2tk: Tensor) -> Tensor:
         """Let each position attend to itself and all earlier ones."""
-        b, t, d = x_btd.shape
-        q_bthk, k_bthk, v_bthk = (part(x_btd).view(b, t, -1, self.head_width) for part in (self.q, self.k, self.v))
+        b, t, _ = x_btd.shape
+        q_bthk, k_bthk = self._split(self.q(x_btd), self.q_norm), self._split(self.k(x_btd), self.k_norm)
+        v_bthk = self._split(self.v(x_btd), None)
         y_bhtk = F.scaled_dot_product_attention(
-            rotate(q_bthk, table_2tk).transpose(1, 2),
-            rotate(k_bthk, table_2tk).transpose(1, 2),
+            rotate(q_bthk, table_2tk).type_as(v_bthk).transpose(1, 2),
+            rotate(k_bthk, table_2tk).type_as(v_bthk).transpose(1, 2),
             v_bthk.transpose(1, 2),
             is_causal=True,
             enable_gqa=self.grouped,
         )
-        out: Tensor = self.out(y_bhtk.transpose(1, 2).reshape(b, t, d))
+        out: Tensor = self.out(y_bhtk.transpose(1, 2).reshape(b, t, -1))
         return out
+
+    def _split(self, x_btd: Tensor, norm: nn.Module | None) -> Tensor:
+        """Split a row into heads, (b, t, h, k), and normalize the row before or each head afterwards."""
+        b, t, _ = x_btd.shape
+        if norm is not None and self.norms_whole_rows:
+            x_btd = norm(x_btd)
+        x_bthk = x_btd.view(b, t, -1, self.head_width)
+        return norm(x_bthk) if norm is not None and not self.norms_whole_rows else x_bthk
 
 
 class MLP(nn.Module):
@@ -64,9 +69,9 @@ class MLP(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate = nn.Linear(config.width, config.mlp, bias=False)
-        self.up = nn.Linear(config.width, config.mlp, bias=False)
-        self.down = nn.Linear(config.mlp, config.width, bias=False)
+        self.gate = _make_linear(config, "mlp.gate")
+        self.up = _make_linear(config, "mlp.up")
+        self.down = _make_linear(config, "mlp.down")
 
     def forward(self, x_btd: Tensor) -> Tensor:
         """Apply the same MLP at every position."""
@@ -74,14 +79,30 @@ class MLP(nn.Module):
         return out
 
 
+class PostNormBlock(Block):
+    """A block whose norms come after attention and MLP, as in OLMo 2."""
+
+    def forward(self, x_btd: Tensor, *shared: Tensor) -> Tensor:
+        """Add normalized attention, then the normalized MLP, to the residual stream."""
+        x_btd = x_btd + self.norm_1(self.attention(x_btd, *shared))
+        out: Tensor = x_btd + self.norm_2(self.mlp(x_btd))
+        return out
+
+
 def make_block(config: ModelConfig) -> Block:
     """Create one block."""
-    return Block(
-        nn.RMSNorm(config.width, eps=NORM_EPSILON),
-        Attention(config),
-        nn.RMSNorm(config.width, eps=NORM_EPSILON),
-        MLP(config),
-    )
+    kind = Block if config.norm_position == "pre" else PostNormBlock
+    return kind(_make_norm(config), Attention(config), _make_norm(config), MLP(config))
+
+
+def _make_linear(config: ModelConfig, name: str) -> nn.Linear:
+    """Create a linear of a block by its name."""
+    inputs, outputs = config.block_linears[name]
+    return nn.Linear(inputs, outputs, bias=FAMILIES[config.family].has_bias(config, name))
+
+
+def _make_norm(config: ModelConfig) -> RMSNorm:
+    return RMSNorm(config.width, eps=config.norm_epsilon)
 
 
 class Llama(Decoder):
@@ -91,7 +112,7 @@ class Llama(Decoder):
         super().__init__(config, depth)
         self.token_embedding = nn.Embedding(config.vocab, config.width)
         self.blocks = nn.ModuleList(make_block(config) for _ in range(self.depth))
-        self.norm = nn.RMSNorm(config.width, eps=NORM_EPSILON)
+        self.norm = _make_norm(config)
         self.head = make_head(config)
 
     def embed(self, tokens_bt: Tensor) -> tuple[Tensor, Tensor]:

@@ -71,7 +71,11 @@ def test_keys_are_those_of_earlier_versions(case: str):
 
 
 DEFAULTS: dict[type, dict[str, Any]] = {
-    ModelConfig: {"family": "gpt2", "kv_heads": 0, "mlp": 0, "tied": True, "rope_base": 10000.0, "init_std": 0.02},
+    ModelConfig: {
+        "family": "gpt2", "kv_heads": 0, "mlp": 0, "tied": True, "rope_base": 10000.0, "init_std": 0.02,
+        "head_dim": 0, "biases": "", "qk_norm": "none", "norm_position": "pre", "norm_epsilon": 1e-5,
+        "rope_scaling": None,
+    },
     TrainSettings: {
         "optimizer": {"type": "AdamWSpec"}, "max_grad_norm": 1.0, "precision": "fp32", "on_spike": "warn",
     },
