@@ -12,7 +12,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from deepen.data.shards import Dataset
 from deepen.data.tokenizers import Tokenizer, load_tokenizer, train_bpe
-from deepen.evaluate.multiple_choice import Item, encode_item
+from deepen.evaluate.encoding import Split, encode_pairs, split_at_shared, split_by_length
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.task import TaskError
 
@@ -21,9 +21,9 @@ TEXTS = [
     "It was reported that in New York the ships were built and the harbor was open.",
     "Women washed, men worked; the soil was tilled, and trade and commerce grew.",
 ]
-ITEM = Item(
-    context="The Congress reported that", endings=("the treaty was signed.", "ships", "Zürich open"), label=0
-)
+CONTEXT = "The Congress reported that"
+ENDINGS = (" the treaty was signed.", " ships", " Zürich open")
+PAIRS = [(CONTEXT, ending) for ending in ENDINGS]
 
 
 def llama() -> tokenizers.Tokenizer:
@@ -75,10 +75,10 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     return wrap(KINDS[request.param]())
 
 
-def test_prompt_and_ending_are_the_tokens_of_the_whole_text(tokenizer: Tokenizer):
-    example = encode_item(ITEM, tokenizer)
-    for ending, completion in zip(ITEM.endings, example.completions, strict=True):
-        whole = tokenizer.encode(f"{ITEM.context} {ending}")
+@pytest.mark.parametrize("split", [split_at_shared, split_by_length])
+def test_prompt_and_ending_are_the_tokens_of_the_whole_text(tokenizer: Tokenizer, split: Split):
+    for ending, completion in zip(ENDINGS, encode_pairs(PAIRS, tokenizer, split), strict=True):
+        whole = tokenizer.encode(CONTEXT + ending)
         assert [*completion.prompt, *completion.tokens] == whole and completion.tokens
 
 
@@ -86,7 +86,7 @@ def test_prompt_and_ending_are_the_tokens_of_the_whole_text(tokenizer: Tokenizer
 def test_a_mark_at_the_beginning_of_a_text_is_not_put_before_an_ending(kind: str, alone: str):
     tokenizer = KINDS[kind]()
     assert "".join(tokenizer.encode(" ships").tokens) == alone  # with llama's, it would have a mark too many
-    (_, ships, _) = encode_item(ITEM, wrap(tokenizer)).completions
+    (_, ships, _) = encode_pairs(PAIRS, wrap(tokenizer))
     assert "".join(tokenizer.id_to_token(token) for token in ships.tokens) == "▁ships"
 
 
@@ -97,9 +97,10 @@ def test_with_a_byte_level_tokenizer_an_ending_has_the_tokens_that_it_has_alone(
     text, tokenizer = f"x{context.strip()}.", BYTE_LEVEL
     if not ending.strip():
         return
-    (completion, _) = encode_item(Item(context=text, endings=(ending, "y"), label=0), tokenizer).completions
-    assert list(completion.prompt) == tokenizer.encode(text)
-    assert list(completion.tokens) == tokenizer.encode(f" {ending}")
+    for split in (split_at_shared, split_by_length):
+        (completion,) = encode_pairs([(text, f" {ending}")], tokenizer, split)
+        assert list(completion.prompt) == tokenizer.encode(text)
+        assert list(completion.tokens) == tokenizer.encode(f" {ending}")
 
 
 BYTE_LEVEL = wrap(gpt2())
@@ -108,8 +109,7 @@ BYTE_LEVEL = wrap(gpt2())
 def test_a_token_that_merges_context_and_ending_is_scored():
     vocab = {name: number for number, name in enumerate(["[UNK]", "in", "new", " ", "new york", " new york", "."])}
     tokenizer = tokenizers.Tokenizer(models.Unigram([(name, -1.0) for name in vocab], unk_id=0))
-    item = Item(context="in new", endings=("york.", "in."), label=0)
-    merged, apart = encode_item(item, wrap(tokenizer)).completions
+    merged, apart = encode_pairs([("in new", " york."), ("in new", " in.")], wrap(tokenizer))
     assert [tokenizer.id_to_token(token) for token in merged.prompt] == ["in"]
     assert [tokenizer.id_to_token(token) for token in merged.tokens] == [" new york", "."]
     assert [tokenizer.id_to_token(token) for token in apart.prompt] == ["in", " ", "new"]

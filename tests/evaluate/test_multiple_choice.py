@@ -15,7 +15,8 @@ from deepen.data.tokenizers import load_tokenizer
 from deepen.evaluate.multiple_choice import Example
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.scoring import CompletionScorer, LanguageModel
-from deepen.evaluate.task import Completion, TaskError, hash_task_file
+from deepen.evaluate.task import Completion, TaskError
+from deepen.evaluate.task_file import hash_task_file
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
@@ -72,7 +73,7 @@ def test_endings_are_scored_by_mean_loss_per_token_one_by_one_as_in_batches(
     in_batches = HELLASWAG.score(scorer(network, batch_tokens=40), examples)
     assert in_batches.outcomes == tuple(label in picks for label in (0, 1, 2, 3)) and sum(in_batches.outcomes) == 1
     assert (in_batches.value, in_batches.n) == (0.25, 4)
-    assert in_batches.stderr == pytest.approx((0.25 * 0.75 / 4) ** 0.5)
+    assert in_batches.stderr == pytest.approx((0.25 * 0.75 / 3) ** 0.5)
 
 
 def successor() -> Decoder:
@@ -88,7 +89,8 @@ def successor() -> Decoder:
 
 
 def example(prompt: tuple[int, ...], *endings: tuple[int, ...], label: int) -> Example:
-    return Example(completions=tuple(Completion(prompt, ending) for ending in endings), label=label)
+    completions = tuple(Completion(prompt, ending) for ending in endings)
+    return Example(completions=completions, lengths=tuple(map(len, endings)), label=label)
 
 
 def test_a_model_that_is_always_right_has_accuracy_one():

@@ -15,10 +15,12 @@ import torch
 from deepen.data.shards import Dataset
 from deepen.data.tokenizers import load_tokenizer
 from deepen.errors import InvalidValueError
-from deepen.evaluate.multiple_choice import Item, MultipleChoice
+from deepen.evaluate.formats import Item, make_item
+from deepen.evaluate.multiple_choice import MultipleChoice
 from deepen.evaluate.registry import TASKS, get_task, register_task
 from deepen.evaluate.scoring import CompletionScorer
-from deepen.evaluate.task import Completion, CompletionModel, Score, Task, TaskError, hash_task_file
+from deepen.evaluate.task import Completion, CompletionModel, Score, Task, TaskError
+from deepen.evaluate.task_file import hash_task_file
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.study.define.evaluation import Evaluation, TaskFile
@@ -26,7 +28,7 @@ from deepen.study.define.study import Arm, Study
 
 
 def parse_pair(row: Any) -> Item:
-    return Item(context=row["before"], endings=(row["good"], row["bad"]), label=0)
+    return make_item(row["before"], [row["good"], row["bad"]], label=0)
 
 
 PAIRS = MultipleChoice(name="pairs", title="Pairs", chance=0.5, fields="before, good, bad", parse=parse_pair)
@@ -50,7 +52,7 @@ class Surprise:
         return [Completion(*(tuple(tokenizer.encode(part)) for part in line)) for line in lines]
 
     def score(self, model: CompletionModel, examples: list[Completion]) -> Score:
-        losses = model.completion_losses(examples)
+        losses = [score.mean_loss for (score,) in model.score_completions([[each] for each in examples])]
         return Score(value=sum(losses) / len(losses), stderr=0.0, n=len(losses), outcomes=tuple(losses))
 
 
@@ -130,7 +132,7 @@ def test_a_path_that_cannot_be_hashed_is_refused(tmp_path: Path):
 
 def test_a_score_of_right_and_wrong_answers_is_logged_as_a_string_of_them():
     score = Score.accuracy([True, False, False, True, True])
-    assert score.to_json() == {"value": 0.6, "stderr": pytest.approx(0.2191, abs=1e-4), "n": 5, "correct": "10011"}
+    assert score.to_json() == {"value": 0.6, "stderr": pytest.approx(0.2449, abs=1e-4), "n": 5, "correct": "10011"}
     assert Score(value=3.0, stderr=0.1, n=64).to_json() == {"value": 3.0, "stderr": 0.1, "n": 64}
 
 

@@ -343,7 +343,7 @@ def test_a_compiled_network_that_grows_needs_no_new_graph(model: ModelConfig, da
                 engine, dataset.tokens("validation"), 50 * 16, 16, device=CPU.device, batch_tokens=20 * 16
             )
             for length in (5, 9, 13):  # tasks come in all lengths
-                engine.token_losses(*torch.zeros(2, 3, length, dtype=torch.int64))
+                engine.token_scores(*torch.zeros(2, 3, length, dtype=torch.int64))
             graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
             state = engine.state()
     stages = [segment.depth for segment in segments]

@@ -1,13 +1,81 @@
 """The tasks that can be evaluated. To add one, add an entry here."""
 
 from deepen.errors import InvalidValueError, look_up
-from deepen.evaluate.multiple_choice import MultipleChoice, parse_hellaswag
+from deepen.evaluate import formats
+from deepen.evaluate.encoding import split_by_length
+from deepen.evaluate.language import LastWord, Text
+from deepen.evaluate.multiple_choice import MultipleChoice
 from deepen.evaluate.task import VALIDATION, Task
 
 _ALL: tuple[Task, ...] = (
     MultipleChoice(
-        name="hellaswag", title="HellaSwag", chance=0.25, fields="ctx, endings, label", parse=parse_hellaswag
+        name="hellaswag",
+        title="HellaSwag",
+        chance=0.25,
+        fields="ctx, endings, label",
+        publish=formats.publish_hellaswag,
+        parse=formats.parse_hellaswag,
+        measures=("acc_token", "acc"),
     ),
+    MultipleChoice(
+        name="hellaswag-harness",
+        title="HellaSwag (harness)",
+        chance=0.25,
+        fields="activity_label, ctx, endings, label; or query, choices, gold",
+        publish=formats.publish_hellaswag,
+        parse=formats.parse_hellaswag_harness,
+        measures=("acc_norm", "acc"),
+        split=split_by_length,
+    ),
+    MultipleChoice(
+        name="arc-easy",
+        title="ARC easy",
+        chance=0.25,
+        fields="question, choices, answerKey; or query, choices, gold",
+        publish=formats.publish_arc,
+        parse=formats.parse_arc,
+        measures=("acc", "acc_norm"),
+        split=split_by_length,
+    ),
+    MultipleChoice(
+        name="arc-challenge",
+        title="ARC challenge",
+        chance=0.25,
+        fields="question, choices, answerKey; or query, choices, gold",
+        publish=formats.publish_arc,
+        parse=formats.parse_arc,
+        measures=("acc_norm", "acc"),
+        split=split_by_length,
+    ),
+    MultipleChoice(
+        name="piqa",
+        title="PIQA",
+        chance=0.5,
+        fields="goal, sol1, sol2, label; or query, choices, gold",
+        publish=formats.publish_piqa,
+        parse=formats.parse_piqa,
+        measures=("acc", "acc_norm"),
+        split=split_by_length,
+    ),
+    MultipleChoice(
+        name="winogrande",
+        title="WinoGrande",
+        chance=0.5,
+        fields="sentence, option1, option2, answer; or context_options, continuation, gold",
+        publish=formats.publish_winogrande,
+        parse=formats.parse_winogrande,
+        split=split_by_length,
+    ),
+    LastWord(name="lambada", title="LAMBADA"),
+    MultipleChoice(
+        name="blimp",
+        title="BLiMP",
+        chance=0.5,
+        fields="sentence_good, sentence_bad",
+        parse=formats.parse_blimp,
+        split=split_by_length,
+    ),
+    Text(name="text", title="Text"),
 )
 
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}

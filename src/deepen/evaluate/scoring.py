@@ -1,4 +1,4 @@
-"""Score completions with a language model: batch rows by length and average the loss of each completion."""
+"""Score completions with a language model: batch rows by length, and add up the loss of each completion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,17 +7,23 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from deepen.evaluate.task import Completion
+from deepen.evaluate.task import Completion, CompletionScore
 
 TASK_BATCH_TOKENS = {"cpu": 8192, "cuda": 65_536}
 """Tokens of a batch per process, by kind of device."""
 
+NOT_SCORED = -1
+"""The target of a position whose next token is not scored."""
+
 
 class LanguageModel(Protocol):
-    """Anything that computes token losses: a network, an engine, or an engine that leads other processes."""
+    """Anything that scores tokens: a network, an engine, or an engine that leads other processes."""
 
-    def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
-        """The loss of every target, (b, t), in nats, without gradients."""
+    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """The loss of every target in nats, and 1 where it is the likeliest token, else 0: (b, t, 2).
+
+        Targets below 0 are not scored.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,30 +43,35 @@ class CompletionScorer:
     batch_tokens: int = TASK_BATCH_TOKENS["cpu"]
 
     @torch.no_grad()
-    def completion_losses(self, completions: Sequence[Completion]) -> list[float]:
-        """The mean loss per token of each completion given its prompt, in nats."""
+    def score_completions(self, groups: Sequence[Sequence[Completion]]) -> list[list[CompletionScore]]:
+        """The score of each completion given its prompt; see `task.CompletionModel`."""
+        completions = [completion for group in groups for completion in group]
         rows = [_make_row(index, completion, self.context) for index, completion in enumerate(completions)]
         rows.sort(key=lambda row: len(row.ids))  # batches of similar length need little padding
-        losses = [0.0] * len(rows)
+        scores = [CompletionScore(0.0, 0, True)] * len(rows)
         while rows:
             size = max(1, self.batch_tokens // len(rows[-1].ids))
             batch, rows = rows[-size:], rows[:-size]
-            for row, loss in zip(batch, self._mean_losses(batch), strict=True):
-                losses[row.index] = loss
-        return losses
+            for row, score in zip(batch, self._scores(batch), strict=True):
+                scores[row.index] = score
+        flat = iter(scores)
+        return [[next(flat) for _ in group] for group in groups]
 
-    def _mean_losses(self, batch: "Sequence[_Row]") -> list[float]:
+    def _scores(self, batch: "Sequence[_Row]") -> list[CompletionScore]:
         longest = max(len(row.ids) for row in batch)
         ids_bt = torch.zeros(len(batch), longest, dtype=torch.int64)
-        weights_bt = torch.zeros(len(batch), longest - 1)  # weight of each target in its row's mean
+        targets_bt = torch.full((len(batch), longest - 1), NOT_SCORED)
         for index, row in enumerate(batch):
             length = len(row.ids)
             ids_bt[index, :length] = torch.tensor(row.ids)
-            weights_bt[index, length - 1 - row.scored : length - 1] = 1 / row.scored
-        ids_bt, weights_bt = ids_bt.to(self.device), weights_bt.to(self.device)
-        losses_bt = self.model.token_losses(ids_bt[:, :-1], ids_bt[:, 1:])
-        means: list[float] = (losses_bt * weights_bt).sum(dim=1).tolist()
-        return means
+            targets_bt[index, length - 1 - row.scored : length - 1] = torch.tensor(row.ids[length - row.scored :])
+        ids_bt, targets_bt = ids_bt.to(self.device), targets_bt.to(self.device)
+        scores_bt2 = self.model.token_scores(ids_bt[:, :-1], targets_bt).double()
+        losses_and_firsts = scores_bt2.sum(dim=1).tolist()
+        return [
+            CompletionScore(loss=loss, tokens=row.scored, is_greedy=firsts == row.scored)
+            for row, (loss, firsts) in zip(batch, losses_and_firsts, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,17 @@
     examples = task.load(path, tokenizer)         # read and tokenized
     score = task.score(model, examples)           # Score(value=0.29, stderr=0.005, n=10042, outcomes=(0, 1, ...))
 
-A task needs only one thing from a model: the mean loss of each of many completions. `deepen.evaluate.scoring`
-decides how rows are batched and which processes compute them, so nothing here needs torch. A new task is one entry
-in `deepen.evaluate.registry`; a new kind of task also needs its own module beside this one.
+A task needs only one thing from a model: how likely each of many completions is. `deepen.evaluate.scoring` decides
+how they are batched and which processes compute them, so nothing here needs torch. A new task is one entry in
+`deepen.evaluate.registry`; a new kind of task also needs its own module beside this one.
 """
 
-import gzip
-import hashlib
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from deepen.errors import InvalidValueError
-from deepen.os_errors import explain
 
 if TYPE_CHECKING:
     from deepen.data.tokenizers import Tokenizer
@@ -28,8 +23,6 @@ if TYPE_CHECKING:
 
 VALIDATION = "validation"
 """The name of the validation loss in evals.jsonl; no task may have it."""
-
-_READ_BYTES = 1 << 20
 
 
 class TaskError(InvalidValueError):
@@ -43,11 +36,38 @@ class Completion(NamedTuple):
     tokens: tuple[int, ...]
 
 
+class CompletionScore(NamedTuple):
+    """How likely a completion is after its prompt.
+
+    Attributes:
+        loss: the sum of its tokens' losses in nats: minus the log-likelihood.
+        tokens: how many tokens were scored.
+        is_greedy: whether each of them is the model's first choice.
+    """
+
+    loss: float
+    tokens: int
+    is_greedy: bool
+
+    @property
+    def mean_loss(self) -> float:
+        """The loss per token, in nats."""
+        return self.loss / self.tokens
+
+
 class CompletionModel(Protocol):
     """A model that scores completions."""
 
-    def completion_losses(self, completions: Sequence[Completion]) -> list[float]:
-        """The mean loss per token of each completion given its prompt, in nats."""
+    @property
+    def context(self) -> int:
+        """The most tokens that the model reads at once."""
+
+    def score_completions(self, groups: Sequence[Sequence[Completion]]) -> list[list[CompletionScore]]:
+        """The score of each completion, in the same order.
+
+        A group usually holds the completions of one example. What they have in common at the beginning is computed
+        once; the scores are those of each completion alone.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,23 +80,36 @@ class Score:
         n: tokens predicted, or examples.
         outcomes: the outcome of each example in the order of the file, 1 for a right answer, so that two models
             can be compared example by example. Empty for the validation loss.
+        metrics: all metrics by name, `value` among them, each with its standard error under its name and
+            `_stderr`, as in the results of lm-evaluation-harness.
     """
 
     value: float
     stderr: float
     n: int
     outcomes: tuple[float, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def accuracy(cls, correct: Sequence[bool]) -> "Score":
-        """The share of examples that were answered correctly."""
+        """The share of right answers, with the standard error that lm-evaluation-harness computes."""
         n = len(correct)
         share = sum(correct) / n
-        return cls(value=share, stderr=(share * (1 - share) / n) ** 0.5, n=n, outcomes=tuple(map(int, correct)))
+        stderr = (share * (1 - share) / (n - 1)) ** 0.5 if n > 1 else 0.0
+        return cls(value=share, stderr=stderr, n=n, outcomes=tuple(map(int, correct)))
+
+    def with_metrics(self, scores: "Mapping[str, Score]") -> "Score":
+        """This score with the values and standard errors of others under their names."""
+        metrics: dict[str, float] = {}
+        for name, score in scores.items():
+            metrics |= {name: score.value, f"{name}_stderr": score.stderr}
+        return replace(self, metrics=metrics)
 
     def to_json(self) -> dict[str, Any]:
         """The score in the form of evals.jsonl, where outcomes of 0 and 1 become the string `correct`."""
         line: dict[str, Any] = {"value": self.value, "stderr": self.stderr, "n": self.n}
+        if self.metrics:
+            line["metrics"] = dict(self.metrics)
         if not self.outcomes:
             return line
         if set(self.outcomes) <= {0, 1}:
@@ -115,43 +148,3 @@ class Task(Protocol):
 
     def score(self, model: CompletionModel, examples: Sequence[Any]) -> Score:
         """Score a model on the examples that `load` returned."""
-
-
-@contextmanager
-def open_task_file(path: Path) -> Iterator[BinaryIO]:
-    """Open the content of a task file, decompressed if it is a gzip file, for a `with` block.
-
-    Args:
-        path: the file.
-
-    Raises:
-        TaskError: there is no such file, or it cannot be read or decompressed.
-    """
-    name = f"task file {path}"
-    try:
-        if not path.is_file():  # reading a pipe or a device might never end
-            problem = "is not a file" if path.exists() else "does not exist"
-            raise TaskError(f"{name} {problem}", value=path, remedy="name a JSONL file")
-        with path.open("rb") as file:
-            compressed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if compressed else path.open("rb") as content:
-            yield content  # type: ignore[misc]  # a GzipFile is a binary file
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        problem = f"{name} is a damaged gzip file ({error})"
-        raise TaskError(problem, value=path, remedy="download it again") from None
-    except OSError as error:
-        problem, remedy = explain(error)
-        raise TaskError(f"{name} cannot be read: {problem}", value=path, remedy=remedy) from None
-
-
-def hash_task_file(path: Path) -> str:
-    """The sha256 of a task file's content, which identifies it wherever it is, compressed or not.
-
-    Raises:
-        TaskError: there is no such file, or it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with open_task_file(path) as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

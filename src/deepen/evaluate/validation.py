@@ -42,7 +42,7 @@ def validation_loss(
         last = min(first + rows_per_batch, windows)
         rows = [tokens.window(index * context, context + 1) for index in range(first, last)]
         rows_bt = torch.from_numpy(np.stack(rows).astype(np.int64)).to(device)
-        losses.append(model.token_losses(rows_bt[:, :-1], rows_bt[:, 1:]).mean(dim=1).cpu())
+        losses.append(model.token_scores(rows_bt[:, :-1], rows_bt[:, 1:])[..., 0].contiguous().mean(dim=1).cpu())
     losses_w = torch.cat(losses).double()
     stderr = float(losses_w.std() / math.sqrt(windows)) if windows > 1 else 0.0
     return Score(value=float(losses_w.mean()), stderr=stderr, n=windows * context)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from deepen.model.config import ModelConfig
-from deepen.model.loss import mean_loss, token_losses
+from deepen.model.loss import mean_loss, token_scores
 
 
 class Block(nn.Module):
@@ -71,11 +71,18 @@ class Decoder(nn.Module, ABC):
             return F.linear(x_btd, self.head_weight)
         return mean_loss(x_btd.flatten(0, 1), self.head_weight, targets_bt.flatten())
 
-    def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
-        """The loss of every target, (b, t), in nats, without gradients."""
+    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """The loss of every target in nats, and 1 where it is the likeliest token, else 0: (b, t, 2).
+
+        Without gradients. A target below 0 is not scored: both are 0.
+        """
+        scored_bt = targets_bt >= 0
         with torch.no_grad():
-            x_nd = self.hidden_states(tokens_bt, cut=None).flatten(0, 1)
-        return token_losses(x_nd, self.head_weight, targets_bt.flatten()).view(targets_bt.shape)
+            x_nd = self.hidden_states(tokens_bt, cut=None)[scored_bt]
+        scores_n2 = token_scores(x_nd, self.head_weight, targets_bt[scored_bt])
+        scores_bt2 = scores_n2.new_zeros(*targets_bt.shape, 2)
+        scores_bt2[scored_bt] = scores_n2
+        return scores_bt2
 
     @property
     def head_weight(self) -> Tensor:

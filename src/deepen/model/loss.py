@@ -36,10 +36,17 @@ def mean_loss(x_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, rows: int | No
     return loss
 
 
-def token_losses(x_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, rows: int | None = None) -> Tensor:
-    """The cross-entropy of each token, (n,), without gradients; arguments as in `mean_loss`."""
+def token_scores(x_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, rows: int | None = None) -> Tensor:
+    """The cross-entropy of each token, and 1 where no other token is likelier, else 0: (n, 2), without gradients.
+
+    Arguments as in `mean_loss`.
+    """
     with torch.no_grad():
-        return torch.cat([losses_n for _, losses_n, _ in _chunks(*_operands(x_nd, weight_vd), targets_n, rows)])
+        chunks = [
+            torch.stack((losses_n, (target_n == 0).type_as(losses_n)), dim=1)
+            for _, losses_n, target_n, _ in _chunks(*_operands(x_nd, weight_vd), targets_n, rows)
+        ]
+        return torch.cat(chunks) if chunks else torch.zeros(0, 2, device=x_nd.device)
 
 
 def _operands(x_nd: Tensor, weight_vd: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,8 +58,10 @@ def _operands(x_nd: Tensor, weight_vd: Tensor) -> tuple[Tensor, Tensor]:
 
 def _chunks(
     x_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, rows: int | None
-) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """For each chunk, its rows, their losses, and their probabilities; the caller can overwrite these."""
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+    """For each chunk, its rows, and for each row its loss, its target's logit minus the largest, and its
+    probabilities, which the caller can overwrite.
+    """
     if rows is None:
         rows = chunk_rows(len(weight_vd), gpu=x_nd.device.type != "cpu")
     for begin in range(0, len(x_nd), rows):
@@ -63,7 +72,7 @@ def _chunks(
         p_nv.sub_(p_nv.amax(dim=1, keepdim=True))
         target_n1 = p_nv.gather(1, targets_n[part, None])
         sum_n1 = p_nv.exp_().sum(dim=1, keepdim=True)
-        yield part, (sum_n1.log() - target_n1).squeeze(1), p_nv.div_(sum_n1)
+        yield part, (sum_n1.log() - target_n1).squeeze(1), target_n1.squeeze(1), p_nv.div_(sum_n1)
         del p_nv  # so that only one chunk is in memory
 
 
@@ -77,7 +86,7 @@ class _MeanLoss(torch.autograd.Function):
         grad_x_nd = torch.empty_like(x_nd) if needs_x else None
         grad_weight_vd = torch.zeros_like(weight_vd) if needs_weight else None
         total = torch.zeros((), dtype=torch.promote_types(x_nd.dtype, torch.float32), device=x_nd.device)
-        for part, losses_n, p_nv in _chunks(x, weight, targets_n, rows):
+        for part, losses_n, _, p_nv in _chunks(x, weight, targets_n, rows):
             total += losses_n.sum()
             p_nv.scatter_add_(1, targets_n[part, None], p_nv.new_full((len(p_nv), 1), -1.0))
             grad_nv = p_nv.div_(len(x_nd)).to(weight.dtype)

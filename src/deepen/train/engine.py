@@ -60,8 +60,8 @@ class TrainingEngine(Protocol):
     def state(self) -> TrainState:
         """A copy of the current state, on the CPU."""
 
-    def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
-        """The loss of every target, (b, t), in nats, without gradients."""
+    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """The loss of every target, and whether it is the likeliest token: see `Decoder.token_scores`."""
 
 
 class Engine:
@@ -137,10 +137,10 @@ class Engine:
             recent_losses=tuple(self.recent_losses),
         )
 
-    def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
-        """The loss of every target, (b, t), in nats, without gradients, in the precision of training."""
+    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """As `Decoder.token_scores`, in the precision of training."""
         with self._autocast():
-            return self._placement.token_losses(self.model, tokens_bt, targets_bt)
+            return self._placement.token_scores(self.model, tokens_bt, targets_bt)
 
     def _forward_backward(self, inputs_bt: Tensor, targets_bt: Tensor) -> Tensor:
         """Compute the gradients of the batch's mean loss by micro-batches; returns the loss in nats per token."""

@@ -88,8 +88,8 @@ class Placement(Protocol):
             size: rows of a micro-batch on one process.
         """
 
-    def token_losses(self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
-        """The loss of every target, (b, t), in nats, on every process; each computes its rows."""
+    def token_scores(self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """As `Decoder.token_scores`, (b, t, 2), on every process; each computes its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,6 @@ class SingleProcess:
             end = min(begin + size, rows)
             yield MicroBatch(slice(begin, end), (end - begin) / rows, is_last=end == rows)
 
-    def token_losses(self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
-        """The loss of every target, (b, t), in nats."""
-        return model.token_losses(tokens_bt, targets_bt)
+    def token_scores(self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """As `Decoder.token_scores`, (b, t, 2)."""
+        return model.token_scores(tokens_bt, targets_bt)

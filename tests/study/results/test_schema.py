@@ -22,7 +22,8 @@ from deepen.study.results.schema import (
 MARK = {
     "accounting": "flops", "budget_share": 1.0, "budget_flops": 10**20 + 1, "tokens": 64, "step": 2,
     "flops": 10**20 + 1, "seconds": 1.5, "val_loss": 3.0, "train_loss": 3.1, "annealed": True,
-    "tasks": {"hellaswag": {"value": 0.5, "n": 4, "stderr": 0.25, "correct": "0110"}},
+    "tasks": {"hellaswag": {"value": 0.5, "n": 4, "stderr": 0.25, "correct": "0110",
+                            "metrics": {"acc": 0.5, "acc_stderr": 0.25}, "dtype": "float32"}},
 }  # fmt: skip
 POINT = {
     "tokens": 64, "step": 2, "flops": 10, "seconds": 1.5, "depth": 6, "phase": "shallow", "train_loss": 3.1,
@@ -34,7 +35,7 @@ ARM = {
     "rate": "wsd", "peak_lr": 0.02, "has_own_rate": True,
     "seed": 3, "segments": ["a", "b"], "curve": [POINT], "marks": [MARK],
     "tasks": [{"task": "hellaswag", "tokens": 64, "step": 2, "flops": 10, "seconds": 1.5, "value": 0.5, "n": 4,
-               "stderr": 0.25}],
+               "stderr": 0.25, "metrics": {}, "dtype": ""}],
     "peak_memory_bytes": 1000, "trained_share": 0.5,
 }  # fmt: skip
 VERDICT = {

@@ -46,7 +46,10 @@ def train_and_score(world: World, model: ModelConfig, dataset: Dataset, *, shard
     assert world.control is None or world.control.is_idle
     tokens_bt, targets_bt = Batches(dataset.tokens("validation"), CONTEXT, seed=0).at(0, 3 * CONTEXT, CONTEXT)
     state = engine.state()
-    numbers = {"losses": engine.token_losses(tokens_bt, targets_bt), "recent": torch.tensor(state.recent_losses)}
+    numbers = {
+        "losses": engine.token_scores(tokens_bt, targets_bt)[..., 0],
+        "recent": torch.tensor(state.recent_losses),
+    }
     assert replace(state.progress, seconds=0) == replace(engine.progress, seconds=0)
     return {"step": state.progress.step} | numbers | dict(state.weights)
 

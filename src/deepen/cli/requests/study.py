@@ -12,6 +12,7 @@ from deepen.cli.requests.model_options import parse_model
 from deepen.cli.requests.parser import Arguments, parse_arguments
 from deepen.cli.requests.run_request import RunRequest
 from deepen.cli.requests.study_options import STUDIES_WITH_PRESETS, STUDY
+from deepen.cli.requests.task_options import add_tasks, given_tasks
 from deepen.cli.requests.training_options import check_shard, parse_folder, parse_settings
 from deepen.cli.requests.user_file import names_file, read_study
 from deepen.errors import nearest
@@ -19,7 +20,7 @@ from deepen.model.config import ModelConfig
 from deepen.model.presets import peak_rate
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.rate import RATES, Rate
-from deepen.study.define.evaluation import Evaluation, TaskFile
+from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.executor import local
 from deepen.study.define.presets import STUDIES
 from deepen.study.define.study import Arm, Study
@@ -107,13 +108,12 @@ def _customise(arguments: Arguments, study: Study, changes: dict[str, Any]) -> S
         tokens = changes.get("tokens", round(study.tokens * changes.get("scale", 1.0)))
         share = tokens / study.tokens
         evaluation = _scale_evaluation(study.evaluation, share, changed.batch_tokens)
-        tasks = _given_tasks(changes)
         return replace(
             changed,
             tokens=tokens,
             rate=_change_rate(changed.rate, changes, share),
             arms=tuple(_with_warmup(arm, share) for arm in changed.arms),
-            evaluation=_with_tasks(evaluation, tasks) if tasks else evaluation,
+            evaluation=add_tasks(evaluation, given_tasks(changes)),
             seeds=tuple(range(changes["seeds"])) if "seeds" in changes else study.seeds,
             data=str(changes.get("data", study.data)),
             settings=parse_settings(arguments, study.settings),
@@ -171,19 +171,3 @@ def _scale_evaluation(evaluation: Evaluation, share: float, batch_tokens: int) -
         every_tokens=in_steps(evaluation.every_tokens),
         tasks_every_tokens=in_steps(tasks_every) if tasks_every else 0,
     )
-
-
-def _given_tasks(changes: dict[str, Any]) -> tuple[TaskFile, ...]:
-    """The tasks that are asked for, in either way."""
-    tasks: tuple[TaskFile, ...] = changes.get("task", ())
-    if "hellaswag" in changes:
-        return (TaskFile(task="hellaswag", path=changes["hellaswag"]), *tasks)
-    return tasks
-
-
-def _with_tasks(evaluation: Evaluation, tasks: tuple[TaskFile, ...]) -> Evaluation:
-    """The evaluations with these tasks; those of the study that are not named again stay."""
-    named = {task.task for task in tasks}
-    kept = tuple(task for task in evaluation.tasks if task.task not in named)
-    every = evaluation.tasks_every_tokens or evaluation.every_tokens
-    return replace(evaluation, tasks=(*kept, *tasks), tasks_every_tokens=every)

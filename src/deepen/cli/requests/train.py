@@ -11,6 +11,7 @@ from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS, descri
 from deepen.cli.requests.parser import Arguments
 from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS, parse_arm, parse_recipe
 from deepen.cli.requests.run_request import RunRequest
+from deepen.cli.requests.task_options import HELLASWAG_OPTION, TASK_OPTION, add_tasks, given_tasks
 from deepen.cli.requests.training_options import (
     BATCH_OPTION,
     CHECKPOINTING_OPTION,
@@ -111,6 +112,7 @@ COMMAND = Command(
                 ),
             ),
         ),
+        OptionGroup(title="Tasks", options=(HELLASWAG_OPTION, TASK_OPTION)),
         OptionGroup(
             title="Training steps",
             options=(
@@ -185,9 +187,12 @@ def _make_study(arguments: Arguments, model: ModelConfig, arm: Arm) -> Study:
         tokens=tokens,
         batch_tokens=batch_tokens,
         context=context,
-        evaluation=Evaluation(
-            every_tokens=max(1, tokens // batch_tokens // _CURVE_POINTS) * batch_tokens,
-            validation_tokens=_VALIDATION_TOKENS,
+        evaluation=add_tasks(
+            Evaluation(
+                every_tokens=max(1, tokens // batch_tokens // _CURVE_POINTS) * batch_tokens,
+                validation_tokens=_VALIDATION_TOKENS,
+            ),
+            given_tasks(arguments.values),
         ),
         seeds=tuple(range(arguments["seed"], arguments["seed"] + arguments["seeds"])),
         rate=rate,

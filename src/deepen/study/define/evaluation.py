@@ -5,7 +5,7 @@ from pathlib import Path
 
 from deepen.errors import InvalidValueError
 from deepen.evaluate.registry import get_task
-from deepen.evaluate.task import hash_task_file
+from deepen.evaluate.task_file import hash_task_file
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

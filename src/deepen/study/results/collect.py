@@ -151,20 +151,13 @@ class _Collector:
             val_loss=validation["value"],
             train_loss=_mean_loss(steps),
             annealed=self.tree.study.rate_for(route.arm).annealed,
-            tasks={
-                task: TaskScore(
-                    value=line["value"], n=line["n"], stderr=line["stderr"], correct=line.get("correct")
-                )
-                for task, line in at_end.items()
-            },
+            tasks={task: TaskScore(**_score(line), correct=line.get("correct")) for task, line in at_end.items()},
         )
 
     def _tasks(self, route: Route) -> tuple[TaskResult, ...]:
         """The task scores along a route."""
         return tuple(
-            TaskResult(
-                task=line["task"], **_position(line), value=line["value"], n=line["n"], stderr=line["stderr"]
-            )
+            TaskResult(task=line["task"], **_position(line), **_score(line))
             for line in self._lines(route, "evals")
             if line["task"] != VALIDATION
         )
@@ -194,6 +187,12 @@ def _mean_loss(steps: Iterable[Line]) -> float | None:
 def _position(line: Line) -> dict[str, Any]:
     """The position in the run at which a line was written."""
     return {key: line[key] for key in ("tokens", "step", "flops", "seconds")}
+
+
+def _score(line: Line) -> dict[str, Any]:
+    """The score of a task in a line, without the outcomes of its examples."""
+    known = {key: line[key] for key in ("value", "n", "stderr")}
+    return known | {"metrics": line.get("metrics", {}), "dtype": line.get("dtype", "")}
 
 
 def _phase_at(route: Route, tokens: int) -> tuple[int, str]:

@@ -63,17 +63,23 @@ class CurvePoint(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskScore(Record):
-    """A task score at a mark: mean over `n` examples, standard error, and `correct`, a 0 or 1 per example."""
+    """A task score at a mark: mean over `n` examples, standard error, and `correct`, a 0 or 1 per example.
+
+    `metrics` has all metrics of the task with their standard errors, such as `acc_norm` and `acc_norm_stderr`, and
+    `dtype` is the type in which the model computed them; both are empty in files of older versions.
+    """
 
     value: float | None
     n: int | None
     stderr: float | None
     correct: str | None
+    metrics: Mapping[str, float]
+    dtype: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskResult(Record):
-    """A task score during training."""
+    """A task score during training; fields as in `TaskScore`."""
 
     task: str
     tokens: int
@@ -83,6 +89,8 @@ class TaskResult(Record):
     value: float | None
     n: int | None
     stderr: float | None
+    metrics: Mapping[str, float]
+    dtype: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

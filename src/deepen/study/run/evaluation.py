@@ -13,10 +13,14 @@ from deepen.data.tokenizers import load_tokenizer
 from deepen.errors import RunError
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.scoring import TASK_BATCH_TOKENS, CompletionScorer, LanguageModel
-from deepen.evaluate.task import VALIDATION, Score, hash_task_file
+from deepen.evaluate.task import VALIDATION, Score
+from deepen.evaluate.task_file import hash_task_file
 from deepen.evaluate.validation import VALIDATION_BATCH_TOKENS, validation_loss
 from deepen.study.run.job import Examples, Job
 from deepen.train.engine import TrainingEngine
+
+DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
+"""The type of a model's matrix products, by precision."""
 
 
 class EvaluationStopped(Exception):
@@ -57,6 +61,7 @@ def evaluate(
         "seconds": progress.seconds,
         "task": task,
         "split": "validation",
+        "dtype": DTYPES[job.settings.precision],
         **score.to_json(),
     }
 
@@ -68,10 +73,10 @@ class _StoppableModel:
     engine: TrainingEngine
     should_stop: Callable[[], bool]
 
-    def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
         if self.should_stop():
             raise EvaluationStopped
-        return self.engine.token_losses(tokens_bt, targets_bt)
+        return self.engine.token_scores(tokens_bt, targets_bt)
 
 
 def load_inputs(job: Job) -> None:

@@ -36,7 +36,7 @@ def follow(world: World) -> int:
             case GatherState():
                 engine.state()
             case ScoreTokens(tokens_bt, targets_bt):
-                engine.token_losses(tokens_bt, targets_bt)
+                engine.token_scores(tokens_bt, targets_bt)
 
 
 def _begin(command: Begin, world: World) -> Engine:

@@ -105,7 +105,7 @@ class Leader:
         with self._control.carry_out(GatherState()):
             return self.engine.state()
 
-    def token_losses(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
-        """As `Engine.token_losses`; every process computes a share of the sequences."""
+    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """As `Engine.token_scores`; every process computes a share of the sequences."""
         with self._control.carry_out(ScoreTokens(tokens_bt.cpu(), targets_bt.cpu())):
-            return self.engine.token_losses(tokens_bt, targets_bt)
+            return self.engine.token_scores(tokens_bt, targets_bt)

@@ -102,18 +102,18 @@ class _ManyProcesses(ABC):
         """The rows of a batch that a process takes; the numbers of rows of two processes differ by at most one."""
         return slice(rank * rows // self._size, (rank + 1) * rows // self._size)
 
-    def token_losses(self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
-        """The loss of every target, (b, t), in nats, on every process; each computes its rows."""
+    def token_scores(self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """As `Decoder.token_scores`, (b, t, 2), on every process; each computes its rows."""
         rows = len(tokens_bt)
         own = self._rows_of(self._rank, rows)
         part = own if own.start < own.stop else slice(0, 1)
-        losses_bt = model.token_losses(tokens_bt[part].to(self.device), targets_bt[part].to(self.device))
-        padded_bt = losses_bt.new_zeros(self.max_rows(rows), losses_bt.shape[1])
-        padded_bt[: own.stop - own.start] = losses_bt[: own.stop - own.start]
-        parts = [torch.empty_like(padded_bt) for _ in range(self._size)]
-        dist.all_gather(parts, padded_bt)
+        scores_bt2 = model.token_scores(tokens_bt[part].to(self.device), targets_bt[part].to(self.device))
+        padded_bt2 = scores_bt2.new_zeros(self.max_rows(rows), *scores_bt2.shape[1:])
+        padded_bt2[: own.stop - own.start] = scores_bt2[: own.stop - own.start]
+        parts = [torch.empty_like(padded_bt2) for _ in range(self._size)]
+        dist.all_gather(parts, padded_bt2)
         lengths = (len(range(rows)[self._rows_of(rank, rows)]) for rank in range(self._size))
-        return torch.cat([part_bt[:length] for part_bt, length in zip(parts, lengths, strict=True)])
+        return torch.cat([part_bt2[:length] for part_bt2, length in zip(parts, lengths, strict=True)])
 
 
 class Replicated(_ManyProcesses):
@@ -172,7 +172,7 @@ class Sharded(_ManyProcesses):
         for block in model.blocks:
             fully_shard(block, mesh=mesh)
         fully_shard(model, mesh=mesh)
-        register_fsdp_forward_method(model, "token_losses")
+        register_fsdp_forward_method(model, "token_scores")
 
     def _wrap(self, model: Decoder) -> nn.Module:
         return model
@@ -205,8 +205,8 @@ class Sharded(_ManyProcesses):
         """Average gradients in every pass: no process has memory for the gradients of the full model."""
         return nullcontext()
 
-    def token_losses(self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
-        """The loss of every target, (b, t), in nats, on every process; each computes its rows."""
-        losses_bt = super().token_losses(model, tokens_bt, targets_bt)
+    def token_scores(self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+        """As `Decoder.token_scores`, (b, t, 2), on every process; each computes its rows."""
+        scores_bt2 = super().token_scores(model, tokens_bt, targets_bt)
         model.reshard()  # type: ignore[operator]  # the unit around the blocks stays gathered for a backward pass that never comes
-        return losses_bt
+        return scores_bt2

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
-from deepen.model.loss import token_losses
+from deepen.model.loss import token_scores
 from deepen.train.errors import TrainingError
 
 LOSS_TOLERANCE = 0.5
@@ -37,7 +37,8 @@ def check_initialization(model: Decoder, inputs_bt: Tensor, targets_bt: Tensor) 
     """
     _check_weights(model)
     x_btd = _check_activations(model, inputs_bt)
-    loss = token_losses(model.norm(x_btd).flatten(0, 1), model.head_weight, targets_bt.flatten()).mean().item()
+    scores_n2 = token_scores(model.norm(x_btd).flatten(0, 1), model.head_weight, targets_bt.flatten())
+    loss = scores_n2[:, 0].mean().item()
     expected = expected_loss(model.config, _rms(x_btd))
     if not abs(loss - expected) <= LOSS_TOLERANCE:
         raise _error(
