@@ -2,7 +2,7 @@
 
     transformer.h.0.attn.c_proj.weight                      block 0 of the list `transformer.h`
     model.layers.11.mlp.experts.3.down_proj.weight          block 11 of `model.layers`; 3 is an expert's number
-    model.language_model.layers.0.self_attn.o_proj.weight   next to `model.vision_tower.layers`: the language model's
+    model.language_model.layers.0.self_attn.o_proj.weight   the language model, beside `model.vision_tower.layers`
 
 Needs no torch.
 """
@@ -72,10 +72,8 @@ def find_blocks(config: Mapping[str, Any], names: Iterable[str]) -> BlockList:
     if len(fitting) > 1:
         fitting = [prefix for prefix in fitting if "language_model" in prefix] or fitting
     if not fitting:
-        found = (
-            ", ".join(f"{prefix}0 to {max(blocks)}" for prefix, blocks in lists.items()) or "no numbered blocks"
-        )
-        raise _unusable(f"its config.json has {key} {depth}, but its tensors have {found}")
+        found = [f"{prefix}0 to {max(blocks)}" for prefix, blocks in lists.items()] or ["no numbered blocks"]
+        raise _unusable(f"its config.json has {key} {depth}, but its tensors have {', '.join(found)}")
     if len(fitting) > 1:
         raise _unusable(f"it has several lists of {depth} blocks: {', '.join(fitting)}")
     [prefix] = fitting

@@ -3,7 +3,7 @@
 A folder has one file, or several that an index lists:
 
     model.safetensors
-    model.safetensors.index.json     {"metadata": ..., "weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors", ...}}
+    model.safetensors.index.json     {"weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors", ...}}
 
 Pickled weights are refused: loading a pickle can run any code.
 """
@@ -47,9 +47,7 @@ def find_tensors(folder: Path) -> dict[str, StoredTensor]:
     absent = [name for name, file in weight_map.items() if name not in stored[file]]
     if absent:
         raise _unusable(f"misses tensors that {INDEX} lists: {_list(absent)}", folder, "copy its files again")
-    tensors = {
-        name: tensor for file in files for name, tensor in stored[file].items() if weight_map.get(name) == file
-    }
+    tensors = {name: stored[file][name] for name, file in weight_map.items()}
     return dict(sorted(tensors.items(), key=lambda entry: (entry[1].path.name, entry[1].begin)))
 
 

@@ -5,6 +5,7 @@ read, and every tensor must be inside the file and fill its span.
 """
 
 import json
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -16,7 +17,7 @@ from deepen.durable import DamagedError
 _MAX_HEADER_BYTES = 100_000_000
 """The limit of the safetensors library; a forged length must not cause a larger allocation."""
 _MAX_DIMENSIONS = 8
-_BITS = {
+BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "C64": 64,
     "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8, "BOOL": 8,
     "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
@@ -85,6 +86,15 @@ def _parse_entry(entry: Mapping[str, Any], path: Path, start: int, size: int) ->
         isinstance(number, int) and 0 <= number <= size for number in (begin, end, *shape)
     ):
         raise ValueError("a shape or an offset is out of bounds")
-    if prod(shape) * _BITS[entry["dtype"]] != 8 * (end - begin):
+    if prod(shape) * BITS[entry["dtype"]] != 8 * (end - begin):
         raise ValueError("a tensor's shape does not fill its bytes")
     return StoredTensor(path=path, dtype=entry["dtype"], shape=shape, begin=start + begin, bytes=end - begin)
+
+
+def encode_number(value: float, dtype: str) -> bytes:
+    """The bytes of a number of a type as safetensors calls it: 0 in any type, others in F64, F32, F16 and BF16."""
+    if value == 0:
+        return bytes(BITS[dtype] // 8)
+    if dtype == "BF16":
+        return struct.pack("<f", value)[2:]
+    return struct.pack({"F64": "<d", "F32": "<f", "F16": "<e"}[dtype], value)

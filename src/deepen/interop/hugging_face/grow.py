@@ -1,0 +1,198 @@
+"""Grow a Hugging Face checkpoint of any decoder on disk, without loading it.
+
+    model.safetensors                     12 blocks         model-00001-of-00002.safetensors   24 blocks
+    config.json         "num_hidden_layers": 12     ──▶     config.json  "num_hidden_layers": 24
+    tokenizer.json, generation_config.json                  the same
+
+Every tensor of the result is a tensor of the checkpoint, copied from file to file in pieces, or is made when it is
+written. So memory does not depend on the size of the model.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from deepen import durable
+from deepen.growth.layout import GrownBlock
+from deepen.interop.hugging_face.block_identity import find_identity_values
+from deepen.interop.hugging_face.block_list import BlockList, find_blocks, find_section
+from deepen.interop.hugging_face.fresh import find_std, make_fresh
+from deepen.interop.hugging_face.grown_config import make_grown_config
+from deepen.interop.hugging_face.shards import (
+    SHARD_BYTES,
+    Content,
+    NewTensor,
+    OnBytes,
+    Repeated,
+    Stored,
+    write_shards,
+)
+from deepen.interop.hugging_face.weight_files import WEIGHT_SUFFIXES, find_tensors
+from deepen.train.checkpoint.tensor_file import StoredTensor, encode_number
+
+_INDEX_SUFFIX = ".index.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GrowableFolder:
+    """A Hugging Face folder that can be grown; its tensors are not read.
+
+    Attributes:
+        folder: the folder.
+        config: the content of config.json.
+        blocks: the list of its blocks.
+        tensors: where each tensor is.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    blocks: BlockList
+    tensors: Mapping[str, StoredTensor]
+
+    @property
+    def depth(self) -> int:
+        """How many blocks it has."""
+        return self.blocks.depth
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in all its tensors."""
+        return sum(prod(tensor.shape) for tensor in self.tensors.values())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GrownFolder:
+    """What the folder of a grown model will contain.
+
+    Attributes:
+        config: the content of config.json.
+        tensors: in the order in which they are written.
+    """
+
+    config: Mapping[str, Any]
+    tensors: Sequence[NewTensor]
+
+    @property
+    def bytes(self) -> int:
+        """The size of all tensors."""
+        return sum(tensor.bytes for tensor in self.tensors)
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in all tensors."""
+        return sum(prod(tensor.shape) for tensor in self.tensors)
+
+
+def open_growable(folder: Path, config: Mapping[str, Any]) -> GrowableFolder:
+    """Read the headers of a folder's tensor files and find its blocks.
+
+    Raises:
+        InvalidValueError: files are missing or damaged, or it is not a decoder with one numbered list of blocks.
+    """
+    tensors = find_tensors(folder)
+    return GrowableFolder(folder=folder, config=config, blocks=find_blocks(config, tensors), tensors=tensors)
+
+
+def plan_growth(growable: GrowableFolder, blocks: Sequence[GrownBlock]) -> GrownFolder:
+    """Make the config of the grown model and find the content of each of its tensors.
+
+    Args:
+        growable: the checkpoint.
+        blocks: what each block of the result is, from bottom to top.
+
+    Raises:
+        InvalidValueError: the model cannot be grown so.
+    """
+    sources = _find_sources(blocks)
+    config = make_grown_config(growable.config, growable.blocks, sources)
+    return GrownFolder(config=config, tensors=tuple(_find_contents(growable, blocks, sources)))
+
+
+def write_grown(
+    growable: GrowableFolder,
+    grown: GrownFolder,
+    folder: Path,
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    on_bytes: OnBytes = lambda count: None,
+) -> None:
+    """Write the folder of a grown model.
+
+    Args:
+        growable: the checkpoint that grew, whose tokenizer and further files are copied.
+        grown: what to write.
+        folder: an empty folder.
+        shard_bytes: the size of a file of tensors.
+        on_bytes: receives the number of bytes written since its last call.
+    """
+    write_shards(grown.tensors, folder, shard_bytes=shard_bytes, on_bytes=on_bytes)
+    durable.write(folder / "config.json", (json.dumps(grown.config, indent=2) + "\n").encode())
+    for path in growable.folder.iterdir():
+        if path.is_file() and _is_copied(path.name):
+            shutil.copyfile(path, folder / path.name)
+
+
+def _is_copied(name: str) -> bool:
+    """Whether a file belongs to the grown model too: tokenizer, generation config, model code, licence."""
+    if name.startswith(".") or name == "config.json":
+        return False
+    return not name.endswith((*WEIGHT_SUFFIXES, _INDEX_SUFFIX))
+
+
+def _find_sources(blocks: Sequence[GrownBlock]) -> list[int]:
+    """For each block the old block that it is like: its source, or the old block below a fresh one."""
+    sources: list[int] = []
+    lowest = next(block.source for block in blocks if block.source is not None)
+    for block in blocks:
+        sources.append(block.source if block.source is not None else sources[-1] if sources else lowest)
+    return sources
+
+
+def _find_contents(
+    growable: GrowableFolder, blocks: Sequence[GrownBlock], sources: Sequence[int]
+) -> Iterator[NewTensor]:
+    """The tensors of the grown model: what precedes the blocks, the blocks, what follows."""
+    listed = growable.blocks
+    own: dict[int, dict[str, StoredTensor]] = {}
+    outside: dict[str, StoredTensor] = {}
+    for name, tensor in growable.tensors.items():
+        place = listed.split(name)
+        if place is None:
+            outside[name] = tensor
+        else:
+            own.setdefault(place[0], {})[place[1]] = tensor
+    for name, tensor in outside.items():
+        yield _new_tensor(name, tensor, Stored(tensor))
+    for index, (block, source) in enumerate(zip(blocks, sources, strict=True)):
+        for name, content in _block_contents(growable, own[source], block, index, len(blocks)).items():
+            yield _new_tensor(listed.name(index, name), own[source][name], content)
+    for extra in range(listed.extra):
+        for name, tensor in own[listed.depth + extra].items():
+            yield _new_tensor(listed.name(len(blocks) + extra, name), tensor, Stored(tensor))
+
+
+def _block_contents(
+    growable: GrowableFolder, tensors: Mapping[str, StoredTensor], block: GrownBlock, index: int, depth: int
+) -> dict[str, Content]:
+    """The content of each tensor of a block, by name within it."""
+    contents: dict[str, Content] = {name: Stored(tensor) for name, tensor in tensors.items()}
+    if block.source is None:
+        std = find_std(find_section(growable.config))
+        contents = {
+            name: make_fresh(name, tensor, std=std, depth=depth, stream=f"{index}.{name}")
+            for name, tensor in tensors.items()
+        }
+    if block.zero_output:
+        values = find_identity_values(tensors, str(find_section(growable.config).get("model_type", "")))
+        contents |= {
+            name: Repeated(encode_number(value, tensors[name].dtype)) for name, value in values.items()
+        }
+    return contents
+
+
+def _new_tensor(name: str, like: StoredTensor, content: Content) -> NewTensor:
+    return NewTensor(name=name, dtype=like.dtype, shape=like.shape, bytes=like.bytes, content=content)
