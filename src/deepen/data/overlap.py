@@ -8,10 +8,22 @@ a document that is held out:
     training    "x b c y d e"        no 3 words in a row are in both: kept
 
 Words are compared without case; white space between them does not matter.
+
+`remove_overlap` does this for documents in memory. For a corpus of any size, each training document is reduced to
+a few hashes when it is tokenized (`hash_blocks`), one for every 128 letters. A document can share a passage only
+if one of these blocks occurs in a held-out document, at any letter (`hash_windows`):
+
+    held out    every window     abc bcd cde def
+    training    every block      xbc dey             with blocks of 3 letters
+
+So only few documents must be compared word by word. The letters are the UTF-8 bytes of a text without ASCII white
+space, in ASCII lower case. A passage is always found if it has at least 255 letters, which 100 words practically
+always have. (Two thresholds, one below which nothing is found and one above which everything is, as in
+Schleimer, Wilkerson & Aiken, "Winnowing", SIGMOD 2003, section 3.)
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +33,17 @@ PASSAGE_WORDS = 100
 """Shorter passages can be quotations: in the embedded corpus presidents quote laws and one another by up to 70
 words."""
 
+BLOCK_LETTERS = 128
+"""Letters of a block that is hashed for `hash_blocks` and `hash_windows`; a multiple of 8."""
+
 _MULTIPLIER = 0x9E3779B97F4A7C15
 """Odd, so that it has an inverse modulo 2⁶⁴."""
+
+_POWERS = np.cumprod(np.full(BLOCK_LETTERS // 8, _MULTIPLIER, np.uint64))
+_LOWER_CASE = bytes(range(256)).lower()
+_WHITE_SPACE = b" \t\n\r\v\f"
+
+Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,22 +58,73 @@ class Deduplicated:
 def remove_overlap(training: Sequence[str], held_out: Sequence[str]) -> Deduplicated:
     """Drop the training documents that are also held out, or share a passage with a held-out one."""
     held_out_documents = {_hash_document(text) for text in held_out}
-    no_passages = np.zeros(0, np.uint64)
-    held_out_passages = np.sort(np.concatenate([no_passages, *(_hash_passages(text) for text in held_out)]))
+    passages = HeldOutPassages(held_out)
     documents, duplicates, sharing = [], 0, 0
     for text in training:
         if _hash_document(text) in held_out_documents:
             duplicates += 1
-        elif _any_in(_hash_passages(text), held_out_passages):
+        elif passages.share_passage(text):
             sharing += 1
         else:
             documents.append(text)
     return Deduplicated(documents=documents, duplicates=duplicates, sharing=sharing)
 
 
-def _any_in(values: NDArray[np.uint64], ordered: NDArray[np.uint64]) -> bool:
-    """Whether any of the values is in a sorted array."""
-    return bool((np.searchsorted(ordered, values, "left") < np.searchsorted(ordered, values, "right")).any())
+def letters(text: str) -> bytes:
+    """The letters of a text: documents with the same letters count as duplicates.
+
+    Raises:
+        UnicodeEncodeError: the text has half of a surrogate pair, which no encoding can represent.
+    """
+    return text.encode().translate(_LOWER_CASE, _WHITE_SPACE)
+
+
+def hash_blocks(text: bytes) -> Hashes:
+    """A hash of each block of BLOCK_LETTERS letters, from the first on; the rest is left out."""
+    blocks = len(text) // BLOCK_LETTERS
+    words = np.frombuffer(text, "<u8", count=blocks * len(_POWERS)).reshape(blocks, len(_POWERS))
+    hashes: Hashes = (words * _POWERS).sum(axis=1, dtype=np.uint64)
+    return hashes
+
+
+def hash_windows(text: bytes) -> Hashes:
+    """A hash of BLOCK_LETTERS letters from each letter on: that of `hash_blocks` where a block begins there."""
+    windows = np.zeros(max(0, len(text) - BLOCK_LETTERS + 1), np.uint64)
+    for offset in range(min(8, len(windows))):
+        words = np.frombuffer(text, "<u8", count=(len(text) - offset) // 8, offset=offset)
+        sums = windows[offset::8]
+        for index, power in enumerate(_POWERS):
+            sums += words[index : index + len(sums)] * power
+    return windows
+
+
+class HeldOutPassages:
+    """The passages of held-out documents, for comparison with any number of training documents.
+
+    Args:
+        texts: the held-out documents.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        windows, passages = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
+        for text in texts:
+            windows.append(hash_windows(letters(text)))
+            passages.append(_hash_passages(text))
+        self._windows, self._passages = np.unique(np.concatenate(windows)), np.sort(np.concatenate(passages))
+
+    def find_blocks(self, blocks: Hashes) -> NDArray[np.bool_]:
+        """Which of the hashes of `hash_blocks` occur in a held-out document."""
+        return _are_in(blocks, self._windows)
+
+    def share_passage(self, text: str) -> bool:
+        """Whether a passage of a text occurs in a held-out document."""
+        return bool(_are_in(_hash_passages(text), self._passages).any())
+
+
+def _are_in(values: Hashes, ordered: Hashes) -> NDArray[np.bool_]:
+    """Which of the values are in a sorted array."""
+    found: NDArray[np.bool_] = np.searchsorted(ordered, values, "left") < np.searchsorted(ordered, values, "right")
+    return found
 
 
 def _hash_document(text: str) -> bytes:

@@ -79,6 +79,11 @@ class Tokenizer:
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
         return text
 
+    def find_token(self, name: str) -> int | None:
+        """The id of a token by its name, a special one too; None if there is no such token."""
+        number: int | None = self._tokenizer.token_to_id(name)
+        return number
+
     def write(self, folder: Path) -> None:
         """Write the tokenizer's files to a folder that exists, byte by byte as they were read."""
         for name, content in self._files.items():

@@ -112,10 +112,12 @@ class Command:
             yield from group.options
 
     def display_name(self, field: str) -> str:
-        """How a field of the library is called here: as the option that sets it, if there is one."""
+        """How a field of the library is called here: as the option or argument that sets it, if any."""
         for option in self.options:
             if field == option.key or field in option.fields:
                 return option.flag
+        if self.argument and field == self.argument.metavar.lower():
+            return self.argument.metavar
         return field
 
 

@@ -188,9 +188,7 @@ def _block_contents(
         }
     if block.zero_output:
         values = find_identity_values(tensors, str(find_section(growable.config).get("model_type", "")))
-        contents |= {
-            name: Repeated(encode_number(value, tensors[name].dtype)) for name, value in values.items()
-        }
+        contents |= {name: Repeated(encode_number(value, tensors[name].dtype)) for name, value in values.items()}
     return contents
 
 

@@ -1,0 +1,267 @@
+"""Prepare a source: the whole flow, from text to a folder of shards.
+
+    prepare(Preparation(source="books.jsonl.gz", tokenizer="gpt2"), Path("data/books"), workers=8)
+
+Until all is done, everything is in `FOLDER.unfinished` beside the folder. The folder appears when it is complete.
+A preparation that was interrupted continues when it is asked for again.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from deepen import durable
+from deepen.data.description import FILE
+from deepen.data.errors import DataError
+from deepen.data.overlap import PASSAGE_WORDS
+from deepen.data.preparation.blocks import Source
+from deepen.data.preparation.finish import SPLIT_FATES, write_shards
+from deepen.data.preparation.settings import OnProgress, Preparation, PreparationProgress
+from deepen.data.preparation.sources.open import is_on_hub, open_source
+from deepen.data.preparation.splits import Fate, drop_overlap, hold_out
+from deepen.data.preparation.spool import Progress, Spool, read_progress
+from deepen.data.preparation.tokenizer import TRAIN, choose_tokenizer, find_separator
+from deepen.data.preparation.worker import Encoder
+from deepen.data.preparation.workers import encode_blocks
+from deepen.data.shards import SPLITS
+from deepen.data.tokenizers import load_tokenizer
+from deepen.errors import InvalidValueError
+
+_log = logging.getLogger(__name__)
+
+MAX_UINT16_VOCAB = 65536
+MANY_DROPPED = 0.1
+"""A warning is logged if a larger share of the documents is dropped because of shared passages."""
+
+_VERSION = 1
+"""Increased when the same text gives other tokens than before, so that an old preparation does not continue."""
+
+
+def prepare(
+    preparation: Preparation,
+    folder: Path,
+    workers: int = 1,
+    on_progress: OnProgress = lambda progress: None,
+    save_every: float = 10.0,
+) -> Mapping[str, Any]:
+    """Prepare a source, or continue where an earlier call was interrupted.
+
+    Args:
+        preparation: what is to be prepared.
+        folder: the folder of the dataset, which appears when it is complete.
+        workers: processes that tokenize. The result does not depend on their number.
+        on_progress: receives progress, several times a second.
+        save_every: seconds between two times at which progress is saved.
+
+    Returns:
+        The content of dataset.json.
+
+    Raises:
+        InvalidValueError: the source, the tokenizer or an option cannot be used, or the folder is in use.
+        RunError: a worker process died, or the Hub could not be reached any more.
+    """
+    if finished := _read_finished(preparation, folder):
+        return finished
+    durable.check_new_folder(folder, "out")
+    unfinished = folder.resolve().with_name(f"{folder.resolve().name}.unfinished")
+    source = _open_source(preparation)
+    unfinished.mkdir(parents=True, exist_ok=True)
+    with _lock(unfinished):
+        spool, encoder = _open_spool(preparation, source, unfinished, save_every, on_progress)
+        _encode_source(preparation, source, encoder, spool, workers, on_progress)
+        content = _finish(preparation, source, encoder, spool, folder, on_progress)
+    durable.remove_folder(unfinished)
+    return content
+
+
+def _read_finished(preparation: Preparation, folder: Path) -> Mapping[str, Any] | None:
+    """dataset.json of a folder, if the same preparation has made it of the same files."""
+    try:
+        content = json.loads((folder / FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict) or content.get("preparation") != _settings(preparation):
+        return None
+    if not is_on_hub(preparation.source) and content.get("source") != _open_source(preparation).description:
+        return None
+    return content
+
+
+def _open_source(preparation: Preparation) -> Source:
+    return open_source(preparation.source, preparation.text_column, preparation.split_at)
+
+
+def _settings(preparation: Preparation) -> dict[str, Any]:
+    """The settings that dataset.json records."""
+    settings = asdict(preparation)
+    return {name: value for name, value in settings.items() if name not in ("licence", "strict")}
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            yield
+    except Timeout:
+        raise InvalidValueError(
+            f"{folder} is in use by another command",
+            field="out",
+            value=str(folder),
+            remedy="wait until it ends, or name another folder",
+        ) from None
+
+
+def _open_spool(
+    preparation: Preparation, source: Source, folder: Path, save_every: float, on_progress: OnProgress
+) -> tuple[Spool, Encoder]:
+    """The files of the preparation, as an earlier call left them or empty, and the encoder that continues them."""
+    progress, is_trained = read_progress(folder), preparation.tokenizer.startswith(TRAIN)
+    if progress and is_trained:
+        tokenizer = load_tokenizer(folder)
+    else:
+        tokenizer = choose_tokenizer(
+            preparation.tokenizer,
+            source,
+            lambda what, share: on_progress(PreparationProgress(what=what, share=share, documents=0, tokens=0)),
+        )
+    separator = find_separator(tokenizer, preparation.separator)
+    request = {
+        "version": _VERSION,
+        "source": source.identity,
+        "tokenizer": preparation.tokenizer if is_trained else tokenizer.sha256,
+        "separator": separator,
+    }
+    if progress and progress.request != request:
+        names = " and ".join(name for name in request if progress.request.get(name) != request[name])
+        raise InvalidValueError(
+            f"{folder} is an unfinished preparation with another {names}",
+            field="out",
+            value=str(folder),
+            remedy="remove it, or name another folder",
+        )
+    if not progress:
+        tokenizer.write(folder)
+    dtype = "<u2" if tokenizer.vocab <= MAX_UINT16_VOCAB else "<u4"
+    return Spool(folder, request, dtype, save_every), Encoder(
+        tokenizer=tokenizer, separator=separator, dtype=dtype
+    )
+
+
+def _encode_source(
+    preparation: Preparation,
+    source: Source,
+    encoder: Encoder,
+    spool: Spool,
+    workers: int,
+    on_progress: OnProgress,
+) -> None:
+    """Encode what of the source is not encoded yet."""
+    progress = spool.progress
+    if preparation.strict and progress.first_problem:
+        raise _damaged(progress.first_problem)
+    if not progress.is_read:
+        for placed, encoded in encode_blocks(encoder, source.blocks(progress.after), workers):
+            if preparation.strict and encoded.first_problem:
+                raise _damaged(str(encoded.first_problem))
+            spool.add(encoded, placed.after, placed.share)
+            on_progress(_report("tokenizing", placed.share, progress))
+        progress.is_read = True
+        spool.save()
+    if progress.damaged:
+        _log.warning(
+            "%s left out; the first: %s", _count(progress.damaged, "damaged record"), progress.first_problem
+        )
+    if not progress.documents:
+        raise DataError("has no text", field="source", value=preparation.source, remedy="name another one")
+
+
+def _finish(
+    preparation: Preparation,
+    source: Source,
+    encoder: Encoder,
+    spool: Spool,
+    folder: Path,
+    on_progress: OnProgress,
+) -> dict[str, Any]:
+    """Write the folder of the dataset; returns the content of dataset.json."""
+
+    def on_preparation(what: str, share: float | None) -> None:
+        on_progress(_report(what, share, spool.progress))
+
+    documents = spool.documents
+    fates = hold_out(documents, preparation.val_tokens, keep_duplicates=preparation.keep_duplicates)
+    if not preparation.keep_overlap:
+        drop_overlap(spool, encoder, fates, on_preparation)
+    _check_rest(fates)
+    name = _make_name(folder)
+    with durable.new_folder(folder) as temporary:
+        shards = write_shards(spool, temporary, name, fates, preparation.shard_tokens, on_preparation)
+        encoder.tokenizer.write(temporary)
+        content = {
+            "name": name,
+            "vocab": encoder.tokenizer.vocab,
+            "dtype": np.dtype(encoder.dtype).name,
+            "tokenizer_sha256": encoder.tokenizer.sha256,
+            "shards": shards,
+            "tokens": {
+                split: int(documents["tokens"][fates == fate].sum()) for split, fate in SPLIT_FATES.items()
+            },
+            "documents": {split: int((fates == fate).sum()) for split, fate in SPLIT_FATES.items()},
+            "dropped": {
+                "duplicates": int((fates == Fate.DUPLICATE).sum()),
+                f"sharing {PASSAGE_WORDS} words": int((fates == Fate.OVERLAP).sum()),
+                "empty": spool.progress.empty,
+                "damaged": spool.progress.damaged,
+            },
+            "source": source.description,
+            "licence": preparation.licence or source.licence,
+            "licences": {name: count for name, count in sorted(spool.progress.licences.items()) if name},
+            "preparation": _settings(preparation),
+        }
+        durable.write_whole(temporary / FILE, json.dumps(content, indent=2, ensure_ascii=False).encode())
+    return content
+
+
+def _check_rest(fates: NDArray[np.uint8]) -> None:
+    dropped, trained = int((fates == Fate.OVERLAP).sum()), int((fates == Fate.TRAIN).sum())
+    if not trained:
+        raise DataError(
+            f"holds out documents that share {PASSAGE_WORDS} words with every other one",
+            field="val_tokens",
+            remedy="remove what all documents repeat, or use `keep_overlap`",
+        )
+    if dropped > MANY_DROPPED * (dropped + trained):
+        _log.warning(
+            "%s of %s documents are dropped because they share %d words with a held-out one, perhaps a text "
+            "that many documents contain",
+            f"{dropped:,}",
+            f"{dropped + trained:,}",
+            PASSAGE_WORDS,
+        )
+
+
+def _damaged(problem: str) -> DataError:
+    return DataError(problem, remedy="correct or remove it, or leave out `strict`")
+
+
+def _report(what: str, share: float | None, progress: Progress) -> PreparationProgress:
+    return PreparationProgress(what=what, share=share, documents=progress.documents, tokens=progress.tokens)
+
+
+def _make_name(folder: Path) -> str:
+    """The beginning of the shards' names: the folder's, unless it contains the name of a split."""
+    name = re.sub(r"[^\w.-]+", "-", folder.resolve().name)
+    return "tokens" if any(part in name for part in SPLITS.values()) else name
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{' is' if number == 1 else 's are'}"
