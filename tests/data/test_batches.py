@@ -1,14 +1,19 @@
 """Batches depend only on the data, the seed and the position."""
 
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from deepen.data.batches import Batches, Prefetcher
+from deepen.data.shard_file import Shard
+from deepen.data.shard_formats import HEADER_BYTES, TokenLayout
 from deepen.data.shards import Dataset, Tokens
 
-FIRST_EPOCH = [4, 15, 7, 0, 1, 9, 5, 10, 3, 14, 13, 6, 12, 11, 2, 8]
-SECOND_EPOCH = [12, 7, 3, 9, 14, 5, 0, 15, 2, 10, 6, 11, 13, 8, 1, 4]
+FIRST_EPOCH = [14, 9, 0, 6, 8, 3, 15, 5, 13, 4, 12, 1, 11, 2, 10, 7]
+SECOND_EPOCH = [10, 11, 15, 9, 6, 4, 13, 7, 3, 12, 0, 2, 5, 1, 14, 8]
 """The windows of two epochs with seed 7, of 16."""
 
 
@@ -59,6 +64,32 @@ def test_the_order_of_windows_is_fixed_for_all_time():
     second, _ = batches.at(1024, 1024, 64)
     assert [row // 64 for row in first[:, 0].tolist()] == FIRST_EPOCH
     assert [row // 64 for row in second[:, 0].tolist()] == SECOND_EPOCH
+
+
+def test_epochs_of_few_windows_follow_one_another_within_a_batch():
+    batches = Batches(counting(3 * 16 + 1), 16, seed=0)
+    x, _ = batches.at(16, 12 * 16, 16)
+    turns = [row // 16 for row in x[:, 0].tolist()]
+    for epoch in (turns[2:5], turns[5:8], turns[8:11]):
+        assert sorted(epoch) == [0, 1, 2]
+
+
+def test_a_hundred_billion_tokens_take_no_memory(tmp_path: Path):
+    """Of which any place is read, far into the run and in any epoch. One sparse file stands in for all shards."""
+    path, length = tmp_path / "sparse_train.bin", 2**31 - 1
+    with path.open("wb") as file:
+        file.truncate(HEADER_BYTES + 2 * length)
+    layout = TokenLayout(format="llm.c", dtype="uint16", offset=HEADER_BYTES, length=length)
+    tokens = Tokens([Shard(path=path, layout=layout, sha256="", modified_ns=0)] * 47)
+    tracemalloc.start()
+    for context in (1024, 131_072):
+        batches = Batches(tokens, context, seed=0)
+        for position in (0, 50 * 10**9 // context * context, 250 * 10**9 // context * context):
+            inputs, _ = batches.at(position, 4 * context, context)
+            assert inputs.shape == (4, context)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(tokens) > 100 * 10**9 and peak < 32 * 2**20
 
 
 @pytest.mark.parametrize("ahead", [False, True])

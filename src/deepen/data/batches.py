@@ -1,7 +1,8 @@
 """Batches that depend only on the data, the seed and the position in tokens.
 
-The data is divided into windows of the largest context. Each epoch visits every window once, in an order drawn
-from the seed and the epoch. The batch at a position holds the next windows in that order:
+The data is divided into windows of the largest context. Each epoch visits every window once, in an order that is
+computed from the seed and the epoch (see `permutation`), so memory does not grow with the data. The batch at a
+position holds the next windows in that order:
 
     7 windows of 16 tokens, epoch 0 in the order  4 0 6 2 1 5 3
     at(position=32, batch_tokens=32, context=16) → windows 6 and 2
@@ -19,7 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepen.data.permutation import permute
 from deepen.data.shards import Tokens
+
+_BLOCK = 4096
+"""Windows whose order is computed at once."""
 
 
 class Batches:
@@ -53,7 +58,8 @@ class Batches:
         """The index in the data of the first token of the sequence at a position of the run."""
         turn, offset = divmod(position, self.window)
         epoch, turn_in_epoch = divmod(turn, self.windows)
-        return int(_window_order(self.windows, self.seed, epoch)[turn_in_epoch]) * self.window + offset
+        block, turn_in_block = divmod(turn_in_epoch, _BLOCK)
+        return int(_order(self.windows, self.seed, epoch, block)[turn_in_block]) * self.window + offset
 
 
 class Prefetcher:
@@ -97,8 +103,8 @@ class Prefetcher:
 
 
 @lru_cache(maxsize=4)
-def _window_order(windows: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of windows in an epoch. NumPy guarantees that this generator's stream never changes (NEP 19)."""
-    order = np.random.RandomState([seed, epoch]).permutation(windows)
+def _order(windows: int, seed: int, epoch: int, block: int) -> NDArray[np.int64]:
+    """A block of the order of windows in an epoch: one call for many windows costs little more than for one."""
+    order = permute(np.arange(block * _BLOCK, min((block + 1) * _BLOCK, windows)), windows, seed, epoch)
     order.flags.writeable = False  # cached values must not change
     return order

@@ -39,7 +39,7 @@ from deepen.schedule.recipe import record_recipe
 from deepen.study.define.study import Study
 from deepen.train.segment import Segment
 
-FORMAT = 4
+FORMAT = 5
 """Increased when the same canonical form gives other numbers than before, so that old results are not reused."""
 
 
