@@ -23,6 +23,7 @@ from deepen.study.define.presets import two_phase_arms
 from deepen.study.define.study import Arm, Study
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start: several tests share the cores
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test depends on a network
 torch.set_num_threads(1)
 
 VOCAB = 512
