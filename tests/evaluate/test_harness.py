@@ -218,7 +218,9 @@ def test_what_cannot_be_evaluated_is_named(
         HarnessTask(name="boolq", file=file)
     with pytest.raises(InvalidValueError, match=r"piqa\.jsonl, line 1: not a.* ARC easy item"):
         run_harness(folder, [HarnessTask(name="arc_easy", file=file)])
-    with pytest.raises(InvalidValueError, match="'piqq' is unknown to lm-evaluation-harness .did you mean 'piqa'"):
+    with pytest.raises(
+        InvalidValueError, match=r"'piqq' is unknown to lm-evaluation-harness \(did you mean 'piqa'"
+    ):
         run_harness(folder, [HarnessTask(name="piqq")])
     with pytest.raises(InvalidValueError, match="shots is 2, but the file of piqa has no examples for prompts"):
         run_harness(folder, [HarnessTask(name="piqa", file=file)], shots=2)

@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,10 +180,11 @@ def _quiet(*, progress: bool) -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     datasets.disable_progress_bars()
     try:
-        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-            with redirect_stdout(sys.stderr if progress else nowhere):
-                with nullcontext() if progress else redirect_stderr(nowhere):
-                    yield
+        with Path(os.devnull).open("w") as nowhere, ExitStack() as streams:
+            streams.enter_context(redirect_stdout(sys.stderr if progress else nowhere))
+            if not progress:
+                streams.enter_context(redirect_stderr(nowhere))
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
