@@ -22,7 +22,7 @@ from deepen.errors import InvalidValueError
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.task import TaskError
 from deepen.model.presets import PRESETS
-from deepen.report.data_files import write_data_files
+from deepen.report.data_files import make_tables, write_csv, write_parquet
 from deepen.report.page import render_page
 from deepen.report.summary import summarize
 from deepen.study.define.presets import quickstart
@@ -69,7 +69,9 @@ def bench(folder: Path, content: bytes) -> None:
 
 def results(folder: Path, content: bytes) -> None:
     results = load_results(_put(folder / "results.json", content).parent)
-    render_page(summarize(results), (), write_data_files(results, folder))
+    tables = make_tables(results)
+    write_parquet(tables, folder)
+    render_page(summarize(results), (), write_csv(tables, folder))
 
 
 def study(folder: Path, content: bytes) -> None:

@@ -4,7 +4,7 @@
 
 `summary` averages the results over seeds (with `averages`). `page` (with `words`, `caveats` and `rows`), `curves`
 and `figures` (with `loss_figure`, `task_figure` and `forest`) show the summary; `layout` has the axes, ranges and
-labels that they share. `data_files` writes the numbers as CSV files.
+labels that they share. `data_files` writes the numbers as tables.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def draw_report(results: Results, folder: Path | str) -> Path:
     temporary name and then renamed, so that a reader never sees a part of it.
     """
     # Imported here because the drawing libraries take a second to import.
-    from deepen.report.data_files import write_data_files
+    from deepen.report.data_files import make_tables, write_csv
     from deepen.report.figures import write_figures
     from deepen.report.files import write_file
     from deepen.report.page import render_page
@@ -34,7 +34,7 @@ def draw_report(results: Results, folder: Path | str) -> Path:
     summary = summarize(results)
     report_folder = Path(folder) / "report"
     figures = write_figures(summary, report_folder / "figures")
-    data_files = write_data_files(results, report_folder)
+    data_files = write_csv(make_tables(results), report_folder)
     page = report_folder / "index.html"
     write_file(page, render_page(summary, figures, data_files).encode("utf-8"))
     return page

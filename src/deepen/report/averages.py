@@ -1,6 +1,7 @@
 """Points, marks and scores, averaged over seeds; each loss keeps the range over seeds (see `report.summary`)."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -32,12 +33,27 @@ class AveragedPoint:
     phase: str = ""
 
     def at(self, axis: str) -> float:
-        """The position on an axis: tokens, flops or seconds."""
-        return {"tokens": self.tokens, "flops": self.flops, "seconds": self.seconds}[axis]
+        """The position on an axis: tokens, flops, seconds or step, which is NaN where it is unknown."""
+        step = math.nan if self.step is None else self.step
+        return {"tokens": self.tokens, "flops": self.flops, "seconds": self.seconds, "step": step}[axis]
 
     def loss(self, kind: str) -> SeedRange | None:
         """The validation loss (`val`) or the training loss (`train`)."""
         return {"val": self.val, "train": self.train}[kind]
+
+    def mean_loss(self, kind: str) -> float | None:
+        """The mean over seeds of a loss; None if it was not measured."""
+        loss = self.loss(kind)
+        return None if loss is None else loss.mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AveragedScore:
+    """An arm's score on a task at a step; `stderr` is the standard error over examples, averaged over seeds."""
+
+    step: float
+    value: float
+    stderr: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +64,7 @@ class AveragedMark(AtBudget, AveragedPoint):
     budget_share: float | None
     annealed: bool
     n_seeds: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AveragedScore:
-    """An arm's score on a task at a step; `stderr` is the standard error over examples, averaged over seeds."""
-
-    step: float
-    value: float
-    stderr: float | None
+    tasks: Mapping[str, AveragedScore]
 
 
 def average_curve(curves: Sequence[Sequence[CurvePoint]]) -> tuple[AveragedPoint, ...]:
@@ -103,9 +111,22 @@ def average_marks(marks: Sequence[MarkResult]) -> tuple[AveragedMark, ...]:
             budget_share=share,
             annealed=all(mark.annealed for mark in seeds),
             n_seeds=len(seeds),
+            tasks=_average_scores_at_mark(seeds),
         )
         for (accounting, share), seeds in groups.items()
     )
+
+
+def _average_scores_at_mark(seeds: Sequence[MarkResult]) -> dict[str, AveragedScore]:
+    """The scores at a mark, of the seeds that have them."""
+    averaged = {}
+    for task in dict.fromkeys(task for mark in seeds for task in mark.tasks):
+        scores = [(mark.step, mark.tasks[task]) for mark in seeds if task in mark.tasks]
+        step, value = mean(step for step, _ in scores), mean(score.value for _, score in scores)
+        if step is not None and value is not None:
+            stderr = mean(score.stderr for _, score in scores)
+            averaged[cut(task, MAX_NAME_LENGTH)] = AveragedScore(step=step, value=value, stderr=stderr)
+    return averaged
 
 
 def average_tasks(results: Iterable[TaskResult]) -> dict[str, tuple[AveragedScore, ...]]:

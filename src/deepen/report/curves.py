@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 from deepen.report.averages import AveragedMark, AveragedPoint, AveragedScore, SeedRange
-from deepen.report.layout import AXES, LOSSES, accounting_note, arm_label, chance_level, loss_window, task_title
+from deepen.report.layout import AXES, LOSSES, accounting_note, arm_label, chance_level, loss_window, task_unit
 from deepen.report.summary import ArmSummary, StudySummary
 from deepen.report.units import count, duration, fixed, scientific
 
@@ -41,32 +41,66 @@ def loss_chart(study: StudySummary) -> dict[str, Any]:
 
 
 def task_chart(study: StudySummary, task: str) -> dict[str, Any]:
-    """The accuracy of all arms on a task against steps, with standard errors over its examples."""
+    """The scores of all arms on a task against steps, with circles and standard errors at equal compute."""
     chance = chance_level(task)
+    factor, label = task_unit(task)
+    traces = [_task_trace(arm, task, rank) for rank, arm in enumerate(study.arms) if task in arm.tasks]
+    circles = [trace for arm in study.arms for trace in _task_mark_traces(arm, task)]
     return {
-        "traces": [_task_trace(arm, arm.tasks[task], i) for i, arm in enumerate(study.arms) if task in arm.tasks],
-        "title": f"{escape(task_title(task), quote=False)} accuracy (%)",
-        "chance": None if chance is None else 100 * chance,
+        "traces": [*traces, *circles],
+        "title": escape(label, quote=False),
+        "chance": None if chance is None else factor * chance,
     }
 
 
-def _task_trace(arm: ArmSummary, scores: Sequence[AveragedScore], rank: int) -> Trace:
-    errors = [None if score.stderr is None else 100 * score.stderr for score in scores]
-    return _common(arm) | {
-        "x": [score.step for score in scores],
-        "y": [100 * score.value for score in scores],
-        "error_y": {"type": "data", "array": errors, "thickness": 1, "width": 0},
-        "mode": "lines+markers",
-        "line": {"color": arm.colour, "dash": arm.dash, "width": 2},
-        "marker": {"size": 6},
-        "text": [_task_hover(arm, score) for score in scores],
+def _task_trace(arm: ArmSummary, task: str, rank: int) -> Trace:
+    """The scores along the run."""
+    return _task_points(arm, task, arm.tasks[task]) | {
+        "mode": "lines",
+        "line": {"color": arm.colour, "dash": arm.dash, "width": 3 if arm.is_baseline else 2},
         "legendrank": rank,
     }
 
 
-def _task_hover(arm: ArmSummary, score: AveragedScore) -> str:
-    error = "" if score.stderr is None else f" ± {100 * score.stderr:.2f} (standard error)"
-    return f"{_bold(arm.name)}<br>{100 * score.value:.2f} %{error}<br>step {score.step:,.0f}"
+def _task_mark_traces(arm: ArmSummary, task: str) -> list[Trace]:
+    """Large circles at equal exact FLOPs with standard errors over the examples, and open ones elsewhere."""
+    traces = []
+    for mark in arm.marks:
+        if task not in mark.tasks or not mark.is_whole_budget:
+            continue
+        score, where = mark.tasks[task], "at equal exact FLOPs" if mark.is_exact else f"at {accounting_note(mark)}"
+        trace = _task_points(arm, task, [score], escape(where, quote=False)) | {
+            "mode": "markers",
+            "marker": _exact_circle(arm) if mark.is_exact else _open_circle(arm),
+            "showlegend": False,
+        }
+        if mark.is_exact and score.stderr is not None:
+            error = task_unit(task)[0] * score.stderr
+            trace["error_y"] = {
+                "type": "data",
+                "array": [error],
+                "thickness": 1.4,
+                "width": 4,
+                "color": arm.colour,
+            }
+        traces.append(trace)
+    return traces
+
+
+def _task_points(arm: ArmSummary, task: str, scores: Sequence[AveragedScore], where: str = "") -> Trace:
+    factor, _ = task_unit(task)
+    return _common(arm) | {
+        "x": [score.step for score in scores],
+        "y": [factor * score.value for score in scores],
+        "text": [_task_hover(arm, score, factor, where) for score in scores],
+    }
+
+
+def _task_hover(arm: ArmSummary, score: AveragedScore, factor: float, where: str) -> str:
+    unit = " %" if factor == 100 else ""
+    error = "" if score.stderr is None else f" ± {factor * score.stderr:.2f} (standard error)"
+    name = f"{_bold(arm.name)}, {where}" if where else _bold(arm.name)
+    return f"{name}<br>{factor * score.value:.2f}{unit}{error}<br>step {score.step:,.0f}"
 
 
 def _common(arm: ArmSummary) -> Trace:
@@ -142,15 +176,20 @@ def _mark_traces(arm: ArmSummary) -> list[Trace]:
         }
         traces.append(_mark_trace(arm, exact, "at another budget") | style)
     if whole:
-        circle = {"color": arm.colour, "size": 15, "line": {"color": "#ffffff", "width": 1.2}, "opacity": 1}
-        traces.append(_mark_trace(arm, whole, "at equal exact FLOPs") | {"mode": "markers", "marker": circle})
+        circle = {"mode": "markers", "marker": _exact_circle(arm)}
+        traces.append(_mark_trace(arm, whole, "at equal exact FLOPs") | circle)
     for where, marks in groupby(others, accounting_note):
-        circle = {"color": "#ffffff", "size": 14, "line": {"color": arm.colour, "width": 2.4}, "opacity": 1}
-        traces.append(
-            _mark_trace(arm, list(marks), f"at {escape(where, quote=False)}")
-            | {"mode": "markers", "marker": circle}
-        )
+        circle = {"mode": "markers", "marker": _open_circle(arm)}
+        traces.append(_mark_trace(arm, list(marks), f"at {escape(where, quote=False)}") | circle)
     return traces
+
+
+def _exact_circle(arm: ArmSummary) -> dict[str, Any]:
+    return {"color": arm.colour, "size": 15, "line": {"color": "#ffffff", "width": 1.2}, "opacity": 1}
+
+
+def _open_circle(arm: ArmSummary) -> dict[str, Any]:
+    return {"color": "#ffffff", "size": 14, "line": {"color": arm.colour, "width": 2.4}, "opacity": 1}
 
 
 def _mark_trace(arm: ArmSummary, marks: Sequence[AveragedMark], where: str) -> Trace:

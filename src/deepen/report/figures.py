@@ -17,7 +17,7 @@ from deepen.report.layout import LOSSES, sort_verdicts
 from deepen.report.loss_figure import draw_losses, draw_overview
 from deepen.report.style import MATPLOTLIB
 from deepen.report.summary import StudySummary
-from deepen.report.task_figure import draw_task
+from deepen.report.task_figure import draw_losses_and_task, draw_task
 
 
 def write_figures(study: StudySummary, folder: Path) -> tuple[str, ...]:
@@ -28,7 +28,9 @@ def write_figures(study: StudySummary, folder: Path) -> tuple[str, ...]:
             written += _save(draw_losses(study, kind), folder, title.replace(" ", "-"))
         written += _save(_draw_verdicts(study), folder, "verdicts")
         for task in study.task_names:
-            written += _save(draw_task(study, task), folder, _task_file_name(task))
+            name = _task_file_name(task)
+            written += _save(draw_task(study, task), folder, name)
+            written += _save(draw_losses_and_task(study, task), folder, f"losses-and-{name}")
         written += _save(draw_overview(study), folder, "overview", formats=("png",))
     return tuple(written)
 

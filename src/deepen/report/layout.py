@@ -17,6 +17,14 @@ def task_title(task: str) -> str:
     return TASKS[task].title if task in TASKS else task
 
 
+def task_unit(task: str) -> tuple[float, str]:
+    """The factor from a task's value to what is shown, and the label of its axis: shares are shown in percent."""
+    metric = TASKS[task].metric if task in TASKS else "accuracy"
+    if "accuracy" in metric:
+        return 100.0, f"{task_title(task)} {metric} (%)"
+    return 1.0, f"{task_title(task)} {metric}"
+
+
 def chance_level(task: str) -> float | None:
     """The accuracy of random guesses; None if the task is unknown."""
     return TASKS[task].chance if task in TASKS else None

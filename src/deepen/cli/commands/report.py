@@ -1,17 +1,43 @@
-"""`deepen report STUDY`: draw a study's figures and page again from results.json."""
+"""`deepen report STUDY`: draw a study's figures and page again from results.json, or write its tables."""
+
+from pathlib import Path
 
 from deepen.cli.output.results_table import print_results
+from deepen.cli.output.tables import numbers, print_sentences, print_table, text
 from deepen.cli.requests.report import ReportRequest
+from deepen.errors import InvalidValueError
 from deepen.report import draw_report
 from deepen.study.results.results_file import load_results, write_results
+from deepen.study.results.schema import Results
 
 
 def run(request: ReportRequest) -> int:
-    """Draw the report and print the results and where it is."""
+    """Draw the report and print the results and where it is; or write tables and print which."""
     results = load_results(request.folder)
     if request.out != request.folder:
         request.out.mkdir(parents=True, exist_ok=True)
         write_results(results, request.out)
+    if request.tables_only:
+        _write_tables(results, request.out / "report")
+        return 0
     draw_report(results, request.out)
     print_results(results, request.out)
     return 0
+
+
+def _write_tables(results: Results, folder: Path) -> None:
+    from deepen.report.data_files import make_tables, write_csv, write_parquet
+
+    tables = make_tables(results)
+    files = [write_csv(tables, folder)]
+    notes = [f"Folder: {folder}"]
+    try:
+        files.append(write_parquet(tables, folder))
+    except InvalidValueError as missing:
+        notes.append(f"There are no Parquet files: {missing}.")
+    rows = [
+        (name, f"{len(table.lines):,}", str(len(table.types)), ", ".join(written))
+        for (name, table), *written in zip(tables.items(), *files, strict=True)
+    ]
+    print_table(results.study, (text("table"), numbers("lines"), numbers("columns"), text("files")), rows)
+    print_sentences(notes)

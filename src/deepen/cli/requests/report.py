@@ -13,7 +13,7 @@ from deepen.durable import nearest_existing
 
 COMMAND = Command(
     name="report",
-    about="Draw the figures and the page of a study again, from its results.json.",
+    about="Draw the figures and the page of a study again, from its results.json, or write its numbers as tables.",
     argument=Argument(metavar="STUDY", help="folder of a study that has run", completion=Completion.FOLDERS),
     groups=(
         OptionGroup(
@@ -25,6 +25,10 @@ COMMAND = Command(
                     help="folder for the report and a copy of results.json, where STUDY cannot be written",
                     default_help="STUDY itself",
                 ),
+                Option(
+                    name="csv",
+                    help="draw nothing; write curves, scores, marks and verdicts as CSV and Parquet",
+                ),
             ),
         ),
     ),
@@ -33,17 +37,19 @@ COMMAND = Command(
         Example(
             line="deepen report deepen-runs/quickstart", purpose="the report of the quickstart, after it has run"
         ),
+        Example(line="deepen report deepen-runs/quickstart --csv", purpose="its numbers for pandas"),
     ),
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportRequest:
-    """The folder of the study, and the folder in which its report is drawn."""
+    """The folder of the study, the folder of its report, and whether only tables are written."""
 
     command: ClassVar[Command] = COMMAND
     folder: Path
     out: Path
+    tables_only: bool
 
 
 def parse(argv: Sequence[str]) -> ReportRequest:
@@ -57,7 +63,7 @@ def parse(argv: Sequence[str]) -> ReportRequest:
         given = f"--out {out}" if out != folder else f"STUDY {out}"
         arguments.add(f"{given} cannot be written to: name a folder for the report with --out")
     arguments.check()
-    return ReportRequest(folder=folder, out=out)
+    return ReportRequest(folder=folder, out=out, tables_only="csv" in arguments)
 
 
 def _is_writable(folder: Path) -> bool:

@@ -1,0 +1,69 @@
+"""The tables of a study, as pandas reads them."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from deepen.report.data_files import make_tables, write_csv, write_parquet
+from deepen.study.results.schema import Results
+
+MANY_FLOPS = 4 * 10**21
+"""More than 64 bits hold."""
+
+
+def make_results() -> Results:
+    score = {"value": 0.29, "n": 10042, "stderr": 0.0045, "correct": "01" * 5021}
+    at = {"tokens": 64, "step": 2, "flops": MANY_FLOPS, "seconds": 1}
+    points: list[dict[str, Any]] = [
+        at | {"depth": 2, "phase": 'full, then "more"', "train_loss": 4, "val_loss": None},
+        at | {"tokens": 128, "depth": None, "phase": "", "train_loss": 3.5, "val_loss": 3.25},
+    ]
+    mark = at | {"accounting": "flops", "budget_share": 1, "val_loss": 3.0, "annealed": True}
+    arms = [
+        {"name": "full", "seed": 0, "curve": points, "marks": [mark | {"tasks": {"hellaswag": score}}]},
+        {"name": "staged S=4", "seed": 1, "curve": points, "marks": [mark]},
+    ]
+    verdicts = [
+        {"arm": "staged S=4", "difference": 0.1, "interval": None, "n_seeds": 2, "outcome": "loses"},
+        {
+            "arm": "staged S=4",
+            "accounting": "paper",
+            "difference": 0.1,
+            "interval": [0, 1.5],
+            "multiplier_interval_bounds": ["below", None],
+        },
+    ]
+    return Results.from_json({"study": "s", "baseline": "full", "arms": arms, "verdicts": verdicts})
+
+
+def test_pandas_reads_the_same_from_csv_and_from_parquet(tmp_path: Path):
+    tables = make_tables(make_results())
+    assert write_csv(tables, tmp_path) == (
+        "curves.csv",
+        "marks.csv",
+        "verdicts.csv",
+    )  # no task was scored on the way
+    assert write_parquet(tables, tmp_path) == ("curves.parquet", "marks.parquet", "verdicts.parquet")
+    for name in tables:
+        text = pd.read_csv(tmp_path / f"{name}.csv")
+        binary = pd.read_parquet(tmp_path / f"{name}.parquet")
+        pd.testing.assert_frame_equal(text.fillna(""), binary.fillna(""), check_dtype=False)
+
+
+def test_numbers_are_numbers_however_large(tmp_path: Path):
+    write_csv(make_tables(make_results()), tmp_path)
+    curves, marks = pd.read_csv(tmp_path / "curves.csv"), pd.read_csv(tmp_path / "marks.csv")
+    assert (curves["flops"] == float(MANY_FLOPS)).all() and curves["flops"].dtype == "float64"
+    assert curves["train_loss"].dtype == "float64" and curves["tokens"].dtype == "int64"
+    assert list(curves["phase"].fillna("")) == ['full, then "more"', ""] * 2
+    assert list(marks["hellaswag_n"].fillna(0)) == [10042, 0] and "hellaswag_correct" not in marks
+    assert marks["annealed"].dtype == "bool"
+
+
+def test_a_pair_has_two_columns(tmp_path: Path):
+    write_parquet(make_tables(make_results()), tmp_path)
+    verdicts = pd.read_parquet(tmp_path / "verdicts.parquet")
+    assert list(verdicts["interval_low"].fillna(-1)) == [-1, 0] and verdicts["interval_high"][1] == 1.5
+    assert verdicts["multiplier_interval_bounds_low"][1] == "below"
+    assert list(verdicts["outcome"]) == ["loses", "cannot tell"]
