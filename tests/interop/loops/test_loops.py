@@ -18,7 +18,6 @@ from deepen.growth.spec import Growth
 from deepen.interop.loops import find_blocks, grow_model, grow_optimizer, plan_phases, set_trained_parts
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
-from deepen.model.families import FAMILIES
 from deepen.schedule.phase import Schedule
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipes.stages import two_phase
@@ -73,7 +72,7 @@ def test_a_model_grows_as_a_state_does(operator: str, moments: str, any_model: M
         growth = Growth(operator=operator, placement=placement, moments=moments)
         deeper = make_model(any_model, 7, seed=1)
         deeper_optimizer = torch.optim.AdamW(deeper.parameters())
-        projections = FAMILIES[any_model.family].output_projections
+        projections = any_model.zero_parameters
         grow_model(model, deeper, growth, output_projections=projections)
         grow_optimizer(optimizer, deeper_optimizer, model, deeper, growth)
         grown = grow(state, 7, growth, any_model)
@@ -96,7 +95,7 @@ def test_new_blocks_that_are_not_copies_keep_the_deeper_models_own_weights(any_m
 
 def test_identity_blocks_leave_the_logits_equal(any_model: ModelConfig):
     model, deeper = make_model(any_model, 2), make_model(any_model, 6, seed=1)
-    projections = FAMILIES[any_model.family].output_projections
+    projections = any_model.zero_parameters
     grow_model(model, deeper, Growth(operator="identity"), output_projections=projections)
     ids = torch.arange(32).view(2, 16)
     assert torch.equal(model(ids), deeper(ids))

@@ -43,7 +43,7 @@ def set_trained_parts(model: nn.Module, trained: TrainedParts, *, blocks: str = 
         InvalidValueError: the model has another depth, or head and embeddings share a matrix and only the head
             should be trained: without a cut graph the matrix would learn through the embeddings too.
     """
-    prefix = blocks or find_blocks(model)
+    prefix = blocks if blocks else find_blocks(model)
     depth = len(list_blocks(model, prefix))
     if depth != trained.depth:
         raise InvalidValueError(

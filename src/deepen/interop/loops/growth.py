@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from deepen.errors import InvalidValueError
+from deepen.growth.layout import GrownBlock
 from deepen.growth.moments import get_moment_policy
-from deepen.growth.operators import NewBlock, get_operator
+from deepen.growth.operators import get_operator
 from deepen.growth.spec import Growth
 from deepen.interop.loops.blocks import block_index, find_blocks, list_blocks
 
@@ -33,7 +34,8 @@ def grow_model(
         growth: operator and placement.
         blocks: the name of the `nn.ModuleList` of blocks, such as "transformer.h"; needed if there are several.
         output_projections: for operators whose new blocks begin as identities, the linears whose output is added
-            to the residual stream, by their names within a block, such as ("attn.c_proj", "mlp.c_proj").
+            to the residual stream, by their names within a block, such as ("attn.c_proj", "mlp.c_proj"); where a
+            norm follows them (OLMo 2), the norms.
 
     Raises:
         InvalidValueError: the models do not fit together, or `output_projections` is missing or wrong.
@@ -48,7 +50,7 @@ def grow_model(
         source = plan.source(name)
         if source is not None:
             _copy(tensor, old, source, name)
-    if get_operator(growth.operator).zero_output:
+    if any(block.zero_output for block in plan.blocks):
         _zero_outputs(plan, new, output_projections, growth.operator)
 
 
@@ -91,8 +93,8 @@ def grow_optimizer(
                 value=tuple(parameter.shape),
                 remedy="make it from the parameters of the deeper model",
             )
-        source = plan.source(name)
-        keeps = policy.copies if plan.is_new(name) else policy.keeps
+        source, block = plan.source(name), plan.find(name)
+        keeps = policy.copies if block is not None and block.is_new else policy.keeps
         if keeps and source in old:
             saved["state"][index] = {
                 key: value.clone() if isinstance(value, Tensor) else value for key, value in old[source].items()
@@ -101,67 +103,56 @@ def grow_optimizer(
 
 
 @dataclass(frozen=True, slots=True)
-class _GrowthPlan:
-    """Where each tensor of a deeper model comes from.
+class _Plan:
+    """What each block of the deeper model is, and the name of the list that holds it."""
 
-    `sources` has for each new index the old block whose weights it gets, or None; `new` has the new blocks.
-    """
-
-    blocks: str
-    sources: tuple[int | None, ...]
-    new: frozenset[int]
+    blocks: tuple[GrownBlock, ...]
+    prefix: str
 
     def source(self, name: str) -> str | None:
         """The tensor of the old model that fills a tensor of the deeper one; None if it stays as it is."""
-        index = block_index(name, self.blocks)
-        if index is None:
+        block = self.find(name)
+        if block is None:
             return name
-        block = self.sources[index]
-        rest = name.removeprefix(f"{self.blocks}.{index}.")
-        return None if block is None else f"{self.blocks}.{block}.{rest}"
+        rest = name.removeprefix(f"{self.prefix}.").partition(".")[2]
+        return None if block.source is None else f"{self.prefix}.{block.source}.{rest}"
 
-    def is_new(self, name: str) -> bool:
-        """Whether a tensor belongs to a new block."""
-        return block_index(name, self.blocks) in self.new
+    def find(self, name: str) -> GrownBlock | None:
+        """The block that a tensor belongs to; None if it is outside the blocks."""
+        index = block_index(name, self.prefix)
+        return None if index is None else self.blocks[index]
 
 
-def _plan_growth(model: nn.Module, deeper: nn.Module, growth: Growth, blocks: str) -> _GrowthPlan:
-    prefix = blocks or find_blocks(model)
+def _plan_growth(model: nn.Module, deeper: nn.Module, growth: Growth, blocks: str) -> _Plan:
+    prefix = blocks if blocks else find_blocks(model)
     old, depth = len(list_blocks(model, prefix)), len(list_blocks(deeper, prefix))
     if depth <= old:
         raise InvalidValueError(
             f"has {depth} blocks, but the model has {old} already: growth only adds", field="deeper", value=depth
         )
-    operator = get_operator(growth.operator)
-    if operator.copies and old == 0:
+    if old == 0 and get_operator(growth.operator).copies:
         raise InvalidValueError(
-            f"{operator.name!r} copies blocks, and the model has none", field="operator", value=operator.name
+            f"{growth.operator!r} copies blocks, and the model has none", field="operator", value=growth.operator
         )
-    layout = growth.layout(old, depth - old)
-    sources = list(layout)
-    new = [index for index, block in enumerate(layout) if block is None]
-    if operator.source is not None:
-        for below, index in enumerate(new):
-            sources[index] = operator.source(NewBlock(layout=layout, index=index, new_below=below))
-    return _GrowthPlan(prefix, tuple(sources), frozenset(new))
+    return _Plan(growth.blocks(old, depth - old), prefix)
 
 
-def _zero_outputs(plan: _GrowthPlan, new: dict[str, Tensor], projections: Sequence[str], operator: str) -> None:
-    """Set the output projections of the new blocks to zero."""
-    if not projections:
+def _zero_outputs(plan: _Plan, new: dict[str, Tensor], modules: Sequence[str], operator: str) -> None:
+    """Set the output projections of the blocks that begin as identities to zero."""
+    if not modules:
         raise InvalidValueError(
             f"of the new blocks are zero with operator {operator!r}",
             field="output_projections",
             value=(),
             remedy='name the linears that write to the residual stream, such as ("attn.c_proj", "mlp.c_proj")',
         )
-    for index in plan.new:
-        for projection in projections:
-            prefix = f"{plan.blocks}.{index}.{projection}."
+    for index, block in enumerate(plan.blocks):
+        for module in modules if block.zero_output else ():
+            prefix = f"{plan.prefix}.{index}.{module}."
             found = [tensor for name, tensor in new.items() if name.startswith(prefix)]
             if not found:
                 raise InvalidValueError(
-                    f"has {projection!r}, which no block has", field="output_projections", value=projection
+                    f"has {module!r}, which no block has", field="output_projections", value=module
                 )
             for tensor in found:
                 tensor.zero_()
