@@ -21,6 +21,7 @@ from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.presets import two_phase_arms
 from deepen.study.define.study import Arm, Study
+from llama_options import RELATIVES
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start: several tests share the cores
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test depends on a network
@@ -128,11 +129,13 @@ def llama() -> ModelConfig:
 
 @pytest.fixture(
     scope="session",
-    params=[(family, tied) for family in FAMILIES for tied in (True, False)],
-    ids=lambda case: f"{case[0]}-{'tied' if case[1] else 'untied'}",
+    params=[*((family, tied) for family in FAMILIES for tied in (True, False)), *RELATIVES],
+    ids=lambda case: case if isinstance(case, str) else f"{case[0]}-{'tied' if case[1] else 'untied'}",
 )
 def any_model(request: pytest.FixtureRequest) -> ModelConfig:
-    """Every family, tied and untied."""
+    """Every family, tied and untied, and Llama's relatives."""
+    if request.param in RELATIVES:
+        return replace(tiny("llama", tied=True), **RELATIVES[request.param])
     family, tied = request.param
     return tiny(family, tied=tied)
 

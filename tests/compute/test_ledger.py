@@ -17,6 +17,7 @@ from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.recipes.stages import two_phase
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.train.trainable import freeze_rest
+from llama_options import any_options
 from trained_parts import any_choice
 
 
@@ -56,6 +57,7 @@ def cases(draw: st.DrawFn) -> Case:
         context=context,
         vocab=draw(st.integers(3, 50)),
         tied=draw(st.booleans()),
+        **draw(any_options(family, (2, 6))),
     )
     return config, draw(any_choice(depth)), context
 

@@ -26,6 +26,7 @@ from deepen.train.optim.spec import STATE_PRECISIONS, OptimizerSpec
 from deepen.train.placement import SingleProcess
 from deepen.train.settings import PRECISIONS, TrainSettings
 from deepen.train.state import initial_state
+from llama_options import any_options
 from trained_parts import any_choice
 
 OPTIMIZERS = tuple(OptimizerSpec.adamw(state_precision=precision) for precision in STATE_PRECISIONS)
@@ -76,6 +77,7 @@ def models(draw: st.DrawFn) -> ModelConfig:
         context=draw(st.sampled_from([32, 128])),
         vocab=draw(st.sampled_from([256, 4096])),
         tied=draw(st.booleans()),
+        **draw(any_options(family, (32, 64))),
     )
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +13,6 @@ from deepen.growth.operators import OPERATORS, Operator
 from deepen.growth.spec import Growth
 from deepen.model.build import build, init_block
 from deepen.model.config import ModelConfig
-from deepen.model.families import FAMILIES
 from deepen.train.state import TrainState, initial_state
 
 
@@ -65,13 +66,34 @@ def test_random_growth_does_change_the_logits(any_model: ModelConfig):
 
 
 @pytest.mark.parametrize("operator", ["identity", "copy-zero"])
-def test_an_identity_block_is_not_dead(operator: str, any_model: ModelConfig):
-    state = grow(initial_state(any_model, 1, seed=0), 2, Growth(operator=operator), any_model)
-    network = build(any_model, 2)
+def gradients(config: ModelConfig, state: TrainState) -> dict[str, torch.Tensor]:
+    """Gradients of a language model's loss on random tokens."""
+    network = build(config, state.depth)
     network.load_state_dict(dict(state.weights))
-    network(torch.arange(16).view(1, 16)).square().mean().backward()
-    assert network.blocks[1].mlp.down.weight.grad.abs().sum() > 0
-    assert network.blocks[1].attention.out.weight.grad.abs().sum() > 0
+    tokens = torch.randint(config.vocab, (4, 17), generator=torch.Generator().manual_seed(0))
+    network(tokens[:, :-1], tokens[:, 1:]).backward()
+    return {name: parameter.grad for name, parameter in network.named_parameters()}
+
+
+def test_gradients_of_an_identity_block_reach_what_is_zero_and_then_everything(any_model: ModelConfig):
+    state = grow(initial_state(any_model, 1, seed=0), 2, Growth(operator="identity"), any_model)
+    first = gradients(any_model, state)
+    stepped = {name: weight - 1e-3 * first[name].sign() for name, weight in state.weights.items()}
+    second = gradients(any_model, replace(state, weights=stepped))
+    for name, gradient in first.items():
+        is_key_bias = name.endswith(("attention.k.bias", "attention.qkv.bias"))  # softmax does not see a key's bias
+        if name.startswith(tuple(f"blocks.1.{zero}" for zero in any_model.zero_parameters)):
+            assert gradient.any(), name
+        assert second[name].any() or is_key_bias, name
+
+
+def test_gradients_of_an_identity_block_are_as_large_as_those_of_a_fresh_block(any_model: ModelConfig):
+    def norm(operator: str) -> float:
+        state = grow(initial_state(any_model, 1, seed=0), 2, Growth(operator=operator), any_model)
+        found = gradients(any_model, state)
+        return sum(gradient.square().sum().item() for name, gradient in found.items() if "blocks.1." in name) ** 0.5
+
+    assert norm("identity") < 2 * norm("random")
 
 
 def test_stack_copies_the_whole_stack_moments_too(any_model: ModelConfig):
@@ -163,7 +185,7 @@ def test_any_growth_keeps_the_old_blocks_and_makes_new_ones_by_its_operator(
         zeroed = {
             name: weight
             for name, weight in weights.items()
-            if OPERATORS[operator].zero_output and name.startswith(FAMILIES[any_model.family].output_projections)
+            if OPERATORS[operator].zero_output and name.startswith(any_model.zero_parameters)
         }
         assert not any(weight.any() for weight in zeroed.values())
         copied = [n for n in range(old) if same(weights, block(before, n, "weights") | zeroed)]

@@ -71,10 +71,11 @@ def test_initial_weights_fill_the_model_and_scale_residuals_by_final_depth(any_m
     for name, weight in init_block(wide, seed=0, number=0).items():
         if name.endswith("bias"):
             assert not weight.any(), name
-        elif name.startswith("norm"):
+        elif "norm" in name:
             assert (weight == 1).all(), name
         else:
-            expected = 0.02 / 4 if name.startswith(FAMILIES[wide.family].output_projections) else 0.02
+            is_scaled = wide.norm_position == "pre" and name.startswith(FAMILIES[wide.family].output_projections)
+            expected = 0.02 / 4 if is_scaled else 0.02
             assert abs(weight.std().item() / expected - 1) < 0.02, name
 
 

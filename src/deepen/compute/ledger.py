@@ -21,7 +21,7 @@ gradients enter runs forward again up to its last linear, whose output the backw
 norm follows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
 from deepen.model.config import ModelConfig
+from deepen.model.families import FAMILIES
 from deepen.schedule.phase import Schedule
 from deepen.schedule.trainable import TrainedParts
 
@@ -100,6 +101,11 @@ class Ledger:
         """FLOPs per token of one block's linears, forward."""
         return 2 * sum(inputs * outputs for inputs, outputs in self.model.block_linears.values())
 
+    def _linears_of_input(self) -> int:
+        """FLOPs per token of the linears that compute queries, keys and values, forward."""
+        reading = FAMILIES[self.model.family].attention_inputs
+        return 2 * sum(inputs * outputs for inputs, outputs in map(self.model.block_linears.__getitem__, reading))
+
     def attention_forward(self, context: int) -> int:
         """FLOPs per token of one block's attention core, forward: queries × keys, then weights × values.
 
@@ -117,17 +123,15 @@ class Ledger:
         embeddings, norm, head = self._parts_around_blocks(trained)
         parts = [embeddings]
         for index, role in enumerate(roles(trained)):
-            parts += [
-                replace(part, part=f"block {index} {part.part}") for part in self._block_parts(context, role)
-            ]
+            block = self._block_parts(context, role, starts_graph=index == trained.cut)
+            parts += [replace(part, part=f"block {index} {part.part}") for part in block]
         return (*parts, norm, head)
 
     def grouped_parts(self, trained: TrainedParts, context: int) -> tuple[PartCost, ...]:
         """The same cost with all blocks added up: embeddings, norms, linears, attention, head."""
         embeddings, norm, head = self._parts_around_blocks(trained)
         norms, linears, attention = [(1, norm)], [], []
-        for role, count in role_counts(trained).items():
-            block = self._block_parts(context, role)
+        for count, block in self._counted_blocks(trained, context):
             norms.append((count, block.norms))
             linears.append((count, block.linears))
             attention.append((count, block.attention))
@@ -137,9 +141,7 @@ class Ledger:
     def flops_per_token(self, trained: TrainedParts, context: int) -> int:
         """FLOPs per token of all parts, forward and backward; the optimizer's are separate."""
         blocks = sum(
-            count * part.total
-            for role, count in role_counts(trained).items()
-            for part in self._block_parts(context, role)
+            count * part.total for count, block in self._counted_blocks(trained, context) for part in block
         )
         return blocks + sum(part.total for part in self._parts_around_blocks(trained))
 
@@ -159,14 +161,26 @@ class Ledger:
         """FLOPs of one optimizer step, clipping included."""
         return (self.optimizer.flops + CLIPPING_FLOPS) * self.trainable_parameters(trained)
 
-    def _block_parts(self, context: int, role: Role) -> _BlockParts:
-        """The cost of one block."""
+    def _counted_blocks(self, trained: TrainedParts, context: int) -> Iterator[tuple[int, _BlockParts]]:
+        """How many blocks have the same cost, and that cost."""
+        at_start = 1 if trained.cut is not None and trained.blocks else 0
+        for role, count in role_counts(trained).items():
+            yield count - at_start if role is Role.TRAINED else count, self._block_parts(context, role)
+        yield at_start, self._block_parts(context, Role.TRAINED, starts_graph=True)
+
+    def _block_parts(self, context: int, role: Role, *, starts_graph: bool = False) -> _BlockParts:
+        """The cost of one block; `starts_graph` if it is the lowest that gradients enter, above a cut.
+
+        Its input then needs no gradient. With norms after attention and MLP, the input feeds the first linears
+        directly, which saves their activation backward; a norm before them needs it for its gains.
+        """
         model, linears, attention = self.model, self.linears_forward(), self.attention_forward(context)
         gradients_enter = role is not Role.FORWARD
         recomputed = gradients_enter and self.activation_checkpointing
         *_, (inputs, outputs) = model.block_linears.values()
-        # The last linear is not computed again, unless a norm follows.
-        kept = 2 * inputs * outputs if model.norm_position == "pre" else 0
+        is_post_norm = model.norm_position == "post"
+        last = 0 if is_post_norm else 2 * inputs * outputs  # not computed again; a norm after it needs its output
+        first = self._linears_of_input() if is_post_norm and starts_graph else 0
         normed = 2 * model.width + (model.query_width + model.key_width if model.qk_norm != "none" else 0)
         return _BlockParts(
             norms=PartCost(part="norms", parameters=model.block_norm_parameters, bytes=2 * 4 * normed),
@@ -174,8 +188,8 @@ class Ledger:
                 part="linears",
                 parameters=model.linear_parameters,
                 forward=linears,
-                recompute=linears - kept if recomputed else 0,
-                activation_backward=linears if gradients_enter else 0,
+                recompute=linears - last if recomputed else 0,
+                activation_backward=linears - first if gradients_enter else 0,
                 weight_backward=linears if role is Role.TRAINED else 0,
             ),
             attention=PartCost(

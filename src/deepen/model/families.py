@@ -99,6 +99,7 @@ class Family(ABC):
         has_position_table: whether position embeddings are learned, one row for each position of the context.
         groups_heads: whether there can be fewer key-value heads than query heads.
         has_options: whether its models can have a `head_dim`, `qk_norm`, `norm_position` and `rope_scaling`.
+        attention_inputs: the linears of a block that compute queries, keys and values.
         output_projections: the linears of a block that write to the residual stream.
         mlp_inputs: matrix products that feed the MLP's nonlinearity; 2 if it is gated.
         has_fused_norm_on_cpu: whether a norm is a single kernel on a CPU too. If not, it also stores its
@@ -112,6 +113,7 @@ class Family(ABC):
     has_position_table: ClassVar[bool]
     groups_heads: ClassVar[bool]
     has_options: ClassVar[bool]
+    attention_inputs: ClassVar[tuple[str, ...]]
     output_projections: ClassVar[tuple[str, ...]] = ("attention.out", "mlp.down")
     mlp_inputs: ClassVar[int]
     has_fused_norm_on_cpu: ClassVar[bool]
@@ -209,6 +211,7 @@ class Gpt2Family(Family):
     has_position_table = True
     groups_heads = False
     has_options = False
+    attention_inputs = ("attention.qkv",)
     mlp_inputs = 1
     has_fused_norm_on_cpu = True
 
@@ -245,9 +248,10 @@ class LlamaFamily(Family):
 
     name = "llama"
     network = "deepen.model.llama:Llama"
+    attention_inputs = ("attention.q", "attention.k", "attention.v")
     biases: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "none": (),
-        "qkv": ("attention.q", "attention.k", "attention.v"),
+        "qkv": attention_inputs,
         "attention": ("attention.",),
         "all": ("attention.", "mlp."),
     }
