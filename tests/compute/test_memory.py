@@ -26,7 +26,7 @@ from deepen.train.optim.spec import STATE_PRECISIONS, OptimizerSpec
 from deepen.train.placement import SingleProcess
 from deepen.train.settings import PRECISIONS, TrainSettings
 from deepen.train.state import initial_state
-from llama_options import any_options
+from llama_options import RELATIVES, any_options
 from trained_parts import any_choice
 
 OPTIMIZERS = tuple(OptimizerSpec.adamw(state_precision=precision) for precision in STATE_PRECISIONS)
@@ -121,6 +121,19 @@ def test_the_peak_is_right_whichever_part_is_largest(most: str, family: str, pre
     memory = phase_memory(*case)
     assert max(PARTS, key=lambda part: getattr(memory, part)) == most
     assert memory.peak == pytest.approx(counted(*case), rel=0.02)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["stored", "recomputed"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("relative", RELATIVES)
+def test_the_peak_of_llamas_relatives_is_right(relative: str, precision: str, checkpointing: bool):
+    sizes = {"width": 64, "heads": 4, "kv_heads": 2, "context": 64, "vocab": 64} | RELATIVES[relative]
+    model = ModelConfig(
+        name="x", family="llama", depth=3, **sizes | ({"head_dim": 24} if "head_dim" in sizes else {})
+    )
+    memory = MemorySettings(precision=precision, activation_checkpointing=checkpointing)
+    case = model, a_phase(3, 1024, 64), TrainedParts.all(3), memory
+    assert phase_memory(*case).peak == pytest.approx(counted(*case), rel=0.05)
 
 
 MOMENTS = {  # when the peak is: sizes, scope, new blocks, tokens of a batch, settings
