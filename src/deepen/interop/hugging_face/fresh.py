@@ -1,13 +1,12 @@
 """Fresh weights for a block of any decoder, shaped as a block that it has.
 
-Matrices are drawn from a normal distribution with the standard deviation in the config, divided by √(2 · depth) for
-output projections, as in GPT-2. Biases are zero. Everything else, such as the gains of norms, is as in the block
-that lends its shapes.
+Matrices are drawn from a normal distribution with the standard deviation in the config, divided by √(2 · depth)
+for output projections, as in GPT-2. Biases are zero. Everything else, such as the gains of norms, is as in the
+block that lends its shapes.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from math import sqrt
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from deepen.errors import InvalidValueError
 from deepen.interop.hugging_face.block_identity import is_output_projection
 from deepen.interop.hugging_face.shards import Content, Repeated, Stored
+from deepen.model.build import generator
 from deepen.train.checkpoint.tensor_file import StoredTensor
 
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -36,11 +36,10 @@ class Drawn:
     def pieces(self, size: int) -> Iterator[memoryview]:
         """Draw the numbers, a few million at once."""
         dtype = _DTYPES[self.dtype]
-        seed = int.from_bytes(sha256(self.stream.encode()).digest()[:8], "little")
-        generator = torch.Generator().manual_seed(seed)
+        stream = generator(0, self.stream)
         left = size // dtype.itemsize
         while left:
-            drawn = torch.randn(min(left, _PIECE), generator=generator) * self.std
+            drawn = torch.randn(min(left, _PIECE), generator=stream) * self.std
             yield drawn.to(dtype).view(torch.uint8).numpy().data
             left -= len(drawn)
 

@@ -132,11 +132,14 @@ def check_rules(old: Mapping[str, Any], new: Mapping[str, Any], sources: Sequenc
     for key, rule in POSITION_RULES.items():
         if key not in old or not rule.fits(old[key]) or rule.replaced_by in new:
             continue
-        for block, source in enumerate(sources):
-            if rule.kind(new[key], block) != rule.kind(old[key], source):
-                raise InvalidValueError(
-                    f"cannot be grown by this layout: with {key} {old[key]} in config.json, block {block} would "
-                    f"be of another kind than block {source}, which it is like",
-                    field="checkpoint",
-                    remedy="use a layout in which each block keeps its kind",
-                )
+        pairs = list(enumerate(sources))
+        if all(rule.kind(new[key], block) == rule.kind(old[key], source) for block, source in pairs):
+            continue
+        differ = (pair for pair in pairs if rule.kind(old[key], pair[0]) != rule.kind(old[key], pair[1]))
+        block, source = next(differ)
+        raise InvalidValueError(
+            f"cannot be grown by this layout: {key} {old[key]} in its config.json gives blocks their kind by "
+            f"position, so block {block} cannot be like block {source}",
+            field="checkpoint",
+            remedy="use a layout in which each block keeps its kind",
+        )

@@ -1,0 +1,250 @@
+"""Grow a checkpoint into a new folder, of deepen's or in Hugging Face's format; what `deepen grow` does.
+
+    checkpoint = find_checkpoint("gpt2")
+    grown = grow_checkpoint(checkpoint, Target(depth=24, growth=Growth(operator="copy-zero")), Path("gpt2-24"))
+    grown.blocks    # for each block of the result: the old block that it copies, and whether it is new
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+from deepen import durable
+from deepen.errors import InvalidValueError, RunError
+from deepen.growth.grow import grow_blocks
+from deepen.growth.layout import GrownBlock, describe_layout, follow_layout
+from deepen.growth.operators import get_operator
+from deepen.growth.spec import Growth
+from deepen.interop.checkpoint import Checkpoint, DeepenCheckpoint, HuggingFaceCheckpoint
+from deepen.interop.checkpoint_files import read_state, write_checkpoint
+from deepen.interop.growth_check import (
+    Comparison,
+    compare,
+    compute_folder_logits,
+    compute_logits,
+    encode_text,
+    explain_missing_memory,
+)
+from deepen.interop.history import Grown
+from deepen.interop.hugging_face.block_list import find_section
+from deepen.interop.hugging_face.grow import GrowableFolder, GrownFolder, open_growable, plan_growth, write_grown
+from deepen.interop.hugging_face.shards import SHARD_BYTES
+
+OnProgress = Callable[[str, float | None], None]
+"""Receives what is done, and its share that is done."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """What a checkpoint grows to: a depth, or a layout.
+
+    Attributes:
+        growth: operator, placement, and moment policy.
+        depth: blocks after growth; None with a layout.
+        layout: for each block from bottom to top the old block whose weights it has; None with a depth.
+    """
+
+    growth: Growth
+    depth: int | None = None
+    layout: tuple[int, ...] | None = None
+
+    def blocks(self, old: int) -> tuple[GrownBlock, ...]:
+        """What each block is after a model of `old` blocks has grown.
+
+        Raises:
+            InvalidValueError: it would not be deeper, or a block of the layout does not exist.
+        """
+        if self.layout is not None:
+            return follow_layout(self.layout, old, zero_output=get_operator(self.growth.operator).zero_output)
+        assert self.depth is not None
+        if self.depth <= old:
+            raise InvalidValueError(
+                f"is {self.depth}, but the checkpoint has {old} blocks already: growth only adds",
+                field="depth",
+                value=self.depth,
+            )
+        return self.growth.blocks(old, self.depth - old)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GrownCheckpoint:
+    """A checkpoint that was grown.
+
+    Attributes:
+        folder: where it is.
+        old_depth: blocks before growth.
+        blocks: what each block is.
+        old_parameters, parameters: parameters before and after growth.
+        comparison: the model before and after growth, on a text; None if it was not compared.
+        not_compared: why it could not be compared; empty if nobody asked for it.
+    """
+
+    folder: Path
+    old_depth: int
+    blocks: tuple[GrownBlock, ...]
+    old_parameters: int
+    parameters: int
+    comparison: Comparison | None = None
+    not_compared: str = ""
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """The old blocks that are not in the result."""
+        kept = {block.source for block in self.blocks}
+        return tuple(block for block in range(self.old_depth) if block not in kept)
+
+
+def grow_checkpoint(
+    checkpoint: Checkpoint,
+    target: Target,
+    out: Path,
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    text: str | None = None,
+    on_progress: OnProgress = lambda what, share: None,
+) -> GrownCheckpoint:
+    """Grow a checkpoint into a new folder, which appears only when it is complete.
+
+    A checkpoint of deepen's keeps its optimizer state, by the growth's moment policy. A Hugging Face folder is
+    copied tensor by tensor, in little memory.
+
+    Args:
+        checkpoint: what to grow; it does not change.
+        target: the depth or the layout, and how new blocks get their weights.
+        out: the new folder.
+        shard_bytes: the size of a file of tensors in Hugging Face's format.
+        text: if given, the model before and after growth are compared on it, where they fit into memory.
+        on_progress: receives the progress.
+
+    Raises:
+        InvalidValueError: the checkpoint cannot be grown so, or the folder is in use.
+        RunError: the disk is full, or a model that should be unchanged is not: then nothing is written.
+    """
+    durable.check_new_folder(out, "out")
+    if isinstance(checkpoint, DeepenCheckpoint):
+        return _grow_state(checkpoint, target, out, text, on_progress)
+    return _grow_folder(checkpoint, target, out, shard_bytes, text, on_progress)
+
+
+def _grow_state(
+    checkpoint: DeepenCheckpoint, target: Target, out: Path, text: str | None, on_progress: OnProgress
+) -> GrownCheckpoint:
+    model = checkpoint.model
+    blocks = target.blocks(model.depth)
+    deeper = replace(model, depth=len(blocks))
+    on_progress(f"reading {checkpoint.folder}", None)
+    state = read_state(checkpoint)
+    grown = grow_blocks(state, blocks, deeper, target.growth.moments)
+    _check_space(out, sum(weight.nbytes for weight in grown.weights.values()) * 3)
+    result = GrownCheckpoint(
+        folder=out,
+        old_depth=model.depth,
+        blocks=blocks,
+        old_parameters=model.parameters,
+        parameters=deeper.parameters,
+    )
+    if text is not None:
+        on_progress("comparing", None)
+        ids = encode_text(checkpoint.tokenizer, text, vocab=model.vocab, context=model.context)
+        before, after = compute_logits(model, state.weights, ids), compute_logits(deeper, grown.weights, ids)
+        result = replace(result, comparison=compare(ids, before, after))
+        _check_unchanged(result)
+    on_progress(f"writing {out}", None)
+    event = Grown(
+        old_depth=model.depth,
+        new_depth=len(blocks),
+        operator="layout" if target.layout else target.growth.operator,
+        layout=describe_blocks(blocks),
+    )
+    write_checkpoint(out, grown, deeper, (*checkpoint.history, event), checkpoint.tokenizer)
+    return result
+
+
+def _grow_folder(
+    checkpoint: HuggingFaceCheckpoint,
+    target: Target,
+    out: Path,
+    shard_bytes: int,
+    text: str | None,
+    on_progress: OnProgress,
+) -> GrownCheckpoint:
+    growable = open_growable(checkpoint.folder, checkpoint.config)
+    blocks = target.blocks(growable.depth)
+    grown = plan_growth(growable, blocks)
+    _check_space(out, grown.bytes)
+    result = GrownCheckpoint(
+        folder=out,
+        old_depth=growable.depth,
+        blocks=blocks,
+        old_parameters=growable.parameters,
+        parameters=grown.parameters,
+    )
+    written = 0
+
+    def report(count: int) -> None:
+        nonlocal written
+        written += count
+        on_progress(f"writing {out}", written / grown.bytes)
+
+    with durable.new_folder(out) as folder:
+        write_grown(growable, grown, folder, shard_bytes=shard_bytes, on_bytes=report)
+        if text is not None:
+            result = _compare_folders(result, growable, grown, folder, text, on_progress)
+            _check_unchanged(result)
+    return result
+
+
+def _compare_folders(
+    result: GrownCheckpoint,
+    growable: GrowableFolder,
+    grown: GrownFolder,
+    folder: Path,
+    text: str,
+    on_progress: OnProgress,
+) -> GrownCheckpoint:
+    section = find_section(growable.config)
+    vocab = int(section.get("vocab_size", 0))
+    if reason := explain_missing_memory(grown.bytes, vocab):
+        return replace(result, not_compared=reason)
+    context = section.get("max_position_embeddings", section.get("n_positions", 1 << 20))
+    ids = encode_text(growable.folder, text, vocab=vocab, context=context)
+    on_progress("comparing: before growth", None)
+    before = compute_folder_logits(growable.folder, ids)
+    on_progress("comparing: after growth", None)
+    return replace(result, comparison=compare(ids, before, compute_folder_logits(folder, ids)))
+
+
+def _check_unchanged(result: GrownCheckpoint) -> None:
+    """Raise an error if all new blocks should be the identity, and the logits changed nevertheless."""
+    new = [block for block in result.blocks if block.is_new]
+    comparison = result.comparison
+    if comparison is None or result.left_out or not all(block.zero_output for block in new):
+        return
+    if not comparison.logits_equal:
+        raise RunError(
+            f"the logits should be equal after growth, but differ by up to {comparison.max_difference:.2g}: zero "
+            "output projections do not make blocks of this model the identity",
+            remedy="use stack or interleave",
+        )
+
+
+def _check_space(out: Path, needed: int) -> None:
+    """Raise a RunError if the disk has no room for the new folder."""
+    free = shutil.disk_usage(durable.nearest_existing(out.absolute())).free
+    if needed > free:
+        raise RunError(
+            f"the result takes {needed / 1e9:,.1f} GB, and the disk of {out} has {free / 1e9:,.1f} GB left",
+            remedy="free some space, or name a folder on another disk",
+        )
+
+
+def describe_blocks(blocks: Sequence[GrownBlock]) -> str:
+    """The sources of blocks as ranges, fresh ones as "fresh": "0-5,3-8", "0-5,fresh x 2"."""
+    parts = []
+    for fresh, run in groupby(blocks, key=lambda block: block.source is None):
+        of_run = list(run)
+        copied = [block.source for block in of_run if block.source is not None]
+        parts.append(f"fresh x {len(of_run)}" if fresh else describe_layout(copied))
+    return ",".join(parts)

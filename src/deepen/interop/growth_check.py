@@ -1,0 +1,145 @@
+"""Compare a model before and after growth: the loss on a text, and the logits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from deepen.data.tokenizers import Tokenizer, find_tokenizer, load_tokenizer
+from deepen.errors import InvalidValueError, RunError
+from deepen.extras import import_extra
+from deepen.model.build import build
+from deepen.model.config import ModelConfig
+from deepen.train.limits import own_memory_bytes, usable_memory_bytes
+
+MAX_TOKENS = 512
+"""Tokens of the text that are read: logits of so many are kept in memory."""
+_TOLERANCE = 1e-4
+"""The largest difference of a logit, relative to the largest logit, that rounding explains."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """A model before and after growth, on the same text.
+
+    Attributes:
+        tokens: tokens of the text.
+        loss_before, loss_after: mean loss, in nats per token.
+        max_difference: the largest absolute difference of a logit.
+        max_logit: the largest absolute logit before growth.
+    """
+
+    tokens: int
+    loss_before: float
+    loss_after: float
+    max_difference: float
+    max_logit: float
+
+    @property
+    def logits_equal(self) -> bool:
+        """Whether the logits are equal up to rounding."""
+        return self.max_difference <= _TOLERANCE * self.max_logit
+
+
+def read_text(path: Path) -> str:
+    """A text to compare on.
+
+    Raises:
+        InvalidValueError: the file cannot be read or has no text.
+    """
+    try:
+        text = path.read_bytes()[: 64 * MAX_TOKENS].decode("utf-8", errors="replace")
+    except OSError as error:
+        problem = f"{path} cannot be read: {error.strerror}"
+        raise InvalidValueError(problem, field="text", value=str(path)) from None
+    if len(text.split()) < 2:
+        raise InvalidValueError(f"{path} has no text", field="text", value=str(path), remedy="name another file")
+    return text
+
+
+def encode_text(tokenizer: Path | None, text: str, *, vocab: int, context: int) -> Tensor:
+    """The tokens of a text, (1, tokens).
+
+    Args:
+        tokenizer: the folder with the tokenizer; None if it is not known.
+        text: the text.
+        vocab: tokens that the model knows.
+        context: the longest sequence of the model.
+
+    Raises:
+        InvalidValueError: there is no tokenizer, or it does not fit the model.
+    """
+    if tokenizer is None or not find_tokenizer(tokenizer):
+        raise InvalidValueError(
+            "cannot be verified: it has no tokenizer", field="checkpoint", remedy="put tokenizer.json there"
+        )
+    loaded: Tokenizer = load_tokenizer(tokenizer)
+    ids = loaded.encode(text)[: min(MAX_TOKENS, context)]
+    if len(ids) < 2 or max(ids) >= vocab:
+        raise InvalidValueError(
+            f"cannot be verified: its tokenizer has tokens beyond its vocabulary of {vocab}"
+            if ids and max(ids) >= vocab
+            else "cannot be verified: the text has fewer than two tokens",
+            field="checkpoint",
+        )
+    return torch.tensor([ids])
+
+
+def explain_missing_memory(weight_bytes: int, vocab: int) -> str:
+    """Why a model of this size cannot be compared on this machine; empty if it can."""
+    needed = weight_bytes + 3 * 4 * MAX_TOKENS * vocab
+    usable = usable_memory_bytes() - own_memory_bytes()
+    if not usable_memory_bytes() or needed < usable:
+        return ""
+    return f"it takes about {needed / 1e9:,.1f} GB of memory, and {max(0, usable) / 1e9:,.1f} GB can be used"
+
+
+def compute_logits(model: ModelConfig, weights: Mapping[str, Tensor], ids: Tensor) -> Tensor:
+    """The logits of a model of ours, (1, tokens, vocabulary) in fp32."""
+    network = build(model)
+    network.load_state_dict(dict(weights))
+    with torch.no_grad():
+        logits: Tensor = network(ids)
+    return logits.float()
+
+
+def compute_folder_logits(folder: Path, ids: Tensor) -> Tensor:
+    """The logits of a model in a Hugging Face folder, (1, tokens, vocabulary) in fp32.
+
+    Raises:
+        RunError: transformers cannot load it, or finds that tensors are missing.
+    """
+    transformers: Any = import_extra("transformers", extra="hf", purpose="verifying a Hugging Face checkpoint")
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    try:
+        model, found = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype="auto", output_loading_info=True, local_files_only=True
+        )
+    except (ValueError, OSError, ImportError, RuntimeError, KeyError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RunError(f"transformers cannot load {folder}: {reason}", remedy="grow it without `verify`") from None
+    if lost := sorted(map(str, {*found["missing_keys"], *found["mismatched_keys"]})):
+        raise RunError(f"transformers finds no values for {', '.join(lost[:3])} in {folder}")
+    with torch.no_grad():
+        logits: Tensor = model.eval()(ids).logits
+    return logits.float()
+
+
+def compare(ids: Tensor, before: Tensor, after: Tensor) -> Comparison:
+    """Compare logits before and after growth, each (1, tokens, vocabulary)."""
+    return Comparison(
+        tokens=ids.shape[1],
+        loss_before=_loss(before, ids),
+        loss_after=_loss(after, ids),
+        max_difference=float((after - before).abs().max()),
+        max_logit=float(before.abs().max()),
+    )
+
+
+def _loss(logits: Tensor, ids: Tensor) -> float:
+    return float(functional.cross_entropy(logits[0, :-1], ids[0, 1:]))
