@@ -16,7 +16,7 @@ from deepen.train.checkpoint.tensor_file import BITS, StoredTensor
 
 SHARD_BYTES = 5 * 10**9
 """The largest shard that transformers writes, unless a single tensor is larger."""
-PIECE_BYTES = 1 << 24
+PIECE_BYTES = 1 << 22
 _ALIGNMENT = 8
 
 OnBytes = Callable[[int], None]
