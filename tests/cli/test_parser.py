@@ -131,7 +131,7 @@ def test_errors_of_the_library_name_options_where_the_command_has_them():
     assert arguments.problems == [
         "--batch-tokens is 100: use --batch-tokens 128, or depth 3",
         "--rate is 0",
-        "plant 'oka' is unknown (did you mean 'oak'?)",
+        "PLANT 'oka' is unknown (did you mean 'oak'?)",
         "one",
         "two",
     ]

@@ -34,10 +34,13 @@ class Batches:
         tokens: the training split, at least one window long (see `Dataset.check_context`).
         context: the largest context, which is the size of a window in tokens.
         seed: seed of the order of windows.
+        first: where in that order the run begins, in tokens, because an earlier run has read what is before; a
+            multiple of `context`.
     """
 
-    def __init__(self, tokens: Tokens, context: int, seed: int) -> None:
-        self.tokens, self.window, self.seed = tokens, context, seed
+    def __init__(self, tokens: Tokens, context: int, seed: int, first: int = 0) -> None:
+        assert first % context == 0
+        self.tokens, self.window, self.seed, self.first = tokens, context, seed, first
         self.windows = (len(tokens) - 1) // context
         assert self.windows >= 1
 
@@ -56,7 +59,7 @@ class Batches:
 
     def start(self, position: int) -> int:
         """The index in the data of the first token of the sequence at a position of the run."""
-        turn, offset = divmod(position, self.window)
+        turn, offset = divmod(self.first + position, self.window)
         epoch, turn_in_epoch = divmod(turn, self.windows)
         block, turn_in_block = divmod(turn_in_epoch, _BLOCK)
         return int(_order(self.windows, self.seed, epoch, block)[turn_in_block]) * self.window + offset

@@ -20,7 +20,9 @@ from typing import Any
 from deepen import durable
 from deepen.data.tokenizers import find_tokenizer
 from deepen.errors import InvalidValueError
-from deepen.interop.history import Event, last_position
+from deepen.interop.history import Event, Loaded, last_position
+from deepen.interop.hugging_face.config import parse_config
+from deepen.interop.hugging_face.weight_files import find_tensors
 from deepen.model.config import ModelConfig
 from deepen.schedule.json_form import fields_from_json, from_json, to_json
 from deepen.train.checkpoint.state_check import TENSOR_FILES, find_good_state, read_header, read_manifest
@@ -63,10 +65,30 @@ class DeepenCheckpoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HuggingFaceCheckpoint:
-    """A folder in Hugging Face's format, of any model; only its config.json has been read."""
+    """A folder in Hugging Face's format; only its config.json has been read.
+
+    `model` and what depends on it raise an InvalidValueError if deepen does not train such a model.
+    """
 
     folder: Path
     config: Mapping[str, Any]
+
+    @property
+    def model(self) -> ModelConfig:
+        """The model, at its depth."""
+        return parse_config(self.config, self.folder.resolve().name)
+
+    @property
+    def history(self) -> tuple[Event, ...]:
+        """Where it came from."""
+        model = self.model
+        return (Loaded(source=model.name, model_type=self.model_type, blocks=model.depth),)
+
+    @property
+    def sha256(self) -> str:
+        """Identifies everything that a run which continues from the checkpoint depends on."""
+        paths = sorted({tensor.path for tensor in find_tensors(self.folder).values()})
+        return _hash({"files": [durable.sha256(path) for path in paths], "model": _identity(self.model)})
 
     @property
     def model_type(self) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from operator import index
 
 from deepen.errors import InvalidValueError, is_line
@@ -91,11 +91,20 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
-    """Phases in order, how the model grows between them, and the learning rate over the whole run."""
+    """Phases in order, how the model grows between them, and the learning rate over the whole run.
+
+    Attributes:
+        phases: the phases.
+        growth: how the model grows where the depth rises.
+        rate: the learning rate.
+        start_depth: blocks of the checkpoint with which training begins, where the first phase grows it; None
+            where the first phase begins with the model as it is.
+    """
 
     phases: tuple[Phase, ...]
     growth: Growth = field(default_factory=Growth)
     rate: Rate = field(default_factory=WSD)
+    start_depth: int | None = None
 
     def __post_init__(self) -> None:
         if not self.phases:
@@ -105,19 +114,25 @@ class Schedule:
                 raise InvalidValueError(f"has {phase!r}, which is not a Phase", field="phases", value=phase)
         if not isinstance(self.growth, Growth):
             raise InvalidValueError(f"is {self.growth!r}: use Growth(...)", field="growth", value=self.growth)
-        for before, after in pairwise(self.phases):
-            if after.depth < before.depth:
+        depths = (self.depth_at_start, *(phase.depth for phase in self.phases))
+        for before, after in zip(depths, self.phases, strict=False):
+            if after.depth < before:
                 raise InvalidValueError(
-                    f"falls from {before.depth} to {after.depth} at {after.label!r}: models only grow deeper",
+                    f"falls from {before} to {after.depth} at {after.label!r}: models only grow deeper",
                     field="depth",
                     value=after.depth,
                 )
-            if before.depth == 0 < after.depth and get_operator(self.growth.operator).copies:
+            if before == 0 < after.depth and get_operator(self.growth.operator).copies:
                 raise InvalidValueError(
                     f"{self.growth.operator!r} copies blocks, and before {after.label!r} there are none",
                     field="operator",
                     value=self.growth.operator,
                 )
+
+    @property
+    def depth_at_start(self) -> int:
+        """Blocks before the first phase."""
+        return self.phases[0].depth if self.start_depth is None else self.start_depth
 
     @property
     def tokens(self) -> int:
@@ -145,7 +160,7 @@ class Schedule:
     def trained_parts(self) -> tuple[TrainedParts, ...]:
         """What each phase trains, with the new blocks by index."""
         parts: list[TrainedParts] = []
-        before, depth = 0, self.phases[0].depth  # around the last growth; at first all blocks are new
+        before, depth = 0, self.depth_at_start  # around the last growth; at first all blocks are new
         for phase in self.phases:
             if phase.depth > depth:
                 before, depth = depth, phase.depth

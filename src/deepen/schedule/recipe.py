@@ -70,6 +70,7 @@ class Recipe:
         name: the recipe's name in plans and studies.
         build: model, tokens and options → schedule.
         is_control: whether the recipe isolates a cause instead of competing.
+        needs_checkpoint: whether it continues a trained model, and cannot begin with fresh weights.
         presets: sets of options by name.
         closed_form: the source's formula for the cost of the staged part, if it has one.
     """
@@ -77,6 +78,7 @@ class Recipe:
     name: str
     build: Build
     is_control: bool = False
+    needs_checkpoint: bool = False
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     closed_form: ClosedForm | None = None
 
@@ -151,13 +153,14 @@ def recipe(
     name: str,
     *,
     is_control: bool = False,
+    needs_checkpoint: bool = False,
     presets: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     closed_form: ClosedForm | None = None,
 ) -> Callable[[B], B]:
     """Register a function as the recipe `name`; the function itself does not change.
 
     Args:
-        name, is_control, presets, closed_form: see `Recipe`.
+        name, is_control, needs_checkpoint, presets, closed_form: see `Recipe`.
     """
 
     def register(build: B) -> B:
@@ -166,7 +169,12 @@ def recipe(
                 f"{name!r} is defined in {_registered[name].build.__module__} already", field="recipe", value=name
             )
         _registered[name] = Recipe(
-            name=name, build=build, is_control=is_control, presets=presets, closed_form=closed_form
+            name=name,
+            build=build,
+            is_control=is_control,
+            needs_checkpoint=needs_checkpoint,
+            presets=presets,
+            closed_form=closed_form,
         )
         return build
 

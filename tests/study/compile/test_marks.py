@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +20,16 @@ from deepen.schedule.trainable import TrainedParts
 from deepen.study.compile.marks import budget_flops, compile_marks
 from deepen.study.compile.study_plan import plan_study
 from deepen.study.define.presets import paper, quickstart
+from deepen.study.define.start import Start
 from deepen.study.define.study import ACCOUNTINGS, Arm, Study
 
 OPTIONS = {"two-phase": [{"stages": stages} for stages in (1, 3, 4, 12)], "one-shot": [{}, {"grow_at": 0.7}]}
+
+
+def with_start(study: Study, recipe: str) -> Study:
+    """The study with a checkpoint of half its depth, if the recipe needs one."""
+    start = Start(path=Path("checkpoint"), sha256="", depth=study.model.depth // 2)
+    return replace(study, start=start) if RECIPES[recipe].needs_checkpoint else study
 
 
 @pytest.mark.parametrize("study", [quickstart(), paper(), paper(preset="paper-as-released")], ids=lambda s: s.name)
@@ -29,7 +37,7 @@ OPTIONS = {"two-phase": [{"stages": stages} for stages in (1, 3, 4, 12)], "one-s
 @pytest.mark.parametrize("recomputes", [False, True])
 def test_a_plan_and_a_study_agree_on_every_mark(study: Study, recipe: str, recomputes: bool):
     settings = replace(study.settings, activation_checkpointing=recomputes)
-    study = replace(study, settings=settings, accountings=ACCOUNTINGS)
+    study = with_start(replace(study, settings=settings, accountings=ACCOUNTINGS), recipe)
     for options in OPTIONS.get(recipe, [{}]):
         plan = make_plan(
             PlanRequest(
@@ -55,7 +63,7 @@ def test_a_plan_and_a_study_agree_on_every_mark(study: Study, recipe: str, recom
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
 def test_a_constant_ramp_gives_the_marks_of_a_study(recipe: str):
     """Studies have no ramps; a ramp that stays at the study's batch and context changes only labels."""
-    study = quickstart()
+    study = with_start(quickstart(), recipe)
     [mark, *others] = compile_marks(study, Arm(name="arm", recipe=recipe))
     constant = RecipeRun(
         recipe=RECIPES[recipe],

@@ -40,7 +40,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "staged": {"stages": 2, "reset_at_continual": True},
 }
 CONTINUAL_SHARES = {"staged": (0.5,)}
-CASES = [*((recipe, "gpt2") for recipe in RECIPES), ("two-phase", "llama")]
+FROM_SCRATCH = [name for name, recipe in RECIPES.items() if not recipe.needs_checkpoint]
+CASES = [*((recipe, "gpt2") for recipe in FROM_SCRATCH), ("two-phase", "llama")]
 
 
 class Crash(Exception):

@@ -11,12 +11,12 @@ import pytest
 
 from deepen.errors import InvalidValueError
 from deepen.interop.checkpoint import DeepenCheckpoint, HuggingFaceCheckpoint
-from deepen.interop.checkpoint_files import read_state, write_checkpoint
+from deepen.interop.checkpoint_files import write_checkpoint
 from deepen.interop.history import Grown, Loaded, Trained
+from deepen.interop.load import load_state
 from deepen.model.config import ModelConfig
 from deepen.study.define.study import Study
 from deepen.study.store.checkpoints import find_checkpoint
-from deepen.train.checkpoint.state_check import StateError
 from deepen.train.state import initial_state
 
 
@@ -59,7 +59,7 @@ def test_a_run_is_found_by_arm_and_seed_and_knows_its_history(folder: Path) -> N
 def test_a_state_and_its_segment_mean_the_same_checkpoint(folder: Path) -> None:
     checkpoint = found(folder, arm="full", seed=0)
     assert found(checkpoint.folder) == checkpoint == found(checkpoint.folder.parent)
-    assert checkpoint.model.depth == 2 and read_state(checkpoint).depth == 2
+    assert checkpoint.model.depth == 2 and load_state(checkpoint).depth == 2
     assert checkpoint.tokenizer is not None and (checkpoint.tokenizer / "tokenizer.json").exists()
 
 
@@ -140,9 +140,9 @@ def test_a_written_checkpoint_is_found_again(model: ModelConfig, folder: Path, t
     checkpoint = found(tmp_path / "out")
     assert (checkpoint.model, checkpoint.seed, checkpoint.history) == (model, 3, history)
     assert checkpoint.tokenizer == tmp_path / "out"
-    assert read_state(checkpoint).weights.keys() == state.weights.keys()
-    with pytest.raises(InvalidValueError, match=r"out is not empty: name a new folder"):
+    assert load_state(checkpoint).weights.keys() == state.weights.keys()
+    with pytest.raises(InvalidValueError, match=r"is in use: it has content: name a new folder"):
         write_checkpoint(tmp_path / "out", state, model, history, tokenizer)
     (tmp_path / "out" / "weights.safetensors").write_bytes(b"")
-    with pytest.raises(StateError, match="damaged"):
+    with pytest.raises(InvalidValueError, match=r"cannot be used: .*weights.safetensors is damaged"):
         find_checkpoint(tmp_path / "out")

@@ -71,6 +71,7 @@ class Argument:
         names: the values there are; none where it is checked elsewhere.
         suggested: names for a shell to offer, where others are possible too.
         completion: what a shell offers beside `suggested`.
+        fields: fields of the library that it sets.
     """
 
     metavar: str
@@ -78,6 +79,7 @@ class Argument:
     names: tuple[str, ...] = ()
     suggested: tuple[str, ...] = ()
     completion: Completion = Completion.NOTHING
+    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,9 +116,12 @@ class Command:
     def display_name(self, field: str) -> str:
         """How a field of the library is called here: as the option or argument that sets it, if any."""
         for option in self.options:
-            if field == option.key or field in option.fields:
+            if field in option.fields:
                 return option.flag
-        if self.argument and field == self.argument.metavar.lower():
+        for option in self.options:
+            if field == option.key:
+                return option.flag
+        if self.argument and field in (*self.argument.fields, self.argument.metavar.lower()):
             return self.argument.metavar
         return field
 

@@ -8,7 +8,7 @@ from typing import Any
 from deepen.cli.requests.command import Command, Option, OptionGroup, as_flag
 from deepen.cli.requests.parser import Arguments, parse_arguments
 from deepen.cli.requests.user_file import find_recipe, read_recipe
-from deepen.cli.requests.value_types import ValueType, one_of, read_number, read_text, whole_number
+from deepen.cli.requests.value_types import TEXT, ValueType, one_of, read_number, read_text, whole_number
 from deepen.model.config import ModelConfig
 from deepen.schedule.recipe import Recipe
 from deepen.schedule.recipe_function import RecipeOption
@@ -47,7 +47,7 @@ def _value_type(option: RecipeOption) -> ValueType | None:
     if option.choices:
         return one_of(option.choices)
     if option.kind is str:
-        return ValueType(metavar="TEXT", read=read_text)
+        return TEXT
     return ValueType(metavar="VALUE", read=_read_any)
 
 
@@ -124,8 +124,16 @@ def _own_options(recipe: Recipe, taken: Set[str]) -> Iterator[Option]:
             yield replace(made, owners=(), help=made.help or f"an argument of {recipe.name}")
 
 
-def parse_arm(arguments: Arguments, model: ModelConfig, recipe: Recipe | None) -> Arm:
+def parse_arm(
+    arguments: Arguments, model: ModelConfig, recipe: Recipe | None, start_depth: int | None = None
+) -> Arm:
     """The arm that a command line describes.
+
+    Args:
+        arguments: the command line.
+        model: the model.
+        recipe: the recipe; None if it is unknown.
+        start_depth: what recipes with an option of this name get where it is left out.
 
     Options that its recipe or its model does not have become problems. Where the recipe itself is unknown the
     baseline stands in, so that the rest of the command line can be checked.
@@ -138,6 +146,8 @@ def parse_arm(arguments: Arguments, model: ModelConfig, recipe: Recipe | None) -
             has = ", ".join(map(as_flag, recipe.options)) or "none"
             arguments.add(f"{option.flag}: recipe {recipe.name} has no such option; it has {has}")
     options = arguments.given(tuple(recipe.options))
+    if start_depth is not None and "start_depth" in recipe.options:
+        options.setdefault("start_depth", start_depth)
     preset = arguments.get("preset", "")
     if preset in recipe.presets:
         options = {**recipe.presets[preset], **options}

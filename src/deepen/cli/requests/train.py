@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from deepen.cli.requests.checkpoint_options import START_OPTIONS, parse_start
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.executor import THREADS_OPTION
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS, describe_sizes, parse_model
@@ -40,12 +41,15 @@ from deepen.cli.requests.value_types import FOLDER, Completion, whole_number
 from deepen.compute.accounting import EXACT_FLOPS, TOKENS
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
+from deepen.model.families import FAMILIES
 from deepen.model.presets import peak_rate, tokens_per_step
 from deepen.schedule.rate import RATES, Rate
+from deepen.schedule.recipe import Recipe
 from deepen.schedule.recipes import RECIPES, get_recipe
 from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.presets import WARMUP_SHARE, preset_training
+from deepen.study.define.start import Start
 from deepen.study.define.study import Arm, Study
 from deepen.train.settings import TrainSettings
 
@@ -66,6 +70,7 @@ COMMAND = Command(
     ),
     groups=(
         OptionGroup(title="Model", options=(replace(MODEL_OPTION, default="nano"), *SIZE_OPTIONS)),
+        OptionGroup(title="Checkpoint", options=START_OPTIONS),
         OptionGroup(
             title="Budget and batch",
             options=(
@@ -142,6 +147,10 @@ COMMAND = Command(
             line="deepen train one-shot --start-depth 6 --grow-at 0.7 --seed 3",
             purpose="six blocks for 70 % of the tokens, then all twelve",
         ),
+        Example(
+            line="deepen train expand --from deepen-runs/full-nano-seed-0 --depth 16 --steps 100",
+            purpose="four new blocks in the model of the first example, and only they train",
+        ),
     ),
 )
 
@@ -153,12 +162,20 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
         distributed: whether several processes train together.
     """
     arguments, recipe = parse_recipe(COMMAND, argv)
-    model = parse_model(arguments)
-    arm = parse_arm(arguments, model, recipe)
-    study = arguments.attempt(lambda: _make_study(arguments, model, arm))
+    checkpoint = parse_start(arguments)
+    start = None if checkpoint is None else arguments.attempt(lambda: Start.at(checkpoint))
+    if start is None:
+        model, sizes = parse_model(arguments), ""
+        if "from" not in arguments and recipe is not None and recipe.needs_checkpoint:
+            arguments.add(f"recipe {recipe.name} continues a trained model: name its folder with --from")
+    else:
+        assert checkpoint is not None
+        model, sizes = _continue_model(arguments, checkpoint.model, recipe), _describe_start(arguments)
+    arm = parse_arm(arguments, model, recipe, start_depth=None if start is None else start.depth)
+    study = arguments.attempt(lambda: _make_study(arguments, model, arm, start))
     folder = None
     if study is not None:
-        folder = parse_folder(arguments, _folder_name(study, describe_sizes(arguments, model)))
+        folder = parse_folder(arguments, _folder_name(study, sizes or describe_sizes(arguments, model)))
     check_shard(arguments, distributed=distributed)
     arguments.check()
     assert study is not None and folder is not None
@@ -176,7 +193,29 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
     )
 
 
-def _make_study(arguments: Arguments, model: ModelConfig, arm: Arm) -> Study:
+def _continue_model(arguments: Arguments, model: ModelConfig, recipe: Recipe | None) -> ModelConfig:
+    """The model that continues a checkpoint's: its depth and its context may change, nothing else."""
+    fixed = [option.flag for option in (MODEL_OPTION, *SIZE_OPTIONS) if option.key in arguments]
+    for flag in (flag for flag in fixed if flag != "--depth"):
+        arguments.add(f"{flag} and --from both describe the model: leave {flag} out")
+    depth = arguments.get("depth", model.depth)
+    if recipe is not None and "start_depth" in recipe.options and depth == model.depth:
+        has = f"the checkpoint has {model.depth} blocks"
+        arguments.add(f"--depth is missing: {has}, and recipe {recipe.name} grows it to more")
+        depth = model.depth + 1  # so that the rest can be checked
+    context = model.context
+    if not FAMILIES[model.family].has_position_table:
+        context = max(context, arguments.get("context", context))
+    return replace(model, depth=depth, context=context)
+
+
+def _describe_start(arguments: Arguments) -> str:
+    """A checkpoint and the depth that a command line asks for, for the name of a folder: from-gpt2-depth-16."""
+    depth = f"-depth-{arguments['depth']}" if "depth" in arguments else ""
+    return f"from-{arguments['from'].resolve().name}{depth}"
+
+
+def _make_study(arguments: Arguments, model: ModelConfig, arm: Arm, start: Start | None) -> Study:
     context = arguments.get("context", model.context)
     batch_tokens = arguments.get("batch_tokens", tokens_per_step(model, context))
     tokens = parse_tokens(arguments, batch_tokens, _TOKENS_PER_PARAMETER * model.parameters_non_embedding)
@@ -198,6 +237,7 @@ def _make_study(arguments: Arguments, model: ModelConfig, arm: Arm) -> Study:
         rate=rate,
         settings=parse_settings(arguments, settings),
         data=str(arguments["data"]),
+        start=start,
         **comparison,
     )
 
@@ -236,6 +276,7 @@ def _parse_training(arguments: Arguments, model: ModelConfig, tokens: int) -> tu
 def _folder_name(study: Study, sizes: str) -> str:
     """A folder of its own for each recipe, its options and baseline, model, its sizes and first seed."""
     arm = study.arms[-1]
-    options = "".join(f"-{key.replace('_', '-')}-{value}" for key, value in arm.options.items())
+    given = {key: value for key, value in arm.options.items() if study.start is None or key != "start_depth"}
+    options = "".join(f"-{key.replace('_', '-')}-{value}" for key, value in given.items())
     against = f"-against-{study.baseline}" if study.baseline != arm.name else ""
     return f"{arm.name}{options}{against}-{sizes}-seed-{study.seeds[0]}"

@@ -135,3 +135,4 @@ FILE = ValueType(metavar="FILE", read=_read_path, completion=Completion.FILES)
 NEW_FILE = replace(FILE, read=_read_new_path)
 """A file that will be written."""
 FOLDER = ValueType(metavar="FOLDER", read=_read_path, completion=Completion.FOLDERS)
+TEXT = ValueType(metavar="TEXT", read=read_text)

@@ -58,10 +58,27 @@ def compile_marks(study: Study, arm: Arm) -> list[Mark]:
         if arm.name != study.baseline:
             marks += [*_tokens_marks(study, arm), *_continual_marks(study, arm)]
         for mark in marks:
+            _check_start(mark.schedule, study)
             _check_contexts(mark.schedule, study.context)
         return marks
     except ValueError as error:
         raise InvalidValueError(f"arm {arm.name}: {error}", value=arm.name) from None
+
+
+def _check_start(schedule: Schedule, study: Study) -> None:
+    """Check that a schedule begins with as many blocks as the checkpoint from which the study starts."""
+    if study.start is None and schedule.start_depth is not None:
+        raise InvalidValueError(
+            "expands a trained model, but the study starts from fresh weights",
+            remedy="name the trained model with `start`",
+        )
+    if study.start is not None and schedule.depth_at_start != study.start.depth:
+        raise InvalidValueError(
+            f"begins with {schedule.depth_at_start} blocks, but {study.start.path} has {study.start.depth}",
+            field="start",
+            value=study.start.path,
+            remedy="use a recipe that grows from there, or grow the checkpoint first",
+        )
 
 
 def _check_contexts(schedule: Schedule, context: int) -> None:

@@ -39,7 +39,7 @@ def split_schedule(schedule: Schedule, ledger: Ledger) -> list[Segment]:
 def _stretches(schedule: Schedule, ledger: Ledger) -> Iterator[Segment]:
     """Each part of a phase within one piece of the rate."""
     rates = list(_rate_stretches(schedule))
-    begin, depth = 0, schedule.phases[0].depth
+    begin, depth = 0, schedule.depth_at_start
     for phase, trained in zip(schedule.phases, schedule.trained_parts, strict=True):
         end = begin + phase.tokens
         for rate, rate_start, rate_end in rates:

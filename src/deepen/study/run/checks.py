@@ -16,6 +16,7 @@ from deepen.study.run.executors.registry import get_kind
 from deepen.study.run.progress import OnProgress, as_preparation, ignore_progress
 from deepen.study.run.resources import check_room
 from deepen.study.run.run_study import hash_inputs
+from deepen.study.run.start import check_model, check_tokenizer
 from deepen.study.store.retention import RetentionPolicy
 from deepen.study.store.study_folder import Store
 from deepen.train.compiling import check_compiler
@@ -54,6 +55,11 @@ def check_run(
     for arm in study.arms:
         problems.attempt(lambda arm=arm: compile_marks(study, arm))  # type: ignore[misc]
     dataset = problems.attempt(lambda: _open_data(study, store.folder, on_progress))
+    if study.start is not None:
+        start = study.start
+        problems.attempt(lambda: check_model(start, study.model))
+        if dataset is not None:
+            problems.attempt(lambda: check_tokenizer(start, dataset))
     for file in study.evaluation.tasks:
         problems.attempt(lambda file=file: get_task(file.task).check(file.path))  # type: ignore[misc]
     inputs = problems.attempt(lambda: hash_inputs(study, dataset))

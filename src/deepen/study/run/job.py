@@ -1,12 +1,13 @@
 """The messages between the scheduler and a worker: a job to train a segment, and its outcome."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
 from deepen.study.compile.tree import Node, Tree
+from deepen.study.define.start import Start
 from deepen.train.settings import TrainSettings
 
 
@@ -32,6 +33,7 @@ class Job:
         window: the largest context of the study, in tokens; batches are cut from windows of this size.
         validation_tokens: size of the validation set.
         examples: the file of each task.
+        start: the checkpoint from which the first segment of every run begins; None for fresh weights.
     """
 
     node: Node
@@ -42,6 +44,13 @@ class Job:
     window: int
     validation_tokens: int
     examples: tuple[Examples, ...] = ()
+    start: Start | None = None
+
+    @property
+    def first_token(self) -> int:
+        """Where in the order of windows the run begins."""
+        seed = self.node.seed
+        return 0 if self.start is None else self.start.first_token(self.dataset.fingerprint, self.window, seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +73,7 @@ def make_jobs(
         task_hashes: the sha256 of each task's file, as study.json records it; by default that of the file now.
     """
     study, dataset = tree.study, dataset.with_absolute_paths()
+    start = None if study.start is None else replace(study.start, path=study.start.path.resolve())
     examples = tuple(
         Examples(
             task=file.task,
@@ -82,6 +92,7 @@ def make_jobs(
             window=study.context,
             validation_tokens=study.evaluation.validation_tokens,
             examples=examples,
+            start=start,
         )
         for key, node in tree.nodes.items()
     }

@@ -35,6 +35,7 @@ from deepen.study.run.forecast import Speed, warn_of_days
 from deepen.study.run.job import Job, make_jobs
 from deepen.study.run.progress import OnProgress, Preparation, StudyProgress, as_preparation, ignore_progress
 from deepen.study.run.scheduler import train_tree
+from deepen.study.run.start import check_tokenizer
 from deepen.study.run.triggers import Trigger, next_study
 from deepen.study.store.lineage import Lineage
 from deepen.study.store.lock import WriterLock
@@ -94,6 +95,8 @@ def run_study(study: Study, store: Store, options: RunOptions, dataset: Dataset 
         if dataset is None:
             report = as_preparation(options.on_progress)
             dataset = open_data(study.data, study.model.vocab, store.folder / "data", report)
+            if study.start is not None:
+                check_tokenizer(study.start, dataset)
         clock = _Clock(_recorded_wall_seconds(store.folder), options.on_progress)
         while True:
             results = _run_once(study, store, dataset, options, lock, clock)

@@ -12,6 +12,7 @@ from typing import Any
 from deepen.study.compile.tree import Node
 from deepen.study.run.evaluation import EvaluationStopped, evaluate, load_inputs
 from deepen.study.run.job import Job
+from deepen.study.run.start import load_start
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
 from deepen.train.checkpoint.saver import BackgroundSaver
@@ -69,10 +70,11 @@ def train_segment(
         settings=job.settings,
         dataset=job.dataset,
         window=job.window,
+        first_token=job.first_token,
         world=world,
         device=device,
     )
-    if state.progress.step == 0:
+    if state.progress.step == 0 and job.start is None:
         engine.check_initialization()
     due = {point.tokens: point.tasks for point in node.evaluations}
     evaluated = {(line["tokens"], line.get("task")) for line in folder.lines("evals")}
@@ -161,12 +163,14 @@ def _load_own_state(folder: SegmentFolder, node: Node) -> TrainState | None:
 
 
 def _first_state(store: Store, job: Job) -> TrainState:
-    """The state that the segment starts from: its parent's final state, or a new model.
+    """The state that the segment starts from: its parent's final state, a checkpoint, or a new model.
 
     Raises:
         StateError: the parent's state is damaged; the next run repairs this first and trains the parent again.
     """
     node = job.node
+    if node.parent is None and job.start is not None:
+        return load_start(job.start, node.seed)
     if node.parent is None:
         return initial_state(job.model, node.segment.depth, node.seed)
     parent = store.segment(node.parent)

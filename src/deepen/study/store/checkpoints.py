@@ -29,7 +29,7 @@ from deepen.interop.checkpoint import (
 from deepen.study.define.study import Study
 from deepen.study.store.errors import StoreError
 from deepen.study.store.run_history import read_run
-from deepen.train.checkpoint.state_check import MANIFEST, find_good_state, has_state, read_header
+from deepen.train.checkpoint.state_check import MANIFEST, StateError, find_good_state, has_state, read_header
 
 _log = logging.getLogger(__name__)
 
@@ -42,10 +42,18 @@ def find_checkpoint(path: Path | str, *, arm: str | None = None, seed: int | Non
         arm, seed: which run of a study, where it has several.
 
     Raises:
-        InvalidValueError: it is not a checkpoint, or which of several is meant is not said.
-        StateError: its state is damaged.
+        InvalidValueError: it is not a checkpoint, its state is damaged, or which of several is meant is not said.
     """
     folder = Path(path)
+    try:
+        return _find(folder, arm, seed)
+    except StateError as error:
+        raise InvalidValueError(
+            f"cannot be used: {error}", field="checkpoint", value=folder, remedy="copy it again, or name another"
+        ) from None
+
+
+def _find(folder: Path, arm: str | None, seed: int | None) -> Checkpoint:
     if not folder.is_dir():
         raise _wrong_folder(folder)
     study = _find_study(folder)

@@ -46,6 +46,7 @@ def read_run(folder: Path, key: str, header: StateHeader, study: Study, *, arm: 
     scores = {line["task"]: line["value"] for line in evaluations}
     recipe = next((get_recipe(each.recipe).name for each in study.arms if each.name == arm), "")
     last = specs[-1]["recipe"]
+    first = 0 if study.start is None else study.start.first_token(fingerprint, study.context, header.seed)
     return Trained(
         study=study.name,
         arm=arm,
@@ -56,7 +57,7 @@ def read_run(folder: Path, key: str, header: StateHeader, study: Study, *, arm: 
             fingerprint=fingerprint,
             window=study.context,
             seed=header.seed,
-            tokens=progress.tokens,
+            tokens=first + progress.tokens,
         ),
         tokens=progress.tokens,
         steps=progress.step,
@@ -66,7 +67,7 @@ def read_run(folder: Path, key: str, header: StateHeader, study: Study, *, arm: 
         context=last["context"],
         optimizer=study.settings.optimizer.kind,
         precision=study.settings.precision,
-        phases=tuple(_read_phases(specs, progress.tokens)),
+        phases=tuple(_read_phases(specs, progress.tokens, 0 if study.start is None else study.start.depth)),
         train_loss=fmean(losses[-_TRAIN_LOSS_STEPS:]) if losses else None,
         val_loss=scores.pop(VALIDATION, None),
         tasks=scores,
@@ -80,17 +81,22 @@ def _read_specs(folder: Path, key: str | None) -> Iterator[dict[str, Any]]:
         try:
             spec = durable.read_json(path)
         except durable.DamagedError as error:
-            raise StoreError(str(error), remedy="repair the study with --verify") from None
+            raise StoreError(str(error), remedy="run the study again: it repairs its folder") from None
         if spec is None:
-            raise StoreError(f"{path} is missing", remedy="repair the study with --verify")
+            raise StoreError(f"{path} is missing", remedy="run the study again: it repairs its folder")
         yield spec
         key = spec["parent"]
 
 
-def _read_phases(specs: list[dict[str, Any]], tokens: int) -> Iterator[TrainedPhase]:
-    """The phases of a run: segments in a row that differ only in their part of the learning rate are one."""
+def _read_phases(specs: list[dict[str, Any]], tokens: int, depth: int) -> Iterator[TrainedPhase]:
+    """The phases of a run: segments in a row that differ only in their part of the learning rate are one.
+
+    Args:
+        specs: the content of spec.json of each segment, in order.
+        tokens: the run's tokens so far.
+        depth: blocks of the checkpoint from which the run began.
+    """
     phase: TrainedPhase | None = None
-    depth = 0
     for spec in specs:
         recipe = spec["recipe"]
         growth = "" if recipe.get("growth") is None else _describe_growth(recipe["growth"], depth, recipe["depth"])

@@ -25,6 +25,7 @@ class Begin:
         settings: optimizer, precision and other settings of a step.
         dataset: the data, at paths that every process can read.
         window: the largest context of the run, in tokens.
+        first_token: where in the order of windows the run begins.
         shard: divide the model among the processes.
         threads: CPU threads of each process.
     """
@@ -35,6 +36,7 @@ class Begin:
     settings: TrainSettings
     dataset: Dataset
     window: int
+    first_token: int
     shard: bool
     threads: int
 

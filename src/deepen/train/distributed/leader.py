@@ -31,6 +31,7 @@ def begin_engine(
     settings: TrainSettings,
     dataset: Dataset,
     window: int,
+    first_token: int = 0,
     world: World = ONE_PROCESS,
     device: torch.device | None = None,
 ) -> TrainingEngine:
@@ -43,6 +44,7 @@ def begin_engine(
         settings: optimizer, precision and other settings of a step.
         dataset: the data.
         window: the largest context of the run, in tokens.
+        first_token: where in the order of windows the run begins, because an earlier run has read what is before.
         world: the processes that train together, led by this one.
         device: where this process computes; by default a GPU if there is one.
     """
@@ -53,6 +55,7 @@ def begin_engine(
         settings=settings,
         dataset=dataset,
         window=window,
+        first_token=first_token,
         shard=world.shard,
         threads=torch.get_num_threads(),
     )
@@ -65,7 +68,7 @@ def begin_engine(
 
 def build_engine(begin: Begin, placement: Placement) -> Engine:
     """This process's own engine of a segment."""
-    batches = Batches(begin.dataset.tokens("train"), begin.window, begin.state.seed)
+    batches = Batches(begin.dataset.tokens("train"), begin.window, begin.state.seed, begin.first_token)
     return Engine(begin.state, begin.segment, begin.model, batches, begin.settings, placement)
 
 

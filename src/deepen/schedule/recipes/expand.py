@@ -1,0 +1,45 @@
+"""Expanding a trained model: new blocks between the old ones, and only they train."""
+
+from deepen.growth.spec import Growth
+from deepen.model.config import ModelConfig
+from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.recipe import recipe
+from deepen.schedule.recipe_options import (
+    MomentPolicyName,
+    OperatorName,
+    PlacementName,
+    TrainableName,
+    resolve_start_depth,
+)
+from deepen.schedule.trainable import Trainable, get_trainable
+
+
+@recipe("expand", needs_checkpoint=True)
+def expand(
+    model: ModelConfig,
+    tokens: int,
+    *,
+    start_depth: int | None = None,
+    operator: OperatorName = "copy-zero",
+    placement: PlacementName = "interleaved",
+    scope: TrainableName = Trainable.NEW_BLOCKS.name,
+    moments: MomentPolicyName = "keep",
+) -> Schedule:
+    """Put new blocks between those of a trained model, where they change nothing at first, and train only them.
+
+    Args:
+        tokens: total training tokens.
+        start_depth: number of blocks of the trained model; the checkpoint's where there is one, else half of the
+            model's.
+        operator: how new blocks get their weights.
+        placement: where new blocks go.
+        scope: what is trained.
+        moments: what happens to the optimizer's moments at growth.
+
+    Source: Wu et al., "LLaMA Pro: Progressive LLaMA with Block Expansion", arXiv 2401.02415, section 3.
+    """
+    return Schedule(
+        phases=(Phase(depth=model.depth, tokens=tokens, label="expanded", train=get_trainable(scope)),),
+        growth=Growth(operator=operator, placement=placement, moments=moments),
+        start_depth=resolve_start_depth(model, start_depth),
+    )

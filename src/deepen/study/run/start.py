@@ -1,0 +1,87 @@
+"""Beginning the runs of a study from a checkpoint: whether model and tokenizer fit, and the first state."""
+
+import logging
+from dataclasses import replace
+
+from deepen.data.shards import Dataset
+from deepen.data.tokenizers import Tokenizer, load_tokenizer
+from deepen.errors import InvalidValueError, RunError
+from deepen.interop.checkpoint import Checkpoint
+from deepen.interop.load import load_state
+from deepen.model.config import ModelConfig
+from deepen.model.families import FAMILIES
+from deepen.schedule.json_form import to_json
+from deepen.study.define.start import Start
+from deepen.study.store.checkpoints import find_checkpoint
+from deepen.train.progress import Progress
+from deepen.train.state import TrainState
+
+_CAN_DIFFER = ("name", "depth", "init_std")
+"""Fields of a model in which a checkpoint and what continues it need not agree."""
+
+_PROBE = "Hello, World!  It's 2024:\n\n\tdef f(x): return x**2  # naïve café, 北京, Привет 🙂\r\nabcABC 1234567890"
+"""Two tokenizers with the same tokens that split this text alike are taken for the same."""
+
+_log = logging.getLogger(__name__)
+
+
+def check_model(start: Start, model: ModelConfig) -> None:
+    """Raise an InvalidValueError unless a study's model continues that of its start."""
+    checkpoint = find_checkpoint(start.path)
+    theirs, ours = to_json(checkpoint.model), to_json(model)
+    can_differ = _CAN_DIFFER if FAMILIES[model.family].has_position_table else (*_CAN_DIFFER, "context")
+    for name in theirs.keys() - set(can_differ):
+        if theirs[name] != ours[name]:
+            raise InvalidValueError(
+                f"has a model with {name} {theirs[name]}, but the study's has {ours[name]}",
+                field="start",
+                value=start.path,
+                remedy="make the study's model from the checkpoint's: replace(checkpoint.model, depth=...)",
+            )
+
+
+def check_tokenizer(start: Start, dataset: Dataset) -> None:
+    """Raise an InvalidValueError if the data was made with another tokenizer than the checkpoint's.
+
+    Where one of the two is not known, a warning is logged.
+    """
+    checkpoint = find_checkpoint(start.path)
+    for whose, known in ((start.path, checkpoint.tokenizer), (dataset.folder, dataset.tokenizer_sha256)):
+        if not known:
+            _log.warning("%s has no tokenizer, so it is not known whether the data fits the checkpoint", whose)
+            return
+    assert checkpoint.tokenizer is not None
+    theirs, ours = load_tokenizer(checkpoint.tokenizer), load_tokenizer(dataset.folder)
+    if theirs.sha256 != ours.sha256 and (problem := _find_difference(theirs, ours)):
+        raise InvalidValueError(
+            f"in {dataset.folder} was made with another tokenizer than that of {start.path}: {problem}",
+            field="data",
+            value=dataset.folder,
+            remedy=f"prepare it with the tokenizer in {checkpoint.tokenizer}",
+        )
+
+
+def _find_difference(theirs: Tokenizer, ours: Tokenizer) -> str:
+    """How two tokenizers differ, in words; empty if they do not."""
+    if theirs.vocab != ours.vocab:
+        return f"it has {ours.vocab:,} tokens, that one {theirs.vocab:,}"
+    differing = [token for token in range(ours.vocab) if theirs.decode([token]) != ours.decode([token])]
+    if differing:
+        token = differing[0]
+        return f"token {token} is {ours.decode([token])!r} in one and {theirs.decode([token])!r} in the other"
+    if theirs.encode(_PROBE) != ours.encode(_PROBE):
+        return "they divide text differently"
+    return ""
+
+
+def load_start(start: Start, seed: int) -> TrainState:
+    """The state with which a run begins: weights and moments of the checkpoint, no progress.
+
+    Raises:
+        RunError: the checkpoint is no longer the one with which the command began.
+    """
+    checkpoint: Checkpoint = find_checkpoint(start.path)
+    if checkpoint.sha256 != start.sha256:
+        raise RunError(f"checkpoint {start.path} has changed since the command began", remedy="restore it")
+    state = load_state(checkpoint)
+    return replace(state, seed=seed, progress=Progress(), recent_losses=())
