@@ -110,7 +110,7 @@ class HeldOutPassages:
         for text in texts:
             windows.append(hash_windows(letters(text)))
             passages.append(_hash_passages(text))
-        self._windows, self._passages = np.unique(np.concatenate(windows)), np.sort(np.concatenate(passages))
+        self._windows, self._passages = np.sort(np.concatenate(windows)), np.sort(np.concatenate(passages))
 
     def find_blocks(self, blocks: Hashes) -> NDArray[np.bool_]:
         """Which of the hashes of `hash_blocks` occur in a held-out document."""

@@ -89,6 +89,10 @@ class Tokenizer:
         for name, content in self._files.items():
             write_whole(folder / name, content)
 
+    def in_one_file(self) -> "Tokenizer":
+        """The same tokenizer as a tokenizer.json; itself if it was read from one."""
+        return self if len(self._files) == 1 else Tokenizer({"tokenizer.json": self.to_json().encode()})
+
     def to_json(self) -> str:
         """The tokenizer as the text of a tokenizer.json, also if it was read from GPT-2's two files."""
         text: str = self._tokenizer.to_str()

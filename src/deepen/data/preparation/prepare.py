@@ -177,10 +177,9 @@ def _encode_source(
         progress.is_read = True
         spool.save()
     if progress.damaged:
-        _log.warning(
-            "%s left out; the first: %s", _count(progress.damaged, "damaged record"), progress.first_problem
-        )
+        _log.warning("%s; the first: %s", _count(progress.damaged), progress.first_problem)
     if not progress.documents:
+        durable.remove_folder(spool.folder)
         raise DataError("has no text", field="source", value=preparation.source, remedy="name another one")
 
 
@@ -263,5 +262,7 @@ def _make_name(folder: Path) -> str:
     return "tokens" if any(part in name for part in SPLITS.values()) else name
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{' is' if number == 1 else 's are'}"
+def _count(damaged: int) -> str:
+    if damaged == 1:
+        return "1 record or file cannot be used and is left out"
+    return f"{damaged:,} records or files cannot be used and are left out"

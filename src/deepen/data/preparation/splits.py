@@ -55,14 +55,20 @@ def hold_out(documents: NDArray[np.void], val_tokens: int | None, *, keep_duplic
         fates[order[is_copy]] = Fate.DUPLICATE
     firsts = order[~is_copy]
     tokens = np.cumsum(documents["tokens"][firsts], dtype=np.int64)
-    held_out = 1 + int(np.searchsorted(tokens, wanted))  # documents, in the order of their keys
-    if held_out >= len(firsts) or 2 * int(tokens[held_out - 1]) > total:
-        documents_text = f"{len(firsts):,} different document{'s' if len(firsts) > 1 else ''}"
+    held_out = min(len(firsts), 1 + int(np.searchsorted(tokens, wanted)))  # documents, in the order of keys
+    if len(firsts) == 1:
         raise InvalidValueError(
-            f"is {wanted:,}, which takes more than half of the {total:,} tokens in {documents_text}",
+            "has one document only, and whole documents are held out",
+            field="source",
+            remedy="divide it into documents (`split_at`), or add others",
+        )
+    if held_out == len(firsts) or 2 * int(tokens[held_out - 1]) > total:
+        raise InvalidValueError(
+            f"is {wanted:,}, for which more than half of the {total:,} tokens in {len(firsts):,} documents would be "
+            "held out",
             field="val_tokens",
             value=val_tokens,
-            remedy="hold out less, divide text files into more documents (`split_at`), or add text",
+            remedy="hold out less, or add text",
         )
     held_out_keys = keys[~is_copy][:held_out]
     copies = order[is_copy & (keys[:, 0] <= held_out_keys[-1, 0]) & _are_keys_in(keys, held_out_keys)]

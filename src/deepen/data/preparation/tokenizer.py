@@ -25,8 +25,7 @@ def choose_tokenizer(choice: str, source: Source, on_progress: OnPreparation) ->
         InvalidValueError: there is no such tokenizer, or the source has too little text for such a vocabulary.
     """
     if not choice.startswith(TRAIN):
-        tokenizer = make_tokenizer(choice)
-        return Tokenizer({"tokenizer.json": tokenizer.to_json().encode()})
+        return make_tokenizer(choice).in_one_file()
     vocab = _read_vocab(choice)
     on_progress("training a tokenizer", None)
     tokenizer = train_bpe(_read_sample(source), vocab)

@@ -76,7 +76,10 @@ def divide_lines(path: Path, on_read: Callable[[int], None]) -> Iterator[tuple[b
             parts, size = [chunk[end:]], len(chunk) - end
     except DamagedFileError as error:
         problem = str(error)
-    yield b"".join(parts), number, problem
+    rest = b"".join(parts)
+    if problem:
+        rest = rest[: rest.rfind(b"\n") + 1]  # the last line may be a part of one
+    yield rest, number, problem
 
 
 def divide_file(path: Path, column: str, on_read: Callable[[int], None]) -> Iterator[Block]:
