@@ -18,7 +18,7 @@ from deepen.growth.layout import GrownBlock, describe_layout, follow_layout
 from deepen.growth.operators import get_operator
 from deepen.growth.spec import Growth
 from deepen.interop.checkpoint import Checkpoint, DeepenCheckpoint, HuggingFaceCheckpoint
-from deepen.interop.checkpoint_files import read_state, write_checkpoint
+from deepen.interop.checkpoint_files import write_checkpoint
 from deepen.interop.growth_check import (
     Comparison,
     compare,
@@ -31,6 +31,7 @@ from deepen.interop.history import Grown
 from deepen.interop.hugging_face.block_list import find_section
 from deepen.interop.hugging_face.grow import GrowableFolder, GrownFolder, open_growable, plan_growth, write_grown
 from deepen.interop.hugging_face.shards import SHARD_BYTES
+from deepen.interop.load import load_state
 
 OnProgress = Callable[[str, float | None], None]
 """Receives what is done, and its share that is done."""
@@ -135,7 +136,7 @@ def _grow_state(
     blocks = target.blocks(model.depth)
     deeper = replace(model, depth=len(blocks))
     on_progress(f"reading {checkpoint.folder}", None)
-    state = read_state(checkpoint)
+    state = load_state(checkpoint)
     grown = grow_blocks(state, blocks, deeper, target.growth.moments)
     _check_space(out, sum(weight.nbytes for weight in grown.weights.values()) * 3)
     result = GrownCheckpoint(
