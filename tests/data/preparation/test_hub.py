@@ -13,16 +13,11 @@ from deepen.errors import InvalidValueError
 from preparation_support import contents, make_documents, read_prepared
 
 
-@pytest.fixture
-def dataset_folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "dataset"
+def write_dataset(folder: Path, documents: int, words: int) -> None:
     folder.mkdir()
     for number in range(3):
-        texts = make_documents(200, 1_000, seed=number)
-        pq.write_table(
-            pa.table({"text": texts, "n": [*range(200)]}), folder / f"{number}.parquet", row_group_size=64
-        )
-    return folder
+        table = pa.table({"text": make_documents(documents, words, seed=number), "n": [*range(documents)]})
+        pq.write_table(table, folder / f"{number}.parquet", row_group_size=64)
 
 
 @pytest.mark.slow

@@ -55,7 +55,8 @@ def hold_out(documents: NDArray[np.void], val_tokens: int | None, *, keep_duplic
         fates[order[is_copy]] = Fate.DUPLICATE
     firsts = order[~is_copy]
     tokens = np.cumsum(documents["tokens"][firsts], dtype=np.int64)
-    held_out = min(len(firsts), 1 + int(np.searchsorted(tokens, wanted)))  # documents, in the order of keys
+    # Documents, in the order of their keys.
+    held_out = min(len(firsts), 1 + int(np.searchsorted(tokens, wanted)))
     if len(firsts) == 1:
         raise InvalidValueError(
             "has one document only, and whole documents are held out",
