@@ -46,7 +46,8 @@ def test_pandas_reads_the_same_from_csv_and_from_parquet(tmp_path: Path):
         binary = pd.read_parquet(tmp_path / f"{name}.parquet")
         assert list(text) == list(binary)
         for column in text:
-            assert list(text[column].dropna()) == list(binary[column].dropna())
+            empty = binary[column].isna() | (binary[column] == "")  # CSV cannot tell them apart
+            assert list(text[column].dropna()) == list(binary[column][~empty])
 
 
 def test_numbers_are_numbers_however_large(tmp_path: Path):
