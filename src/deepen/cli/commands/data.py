@@ -10,7 +10,7 @@ from deepen.cli.output.progress import show_progress
 from deepen.cli.output.tables import print_lines, short
 from deepen.cli.requests.data_prepare import PrepareRequest
 from deepen.data.preparation.prepare import prepare
-from deepen.data.preparation.settings import PreparationProgress
+from deepen.data.preparation.settings import TOKENIZING, PreparationProgress
 from deepen.study.run.progress import OnProgress, Preparation
 
 
@@ -26,21 +26,21 @@ def run(request: PrepareRequest) -> int:
 
 
 def _with_speed(on_progress: OnProgress) -> Callable[[PreparationProgress], None]:
-    """Report the progress of a preparation with its speed, as the average of this call."""
+    """Report the progress of a preparation with its speed, the average of this call."""
     first: tuple[float, PreparationProgress] | None = None
 
     def report(progress: PreparationProgress) -> None:
         nonlocal first
-        now = time.monotonic()
-        if progress.documents and first is None:
-            first = now, progress
         detail = ""
-        if progress.documents:
-            detail = f"{short(progress.documents)} documents, {short(progress.tokens)} tokens"
-        if first is not None and progress.tokens > first[1].tokens and progress.what == first[1].what:
+        if progress.what == TOKENIZING:
+            now = time.monotonic()
+            first = first or (now, progress)
             seconds = now - first[0]
-            documents, tokens = progress.documents - first[1].documents, progress.tokens - first[1].tokens
-            detail += f", {documents / seconds:,.0f} documents/s, {short(round(tokens / seconds))} tokens/s"
+            documents, tokens = f"{progress.documents:,} documents", f"{short(progress.tokens)} tokens"
+            if seconds:
+                documents += f" ({(progress.documents - first[1].documents) / seconds:,.0f}/s)"
+                tokens += f" ({short(round((progress.tokens - first[1].tokens) / seconds))}/s)"
+            detail = f"{documents}, {tokens}"
         on_progress(Preparation(progress.what, progress.share, detail))
 
     return report
@@ -48,18 +48,20 @@ def _with_speed(on_progress: OnProgress) -> Callable[[PreparationProgress], None
 
 def _describe(content: Mapping[str, Any], folder: Path) -> list[str]:
     """The result of a preparation in sentences."""
-    tokens, documents, dropped = content["tokens"], content["documents"], content["dropped"]
-    left_out = ", ".join(f"{count:,} {_REASONS.get(reason, reason)}" for reason, count in dropped.items() if count)
+    tokens, documents = content["tokens"], content["documents"]
+    left_out = [f"{count:,} {_describe_reason(reason)}" for reason, count in content["dropped"].items() if count]
     return [
         f"{folder}: {len(content['shards'])} shards of {content['dtype']} tokens, vocabulary {content['vocab']:,}",
         *(
-            f"  {name}  {tokens[split]:>15,} tokens in {documents[split]:,} documents"
-            for split, name in (("train", "to train on"), ("validation", "held out   "))
+            f"  {name:<11} {tokens[split]:>15,} tokens in {documents[split]:,} documents"
+            for split, name in (("train", "to train on"), ("validation", "held out"))
         ),
-        f"  left out: {left_out or 'nothing'}",
+        f"  left out: {', '.join(left_out) or 'nothing'}",
         f"Train on it: deepen train full --data {folder} --vocab {content['vocab']}",
     ]
 
 
-_REASONS = {"empty": "without text", "damaged": "damaged"}
-"""How reasons for leaving a document out are called, where dataset.json uses another word."""
+def _describe_reason(reason: str) -> str:
+    """Why documents were left out, after their number."""
+    words = {"duplicates": "that are there already", "empty": "without text", "damaged": "damaged"}
+    return words.get(reason, f"{reason} with a held-out one")

@@ -82,7 +82,7 @@ class LiveLines:
         line.add_column(ratio=1)
         bar = ProgressBar(total=None if share is None else 1.0, completed=share or 0.0)
         cells: list[RenderableType] = [self._shortened(status.name), bar]
-        for words, max_width in ((status.share, width), (status.detail, width // 2), (status.time, width)):
+        for words, max_width in ((status.share, width), (status.detail, 3 * width // 5), (status.time, width)):
             if words:
                 line.add_column(no_wrap=True, max_width=max_width)
                 cells.append(self._shortened(words))

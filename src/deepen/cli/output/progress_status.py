@@ -63,7 +63,7 @@ class ProgressStatus:
     def detail(self) -> str:
         """What is prepared, or how many runs are done."""
         if isinstance(self.latest, Preparation):
-            return ": ".join(part for part in (self.latest.what, self.latest.detail) if part)
+            return self.latest.detail or self.latest.what
         if self.latest is None:
             return ""
         if self._trains_nothing:

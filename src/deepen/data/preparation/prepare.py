@@ -25,7 +25,7 @@ from deepen.data.errors import DataError
 from deepen.data.overlap import PASSAGE_WORDS
 from deepen.data.preparation.blocks import Source
 from deepen.data.preparation.finish import SPLIT_FATES, write_shards
-from deepen.data.preparation.settings import OnProgress, Preparation, PreparationProgress
+from deepen.data.preparation.settings import TOKENIZING, OnProgress, Preparation, PreparationProgress
 from deepen.data.preparation.sources.open import is_on_hub, open_source
 from deepen.data.preparation.splits import Fate, drop_overlap, hold_out
 from deepen.data.preparation.spool import Progress, Spool, read_progress
@@ -173,7 +173,7 @@ def _encode_source(
             if preparation.strict and encoded.first_problem:
                 raise _damaged(str(encoded.first_problem))
             spool.add(encoded, placed.after, placed.share)
-            on_progress(_report("tokenizing", placed.share, progress))
+            on_progress(_report(TOKENIZING, placed.share, progress))
         progress.is_read = True
         spool.save()
     if progress.damaged:

@@ -39,12 +39,16 @@ class Preparation:
     licence: str = ""
 
 
+TOKENIZING = "tokenizing"
+"""The part of a preparation that takes longest."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparationProgress:
     """How far a preparation is.
 
     Attributes:
-        what: the work, such as "tokenizing".
+        what: the work, `TOKENIZING` or something shorter.
         share: the share of it that is done; None if it is unknown.
         documents: documents that were tokenized so far, by earlier calls too.
         tokens: their tokens.

@@ -50,38 +50,28 @@ def hold_out(documents: NDArray[np.void], val_tokens: int | None, *, keep_duplic
     order = np.lexsort((documents["key"][:, 1], documents["key"][:, 0]))
     keys = documents["key"][order]
     is_copy = np.concatenate([[False], (keys[1:] == keys[:-1]).all(axis=1)])
-    fates = np.full(len(documents), Fate.TRAIN, np.uint8)
-    if not keep_duplicates:
-        fates[order[is_copy]] = Fate.DUPLICATE
-    firsts = order[~is_copy]
-    tokens = np.cumsum(documents["tokens"][firsts], dtype=np.int64)
-    # Documents, in the order of their keys.
-    held_out = min(len(firsts), 1 + int(np.searchsorted(tokens, wanted)))
+    firsts = np.flatnonzero(~is_copy)  # where in `order` each different document is
+    tokens = np.cumsum(documents["tokens"][order[firsts]], dtype=np.int64)
+    held_out = 1 + int(np.searchsorted(tokens, wanted))
     if len(firsts) == 1:
         raise InvalidValueError(
             "has one document only, and whole documents are held out",
             field="source",
             remedy="divide it into documents (`split_at`), or add others",
         )
-    if held_out == len(firsts) or 2 * int(tokens[held_out - 1]) > total:
+    if held_out >= len(firsts) or 2 * int(tokens[held_out - 1]) > total:
         raise InvalidValueError(
-            f"is {wanted:,}, for which more than half of the {total:,} tokens in {len(firsts):,} documents would be "
-            "held out",
+            f"is {wanted:,}, for which more than half of the {total:,} tokens would be held out",
             field="val_tokens",
             value=val_tokens,
-            remedy="hold out less, or add text",
+            remedy=f"hold out less, or add text (there are {len(firsts):,} documents)",
         )
-    held_out_keys = keys[~is_copy][:held_out]
-    copies = order[is_copy & (keys[:, 0] <= held_out_keys[-1, 0]) & _are_keys_in(keys, held_out_keys)]
-    fates[copies] = Fate.DUPLICATE
-    fates[firsts[:held_out]] = Fate.VALIDATION
+    end = firsts[held_out]  # all before it in `order` are held out, or copies of those
+    fates = np.full(len(documents), Fate.TRAIN, np.uint8)
+    fates[order[:end]] = np.where(is_copy[:end], Fate.DUPLICATE, Fate.VALIDATION)
+    if not keep_duplicates:
+        fates[order[is_copy]] = Fate.DUPLICATE
     return fates
-
-
-def _are_keys_in(keys: NDArray[np.uint64], some: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which keys are among some others; both are sorted."""
-    as_bytes = [np.ascontiguousarray(each).view("V16").ravel() for each in (keys, some)]
-    return np.isin(as_bytes[0], as_bytes[1])
 
 
 def drop_overlap(spool: Spool, encoder: Encoder, fates: NDArray[np.uint8], on_progress: OnPreparation) -> None:

@@ -78,7 +78,7 @@ class Preparation:
     Attributes:
         what: the work, such as "tokenizing sotu".
         share: the share that is done, from 0 to 1; None if it is unknown.
-        detail: how much that is, and how fast, such as "1.2M tokens, 640k tokens/s"; may be empty.
+        detail: how much that is, and how fast, such as "1.2M tokens (640k/s)"; empty to show the work instead.
     """
 
     what: str
