@@ -38,7 +38,7 @@ def test_help_shows_every_option_with_what_it_takes(table: Command, capsys: pyte
     assert len(table.examples) >= (1 if " " in table.name else 2) and "Examples:" in shown
 
 
-UNITS = ("TOKENS", "STEPS", "FLOPS", "HOURS", "PRICE", "SHARE", "RATE", "PASSES", "SEED", "TEMPERATURE")
+UNITS = ("TOKENS", "STEPS", "FLOPS", "HOURS", "PRICE", "SHARE", "RATE", "PASSES", "SEED", "TEMPERATURE", "BASE")
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)

@@ -1,5 +1,6 @@
 """What command lines become: options of recipes, models, tasks, budgets."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,8 @@ import pytest
 from deepen.cli.requests import plan, study, train
 from deepen.cli.requests.parser import RequestError
 from deepen.cli.requests.recipe_options import RECIPE_OPTIONS
+from deepen.interop.hugging_face.config import make_config
+from deepen.model.config import ModelConfig
 from deepen.model.presets import PEAK_RATES, PRESETS, TOKENS_PER_STEP
 from deepen.schedule.recipes import RECIPES
 from deepen.study.define.evaluation import TaskFile
@@ -150,6 +153,41 @@ def test_a_model_of_any_size_is_trained_studied_and_planned_alike():
     assert (model.mlp, model.vocab, model.tied, model.context) == (96, 2048, False, 32)
     assert trained.context == studied.context == planned.plan.context == 32
     assert studied.batch_tokens % 32 == 0
+
+
+def test_a_model_can_be_a_hugging_face_folder_whose_sizes_change_like_a_presets(tmp_path: Path):
+    folder = tmp_path / "Tiny-Qwen3"
+    folder.mkdir()
+    model = ModelConfig(
+        name="Tiny-Qwen3", family="llama", depth=3, width=16, heads=2, kv_heads=1, head_dim=12, mlp=24, context=32,
+        vocab=100, qk_norm="per-head", rope_base=1e6,
+    )  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(make_config(model)))
+    assert train.parse(["full", "--model", str(folder)]).study.model == model
+    changed = train.parse(["full", "--model", str(folder), "--depth", "6", "--biases", "attention"]).study.model
+    assert changed == replace(model, name="custom", depth=6, biases="attention")
+    assert train.parse(["full", "--model", f"{folder}/"]).folder == Path("deepen-runs/full-Tiny-Qwen3-seed-0")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            '{"model_type": "gemma2"}',
+            "model_type of mine is 'gemma2': this kind of model is not trained: use one of",
+        ),
+        ("{", "config.json is not JSON"),
+        ("[]", "config.json is not a JSON object"),
+        ('{"model_type": "gpt2"}', "n_layer of mine is missing: it must be a whole number"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_refused(content: str, words: str, tmp_path: Path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text(content)
+    with pytest.raises(RequestError) as refusal:
+        train.parse(["full", "--model", str(tmp_path / "mine")])
+    [problem] = refusal.value.problems
+    assert problem.startswith(f"--model cannot be {tmp_path}/mine: ") and words in problem
 
 
 def test_sizes_of_a_study_change_its_own_model_unless_another_is_named(tmp_path: Path):

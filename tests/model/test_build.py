@@ -41,6 +41,11 @@ def gradients(network: Decoder, tokens: Tensor, cut: int | None) -> dict[str, Te
         ("llama-1b", 1_235_814_400),
         ("llama-7b", 6_738_415_616),
         ("llama-70b", 68_976_648_192),
+        ("smollm2-135m", 134_515_008),
+        ("qwen2.5-0.5b", 494_032_768),
+        ("qwen3-0.6b", 596_049_920),
+        ("olmo2-1b", 1_484_916_736),
+        ("mistral-7b", 7_248_023_552),
     ],
 )
 def test_presets_have_the_parameters_of_the_models_they_are_named_after(preset: str, parameters: int):

@@ -98,7 +98,7 @@ class Family(ABC):
         norms_have_biases: whether norms have biases.
         has_position_table: whether position embeddings are learned, one row for each position of the context.
         groups_heads: whether there can be fewer key-value heads than query heads.
-        has_options: whether its models can have a `head_dim`, `qk_norm`, `norm_position` and `rope_scaling`.
+        has_options: whether its models can have other values than the usual ones in `_OPTIONS`.
         attention_inputs: the linears of a block that compute queries, keys and values.
         output_projections: the linears of a block that write to the residual stream.
         mlp_inputs: matrix products that feed the MLP's nonlinearity; 2 if it is gated.
@@ -132,7 +132,7 @@ class Family(ABC):
             if (value := getattr(sizes, option)) != default:
                 having = ", ".join(name for name, family in FAMILIES.items() if family.has_options)
                 raise InvalidValueError(
-                    f"is {value!r}, but {self.name} does not have it",
+                    f"is {value!r}, but {self.name} takes only {default!r}",
                     field=option,
                     value=value,
                     remedy=f"use `family` {having}",
@@ -311,7 +311,13 @@ class LlamaFamily(Family):
         return StoredNumbers(fp32=fp32, operands=operands)
 
 
-_OPTIONS: Mapping[str, object] = {"head_dim": 0, "qk_norm": "none", "norm_position": "pre", "rope_scaling": None}
+_OPTIONS: Mapping[str, object] = {
+    "head_dim": 0,
+    "qk_norm": "none",
+    "norm_position": "pre",
+    "rope_base": 10_000.0,
+    "rope_scaling": None,
+}
 """The options that only some families have, with their defaults."""
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (Gpt2Family(), LlamaFamily())}

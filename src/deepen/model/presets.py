@@ -56,6 +56,26 @@ PRESETS: dict[str, ModelConfig] = {
             name="llama-70b", family="llama", depth=80, width=8192, heads=64, kv_heads=8, mlp=28672, context=4096,
             vocab=32000, tied=False,
         ),
+        ModelConfig(  # SmolLM2 135M (arXiv 2502.02737)
+            name="smollm2-135m", family="llama", depth=30, width=576, heads=9, kv_heads=3, mlp=1536, context=2048,
+            vocab=49152, rope_base=100_000.0, init_std=0.0417,
+        ),
+        ModelConfig(  # Qwen2.5 0.5B (arXiv 2412.15115)
+            name="qwen2.5-0.5b", family="llama", depth=24, width=896, heads=14, kv_heads=2, mlp=4864, context=4096,
+            vocab=151936, rope_base=1e6, norm_epsilon=1e-6, biases="qkv",
+        ),
+        ModelConfig(  # Qwen3 0.6B (arXiv 2505.09388)
+            name="qwen3-0.6b", family="llama", depth=28, width=1024, heads=16, kv_heads=8, head_dim=128, mlp=3072,
+            context=4096, vocab=151936, rope_base=1e6, norm_epsilon=1e-6, qk_norm="per-head",
+        ),
+        ModelConfig(  # OLMo 2 1B (arXiv 2501.00656)
+            name="olmo2-1b", family="llama", depth=16, width=2048, heads=16, mlp=8192, context=4096, vocab=100352,
+            rope_base=500_000.0, norm_epsilon=1e-6, qk_norm="all-heads", norm_position="post", tied=False,
+        ),
+        ModelConfig(  # Mistral 7B v0.3 (arXiv 2310.06825)
+            name="mistral-7b", family="llama", depth=32, width=4096, heads=32, kv_heads=8, mlp=14336, context=8192,
+            vocab=32768, rope_base=1e6, tied=False,
+        ),
     )
 }  # fmt: skip
 
@@ -71,7 +91,7 @@ TOKENS_PER_STEP = {
     "llama-7b": 4_194_304,
     "llama-70b": 4_194_304,
 }
-"""Tokens of an optimizer step."""
+"""Tokens of an optimizer step. Other presets take those of the nearest of these."""
 
 PEAK_RATES = {
     "nano": 1.6e-2,
@@ -100,11 +120,11 @@ def peak_rate(model: ModelConfig) -> float:
 
 
 def _nearest_preset(model: ModelConfig) -> str:
-    """The name of the model's preset, or of the one whose parameters are the nearest by ratio."""
-    if model.name in PRESETS:
+    """The preset with a rate that the model is, or whose parameters are the nearest by ratio."""
+    if model.name in PEAK_RATES:
         return model.name
 
-    def distance(preset: ModelConfig) -> float:
-        return abs(math.log(preset.parameters_non_embedding / model.parameters_non_embedding))
+    def distance(name: str) -> float:
+        return abs(math.log(PRESETS[name].parameters_non_embedding / model.parameters_non_embedding))
 
-    return min(PRESETS.values(), key=distance).name
+    return min(PEAK_RATES, key=distance)

@@ -75,9 +75,10 @@ def _describe_fit(times: float) -> str:
 def _title(plan: dict[str, Any]) -> list[str]:
     model = plan["model"]
     grouped = f", {model['kv_heads']} of keys" if model["kv_heads"] < model["heads"] else ""
+    wide = f" of {model['head_width']}" if model["head_width"] * model["heads"] != model["width"] else ""
     return [
         f"{plan['recipe']} on {model['name']}: {model['depth']} blocks of width {model['width']:,}, "
-        f"{model['heads']} heads{grouped}, MLP {model['mlp']:,}, vocabulary {model['vocab']:,}",
+        f"{model['heads']} heads{wide}{grouped}, MLP {model['mlp']:,}, vocabulary {model['vocab']:,}",
         f"{model['parameters']:,} parameters, {model['parameters_non_embedding']:,} without embeddings",
     ]
 

@@ -1,19 +1,46 @@
-"""The model that a command is about: a preset by name, and sizes that differ from it."""
+"""The model that a command is about: a preset by name or a Hugging Face folder, and sizes that differ from it."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from deepen.cli.requests.command import Option
 from deepen.cli.requests.parser import Arguments
-from deepen.cli.requests.value_types import one_of, whole_number
+from deepen.cli.requests.value_types import Completion, ValueType, number, one_of, read_path, whole_number
+from deepen.errors import nearest
+from deepen.interop.checkpoint import read_hugging_face_checkpoint
+from deepen.interop.hugging_face.config import parse_config
 from deepen.model.config import ModelConfig
-from deepen.model.families import FAMILIES
+from deepen.model.families import FAMILIES, NORM_POSITIONS, QK_NORMS
 from deepen.model.presets import PRESETS, pad_vocab, scaled_init_std
 
-_SIZES = ("family", "depth", "width", "heads", "kv_heads", "mlp")
+_SIZES = (
+    "family", "depth", "width", "heads", "kv_heads", "mlp",
+    "head_dim", "biases", "qk_norm", "norm_position", "rope_base",
+)  # fmt: skip
 _HEADS = ("tied", "untied")
 
-MODEL_OPTION = Option(name="model", takes=one_of(PRESETS), help="model, by name")
+
+def _read_model(text: str) -> ModelConfig:
+    """A preset by name, or the model that a folder's config.json describes."""
+    if text in PRESETS:
+        return PRESETS[text]
+    folder = read_path(text)
+    if not folder.is_dir():
+        remedy = f"use {', '.join(PRESETS)}, or a folder with a config.json"
+        raise ValueError(f"{text!r} is unknown{nearest(text, PRESETS)}: {remedy}")
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{text!r} has no config.json: name a folder in Hugging Face's format")
+    try:
+        return parse_config(read_hugging_face_checkpoint(folder).config, folder.absolute().name)
+    except ValueError as error:
+        raise ValueError(f"cannot be {text}: {error}") from None
+
+
+_MODEL = ValueType(metavar="NAME|FOLDER", read=_read_model, names=tuple(PRESETS), completion=Completion.FOLDERS)
+MODEL_OPTION = Option(
+    name="model", takes=_MODEL, help="model, by name or from a Hugging Face folder's config.json"
+)
 _AS_MODEL = "as --model has"
 
 
@@ -21,6 +48,11 @@ def _size(name: str, counted: str, minimum: int, maximum: int) -> Option:
     """An option for a size of the model."""
     takes = whole_number(minimum=minimum, maximum=maximum)
     return Option(name=name, takes=takes, help=f"number of {counted}", default_help=_AS_MODEL)
+
+
+def _choice(name: str, names: Iterable[str], help: str) -> Option:
+    """An option for a part of the model that has a few kinds."""
+    return Option(name=name, takes=one_of(dict.fromkeys(names)), help=help, default_help=_AS_MODEL)
 
 
 SIZE_OPTIONS = (
@@ -35,6 +67,16 @@ SIZE_OPTIONS = (
     _size("heads", "attention heads", 1, 10**6),
     _size("kv-heads", "heads of keys and values (llama)", 1, 10**6),
     _size("mlp", "channels inside the MLP", 1, 10**8),
+    _size("head-dim", "channels of one attention head (llama)", 1, 10**6),
+    _choice("biases", (name for family in FAMILIES.values() for name in family.biases), "linears with biases"),
+    _choice("qk-norm", QK_NORMS, "what norms of queries and keys span (llama)"),
+    _choice("norm-position", NORM_POSITIONS, "norms before or after attention and MLP (llama)"),
+    Option(
+        name="rope-base",
+        takes=number(metavar="BASE", above=1.0),
+        help="base of rotary positions (llama)",
+        default_help=_AS_MODEL,
+    ),
     Option(
         name="head",
         takes=one_of(_HEADS),
@@ -58,7 +100,7 @@ def parse_model(arguments: Arguments, base: ModelConfig | None = None) -> ModelC
     A changed model has as many positions as the request's context. So has one of a family without a table of
     positions whose context is longer than its preset's.
     """
-    preset = base if base and "model" not in arguments else PRESETS[arguments["model"]]
+    preset = base if base and "model" not in arguments else _named_model(arguments)
     vocab = pad_vocab(preset.vocab) if "preset" in arguments else preset.vocab
     model = replace(preset, vocab=arguments.get("vocab", vocab))
     sizes: dict[str, Any] = arguments.given(_SIZES)
@@ -82,9 +124,15 @@ def parse_model(arguments: Arguments, base: ModelConfig | None = None) -> ModelC
 
 def describe_sizes(arguments: Arguments, model: ModelConfig) -> str:
     """A model's preset and the sizes that a command line changes, for the name of a folder: nano-depth-6."""
-    preset = PRESETS[arguments["model"]]
+    preset = _named_model(arguments)
     given = arguments.given([option.key for option in SIZE_OPTIONS])
     changed = {key: value for key, value in given.items() if getattr(preset, key, None) != value}
     if model.tied == preset.tied:
         changed.pop("head", None)
     return preset.name + "".join(f"-{key.replace('_', '-')}-{value}" for key, value in changed.items())
+
+
+def _named_model(arguments: Arguments) -> ModelConfig:
+    """The value of `--model`, whose default is a preset's name."""
+    model = arguments["model"]
+    return model if isinstance(model, ModelConfig) else PRESETS[model]

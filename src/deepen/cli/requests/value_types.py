@@ -116,7 +116,8 @@ def read_text(text: str) -> str:
     return text
 
 
-def _read_path(text: str) -> Path:
+def read_path(text: str) -> Path:
+    """A path whose names are short enough for a file system."""
     path = Path(read_text(text))
     if any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in path.parts):
         raise ValueError(f"is {text!r}: use names of at most {MAX_NAME_BYTES} bytes")
@@ -124,15 +125,15 @@ def _read_path(text: str) -> Path:
 
 
 def _read_new_path(text: str) -> Path:
-    path = _read_path(text)
+    path = read_path(text)
     folder = path.absolute().parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ValueError(f"is {text!r}: name a file in a folder that exists and can be written to")
     return path
 
 
-FILE = ValueType(metavar="FILE", read=_read_path, completion=Completion.FILES)
+FILE = ValueType(metavar="FILE", read=read_path, completion=Completion.FILES)
 NEW_FILE = replace(FILE, read=_read_new_path)
 """A file that will be written."""
-FOLDER = ValueType(metavar="FOLDER", read=_read_path, completion=Completion.FOLDERS)
+FOLDER = ValueType(metavar="FOLDER", read=read_path, completion=Completion.FOLDERS)
 TEXT = ValueType(metavar="TEXT", read=read_text)
