@@ -1,0 +1,114 @@
+"""`deepen grow CKPT -o DIR`: grow a checkpoint, and list what its blocks are."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from deepen.cli.output.progress import show_progress
+from deepen.cli.output.tables import print_lines, print_sentences, print_table, short, text
+from deepen.cli.requests.grow import GrowRequest
+from deepen.data.sources import read_embedded
+from deepen.growth.layout import GrownBlock, describe_layout
+from deepen.interop.growing import GrownCheckpoint, Target, grow_checkpoint
+from deepen.interop.growth_check import Comparison, read_text
+from deepen.study.run.progress import Preparation
+
+
+def run(request: GrowRequest) -> int:
+    """Grow the checkpoint and print what is new."""
+    checkpoint = request.checkpoint.find()
+    sample = None
+    if request.verifies:
+        sample = read_embedded()[1][-1] if request.text is None else read_text(request.text)
+    with show_progress(f"grow {checkpoint.folder.name}") as on_progress:
+        grown = grow_checkpoint(
+            checkpoint,
+            Target(growth=request.growth, depth=request.depth, layout=request.layout),
+            request.out,
+            shard_bytes=request.shard_bytes,
+            text=sample,
+            on_progress=lambda what, share: on_progress(Preparation(what, share)),
+        )
+    if request.as_json:
+        print(json.dumps(_to_json(grown), indent=1))
+    else:
+        _print(grown)
+    return 0
+
+
+def _print(grown: GrownCheckpoint) -> None:
+    """Print what each block is, what was compared, and how to continue."""
+    title = (
+        f"{grown.folder}: {len(grown.blocks)} blocks instead of {grown.old_depth}, {short(grown.parameters)} "
+        f"parameters instead of {short(grown.old_parameters)}"
+    )
+    print_table(title, (text("blocks"), text(""), text("weights")), list(_describe_blocks(grown.blocks)))
+    if grown.left_out:
+        print_sentences([f"Blocks left out: {describe_layout(grown.left_out)}"])
+    if grown.not_compared:
+        print_sentences([f"Not verified: {grown.not_compared}"])
+    if grown.comparison is not None:
+        print_sentences([_describe_comparison(grown.comparison)])
+    print_lines([f"Continue training: deepen train RECIPE --from {grown.folder}"])
+
+
+def _describe_blocks(blocks: Sequence[GrownBlock]) -> Iterator[tuple[str, str, str]]:
+    """For each run of alike blocks: their numbers, whether they are new, and where their weights are from."""
+    begin = 0
+    for number, block in enumerate(blocks):
+        following = blocks[number + 1] if number + 1 < len(blocks) else None
+        if following is not None and _continues(block, following):
+            continue
+        yield _range(begin, number), "new" if block.is_new else "", _describe_run(blocks[begin : number + 1])
+        begin = number + 1
+
+
+def _continues(block: GrownBlock, following: GrownBlock) -> bool:
+    """Whether the next block is of the same kind and the next one of the old model."""
+    source = None if block.source is None else block.source + 1
+    return following == replace(block, source=source)
+
+
+def _describe_run(run: Sequence[GrownBlock]) -> str:
+    first, last = run[0].source, run[-1].source
+    if first is None or last is None:
+        weights = "fresh"
+    else:
+        blocks = f"block{'s' if len(run) > 1 else ''} {_range(first, last)}"
+        copies = "copies" if len(run) > 1 else "copy"
+        weights = f"{copies} of {blocks}" if run[0].is_new else f"{blocks} as before"
+    return f"{weights}, made the identity" if run[0].zero_output else weights
+
+
+def _range(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def _describe_comparison(comparison: Comparison) -> str:
+    change = comparison.loss_after - comparison.loss_before
+    logits = (
+        "the logits are equal"
+        if comparison.logits_equal
+        else f"logits differ by up to {comparison.max_difference:.3g}"
+    )
+    return (
+        f"Loss on {comparison.tokens} tokens: {comparison.loss_before:.4f} before, {comparison.loss_after:.4f} after "
+        f"({change:+.4f}); {logits}"
+    )
+
+
+def _to_json(grown: GrownCheckpoint) -> dict[str, Any]:
+    comparison = grown.comparison
+    return {
+        "folder": str(grown.folder),
+        "old_depth": grown.old_depth,
+        "depth": len(grown.blocks),
+        "old_parameters": grown.old_parameters,
+        "parameters": grown.parameters,
+        "blocks": [asdict(block) for block in grown.blocks],
+        "new_blocks": [number for number, block in enumerate(grown.blocks) if block.is_new],
+        "left_out": list(grown.left_out),
+        "comparison": None if comparison is None else asdict(comparison),
+        "not_compared": grown.not_compared,
+    }
