@@ -3,13 +3,16 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from deepen.cli.output.progress import show_progress
 from deepen.cli.output.tables import print_lines, print_sentences, print_table, short, text
 from deepen.cli.requests.grow import GrowRequest
 from deepen.data.sources import read_embedded
+from deepen.errors import InvalidValueError
 from deepen.growth.layout import GrownBlock, describe_layout
+from deepen.interop.checkpoint import Checkpoint
 from deepen.interop.growing import GrownCheckpoint, Target, grow_checkpoint
 from deepen.interop.growth_check import Comparison, read_text
 from deepen.study.run.progress import Preparation
@@ -33,11 +36,20 @@ def run(request: GrowRequest) -> int:
     if request.as_json:
         print(json.dumps(_to_json(grown), indent=1))
     else:
-        _print(grown)
+        _print(grown, _describe_next_step(checkpoint, grown.folder))
     return 0
 
 
-def _print(grown: GrownCheckpoint) -> None:
+def _describe_next_step(checkpoint: Checkpoint, folder: Path) -> str:
+    """How to use the result: deepen trains only some of the models that it can grow."""
+    try:
+        checkpoint.model  # noqa: B018 (raises an error for a model that deepen does not train)
+    except InvalidValueError:
+        return f'Load it: AutoModelForCausalLM.from_pretrained("{folder}")'
+    return f"Continue training: deepen train RECIPE --from {folder}"
+
+
+def _print(grown: GrownCheckpoint, next_step: str) -> None:
     """Print what each block is, what was compared, and how to continue."""
     title = (
         f"{grown.folder}: {len(grown.blocks)} blocks instead of {grown.old_depth}, {short(grown.parameters)} "
@@ -50,7 +62,7 @@ def _print(grown: GrownCheckpoint) -> None:
         print_sentences([f"Not verified: {grown.not_compared}"])
     if grown.comparison is not None:
         print_sentences([_describe_comparison(grown.comparison)])
-    print_lines([f"Continue training: deepen train RECIPE --from {grown.folder}"])
+    print_lines([next_step])
 
 
 def _describe_blocks(blocks: Sequence[GrownBlock]) -> Iterator[tuple[str, str, str]]:
@@ -93,8 +105,8 @@ def _describe_comparison(comparison: Comparison) -> str:
         else f"logits differ by up to {comparison.max_difference:.3g}"
     )
     return (
-        f"Loss on {comparison.tokens} tokens: {comparison.loss_before:.4f} before, {comparison.loss_after:.4f} after "
-        f"({change:+.4f}); {logits}"
+        f"Loss on {comparison.tokens} tokens: {comparison.loss_before:.4f} before, {comparison.loss_after:.4f} "
+        f"after ({change:+.4f}); {logits}"
     )
 
 

@@ -99,8 +99,8 @@ _RESULT = OptionGroup(
 
 COMMAND = Command(
     name="grow",
-    about="Make a checkpoint deeper. Blocks are added to a checkpoint of deepen's, optimizer state included, or to "
-    "a folder in Hugging Face's format of any decoder, which is copied tensor by tensor in little memory.",
+    about="Make a checkpoint deeper: one of deepen's, optimizer state included, or a folder in Hugging Face's format "
+    "of any decoder, which is copied tensor by tensor in little memory.",
     argument=CHECKPOINT_ARGUMENT,
     groups=(_GROWTH, _RESULT, WHICH_RUN),
     examples=(
@@ -188,8 +188,8 @@ def _check_growth(arguments: Arguments) -> None:
             arguments.add("--layout places all blocks: leave out --placement")
         if "operator" in arguments and arguments["operator"] not in _LAYOUT_OPERATORS:
             arguments.add(
-                f"--operator is {arguments['operator']}, but --layout names the blocks to copy: leave it out, or use "
-                "copy-zero"
+                f"--operator is {arguments['operator']}, but --layout names the blocks to copy: leave it out, or "
+                "use copy-zero"
             )
     elif "depth" not in arguments and not {"depth", "layout"} & arguments.refused:
         arguments.add("--depth is missing: give the number of blocks after growth, or --layout")
