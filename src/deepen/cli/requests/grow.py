@@ -99,8 +99,8 @@ _RESULT = OptionGroup(
 
 COMMAND = Command(
     name="grow",
-    about="Make a checkpoint deeper: one of deepen's, optimizer state included, or a folder in Hugging Face's format "
-    "of any decoder, which is copied tensor by tensor in little memory.",
+    about="Make a checkpoint deeper: one of deepen's, optimizer state included, or a folder in Hugging Face's "
+    "format of any decoder, which is copied tensor by tensor in little memory.",
     argument=CHECKPOINT_ARGUMENT,
     groups=(_GROWTH, _RESULT, WHICH_RUN),
     examples=(
