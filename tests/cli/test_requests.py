@@ -216,3 +216,12 @@ def test_a_plan_of_a_study_takes_what_the_study_takes():
     planned = plan.parse(line)
     assert isinstance(planned, plan.StudyPlanRequest)
     assert replace(planned.study, data="sotu") == study.parse([*line, "--data", "sotu"]).study
+
+
+def test_points_set_how_often_a_study_is_evaluated():
+    line = ["paper", "--data", "sotu", "--model", "nano", "--scale", "1e-5"]
+    dense, sparse = study.parse(line).study, study.parse([*line, "--points", "4"]).study
+    for made, points in ((dense, 40), (sparse, 4)):
+        for every in (made.evaluation.every_tokens, made.evaluation.tasks_every_tokens):
+            assert abs(every - made.tokens / points) <= made.batch_tokens / 2
+    assert dense.tokens == sparse.tokens

@@ -50,7 +50,8 @@ def _draw_scores(axes: Axes, study: StudySummary, task: str) -> None:
     factor, label = task_unit(task)
 
     def score(mark: AveragedMark) -> float | None:
-        return factor * mark.tasks[task].value if task in mark.tasks else None
+        is_shown = task in mark.tasks and mark.is_whole_budget
+        return factor * mark.tasks[task].value if is_shown else None
 
     for arm in reversed(study.arms):
         scores = arm.tasks.get(task, ())

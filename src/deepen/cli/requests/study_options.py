@@ -71,6 +71,12 @@ _STUDY_GROUPS = (
                 default_help="1",
             ),
             Option(
+                name="points",
+                takes=whole_number(minimum=1, maximum=100_000),
+                help="number of points up to the baseline's tokens at which losses and tasks are evaluated",
+                default_help=_THE_STUDYS,
+            ),
+            Option(
                 name="data",
                 takes=FOLDER,
                 help="folder of token shards, or sotu, the embedded corpus",
