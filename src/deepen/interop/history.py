@@ -87,6 +87,7 @@ class Trained:
         recipe: the arm's recipe.
         seed: the run's seed.
         data: name of the data.
+        source, licence: where the data came from and its licence, if its dataset.json records them.
         position: how far the data was read.
         tokens, steps, flops, seconds: the run's training.
         batch_tokens: tokens of a step, at the end.
@@ -116,6 +117,8 @@ class Trained:
     train_loss: float | None = None
     val_loss: float | None = None
     tasks: Mapping[str, float] = field(default_factory=dict)
+    source: str = ""
+    licence: str = ""
 
 
 Event = Loaded | Grown | Trained

@@ -9,6 +9,7 @@ COMMANDS = {
     "study": "run or continue a study: quickstart, paper, or a Python file",
     "train": "train one arm",
     "grow": "make a checkpoint deeper, deepen's or Hugging Face's",
+    "export": "write a checkpoint in Hugging Face's format",
     "sample": "print text from a checkpoint",
     "plan": "what a recipe or a study costs; trains nothing",
     "bench": "what each kind of phase takes on this device, compared with the ledger",

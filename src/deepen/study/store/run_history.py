@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from deepen import durable
+from deepen.data.description import FILE
 from deepen.evaluate.task import VALIDATION
 from deepen.growth.spec import Growth
 from deepen.interop.history import DataPosition, Trained, TrainedPhase
@@ -46,13 +47,16 @@ def read_run(folder: Path, key: str, header: StateHeader, study: Study, *, arm: 
     scores = {line["task"]: line["value"] for line in evaluations}
     recipe = next((get_recipe(each.recipe).name for each in study.arms if each.name == arm), "")
     last = specs[-1]["recipe"]
+    facts = _read_data_facts(folder, study)
     first = 0 if study.start is None else study.start.first_token(fingerprint, study.context, header.seed)
     return Trained(
         study=study.name,
         arm=arm,
         recipe=recipe,
         seed=header.seed,
-        data=Path(study.data).name,
+        data=facts.get("name") or Path(study.data).name,
+        source=facts.get("source", ""),
+        licence=facts.get("licence", ""),
         position=DataPosition(
             fingerprint=fingerprint,
             window=study.context,
@@ -86,6 +90,19 @@ def _read_specs(folder: Path, key: str | None) -> Iterator[dict[str, Any]]:
             raise StoreError(f"{path} is missing", remedy="run the study again: it repairs its folder")
         yield spec
         key = spec["parent"]
+
+
+def _read_data_facts(folder: Path, study: Study) -> dict[str, str]:
+    """Name, source and licence of a study's data, as far as its dataset.json is there and has them."""
+    for candidate in (folder / "data", Path(study.data)):
+        try:
+            content = json.loads((candidate / FILE).read_bytes())
+            facts = {name: content.get(name) for name in ("name", "source", "licence")}
+            facts["licence"] = facts["licence"] or ", ".join(content.get("licences") or ())
+        except (OSError, ValueError, AttributeError, TypeError):
+            continue
+        return {name: value.strip() for name, value in facts.items() if isinstance(value, str)}
+    return {}
 
 
 def _read_phases(specs: list[dict[str, Any]], tokens: int, depth: int) -> Iterator[TrainedPhase]:

@@ -1,0 +1,150 @@
+"""Write a checkpoint as a folder that Hugging Face's `transformers` loads without code of ours.
+
+model.safetensors, or several and their index    weights, one tensor in memory at a time
+config.json, generation_config.json
+tokenizer.json, tokenizer_config.json            where the tokenizer is known
+README.md                                        the model card
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from deepen import durable
+from deepen.data.tokenizers import Tokenizer, load_tokenizer
+from deepen.errors import InvalidValueError
+from deepen.interop.card import make_card
+from deepen.interop.checkpoint import Checkpoint, DeepenCheckpoint
+from deepen.interop.hugging_face.config import make_config
+from deepen.interop.hugging_face.names import to_hugging_face
+from deepen.interop.hugging_face.shards import SHARD_BYTES, NewTensor, write_shards
+from deepen.model.config import ModelConfig
+from deepen.train.checkpoint.state_check import WEIGHTS
+from deepen.train.checkpoint.tensor_file import read_header
+
+DTYPES = {"fp32": (torch.float32, "F32", "float32"), "bf16": (torch.bfloat16, "BF16", "bfloat16")}
+"""Types of exported weights: torch's, and its names in safetensors and in config.json."""
+
+OnShare = Callable[[float], None]
+"""Receives the share of the weights that is written."""
+
+
+def export_hugging_face(
+    checkpoint: Checkpoint,
+    folder: Path,
+    *,
+    dtype: str = "fp32",
+    shard_bytes: int = SHARD_BYTES,
+    on_share: OnShare = lambda share: None,
+) -> None:
+    """Write a checkpoint to a new folder in Hugging Face's format, which appears when it is complete.
+
+    Args:
+        checkpoint: a checkpoint of deepen's.
+        folder: the folder; it must not exist, or be empty.
+        dtype: type of the weights, fp32 or bf16.
+        shard_bytes: the largest file of weights.
+        on_share: receives the share of the weights that is written.
+
+    Raises:
+        InvalidValueError: the checkpoint is in Hugging Face's format already, its tokenizer does not fit the
+            model, or the folder is in use.
+    """
+    if not isinstance(checkpoint, DeepenCheckpoint):
+        raise InvalidValueError(
+            f"{checkpoint.folder} is in Hugging Face's format already",
+            field="checkpoint",
+            value=checkpoint.folder,
+            remedy="copy the folder",
+        )
+    durable.check_new_folder(folder, "out")
+    model = checkpoint.model
+    tokenizer = None if checkpoint.tokenizer is None else load_tokenizer(checkpoint.tokenizer, model.vocab)
+    with durable.new_folder(folder) as new:
+        _write_weights(checkpoint, new, dtype, shard_bytes, on_share)
+        ids = _special_ids(tokenizer)
+        _write_json(new / "config.json", {**make_config(model), **ids, "dtype": DTYPES[dtype][2]})
+        pad = {"pad_token_id": ids["eos_token_id"]} if ids else {}
+        _write_json(new / "generation_config.json", {**ids, **pad})
+        if tokenizer is not None:
+            durable.write(new / "tokenizer.json", tokenizer.to_json().encode())
+            _write_json(new / "tokenizer_config.json", _tokenizer_config(tokenizer, model))
+        durable.write(new / "README.md", make_card(folder.resolve().name, checkpoint).encode())
+
+
+def _write_weights(
+    checkpoint: DeepenCheckpoint, folder: Path, dtype: str, shard_bytes: int, on_share: OnShare
+) -> None:
+    """Write the weights under Hugging Face's names."""
+    path = checkpoint.folder / WEIGHTS
+    tensors = [
+        _convert(checkpoint.model, path, name, stored.shape, dtype) for name, stored in read_header(path).items()
+    ]
+    total, written = sum(tensor.bytes for tensor in tensors), 0
+
+    def on_bytes(count: int) -> None:
+        nonlocal written
+        written += count
+        on_share(written / total)
+
+    write_shards(tensors, folder, shard_bytes=shard_bytes, on_bytes=on_bytes)
+
+
+def _convert(model: ModelConfig, path: Path, name: str, shape: tuple[int, ...], dtype: str) -> NewTensor:
+    """A tensor under Hugging Face's name and in its shape, not yet read."""
+    kind, called, _ = DTYPES[dtype]
+    ((theirs, like),) = to_hugging_face(model, {name: torch.empty(shape, dtype=kind, device="meta")}).items()
+    return NewTensor(
+        name=theirs,
+        dtype=called,
+        shape=tuple(like.shape),
+        bytes=like.numel() * like.element_size(),
+        content=_Converted(model, path, name, kind),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Converted:
+    """The bytes of a tensor of a state, in Hugging Face's shape."""
+
+    model: ModelConfig
+    path: Path
+    name: str
+    dtype: torch.dtype
+
+    def pieces(self, size: int) -> Iterator[memoryview]:
+        """The bytes, in one piece."""
+        with safe_open(self.path, framework="pt") as file:
+            ours: Tensor = file.get_tensor(self.name)
+        (tensor,) = to_hugging_face(self.model, {self.name: ours.to(self.dtype)}).values()
+        yield tensor.contiguous().flatten().view(torch.uint8).numpy().data
+
+
+def _special_ids(tokenizer: Tokenizer | None) -> dict[str, int]:
+    """The ids of the tokens before and after a document, which are the same token."""
+    if tokenizer is None or tokenizer.end_of_text is None:
+        return {}
+    return {"bos_token_id": tokenizer.end_of_text, "eos_token_id": tokenizer.end_of_text}
+
+
+def _tokenizer_config(tokenizer: Tokenizer, model: ModelConfig) -> dict[str, Any]:
+    names = {}
+    if tokenizer.end_of_text is not None:
+        name = tokenizer.decode([tokenizer.end_of_text])
+        names = {"bos_token": name, "eos_token": name}
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": model.context,
+        "clean_up_tokenization_spaces": False,
+        **names,
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    durable.write(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
