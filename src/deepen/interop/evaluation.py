@@ -28,7 +28,7 @@ class CheckpointScore:
     """One metric of one task.
 
     Attributes:
-        by: "lm-evaluation-harness" or "deepen".
+        by: "harness" or "deepen".
         task, metric: as they are called there.
         value, stderr: the metric and its standard error, None if it has none.
         n: examples.
@@ -100,7 +100,7 @@ def evaluate_checkpoint(
             samples=samples,
             progress=progress,
         )
-    theirs = (CheckpointScore(by="lm-evaluation-harness", **asdict(score)) for score in results.scores)
+    theirs = (CheckpointScore(by="harness", **asdict(score)) for score in results.scores)
     return CheckpointScores(scores=(*theirs, *own), harness=results.version, details=results.details)
 
 
@@ -111,7 +111,12 @@ def _as_hugging_face(checkpoint: Checkpoint) -> Iterator[Path]:
         find_tensors(checkpoint.folder)  # refuses pickles and damaged files, and says what to do
         yield checkpoint.folder
         return
-    raise InvalidValueError("NOT YET", field="checkpoint")
+    raise InvalidValueError(
+        f"{checkpoint.folder} is not in Hugging Face's format, which lm-evaluation-harness reads",
+        field="checkpoint",
+        value=checkpoint.folder,
+        remedy="export it first",
+    )
 
 
 @dataclass(frozen=True, slots=True)

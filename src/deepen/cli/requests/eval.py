@@ -38,8 +38,8 @@ def _read_task(text: str) -> tuple[str, Path | None]:
 
 COMMAND = Command(
     name="eval",
-    about="Evaluate a checkpoint with lm-evaluation-harness: any of its tasks, by its names. The examples of a task "
-    "are downloaded unless a local file has them.",
+    about="Evaluate a checkpoint with lm-evaluation-harness: any of its tasks, by its names. The examples of a "
+    "task are downloaded unless a local file has them.",
     argument=CHECKPOINT_ARGUMENT,
     groups=(
         OptionGroup(
@@ -145,7 +145,7 @@ def parse(argv: Sequence[str]) -> EvalRequest:
     tasks = [arguments.attempt(partial(_make_task, name, file)) for name, file in named]
     harness_tasks = tuple(task for task in tasks if isinstance(task, HarnessTask))
     own_tasks = tuple(task for task in tasks if isinstance(task, TaskFile))
-    if "out" in arguments and own_tasks and not harness_tasks:
+    if "out" in arguments and named and all(name.startswith(_OWN) for name, _ in named):
         arguments.add("--out is for the harness's result, and no task of the harness is asked for")
     arguments.check()
     return EvalRequest(
