@@ -80,7 +80,7 @@ def test_a_hundred_billion_tokens_take_no_memory(tmp_path: Path):
     with path.open("wb") as file:
         file.truncate(HEADER_BYTES + 2 * length)
     layout = TokenLayout(format="llm.c", dtype="uint16", offset=HEADER_BYTES, length=length)
-    tokens = Tokens([Shard(path=path, layout=layout, sha256="", modified_ns=0)] * 47)
+    tokens = Tokens([Shard(path=path, layout=layout, sha256="", highest=0, modified_ns=0)] * 47)
     tracemalloc.start()
     for context in (1024, 131_072):
         batches = Batches(tokens, context, seed=0)

@@ -132,3 +132,30 @@ def test_a_tokenizer_in_two_files_is_identified_by_both(tmp_path: Path):
         )
         hashes.add(hash_tokenizer(tmp_path))
     assert len(hashes) == 3 and "" in hashes
+
+
+def test_a_tokenizer_that_is_named_counts_where_the_folder_has_none(
+    described: Path, dataset: Dataset, tmp_path: Path
+):
+    """A moved tokenizer changes nothing; another one is refused where dataset.json describes it."""
+    (tmp_path / "elsewhere").mkdir()
+    named = (described / "tokenizer.json").rename(tmp_path / "elsewhere" / "tokenizer.json")
+    (described / "dataset.json").rename(tmp_path / "dataset.json")
+    assert open_dataset(described, 512).tokenizer_sha256 == ""
+    with pytest.raises(DataError, match=r"has no tokenizer: put tokenizer\.json there, or"):
+        open_dataset(described, 512).load_tokenizer()
+    for choice in (named, named.parent):
+        found = open_dataset(described, 512, tokenizer=str(choice))
+        assert found.identity == dataset.identity
+        assert found.load_tokenizer().encode("a treaty") == dataset.load_tokenizer().encode("a treaty")
+    (tmp_path / "dataset.json").rename(described / "dataset.json")
+    named.rename(described / "tokenizer.json")
+    with pytest.raises(DataError, match="tokenizer is byte, which is not the tokenizer that made the shards in"):
+        open_dataset(described, 512, tokenizer="byte")
+
+
+def test_a_tokenizer_that_cannot_have_made_the_tokens_is_refused(described: Path):
+    (described / "dataset.json").unlink()
+    (described / "tokenizer.json").unlink()
+    with pytest.raises(DataError, match=r"has token \d+, tokenizer byte ends at 256"):
+        open_dataset(described, 512, tokenizer="byte").load_tokenizer()

@@ -11,7 +11,16 @@ from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from deepen.data import gpt2_tokenizer
 from deepen.data.errors import DataError
-from deepen.data.tokenizers import END_OF_TEXT, Tokenizer, load_tokenizer, make_tokenizer, train_bpe
+from deepen.data.tokenizers import (
+    END_OF_TEXT,
+    Tokenizer,
+    copy_tokenizer,
+    hash_tokenizer,
+    load_tokenizer,
+    make_tokenizer,
+    train_bpe,
+)
+from deepen.errors import RunError
 
 GPT2, BYTES = make_tokenizer("gpt2"), make_tokenizer("byte")
 PLAIN = {each: HuggingFaceTokenizer.from_str(each.to_json()) for each in (GPT2, BYTES)}
@@ -85,6 +94,20 @@ def test_the_end_of_text_of_other_families_is_found(name: str):
     plain = HuggingFaceTokenizer.from_str(train_bpe(["a few words"] * 3, 270).to_json().replace(END_OF_TEXT, name))
     tokenizer = Tokenizer({"tokenizer.json": plain.to_str().encode()})
     assert tokenizer.end_of_text == 0 and tokenizer.decode([0]) == name
+
+
+def test_a_tokenizer_that_changes_while_a_command_runs_is_refused(tmp_path: Path):
+    BYTES.write(tmp_path)
+    copy_tokenizer(str(tmp_path), tmp_path / "copy", BYTES.sha256)
+    assert hash_tokenizer(tmp_path / "copy") == BYTES.sha256
+    train_bpe(["other words"] * 3, 270).write(tmp_path)
+    for use in (
+        lambda: make_tokenizer(str(tmp_path), sha256=BYTES.sha256),
+        lambda: copy_tokenizer(str(tmp_path), tmp_path / "other", BYTES.sha256),
+    ):
+        with pytest.raises(RunError, match="has changed since the command began"):
+            use()
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ The file may come from anywhere, so everything in it is checked before use. The 
 the Hugging Face cache makes them: what they lead to is checked by its content.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from deepen.data.errors import DataError, unreadable
+from deepen.data.tokenizers import find_tokenizer, hash_tokenizer
 
 FILE = "dataset.json"
 _MAX_FILE_BYTES = 1 << 24
@@ -83,11 +83,11 @@ def _parse(content: object) -> Description:
 
 
 def _check_tokenizer(folder: Path, description: Description) -> None:
-    path = folder / "tokenizer.json"
-    if not path.is_file():
+    paths = find_tokenizer(folder)
+    path = paths[0] if paths else folder / "tokenizer.json"
+    if not paths:
         raise DataError(f"{path} is missing, but {FILE} names a tokenizer", value=path, remedy="copy it too")
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != description.tokenizer_sha256:
-            raise DataError(
-                f"{path} is not the tokenizer that made these shards", value=path, remedy="prepare the data again"
-            )
+    if hash_tokenizer(folder) != description.tokenizer_sha256:
+        raise DataError(
+            f"{path} is not the tokenizer that made these shards", value=path, remedy="prepare the data again"
+        )

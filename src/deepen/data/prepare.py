@@ -13,8 +13,9 @@ from deepen.data import cache
 from deepen.data.description import FILE
 from deepen.data.errors import DataError
 from deepen.data.overlap import PASSAGE_WORDS, remove_overlap
+from deepen.data.shard_checks import SPLITS
 from deepen.data.shard_file import TokenArray, write_shard
-from deepen.data.shards import SPLITS, OnPreparation
+from deepen.data.shards import OnPreparation
 from deepen.data.tokenizers import encode_documents, train_bpe
 from deepen.durable import write_whole
 

@@ -34,12 +34,14 @@ class Shard:
         path: the file.
         layout: where its tokens are.
         sha256: the hash of the file.
+        highest: its highest token.
         modified_ns: when the file was last changed, as the system records it.
     """
 
     path: Path
     layout: TokenLayout
     sha256: str
+    highest: int
     modified_ns: int
 
     @property
@@ -73,7 +75,7 @@ class Shard:
         same_size = status.st_size == self.layout.file_bytes
         if same_size and status.st_mtime_ns == self.modified_ns:
             return
-        if not same_size or examine_shard(self.path, self.layout.dtype)[0].sha256 != self.sha256:
+        if not same_size or examine_shard(self.path, self.layout.dtype).sha256 != self.sha256:
             raise self._changed()
 
     def _changed(self) -> RunError:
@@ -96,8 +98,8 @@ def write_shard(path: Path, tokens: TokenArray) -> str:
 
 def examine_shard(
     path: Path, dtype: str | None = None, on_bytes: Callable[[int], None] = lambda count: None
-) -> tuple[Shard, int]:
-    """A shard and its highest token, from reading the file once.
+) -> Shard:
+    """A shard with what is known of its content, from reading the file once.
 
     Args:
         path: the file.
@@ -127,7 +129,7 @@ def examine_shard(
                     )
     except OSError as error:
         raise unreadable(f"shard {path}", path, error) from None
-    return Shard(path=path, layout=layout, sha256=digest.hexdigest(), modified_ns=modified_ns), highest
+    return Shard(path=path, layout=layout, sha256=digest.hexdigest(), highest=highest, modified_ns=modified_ns)
 
 
 def _has_gaps(tokens: TokenArray) -> bool:

@@ -131,10 +131,10 @@ def _read_header(path: Path, file: BinaryIO, size: int, dtype: str | None) -> To
     layout = TokenLayout(format="raw", dtype=dtype or "uint16", offset=0, length=size // DTYPES[dtype or "uint16"])
     if size != layout.file_bytes:
         raise DataError(
-            f"shard {path} has {size:,} bytes, not a whole number of {layout.dtype} tokens",
+            f"is {layout.dtype}, but shard {path} has {size:,} bytes, not a whole number of such tokens",
             field="data_dtype",
             value=dtype,
-            remedy="copy it again, or name the type of its tokens",
+            remedy="use another, or copy the shard again",
         )
     return layout
 

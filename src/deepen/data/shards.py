@@ -13,20 +13,26 @@ A dataset is identified by its tokens, not by its path: a moved or renamed folde
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from deepen.data.description import FILE, Description, read_description
+from deepen.data.description import Description, read_description
 from deepen.data.errors import DataError, unreadable
-from deepen.data.shard_file import Shard, TokenArray, examine_shard
-from deepen.data.shard_formats import SUFFIXES, read_layout
-from deepen.data.tokenizers import hash_tokenizer
-
-SPLITS = {"train": "train", "validation": "val"}
-"""For each split, what the names of its shards contain."""
+from deepen.data.shard_checks import (
+    SPLITS,
+    check_held_out,
+    check_names,
+    check_shard,
+    check_tokenizer,
+    check_vocabulary,
+    find_shards,
+)
+from deepen.data.shard_file import Shard, TokenArray
+from deepen.data.shard_formats import read_layout
+from deepen.data.tokenizers import Tokenizer, copy_tokenizer, hash_tokenizer, make_tokenizer
 
 OnPreparation = Callable[[str, float | None], None]
 """Receives what is being prepared, and the share that is done; None if that is not known."""
@@ -39,13 +45,15 @@ class Dataset:
     Attributes:
         name: for results and their page.
         fingerprint: identifies all tokens with their order and split.
-        tokenizer_sha256: identifies the tokenizer beside the shards; empty if there is none.
+        tokenizer: what `make_tokenizer` makes the tokenizer of, mostly the folder; empty if there is none.
+        tokenizer_sha256: identifies the tokenizer; empty if there is none.
     """
 
     folder: Path
     name: str
     vocab: int
     fingerprint: str
+    tokenizer: str
     tokenizer_sha256: str
     train: tuple[Shard, ...]
     validation: tuple[Shard, ...]
@@ -83,13 +91,37 @@ class Dataset:
     def _shards(self, split: str) -> tuple[Shard, ...]:
         return self.train if split == "train" else self.validation
 
+    def load_tokenizer(self, vocab: int | None = None) -> Tokenizer:
+        """The tokenizer of the tokens.
+
+        Args:
+            vocab: vocabulary of the model; the tokenizer's must not be larger.
+
+        Raises:
+            DataError: there is none, it cannot be read, or it cannot have made these tokens.
+            RunError: it has another content than when the dataset was opened.
+        """
+        if not self.tokenizer:
+            return make_tokenizer(str(self.folder.absolute()))  # which raises the error of a missing tokenizer
+        tokenizer = make_tokenizer(self.tokenizer, vocab, sha256=self.tokenizer_sha256)
+        check_tokenizer(tokenizer, self.tokenizer, (*self.train, *self.validation))
+        return tokenizer
+
+    def with_tokenizer_in(self, folder: Path) -> "Dataset":
+        """The same dataset, with a copy of its tokenizer in a folder of its own; unchanged if it has none."""
+        if not self.tokenizer:
+            return self
+        copy_tokenizer(self.tokenizer, folder, self.tokenizer_sha256)
+        return replace(self, tokenizer=str(folder))
+
     def with_absolute_paths(self) -> "Dataset":
         """The same dataset, for a process with another working directory."""
         train, validation = (
             tuple(replace(shard, path=shard.path.resolve()) for shard in shards)
             for shards in (self.train, self.validation)
         )
-        return replace(self, folder=self.folder.resolve(), train=train, validation=validation)
+        tokenizer = str(Path(self.tokenizer).resolve()) if Path(self.tokenizer).exists() else self.tokenizer
+        return replace(self, folder=self.folder.resolve(), train=train, validation=validation, tokenizer=tokenizer)
 
 
 class Tokens:
@@ -122,18 +154,21 @@ def open_dataset(
     on_progress: OnPreparation = lambda what, share: None,
     *,
     dtype: str | None = None,
+    tokenizer: str = "",
 ) -> Dataset:
     """Open a folder of shards for a model of `vocab` tokens, after reading all of it once.
 
     Args:
         folder: the folder.
         vocab: tokens of the model.
-        dtype: the type of the tokens in files without a header: `uint16` or `uint32`.
         on_progress: receives what is done, and its share that is done.
+        dtype: the type of the tokens in files without a header: `uint16` or `uint32`.
+        tokenizer: the tokenizer that made the tokens (see `make_tokenizer`); that of the folder by default.
 
     Raises:
         DataError: there are no shards; one is empty, truncated, in both splits, or not the one that dataset.json
-            describes; a described shard is a link out of the folder; or a token is outside the vocabulary.
+            describes; a described shard is a link out of the folder; a token is outside the vocabulary; or the
+            tokenizer is not the one that dataset.json describes.
     """
     try:
         if not folder.is_dir():
@@ -143,64 +178,26 @@ def open_dataset(
                 value=folder,
                 remedy="name a folder of token shards, or leave `data` out",
             )
-        paths = _find_shards(folder)
+        paths = find_shards(folder)
         description = read_description(folder)
         if description:
-            _check_vocabulary(folder, description, vocab)
+            check_vocabulary(folder, description, vocab)
         shards = _check_shards(folder, paths, description, vocab, dtype, on_progress)
-        tokenizer_sha256 = hash_tokenizer(folder)
+        tokenizer, tokenizer_sha256 = _choose_tokenizer(folder, description, tokenizer)
     except OSError as error:
         raise unreadable(f"folder {folder}", folder, error) from None
-    _check_held_out(folder, shards)
+    check_held_out(folder, shards)
     name = description.name if description and description.name else folder.name
     return Dataset(
         folder=folder,
         name=name.encode("utf-8", "replace").decode(),  # a folder's name may be any bytes
         vocab=description.vocab if description else vocab,
         fingerprint=_fingerprint(shards),
+        tokenizer=tokenizer,
         tokenizer_sha256=tokenizer_sha256,
         train=shards["train"],
         validation=shards["validation"],
     )
-
-
-def _find_shards(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """The shards of each split; a name that fits both splits is refused."""
-    splits = {split: tuple(sorted(_find_split(folder, part))) for split, part in SPLITS.items()}
-    if both := set(splits["train"]) & set(splits["validation"]):
-        raise DataError(f"shard {min(both)} is named both train and val", value=min(both), remedy="rename it")
-    for split, part in SPLITS.items():
-        if not splits[split]:
-            raise DataError(
-                f"folder {folder} has no shard named *{part}*.bin or *{part}*.npy",
-                field="data",
-                value=folder,
-                remedy=_remedy_without_shards(folder),
-            )
-    return splits
-
-
-def _find_split(folder: Path, part: str) -> Iterator[Path]:
-    """The shards in a folder whose names contain `part`, and all shards in its folders with such names."""
-    for path in folder.glob(f"*{part}*"):
-        if not path.name.startswith("."):
-            paths = path.iterdir() if path.is_dir() and path.suffix not in SUFFIXES else [path]
-            yield from (each for each in paths if each.suffix in SUFFIXES and not each.name.startswith("."))
-
-
-def _remedy_without_shards(folder: Path) -> str:
-    has_text = any(path.suffix in (".parquet", ".jsonl", ".gz", ".zst", ".txt") for path in folder.iterdir())
-    return "tokenize its text first, with `deepen data prepare`" if has_text else "prepare or copy one"
-
-
-def _check_vocabulary(folder: Path, description: Description, vocab: int) -> None:
-    if description.vocab > vocab:
-        raise DataError(
-            f"in {folder} has a vocabulary of {description.vocab:,}, the model only {vocab:,}",
-            field="data",
-            value=folder,
-            remedy="use another model",
-        )
 
 
 def _check_shards(
@@ -216,7 +213,7 @@ def _check_shards(
     for path in every_path:  # the quick checks of all come first
         read_layout(path, dtype)
     if description:
-        _check_names(folder, {path.name for path in every_path}, set(description.shards))
+        check_names(folder, {path.name for path in every_path}, set(description.shards))
     total, read = sum(path.stat().st_size for path in every_path), 0
 
     def on_bytes(count: int) -> None:
@@ -225,54 +222,25 @@ def _check_shards(
         on_progress(f"checking {folder}", read / total)
 
     return {
-        split: tuple(_check_shard(path, description, vocab, dtype, on_bytes) for path in paths[split])
+        split: tuple(check_shard(path, description, vocab, dtype, on_bytes) for path in paths[split])
         for split in paths
     }
 
 
-def _check_shard(
-    path: Path, description: Description | None, vocab: int, dtype: str | None, on_bytes: Callable[[int], None]
-) -> Shard:
-    shard, highest = examine_shard(path, dtype, on_bytes)
-    if description and shard.sha256 != description.shards[path.name]:
-        problem = f"shard {path} is not the one that {FILE} describes"
-        raise DataError(problem, value=path, remedy="prepare the data again")
-    limit = description.vocab if description else vocab
-    if highest >= limit:
-        whose = f"{FILE}'s" if description else "the model's"
-        remedy = (
-            f"prepare the data again, or correct {FILE}"
-            if description
-            else "use a model whose vocab is the tokenizer's, or data of a smaller tokenizer"
-        )
+def _choose_tokenizer(folder: Path, description: Description | None, tokenizer: str) -> tuple[str, str]:
+    """What the tokenizer is made of, the folder by default, and its hash; both are empty if there is none."""
+    if not tokenizer:
+        sha256 = hash_tokenizer(folder)
+        return (str(folder.absolute()), sha256) if sha256 else ("", "")
+    sha256 = make_tokenizer(tokenizer).sha256
+    if description and sha256 != description.tokenizer_sha256:
         raise DataError(
-            f"shard {path} has token {highest}, {whose} vocabulary ends at {limit - 1}",
-            value=path,
-            remedy=remedy,
+            f"is {tokenizer}, which is not the tokenizer that made the shards in {folder}",
+            field="tokenizer",
+            value=tokenizer,
+            remedy="leave `tokenizer` out: the folder has its own",
         )
-    return shard
-
-
-def _check_names(folder: Path, found: set[str], described: set[str]) -> None:
-    if missing := sorted(described - found):
-        path = folder / missing[0]
-        raise DataError(f"shard {path} is missing, but {FILE} names it", value=path, remedy="copy it too")
-    if unknown := sorted(found - described):
-        path = folder / unknown[0]
-        raise DataError(f"shard {path} is not among those of {FILE}", value=path, remedy="move it away")
-
-
-def _check_held_out(folder: Path, shards: Mapping[str, Sequence[Shard]]) -> None:
-    """Raise a DataError if a shard is in both splits."""
-    trained = {shard.sha256: shard for shard in shards["train"]}
-    for held_out in shards["validation"]:
-        if held_out.sha256 in trained:
-            raise DataError(
-                f"shards {trained[held_out.sha256].path.name} and {held_out.path.name} in {folder} are the same: "
-                "the validation set would be trained on",
-                value=folder,
-                remedy="hold other data out",
-            )
+    return tokenizer, sha256
 
 
 def _fingerprint(shards: Mapping[str, Sequence[Shard]]) -> str:

@@ -16,7 +16,13 @@ HELD_OUT_EVERY = 16
 
 
 def open_data(
-    data: str, vocab: int, prepared: Path, on_progress: OnPreparation = lambda what, share: None
+    data: str,
+    vocab: int,
+    prepared: Path,
+    on_progress: OnPreparation = lambda what, share: None,
+    *,
+    dtype: str | None = None,
+    tokenizer: str = "",
 ) -> Dataset:
     """Open the data of a study; the embedded corpus is tokenized when it is first used by anyone.
 
@@ -25,12 +31,13 @@ def open_data(
         vocab: tokens of the model, and of the BPE that is trained for the embedded corpus.
         prepared: the folder of the tokenized embedded corpus. It gets a whole copy, so that it needs nothing else.
         on_progress: receives what is done, and its share that is done.
+        dtype, tokenizer: for a folder of shards, as `open_dataset`.
 
     Raises:
         DataError: the data cannot be used.
     """
     if data != EMBEDDED:
-        return open_dataset(Path(data), vocab, on_progress)
+        return open_dataset(Path(data), vocab, on_progress, dtype=dtype, tokenizer=tokenizer)
     if not (prepared / FILE).exists():
         check_embedded(vocab)
         on_progress(f"reading {EMBEDDED}", None)
@@ -39,8 +46,21 @@ def open_data(
     return open_dataset(prepared, vocab, on_progress)
 
 
-def check_embedded(vocab: int) -> None:
-    """Raise a DataError if the embedded corpus cannot be tokenized for a model of `vocab` tokens."""
+def check_embedded(vocab: int, *, dtype: str | None = None, tokenizer: str = "") -> None:
+    """Raise a DataError if the embedded corpus cannot be tokenized for a model of `vocab` tokens, or need not be.
+
+    Args:
+        vocab: tokens of the model.
+        dtype, tokenizer: what is known of shards; the embedded corpus is none.
+    """
+    for field, value in (("data_dtype", dtype), ("tokenizer", tokenizer)):
+        if value:
+            raise DataError(
+                f"is {value}, but the embedded corpus is tokenized here",
+                field=field,
+                value=value,
+                remedy=f"leave `{field}` out, or name a folder of shards as `data`",
+            )
     if not 512 <= vocab <= 65536:
         raise DataError(
             f"is {vocab}: the embedded corpus is tokenized into 512 to 65,536 tokens",

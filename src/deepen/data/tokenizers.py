@@ -44,6 +44,7 @@ class Tokenizer:
     off. Nothing is added to a text, and the name of a special token in a text is encoded as text.
 
     Attributes:
+        files: its files, by name, byte by byte as they were read.
         vocab: the highest id + 1, added tokens included.
         end_of_text: the id of the token that separates documents; None if the tokenizer has none that is known.
         sha256: identifies it; the hash of its files.
@@ -51,7 +52,7 @@ class Tokenizer:
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         """Read a tokenizer from its files, by name. Raises any exception if they are not a tokenizer."""
-        self._files = dict(files)
+        self.files = dict(files)
         contents = [*files.values()]
         self._tokenizer = _parse(contents)
         self.vocab = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
@@ -85,13 +86,13 @@ class Tokenizer:
         return number
 
     def write(self, folder: Path) -> None:
-        """Write the tokenizer's files to a folder that exists, byte by byte as they were read."""
-        for name, content in self._files.items():
+        """Write the tokenizer's files to a folder that exists."""
+        for name, content in self.files.items():
             write_whole(folder / name, content)
 
     def in_one_file(self) -> "Tokenizer":
         """The same tokenizer as a tokenizer.json; itself if it was read from one."""
-        return self if len(self._files) == 1 else Tokenizer({"tokenizer.json": self.to_json().encode()})
+        return self if len(self.files) == 1 else Tokenizer({"tokenizer.json": self.to_json().encode()})
 
     def to_json(self) -> str:
         """The tokenizer as the text of a tokenizer.json, also if it was read from GPT-2's two files."""
@@ -99,25 +100,70 @@ class Tokenizer:
         return text
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._files,)
+        return type(self), (self.files,)
 
 
-def make_tokenizer(choice: str) -> Tokenizer:
+def make_tokenizer(choice: str, vocab: int | None = None, *, sha256: str | None = None) -> Tokenizer:
     """The tokenizer that a user names.
 
     Args:
         choice: `gpt2`, `byte`, or the path of a tokenizer.json or of a folder with a tokenizer.
+        vocab: vocabulary of the model; the tokenizer's must not be larger.
+        sha256: the tokenizer's hash before.
 
     Raises:
-        DataError: there is no such tokenizer, or it cannot be read.
+        DataError: there is no such tokenizer, it cannot be read, it is damaged, or it has tokens that the model
+            does not have.
+        RunError: it has another content than before.
     """
+    tokenizer = _make(choice)
+    if sha256 not in (None, tokenizer.sha256):
+        raise _changed(choice)
+    if vocab is not None and tokenizer.vocab > vocab:
+        raise DataError(
+            f"tokenizer {choice} has token {tokenizer.vocab - 1}, the model's vocabulary ends at {vocab - 1}",
+            value=choice,
+            remedy="use the tokenizer that made the shards, or another model",
+        )
+    return tokenizer
+
+
+def load_tokenizer(folder: Path, vocab: int | None = None, *, sha256: str | None = None) -> Tokenizer:
+    """Load the tokenizer of a folder from the files that `find_tokenizer` finds; otherwise as `make_tokenizer`."""
+    return make_tokenizer(str(folder.absolute()), vocab, sha256=sha256)
+
+
+def copy_tokenizer(choice: str, folder: Path, sha256: str) -> None:
+    """Write the files of a tokenizer to a folder, which is made; does nothing if they are there.
+
+    Args:
+        choice: as for `make_tokenizer`.
+        folder: where to write.
+        sha256: the tokenizer's hash.
+
+    Raises:
+        DataError: it cannot be read.
+        RunError: it has another content.
+    """
+    if hash_tokenizer(folder) == sha256:
+        return
+    paths = find_tokenizer(Path(choice))
+    files = _read_files(paths) if paths else make_tokenizer(choice).files
+    if _hash_files([*files.values()]) != sha256:
+        raise _changed(choice)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_whole(folder / name, content)
+
+
+def _make(choice: str) -> Tokenizer:
     if choice == "gpt2":
         return Tokenizer({"tokenizer.json": _to_json(_parse(gpt2_tokenizer.read_files()))})
     if choice == "byte":
         return Tokenizer({"tokenizer.json": _to_json(_byte_tokenizer())})
     path = Path(choice)
     if path.is_dir():
-        return load_tokenizer(path)
+        return _read(_require(path))
     if not path.is_file():
         raise DataError(
             f"is {choice!r}, and there is no such file or folder",
@@ -125,7 +171,7 @@ def make_tokenizer(choice: str) -> Tokenizer:
             value=choice,
             remedy="use gpt2, byte, or the path of a tokenizer.json",
         )
-    return _read({"tokenizer.json": path})
+    return _read([path])
 
 
 def train_bpe(texts: Iterable[str], vocab: int) -> Tokenizer:
@@ -170,52 +216,43 @@ def hash_tokenizer(folder: Path) -> str:
     return _hash_files([path.read_bytes() for path in paths]) if paths else ""
 
 
-def load_tokenizer(folder: Path, vocab: int | None = None, *, sha256: str | None = None) -> Tokenizer:
-    """Load the tokenizer of a folder from the files that `find_tokenizer` finds.
-
-    Args:
-        folder: a folder of shards, of a checkpoint, or of a tokenizer alone.
-        vocab: vocabulary of the model; the tokenizer's must not be larger.
-        sha256: what `hash_tokenizer` returned before.
-
-    Raises:
-        DataError: there is no tokenizer, it cannot be read, it is damaged, or it has tokens that the model does
-            not have.
-        RunError: it has another content than before.
-    """
-    paths = find_tokenizer(folder)
-    if not paths:
-        sentencepiece = (folder / "tokenizer.model").exists()
-        raise DataError(
-            f"{folder} has no tokenizer" + (", only SentencePiece's tokenizer.model" if sentencepiece else ""),
-            value=folder,
-            remedy="save it as tokenizer.json: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
-            if sentencepiece
-            else "put tokenizer.json there, or GPT-2's encoder.json and vocab.bpe",
-        )
-    tokenizer = _read({path.name: path for path in paths})
-    if sha256 not in (None, tokenizer.sha256):
-        raise RunError(f"tokenizer {paths[0]} has changed since the command began", remedy="restore it")
-    if vocab is not None and tokenizer.vocab > vocab:
-        raise DataError(
-            f"{paths[0]} has token {tokenizer.vocab - 1}, the model's vocabulary ends at {vocab - 1}",
-            value=paths[0],
-            remedy="use the tokenizer that made the shards, or another model",
-        )
-    return tokenizer
+def _require(folder: Path) -> tuple[Path, ...]:
+    """The tokenizer files in a folder; raises a DataError if there are none."""
+    if paths := find_tokenizer(folder):
+        return paths
+    sentencepiece = (folder / "tokenizer.model").exists()
+    raise DataError(
+        f"{folder} has no tokenizer" + (", only SentencePiece's tokenizer.model" if sentencepiece else ""),
+        value=folder,
+        remedy="save it as tokenizer.json: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        if sentencepiece
+        else "put tokenizer.json there, or GPT-2's encoder.json and vocab.bpe, or name one with `tokenizer`",
+    )
 
 
-def _read(paths: Mapping[str, Path]) -> Tokenizer:
-    first = next(iter(paths.values()))
-    try:
-        files = {name: path.read_bytes() for name, path in paths.items()}
-    except OSError as error:
-        raise unreadable(f"tokenizer {error.filename or first}", first, error) from None
+def _read(paths: Sequence[Path]) -> Tokenizer:
+    files = _read_files(paths)
+    if len(files) == 1:  # any file that a user names
+        files = {"tokenizer.json": next(iter(files.values()))}
     try:
         return Tokenizer(files)
     except Exception as error:  # the library raises plain Exceptions
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
-        raise DataError(f"{first} is not a tokenizer ({reason})", value=first, remedy="copy it again") from None
+        raise DataError(
+            f"{paths[0]} is not a tokenizer ({reason})", value=paths[0], remedy="copy it again"
+        ) from None
+
+
+def _read_files(paths: Sequence[Path]) -> dict[str, bytes]:
+    try:
+        return {path.name: path.read_bytes() for path in paths}
+    except OSError as error:
+        raise unreadable(f"tokenizer {error.filename or paths[0]}", paths[0], error) from None
+
+
+def _changed(choice: str) -> RunError:
+    paths = find_tokenizer(Path(choice))
+    return RunError(f"tokenizer {paths[0] if paths else choice} has changed since the command began", remedy="restore it")
 
 
 def _hash_files(contents: Sequence[bytes]) -> str:

@@ -19,6 +19,7 @@ import torch
 from compare import without_times
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
+from deepen.data.tokenizers import load_tokenizer
 from deepen.model.config import ModelConfig
 from deepen.schedule.rate import Constant
 from deepen.schedule.recipes import RECIPES
@@ -112,6 +113,13 @@ def test_states_are_kept_at_the_marks_and_only_there(
     tree = compile_study(make_study(seeds=(0, 1)), dataset.fingerprint)
     kept = {path.parent.name for path in (finished / "segments").glob("*/state")}
     assert kept == tree.mark_keys
+
+
+def test_the_tokenizer_travels_with_the_run(finished: Path, dataset: Dataset):
+    copy = load_tokenizer(finished / "tokenizer")
+    assert (
+        copy.sha256 == dataset.tokenizer_sha256 == Store(finished).recorded("inputs")["data"]["tokenizer_sha256"]
+    )
 
 
 def test_two_processes_give_the_same_results_as_one(

