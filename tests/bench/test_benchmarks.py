@@ -16,6 +16,7 @@ ARGUMENTS = {
     "engine_overhead": f"{SMALL} --steps 8",
     "first_call": "1",
     "plan_time": "",
+    "prepare_time": "--megabytes 5 --workers 1 --turns 1 --tokenizer byte",
     "saving_time": "--seconds 1",
     "schedule_simulation": "--arms 5 --devices 2",
     "step_profile": f"{SMALL} --steps 1",

@@ -96,9 +96,9 @@ def make_encoder(tokenizer: tokenizers.Tokenizer) -> Encoder | None:
 def _make_tiktoken(vocab: tuple[tuple[str, int], ...]) -> Any:
     import tiktoken
 
-    bytes_by_name = {name: byte for byte, name in enumerate(name_bytes())}
+    to_bytes = {ord(name): byte for byte, name in enumerate(name_bytes())}
     end_of_text = _VOCAB - 1
-    ranks = {bytes(bytes_by_name[letter] for letter in name): rank for name, rank in vocab if rank != end_of_text}
+    ranks = {name.translate(to_bytes).encode("latin-1"): rank for name, rank in vocab if rank != end_of_text}
     return tiktoken.Encoding(
         "gpt2", pat_str=_PATTERN, mergeable_ranks=ranks, special_tokens={"<|endoftext|>": end_of_text}
     )

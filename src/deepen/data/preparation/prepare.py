@@ -28,7 +28,7 @@ from deepen.data.preparation.finish import SPLIT_FATES, write_shards
 from deepen.data.preparation.settings import TOKENIZING, OnProgress, Preparation, PreparationProgress
 from deepen.data.preparation.sources.open import is_on_hub, open_source
 from deepen.data.preparation.splits import Fate, drop_overlap, hold_out
-from deepen.data.preparation.spool import Progress, Spool, read_progress
+from deepen.data.preparation.spool import Progress, Spool, has_begun, read_progress
 from deepen.data.preparation.tokenizer import TRAIN, choose_tokenizer, find_separator
 from deepen.data.preparation.worker import Encoder
 from deepen.data.preparation.workers import encode_blocks
@@ -74,12 +74,11 @@ def prepare(
     durable.check_new_folder(folder, "out")
     unfinished = folder.resolve().with_name(f"{folder.resolve().name}.unfinished")
     source = _open_source(preparation)
-    unfinished.mkdir(parents=True, exist_ok=True)
     with _lock(unfinished):
         spool, encoder = _open_spool(preparation, source, unfinished, save_every, on_progress)
         _encode_source(preparation, source, encoder, spool, workers, on_progress)
         content = _finish(preparation, source, encoder, spool, folder, on_progress)
-    durable.remove_folder(unfinished)
+        durable.remove_folder(unfinished)
     return content
 
 
@@ -108,9 +107,16 @@ def _settings(preparation: Preparation) -> dict[str, Any]:
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
+    """Keep other commands out of an unfinished preparation; remove it after an error that leaves it no use."""
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "lock", timeout=0):
-            yield
+            try:
+                yield
+            except BaseException as error:
+                if not has_begun(folder) or (isinstance(error, InvalidValueError) and error.field == "source"):
+                    durable.remove(folder)
+                raise
     except Timeout:
         raise InvalidValueError(
             f"{folder} is in use by another command",
@@ -179,7 +185,6 @@ def _encode_source(
     if progress.damaged:
         _log.warning("%s; the first: %s", _count(progress.damaged), progress.first_problem)
     if not progress.documents:
-        durable.remove_folder(spool.folder)
         raise DataError("has no text", field="source", value=preparation.source, remedy="name another one")
 
 

@@ -131,6 +131,20 @@ class Spool:
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """How far the preparation in a folder is; None if there is none that can be used."""
-    content = durable.read_json(folder / _PROGRESS)
-    return None if content is None else Progress(**content)
+    """How far the preparation in a folder is; None if it has not begun.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    try:
+        content = durable.read_json(folder / _PROGRESS)
+        return None if content is None else Progress(**content)
+    except (durable.DamagedError, TypeError):
+        problem = f"{folder / _PROGRESS} is damaged"
+        raise RunError(problem, remedy=f"remove {folder}, and begin again") from None
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether any document was encoded durably."""
+    progress = folder / "documents"
+    return (folder / _PROGRESS).exists() and progress.exists() and progress.stat().st_size > 0
