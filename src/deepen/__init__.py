@@ -15,6 +15,11 @@ Entry points
     grow              make a training state deeper
     recipes           the recipes: functions from a model and a token budget to a schedule
 
+Checkpoints
+    find_checkpoint       the checkpoint that a path means: of a run, of a study, or in Hugging Face's format
+    Start                 the checkpoint from which every run of a study begins
+    export_hugging_face   write a checkpoint as a folder that transformers loads
+
 Defining a study
     Study, Arm, Evaluation, TaskFile              the arms to compare, and their evaluation
     ModelConfig, PRESETS                          models
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
     from deepen.errors import RunError as RunError
     from deepen.growth.grow import grow as grow
     from deepen.growth.spec import Growth as Growth
+    from deepen.interop.export import export_hugging_face as export_hugging_face
     from deepen.model.config import ModelConfig as ModelConfig
     from deepen.model.presets import PRESETS as PRESETS
     from deepen.planning import plan as plan
@@ -62,6 +68,7 @@ if TYPE_CHECKING:
     from deepen.study.define.evaluation import Evaluation as Evaluation
     from deepen.study.define.evaluation import TaskFile as TaskFile
     from deepen.study.define.executor import ExecutorChoice as ExecutorChoice
+    from deepen.study.define.start import Start as Start
     from deepen.study.define.study import Arm as Arm
     from deepen.study.define.study import Study as Study
     from deepen.study.results.results_file import load_results as load_results
@@ -71,6 +78,7 @@ if TYPE_CHECKING:
     from deepen.study.run.progress import Preparation as Preparation
     from deepen.study.run.progress import SegmentProgress as SegmentProgress
     from deepen.study.run.progress import StudyProgress as StudyProgress
+    from deepen.study.store.checkpoints import find_checkpoint as find_checkpoint
     from deepen.train.optim.spec import OptimizerSpec as OptimizerSpec
     from deepen.train.settings import TrainSettings as TrainSettings
     from deepen.train.state import TrainState as TrainState
@@ -83,6 +91,7 @@ _MODULES = {
     "RunError": "deepen.errors",
     "grow": "deepen.growth.grow",
     "Growth": "deepen.growth.spec",
+    "export_hugging_face": "deepen.interop.export",
     "ModelConfig": "deepen.model.config",
     "PRESETS": "deepen.model.presets",
     "plan": "deepen.planning",
@@ -94,6 +103,7 @@ _MODULES = {
     "Cosine": "deepen.schedule.rate",
     "Trainable": "deepen.schedule.trainable",
     "ExecutorChoice": "deepen.study.define.executor",
+    "Start": "deepen.study.define.start",
     "Arm": "deepen.study.define.study",
     "Evaluation": "deepen.study.define.evaluation",
     "Study": "deepen.study.define.study",
@@ -105,6 +115,7 @@ _MODULES = {
     "Preparation": "deepen.study.run.progress",
     "SegmentProgress": "deepen.study.run.progress",
     "StudyProgress": "deepen.study.run.progress",
+    "find_checkpoint": "deepen.study.store.checkpoints",
     "OptimizerSpec": "deepen.train.optim.spec",
     "TrainSettings": "deepen.train.settings",
     "TrainState": "deepen.train.state",
