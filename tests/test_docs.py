@@ -11,6 +11,7 @@ import pytest
 
 from deepen.cli.entry import main
 from deepen.compute.devices import DEVICES
+from preparation_support import make_documents, write_jsonl
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -28,8 +29,13 @@ CONSOLE = re.compile(r"```console\n\$ deepen ([^\n]*)\n(.*?)```", re.S)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_command_prints_what_the_page_shows(page: Path, capsys: pytest.CaptureFixture[str]):
-    """With DEEPEN_RENEW=1 the page is updated instead."""
+def test_a_command_prints_what_the_page_shows(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """With DEEPEN_RENEW=1 the page is updated instead. Beside docs/ there is a file of text, `books.jsonl`."""
+    monkeypatch.chdir(tmp_path)
+    Path("docs").symlink_to(ROOT / "docs")
+    write_jsonl(Path("books.jsonl"), [*make_documents(300), "a page twice", "a page twice"])
 
     def printed(found: re.Match[str]) -> str:
         assert main(shlex.split(found[1])) == 0

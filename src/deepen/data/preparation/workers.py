@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import chain, islice
 from multiprocessing import connection, parent_process
 
 from deepen.data.preparation.blocks import Block, Placed
@@ -24,12 +25,16 @@ _encoder: Encoder
 def encode_blocks(
     encoder: Encoder, blocks: Iterator[Placed], workers: int
 ) -> Iterator[tuple[Placed, EncodedBlock]]:
-    """Encode blocks in worker processes; the results have the order of the blocks, whatever the number of workers.
+    """Encode blocks, in worker processes if there are several of both.
+
+    The results have the order of the blocks, whatever the number of workers.
 
     Raises:
         RunError: a worker process died.
     """
-    if workers == 1:
+    first = list(islice(blocks, 2))
+    blocks = chain(first, blocks)
+    if workers == 1 or len(first) < 2:  # processes take a second to start
         for placed in blocks:
             yield placed, encode_block(encoder, placed.block)
         return
