@@ -7,8 +7,9 @@ README.md                                        the model card
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from deepen.interop.card import make_card
 from deepen.interop.checkpoint import Checkpoint, DeepenCheckpoint
 from deepen.interop.hugging_face.config import make_config
 from deepen.interop.hugging_face.names import to_hugging_face
-from deepen.interop.hugging_face.shards import SHARD_BYTES, NewTensor, write_shards
+from deepen.interop.hugging_face.shards import SHARD_BYTES, NewTensor, OnBytes, write_all, write_shards
 from deepen.model.config import ModelConfig
 from deepen.train.checkpoint.state_check import WEIGHTS
 from deepen.train.checkpoint.tensor_file import read_header
@@ -118,12 +119,13 @@ class _Converted:
     name: str
     dtype: torch.dtype
 
-    def pieces(self, size: int) -> Iterator[memoryview]:
-        """The bytes, in one piece."""
-        with safe_open(self.path, framework="pt") as file:
-            ours: Tensor = file.get_tensor(self.name)
+    def write_to(self, file: FileIO, size: int, on_bytes: OnBytes) -> None:
+        """Write the bytes, in one piece."""
+        with safe_open(self.path, framework="pt") as source:
+            ours: Tensor = source.get_tensor(self.name)
         (tensor,) = to_hugging_face(self.model, {self.name: ours.to(self.dtype)}).values()
-        yield tensor.contiguous().flatten().view(torch.uint8).numpy().data
+        write_all(file, tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+        on_bytes(size)
 
 
 def _special_ids(tokenizer: Tokenizer | None) -> dict[str, int]:

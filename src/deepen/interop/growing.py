@@ -182,12 +182,12 @@ def _grow_folder(
         old_parameters=growable.parameters,
         parameters=grown.parameters,
     )
-    written = 0
+    written, size = 0, grown.bytes
 
     def report(count: int) -> None:
         nonlocal written
         written += count
-        on_progress(f"writing {out}", written / grown.bytes)
+        on_progress(f"writing {out}", written / size)
 
     with durable.new_folder(out) as folder:
         write_grown(growable, grown, folder, shard_bytes=shard_bytes, on_bytes=report)

@@ -5,8 +5,9 @@ for output projections, as in GPT-2. Biases are zero. Everything else, such as t
 block that lends its shapes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from io import FileIO
 from math import sqrt
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from deepen.errors import InvalidValueError
 from deepen.interop.hugging_face.block_identity import is_output_projection
-from deepen.interop.hugging_face.shards import Content, Repeated, Stored
+from deepen.interop.hugging_face.shards import Content, OnBytes, Repeated, Stored, write_all
 from deepen.model.build import generator
 from deepen.train.checkpoint.tensor_file import StoredTensor
 
@@ -33,14 +34,15 @@ class Drawn:
     dtype: str
     stream: str
 
-    def pieces(self, size: int) -> Iterator[memoryview]:
-        """Draw the numbers, a few million at once."""
+    def write_to(self, file: FileIO, size: int, on_bytes: OnBytes) -> None:
+        """Draw the numbers and write them, a few million at once."""
         dtype = _DTYPES[self.dtype]
         stream = generator(0, self.stream)
         left = size // dtype.itemsize
         while left:
             drawn = torch.randn(min(left, _PIECE), generator=stream) * self.std
-            yield drawn.to(dtype).view(torch.uint8).numpy().data
+            write_all(file, drawn.to(dtype).view(torch.uint8).numpy().data)
+            on_bytes(len(drawn) * dtype.itemsize)
             left -= len(drawn)
 
 

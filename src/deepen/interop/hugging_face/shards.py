@@ -4,9 +4,13 @@ All sizes are known before the first byte is written, so a file is its header an
 after another, which are copied from where they are in pieces. They are not interpreted: any type is copied.
 """
 
+import errno
 import json
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +22,8 @@ SHARD_BYTES = 5 * 10**9
 """The largest shard that transformers writes, unless a single tensor is larger."""
 PIECE_BYTES = 1 << 22
 _ALIGNMENT = 8
+_NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+"""Errors of a file system that cannot copy in the kernel."""
 
 OnBytes = Callable[[int], None]
 """Receives how many bytes were written since the last call."""
@@ -26,8 +32,8 @@ OnBytes = Callable[[int], None]
 class Content(Protocol):
     """The bytes of a tensor."""
 
-    def pieces(self, size: int) -> Iterator[bytes | memoryview]:
-        """The bytes in pieces, `size` in all."""
+    def write_to(self, file: FileIO, size: int, on_bytes: OnBytes) -> None:
+        """Write the bytes, `size` in all, in pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +42,16 @@ class Stored:
 
     tensor: StoredTensor
 
-    def pieces(self, size: int) -> Iterator[memoryview]:
-        """Read the bytes in pieces, into one buffer."""
-        buffer = memoryview(bytearray(min(size, PIECE_BYTES)))
-        with self.tensor.path.open("rb", buffering=0) as file:
-            file.seek(self.tensor.begin)
-            while size:
-                read = file.readinto(buffer[: min(size, PIECE_BYTES)])
-                if not read:
+    def write_to(self, file: FileIO, size: int, on_bytes: OnBytes) -> None:
+        """Copy the bytes, in the kernel where it can."""
+        with self.tensor.path.open("rb", buffering=0) as source:
+            position, end = self.tensor.begin, self.tensor.begin + size
+            while position < end:
+                copied = _copy(source, file, position, min(PIECE_BYTES, end - position))
+                if not copied:
                     raise OSError(f"{self.tensor.path} became shorter while it was read")
-                yield buffer[:read]
-                size -= read
+                on_bytes(copied)
+                position += copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +60,33 @@ class Repeated:
 
     number: bytes
 
-    def pieces(self, size: int) -> Iterator[bytes]:
-        """The number's bytes, many at once."""
+    def write_to(self, file: FileIO, size: int, on_bytes: OnBytes) -> None:
+        """Write the number's bytes, many at once."""
         piece = self.number * (PIECE_BYTES // len(self.number))
         for begin in range(0, size, len(piece)):
-            yield piece[: size - begin]
+            write_all(file, piece[: size - begin])
+            on_bytes(min(len(piece), size - begin))
+
+
+def write_all(file: FileIO, piece: bytes | memoryview) -> None:
+    """Write all bytes to an unbuffered file, which may take a part of them at a time."""
+    left = memoryview(piece)
+    while left:
+        left = left[file.write(left) :]
+
+
+def _copy(source: FileIO, target: FileIO, position: int, count: int) -> int:
+    """Copy up to `count` bytes to the end of a file; returns how many."""
+    if sys.platform == "linux":
+        try:
+            return os.sendfile(target.fileno(), source.fileno(), position, count)
+        except OSError as error:
+            if error.errno not in _NO_SENDFILE:
+                raise
+    source.seek(position)
+    piece = source.read(count)
+    write_all(target, piece)
+    return len(piece)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,10 +155,8 @@ def _write_file(path: Path, tensors: Sequence[NewTensor], on_bytes: OnBytes) -> 
         end += tensor.bytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
+    with path.open("wb", buffering=0) as file:
+        write_all(file, len(text).to_bytes(8, "little") + text)
         for tensor in ordered:
-            for piece in tensor.content.pieces(tensor.bytes):
-                file.write(piece)
-                on_bytes(len(piece))
+            tensor.content.write_to(file, tensor.bytes, on_bytes)
     durable.check_size(path, 8 + len(text) + end)
