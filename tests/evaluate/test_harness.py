@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
+from deepen.data.shards import Dataset
 from deepen.data.tokenizers import Tokenizer, load_tokenizer
 from deepen.errors import InvalidValueError
 from deepen.evaluate.harness import HarnessResults, HarnessScore, run_harness
@@ -18,10 +18,12 @@ from deepen.evaluate.harness_tasks import LOCAL_TASKS, HarnessTask
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.scoring import CompletionScorer
 from deepen.evaluate.task import Score
-from deepen.interop.hugging_face.config import make_config
-from deepen.interop.hugging_face.names import to_hugging_face
+from deepen.interop.checkpoint_files import write_checkpoint
+from deepen.interop.export import export_hugging_face
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
+from deepen.study.store.checkpoints import find_checkpoint
+from deepen.train.state import initial_state
 
 pytest.importorskip("lm_eval")
 pytestmark = pytest.mark.slow
@@ -94,18 +96,13 @@ def model(llama: ModelConfig) -> ModelConfig:
 
 
 @pytest.fixture(scope="module")
-def folder(model: ModelConfig, dataset: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model in Hugging Face's format, with the tokenizer of the speeches."""
-    folder = tmp_path_factory.mktemp("exported")
-    weights = to_hugging_face(model, init_weights(model, model.depth, seed=0))
-    save_file({name: weight.contiguous() for name, weight in weights.items()}, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(make_config(model)))
-    tokenizer = load_tokenizer(dataset.folder)
-    tokenizer.write(folder)
-    end = tokenizer.decode([tokenizer.end_of_text])
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": end, "eos_token": end}
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    return folder
+def folder(model: ModelConfig, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model as `deepen export` writes it, with the tokenizer of the speeches."""
+    folder = tmp_path_factory.mktemp("model")
+    state = initial_state(model, model.depth, seed=0)
+    write_checkpoint(folder / "ours", state, model, (), dataset.folder)
+    export_hugging_face(find_checkpoint(folder / "ours"), folder / "exported")
+    return folder / "exported"
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +225,16 @@ def test_what_cannot_be_evaluated_is_named(
         run_harness(tmp_path, [HarnessTask(name="piqa", file=file)])
     with pytest.raises(InvalidValueError, match=r"the data of piqa cannot be loaded .*: tasks piqa=FILE"):
         run_harness(folder, [HarnessTask(name="piqa")])
+
+
+def test_an_answer_longer_than_the_context_is_named(folder: Path, tmp_path: Path):
+    row = lambda answer: {"goal": "peace", "sol1": answer, "sol2": "war", "label": 0}  # noqa: E731
+    rows = [row("a treaty"), row(" ".join(["commerce and revenue"] * 40))]
+    (tmp_path / "piqa.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(
+        InvalidValueError, match="tasks piqa has an answer that is longer than the model's context"
+    ):
+        run_harness(folder, [HarnessTask(name="piqa", file=tmp_path / "piqa.jsonl")])
 
 
 def test_no_pickle_is_loaded(folder: Path, files: dict[str, Path], tmp_path: Path):

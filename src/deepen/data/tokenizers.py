@@ -252,7 +252,9 @@ def _read_files(paths: Sequence[Path]) -> dict[str, bytes]:
 
 def _changed(choice: str) -> RunError:
     paths = find_tokenizer(Path(choice))
-    return RunError(f"tokenizer {paths[0] if paths else choice} has changed since the command began", remedy="restore it")
+    return RunError(
+        f"tokenizer {paths[0] if paths else choice} has changed since the command began", remedy="restore it"
+    )
 
 
 def _hash_files(contents: Sequence[bytes]) -> str:

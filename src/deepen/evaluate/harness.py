@@ -103,9 +103,13 @@ def run_harness(
     with _quiet(progress=progress):
         loaded = load_tasks(tasks, shots)
         model = _load_model(folder, device, precision, batch_size)
-        results: Any = import_harness().evaluate(
-            lm=model, task_dict=loaded, limit=limit, log_samples=samples, bootstrap_iters=BOOTSTRAP_ITERATIONS
-        )
+        try:
+            results: Any = import_harness().evaluate(
+                lm=model, task_dict=loaded, limit=limit, log_samples=samples, bootstrap_iters=BOOTSTRAP_ITERATIONS
+            )
+        except AssertionError:
+            _check_lengths(loaded, model)
+            raise
     return HarnessResults(
         scores=tuple(_read_scores(results)), version=import_harness().__version__, details=results
     )
@@ -131,6 +135,20 @@ def _load_model(folder: Path, device: str, precision: str, batch_size: int) -> A
             value=folder,
             remedy="it needs config.json, safetensors and the files of its tokenizer",
         ) from None
+
+
+def _check_lengths(loaded: Mapping[str, Any], model: Any) -> None:
+    """Raise an InvalidValueError if an answer is longer than the model's context, which the harness asserts."""
+    for name, task in loaded["tasks"].items():
+        for instance in task.instances:
+            answer = instance.args[-1]
+            if isinstance(answer, str) and len(model.tok_encode(answer)) > model.max_length:
+                raise InvalidValueError(
+                    f"{name} has an answer that is longer than the model's context of {model.max_length} tokens",
+                    field="tasks",
+                    value=name,
+                    remedy="leave it out, or score deepen's task, which reads the end of such an answer",
+                ) from None
 
 
 def _read_scores(results: Mapping[str, Any]) -> Iterator[HarnessScore]:

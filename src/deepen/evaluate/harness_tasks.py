@@ -66,22 +66,6 @@ class HarnessTask:
             )
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Raise an InvalidValueError if the harness does not have a task, group or tag of one of these names."""
-    unknown = [name for name in names if name not in LOCAL_TASKS]
-    if not unknown:
-        return
-    known = _task_manager(None).all_tasks
-    for name in unknown:
-        if name not in known:
-            raise InvalidValueError(
-                f"{name!r} is unknown to lm-evaluation-harness{nearest(name, known)}",
-                field="tasks",
-                value=name,
-                remedy="`lm-eval ls tasks` lists its tasks",
-            )
-
-
 def load_tasks(tasks: Sequence[HarnessTask], shots: int | None) -> Any:
     """The harness's tasks and groups, in the form that its `evaluate` takes.
 
@@ -92,11 +76,11 @@ def load_tasks(tasks: Sequence[HarnessTask], shots: int | None) -> Any:
     Raises:
         InvalidValueError: a task is unknown, or its data cannot be downloaded or read.
     """
-    check_names([task.name for task in tasks])
+    manager = _find_definitions([task.name for task in tasks])
     loaded: list[Any] = []
     for task in tasks:
         if task.file is None:
-            loaded += _download_task(task.name)
+            loaded += _download_task(task.name, manager)
         elif shots:
             raise InvalidValueError(
                 f"is {shots}, but the file of {task.name} has no examples for prompts",
@@ -105,11 +89,30 @@ def load_tasks(tasks: Sequence[HarnessTask], shots: int | None) -> Any:
                 remedy="use 0, or leave out the file to download the task's data",
             )
         else:
-            loaded += _load_from_file(task.name, task.file)
-    whole = _task_manager([]).load(loaded)
+            loaded += _load_from_file(task.name, task.file, manager)
+    whole = manager.load(loaded)
     for each in whole["tasks"].values():
         _set_shots(each, shots)
     return whole
+
+
+def _find_definitions(names: Sequence[str]) -> Any:
+    """The harness's task manager, with the definitions of these tasks at least; reading all takes seconds."""
+    tasks = import_harness(".tasks")
+    if all(name in LOCAL_TASKS for name in names):
+        root = Path(tasks.__file__).parent
+        folders = dict.fromkeys(LOCAL_TASKS[name].folder for name in names)
+        return tasks.TaskManager(include_defaults=False, include_path=[str(root / folder) for folder in folders])
+    manager = tasks.TaskManager()
+    for name in names:
+        if name not in manager.all_tasks:
+            raise InvalidValueError(
+                f"{name!r} is unknown to lm-evaluation-harness{nearest(name, manager.all_tasks)}",
+                field="tasks",
+                value=name,
+                remedy="`lm-eval ls tasks` lists its tasks",
+            )
+    return manager
 
 
 def _set_shots(task: Any, shots: int | None) -> None:
@@ -126,14 +129,13 @@ def _set_shots(task: Any, shots: int | None) -> None:
     task.set_fewshot_seed(seed=_SHOTS_SEED)
 
 
-def _download_task(name: str) -> list[Any]:
-    local = LOCAL_TASKS.get(name)
-    manager = _task_manager(None if local is None else [local.folder])
+def _download_task(name: str, manager: Any) -> list[Any]:
+    """A task, a group, or the tasks with a tag, with their examples from the Hub or from its cache."""
     try:
         return _top_level(manager.load([name]))
     except (OSError, ValueError, RuntimeError) as error:  # a dataset's name, the network, a script that is refused
         remedy = "try again with a network"
-        if local is not None:
+        if name in LOCAL_TASKS:
             remedy += f", or give its examples as a local file: `tasks` {name}=FILE"
         raise InvalidValueError(
             f"the data of {name} cannot be loaded ({str(error).splitlines()[0]})",
@@ -143,26 +145,25 @@ def _download_task(name: str) -> list[Any]:
         ) from None
 
 
-def _load_from_file(name: str, file: Path) -> list[Any]:
+def _load_from_file(name: str, file: Path, manager: Any) -> list[Any]:
     """A task as the harness defines it, except for where its examples come from."""
     local = LOCAL_TASKS[name]
     reader: Any = get_task(local.parser)  # all our tasks have `rows`, other people's need not
     rows = reader.rows(file)
-    parts = _divide_blimp(rows) if name == "blimp" else {name: rows}
+    parts = _divide_blimp(rows, manager) if name == "blimp" else {name: rows}
     changes = [_replace_data(part, examples, local.split) for part, examples in parts.items()]
     # Only as members of a group are definitions changed, not replaced.
-    tasks = list(_task_manager([local.folder]).load([{"group": "local", "task": changes}])["tasks"].values())
+    tasks = list(manager.load([{"group": "local", "task": changes}])["tasks"].values())
     return [_group_blimp(tasks)] if name == "blimp" else tasks
 
 
-def _divide_blimp(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def _divide_blimp(rows: Sequence[Row], manager: Any) -> dict[str, list[Row]]:
     """The rows of each of the harness's tasks, one for each phenomenon."""
     parts = defaultdict(list)
     for row in rows:
         parts[f"blimp_{row.get('UID')}"].append(row)
-    known = _task_manager([LOCAL_TASKS["blimp"].folder]).all_tasks
     for name in parts:
-        if name not in known:
+        if name not in manager.all_tasks:
             raise InvalidValueError(
                 f"blimp has rows with UID {name.removeprefix('blimp_')!r}, which is not a phenomenon of BLiMP",
                 field="tasks",
@@ -201,12 +202,3 @@ def _top_level(loaded: Mapping[str, Any]) -> list[Any]:
     groups, tasks = loaded.get("groups", {}), loaded["tasks"]
     inside = {child for children in loaded.get("group_map", {}).values() for child in children}
     return [each for name, each in (*groups.items(), *tasks.items()) if name not in inside]
-
-
-def _task_manager(folders: Sequence[str] | None) -> Any:
-    """The tasks defined in some folders of the harness; None means all, which takes seconds to read."""
-    tasks = import_harness(".tasks")
-    if folders is None:
-        return tasks.TaskManager()
-    root = Path(tasks.__file__).parent
-    return tasks.TaskManager(include_defaults=False, include_path=[str(root / folder) for folder in folders])

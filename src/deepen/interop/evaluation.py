@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +18,7 @@ from deepen.evaluate.harness_tasks import HarnessTask
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.scoring import TASK_BATCH_TOKENS, CompletionScorer
 from deepen.interop.checkpoint import Checkpoint, HuggingFaceCheckpoint
+from deepen.interop.export import export_hugging_face
 from deepen.interop.hugging_face.weight_files import find_tensors
 from deepen.interop.load import load_model
 from deepen.model.decoder import Decoder
@@ -111,12 +113,10 @@ def _as_hugging_face(checkpoint: Checkpoint) -> Iterator[Path]:
         find_tensors(checkpoint.folder)  # refuses pickles and damaged files, and says what to do
         yield checkpoint.folder
         return
-    raise InvalidValueError(
-        f"{checkpoint.folder} is not in Hugging Face's format, which lm-evaluation-harness reads",
-        field="checkpoint",
-        value=checkpoint.folder,
-        remedy="export it first",
-    )
+    with TemporaryDirectory(prefix="deepen-eval-") as temporary:
+        folder = Path(temporary) / "checkpoint"
+        export_hugging_face(checkpoint, folder)
+        yield folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,106 @@
+"""`deepen eval`: a checkpoint of ours or of Hugging Face's, with the harness's tasks and with ours."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deepen.cli.entry import main
+from deepen.data.shards import Dataset
+from deepen.interop.checkpoint_files import write_checkpoint
+from deepen.interop.export import export_hugging_face
+from deepen.model.config import ModelConfig
+from deepen.study.store.checkpoints import find_checkpoint
+from deepen.train.state import initial_state
+
+ENDINGS = [" a vessel", " the treaty of peace", " citizens", " revenue and commerce"]
+ROWS = [
+    {
+        "activity_label": "Congress",
+        "ctx": f"The committee reported to {who}",
+        "ctx_a": f"The committee reported to {who}",
+        "ctx_b": "",
+        "endings": ENDINGS[index % 4 :] + ENDINGS[: index % 4],
+        "label": index % 3,
+    }
+    for index, who in enumerate(("Congress", "the Union", "them", "all", "the President", "me", "us", "it"))
+]
+
+
+@pytest.fixture
+def ours(model: ModelConfig, dataset: Dataset, tmp_path: Path) -> Path:
+    write_checkpoint(tmp_path / "ours", initial_state(model, 12, seed=0), model, (), dataset.folder)
+    return tmp_path / "ours"
+
+
+@pytest.fixture
+def hellaswag(tmp_path: Path) -> Path:
+    file = tmp_path / "hellaswag.jsonl"
+    file.write_text("\n".join(map(json.dumps, ROWS)))
+    return file
+
+
+def scores(printed: str, task: str, by: str) -> dict[str, tuple[float, int]]:
+    found: list[dict[str, Any]] = json.loads(printed)["scores"]
+    return {s["metric"]: (s["value"], s["n"]) for s in found if (s["task"], s["by"]) == (task, by)}
+
+
+@pytest.mark.slow
+def test_ours_and_its_export_have_the_same_scores_by_the_harness_and_by_us(
+    ours: Path, hellaswag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    export_hugging_face(find_checkpoint(ours), tmp_path / "exported")
+    names = f"hellaswag={hellaswag},deepen:hellaswag-harness={hellaswag},deepen:hellaswag={hellaswag}"
+    printed = []
+    for checkpoint in (ours, tmp_path / "exported"):
+        assert main(["eval", str(checkpoint), "--tasks", names, "--json"]) == 0
+        printed.append(capsys.readouterr().out)
+    theirs = scores(printed[0], "hellaswag", "harness")
+    assert theirs.keys() == {"acc", "acc_norm"} and theirs["acc"][1] == 8
+    for each in printed:
+        assert scores(each, "hellaswag", "harness") == theirs
+        assert scores(each, "hellaswag-harness", "deepen") == theirs
+        assert scores(each, "hellaswag", "deepen").keys() == {"acc_token", "acc"}
+
+
+@pytest.mark.slow
+def test_a_table_is_printed_and_every_answer_is_written(
+    ours: Path, hellaswag: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "all.json"
+    tasks = ["--tasks", f"hellaswag={hellaswag}", "--tasks", f"deepen:hellaswag={hellaswag}"]
+    assert main(["eval", str(ours), *tasks, "--limit", "5", "-o", str(out)]) == 0
+    printed = capfd.readouterr()
+    assert printed.err == ""
+    rows = re.findall(r"^hellaswag +(harness|deepen) +(\w+) +\d\.\d{4} +\d\.\d{4} +5 +0 *$", printed.out, re.M)
+    assert rows == [("harness", "acc"), ("harness", "acc_norm"), ("deepen", "acc_token"), ("deepen", "acc")]
+    assert len(json.loads(out.read_text())["samples"]["hellaswag"]) == 5
+
+
+def test_our_own_tasks_need_no_harness(ours: Path, hellaswag: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["eval", str(ours), "--tasks", f"deepen:hellaswag={hellaswag}", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["harness"] == "" and shown["files"]["deepen:hellaswag"]["sha256"]
+    assert {score["by"] for score in shown["scores"]} == {"deepen"}
+
+
+def test_a_wrong_file_is_named_before_the_model_is_loaded(
+    ours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "bad.jsonl").write_text('{"goal": "a"}\n')
+    assert main(["eval", str(ours), "--tasks", f"piqa={tmp_path / 'bad.jsonl'}"]) == 2
+    assert "bad.jsonl, line 1: not a PIQA item" in capsys.readouterr().err
+
+
+def test_pickles_in_a_checkpoint_are_refused(
+    ours: Path, hellaswag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / "exported"
+    export_hugging_face(find_checkpoint(ours), folder)
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    assert main(["eval", str(folder), "--tasks", f"hellaswag={hellaswag}"]) == 2
+    assert "pytorch_model.bin" in capsys.readouterr().err
