@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from deepen.data.batches import Batches
-from deepen.data.prepare import write_dataset
+from deepen.data.prepare import encode_documents, write_dataset
 from deepen.data.shards import Dataset, Tokens, open_dataset
-from deepen.data.tokenizers import encode_documents, train_bpe
+from deepen.data.tokenizers import train_bpe
 from deepen.messages import print_messages
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES

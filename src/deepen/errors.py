@@ -104,8 +104,17 @@ class ErrorCollector:
         try:
             return check()
         except ValueError as error:
-            self._errors.append(error)
+            self.add(error)
             return None
+
+    def add(self, error: ValueError) -> None:
+        """Keep an error for `raise_all`."""
+        self._errors.append(error)
+
+    @property
+    def errors(self) -> tuple[ValueError, ...]:
+        """All collected errors, in order."""
+        return tuple(self._errors)
 
     @property
     def found(self) -> bool:

@@ -9,8 +9,9 @@ the Hugging Face cache makes them: what they lead to is checked by its content.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from deepen.data.errors import DataError, unreadable
 from deepen.data.tokenizers import find_tokenizer, hash_tokenizer
@@ -20,14 +21,23 @@ _MAX_FILE_BYTES = 1 << 24
 """Longer descriptions are refused; a description of a thousand shards has a tenth of a megabyte."""
 
 
+_CHECKED = ("name", "vocab", "tokenizer_sha256", "shards")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description:
-    """The content of dataset.json. `shards` maps the file name of each shard to its sha256."""
+    """The content of dataset.json.
+
+    Attributes:
+        shards: the sha256 of each shard, by the name of its file.
+        notes: everything else, for people: counts, source, licence, settings.
+    """
 
     name: str
     vocab: int
     tokenizer_sha256: str
     shards: Mapping[str, str]
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_description(folder: Path) -> Description | None:
@@ -79,7 +89,8 @@ def _parse(content: object) -> Description:
         raise ValueError("its tokenizer_sha256 is not text")
     if not isinstance(shards, dict) or not all(isinstance(sha256, str) for sha256 in shards.values()):
         raise ValueError("its shards are not an object of sha256 by name")
-    return Description(name=name, vocab=vocab, tokenizer_sha256=tokenizer_sha256, shards=shards)
+    notes = {key: entry for key, entry in content.items() if key not in _CHECKED}
+    return Description(name=name, vocab=vocab, tokenizer_sha256=tokenizer_sha256, shards=shards, notes=notes)
 
 
 def _check_tokenizer(folder: Path, description: Description) -> None:

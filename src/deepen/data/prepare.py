@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,11 @@ from deepen.data.overlap import PASSAGE_WORDS, remove_overlap
 from deepen.data.shard_checks import SPLITS
 from deepen.data.shard_file import TokenArray, write_shard
 from deepen.data.shards import OnPreparation
-from deepen.data.tokenizers import encode_documents, train_bpe
+from deepen.data.tokenizers import Tokenizer, train_bpe
 from deepen.durable import write_whole
+
+_BATCH_DOCUMENTS = 16
+"""Documents that are encoded at once, on all cores."""
 
 _VERSION = 1
 """Increased when the same documents give other files than before, so that cached ones are not reused."""
@@ -98,6 +101,26 @@ def prepare_documents(
         "dropped": {"duplicates": remaining.duplicates, f"sharing {PASSAGE_WORDS} words": remaining.sharing},
     }
     return write_dataset(folder, name, vocab, tokenizer.to_json(), splits, counts)
+
+
+def encode_documents(
+    tokenizer: Tokenizer, texts: Sequence[str], on_encoded: Callable[[int], None] = lambda count: None
+) -> TokenArray:
+    """The tokens of all documents in order, as uint16, with an end of text before each.
+
+    Args:
+        tokenizer: a tokenizer with an end of text.
+        texts: the documents.
+        on_encoded: called with the number of documents that were encoded since the last call.
+    """
+    end_of_text = np.array([tokenizer.end_of_text], dtype=np.uint16)
+    parts = []
+    for first in range(0, len(texts), _BATCH_DOCUMENTS):
+        batch = list(texts[first : first + _BATCH_DOCUMENTS])
+        for ids in tokenizer.encode_batch(batch):
+            parts += [end_of_text, ids.astype(np.uint16)]
+        on_encoded(len(batch))
+    return np.concatenate(parts)
 
 
 def write_dataset(

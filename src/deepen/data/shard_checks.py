@@ -5,7 +5,8 @@ from pathlib import Path
 
 from deepen.data.description import FILE, Description
 from deepen.data.errors import DataError
-from deepen.data.shard_file import Shard, examine_shard
+from deepen.data.known_shards import examine_known
+from deepen.data.shard_file import Shard
 from deepen.data.shard_formats import SUFFIXES
 from deepen.data.tokenizers import Tokenizer
 
@@ -14,7 +15,18 @@ SPLITS = {"train": "train", "validation": "val"}
 
 
 def find_shards(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """The shards of each split; a name that fits both splits is refused."""
+    """The shards of each split.
+
+    Raises:
+        DataError: there is no such folder, a split has no shard, or a name fits both splits.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            f"folder {folder} {'is a file' if folder.exists() else 'does not exist'}",
+            field="data",
+            value=folder,
+            remedy="name a folder of token shards, or leave `data` out",
+        )
     splits = {split: tuple(sorted(_find_split(folder, part))) for split, part in SPLITS.items()}
     if both := set(splits["train"]) & set(splits["validation"]):
         raise DataError(f"shard {min(both)} is named both train and val", value=min(both), remedy="rename it")
@@ -54,7 +66,13 @@ def check_vocabulary(folder: Path, description: Description, vocab: int) -> None
 
 
 def check_shard(
-    path: Path, description: Description | None, vocab: int, dtype: str | None, on_bytes: Callable[[int], None]
+    path: Path,
+    description: Description | None,
+    vocab: int,
+    dtype: str | None,
+    on_bytes: Callable[[int], None],
+    *,
+    read_again: bool = False,
 ) -> Shard:
     """Examine a shard; raises a DataError if dataset.json describes another, or a token is outside the vocabulary.
 
@@ -62,9 +80,9 @@ def check_shard(
         path: the file.
         description: the content of dataset.json; None if there is none.
         vocab: vocabulary of the model, which counts where there is no description.
-        dtype, on_bytes: as for `examine_shard`.
+        dtype, on_bytes, read_again: as for `examine_known`.
     """
-    shard = examine_shard(path, dtype, on_bytes)
+    shard = examine_known(path, dtype, on_bytes, read_again=read_again)
     if description and shard.sha256 != description.shards[path.name]:
         problem = f"shard {path} is not the one that {FILE} describes"
         raise DataError(problem, value=path, remedy="prepare the data again")
@@ -84,14 +102,14 @@ def check_shard(
     return shard
 
 
-def check_names(folder: Path, found: set[str], described: set[str]) -> None:
-    """Raise a DataError if a shard is missing, or there is one that dataset.json does not describe."""
-    if missing := sorted(described - found):
-        path = folder / missing[0]
-        raise DataError(f"shard {path} is missing, but {FILE} names it", value=path, remedy="copy it too")
-    if unknown := sorted(found - described):
-        path = folder / unknown[0]
-        raise DataError(f"shard {path} is not among those of {FILE}", value=path, remedy="move it away")
+def compare_names(folder: Path, found: set[str], described: set[str]) -> Iterator[DataError]:
+    """An error for each shard that is missing, and for each that dataset.json does not describe."""
+    for name in sorted(described - found):
+        path = folder / name
+        yield DataError(f"shard {path} is missing, but {FILE} names it", value=path, remedy="copy it too")
+    for name in sorted(found - described):
+        path = folder / name
+        yield DataError(f"shard {path} is not among those of {FILE}", value=path, remedy="move it away")
 
 
 def check_tokenizer(tokenizer: Tokenizer, name: str, shards: Sequence[Shard]) -> None:

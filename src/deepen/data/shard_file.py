@@ -27,27 +27,16 @@ _READ_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shard:
-    """A shard whose content is known: `shard[first:last]` reads tokens from its file.
+class TokenFile:
+    """A file of tokens: `file[first:last]` reads some.
 
     Attributes:
         path: the file.
         layout: where its tokens are.
-        sha256: the hash of the file.
-        highest: its highest token.
-        modified_ns: when the file was last changed, as the system records it.
     """
 
     path: Path
     layout: TokenLayout
-    sha256: str
-    highest: int
-    modified_ns: int
-
-    @property
-    def identity(self) -> str:
-        """Identifies the tokens; without a header, the same file can be read as two types."""
-        return self.sha256 if self.layout.format != "raw" else f"{self.layout.dtype}:{self.sha256}"
 
     def __len__(self) -> int:
         return self.layout.length
@@ -66,6 +55,29 @@ class Shard:
             raise self._changed()
         return np.frombuffer(content, dtype=self.layout.numpy_dtype)
 
+    def _changed(self) -> RunError:
+        return RunError(f"shard {self.path} has changed since the command began", remedy="restore it")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard(TokenFile):
+    """A file of tokens whose content is known.
+
+    Attributes:
+        sha256: the hash of the file.
+        highest: its highest token.
+        modified_ns: when the file was last changed, as the system records it.
+    """
+
+    sha256: str
+    highest: int
+    modified_ns: int
+
+    @property
+    def identity(self) -> str:
+        """Identifies the tokens; without a header, the same file can be read as two types."""
+        return self.sha256 if self.layout.format != "raw" else f"{self.layout.dtype}:{self.sha256}"
+
     def check_unchanged(self) -> None:
         """Raise a RunError if the file has another content than when it was examined.
 
@@ -77,9 +89,6 @@ class Shard:
             return
         if not same_size or examine_shard(self.path, self.layout.dtype).sha256 != self.sha256:
             raise self._changed()
-
-    def _changed(self) -> RunError:
-        return RunError(f"shard {self.path} has changed since the command began", remedy="restore it")
 
 
 def write_shard(path: Path, tokens: TokenArray) -> str:

@@ -24,13 +24,13 @@ from deepen.data.errors import DataError, unreadable
 from deepen.data.shard_checks import (
     SPLITS,
     check_held_out,
-    check_names,
     check_shard,
     check_tokenizer,
     check_vocabulary,
+    compare_names,
     find_shards,
 )
-from deepen.data.shard_file import Shard, TokenArray
+from deepen.data.shard_file import Shard, TokenArray, TokenFile
 from deepen.data.shard_formats import read_layout
 from deepen.data.tokenizers import Tokenizer, copy_tokenizer, hash_tokenizer, make_tokenizer
 
@@ -127,7 +127,7 @@ class Dataset:
 class Tokens:
     """Shards in order, read as one array that is never completely in memory."""
 
-    def __init__(self, shards: Sequence[TokenArray | Shard]) -> None:
+    def __init__(self, shards: Sequence[TokenArray | TokenFile]) -> None:
         self._shards = shards
         self._starts = [0]
         for shard in shards:
@@ -171,13 +171,6 @@ def open_dataset(
             tokenizer is not the one that dataset.json describes.
     """
     try:
-        if not folder.is_dir():
-            raise DataError(
-                f"folder {folder} {'is a file' if folder.exists() else 'does not exist'}",
-                field="data",
-                value=folder,
-                remedy="name a folder of token shards, or leave `data` out",
-            )
         paths = find_shards(folder)
         description = read_description(folder)
         if description:
@@ -213,7 +206,8 @@ def _check_shards(
     for path in every_path:  # the quick checks of all come first
         read_layout(path, dtype)
     if description:
-        check_names(folder, {path.name for path in every_path}, set(description.shards))
+        for error in compare_names(folder, {path.name for path in every_path}, set(description.shards)):
+            raise error
     total, read = sum(path.stat().st_size for path in every_path), 0
 
     def on_bytes(count: int) -> None:

@@ -12,7 +12,7 @@ encodes GPT-2's tokenizer faster, with the same ids.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from tokenizers.models import BPE
 
 from deepen.data import gpt2_tokenizer
 from deepen.data.errors import DataError, unreadable
-from deepen.data.shard_file import TokenArray
 from deepen.durable import write_whole
 from deepen.errors import RunError
 
@@ -33,8 +32,6 @@ _ENDS_OF_TEXT = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<｜end▁of�
 """What families call their end of text, GPT-2's, OLMo's and Qwen's name first, then Llama 3's, Llama 2's, ..."""
 
 _FILES = (("tokenizer.json",), gpt2_tokenizer.FILES)
-_BATCH_DOCUMENTS = 16
-"""Documents that are encoded at once, on all cores."""
 
 
 class Tokenizer:
@@ -133,6 +130,13 @@ def load_tokenizer(folder: Path, vocab: int | None = None, *, sha256: str | None
     return make_tokenizer(str(folder.absolute()), vocab, sha256=sha256)
 
 
+def make_folder_tokenizer(folder: Path, choice: str = "") -> Tokenizer | None:
+    """The tokenizer that a user names for a folder of shards, else that of the folder; None if it has none."""
+    if not choice and not find_tokenizer(folder):
+        return None
+    return make_tokenizer(choice or str(folder.absolute()))
+
+
 def copy_tokenizer(choice: str, folder: Path, sha256: str) -> None:
     """Write the files of a tokenizer to a folder, which is made; does nothing if they are there.
 
@@ -179,26 +183,6 @@ def train_bpe(texts: Iterable[str], vocab: int) -> Tokenizer:
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(texts, vocab_size=vocab, special_tokens=[END_OF_TEXT], show_progress=False)
     return Tokenizer({"tokenizer.json": bpe.to_str().encode()})
-
-
-def encode_documents(
-    tokenizer: Tokenizer, texts: Sequence[str], on_encoded: Callable[[int], None] = lambda count: None
-) -> TokenArray:
-    """The tokens of all documents in order, as uint16, with an end of text before each.
-
-    Args:
-        tokenizer: a tokenizer with an end of text.
-        texts: the documents.
-        on_encoded: called with the number of documents that were encoded since the last call.
-    """
-    end_of_text = np.array([tokenizer.end_of_text], dtype=np.uint16)
-    parts = []
-    for first in range(0, len(texts), _BATCH_DOCUMENTS):
-        batch = list(texts[first : first + _BATCH_DOCUMENTS])
-        for ids in tokenizer.encode_batch(batch):
-            parts += [end_of_text, ids.astype(np.uint16)]
-        on_encoded(len(batch))
-    return np.concatenate(parts)
 
 
 def find_tokenizer(folder: Path) -> tuple[Path, ...]:
@@ -252,9 +236,8 @@ def _read_files(paths: Sequence[Path]) -> dict[str, bytes]:
 
 def _changed(choice: str) -> RunError:
     paths = find_tokenizer(Path(choice))
-    return RunError(
-        f"tokenizer {paths[0] if paths else choice} has changed since the command began", remedy="restore it"
-    )
+    name = paths[0] if paths else choice
+    return RunError(f"tokenizer {name} has changed since the command began", remedy="restore it")
 
 
 def _hash_files(contents: Sequence[bytes]) -> str:

@@ -1,4 +1,4 @@
-"""`deepen data ACTION ...`: text becomes token shards."""
+"""`deepen data ACTION ...`: text becomes token shards; shards are verified and described."""
 
 import json
 import time
@@ -6,15 +6,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from deepen.cli.commands.data_info import info
+from deepen.cli.commands.data_verify import verify
 from deepen.cli.output.progress import show_progress
 from deepen.cli.output.tables import print_lines, short
+from deepen.cli.requests.data import DataRequest
+from deepen.cli.requests.data_info import InfoRequest
 from deepen.cli.requests.data_prepare import PrepareRequest
+from deepen.cli.requests.data_verify import VerifyRequest
 from deepen.data.preparation.prepare import prepare
 from deepen.data.preparation.settings import TOKENIZING, PreparationProgress
 from deepen.study.run.progress import OnProgress, Preparation
 
 
-def run(request: PrepareRequest) -> int:
+def run(request: DataRequest) -> int:
+    """Carry out an action."""
+    if isinstance(request, VerifyRequest):
+        return verify(request)
+    return info(request) if isinstance(request, InfoRequest) else _prepare(request)
+
+
+def _prepare(request: PrepareRequest) -> int:
     """Prepare a source and print what was made of it."""
     with show_progress(request.folder.name) as on_progress:
         content = prepare(request.preparation, request.folder, request.workers, _with_speed(on_progress))

@@ -14,7 +14,7 @@ COMMANDS = {
     "plan": "what a recipe or a study costs; trains nothing",
     "bench": "what each kind of phase takes on this device, compared with the ledger",
     "store": "check that a study's folder is whole; prune the states it no longer needs",
-    "data": "make token shards of text",
+    "data": "make token shards of text; verify and describe shards",
     "eval": "score a checkpoint on benchmarks, with lm-evaluation-harness",
     "report": "draw a study's figures and page again",
     "recipes": "list recipes, growth operators, placements, moment policies, partitions, rates",
