@@ -110,7 +110,9 @@ class HeldOutPassages:
         for text in texts:
             windows.append(hash_windows(letters(text)))
             passages.append(_hash_passages(text))
-        self._windows, self._passages = np.sort(np.concatenate(windows)), np.sort(np.concatenate(passages))
+        self._windows, self._passages = np.concatenate(windows), np.concatenate(passages)
+        self._windows.sort()
+        self._passages.sort()
 
     def find_blocks(self, blocks: Hashes) -> NDArray[np.bool_]:
         """Which of the hashes of `hash_blocks` occur in a held-out document."""
@@ -123,7 +125,11 @@ class HeldOutPassages:
 
 def _are_in(values: Hashes, ordered: Hashes) -> NDArray[np.bool_]:
     """Which of the values are in a sorted array."""
-    found: NDArray[np.bool_] = np.searchsorted(ordered, values, "left") < np.searchsorted(ordered, values, "right")
+    found = np.zeros(len(values), np.bool_)
+    if len(ordered):
+        order = np.argsort(values)  # many times faster: neighbouring values are near one another in memory
+        places = np.searchsorted(ordered, values[order])
+        found[order] = ordered[np.minimum(places, len(ordered) - 1)] == values[order]
     return found
 
 

@@ -177,6 +177,28 @@ def test_the_licence_and_the_source_are_recorded(tmp_path: Path, documents: list
 
 
 @pytest.mark.slow
+def test_a_full_disk_leaves_nothing_half_written_and_the_preparation_continues(
+    tmp_path: Path, documents: list[str]
+):
+    """The system's limit on the size of files stands in for a full disk."""
+    source = write_jsonl(tmp_path / "a.jsonl", documents)
+    code = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY)); "
+        "from deepen.cli.entry import main; "
+        f"raise SystemExit(main(['data', 'prepare', {str(source)!r}, '-o', 'out', '--tokenizer', 'byte']))"
+    )
+    for limit in (30_000, 200_000):
+        command = [sys.executable, "-c", code.replace("{limit}", str(limit))]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        if limit < 200_000:
+            assert done.returncode == 1 and "File too large" in done.stderr and "Traceback" not in done.stderr
+            assert {path.name for path in tmp_path.iterdir()} <= {"a.jsonl", "out.unfinished"}
+    assert done.returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"a.jsonl", "out"}
+
+
+@pytest.mark.slow
 def test_the_number_of_workers_does_not_change_the_result(tmp_path: Path, prepare_bytes: Prepare):
     source = write_jsonl(tmp_path / "a.jsonl", make_documents(4_000))  # three blocks
     for workers in (1, 3):

@@ -90,9 +90,9 @@ def _read_finished(preparation: Preparation, folder: Path) -> Mapping[str, Any] 
         return None
     if not isinstance(content, dict) or content.get("preparation") != _settings(preparation):
         return None
-    if not is_on_hub(preparation.source) and content.get("source") != _open_source(preparation).description:
-        return None
-    return content
+    if is_on_hub(preparation.source) or not Path(preparation.source).exists():
+        return content
+    return content if content.get("source") == _open_source(preparation).description else None
 
 
 def _open_source(preparation: Preparation) -> Source:
