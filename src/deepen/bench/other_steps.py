@@ -19,7 +19,7 @@ from torch import Tensor
 
 from deepen.bench.pace import TakeSteps
 from deepen.bench.workload import Workload
-from deepen.errors import InvalidValueError
+from deepen.interop.hugging_face.config import make_config
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
@@ -97,56 +97,9 @@ def _build_transformers(workload: Workload) -> TakeSteps:
 
 def hugging_face_model(model: ModelConfig) -> Any:
     """Hugging Face's network of the same family and sizes, with fresh weights and no dropout."""
-    if model.family not in _HUGGING_FACE:
-        raise InvalidValueError(
-            f"{model.family} has no counterpart in transformers",
-            field="family",
-            value=model.family,
-            allowed=_HUGGING_FACE,
-        )
-    return _HUGGING_FACE[model.family](model)
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-
-def _hugging_face_gpt2(model: ModelConfig) -> Any:
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    return GPT2LMHeadModel(
-        GPT2Config(
-            n_layer=model.depth,
-            n_embd=model.width,
-            n_head=model.heads,
-            n_inner=model.mlp,
-            vocab_size=model.vocab,
-            n_positions=model.context,
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-            use_cache=False,
-            tie_word_embeddings=model.tied,
-        )
-    )
-
-
-def _hugging_face_llama(model: ModelConfig) -> Any:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=model.vocab,
-            hidden_size=model.width,
-            intermediate_size=model.mlp,
-            num_hidden_layers=model.depth,
-            num_attention_heads=model.heads,
-            num_key_value_heads=model.kv_heads,
-            max_position_embeddings=model.context,
-            tie_word_embeddings=model.tied,
-            use_cache=False,
-        )
-    )
-
-
-_HUGGING_FACE = {"gpt2": _hugging_face_gpt2, "llama": _hugging_face_llama}
-"""For each model family, the function that makes Hugging Face's network."""
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(**make_config(model), use_cache=False))
 
 
 def _build_litgpt(workload: Workload) -> TakeSteps:

@@ -29,4 +29,4 @@ def torchtitan(model: ModelConfig, context: int) -> int:
 
 def _attention(model: ModelConfig, context: int) -> int:
     """12·L·H·Q·T: two matrix products forward and four backward for every query head."""
-    return 12 * model.depth * model.width * context
+    return 12 * model.depth * model.query_width * context

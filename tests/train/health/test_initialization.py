@@ -36,6 +36,14 @@ def test_fresh_models_of_every_depth_pass_unchanged(any_model: ModelConfig, data
         assert is_same(checked.state(), other.state())
 
 
+def test_a_fresh_deep_model_whose_norms_come_last_passes(dataset: Dataset):
+    model = ModelConfig(
+        name="x", family="llama", depth=64, width=64, heads=4, context=CONTEXT, vocab=dataset.vocab,
+        qk_norm="all-heads", norm_position="post",
+    )  # fmt: skip
+    short_engine(model, dataset.tokens("train")).check_initialization()
+
+
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
