@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from deepen.data.shards import Dataset
-from deepen.data.tokenizers import Tokenizer, load_tokenizer
+from deepen.data.tokenizers import Tokenizer, load_tokenizer, make_tokenizer
 from deepen.errors import InvalidValueError
 from deepen.evaluate.harness import HarnessResults, HarnessScore, run_harness
 from deepen.evaluate.harness_tasks import LOCAL_TASKS, HarnessTask
@@ -235,6 +236,17 @@ def test_an_answer_longer_than_the_context_is_named(folder: Path, tmp_path: Path
         InvalidValueError, match="tasks piqa has an answer that is longer than the model's context"
     ):
         run_harness(folder, [HarnessTask(name="piqa", file=tmp_path / "piqa.jsonl")])
+
+
+def test_a_checkpoint_without_its_tokenizer_is_named(folder: Path, files: dict[str, Path], tmp_path: Path):
+    tasks = [HarnessTask(name="piqa", file=files["piqa"])]
+    shutil.copytree(folder, tmp_path / "without", ignore=shutil.ignore_patterns("tokenizer*"))
+    with pytest.raises(InvalidValueError, match=r"without (has no tokenizer|cannot be loaded)"):
+        run_harness(tmp_path / "without", tasks)
+    shutil.copytree(folder, tmp_path / "other")
+    make_tokenizer("gpt2").write(tmp_path / "other")
+    with pytest.raises(InvalidValueError, match="has a tokenizer of 50,257 tokens, but a model of 512"):
+        run_harness(tmp_path / "other", tasks)
 
 
 def test_no_pickle_is_loaded(folder: Path, files: dict[str, Path], tmp_path: Path):

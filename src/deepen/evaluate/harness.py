@@ -107,8 +107,8 @@ def run_harness(
             results: Any = import_harness().evaluate(
                 lm=model, task_dict=loaded, limit=limit, log_samples=samples, bootstrap_iters=BOOTSTRAP_ITERATIONS
             )
-        except AssertionError:
-            _check_lengths(loaded, model)
+        except (AssertionError, IndexError):
+            _explain_failure(loaded, model, folder)
             raise
     return HarnessResults(
         scores=tuple(_read_scores(results)), version=import_harness().__version__, details=results
@@ -120,7 +120,7 @@ def _load_model(folder: Path, device: str, precision: str, batch_size: int) -> A
     models = import_harness(".models.huggingface")
     automatic = "auto" if device.startswith("cuda") else CPU_BATCH_SIZE
     try:
-        return models.HFLM(
+        model = models.HFLM(
             pretrained=str(folder),
             device=device,
             dtype=PRECISIONS[precision],
@@ -135,10 +135,26 @@ def _load_model(folder: Path, device: str, precision: str, batch_size: int) -> A
             value=folder,
             remedy="it needs config.json, safetensors and the files of its tokenizer",
         ) from None
+    if not model.tok_encode("text"):  # transformers makes an empty tokenizer where there is none
+        raise InvalidValueError(
+            f"{folder} has no tokenizer",
+            field="checkpoint",
+            value=folder,
+            remedy="put tokenizer.json and tokenizer_config.json there",
+        )
+    return model
 
 
-def _check_lengths(loaded: Mapping[str, Any], model: Any) -> None:
-    """Raise an InvalidValueError if an answer is longer than the model's context, which the harness asserts."""
+def _explain_failure(loaded: Mapping[str, Any], model: Any, folder: Path) -> None:
+    """Raise an InvalidValueError if the tasks or the tokenizer do not fit the model, which the harness asserts."""
+    if len(model.tokenizer) > model.config.vocab_size:
+        raise InvalidValueError(
+            f"{folder} has a tokenizer of {len(model.tokenizer):,} tokens, but a model of "
+            f"{model.config.vocab_size:,}",
+            field="checkpoint",
+            value=folder,
+            remedy="put the model's own tokenizer there",
+        ) from None
     for name, task in loaded["tasks"].items():
         for instance in task.instances:
             answer = instance.args[-1]
