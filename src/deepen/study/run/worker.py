@@ -12,7 +12,7 @@ from typing import Any
 from deepen.study.compile.tree import Node
 from deepen.study.run.evaluation import EvaluationStopped, evaluate, load_inputs
 from deepen.study.run.job import Job
-from deepen.study.run.start import load_start
+from deepen.study.run.start import load_start, warn_if_chance
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
 from deepen.train.checkpoint.saver import BackgroundSaver
@@ -74,8 +74,12 @@ def train_segment(
         world=world,
         device=device,
     )
-    if state.progress.step == 0 and job.start is None:
-        engine.check_initialization()
+    if state.progress.step == 0:
+        if job.start is None:
+            engine.check_initialization()
+        else:
+            vocab, window = job.model.vocab, job.window
+            warn_if_chance(job.start, engine, job.dataset, vocab=vocab, window=window, device=device)
     due = {point.tokens: point.tasks for point in node.evaluations}
     evaluated = {(line["tokens"], line.get("task")) for line in folder.lines("evals")}
     step_log = _StepLog(folder, job)
