@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deepen.data.shards import Dataset
 from deepen.errors import InvalidValueError
 from deepen.interop.checkpoint import DeepenCheckpoint, HuggingFaceCheckpoint
 from deepen.interop.checkpoint_files import write_checkpoint
@@ -146,3 +147,26 @@ def test_a_written_checkpoint_is_found_again(model: ModelConfig, folder: Path, t
     (tmp_path / "out" / "weights.safetensors").write_bytes(b"")
     with pytest.raises(InvalidValueError, match=r"cannot be used: .*weights.safetensors is damaged"):
         find_checkpoint(tmp_path / "out")
+
+
+def test_the_history_has_source_and_licence_of_the_data(folder: Path, dataset: Dataset, tmp_path: Path) -> None:
+    """As `deepen data prepare` records them."""
+    copy, data = tmp_path / "study", tmp_path / "data"
+    shutil.copytree(folder, copy)
+    shutil.copytree(dataset.folder, data)
+    study_json = json.loads((copy / "study.json").read_text())
+    study_json.pop("sha256")
+    study_json["study"]["data"] = str(data)
+    (copy / "study.json").write_text(json.dumps(study_json))
+
+    def read(**facts: Any) -> Trained:
+        (data / "dataset.json").write_text(json.dumps({"name": "mine", **facts}))
+        run = found(copy, arm="full", seed=0).history[-1]
+        assert isinstance(run, Trained) and run.data == "mine"
+        return run
+
+    hub = read(source={"dataset": "org/set", "config": "small", "revision": "abc"}, licence="odc-by")
+    assert (hub.source, hub.licence) == ("org/set small abc", "odc-by")
+    local = read(source={"path": "/home/me/texts.jsonl", "files": 1}, licence="", licences={"MIT": 3, "CC-BY": 1})
+    assert (local.source, local.licence) == ("texts.jsonl", "MIT, CC-BY")
+    assert read().source == ""

@@ -97,8 +97,13 @@ def _read_data_facts(folder: Path, study: Study) -> dict[str, str]:
     for candidate in (folder / "data", Path(study.data)):
         try:
             content = json.loads((candidate / FILE).read_bytes())
-            facts = {name: content.get(name) for name in ("name", "source", "licence")}
-            facts["licence"] = facts["licence"] or ", ".join(content.get("licences") or ())
+            source = content.get("source") or {}
+            facts = {
+                "name": content.get("name"),
+                "source": " ".join(filter(None, (source.get(key) for key in ("dataset", "config", "revision"))))
+                or Path(source.get("path", "")).name,
+                "licence": content.get("licence") or ", ".join(content.get("licences") or ()),
+            }
         except (OSError, ValueError, AttributeError, TypeError):
             continue
         return {name: value.strip() for name, value in facts.items() if isinstance(value, str)}
