@@ -29,7 +29,8 @@ def write_folder(path: Path) -> None:
     (path / "inner").mkdir(parents=True)
     for number, text in enumerate(DOCUMENTS):
         (path / f"{number:02}.txt").write_text(text)
-    (path / "notes.csv").write_text("not, a, document")
+    for name in ("notes.csv", "README.md", "LICENSE.txt"):
+        (path / name).write_text("not a document")
     (path / ".hidden.txt").write_text("not a document")
 
 

@@ -12,6 +12,7 @@ from deepen.errors import InvalidValueError
 
 JSON_LINES, PARQUET, TEXT = (".jsonl", ".ndjson", ".json"), (".parquet",), (".txt", ".text", ".md")
 _LICENCE_NAMES = ("LICENSE", "LICENCE", "COPYING")
+_ABOUT_THE_SOURCE = ("README", *_LICENCE_NAMES)
 _MAX_LICENCE_BYTES = 1 << 20
 
 
@@ -101,7 +102,9 @@ def _find_files(path: Path) -> list[Path]:
     visible = sorted(
         file
         for file in path.rglob("*")
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        if file.is_file()
+        and file.stem.upper() not in _ABOUT_THE_SOURCE
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
     )
     for kinds in (JSON_LINES[:2] + PARQUET, TEXT):
         if files := [file for file in visible if suffix(file) in kinds]:
