@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -174,6 +175,21 @@ def test_the_licence_and_the_source_are_recorded(tmp_path: Path, documents: list
         "files": 1,
         "bytes": (source / "a.jsonl").stat().st_size,
     }
+
+
+def test_a_disk_that_will_be_full_is_noticed_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(4):
+        write_jsonl(source / f"{number}.jsonl", make_documents(20, seed=number))
+    needed = 2 * 2 * sum(path.stat().st_size for path in source.iterdir())  # twice, 16 bits a byte
+    for free, warns in ((needed // 2, True), (needed, False)):
+        monkeypatch.setattr("shutil.disk_usage", lambda path, free=free: SimpleNamespace(free=free))
+        caplog.clear()
+        prepare(Preparation(source=str(source), tokenizer="byte"), tmp_path / f"out-{warns}")
+        assert ("free some space" in caplog.text) == warns
 
 
 @pytest.mark.slow

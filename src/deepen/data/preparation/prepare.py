@@ -9,6 +9,7 @@ A preparation that was interrupted continues when it is asked for again.
 import json
 import logging
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -39,6 +40,9 @@ from deepen.errors import InvalidValueError
 _log = logging.getLogger(__name__)
 
 MAX_UINT16_VOCAB = 65536
+MIN_SHARE = 0.01
+"""The share of the source from which the size of the rest is estimated."""
+
 MANY_DROPPED = 0.1
 """A warning is logged if a larger share of the documents is dropped because of shared passages."""
 
@@ -175,17 +179,33 @@ def _encode_source(
     if preparation.strict and progress.first_problem:
         raise _damaged(progress.first_problem)
     if not progress.is_read:
+        space_is_checked = False
         for placed, encoded in encode_blocks(encoder, source.blocks(progress.after), workers):
             if preparation.strict and encoded.first_problem:
                 raise _damaged(str(encoded.first_problem))
             spool.add(encoded, placed.after, placed.share)
             on_progress(_report(TOKENIZING, placed.share, progress))
+            if not space_is_checked and (placed.share or 0.0) >= MIN_SHARE:
+                _check_space(spool)
+                space_is_checked = True
         progress.is_read = True
         spool.save()
     if progress.damaged:
         _log.warning("%s; the first: %s", _count(progress.damaged), progress.first_problem)
     if not progress.documents:
         raise DataError("has no text", field="source", value=preparation.source, remedy="name another one")
+
+
+def _check_space(spool: Spool) -> None:
+    """Log a warning if the disk will be full before the end."""
+    needed, free = spool.estimate_space(), shutil.disk_usage(spool.folder).free
+    if needed > free:
+        _log.warning(
+            "about %.1f GB more are needed, and %.1f GB are free: free some space; if the disk gets full, the "
+            "same command continues later",
+            needed / 1e9,
+            free / 1e9,
+        )
 
 
 def _finish(

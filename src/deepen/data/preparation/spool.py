@@ -112,6 +112,11 @@ class Spool:
         durable.write_json(self.folder / _PROGRESS, progress)
         self._saved_at = time.monotonic()
 
+    def estimate_space(self) -> int:
+        """Bytes that the rest of the source and the shards will take; 0 if no share is known yet."""
+        sizes, share = self.progress.sizes, self.progress.share
+        return int((sum(sizes.values()) + sizes["tokens"]) / share) - sum(sizes.values()) if share else 0
+
     @property
     def documents(self) -> NDArray[np.void]:
         """The record of each document."""
