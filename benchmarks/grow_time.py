@@ -22,7 +22,7 @@ from pathlib import Path
 from deepen import durable
 from deepen.growth.spec import Growth
 from deepen.interop.checkpoint import read_hugging_face_checkpoint
-from deepen.interop.growing import Target, grow_checkpoint
+from deepen.interop.growing import grow_checkpoint
 
 WIDTH, VOCAB, OLD_DEPTH, NEW_DEPTH = 2048, 32_000, 16, 24
 OPERATORS = ("interleave", "copy-zero", "random")
@@ -65,8 +65,8 @@ def measure(folder: Path, operator: str, turns: int) -> None:
 
 
 def grow(small: Path, out: Path, operator: str) -> None:
-    target = Target(depth=NEW_DEPTH, growth=Growth(operator=operator))
-    grow_checkpoint(read_hugging_face_checkpoint(small), target, out)
+    checkpoint = read_hugging_face_checkpoint(small)
+    grow_checkpoint(checkpoint, out, depth=NEW_DEPTH, growth=Growth(operator=operator))
 
 
 def copy_folder(source: Path, target: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from deepen.cli.entry import main
 from deepen.compute.devices import DEVICES
+from hugging_face_folders import write_llama
 from preparation_support import make_documents, write_jsonl
 
 ROOT = Path(__file__).parent.parent
@@ -32,10 +33,14 @@ CONSOLE = re.compile(r"```console\n\$ deepen ([^\n]*)\n(.*?)```", re.S)
 def test_a_command_prints_what_the_page_shows(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    """With DEEPEN_RENEW=1 the page is updated instead. Beside docs/ there is a file of text, `books.jsonl`."""
+    """With DEEPEN_RENEW=1 the page is updated instead.
+
+    Beside docs/ there are a file of text, `books.jsonl`, and a checkpoint of four blocks, `small-llama`.
+    """
     monkeypatch.chdir(tmp_path)
     Path("docs").symlink_to(ROOT / "docs")
     write_jsonl(Path("books.jsonl"), [*make_documents(300), "a page twice", "a page twice"])
+    write_llama(Path("small-llama"), depth=4)
 
     def printed(found: re.Match[str]) -> str:
         assert main(shlex.split(found[1])) == 0

@@ -18,6 +18,7 @@ Entry points
 Checkpoints
     find_checkpoint       the checkpoint that a path means: of a run, of a study, or in Hugging Face's format
     Start                 the checkpoint from which every run of a study begins
+    grow_checkpoint       write a deeper checkpoint, from one of a run or a folder in Hugging Face's format
     export_hugging_face   write a checkpoint as a folder that transformers loads
 
 Defining a study
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from deepen.growth.grow import grow as grow
     from deepen.growth.spec import Growth as Growth
     from deepen.interop.export import export_hugging_face as export_hugging_face
+    from deepen.interop.growing import grow_checkpoint as grow_checkpoint
     from deepen.model.config import ModelConfig as ModelConfig
     from deepen.model.presets import PRESETS as PRESETS
     from deepen.planning import plan as plan
@@ -92,6 +94,7 @@ _MODULES = {
     "grow": "deepen.growth.grow",
     "Growth": "deepen.growth.spec",
     "export_hugging_face": "deepen.interop.export",
+    "grow_checkpoint": "deepen.interop.growing",
     "ModelConfig": "deepen.model.config",
     "PRESETS": "deepen.model.presets",
     "plan": "deepen.planning",

@@ -38,28 +38,19 @@ OnProgress = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
-    """What a checkpoint grows to: a depth, or a layout.
-
-    Attributes:
-        growth: operator, placement, and moment policy.
-        depth: blocks after growth; None with a layout.
-        layout: for each block from bottom to top the old block whose weights it has; None with a depth.
-    """
+class _Target:
+    """What a checkpoint grows to: a depth, or a layout; see `grow_checkpoint`."""
 
     growth: Growth
-    depth: int | None = None
-    layout: tuple[int, ...] | None = None
+    depth: int | None
+    layout: Sequence[int] | None
 
     def blocks(self, old: int) -> tuple[GrownBlock, ...]:
-        """What each block is after a model of `old` blocks has grown.
-
-        Raises:
-            InvalidValueError: it would not be deeper, or a block of the layout does not exist.
-        """
+        """What each block is after a model of `old` blocks has grown."""
         if self.layout is not None:
             return follow_layout(self.layout, old, zero_output=get_operator(self.growth.operator).zero_output)
-        assert self.depth is not None
+        if self.depth is None:
+            raise InvalidValueError("is missing: give it, or `layout`", field="depth")
         if self.depth <= old:
             raise InvalidValueError(
                 f"is {self.depth}, but the checkpoint has {old} blocks already: growth only adds",
@@ -99,9 +90,11 @@ class GrownCheckpoint:
 
 def grow_checkpoint(
     checkpoint: Checkpoint,
-    target: Target,
     out: Path,
     *,
+    growth: Growth,
+    depth: int | None = None,
+    layout: Sequence[int] | None = None,
     shard_bytes: int = SHARD_BYTES,
     text: str | None = None,
     on_progress: OnProgress = lambda what, share: None,
@@ -113,8 +106,11 @@ def grow_checkpoint(
 
     Args:
         checkpoint: what to grow; it does not change.
-        target: the depth or the layout, and how new blocks get their weights.
         out: the new folder.
+        growth: operator, placement, and moment policy.
+        depth: blocks after growth; None with a layout.
+        layout: for each block, from bottom to top, the old block whose weights it has. Of equal blocks all but the
+            lowest are new, and of the operator only counts whether their output projections are zero.
         shard_bytes: the size of a file of tensors in Hugging Face's format.
         text: if given, the model before and after growth are compared on it, where they fit into memory.
         on_progress: receives the progress.
@@ -124,13 +120,14 @@ def grow_checkpoint(
         RunError: the disk is full, or a model that should be unchanged is not: then nothing is written.
     """
     durable.check_new_folder(out, "out")
+    target = _Target(growth=growth, depth=depth, layout=layout)
     if isinstance(checkpoint, DeepenCheckpoint):
         return _grow_state(checkpoint, target, out, text, on_progress)
     return _grow_folder(checkpoint, target, out, shard_bytes, text, on_progress)
 
 
 def _grow_state(
-    checkpoint: DeepenCheckpoint, target: Target, out: Path, text: str | None, on_progress: OnProgress
+    checkpoint: DeepenCheckpoint, target: _Target, out: Path, text: str | None, on_progress: OnProgress
 ) -> GrownCheckpoint:
     model = checkpoint.model
     blocks = target.blocks(model.depth)
@@ -165,7 +162,7 @@ def _grow_state(
 
 def _grow_folder(
     checkpoint: HuggingFaceCheckpoint,
-    target: Target,
+    target: _Target,
     out: Path,
     shard_bytes: int,
     text: str | None,

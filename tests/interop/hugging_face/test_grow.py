@@ -14,7 +14,7 @@ from deepen.errors import InvalidValueError, RunError
 from deepen.growth.layout import parse_layout
 from deepen.growth.spec import Growth
 from deepen.interop.checkpoint import read_hugging_face_checkpoint
-from deepen.interop.growing import GrownCheckpoint, Target, grow_checkpoint
+from deepen.interop.growing import GrownCheckpoint, grow_checkpoint
 
 SIZES = {
     "vocab_size": 259, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4,
@@ -75,7 +75,7 @@ def make_checkpoint(folder: Path, family: str, dtype: torch.dtype = torch.float3
 
 
 def grow(folder: Path, out: Path, *, text: str | None = TEXT, **target: Any) -> GrownCheckpoint:
-    return grow_checkpoint(read_hugging_face_checkpoint(folder), Target(**target), out, text=text)
+    return grow_checkpoint(read_hugging_face_checkpoint(folder), out, text=text, **target)
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -187,8 +187,9 @@ def test_growing_reports_how_much_is_written(llama: Path, tmp_path: Path):
     shares: list[float | None] = []
     grow_checkpoint(
         read_hugging_face_checkpoint(llama),
-        Target(depth=6, growth=Growth()),
         tmp_path / "out",
+        depth=6,
+        growth=Growth(),
         on_progress=lambda what, share: shares.append(share),
     )
     assert shares[-1] == 1.0 and shares == sorted(shares, key=float) and len(shares) > 10
@@ -210,14 +211,13 @@ from pathlib import Path
 
 from deepen.growth.spec import Growth
 from deepen.interop.checkpoint import read_hugging_face_checkpoint
-from deepen.interop.growing import Target, grow_checkpoint
+from deepen.interop.growing import grow_checkpoint
 import transformers
 
 small, out, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 before = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_DATA, (before + limit, before + limit))
-target = Target(depth=24, growth=Growth(operator="interleave"))
-grow_checkpoint(read_hugging_face_checkpoint(small), target, out)
+grow_checkpoint(read_hugging_face_checkpoint(small), out, depth=24, growth=Growth(operator="interleave"))
 """
 
 

@@ -13,7 +13,7 @@ from deepen.data.sources import read_embedded
 from deepen.errors import InvalidValueError
 from deepen.growth.layout import GrownBlock, describe_layout
 from deepen.interop.checkpoint import Checkpoint
-from deepen.interop.growing import GrownCheckpoint, Target, grow_checkpoint
+from deepen.interop.growing import GrownCheckpoint, grow_checkpoint
 from deepen.interop.growth_check import Comparison, read_text
 from deepen.study.run.progress import Preparation
 
@@ -27,8 +27,10 @@ def run(request: GrowRequest) -> int:
     with show_progress(f"grow {checkpoint.folder.name}") as on_progress:
         grown = grow_checkpoint(
             checkpoint,
-            Target(growth=request.growth, depth=request.depth, layout=request.layout),
             request.out,
+            growth=request.growth,
+            depth=request.depth,
+            layout=request.layout,
             shard_bytes=request.shard_bytes,
             text=sample,
             on_progress=lambda what, share: on_progress(Preparation(what, share)),
