@@ -55,10 +55,11 @@ def _load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
             value=checkpoint.folder,
             remedy="put its tokenizer.json there",
         )
+    vocab: int | None
     if isinstance(checkpoint, DeepenCheckpoint):
         vocab = checkpoint.model.vocab
-    else:
-        vocab = checkpoint.config.get("vocab_size")  # of a model that deepen does not train, too
+    else:  # the model may be one that deepen does not train
+        vocab = checkpoint.config.get("vocab_size")
     return load_tokenizer(checkpoint.tokenizer, vocab)
 
 
