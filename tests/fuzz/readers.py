@@ -3,6 +3,7 @@
 A reader must return, or raise its own error.
 """
 
+import io
 import json
 import struct
 from collections.abc import Callable
@@ -41,6 +42,11 @@ def _put(path: Path, content: bytes) -> Path:
 
 def shard(folder: Path, content: bytes) -> None:
     layout = read_layout(_put(folder / "a_train.bin", content))
+    assert layout.file_bytes == len(content)
+
+
+def numpy_shard(folder: Path, content: bytes) -> None:
+    layout = read_layout(_put(folder / "a_train.npy", content))
     assert layout.file_bytes == len(content)
 
 
@@ -85,6 +91,7 @@ def manifest(folder: Path, content: bytes) -> None:
 
 READERS: dict[str, tuple[Callable[[Path, bytes], None], tuple[type[Exception], ...]]] = {
     "shard": (shard, (DataError,)),
+    "numpy_shard": (numpy_shard, (DataError,)),
     "dataset": (dataset, (DataError,)),
     "description": (description, (DataError,)),
     "tokenizer": (tokenizer, (DataError,)),
@@ -100,6 +107,12 @@ READERS: dict[str, tuple[Callable[[Path, bytes], None], tuple[type[Exception], .
 def _shard() -> bytes:
     header = struct.pack("<3i", 20240520, 1, 600) + bytes(1012)
     return header + (np.arange(600, dtype="<u2") % 512).tobytes()
+
+
+def _numpy_shard() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.arange(600, dtype="<u2"))
+    return file.getvalue()
 
 
 def _bench() -> bytes:
@@ -127,6 +140,7 @@ def _results() -> bytes:
 _ITEM = {"ctx": "The Congress", "endings": ["met.", "of of", "ran", "sea"], "label": 1}
 SEEDS = {
     "shard": _shard(),
+    "numpy_shard": _numpy_shard(),
     "dataset": _shard(),
     "description": json.dumps({"name": "a", "vocab": 512, "tokenizer_sha256": "0", "shards": {"a": "b"}}).encode(),
     "tokenizer": train_bpe(["a few words of text, and then a few words more"], 300).to_json().encode(),
