@@ -31,6 +31,7 @@ def test_shards_without_a_header_are_verified_once_their_type_is_named(
     assert main(["data", "verify", str(openwebtext)]) == 1
     printed = capsys.readouterr().out
     assert "train.bin has neither llm.c's header nor numpy's" in printed and "2 problems" in printed
+    assert "name their type with --data-dtype: uint16 or uint32" in printed
     assert main(["data", "verify", str(openwebtext), "--data-dtype", "uint16", "--tokenizer", "gpt2"]) == 0
     assert "in the tokenizer's vocabulary of 50,257; nothing is wrong" in capsys.readouterr().out
 

@@ -31,7 +31,7 @@ def test_every_problem_is_reported(described: Path):
     train.write_bytes(content)
     held_out.rename(described / "speeches_val_000001.bin")
     write_shard(described / "more_train.bin", np.full(100, 600, np.uint16))
-    problems = verify_dataset(described).problems
+    problems = [str(error) for error in verify_dataset(described).problems]
     assert len(problems) == 5
     for words in (
         "speeches_train_000000.bin is not the one that dataset.json describes",
@@ -47,7 +47,7 @@ def test_a_damaged_description_and_tokenizer_are_problems_beside_those_of_shards
     (described / "dataset.json").write_text("{")
     (described / "tokenizer.json").write_text("{")
     (described / "speeches_train_000000.bin").write_bytes(b"x" * 99)
-    problems = "\n".join(verify_dataset(described).problems)
+    problems = "\n".join(map(str, verify_dataset(described).problems))
     for words in ("dataset.json is damaged", "tokenizer.json is not a tokenizer", "has neither llm.c's header"):
         assert words in problems
 

@@ -93,7 +93,7 @@ def read_layout(path: Path, dtype: str | None = None) -> TokenLayout:
     if size != layout.file_bytes:
         raise DataError(
             f"shard {path} is truncated or damaged: its header claims {layout.length:,} tokens, "
-            f"its size fits {(size - layout.offset) / layout.token_bytes:,g}",
+            f"its size fits {(size - layout.offset) / layout.token_bytes:,.12g}",
             value=path,
             remedy="copy it again",
         )

@@ -24,13 +24,13 @@ class Verification:
         shards: those of each split that can be read.
         description: the content of dataset.json; None if there is none, or it is damaged.
         tokenizer: the tokenizer; None if there is none, or it cannot be read.
-        problems: every problem, in one line each.
+        problems: every problem.
     """
 
     shards: Mapping[str, Sequence[Shard]]
     description: Description | None
     tokenizer: Tokenizer | None
-    problems: tuple[str, ...]
+    problems: tuple[ValueError, ...]
 
 
 def verify_dataset(
@@ -82,5 +82,4 @@ def verify_dataset(
             if shard := problems.attempt(lambda path=path: check(path)):  # type: ignore[misc]
                 found[split].append(shard)
     problems.attempt(lambda: check_held_out(folder, found))
-    lines = tuple(str(error) for error in problems.errors)
-    return Verification(shards=found, description=description, tokenizer=made, problems=lines)
+    return Verification(shards=found, description=description, tokenizer=made, problems=problems.errors)

@@ -7,6 +7,7 @@ from deepen.cli.output.tables import print_lines
 from deepen.cli.requests.data_verify import VerifyRequest
 from deepen.data.description import FILE
 from deepen.data.verify import Verification, verify_dataset
+from deepen.errors import InvalidValueError
 from deepen.study.run.progress import as_preparation
 
 
@@ -22,14 +23,21 @@ def verify(request: VerifyRequest) -> int:
     if request.as_json:
         print(json.dumps(_to_json(request, found), indent=1))
     else:
-        print_lines([*found.problems, _summarize(request, found)])
+        print_lines([*_problem_lines(found), _summarize(request, found)])
     return 1 if found.problems else 0
+
+
+def _problem_lines(found: Verification) -> list[str]:
+    return [
+        error.describe(VerifyRequest.command.display_name) if isinstance(error, InvalidValueError) else str(error)
+        for error in found.problems
+    ]
 
 
 def _to_json(request: VerifyRequest, found: Verification) -> dict[str, object]:
     return {
         "folder": str(request.folder),
-        "problems": list(found.problems),
+        "problems": _problem_lines(found),
         "tokens": {split: sum(map(len, shards)) for split, shards in found.shards.items()},
         "shards": {
             split: [
@@ -53,15 +61,18 @@ def _summarize(request: VerifyRequest, found: Verification) -> str:
     """What was read, with what it was compared, and whether anything is wrong, in a line."""
     shards = [shard for of_split in found.shards.values() for shard in of_split]
     train, held_out = (sum(map(len, found.shards[split])) for split in ("train", "validation"))
-    line = f"{request.folder}: {len(shards)} shards, {train:,} tokens to train on, {held_out:,} held out"
+    line = f"{request.folder}: {_count(len(shards), 'shard')}, {train:,} tokens to train on, {held_out:,} held out"
     if shards:
         line += f", the highest {max(shard.highest for shard in shards):,}"
     if found.problems:
-        count = len(found.problems)
-        return f"{line}; {count} {'problem' if count == 1 else 'problems'}"
+        return f"{line}; {_count(len(found.problems), 'problem')}"
     compared = ["sizes as the headers claim"] if any(each.layout.format != "raw" for each in shards) else []
     if found.description:
         compared.append(f"all as {FILE} describes")
     if found.tokenizer:
         compared.append(f"all in the tokenizer's vocabulary of {found.tokenizer.vocab:,}")
     return "; ".join([line, *compared, "nothing is wrong"])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
