@@ -17,8 +17,10 @@ from deepen.interop.checkpoint_files import write_checkpoint
 from deepen.interop.export import export_hugging_face
 from deepen.interop.generation import DecoderPredictor, Sampling, generate
 from deepen.interop.history import Grown, Loaded
-from deepen.interop.load import load_model
+from deepen.interop.load import load_model, load_state
 from deepen.model.config import ModelConfig
+from deepen.schedule.rate import Constant
+from deepen.study.define.start import Start
 from deepen.study.define.study import Arm, Study
 from deepen.study.store.checkpoints import find_checkpoint
 from deepen.train.state import initial_state
@@ -138,3 +140,39 @@ def test_the_command_writes_a_folder_and_says_what_is_missing(
     with pytest.raises(InvalidValueError, match="is in Hugging Face's format already: copy the folder"):
         export_hugging_face(find_checkpoint(tmp_path / "out"), tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+def test_special_tokens_and_the_template_for_chats_of_a_hugging_face_folder_are_kept(
+    make_study: Callable[..., Study], run_study: Callable[..., Any], checkpoint: Path, tmp_path: Path
+) -> None:
+    """Through training and growth."""
+    origin = tmp_path / "origin"
+    export_hugging_face(find_checkpoint(checkpoint), origin)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(origin)
+    tokenizer.pad_token = tokenizer.eos_token = "!"
+    tokenizer.chat_template = "{% for message in messages %}{{ message.content }}!{% endfor %}"
+    tokenizer.save_pretrained(origin)
+    end = tokenizer.eos_token_id
+    assert end != 0
+    (origin / "generation_config.json").write_text(json.dumps({"eos_token_id": [end, 0], "bos_token_id": 0}))
+    begun = find_checkpoint(origin)
+    study = make_study(
+        name="expand",
+        model=replace(begun.model, depth=4),
+        tokens=2 * 32,
+        rate=Constant(peak=1e-3),
+        arms=(Arm(name="expand", recipe="expand", options={"start_depth": 3}),),
+        baseline="expand",
+        anchors=(1.0,),
+        accountings=("flops",),
+        start=Start.at(begun),
+    )
+    run_study(study, tmp_path / "study")
+    trained = find_checkpoint(tmp_path / "study")
+    write_checkpoint(tmp_path / "again", load_state(trained), trained.model, trained.history, trained.tokenizer)
+    export_hugging_face(find_checkpoint(tmp_path / "again"), tmp_path / "out")
+    kept = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert (kept.eos_token, kept.pad_token) == ("!", "!")
+    assert kept.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False) == "Hi!"
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert model.generation_config.eos_token_id == [end, 0] == model.config.eos_token_id

@@ -11,6 +11,22 @@ from deepen.model.config import ModelConfig
 from deepen.train.checkpoint.state_files import write_files
 from deepen.train.state import TrainState
 
+TOKENIZER_SETTINGS = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "generation_config.json",
+)
+"""Files of a Hugging Face folder about how its tokenizer is used: special tokens, a template for chats. They are
+kept with the tokenizer through training and growth, and exported."""
+
+
+def copy_tokenizer_settings(source: Path, folder: Path) -> None:
+    """Copy the files of `TOKENIZER_SETTINGS` that a folder has to another one."""
+    for name in TOKENIZER_SETTINGS:
+        if (source / name).is_file() and not (folder / name).exists():
+            durable.write_whole(folder / name, (source / name).read_bytes())
+
 
 def write_checkpoint(
     folder: Path, state: TrainState, model: ModelConfig, history: tuple[Event, ...], tokenizer: Path | None
@@ -27,10 +43,11 @@ def write_checkpoint(
     Raises:
         InvalidValueError: the folder is in use.
     """
-
     durable.check_new_folder(folder, "out")
     with durable.new_folder(folder) as new:
         write_model_file(new, model, history)
-        for path in () if tokenizer is None else find_tokenizer(tokenizer):
-            shutil.copyfile(path, new / path.name)
+        if tokenizer is not None:
+            for path in find_tokenizer(tokenizer):
+                shutil.copyfile(path, new / path.name)
+            copy_tokenizer_settings(tokenizer, new)
         write_files(state, new, logs={})

@@ -22,6 +22,7 @@ from deepen.data.tokenizers import Tokenizer, load_tokenizer
 from deepen.errors import InvalidValueError
 from deepen.interop.card import make_card
 from deepen.interop.checkpoint import Checkpoint, DeepenCheckpoint
+from deepen.interop.checkpoint_files import copy_tokenizer_settings
 from deepen.interop.hugging_face.config import make_config
 from deepen.interop.hugging_face.names import to_hugging_face
 from deepen.interop.hugging_face.shards import SHARD_BYTES, NewTensor, OnBytes, write_all, write_shards
@@ -69,13 +70,15 @@ def export_hugging_face(
     tokenizer = None if checkpoint.tokenizer is None else load_tokenizer(checkpoint.tokenizer, model.vocab)
     with durable.new_folder(folder) as new:
         _write_weights(checkpoint, new, dtype, shard_bytes, on_share)
-        ids = _special_ids(tokenizer)
-        _write_json(new / "config.json", {**make_config(model), **ids, "dtype": DTYPES[dtype][2]})
-        pad = {"pad_token_id": ids["eos_token_id"]} if ids else {}
-        _write_json(new / "generation_config.json", {**ids, **pad})
+        if checkpoint.tokenizer is not None:
+            copy_tokenizer_settings(checkpoint.tokenizer, new)
         if tokenizer is not None:
             durable.write(new / "tokenizer.json", tokenizer.to_json().encode())
-            _write_json(new / "tokenizer_config.json", _tokenizer_config(tokenizer, model))
+            _write_missing(new / "tokenizer_config.json", _tokenizer_config(tokenizer, model))
+        _write_missing(new / "generation_config.json", _generation_config(tokenizer))
+        ids = _read_special_ids(new / "generation_config.json")
+        config = {**make_config(model), **ids, "dtype": DTYPES[dtype][2]}
+        durable.write(new / "config.json", _encode(config))
         durable.write(new / "README.md", make_card(folder.resolve().name, checkpoint).encode())
 
 
@@ -128,11 +131,20 @@ class _Converted:
         on_bytes(size)
 
 
-def _special_ids(tokenizer: Tokenizer | None) -> dict[str, int]:
-    """The ids of the tokens before and after a document, which are the same token."""
+def _generation_config(tokenizer: Tokenizer | None) -> dict[str, Any]:
+    """The tokens before and after a document are the same; it also fills a batch of texts of several lengths."""
     if tokenizer is None or tokenizer.end_of_text is None:
         return {}
-    return {"bos_token_id": tokenizer.end_of_text, "eos_token_id": tokenizer.end_of_text}
+    return dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), tokenizer.end_of_text)
+
+
+def _read_special_ids(path: Path) -> dict[str, Any]:
+    """The tokens before and after a document, as a generation_config.json names them."""
+    try:
+        content = json.loads(path.read_bytes())
+        return {name: content[name] for name in ("bos_token_id", "eos_token_id") if name in content}
+    except (ValueError, TypeError):  # a file that the checkpoint brought
+        return {}
 
 
 def _tokenizer_config(tokenizer: Tokenizer, model: ModelConfig) -> dict[str, Any]:
@@ -148,5 +160,11 @@ def _tokenizer_config(tokenizer: Tokenizer, model: ModelConfig) -> dict[str, Any
     }
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    durable.write(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+def _write_missing(path: Path, content: dict[str, Any]) -> None:
+    """Write a file unless the checkpoint brought it."""
+    if not path.exists():
+        durable.write(path, _encode(content))
+
+
+def _encode(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

@@ -35,7 +35,7 @@ from deepen.study.run.forecast import Speed, warn_of_days
 from deepen.study.run.job import Job, make_jobs
 from deepen.study.run.progress import OnProgress, Preparation, StudyProgress, as_preparation, ignore_progress
 from deepen.study.run.scheduler import train_tree
-from deepen.study.run.start import check_tokenizer
+from deepen.study.run.start import check_tokenizer, keep_tokenizer_settings
 from deepen.study.run.triggers import Trigger, next_study
 from deepen.study.store.lineage import Lineage
 from deepen.study.store.lock import WriterLock
@@ -121,6 +121,8 @@ def _run_once(
     inputs = hash_inputs(study, dataset)
     store.open(study, inputs, _provenance(tree, options))
     dataset = dataset.with_tokenizer_in(store.folder / "tokenizer")
+    if study.start is not None:
+        keep_tokenizer_settings(study.start, store.folder / "tokenizer")
     jobs = make_jobs(tree, dataset, store.folder, inputs["tasks"])
     warn_of_days(tree, store, options.executor.jobs or 1, lambda: options.measure_speed(study))
     try:

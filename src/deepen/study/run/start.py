@@ -3,6 +3,7 @@
 import logging
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -12,6 +13,7 @@ from deepen.errors import InvalidValueError, RunError
 from deepen.evaluate.scoring import LanguageModel
 from deepen.evaluate.validation import validation_loss
 from deepen.interop.checkpoint import Checkpoint
+from deepen.interop.checkpoint_files import copy_tokenizer_settings
 from deepen.interop.load import load_state
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
@@ -67,6 +69,13 @@ def check_tokenizer(start: Start, dataset: Dataset) -> None:
             value=dataset.folder,
             remedy=f"prepare it with the tokenizer in {checkpoint.tokenizer}",
         )
+
+
+def keep_tokenizer_settings(start: Start, folder: Path) -> None:
+    """Copy how the checkpoint's tokenizer is used to a folder with the study's copy of it, if there is one."""
+    tokenizer = find_checkpoint(start.path).tokenizer if start.path.exists() else None
+    if tokenizer is not None and folder.is_dir():
+        copy_tokenizer_settings(tokenizer, folder)
 
 
 def _find_difference(theirs: Tokenizer, ours: Tokenizer) -> str:
