@@ -20,7 +20,10 @@ from deepen.growth.spec import Growth
 from deepen.interop.checkpoint import Checkpoint, DeepenCheckpoint, HuggingFaceCheckpoint
 from deepen.interop.checkpoint_files import write_checkpoint
 from deepen.interop.growth_check import (
+    MAX_TOKENS,
+    MAX_VOCAB,
     Comparison,
+    TextLogits,
     compare,
     compute_folder_logits,
     compute_logits,
@@ -29,7 +32,7 @@ from deepen.interop.growth_check import (
 )
 from deepen.interop.history import Grown
 from deepen.interop.hugging_face.block_list import find_section
-from deepen.interop.hugging_face.grow import GrowableFolder, GrownFolder, open_growable, plan_growth, write_grown
+from deepen.interop.hugging_face.grow import open_growable, plan_growth, write_grown
 from deepen.interop.hugging_face.shards import SHARD_BYTES
 from deepen.interop.load import load_state
 
@@ -146,8 +149,8 @@ def _grow_state(
     if text is not None:
         on_progress("comparing", None)
         ids = encode_text(checkpoint.tokenizer, text, vocab=model.vocab, context=model.context)
-        before, after = compute_logits(model, state.weights, ids), compute_logits(deeper, grown.weights, ids)
-        result = replace(result, comparison=compare(ids, before, after))
+        before = TextLogits(ids=ids, logits=compute_logits(model, state.weights, ids))
+        result = replace(result, comparison=compare(before, compute_logits(deeper, grown.weights, ids)))
         _check_unchanged(result)
     on_progress(f"writing {out}", None)
     event = Grown(
@@ -179,6 +182,16 @@ def _grow_folder(
         old_parameters=growable.parameters,
         parameters=grown.parameters,
     )
+    before = None
+    if text is not None:
+        section = find_section(growable.config)
+        vocab = int(section.get("vocab_size", MAX_VOCAB))
+        result = replace(result, not_compared=explain_missing_memory(grown.bytes, vocab))
+        if not result.not_compared:  # before writing, which may take long
+            context = section.get("max_position_embeddings", section.get("n_positions", MAX_TOKENS))
+            ids = encode_text(growable.folder, text, vocab=vocab, context=context)
+            on_progress("reading the model before growth", None)
+            before = TextLogits(ids=ids, logits=compute_folder_logits(growable.folder, ids))
     written, size = 0, grown.bytes
 
     def report(count: int) -> None:
@@ -188,30 +201,11 @@ def _grow_folder(
 
     with durable.new_folder(out) as folder:
         write_grown(growable, grown, folder, shard_bytes=shard_bytes, on_bytes=report)
-        if text is not None:
-            result = _compare_folders(result, growable, grown, folder, text, on_progress)
+        if before is not None:
+            on_progress("reading the model after growth", None)
+            result = replace(result, comparison=compare(before, compute_folder_logits(folder, before.ids)))
             _check_unchanged(result)
     return result
-
-
-def _compare_folders(
-    result: GrownCheckpoint,
-    growable: GrowableFolder,
-    grown: GrownFolder,
-    folder: Path,
-    text: str,
-    on_progress: OnProgress,
-) -> GrownCheckpoint:
-    section = find_section(growable.config)
-    vocab = int(section.get("vocab_size", 0))
-    if reason := explain_missing_memory(grown.bytes, vocab):
-        return replace(result, not_compared=reason)
-    context = section.get("max_position_embeddings", section.get("n_positions", 1 << 20))
-    ids = encode_text(growable.folder, text, vocab=vocab, context=context)
-    on_progress("comparing: before growth", None)
-    before = compute_folder_logits(growable.folder, ids)
-    on_progress("comparing: after growth", None)
-    return replace(result, comparison=compare(ids, before, compute_folder_logits(folder, ids)))
 
 
 def _check_unchanged(result: GrownCheckpoint) -> None:
@@ -233,7 +227,7 @@ def _check_space(out: Path, needed: int) -> None:
     free = shutil.disk_usage(durable.nearest_existing(out.absolute())).free
     if needed > free:
         raise RunError(
-            f"the result takes {needed / 1e9:,.1f} GB, and the disk of {out} has {free / 1e9:,.1f} GB left",
+            f"the result takes {needed / 1e9:,.3g} GB, and the disk of {out} has {free / 1e9:,.3g} GB left",
             remedy="free some space, or name a folder on another disk",
         )
 

@@ -18,6 +18,8 @@ from deepen.train.limits import own_memory_bytes, usable_memory_bytes
 
 MAX_TOKENS = 512
 """Tokens of the text that are read: logits of so many are kept in memory."""
+MAX_VOCAB = 1 << 20
+"""What a vocabulary is taken for that no config states."""
 _TOLERANCE = 1e-4
 """The largest difference of a logit, relative to the largest logit, that rounding explains."""
 
@@ -43,6 +45,14 @@ class Comparison:
     def logits_equal(self) -> bool:
         """Whether the logits are equal up to rounding."""
         return self.max_difference <= _TOLERANCE * self.max_logit
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextLogits:
+    """A text's tokens, (1, tokens), and a model's logits for them, (1, tokens, vocabulary)."""
+
+    ids: Tensor
+    logits: Tensor
 
 
 def read_text(path: Path) -> str:
@@ -75,7 +85,7 @@ def encode_text(tokenizer: Path | None, text: str, *, vocab: int, context: int) 
     """
     if tokenizer is None or not find_tokenizer(tokenizer):
         raise InvalidValueError(
-            "cannot be verified: it has no tokenizer", field="checkpoint", remedy="put tokenizer.json there"
+            "cannot be verified: it has no tokenizer", field="checkpoint", remedy="put its tokenizer.json there"
         )
     loaded: Tokenizer = load_tokenizer(tokenizer)
     ids = loaded.encode(text)[: min(MAX_TOKENS, context)]
@@ -118,7 +128,7 @@ def compute_folder_logits(folder: Path, ids: Tensor) -> Tensor:
     transformers.utils.logging.set_verbosity_error()
     try:
         model, found = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype="auto", output_loading_info=True, local_files_only=True
+            folder, dtype="auto", output_loading_info=True, local_files_only=True, use_safetensors=True
         )
     except (ValueError, OSError, ImportError, RuntimeError, KeyError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -130,14 +140,14 @@ def compute_folder_logits(folder: Path, ids: Tensor) -> Tensor:
     return logits.float()
 
 
-def compare(ids: Tensor, before: Tensor, after: Tensor) -> Comparison:
-    """Compare logits before and after growth, each (1, tokens, vocabulary)."""
+def compare(before: TextLogits, after: Tensor) -> Comparison:
+    """Compare logits before and after growth, (1, tokens, vocabulary)."""
     return Comparison(
-        tokens=ids.shape[1],
-        loss_before=_loss(before, ids),
-        loss_after=_loss(after, ids),
-        max_difference=float((after - before).abs().max()),
-        max_logit=float(before.abs().max()),
+        tokens=before.ids.shape[1],
+        loss_before=_loss(before.logits, before.ids),
+        loss_after=_loss(after, before.ids),
+        max_difference=float((after - before.logits).abs().max()),
+        max_logit=float(before.logits.abs().max()),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from deepen.errors import InvalidValueError, RunError
 from deepen.growth.layout import parse_layout
@@ -203,6 +203,38 @@ def test_growth_only_adds_and_never_overwrites(llama: Path, tmp_path: Path):
     with pytest.raises(InvalidValueError, match="is in use: it has content"):
         grow(llama, llama, depth=6, growth=Growth())
     assert not (tmp_path / "out").exists()
+
+
+def test_blocks_that_predict_later_tokens_stay_above_the_others(tmp_path: Path):
+    """As in DeepSeek-V3, whose list of blocks has one more than its config states."""
+    small = tmp_path / "small"
+    small.mkdir()
+    config = {"model_type": "mine", "num_hidden_layers": 3, "num_nextn_predict_layers": 1}
+    (small / "config.json").write_text(json.dumps(config))
+    save_file(
+        {f"model.layers.{block}.x": torch.tensor([block]) for block in range(4)}, small / "model.safetensors"
+    )
+    grow(small, tmp_path / "out", depth=5, growth=Growth(operator="stack"), text=None)
+    grown = {name: each.item() for name, each in tensors(tmp_path / "out").items()}
+    assert grown == {f"model.layers.{block}.x": source for block, source in enumerate((0, 1, 2, 0, 1, 3))}
+
+
+def test_a_checkpoint_that_cannot_be_compared_is_refused_before_it_is_written(llama: Path, tmp_path: Path):
+    shares: list[float | None] = []
+    (llama / "tokenizer.json").rename(tmp_path / "tokenizer.json")
+    try:
+        with pytest.raises(InvalidValueError, match="cannot be verified: it has no tokenizer"):
+            grow_checkpoint(
+                read_hugging_face_checkpoint(llama),
+                tmp_path / "out",
+                depth=6,
+                growth=Growth(),
+                text=TEXT,
+                on_progress=lambda what, share: shares.append(share),
+            )
+    finally:
+        (tmp_path / "tokenizer.json").rename(llama / "tokenizer.json")
+    assert not shares and not (tmp_path / "out").exists()
 
 
 GROW_WITH_LIMIT = """
