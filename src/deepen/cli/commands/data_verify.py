@@ -5,9 +5,9 @@ import json
 from deepen.cli.output.progress import show_progress
 from deepen.cli.output.tables import print_lines
 from deepen.cli.requests.data_verify import VerifyRequest
+from deepen.cli.requests.parser import describe_errors
 from deepen.data.description import FILE
 from deepen.data.verify import Verification, verify_dataset
-from deepen.errors import InvalidValueError
 from deepen.study.run.progress import as_preparation
 
 
@@ -28,10 +28,7 @@ def verify(request: VerifyRequest) -> int:
 
 
 def _problem_lines(found: Verification) -> list[str]:
-    return [
-        error.describe(VerifyRequest.command.display_name) if isinstance(error, InvalidValueError) else str(error)
-        for error in found.problems
-    ]
+    return [line for error in found.problems for line in describe_errors(error, VerifyRequest.command)]
 
 
 def _to_json(request: VerifyRequest, found: Verification) -> dict[str, object]:
