@@ -62,8 +62,8 @@ def prepare(
     Args:
         preparation: what is to be prepared.
         folder: the folder of the dataset, which appears when it is complete.
-        workers: processes that tokenize. The result does not depend on their number. A script that asks for several
-            must call this below `if __name__ == "__main__":`, because they import it.
+        workers: processes that tokenize. The result does not depend on their number. A script that asks for
+            several must call this below `if __name__ == "__main__":`, because they import it.
         on_progress: receives progress, several times a second.
         save_every: seconds between two times at which progress is saved.
 
