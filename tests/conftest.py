@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from deepen.data.batches import Batches
-from deepen.data.prepare import encode_documents, write_dataset
+from deepen.data.preparation.in_memory import encode_documents, write_dataset
 from deepen.data.shards import Dataset, Tokens, open_dataset
 from deepen.data.tokenizers import train_bpe
 from deepen.messages import print_messages

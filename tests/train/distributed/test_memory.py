@@ -11,7 +11,7 @@ from allocator import most_alive
 from deepen.compute.ledger import Ledger
 from deepen.compute.memory import phase_memory
 from deepen.compute.memory_settings import MemorySettings
-from deepen.data.prepare import write_dataset
+from deepen.data.preparation.in_memory import write_dataset
 from deepen.data.shards import Dataset, open_dataset
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase, Schedule

@@ -1,4 +1,4 @@
-"""Prepare a dataset from documents: remove overlap, train a tokenizer, write shards."""
+"""Prepare a dataset from documents in memory: remove overlap, train a tokenizer, write shards."""
 
 import hashlib
 import json

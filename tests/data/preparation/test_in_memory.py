@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from deepen.data.errors import DataError
 from deepen.data.overlap import PASSAGE_WORDS, remove_overlap
-from deepen.data.prepare import prepare_documents, write_dataset
+from deepen.data.preparation.in_memory import prepare_documents, write_dataset
 from deepen.data.shards import open_dataset
 from deepen.data.sources import read_embedded
 
@@ -93,7 +93,8 @@ def test_an_interrupted_preparation_leaves_no_partial_file(tmp_path: Path, limit
     splits = "{'train': np.arange(2000, dtype=np.uint16), 'validation': np.arange(500, dtype=np.uint16)}"
     code = (
         "import resource, signal, sys, numpy as np; from pathlib import Path; "
-        "from deepen.data.prepare import write_dataset; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "from deepen.data.preparation.in_memory import write_dataset; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
         f"write_dataset(Path({str(whole)!r}), 'a', 2000, '{{}}' + ' ' * 3000, {splits}); "
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {resource.RLIM_INFINITY})); "
         f"write_dataset(Path({str(cut)!r}), 'a', 2000, '{{}}' + ' ' * 3000, {splits})"
