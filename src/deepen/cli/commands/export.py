@@ -15,6 +15,7 @@ def run(request: ExportRequest) -> int:
             checkpoint,
             request.out,
             dtype=request.dtype,
+            shard_bytes=request.shard_bytes,
             on_share=lambda share: on_progress(Preparation(f"writing {request.out}", share)),
         )
     model = checkpoint.model

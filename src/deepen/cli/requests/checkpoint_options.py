@@ -5,7 +5,7 @@ from pathlib import Path
 
 from deepen.cli.requests.command import Argument, Option, OptionGroup
 from deepen.cli.requests.parser import Arguments
-from deepen.cli.requests.value_types import FOLDER, TEXT, Completion, whole_number
+from deepen.cli.requests.value_types import FOLDER, TEXT, Completion, number, whole_number
 from deepen.interop.checkpoint import Checkpoint
 from deepen.study.store.checkpoints import find_checkpoint
 
@@ -22,6 +22,13 @@ WHICH_RUN = OptionGroup(
         Option(name="arm", takes=TEXT, help="its arm, by name", default_help="the only one"),
         Option(name="seed", takes=whole_number("SEED"), help="its seed", default_help="the only one"),
     ),
+)
+
+SHARD_SIZE_OPTION = Option(
+    name="shard-size",
+    takes=number("GB", maximum=1e6),
+    help="size of a file of tensors in Hugging Face's format, a number of GB",
+    default=5.0,
 )
 
 START_OPTIONS = (

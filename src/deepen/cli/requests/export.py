@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from deepen.cli.requests.checkpoint_options import (
     CHECKPOINT_ARGUMENT,
+    SHARD_SIZE_OPTION,
     WHICH_RUN,
     CheckpointChoice,
     parse_checkpoint,
@@ -31,6 +32,7 @@ COMMAND = Command(
                 Option(name="out", short="-o", takes=FOLDER, help="new folder", default_help="none: name one"),
                 Option(name="to", takes=one_of(FORMATS), help="format: hf, Hugging Face's", default="hf"),
                 Option(name="dtype", takes=one_of(DTYPES), help="type of the weights", default="fp32"),
+                SHARD_SIZE_OPTION,
             ),
         ),
         WHICH_RUN,
@@ -50,12 +52,13 @@ COMMAND = Command(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportRequest:
-    """The checkpoint to export, the new folder, and the type of its weights."""
+    """The checkpoint to export, the new folder, the type of its weights, and the largest file of them."""
 
     command: ClassVar[Command] = COMMAND
     checkpoint: CheckpointChoice
     out: Path
     dtype: str
+    shard_bytes: int
 
 
 def parse(argv: Sequence[str]) -> ExportRequest:
@@ -67,4 +70,9 @@ def parse(argv: Sequence[str]) -> ExportRequest:
     elif "out" not in arguments.refused:
         arguments.add("--out is missing: name a new folder")
     arguments.check()
-    return ExportRequest(checkpoint=checkpoint, out=arguments["out"], dtype=arguments["dtype"])
+    return ExportRequest(
+        checkpoint=checkpoint,
+        out=arguments["out"],
+        dtype=arguments["dtype"],
+        shard_bytes=int(arguments["shard_size"] * 10**9),
+    )

@@ -8,6 +8,7 @@ from typing import ClassVar
 from deepen import durable
 from deepen.cli.requests.checkpoint_options import (
     CHECKPOINT_ARGUMENT,
+    SHARD_SIZE_OPTION,
     WHICH_RUN,
     CheckpointChoice,
     parse_checkpoint,
@@ -15,7 +16,7 @@ from deepen.cli.requests.checkpoint_options import (
 from deepen.cli.requests.command import Command, Example, Option, OptionGroup
 from deepen.cli.requests.parser import Arguments, parse_arguments
 from deepen.cli.requests.training_options import JSON_OPTION
-from deepen.cli.requests.value_types import FILE, FOLDER, ValueType, number, one_of, whole_number
+from deepen.cli.requests.value_types import FILE, FOLDER, ValueType, one_of, whole_number
 from deepen.growth.layout import MAX_LAYOUT, PLACEMENTS, parse_layout
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS
@@ -77,12 +78,7 @@ _RESULT = OptionGroup(
         Option(
             name="out", short="-o", takes=FOLDER, help="new folder for the result", default_help="none: name one"
         ),
-        Option(
-            name="shard-size",
-            takes=number("GB", maximum=1e6),
-            help="size of a file of tensors in Hugging Face's format, a number of GB",
-            default=5.0,
-        ),
+        SHARD_SIZE_OPTION,
         Option(
             name="verify",
             help="load the model before and after growth, where it fits into memory, and compare loss and logits",
