@@ -1,28 +1,31 @@
-"""Score completions with a language model: batch rows by length, and add up the loss of each completion."""
+"""Score completions with a language model: in rows that share beginnings, in batches of similar length."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from deepen.evaluate.packing import NOT_SCORED, PADDING, Part, Row, by_length, make_rows
 from deepen.evaluate.task import Completion, CompletionScore
 
 TASK_BATCH_TOKENS = {"cpu": 8192, "cuda": 65_536}
 """Tokens of a batch per process, by kind of device."""
 
-NOT_SCORED = -1
-"""The target of a position whose next token is not scored."""
-
 
 class LanguageModel(Protocol):
     """Anything that scores tokens: a network, an engine, or an engine that leads other processes."""
 
-    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor, branches_bt: Tensor | None = None) -> Tensor:
         """The loss of every target in nats, and 1 where it is the likeliest token, else 0: (b, t, 2).
 
-        Targets below 0 are not scored.
+        Args:
+            tokens_bt: input tokens.
+            targets_bt: the next token at each position; those below 0 are not scored.
+            branches_bt: the branch of each token (see `deepen.model.branches`); None for plain rows.
         """
 
 
@@ -32,7 +35,7 @@ class CompletionScorer:
 
     Args:
         model: computes the losses.
-        context: the longest row in tokens; longer rows are cut at the beginning.
+        context: the longest text in tokens; longer ones are cut at the beginning.
         device: device of the rows.
         batch_tokens: tokens of a batch, padding included.
     """
@@ -45,44 +48,32 @@ class CompletionScorer:
     @torch.no_grad()
     def score_completions(self, groups: Sequence[Sequence[Completion]]) -> list[list[CompletionScore]]:
         """The score of each completion given its prompt; see `task.CompletionModel`."""
-        completions = [completion for group in groups for completion in group]
-        rows = [_make_row(index, completion, self.context) for index, completion in enumerate(completions)]
-        rows.sort(key=lambda row: len(row.ids))  # batches of similar length need little padding
-        scores = [CompletionScore(0.0, 0, True)] * len(rows)
-        while rows:
-            size = max(1, self.batch_tokens // len(rows[-1].ids))
-            batch, rows = rows[-size:], rows[:-size]
-            for row, score in zip(batch, self._scores(batch), strict=True):
-                scores[row.index] = score
-        flat = iter(scores)
+        scores: dict[int, CompletionScore] = {}
+        for batch in by_length(make_rows(groups, self.context), self.batch_tokens):
+            for row, scores_t2 in zip(batch, self._token_scores(batch), strict=True):
+                scores |= {part.index: _add_up(part, scores_t2) for part in row.parts}
+        flat = (scores[index] for index in range(len(scores)))
         return [[next(flat) for _ in group] for group in groups]
 
-    def _scores(self, batch: "Sequence[_Row]") -> list[CompletionScore]:
-        longest = max(len(row.ids) for row in batch)
-        ids_bt = torch.zeros(len(batch), longest, dtype=torch.int64)
-        targets_bt = torch.full((len(batch), longest - 1), NOT_SCORED)
-        for index, row in enumerate(batch):
-            length = len(row.ids)
-            ids_bt[index, :length] = torch.tensor(row.ids)
-            targets_bt[index, length - 1 - row.scored : length - 1] = torch.tensor(row.ids[length - row.scored :])
-        ids_bt, targets_bt = ids_bt.to(self.device), targets_bt.to(self.device)
-        scores_bt2 = self.model.token_scores(ids_bt[:, :-1], targets_bt).double()
-        losses_and_firsts = scores_bt2.sum(dim=1).tolist()
-        return [
-            CompletionScore(loss=loss, tokens=row.scored, is_greedy=firsts == row.scored)
-            for row, (loss, firsts) in zip(batch, losses_and_firsts, strict=True)
-        ]
+    def _token_scores(self, batch: Sequence[Row]) -> NDArray[np.float64]:
+        """As `LanguageModel.token_scores`."""
+        tokens_bt = _pad([row.tokens for row in batch], 0)
+        targets_bt = _pad([row.targets for row in batch], NOT_SCORED)
+        branches_bt = None
+        if any(len(row.parts) > 1 for row in batch):
+            branches_bt = _pad([row.branches for row in batch], PADDING).to(self.device)
+        scores_bt2 = self.model.token_scores(tokens_bt.to(self.device), targets_bt.to(self.device), branches_bt)
+        array: NDArray[np.float64] = scores_bt2.cpu().double().numpy()
+        return array
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A completion as a row of token ids, the last `scored` of which count."""
-
-    index: int
-    ids: tuple[int, ...]
-    scored: int
+def _pad(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
+    padded_bt = torch.full((len(rows), max(map(len, rows))), filler)
+    for padded_t, row in zip(padded_bt, rows, strict=True):
+        padded_t[: len(row)] = torch.tensor(row)
+    return padded_bt
 
 
-def _make_row(index: int, completion: Completion, context: int) -> _Row:
-    ids = (*completion.prompt, *completion.tokens)[-(context + 1) :]
-    return _Row(index=index, ids=ids, scored=min(len(completion.tokens), len(ids) - 1))
+def _add_up(part: Part, scores_t2: NDArray[np.float64]) -> CompletionScore:
+    loss, firsts = sum(scores_t2[where.start : where.stop].sum(axis=0) for where in (part.shared, part.own))
+    return CompletionScore(loss=float(loss), tokens=part.tokens, is_greedy=bool(firsts == part.tokens))

@@ -127,9 +127,9 @@ class _Network:
     device: torch.device
     precision: str
 
-    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor, branches_bt: Tensor | None = None) -> Tensor:
         with autocast(self.device, self.precision):
-            return self.model.token_scores(tokens_bt, targets_bt)
+            return self.model.token_scores(tokens_bt, targets_bt, branches_bt)
 
 
 def _score_own(

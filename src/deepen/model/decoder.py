@@ -54,8 +54,13 @@ class Decoder(nn.Module, ABC):
         self.activation_checkpointing = False
 
     @abstractmethod
-    def embed(self, tokens_bt: Tensor) -> tuple[Tensor, ...]:
-        """The input of the first block, (b, t, d), and the tensors that every block takes as `shared`."""
+    def embed(self, tokens_bt: Tensor, branches_bt: Tensor | None = None) -> tuple[Tensor, ...]:
+        """The input of the first block, (b, t, d), and the tensors that every block takes as `shared`.
+
+        Args:
+            tokens_bt: input tokens.
+            branches_bt: the branch of each token (see `branches`); None where rows are plain texts.
+        """
 
     def forward(self, tokens_bt: Tensor, targets_bt: Tensor | None = None, *, cut: int | None = None) -> Tensor:
         """Logits (b, t, v) of the next token or, given targets, their mean loss in nats per token.
@@ -71,14 +76,14 @@ class Decoder(nn.Module, ABC):
             return F.linear(x_btd, self.head_weight)
         return mean_loss(x_btd.flatten(0, 1), self.head_weight, targets_bt.flatten())
 
-    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor, branches_bt: Tensor | None = None) -> Tensor:
         """The loss of every target in nats, and 1 where it is the likeliest token, else 0: (b, t, 2).
 
-        Without gradients. A target below 0 is not scored: both are 0.
+        Without gradients. A target below 0 is not scored: both are 0. `branches_bt` as in `embed`.
         """
         scored_bt = targets_bt >= 0
         with torch.no_grad():
-            x_nd = self.hidden_states(tokens_bt, cut=None)[scored_bt]
+            x_nd = self.hidden_states(tokens_bt, None, branches_bt)[scored_bt]
         scores_n2 = token_scores(x_nd, self.head_weight, targets_bt[scored_bt])
         scores_bt2 = scores_n2.new_zeros(*targets_bt.shape, 2)
         scores_bt2[scored_bt] = scores_n2
@@ -89,11 +94,17 @@ class Decoder(nn.Module, ABC):
         """The matrix that computes logits, (v, d): the head's, or the token embedding's if they are tied."""
         return self.token_embedding.weight if self.head is None else self.head.weight
 
-    def hidden_states(self, tokens_bt: Tensor, cut: int | None) -> Tensor:
-        """The normalized output of the last block, (b, t, d); `cut` as in `forward`."""
+    def hidden_states(self, tokens_bt: Tensor, cut: int | None, branches_bt: Tensor | None = None) -> Tensor:
+        """The normalized output of the last block, (b, t, d).
+
+        Args:
+            tokens_bt: input tokens.
+            cut: as in `forward`.
+            branches_bt: as in `embed`.
+        """
         frozen = 0 if cut is None else cut
         with torch.set_grad_enabled(torch.is_grad_enabled() and cut is None):
-            x_btd, *shared = self.embed(tokens_bt)
+            x_btd, *shared = self.embed(tokens_bt, branches_bt)
             for block in self.blocks[:frozen]:
                 x_btd = block(x_btd, *shared)
         for block in self.blocks[frozen:]:

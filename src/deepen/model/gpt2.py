@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deepen.model.branches import branch_positions, visible_tokens
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Block, Decoder, make_head
 
@@ -17,11 +18,13 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.width, 3 * config.width)
         self.out = nn.Linear(config.width, config.width)
 
-    def forward(self, x_btd: Tensor) -> Tensor:
-        """Let each position attend to itself and all earlier ones."""
+    def forward(self, x_btd: Tensor, visible_b1tt: Tensor | None = None) -> Tensor:
+        """Let each position attend to itself and all earlier ones, or to those that are visible to it."""
         b, t, d = x_btd.shape
         q_bhtk, k_bhtk, v_bhtk = self.qkv(x_btd).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        y_bhtk = F.scaled_dot_product_attention(q_bhtk, k_bhtk, v_bhtk, is_causal=True)
+        y_bhtk = F.scaled_dot_product_attention(
+            q_bhtk, k_bhtk, v_bhtk, attn_mask=visible_b1tt, is_causal=visible_b1tt is None
+        )
         out: Tensor = self.out(y_bhtk.transpose(1, 2).reshape(b, t, d))
         return out
 
@@ -61,7 +64,10 @@ class GPT2(Decoder):
         self.norm = make_norm(config)
         self.head = make_head(config)
 
-    def embed(self, tokens_bt: Tensor) -> tuple[Tensor]:
+    def embed(self, tokens_bt: Tensor, branches_bt: Tensor | None = None) -> tuple[Tensor, ...]:
         """The sum of token and position embeddings."""
         x_btd: Tensor = self.token_embedding(tokens_bt)
-        return (torch.add(x_btd, self.position_embedding.weight[: tokens_bt.shape[1]]),)
+        if branches_bt is None:
+            return (torch.add(x_btd, self.position_embedding.weight[: tokens_bt.shape[1]]),)
+        visible_b1tt = visible_tokens(branches_bt)
+        return x_btd + self.position_embedding(branch_positions(visible_b1tt, self.config.context)), visible_b1tt

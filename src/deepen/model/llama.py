@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deepen.model.branches import branch_positions, visible_tokens
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Block, Decoder, make_head
 from deepen.model.families import FAMILIES
@@ -40,8 +41,8 @@ class Attention(nn.Module):
             self.q_norm = RMSNorm(config.query_width if all_heads else config.head_width, eps=config.norm_epsilon)
             self.k_norm = RMSNorm(config.key_width if all_heads else config.head_width, eps=config.norm_epsilon)
 
-    def forward(self, x_btd: Tensor, table_2tk: Tensor) -> Tensor:
-        """Let each position attend to itself and all earlier ones."""
+    def forward(self, x_btd: Tensor, table_2tk: Tensor, visible_b1tt: Tensor | None = None) -> Tensor:
+        """Let each position attend to itself and all earlier ones, or to those that are visible to it."""
         b, t, _ = x_btd.shape
         q_bthk, k_bthk = self._split(self.q(x_btd), self.q_norm), self._split(self.k(x_btd), self.k_norm)
         v_bthk = self._split(self.v(x_btd), None)
@@ -49,7 +50,8 @@ class Attention(nn.Module):
             rotate(q_bthk, table_2tk).type_as(v_bthk).transpose(1, 2),
             rotate(k_bthk, table_2tk).type_as(v_bthk).transpose(1, 2),
             v_bthk.transpose(1, 2),
-            is_causal=True,
+            attn_mask=visible_b1tt,
+            is_causal=visible_b1tt is None,
             enable_gqa=self.grouped,
         )
         out: Tensor = self.out(y_bhtk.transpose(1, 2).reshape(b, t, -1))
@@ -115,7 +117,11 @@ class Llama(Decoder):
         self.norm = _make_norm(config)
         self.head = make_head(config)
 
-    def embed(self, tokens_bt: Tensor) -> tuple[Tensor, Tensor]:
+    def embed(self, tokens_bt: Tensor, branches_bt: Tensor | None = None) -> tuple[Tensor, ...]:
         """Token embeddings, and the rotary table that every block uses."""
         x_btd: Tensor = self.token_embedding(tokens_bt)
-        return x_btd, rotary_table(self.config, tokens_bt.shape[1], tokens_bt.device)
+        if branches_bt is None:
+            return x_btd, rotary_table(self.config, tokens_bt.shape[1], tokens_bt.device)
+        visible_b1tt = visible_tokens(branches_bt)
+        table_2tk = rotary_table(self.config, self.config.context, tokens_bt.device)
+        return x_btd, table_2tk[:, branch_positions(visible_b1tt, self.config.context)], visible_b1tt

@@ -37,7 +37,10 @@ def _interpolate(frequencies: Tensor, scaling: Llama3Scaling) -> Tensor:
 
 
 def rotate(x_bthk: Tensor, table_2tk: Tensor) -> Tensor:
-    """Rotate each pair (i, i + k / 2) by its position's angle; Hugging Face's Llama uses the same pairs."""
-    cos_tk, sin_tk = table_2tk[:, :, None].unbind()
+    """Rotate each pair (i, i + k / 2) by its position's angle; Hugging Face's Llama uses the same pairs.
+
+    The table is that of all rows, (2, t, k / 2), or has positions for each row, (2, b, t, k / 2).
+    """
+    cos_tk, sin_tk = table_2tk.unsqueeze(-2).unbind()
     low, high = x_bthk.to(torch.promote_types(x_bthk.dtype, torch.float32)).chunk(2, dim=-1)
     return torch.cat((low * cos_tk - high * sin_tk, high * cos_tk + low * sin_tk), dim=-1).type_as(x_bthk)

@@ -60,7 +60,7 @@ class TrainingEngine(Protocol):
     def state(self) -> TrainState:
         """A copy of the current state, on the CPU."""
 
-    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor, branches_bt: Tensor | None = None) -> Tensor:
         """The loss of every target, and whether it is the likeliest token: see `Decoder.token_scores`."""
 
 
@@ -137,10 +137,10 @@ class Engine:
             recent_losses=tuple(self.recent_losses),
         )
 
-    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor, branches_bt: Tensor | None = None) -> Tensor:
         """As `Decoder.token_scores`, in the precision of training."""
         with self._autocast():
-            return self._placement.token_scores(self.model, tokens_bt, targets_bt)
+            return self._placement.token_scores(self.model, tokens_bt, targets_bt, branches_bt)
 
     def _forward_backward(self, inputs_bt: Tensor, targets_bt: Tensor) -> Tensor:
         """Compute the gradients of the batch's mean loss by micro-batches; returns the loss in nats per token."""

@@ -88,7 +88,9 @@ class Placement(Protocol):
             size: rows of a micro-batch on one process.
         """
 
-    def token_scores(self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+    def token_scores(
+        self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor, branches_bt: Tensor | None = None
+    ) -> Tensor:
         """As `Decoder.token_scores`, (b, t, 2), on every process; each computes its rows."""
 
 
@@ -137,6 +139,8 @@ class SingleProcess:
             end = min(begin + size, rows)
             yield MicroBatch(slice(begin, end), (end - begin) / rows, is_last=end == rows)
 
-    def token_scores(self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+    def token_scores(
+        self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor, branches_bt: Tensor | None = None
+    ) -> Tensor:
         """As `Decoder.token_scores`, (b, t, 2)."""
-        return model.token_scores(tokens_bt, targets_bt)
+        return model.token_scores(tokens_bt, targets_bt, branches_bt)

@@ -72,10 +72,10 @@ class _StoppableModel:
     engine: TrainingEngine
     should_stop: Callable[[], bool]
 
-    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor, branches_bt: Tensor | None = None) -> Tensor:
         if self.should_stop():
             raise EvaluationStopped
-        return self.engine.token_scores(tokens_bt, targets_bt)
+        return self.engine.token_scores(tokens_bt, targets_bt, branches_bt)
 
 
 def load_inputs(job: Job) -> None:

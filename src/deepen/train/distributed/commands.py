@@ -59,6 +59,7 @@ class ScoreTokens:
 
     tokens_bt: Tensor
     targets_bt: Tensor
+    branches_bt: Tensor | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,8 @@ def follow(world: World) -> int:
                 _train(engine, tokens, control)
             case GatherState():
                 engine.state()
-            case ScoreTokens(tokens_bt, targets_bt):
-                engine.token_scores(tokens_bt, targets_bt)
+            case ScoreTokens(tokens_bt, targets_bt, branches_bt):
+                engine.token_scores(tokens_bt, targets_bt, branches_bt)
 
 
 def _begin(command: Begin, world: World) -> Engine:

@@ -108,7 +108,8 @@ class Leader:
         with self._control.carry_out(GatherState()):
             return self.engine.state()
 
-    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+    def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor, branches_bt: Tensor | None = None) -> Tensor:
         """As `Engine.token_scores`; every process computes a share of the sequences."""
-        with self._control.carry_out(ScoreTokens(tokens_bt.cpu(), targets_bt.cpu())):
-            return self.engine.token_scores(tokens_bt, targets_bt)
+        branches = None if branches_bt is None else branches_bt.cpu()
+        with self._control.carry_out(ScoreTokens(tokens_bt.cpu(), targets_bt.cpu(), branches)):
+            return self.engine.token_scores(tokens_bt, targets_bt, branches_bt)

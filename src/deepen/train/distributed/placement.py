@@ -102,12 +102,19 @@ class _ManyProcesses(ABC):
         """The rows of a batch that a process takes; the numbers of rows of two processes differ by at most one."""
         return slice(rank * rows // self._size, (rank + 1) * rows // self._size)
 
-    def token_scores(self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+    def token_scores(
+        self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor, branches_bt: Tensor | None = None
+    ) -> Tensor:
         """As `Decoder.token_scores`, (b, t, 2), on every process; each computes its rows."""
         rows = len(tokens_bt)
         own = self._rows_of(self._rank, rows)
         part = own if own.start < own.stop else slice(0, 1)
-        scores_bt2 = model.token_scores(tokens_bt[part].to(self.device), targets_bt[part].to(self.device))
+
+        def own_rows(rows_bt: Tensor) -> Tensor:
+            return rows_bt[part].to(self.device)
+
+        branches = None if branches_bt is None else own_rows(branches_bt)
+        scores_bt2 = model.token_scores(own_rows(tokens_bt), own_rows(targets_bt), branches)
         padded_bt2 = scores_bt2.new_zeros(self.max_rows(rows), *scores_bt2.shape[1:])
         padded_bt2[: own.stop - own.start] = scores_bt2[: own.stop - own.start]
         parts = [torch.empty_like(padded_bt2) for _ in range(self._size)]
@@ -205,8 +212,10 @@ class Sharded(_ManyProcesses):
         """Average gradients in every pass: no process has memory for the gradients of the full model."""
         return nullcontext()
 
-    def token_scores(self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor) -> Tensor:
+    def token_scores(
+        self, model: Decoder, tokens_bt: Tensor, targets_bt: Tensor, branches_bt: Tensor | None = None
+    ) -> Tensor:
         """As `Decoder.token_scores`, (b, t, 2), on every process; each computes its rows."""
-        scores_bt2 = super().token_scores(model, tokens_bt, targets_bt)
+        scores_bt2 = super().token_scores(model, tokens_bt, targets_bt, branches_bt)
         model.reshard()  # type: ignore[operator]  # the unit around the blocks stays gathered for a backward pass that never comes
         return scores_bt2
