@@ -19,18 +19,22 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from compare import without_times
 from deepen.data.shards import Dataset
+from deepen.interop.checkpoint_files import write_checkpoint
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipes import RECIPES
 from deepen.study.compile.tree import Node, Tree, compile_study
 from deepen.study.define.evaluation import Evaluation
+from deepen.study.define.start import Start
 from deepen.study.define.study import Arm, Study
 from deepen.study.results.collect import collect
 from deepen.study.run.job import Job, make_jobs
 from deepen.study.run.worker import train_segment
+from deepen.study.store.checkpoints import find_checkpoint
 from deepen.study.store.study_folder import Store
 from deepen.train.settings import TrainSettings
+from deepen.train.state import initial_state
 
 pytestmark = pytest.mark.slow
 
@@ -40,8 +44,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "staged": {"stages": 2, "reset_at_continual": True},
 }
 CONTINUAL_SHARES = {"staged": (0.5,)}
-FROM_SCRATCH = [name for name, recipe in RECIPES.items() if not recipe.needs_checkpoint]
-CASES = [*((recipe, "gpt2") for recipe in FROM_SCRATCH), ("two-phase", "llama")]
+CASES = [*((recipe, "gpt2") for recipe in RECIPES), ("two-phase", "llama")]
 
 
 class Crash(Exception):
@@ -112,6 +115,14 @@ def crash_at_forward(number: int) -> Iterator[None]:
         hook.remove()
 
 
+def make_start(model: ModelConfig, dataset: Dataset, folder: Path) -> Start:
+    """A checkpoint with half of a model's blocks."""
+    small = replace(model, depth=model.depth // 2)
+    state = initial_state(small, small.depth, seed=7)
+    write_checkpoint(folder / "checkpoint", state, small, (), dataset.folder)
+    return Start.at(find_checkpoint(folder / "checkpoint"))
+
+
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(case))
 def reference(
     request: pytest.FixtureRequest,
@@ -137,6 +148,8 @@ def reference(
         rate=WSD(peak=1e-2, warmup_tokens=2 * batch),
         settings=TrainSettings(micro_batch_tokens=2 * CONTEXT),
     )
+    if RECIPES[recipe].needs_checkpoint:
+        study = replace(study, start=make_start(study.model, dataset, tmp_path_factory.mktemp("start")))
     run = Run(study, dataset, tmp_path_factory.mktemp("reference"))
     run.store.open(study, {})
     for node in run.tree.nodes.values():
