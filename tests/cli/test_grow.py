@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,8 @@ from deepen.interop.load import load_state
 from deepen.model.config import ModelConfig
 from deepen.study.store.checkpoints import find_checkpoint
 from deepen.train.state import TrainState, initial_state
+from hugging_face_folders import write_large_checkpoint
+from processes import wait_until
 
 
 def trained(model: ModelConfig) -> TrainState:
@@ -133,3 +138,16 @@ def test_a_bad_checkpoint_is_refused_in_one_line_and_nothing_is_written(
 def test_a_hugging_face_checkpoint_has_no_moments_to_choose(theirs: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["grow", str(theirs), "--depth", "5", "-o", "x", "--moments", "keep"]) == 2
     assert "--moments: a checkpoint in Hugging Face's format has no optimizer state" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_writes_leaves_nothing(which: signal.Signals, tmp_path: Path):
+    write_large_checkpoint(tmp_path / "large")
+    command = [sys.executable, "-m", "deepen", "grow", "large", "--depth", "20", "-o", "out"]
+    growing = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: bool(list((tmp_path / "out.new").glob("*.safetensors"))), growing)
+    growing.send_signal(which)
+    _, errors = growing.communicate(timeout=60)
+    assert growing.returncode == 130 and errors.splitlines()[-1] == "stopped; nothing was written"
+    assert [path.name for path in tmp_path.iterdir()] == ["large"]

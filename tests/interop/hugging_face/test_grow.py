@@ -15,6 +15,7 @@ from deepen.growth.layout import parse_layout
 from deepen.growth.spec import Growth
 from deepen.interop.checkpoint import read_hugging_face_checkpoint
 from deepen.interop.growing import GrownCheckpoint, grow_checkpoint
+from hugging_face_folders import write_large_checkpoint
 
 SIZES = {
     "vocab_size": 259, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4,
@@ -257,24 +258,7 @@ grow_checkpoint(read_hugging_face_checkpoint(small), out, depth=24, growth=Growt
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory")
 def test_a_checkpoint_grows_in_less_memory_than_one_of_its_tensors(tmp_path: Path):
     """Shards of 600 MB whose bytes are holes, with 32 MB of memory; a tensor has 50 MB."""
-    config = {"model_type": "synthetic", "num_hidden_layers": 12}
-    (tmp_path / "small").mkdir()
-    (tmp_path / "small" / "config.json").write_text(json.dumps(config))
-    weight_map = {}
-    for shard in range(3):
-        name = f"model-{shard + 1:05}-of-00003.safetensors"
-        own = [f"model.layers.{block}.mlp.down_proj.weight" for block in range(4 * shard, 4 * shard + 4)]
-        size = 50_000_000
-        header = {
-            tensor: {"dtype": "BF16", "shape": [size // 2000, 1000], "data_offsets": [size * i, size * (i + 1)]}
-            for i, tensor in enumerate(own)
-        }
-        text = json.dumps(header).encode()
-        with (tmp_path / "small" / name).open("wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            file.truncate(8 + len(text) + size * len(own))
-        weight_map |= dict.fromkeys(own, name)
-    (tmp_path / "small" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    write_large_checkpoint(tmp_path / "small")
     folders = [str(tmp_path / "small"), str(tmp_path / "out")]
     command = [sys.executable, "-c", GROW_WITH_LIMIT, *folders, str(32 << 20)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)

@@ -1,5 +1,6 @@
 """`deepen export CKPT -o DIR`: a checkpoint in the format of other people's tools."""
 
+from deepen.cli.commands.stopping import stop_at_signals
 from deepen.cli.output.progress import show_progress
 from deepen.cli.output.tables import print_lines
 from deepen.cli.requests.export import ExportRequest
@@ -10,13 +11,18 @@ from deepen.study.run.progress import Preparation
 def run(request: ExportRequest) -> int:
     """Write the folder and list its files."""
     checkpoint = request.checkpoint.find()
-    with show_progress("export") as on_progress:
+    with stop_at_signals() as check_stop, show_progress("export") as show:
+
+        def on_share(share: float) -> None:
+            check_stop()
+            show(Preparation(f"writing {request.out}", share))
+
         export_hugging_face(
             checkpoint,
             request.out,
             dtype=request.dtype,
             shard_bytes=request.shard_bytes,
-            on_share=lambda share: on_progress(Preparation(f"writing {request.out}", share)),
+            on_share=on_share,
         )
     model = checkpoint.model
     files = {path.name: path.stat().st_size for path in sorted(request.out.iterdir())}

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from deepen.cli.commands.stopping import stop_at_signals
 from deepen.cli.output.progress import show_progress
 from deepen.cli.output.tables import print_lines, print_sentences, print_table, short, text
 from deepen.cli.requests.grow import GrowRequest
@@ -24,7 +25,12 @@ def run(request: GrowRequest) -> int:
     sample = None
     if request.verifies:
         sample = read_embedded()[1][-1] if request.text is None else read_text(request.text)
-    with show_progress(f"grow {checkpoint.folder.name}") as on_progress:
+    with stop_at_signals() as check_stop, show_progress(f"grow {checkpoint.folder.name}") as show:
+
+        def on_progress(what: str, share: float | None) -> None:
+            check_stop()
+            show(Preparation(what, share))
+
         grown = grow_checkpoint(
             checkpoint,
             request.out,
@@ -33,7 +39,7 @@ def run(request: GrowRequest) -> int:
             layout=request.layout,
             shard_bytes=request.shard_bytes,
             text=sample,
-            on_progress=lambda what, share: on_progress(Preparation(what, share)),
+            on_progress=on_progress,
         )
     if request.as_json:
         print(json.dumps(_to_json(grown), indent=1))

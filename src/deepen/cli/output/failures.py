@@ -45,8 +45,11 @@ def report_failure(error: Exception, request: Request | None = None) -> int | No
     if isinstance(error, InvalidValueError | InvalidValuesError):
         problems = describe_errors(error, request.command) if request else str(error).splitlines()
         return print_errors(WRONG_REQUEST, *dict.fromkeys(problems))
-    if isinstance(error, Interrupted) and isinstance(request, RunRequest):
-        STDERR.print(f"stopped; every step so far is kept in {request.folder}: the same command continues")
+    if isinstance(error, Interrupted):
+        kept = "nothing was written"
+        if isinstance(request, RunRequest):
+            kept = f"every step so far is kept in {request.folder}: the same command continues"
+        STDERR.print(f"stopped; {kept}")
         return INTERRUPTED
     cause = _describe_failure(error, request)
     if cause is None:
