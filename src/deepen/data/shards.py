@@ -138,14 +138,14 @@ class Tokens:
 
     def window(self, start: int, length: int) -> TokenArray:
         """`length` tokens from `start` on."""
-        assert start >= 0 and start + length <= len(self)
-        shard = bisect_right(self._starts, start) - 1
-        offset = start - self._starts[shard]
-        tokens: TokenArray = self._shards[shard][offset : offset + length]
-        if len(tokens) == length:
-            return tokens
-        rest = self.window(start + len(tokens), length - len(tokens))
-        return np.concatenate([tokens, rest])
+        assert start >= 0 and length > 0 and start + length <= len(self)
+        parts: list[TokenArray] = []
+        while length:
+            shard = bisect_right(self._starts, start) - 1
+            offset = start - self._starts[shard]
+            parts.append(self._shards[shard][offset : offset + length])
+            start, length = start + len(parts[-1]), length - len(parts[-1])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def open_dataset(
