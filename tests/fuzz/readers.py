@@ -3,19 +3,24 @@
 A reader must return, or raise its own error.
 """
 
+import gzip
 import io
 import json
 import struct
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import zstandard
 
 from deepen.compute.bench_file import read_timing
 from deepen.compute.ledger import Role
 from deepen.data.description import read_description
 from deepen.data.errors import DataError
+from deepen.data.preparation.blocks import Document, Problem
+from deepen.data.preparation.sources.files import FileSource
 from deepen.data.shard_formats import read_layout
 from deepen.data.shards import open_dataset
 from deepen.data.tokenizers import load_tokenizer, train_bpe
@@ -89,6 +94,14 @@ def manifest(folder: Path, content: bytes) -> None:
     load_state(_put(folder / "state" / "manifest.json", content).parent)
 
 
+def text_source(name: str, folder: Path, content: bytes) -> None:
+    """Each place in a source of text is a document or a problem."""
+    source = FileSource(_put(folder / name, content), "text", "---" if ".txt" in name else None)
+    for placed in source.blocks({}):
+        for record in placed.block.read():
+            assert isinstance(record, Document | Problem)
+
+
 READERS: dict[str, tuple[Callable[[Path, bytes], None], tuple[type[Exception], ...]]] = {
     "shard": (shard, (DataError,)),
     "numpy_shard": (numpy_shard, (DataError,)),
@@ -100,6 +113,10 @@ READERS: dict[str, tuple[Callable[[Path, bytes], None], tuple[type[Exception], .
     "results": (results, (ResultsError,)),
     "study": (study, (StoreError,)),
     "manifest": (manifest, (StateError,)),
+    "jsonl": (partial(text_source, "a.jsonl"), (InvalidValueError,)),
+    "jsonl_gz": (partial(text_source, "a.jsonl.gz"), (InvalidValueError,)),
+    "jsonl_zst": (partial(text_source, "a.jsonl.zst"), (InvalidValueError,)),
+    "text": (partial(text_source, "a.txt"), (InvalidValueError,)),
 }
 """Readers by name, with the errors that each may raise."""
 
@@ -137,6 +154,7 @@ def _results() -> bytes:
     }).encode()  # fmt: skip
 
 
+_LINES = b'{"text": "a few words", "license": "free"}\n\n{"text": "of text"}\n'
 _ITEM = {"ctx": "The Congress", "endings": ["met.", "of of", "ran", "sea"], "label": 1}
 SEEDS = {
     "shard": _shard(),
@@ -149,5 +167,9 @@ SEEDS = {
     "results": _results(),
     "study": json.dumps({"study": quickstart().to_json(), "threads": 1}).encode(),
     "manifest": json.dumps({"weights.safetensors": {"bytes": 1, "sha256": "0"}}).encode(),
+    "jsonl": _LINES,
+    "jsonl_gz": gzip.compress(_LINES),
+    "jsonl_zst": zstandard.compress(_LINES),
+    "text": b"a few words\n---\nof text\n",
 }
 """A valid file for each reader, which the tests damage."""

@@ -152,6 +152,16 @@ def test_a_parquet_file_that_cannot_be_read_is_left_out_and_named(
     assert "b.parquet: it cannot be read" in caplog.text
 
 
+def test_a_row_that_is_not_utf8_is_left_out_and_named(
+    prepare_bytes: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    texts = pa.array([*(text.encode() for text in DOCUMENTS), b"a\xff"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet")
+    prepared = prepare_bytes(tmp_path / "a.parquet", val_tokens=1)
+    assert len(prepared.training) == 39 and prepared.description["dropped"]["damaged"] == 1
+    assert "a.parquet, row 41: it is not UTF-8" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("write", "column", "problem"),
     [

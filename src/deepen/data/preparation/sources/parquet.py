@@ -28,7 +28,7 @@ class Rows:
     name: str
     first: int
     texts: tuple[str | bytes | None, ...]
-    licences: tuple[str | None, ...] = ()
+    licences: tuple[object, ...] = ()
     problem: str = ""
 
     def read(self) -> Iterator[Document | Problem]:
@@ -46,8 +46,7 @@ class Rows:
 
 def divide_file(path: Path, column: str, on_share: Callable[[float], None]) -> Iterator[Block]:
     """The blocks of a Parquet file; `on_share` receives the share of its rows that was read before each."""
-    pyarrow, parquet = _import("pyarrow"), _import("pyarrow.parquet")
-    first = 1
+    parquet, first = _import("pyarrow.parquet"), 1
     try:
         with parquet.ParquetFile(path) as file:
             rows = file.metadata.num_rows
@@ -56,23 +55,35 @@ def divide_file(path: Path, column: str, on_share: Callable[[float], None]) -> I
                 on_share((first - 1 + len(batch)) / rows)
                 yield make_rows(str(path), first, batch, column)
                 first += len(batch)
-    except (pyarrow.ArrowException, OSError) as error:
+    except _errors() as error:
         yield Rows(name=str(path), first=first, texts=(), problem=_first_line(error))
 
 
 def make_rows(name: str, first: int, batch: Any, column: str) -> Rows:
     """Rows of an Arrow table or record batch."""
-    licences = next((batch[other].to_pylist() for other in _LICENCE_COLUMNS if other in batch.schema.names), ())
-    texts = batch[column].to_pylist()
-    return Rows(name=name, first=first, texts=tuple(texts), licences=tuple(licences))
+    licences = next((batch[other] for other in _LICENCE_COLUMNS if other in batch.schema.names), None)
+    return Rows(
+        name=name,
+        first=first,
+        texts=_read_texts(batch[column]),
+        licences=() if licences is None else _read_texts(licences),
+    )
+
+
+def _read_texts(column: Any) -> tuple[Any, ...]:
+    """The values of a column; bytes where its text is not UTF-8."""
+    try:
+        return tuple(column.to_pylist())
+    except UnicodeDecodeError:
+        return tuple(column.cast(_import("pyarrow").binary()).to_pylist())
 
 
 def check_column(path: Path, column: str) -> None:
     """Raise an InvalidValueError if a Parquet file has no such column of text; damaged files are found later."""
-    pyarrow, parquet = _import("pyarrow"), _import("pyarrow.parquet")
+    parquet = _import("pyarrow.parquet")
     try:
         schema = parquet.read_schema(path)
-    except (pyarrow.ArrowException, OSError):
+    except _errors():
         return
     check_schema(schema, column, str(path))
 
@@ -117,8 +128,13 @@ def _batch_rows(file: Any, column: str) -> int:
     return max(1, min(_MAX_BATCH_ROWS, BLOCK_BYTES * rows // max(1, size)))
 
 
+def _errors() -> tuple[type[Exception], ...]:
+    """What reading a damaged file raises; names of columns are decoded too."""
+    return (_import("pyarrow").ArrowException, OSError, ValueError)
+
+
 def _first_line(error: Exception) -> str:
-    return f"it cannot be read ({str(error).splitlines()[0][:120]})"
+    return f"it cannot be read ({(str(error).splitlines() or [''])[0][:120]})"
 
 
 def _import(module: str) -> Any:
