@@ -201,11 +201,23 @@ def _grow_folder(
 
     with durable.new_folder(out) as folder:
         write_grown(growable, grown, folder, shard_bytes=shard_bytes, on_bytes=report)
+        durable.append(folder / "README.md", _describe_growth(result, target).encode())
         if before is not None:
             on_progress("reading the model after growth", None)
             result = replace(result, comparison=compare(before, compute_folder_logits(folder, before.ids)))
             _check_unchanged(result)
     return result
+
+
+def _describe_growth(result: GrownCheckpoint, target: _Target) -> str:
+    """The section of the model card about the growth; the rest of the card describes the model before."""
+    new = [number for number, block in enumerate(result.blocks) if block.is_new]
+    how = "a layout" if target.layout else f"operator {target.growth.operator}"
+    return (
+        f"\n## Growth\n\n`deepen grow` made this model deeper, with {how}: {result.old_depth} blocks became "
+        f"{len(result.blocks)}, {result.old_parameters:,} parameters {result.parameters:,}. Its blocks, by their "
+        f"numbers before: {describe_blocks(result.blocks)}. New blocks: {describe_layout(new)}.\n"
+    )
 
 
 def _check_unchanged(result: GrownCheckpoint) -> None:
