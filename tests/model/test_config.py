@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepen.model.config import ModelConfig
-from deepen.model.rope_scaling import LinearScaling, Llama3Scaling, RopeScaling, parse_rope_scaling
+from deepen.model.rope_scaling import LinearScaling, Llama3Scaling, RopeScaling, YarnScaling, parse_rope_scaling
 from deepen.schedule.json_form import from_json, to_json
 
 SIZES = ("depth", "width", "heads", "kv_heads", "mlp", "context", "vocab")
@@ -77,6 +77,8 @@ def test_head_width_is_independent_of_width_and_heads_if_it_is_given():
     [
         (lambda: LinearScaling(factor=0), "factor is 0: it must be a number above 0"),
         (lambda: Llama3Scaling(factor=8.0, original_context=0), "original_context is 0"),
+        (lambda: YarnScaling(factor=-4.0, original_context=9), "factor is -4.0: it must be a number above 0"),
+        (lambda: YarnScaling(factor=4.0, original_context=9, attention_factor=-1.0), "attention_factor is -1"),
         (
             lambda: Llama3Scaling(factor=8.0, original_context=9, low_frequency=4.0),
             "must be below high_frequency 4",
@@ -88,8 +90,11 @@ def test_an_impossible_scaling_is_refused(make: Callable[[], object], words: str
         make()
 
 
+YARN = YarnScaling(factor=4.0, original_context=32768)
+
+
 @pytest.mark.parametrize(
-    "scaling", [None, LinearScaling(factor=2.0), Llama3Scaling(factor=8.0, original_context=8192)]
+    "scaling", [None, LinearScaling(factor=2.0), Llama3Scaling(factor=8.0, original_context=8192), YARN]
 )
 def test_a_model_survives_json(scaling: RopeScaling | None):
     model = config(family="llama", qk_norm="per-head", rope_scaling=scaling)

@@ -34,18 +34,15 @@ class Attention(nn.Module):
         self.k = _make_linear(config, "attention.k")
         self.v = _make_linear(config, "attention.v")
         self.out = _make_linear(config, "attention.out")
-        self.norms_whole_rows = config.qk_norm == "all-heads"
-        self.q_norm = self.k_norm = None
-        if config.qk_norm != "none":
-            all_heads = self.norms_whole_rows
-            self.q_norm = RMSNorm(config.query_width if all_heads else config.head_width, eps=config.norm_epsilon)
-            self.k_norm = RMSNorm(config.key_width if all_heads else config.head_width, eps=config.norm_epsilon)
+        self.norms_all_heads = config.qk_norm == "all-heads"
+        self.q_norm = _make_qk_norm(config, config.query_width)
+        self.k_norm = _make_qk_norm(config, config.key_width)
 
     def forward(self, x_btd: Tensor, table_2tk: Tensor, visible_b1tt: Tensor | None = None) -> Tensor:
         """Let each position attend to itself and all earlier ones, or to those that are visible to it."""
-        b, t, _ = x_btd.shape
-        q_bthk, k_bthk = self._split(self.q(x_btd), self.q_norm), self._split(self.k(x_btd), self.k_norm)
-        v_bthk = self._split(self.v(x_btd), None)
+        q_bthk = self._split(self.q(x_btd), self.q_norm)
+        k_bthk = self._split(self.k(x_btd), self.k_norm)
+        v_bthk = self._split(self.v(x_btd))
         y_bhtk = F.scaled_dot_product_attention(
             rotate(q_bthk, table_2tk).type_as(v_bthk).transpose(1, 2),
             rotate(k_bthk, table_2tk).type_as(v_bthk).transpose(1, 2),
@@ -54,16 +51,15 @@ class Attention(nn.Module):
             is_causal=visible_b1tt is None,
             enable_gqa=self.grouped,
         )
-        out: Tensor = self.out(y_bhtk.transpose(1, 2).reshape(b, t, -1))
+        out: Tensor = self.out(y_bhtk.transpose(1, 2).flatten(2))
         return out
 
-    def _split(self, x_btd: Tensor, norm: nn.Module | None) -> Tensor:
-        """Split a row into heads, (b, t, h, k), and normalize the row before or each head afterwards."""
-        b, t, _ = x_btd.shape
-        if norm is not None and self.norms_whole_rows:
+    def _split(self, x_btd: Tensor, norm: nn.Module | None = None) -> Tensor:
+        """Split into heads, (b, t, h, k), which are normalized all together before, or each afterwards."""
+        if norm is not None and self.norms_all_heads:
             x_btd = norm(x_btd)
-        x_bthk = x_btd.view(b, t, -1, self.head_width)
-        return norm(x_bthk) if norm is not None and not self.norms_whole_rows else x_bthk
+        x_bthk = x_btd.view(*x_btd.shape[:2], -1, self.head_width)
+        return norm(x_bthk) if norm is not None and not self.norms_all_heads else x_bthk
 
 
 class MLP(nn.Module):
@@ -101,6 +97,13 @@ def _make_linear(config: ModelConfig, name: str) -> nn.Linear:
     """Create a linear of a block by its name."""
     inputs, outputs = config.block_linears[name]
     return nn.Linear(inputs, outputs, bias=FAMILIES[config.family].has_bias(config, name))
+
+
+def _make_qk_norm(config: ModelConfig, all_heads: int) -> RMSNorm | None:
+    """Create the norm of queries or keys, whose width is `all_heads` for all heads together."""
+    if config.qk_norm == "none":
+        return None
+    return RMSNorm(all_heads if config.qk_norm == "all-heads" else config.head_width, eps=config.norm_epsilon)
 
 
 def _make_norm(config: ModelConfig) -> RMSNorm:

@@ -50,7 +50,32 @@ class Llama3Scaling:
             )
 
 
-RopeScaling = LinearScaling | Llama3Scaling
+@dataclass(frozen=True, kw_only=True, slots=True)
+class YarnScaling:
+    """As Llama 3's, but interpolated by the pair's number, and with larger scores (YaRN, arXiv 2309.00071).
+
+    Args:
+        factor: what low frequencies are divided by.
+        original_context: tokens of the context before it was stretched.
+        beta_fast, beta_slow: turns within `original_context` from which a frequency is kept, and up to which it is
+            divided.
+        attention_factor: multiplies rotated queries and keys; 0 means 1 + 0.1 · ln(factor).
+    """
+
+    factor: float
+    original_context: int
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    attention_factor: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_positive(self, ("factor", "original_context", "beta_fast", "beta_slow"))
+        if self.attention_factor == 0:
+            object.__setattr__(self, "attention_factor", 1 + 0.1 * max(0.0, math.log(self.factor)))
+        _check_positive(self, ("attention_factor",))
+
+
+RopeScaling = LinearScaling | Llama3Scaling | YarnScaling
 
 
 def parse_rope_scaling(content: Any) -> RopeScaling | None:
@@ -61,7 +86,7 @@ def parse_rope_scaling(content: Any) -> RopeScaling | None:
     """
     if content is None:
         return None
-    for kind in (LinearScaling, Llama3Scaling):
+    for kind in (LinearScaling, Llama3Scaling, YarnScaling):
         if isinstance(content, dict) and content.keys() == {field.name for field in fields(kind)}:
             return kind(**content)
     raise InvalidValueError(

@@ -9,31 +9,49 @@ import torch
 from torch import Tensor
 
 from deepen.model.config import ModelConfig
-from deepen.model.rope_scaling import LinearScaling, Llama3Scaling
+from deepen.model.rope_scaling import LinearScaling, Llama3Scaling, YarnScaling
 
 
 def rotary_table(config: ModelConfig, context: int, device: torch.device) -> Tensor:
-    """Cosines and sines of every position's angles, (2, t, k / 2) fp32.
+    """Cosines and sines of every position's angles, (2, t, k / 2) fp32; times a factor with `YarnScaling`.
 
     Pair i of a head is rotated by position · rope_base^(-2i / k), stretched by `config.rope_scaling`.
 
     Source: RoFormer, section 3.2.2. The operations are rounded as in Hugging Face's transformers.
     """
     pairs = torch.arange(0, config.head_width, 2, dtype=torch.float32, device=device)
-    frequencies = 1.0 / config.rope_base ** (pairs / config.head_width)
-    if isinstance(config.rope_scaling, LinearScaling):
-        frequencies = frequencies / config.rope_scaling.factor
-    elif isinstance(config.rope_scaling, Llama3Scaling):
-        frequencies = _interpolate(frequencies, config.rope_scaling)
+    frequencies, length = 1.0 / config.rope_base ** (pairs / config.head_width), 1.0
+    match config.rope_scaling:
+        case LinearScaling(factor=factor):
+            frequencies = frequencies / factor
+        case Llama3Scaling() as scaling:
+            frequencies = _scale_llama3(frequencies, scaling)
+        case YarnScaling() as scaling:
+            frequencies, length = _scale_yarn(frequencies, scaling, config), scaling.attention_factor
     angles = torch.outer(torch.arange(context, dtype=torch.float32, device=device), frequencies)
-    return torch.stack((angles.cos(), angles.sin()))
+    return torch.stack((angles.cos() * length, angles.sin() * length))
 
 
-def _interpolate(frequencies: Tensor, scaling: Llama3Scaling) -> Tensor:
+def _scale_llama3(frequencies: Tensor, scaling: Llama3Scaling) -> Tensor:
     """Llama 3.1's frequencies: `share` of each is kept, 0 for low and 1 for high ones."""
     turns = scaling.original_context / (2 * math.pi / frequencies)
     share = ((turns - scaling.low_frequency) / (scaling.high_frequency - scaling.low_frequency)).clamp(0, 1)
     return (1 - share) * frequencies / scaling.factor + share * frequencies
+
+
+def _scale_yarn(frequencies: Tensor, scaling: YarnScaling, config: ModelConfig) -> Tensor:
+    """YaRN's frequencies: `share` of each is kept, falling from 1 at one pair to 0 at another."""
+
+    def find_pair(turns: float) -> float:
+        """The pair that makes so many turns within the original context."""
+        wavelength = scaling.original_context / (2 * math.pi * turns)
+        return config.head_width * math.log(wavelength) / (2 * math.log(config.rope_base))
+
+    first = max(math.floor(find_pair(scaling.beta_fast)), 0)
+    last = min(math.ceil(find_pair(scaling.beta_slow)), config.head_width - 1)
+    pairs = torch.arange(len(frequencies), dtype=torch.float32, device=frequencies.device)
+    share = 1 - ((pairs - first) / max(last - first, 0.001)).clamp(0, 1)
+    return frequencies / scaling.factor * (1 - share) + frequencies * share
 
 
 def rotate(x_bthk: Tensor, table_2tk: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ LLAMA_3_SCALING = {
     "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 16,
 }  # fmt: skip
+YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "beta_fast": 2.0, "beta_slow": 0.1}
 
 CHECKPOINTS: dict[str, dict[str, Any]] = {
     "GPT-2": GPT2,
@@ -33,6 +34,7 @@ CHECKPOINTS: dict[str, dict[str, Any]] = {
     "Mistral": LLAMA | {"model_type": "mistral", "head_dim": 8, "sliding_window": None, "rope_theta": 1e6},
     "Mistral within its window": LLAMA | {"model_type": "mistral", "sliding_window": 32},
     "Qwen2.5": LLAMA | {"model_type": "qwen2", "sliding_window": 8, "tie_word_embeddings": True},
+    "Qwen2.5 with YaRN": LLAMA | {"model_type": "qwen2", "head_dim": 16, "rope_scaling": YARN},
     "Qwen3": LLAMA | {"model_type": "qwen3", "head_dim": 8, "rope_theta": 1e6, "rms_norm_eps": 1e-6},
     "Qwen3 with biases": LLAMA | {"model_type": "qwen3", "head_dim": 10, "attention_bias": True},
     "OLMo 2": LLAMA | {"model_type": "olmo2", "rope_theta": 500_000.0, "rms_norm_eps": 1e-6},

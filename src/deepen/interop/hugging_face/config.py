@@ -11,8 +11,8 @@ from typing import Any
 
 from deepen.errors import InvalidValueError
 from deepen.interop.hugging_face.entries import Entries, shorten
+from deepen.interop.hugging_face.rope import make_rope_scaling, parse_rope
 from deepen.model.config import ModelConfig
-from deepen.model.rope_scaling import LinearScaling, Llama3Scaling, RopeScaling
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,7 +157,7 @@ def _parse_llama(kind: _LlamaClass, entries: Entries) -> ModelConfig:
     entries.require("partial_rotary_factor", (1, 1.0), "heads that are rotated in part are not trained")
     depth, context = entries.whole("num_hidden_layers"), entries.whole("max_position_embeddings")
     _refuse_sliding_window(entries, depth, context)
-    rope_base, rope_scaling = _parse_rope(entries, context)
+    rope_base, rope_scaling = parse_rope(entries, context)
     heads = entries.whole("num_attention_heads")
     return ModelConfig(
         name=entries.name,
@@ -202,7 +202,7 @@ def _make_llama(model: ModelConfig, model_type: str, kind: _LlamaClass) -> dict[
         "hidden_act": "silu",
         "rms_norm_eps": model.norm_epsilon,
         "rope_theta": model.rope_base,
-        "rope_scaling": _make_rope_scaling(model.rope_scaling),
+        "rope_scaling": make_rope_scaling(model.rope_scaling),
         **biases,
         "attention_dropout": 0.0,
         "initializer_range": model.init_std,
@@ -238,45 +238,3 @@ def _refuse_sliding_window(entries: Entries, depth: int, context: int) -> None:
 
 
 _ATTENTION_TYPES = {"full_attention", "sliding_attention"}
-
-
-def _parse_rope(entries: Entries, context: int) -> tuple[float, RopeScaling | None]:
-    """Base and scaling of rotary positions: both in `rope_parameters`, or in `rope_theta` and `rope_scaling`."""
-    where = "rope_scaling" if entries.given("rope_scaling") else "rope_parameters"
-    parameters = entries.given(where) or {}
-    if not isinstance(parameters, Mapping) or any(isinstance(value, Mapping) for value in parameters.values()):
-        raise entries.error(where, "rotary positions that differ between blocks are not trained")
-    rope = Entries(
-        {"rope_theta": entries.number("rope_theta", 10_000.0), **parameters}, f"{where} in {entries.name}"
-    )
-    rope.require("partial_rotary_factor", (1, 1.0), "heads that are rotated in part are not trained")
-    theta = rope.number("rope_theta")
-    kind = parameters.get("rope_type", parameters.get("type", "default"))
-    if kind == "default":
-        return theta, None
-    if kind == "linear":
-        return theta, LinearScaling(factor=rope.number("factor"))
-    if kind == "llama3":
-        return theta, Llama3Scaling(
-            factor=rope.number("factor"),
-            low_frequency=rope.number("low_freq_factor"),
-            high_frequency=rope.number("high_freq_factor"),
-            original_context=rope.whole("original_max_position_embeddings", context),
-        )
-    raise entries.error(where, f"rotary positions of type {kind} are not trained, only default, linear and llama3")
-
-
-def _make_rope_scaling(scaling: RopeScaling | None) -> dict[str, Any] | None:
-    match scaling:
-        case None:
-            return None
-        case LinearScaling():
-            return {"rope_type": "linear", "factor": scaling.factor}
-        case Llama3Scaling():
-            return {
-                "rope_type": "llama3",
-                "factor": scaling.factor,
-                "low_freq_factor": scaling.low_frequency,
-                "high_freq_factor": scaling.high_frequency,
-                "original_max_position_embeddings": scaling.original_context,
-            }
