@@ -15,6 +15,7 @@ from deepen.compute.memory import phase_memory
 from deepen.compute.memory_settings import MemorySettings
 from deepen.growth.grow import grow
 from deepen.growth.spec import Growth
+from deepen.model.branches import visible_tokens
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Block, Decoder, make_head
@@ -33,11 +34,11 @@ class Attention(nn.Module):
         self.kv = nn.Linear(config.width, 2 * config.width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
 
-    def forward(self, x_btd: Tensor) -> Tensor:
+    def forward(self, x_btd: Tensor, visible_b1tt: Tensor | None = None) -> Tensor:
         b, t, d = x_btd.shape
         parts = (self.q(x_btd), *self.kv(x_btd).chunk(2, dim=-1))
         heads = (part.view(b, t, self.heads, -1).transpose(1, 2) for part in parts)
-        y_bhtk = F.scaled_dot_product_attention(*heads, is_causal=True)
+        y_bhtk = F.scaled_dot_product_attention(*heads, attn_mask=visible_b1tt, is_causal=visible_b1tt is None)
         return self.out(y_bhtk.transpose(1, 2).reshape(b, t, d))
 
 
@@ -65,8 +66,9 @@ class Network(Decoder):
         self.norm = norm()
         self.head = make_head(config)
 
-    def embed(self, tokens_bt: Tensor) -> tuple[Tensor]:
-        return (self.token_embedding(tokens_bt),)
+    def embed(self, tokens_bt: Tensor, branches_bt: Tensor | None = None) -> tuple[Tensor, ...]:
+        x_btd = self.token_embedding(tokens_bt)
+        return (x_btd,) if branches_bt is None else (x_btd, visible_tokens(branches_bt))
 
 
 class NoPositions(Gpt2Family):
