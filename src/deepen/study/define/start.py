@@ -35,12 +35,8 @@ class Start:
         Raises:
             InvalidValueError: deepen cannot train its model, or its files are incomplete.
         """
-        return Start(
-            path=checkpoint.folder,
-            sha256=checkpoint.sha256,
-            depth=checkpoint.model.depth,
-            history=checkpoint.history,
-        )
+        depth = checkpoint.model.depth  # whether it can be trained is known before its weights are hashed
+        return Start(path=checkpoint.folder, sha256=checkpoint.sha256, depth=depth, history=checkpoint.history)
 
     def first_token(self, fingerprint: str, window: int, seed: int) -> int:
         """Where in the order of windows a run begins: after what the checkpoint's run has read, if it is the same.
