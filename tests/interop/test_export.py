@@ -15,7 +15,7 @@ from deepen.data.tokenizers import load_tokenizer
 from deepen.errors import InvalidValueError
 from deepen.interop.checkpoint_files import write_checkpoint
 from deepen.interop.export import export_hugging_face
-from deepen.interop.generation import Sampling, generate
+from deepen.interop.generation import DecoderPredictor, Sampling, generate
 from deepen.interop.history import Grown, Loaded
 from deepen.interop.load import load_model, load_state
 from deepen.model.config import ModelConfig
@@ -59,7 +59,9 @@ def test_transformers_computes_the_same(checkpoint: Path, tmp_path: Path) -> Non
     assert sum(p.numel() for p in theirs.parameters()) == ours.config.parameters
     prompt = tokens_bt[0, :5].tolist()
     continued = theirs.generate(torch.tensor([prompt]), max_new_tokens=8, do_sample=False)[0].tolist()
-    ended = [*generate(ours, prompt, 8, Sampling(temperature=0.0), vocab=ours.config.vocab, end=0)]
+    ended = [
+        *generate(DecoderPredictor(ours), prompt, 8, Sampling(temperature=0.0), vocab=ours.config.vocab, end=0)
+    ]
     assert continued[5:][: len(ended)] == ended
     again = load_model(find_checkpoint(tmp_path / "out"))
     assert all(torch.equal(weight, again.state_dict()[name]) for name, weight in ours.state_dict().items())

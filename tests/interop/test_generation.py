@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from deepen.errors import InvalidValueError
-from deepen.interop.generation import Sampling, generate
+from deepen.interop.generation import DecoderPredictor, Sampling, generate, load_predictor
 from deepen.interop.load import load_model
 from deepen.study.store.checkpoints import find_checkpoint
 
@@ -62,8 +62,10 @@ def test_the_most_probable_text_is_that_of_transformers(folder: Path, theirs: An
     )
     sampling = Sampling(temperature=0.0)
     model = load_model(find_checkpoint(folder))
-    assert [*PROMPT, *generate(model, PROMPT, 15, sampling, vocab=96, end=None)] == expected[0].tolist()
-    longer = [*generate(model, PROMPT, 40, sampling, vocab=96, end=None)]
+    assert [*PROMPT, *generate(DecoderPredictor(model), PROMPT, 15, sampling, vocab=96, end=None)] == expected[
+        0
+    ].tolist()
+    longer = [*generate(DecoderPredictor(model), PROMPT, 40, sampling, vocab=96, end=None)]
     assert len(longer) == 40  # beyond the context
 
 
@@ -74,7 +76,8 @@ def test_choices_follow_the_distribution_and_its_restrictions(folder: Path) -> N
 
     def draw(**how: Any) -> Counter[int]:
         return Counter(
-            next(generate(model, PROMPT, 1, Sampling(seed=seed, **how), vocab=96, end=None)) for seed in range(400)
+            next(generate(DecoderPredictor(model), PROMPT, 1, Sampling(seed=seed, **how), vocab=96, end=None))
+            for seed in range(400)
         )
 
     probable = logits_v.softmax(-1).sort(descending=True)
@@ -86,17 +89,17 @@ def test_choices_follow_the_distribution_and_its_restrictions(folder: Path) -> N
     sharper = draw(temperature=0.5)[first] / 400
     assert abs(sharper - (logits_v / 0.5).softmax(-1)[first]) < 0.08
     few = 1 + int(probable.indices.min())
-    assert max(generate(model, PROMPT, 30, Sampling(), vocab=few, end=None)) < few
+    assert max(generate(DecoderPredictor(model), PROMPT, 30, Sampling(), vocab=few, end=None)) < few
 
 
 def test_the_end_of_the_text_ends_it(folder: Path) -> None:
     model = load_model(find_checkpoint(folder))
-    whole = [*generate(model, PROMPT, 12, Sampling(seed=1), vocab=96, end=None)]
-    assert [*generate(model, PROMPT, 12, Sampling(seed=1), vocab=96, end=whole[5])] == whole[
+    whole = [*generate(DecoderPredictor(model), PROMPT, 12, Sampling(seed=1), vocab=96, end=None)]
+    assert [*generate(DecoderPredictor(model), PROMPT, 12, Sampling(seed=1), vocab=96, end=whole[5])] == whole[
         : whole.index(whole[5])
     ]
     with pytest.raises(InvalidValueError, match="prompt is empty"):
-        next(generate(model, [], 1, Sampling(), vocab=96, end=None))
+        next(generate(DecoderPredictor(model), [], 1, Sampling(), vocab=96, end=None))
 
 
 def test_tensors_that_the_config_does_not_describe_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -114,4 +117,21 @@ def test_tensors_that_the_config_does_not_describe_are_refused(folder: Path, tmp
     assert "which its config.json does not describe" in refusal(
         {**tensors, last.replace(".2.", ".3."): tensors[last].clone()}
     )
-    assert "but its config.json describes" in refusal({**tensors, last: torch.zeros(3)})
+    assert "but its config.json describes" in refusal({**tensors, last: torch.zeros(3, 3)})
+
+
+def test_a_model_that_deepen_does_not_train_is_sampled_by_transformers(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.AutoConfig.for_model("gpt_neox", vocab_size=96, max_position_embeddings=24, **sizes)
+    theirs = transformers.AutoModelForCausalLM.from_config(config).eval()
+    theirs.save_pretrained(tmp_path)
+    expected = theirs.generate(
+        torch.tensor([PROMPT]), max_new_tokens=10, do_sample=False, eos_token_id=None, pad_token_id=0
+    )
+    model = load_predictor(find_checkpoint(tmp_path))
+    text = generate(model, PROMPT, 10, Sampling(temperature=0.0), vocab=96, end=None)
+    assert [*PROMPT, *text] == expected[0].tolist()
+    (tmp_path / "config.json").write_text('{"model_type": "of-nobody"}')
+    with pytest.raises(InvalidValueError, match="cannot be loaded by transformers"):
+        load_predictor(find_checkpoint(tmp_path))

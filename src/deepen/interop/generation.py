@@ -1,13 +1,79 @@
-"""Generate text from a network, token by token."""
+"""Generate text from a checkpoint, token by token."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from deepen.errors import InvalidValueError
+from deepen.extras import import_extra
+from deepen.interop.checkpoint import Checkpoint, HuggingFaceCheckpoint
+from deepen.interop.load import load_model
 from deepen.model.decoder import Decoder
+
+
+class Predictor(Protocol):
+    """Anything that predicts the next token of a text, of which it reads the last `context` tokens."""
+
+    @property
+    def context(self) -> int: ...  # noqa: D102
+    def logits(self, text: Sequence[int]) -> Tensor:
+        """The logits of the next token, (v,)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderPredictor:
+    """A network of deepen's."""
+
+    model: Decoder
+
+    @property
+    def context(self) -> int:
+        """The network's longest sequence."""
+        return self.model.config.context
+
+    def logits(self, text: Sequence[int]) -> Tensor:
+        """The logits of the next token, (v,)."""
+        x_btd = self.model.hidden_states(torch.tensor([text]), cut=None)
+        return x_btd[0, -1] @ self.model.head_weight.T
+
+
+@dataclass(frozen=True, slots=True)
+class TransformersPredictor:
+    """A model of `transformers`."""
+
+    model: Any
+    context: int
+
+    def logits(self, text: Sequence[int]) -> Tensor:
+        """The logits of the next token, (v,)."""
+        logits_v: Tensor = self.model(torch.tensor([text])).logits[0, -1]
+        return logits_v
+
+
+def load_predictor(checkpoint: Checkpoint) -> Predictor:
+    """The model of a checkpoint on the CPU, in fp32; of a kind that deepen does not train, by `transformers`.
+
+    Raises:
+        InvalidValueError: it cannot be loaded, or `transformers` is needed and not installed.
+    """
+    if not isinstance(checkpoint, HuggingFaceCheckpoint) or _is_trained(checkpoint):
+        return DecoderPredictor(load_model(checkpoint))
+    purpose = f"a model of type {checkpoint.model_type}"
+    transformers = import_extra("transformers", extra="hf", purpose=purpose)
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=torch.float32)
+    except (ValueError, OSError, ImportError) as error:  # also: code of its own would be needed, which is not run
+        reason = str(error).strip().splitlines()[0]
+        raise InvalidValueError(
+            f"{checkpoint.folder} cannot be loaded by transformers: {reason}",
+            field="checkpoint",
+            value=checkpoint.folder,
+        ) from None
+    return TransformersPredictor(model.eval(), int(getattr(model.config, "max_position_embeddings", 1 << 20)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,16 +93,22 @@ class Sampling:
     seed: int = 0
 
 
+def _is_trained(checkpoint: HuggingFaceCheckpoint) -> bool:
+    """Whether deepen trains such a model, and so has a network for it."""
+    try:
+        return bool(checkpoint.model)
+    except InvalidValueError:
+        return False
+
+
 @torch.no_grad()
 def generate(
-    model: Decoder, prompt: Sequence[int], tokens: int, sampling: Sampling, *, vocab: int, end: int | None
+    model: Predictor, prompt: Sequence[int], tokens: int, sampling: Sampling, *, vocab: int, end: int | None
 ) -> Iterator[int]:
     """Yield up to `tokens` tokens that continue a prompt.
 
-    The network reads at most its context: of a longer text, the latest tokens.
-
     Args:
-        model: the network.
+        model: predicts them.
         prompt: ids of the text so far, at least one.
         tokens: the largest number of tokens to generate.
         sampling: how the next token is chosen.
@@ -51,9 +123,7 @@ def generate(
     random = torch.Generator().manual_seed(sampling.seed)
     text = list(prompt)
     for _ in range(tokens):
-        inputs_bt = torch.tensor([text[-model.config.context :]])
-        x_btd = model.hidden_states(inputs_bt, cut=None)
-        logits_v = (x_btd[0, -1] @ model.head_weight.T)[:vocab].float()
+        logits_v = model.logits(text[-model.context :])[:vocab].float()
         token = _choose(logits_v, sampling, random)
         if token == end:
             return

@@ -168,7 +168,7 @@ def test_what_does_not_fit_the_checkpoint_is_refused(
     assert "expands a trained model, but the study starts from fresh weights" in refusal(
         replace(study, start=None)
     )
-    assert "begins with 4 blocks, but" in refusal(replace(study, arms=(Arm(name="expand", recipe="full"),)))
+    assert "it begins with 4 blocks, but" in refusal(replace(study, arms=(Arm(name="expand", recipe="full"),)))
     wider = refusal(replace(study, model=replace(study.model, width=16, mlp=0)))
     assert "has a model with width 8, but the study's has 16" in wider or "mlp 32" in wider
     other = tmp_path / "other"

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from deepen.cli.requests.sample import SampleRequest
 from deepen.data.tokenizers import Tokenizer, load_tokenizer
 from deepen.errors import InvalidValueError
-from deepen.interop.checkpoint import Checkpoint
-from deepen.interop.generation import Sampling, generate
-from deepen.interop.load import load_model
+from deepen.interop.checkpoint import Checkpoint, DeepenCheckpoint
+from deepen.interop.generation import Sampling, generate, load_predictor
 
 
 def run(request: SampleRequest) -> int:
@@ -27,7 +26,7 @@ def run(request: SampleRequest) -> int:
 
 def _generate(request: SampleRequest, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Iterator[tuple[str, str]]:
     """Each prompt with a continuation."""
-    model = load_model(checkpoint)
+    model = load_predictor(checkpoint)
     for prompt in request.prompts or ("",):
         ids = tokenizer.encode(prompt) or _start(tokenizer)
         for number in range(request.samples):
@@ -56,7 +55,12 @@ def _load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
             value=checkpoint.folder,
             remedy="put its tokenizer.json there",
         )
-    return load_tokenizer(checkpoint.tokenizer, checkpoint.model.vocab)
+    vocab: int | None
+    if isinstance(checkpoint, DeepenCheckpoint):
+        vocab = checkpoint.model.vocab
+    else:  # the model may be one that deepen does not train
+        vocab = checkpoint.config.get("vocab_size")
+    return load_tokenizer(checkpoint.tokenizer, vocab)
 
 
 def _start(tokenizer: Tokenizer) -> list[int]:

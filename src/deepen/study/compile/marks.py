@@ -74,10 +74,9 @@ def _check_start(schedule: Schedule, study: Study) -> None:
         )
     if study.start is not None and schedule.depth_at_start != study.start.depth:
         raise InvalidValueError(
-            f"begins with {schedule.depth_at_start} blocks, but {study.start.path} has {study.start.depth}",
-            field="start",
+            f"it begins with {schedule.depth_at_start} blocks, but {study.start.path} has {study.start.depth}",
             value=study.start.path,
-            remedy="use a recipe that grows from there, or grow the checkpoint first",
+            remedy="use a recipe that begins with these, or grow the checkpoint first",
         )
 
 
