@@ -92,9 +92,9 @@ def test_help_is_found_wherever_it_is_asked_for(capsys: pytest.CaptureFixture[st
 
 def test_help_of_a_plan_depends_on_what_is_planned(capsys: pytest.CaptureFixture[str]):
     assert main(["plan", "paper", "--help"]) == 0
-    assert "--seeds N" in (of_study := capsys.readouterr().out) and "--device" not in of_study
+    assert "--seeds N" in (of_study := capsys.readouterr().out) and "--stages" not in of_study
     assert main(["plan", "--help"]) == 0
-    assert "--device NAME" in (of_recipe := capsys.readouterr().out) and "--seeds" not in of_recipe
+    assert "--stages N" in (of_recipe := capsys.readouterr().out) and "--seeds" not in of_recipe
 
 
 EXAMPLES = [example.line for table in TABLES for example in table.examples if example.line.startswith("deepen ")]

@@ -204,6 +204,17 @@ def test_a_study_is_planned_arm_by_arm(capsys: pytest.CaptureFixture[str]):
     assert [steps[f"two-phase S={s}", "paper", 1.0] for s in (4, 8, 12)] == [14_688, 15_469, 15_729]
 
 
+def test_a_study_has_hours_and_a_price_and_pays_once_for_what_arms_share(capsys: pytest.CaptureFixture[str]):
+    result = plan(capsys, "paper", "--device", "h100", "--count", "8", "--price-per-hour", "2.5")
+    time, separate = result["time"], sum(mark["flops"] for mark in result["marks"])
+    assert max(mark["flops"] for mark in result["marks"]) < time["flops"] < 0.7 * separate
+    assert time["hours"] == pytest.approx(time["flops"] / (8 * DEVICES["h100"].peak_flops * 0.4) / 3600)
+    assert time["cost"] == pytest.approx(time["hours"] * 8 * 2.5)
+    twice = plan(capsys, "paper", "--device", "h100", "--count", "8", "--seeds", "2")["time"]
+    assert twice["flops"] == 2 * time["flops"] and twice["cost"] is None
+    assert plan(capsys, "paper")["time"] is None
+
+
 def test_a_scaled_paper_keeps_its_shape(capsys: pytest.CaptureFixture[str]):
     whole, small = plan(capsys, "paper"), plan(capsys, "paper", "--scale", "0.001")
     assert small["budget_flops"] / whole["budget_flops"] == pytest.approx(0.001, rel=0.01)

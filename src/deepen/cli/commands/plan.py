@@ -1,6 +1,7 @@
 """`deepen plan RECIPE` and `deepen plan STUDY`: what training would cost; nothing is trained."""
 
 import json
+from typing import Any
 
 from deepen.cli.output.plan_json import describe_plan
 from deepen.cli.output.plan_tables import print_parts, print_plan, print_study_plan
@@ -21,7 +22,7 @@ def run(request: RecipePlanRequest | StudyPlanRequest) -> int:
 
 
 def _plan_recipe(request: RecipePlanRequest) -> int:
-    fleet = _make_fleet(request)
+    fleet = _make_fleet(request, request.plan.memory.precision)
     plan = make_plan(request.plan, _make_clock(request, fleet))
     pilot = None if plan.equal_tokens is None else design_pilot(plan, request.recipe_words)
     description = describe_plan(plan, fleet, request.timing, request.price_per_hour, pilot)
@@ -40,11 +41,11 @@ def _plan_recipe(request: RecipePlanRequest) -> int:
     return 0
 
 
-def _make_fleet(request: RecipePlanRequest) -> Fleet | None:
+def _make_fleet(request: RecipePlanRequest | StudyPlanRequest, precision: str) -> Fleet | None:
     """The devices that a request names; a CPU is measured first."""
     if not request.device:
         return None
-    device = _measure_cpu(request.plan.memory.precision) if request.device == CPU else DEVICES[request.device]
+    device = _measure_cpu(precision) if request.device == CPU else DEVICES[request.device]
     return Fleet(device=device, count=request.count, mfu=request.mfu)
 
 
@@ -77,14 +78,39 @@ def _plan_study(request: StudyPlanRequest) -> int:
         }
         for planned in plan.marks
     ]
+    time = _study_time(request)
     if request.as_json:
         description = {
             "study": study.name,
             "budget_flops": plan.budget_flops,
             "attention_flops": "dense",
             "marks": rows,
+            "time": time,
         }
         print(json.dumps(description, indent=1))
     else:
-        print_study_plan(study, rows)
+        print_study_plan(study, rows, time)
     return 0
+
+
+def _study_time(request: StudyPlanRequest) -> dict[str, Any] | None:
+    """The FLOPs of all runs, training that several of them share counted once, and what they take on a device."""
+    fleet = _make_fleet(request, request.study.settings.precision)
+    if fleet is None:
+        return None
+    check_room_for_torch()
+    from deepen.study.compile.tree import compile_study  # needs torch, which a plan without a device does not
+
+    segments = [node.segment for node in compile_study(request.study, data_fingerprint="").nodes.values()]
+    flops = sum((segment.end - segment.start) * segment.flops_per_token for segment in segments)
+    hours = fleet.seconds(flops) / 3600
+    return {
+        "flops": flops,
+        "hours": hours,
+        "cost": None if request.price_per_hour is None else hours * fleet.count * request.price_per_hour,
+        "device": fleet.device.name,
+        "count": fleet.count,
+        "mfu": fleet.mfu,
+        "peak_flops": fleet.device.peak_flops,
+        "source": fleet.device.source,
+    }

@@ -91,15 +91,15 @@ def _totals(plan: dict[str, Any]) -> list[str]:
     )
     lines.append(f"optimizer {total['optimizer_flops']:.4g} FLOPs of AdamW and clipping, apart from the total")
     if time:
-        how = (
-            f"{100 * time['mfu']:.3g} % of {time['peak_flops'] / 1e12:,.4g} TFLOP/s"
-            if time["mfu"]
-            else "as benched"
-        )
-        lines.append(
-            f"time      {time['count']:,} × {time['device']}, {how} ({time['source']}); training steps alone"
-        )
+        lines.append(f"time      {_describe_fleet(time)}; training steps alone")
     return lines
+
+
+def _describe_fleet(time: Mapping[str, Any]) -> str:
+    """The devices that train, and how fast they are."""
+    mfu = time["mfu"]
+    how = f"{100 * mfu:.3g} % of {time['peak_flops'] / 1e12:,.4g} TFLOP/s" if mfu else "as benched"
+    return f"{time['count']:,} × {time['device']}, {how} ({time['source']})"
 
 
 def _marks(plan: dict[str, Any]) -> list[str]:
@@ -218,8 +218,10 @@ def print_parts(plan: Plan) -> None:
     )
 
 
-def print_study_plan(study: Study, marks: Sequence[Mapping[str, Any]]) -> None:
-    """Print the marks of a study's arms; their rates too if an arm has its own."""
+def print_study_plan(
+    study: Study, marks: Sequence[Mapping[str, Any]], time: Mapping[str, Any] | None = None
+) -> None:
+    """Print the marks of a study's arms, their rates if an arm has its own, and the time of all runs."""
     has_own_rates = any(study.rate_for(arm) != study.rate for arm in study.arms)
     print_table(
         f"{study.name}: {study.model.name}, {study.baseline_tokens:,} tokens, {study.batch_tokens:,} a step",
@@ -238,7 +240,16 @@ def print_study_plan(study: Study, marks: Sequence[Mapping[str, Any]]) -> None:
             for mark in marks
         ),
     )
-    print_sentences(["FLOPs count attention densely."])
+    sentences = ["FLOPs count attention densely."]
+    if time is not None:
+        cost = "" if time["cost"] is None else f", {format_money(time['cost'])} in all"
+        sentences = [
+            f"All runs together: {time['flops']:.4g} FLOPs, training that several share counted once: "
+            f"{format_hours(time['hours'])} h{cost}.",
+            f"That is an estimate for {_describe_fleet(time)}, for training steps alone, without evaluation.",
+            *sentences,
+        ]
+    print_sentences(sentences)
 
 
 def _bar(share: float) -> str:

@@ -60,10 +60,14 @@ class RecipePlanRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyPlanRequest:
-    """A study to plan."""
+    """A study to plan; `device`, `count`, `mfu` and `price_per_hour` are as in `RecipePlanRequest`."""
 
     command: ClassVar[Command] = STUDY_PLAN
     study: Study
+    device: str
+    count: int
+    mfu: float
+    price_per_hour: float | None
     as_json: bool
 
 
@@ -77,9 +81,17 @@ def parse(argv: Sequence[str]) -> RecipePlanRequest | StudyPlanRequest:
 
 def _parse_study_plan(arguments: Arguments) -> StudyPlanRequest:
     study = parse_study(arguments)
+    _check_device(arguments, ("mfu", "price_per_hour"))
     arguments.check()
     assert study is not None
-    return StudyPlanRequest(study=study, as_json="json" in arguments)
+    return StudyPlanRequest(
+        study=study,
+        device=arguments.get("device", ""),
+        count=arguments["count"],
+        mfu=arguments.get("mfu", DEFAULT_MFU),
+        price_per_hour=arguments["price_per_hour"],
+        as_json="json" in arguments,
+    )
 
 
 def _parse_recipe_plan(arguments: Arguments, recipe: Recipe | None) -> RecipePlanRequest:
@@ -164,6 +176,14 @@ def _parse_timing(arguments: Arguments, model: ModelConfig) -> Timing | None:
     return timing
 
 
+def _check_device(arguments: Arguments, keys: Sequence[str]) -> None:
+    """Add a problem for each of these options that is given without a device."""
+    if "device" not in arguments and "device" not in arguments.refused:
+        for key in keys:
+            if key in arguments:
+                arguments.add(f"{as_flag(key)} needs a --device: use {', '.join(DEVICES)} or {CPU}")
+
+
 def _check_combinations(arguments: Arguments, recipe: Recipe | None) -> None:
     """Add problems of options that exclude or need each other."""
     units = [as_flag(unit) for unit in BUDGETS if unit in arguments and unit != "hours"]  # which can be a limit
@@ -171,10 +191,8 @@ def _check_combinations(arguments: Arguments, recipe: Recipe | None) -> None:
         arguments.add(f"{' and '.join(units)} all set the budget: give one of them")
     if "bench" in arguments:
         _check_beside_bench(arguments)
-    elif "device" not in arguments and "device" not in arguments.refused:
-        for key in ("mfu", "price_per_hour", "hours"):
-            if key in arguments:
-                arguments.add(f"{as_flag(key)} needs a --device: use {', '.join(DEVICES)} or {CPU}")
+    else:
+        _check_device(arguments, ("mfu", "price_per_hour", "hours"))
     if arguments.get("device", CPU) != CPU and arguments.get("precision", "bf16") == "fp32":
         arguments.add(
             "--precision fp32 and --device: the table's peaks are of bf16; leave one out, or use --bench"

@@ -64,6 +64,34 @@ def _read_device(text: str) -> str:
 
 _RAMP = ValueType(metavar="RAMP", read=_read_ramp)
 
+_FLEET_OPTIONS = (
+    Option(
+        name="device",
+        takes=ValueType(metavar="NAME", read=_read_device, names=(*DEVICES, CPU)),
+        help="device, for hours; cpu is measured on this machine",
+        default_help="none: FLOPs alone",
+    ),
+    Option(
+        name="count",
+        takes=whole_number(minimum=1, maximum=10**6),
+        help="number of devices",
+        default=1,
+        fields=("devices",),
+    ),
+    Option(
+        name="mfu",
+        takes=number("SHARE", maximum=1),
+        help="share of the device's peak FLOP/s that training achieves",
+        default_help=str(DEFAULT_MFU),
+    ),
+)
+_PRICE_OPTION = Option(
+    name="price-per-hour",
+    takes=number("PRICE"),
+    help="price of a device for an hour, in any currency",
+    default_help="none",
+)
+
 RECIPE_PLAN = Command(
     name="plan",
     about="Show what a recipe saves at as many tokens as full training, and what it costs at the same compute: "
@@ -148,37 +176,14 @@ RECIPE_PLAN = Command(
         OptionGroup(
             title="Time and price",
             options=(
-                Option(
-                    name="device",
-                    takes=ValueType(metavar="NAME", read=_read_device, names=(*DEVICES, CPU)),
-                    help="device, for hours; cpu is measured on this machine",
-                    default_help="none: FLOPs alone",
-                ),
-                Option(
-                    name="count",
-                    takes=whole_number(minimum=1, maximum=10**6),
-                    help="number of devices",
-                    default=1,
-                    fields=("devices",),
-                ),
-                Option(
-                    name="mfu",
-                    takes=number("SHARE", maximum=1),
-                    help="share of the device's peak FLOP/s that training achieves",
-                    default_help=str(DEFAULT_MFU),
-                ),
+                *_FLEET_OPTIONS,
                 Option(
                     name="bench",
                     takes=FILE,
                     help="figures of deepen bench, in place of --device and --mfu",
                     default_help="none",
                 ),
-                Option(
-                    name="price-per-hour",
-                    takes=number("PRICE"),
-                    help="price of a device for an hour, in any currency",
-                    default_help="none",
-                ),
+                _PRICE_OPTION,
             ),
         ),
         OptionGroup(
@@ -239,6 +244,7 @@ STUDY_PLAN = Command(
     ),
     groups=(
         *STUDY.groups[:-1],
+        OptionGroup(title="Time and price", options=(*_FLEET_OPTIONS, _PRICE_OPTION)),
         replace(
             STUDY.groups[-1],
             options=(*STUDY.groups[-1].options[:-1], replace(JSON_OPTION, help="print the plan as JSON")),
@@ -246,6 +252,10 @@ STUDY_PLAN = Command(
     ),
     examples=(
         Example(line="deepen plan paper", purpose="the paper's study"),
+        Example(
+            line="deepen plan paper --device h100 --count 8 --price-per-hour 2.5",
+            purpose="its hours and its price",
+        ),
         Example(line="deepen plan quickstart --model micro --json", purpose="another model, for a script"),
     ),
 )
