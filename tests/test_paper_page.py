@@ -68,21 +68,31 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run_command(words: list[str]) -> None:
     if words[0] == "torchrun":
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", *words[1:]]
-        subprocess.run(launcher, check=True, timeout=240)
+        subprocess.run(launcher, check=True, timeout=600)
     else:
         assert words[0] == "deepen" and main(words[1:]) == 0, shlex.join(words)
 
 
 def test_no_command_of_the_page_is_left_out():
-    actions = {" ".join(words[1:3]) for words in read_commands() if words[0] == "deepen"}
-    assert {"data prepare", "data verify", "data info", "study paper", "report paper", "export paper"} <= actions
-    assert {"eval paper", "sample paper"} <= actions
-    assert all(words[0] in ("deepen", "torchrun") for words in read_commands())
+    commands = [shlex.join(words) for words in read_commands()]
+    for part in (
+        "data prepare",
+        "data verify",
+        "data info",
+        "study paper",
+        "report paper",
+        "export",
+        "eval",
+        "sample",
+    ):
+        assert any(part in command for command in commands), part
+    assert all(command.startswith(("deepen ", "torchrun ")) for command in commands)
     for word in STAND_INS:
         assert word in PAGE.read_text()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_page_leads_from_text_to_the_papers_figures(machine: Path, capfd: pytest.CaptureFixture[str]):
     for words in read_commands():
         run_command(words)
