@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from deepen.compute.ledger import Ledger
 from deepen.interop.hugging_face.config import make_config, parse_config
 from deepen.interop.hugging_face.names import from_hugging_face, to_hugging_face
 from deepen.model.build import build, init_weights
+from deepen.schedule.trainable import TrainedParts
 
 GPT2 = {"model_type": "gpt2", "n_layer": 2, "n_embd": 24, "n_head": 3, "n_positions": 32, "vocab_size": 50}
 LLAMA = {
@@ -74,6 +77,16 @@ def test_logits_equal_those_of_transformers_class(name: str):
     expected = logits_of(theirs, TOKENS)
     assert expected.std() > 0.1
     assert (logits_of(ours, TOKENS) - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_training_step_of_transformers_class_costs_what_the_ledger_counts(name: str):
+    theirs = make_theirs(CHECKPOINTS[name])
+    model = parse_config(theirs.config.to_dict(), name)
+    with FlopCounterMode(display=False) as counter:
+        theirs(TOKENS, labels=TOKENS).loss.backward()
+    per_token = Ledger(model=model).flops_per_token(TrainedParts.all(model.depth), TOKENS.shape[1])
+    assert counter.get_total_flops() == per_token * TOKENS.numel()
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
