@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -232,7 +233,7 @@ def test_a_preparation_that_is_killed_leaves_no_process_and_continues(tmp_path: 
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         spool = tmp_path / "out.unfinished" / "tokens"
         while process.poll() is None and not (spool.exists() and spool.stat().st_size):
-            pass
+            time.sleep(0.01)
         process.send_signal(number)
         process.communicate()  # its workers have the pipe open too, so they have ended
         assert not (tmp_path / "out").exists()

@@ -67,6 +67,14 @@ def test_every_format_gives_the_same_documents(prepare_bytes: Prepare, tmp_path:
     assert len(prepared.held_out) == 1 and set(prepared.description["dropped"].values()) == {0}
 
 
+def test_zstandard_with_a_long_window_is_read(prepare_bytes: Prepare, tmp_path: Path):
+    """As `zstd --long=28` writes it, 256 MB, which decompressors refuse by default."""
+    parameters = zstandard.ZstdCompressionParameters(window_log=28)
+    stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    (tmp_path / "a.jsonl.zst").write_bytes(stream.compress(JSONL) + stream.flush())
+    assert len(prepare_bytes(tmp_path / "a.jsonl.zst").training) == 39
+
+
 def test_blank_lines_can_separate_documents(prepare_bytes: Prepare, tmp_path: Path):
     (tmp_path / "a.txt").write_text("\n \n\n".join(DOCUMENTS))
     prepared = prepare_bytes(tmp_path / "a.txt", split_at="", val_tokens=1)

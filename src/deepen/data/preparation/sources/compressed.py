@@ -8,6 +8,9 @@ from typing import Any, BinaryIO
 from deepen.extras import import_extra
 
 _READ_BYTES = 1 << 20
+_MAX_WINDOW_BYTES = 1 << 31
+"""The largest window of Zstandard, as `zstd --long=31` writes it."""
+
 COMPRESSED = (".gz", ".zst")
 
 
@@ -37,7 +40,7 @@ def read_chunks(path: Path, on_read: Callable[[int], None] = lambda position: No
                 yield from _decompress(file, lambda: zlib.decompressobj(wbits=31), zlib.error, on_read)
             case ".zst":
                 zstandard = import_extra("zstandard", extra="data", purpose="reading .zst files")
-                decompressor = zstandard.ZstdDecompressor()
+                decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
                 yield from _decompress(file, decompressor.decompressobj, zstandard.ZstdError, on_read)
             case _:
                 while chunk := file.read(_READ_BYTES):
