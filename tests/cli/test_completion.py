@@ -48,7 +48,7 @@ def complete_in_bash(script: Path, line: str, folder: Path) -> set[str]:
         ("deepen train two-phase --sta", {"--stages", "--start-depth"}),
         ("deepen train --start-depth 3 one-shot --opera", {"--operator"}),
         ("deepen train full --model na", {"nano", "nano-llama"}),
-        ("deepen train full --model ", set(PRESETS)),
+        ("deepen train full --model ", {*PRESETS, "runs", "mine.py"}),
         ("deepen train full --steps ", set()),
         ("deepen plan pap", {"paper"}),
         ("deepen plan paper --see", {"--seeds"}),
