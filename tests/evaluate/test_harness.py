@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -247,6 +248,20 @@ def test_a_checkpoint_without_its_tokenizer_is_named(folder: Path, files: dict[s
     make_tokenizer("gpt2").write(tmp_path / "other")
     with pytest.raises(InvalidValueError, match="has a tokenizer of 50,257 tokens, but a model of 512"):
         run_harness(tmp_path / "other", tasks)
+
+
+def test_perplexity_is_resampled_in_this_process(
+    folder: Path, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+):
+    """A fork of a process with threads can hang, as the harness's own pool of processes did."""
+
+    def fork() -> int:
+        raise AssertionError("a process was forked")
+
+    monkeypatch.setattr(os, "fork", fork)
+    scores = run_harness(folder, [HarnessTask(name="lambada_openai", file=files["lambada_openai"])]).scores
+    assert next(score.stderr for score in scores if score.metric == "perplexity") > 0
+    assert "DISABLE_MULTIPROC" not in os.environ
 
 
 def test_no_pickle_is_loaded(folder: Path, files: dict[str, Path], tmp_path: Path):

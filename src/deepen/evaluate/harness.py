@@ -100,7 +100,7 @@ def run_harness(
     Raises:
         InvalidValueError: a task is unknown, its data cannot be downloaded or read, or the model cannot be loaded.
     """
-    with _quiet(progress=progress):
+    with _quiet(progress=progress), _without_forks():
         loaded = load_tasks(tasks, shots)
         model = _load_model(folder, device, precision, batch_size)
         try:
@@ -201,6 +201,21 @@ def _count_examples(task: str, results: Mapping[str, Any]) -> int:
     if task in counts:
         return counts[task]["effective"]
     return sum(_count_examples(part, results) for part in results["group_subtasks"].get(task, ()))
+
+
+@contextmanager
+def _without_forks() -> Iterator[None]:
+    """In this context, the harness resamples in this process: a fork of a process with threads can hang."""
+    variable = "DISABLE_MULTIPROC"
+    before = os.environ.get(variable)
+    os.environ[variable] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
 
 
 @contextmanager
