@@ -13,8 +13,8 @@ from deepen.extras import import_extra
 _ROWS_AT_ONCE = 128
 _TIMEOUT_SECONDS = 20.0
 _WORK_OFFLINE = (
-    "copy the dataset from a machine that reaches it (hf download {name} --repo-type dataset --local-dir FOLDER), "
-    "and name that folder as the source"
+    "copy the dataset from a machine that reaches it (hf download {name} --repo-type dataset --include PATTERN "
+    "--local-dir FOLDER), and name that folder as the source"
 )
 
 
