@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from deepen.model.chunks import MIN_CHUNK_ROWS, chunk_rows
-from deepen.model.loss import mean_loss, token_scores
+from deepen.model.loss import MAX_TILE_CPU, mean_loss, token_scores
 
 
 def drawn(n: int, d: int, v: int, dtype: torch.dtype, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -98,3 +98,13 @@ def test_the_full_logits_are_never_in_memory():
     with Watch():
         mean_loss(x_nd.requires_grad_(), weight_vd.requires_grad_(), targets_n).backward()
     assert largest == chunk_rows(vocab, gpu=False) * vocab < n * vocab
+
+
+def test_scores_from_tiles_of_the_vocabulary_are_those_of_all_logits():
+    x_nd, weight_vd, targets_n = drawn(9, 4, 2 * MAX_TILE_CPU + 300, torch.float64)
+    logits_nv = x_nd @ weight_vd.T
+    targets_n[:3] = logits_nv.argmax(dim=1)[:3]
+    scores_n2 = token_scores(x_nd, weight_vd, targets_n)
+    torch.testing.assert_close(scores_n2[:, 0], F.cross_entropy(logits_nv, targets_n, reduction="none"))
+    assert torch.equal(scores_n2[:, 1] == 1, logits_nv.argmax(dim=1) == targets_n)
+    assert token_scores(x_nd[:0], weight_vd, targets_n[:0]).shape == (0, 2)

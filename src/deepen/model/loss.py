@@ -20,6 +20,9 @@ from torch import Tensor
 
 from deepen.model.chunks import chunk_rows
 
+MAX_TILE_CPU = 1024
+"""Tokens of the vocabulary whose logits `token_scores` makes at a time on a CPU, so that they fit its cache."""
+
 
 def mean_loss(x_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, rows: int | None = None) -> Tensor:
     """Cross-entropy of the logits x · weightᵀ, in nats per token; equals `F.cross_entropy` up to rounding.
@@ -42,11 +45,33 @@ def token_scores(x_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, rows: int |
     Arguments as in `mean_loss`.
     """
     with torch.no_grad():
-        chunks = [
-            torch.stack((losses_n, (target_n == 0).type_as(losses_n)), dim=1)
-            for _, losses_n, target_n, _ in _chunks(*_operands(x_nd, weight_vd), targets_n, rows)
-        ]
-        return torch.cat(chunks) if chunks else torch.zeros(0, 2, device=x_nd.device)
+        x, weight = _operands(x_nd, weight_vd)
+        gpu = x.device.type != "cpu"
+        tile = len(weight) if gpu else MAX_TILE_CPU
+        rows = rows or chunk_rows(min(tile, len(weight)), gpu=gpu)
+        parts = [slice(begin, begin + rows) for begin in range(0, len(x), rows)]
+        scores = [_score_rows(x[part], weight, targets_n[part], tile) for part in parts]
+        return torch.cat(scores) if scores else torch.zeros(0, 2, device=x.device)
+
+
+def _score_rows(x_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, tile: int) -> Tensor:
+    """`token_scores` of some rows, whose logits are made and summed up tile by tile of the vocabulary.
+
+    As `top` rises from tile to tile, what was summed before is scaled to the new one.
+    """
+    kind = torch.promote_types(x_nd.dtype, torch.float32)
+    top_n = torch.full((len(x_nd),), -torch.inf, dtype=kind, device=x_nd.device)
+    sum_n, target_n = torch.zeros_like(top_n), torch.zeros_like(top_n)
+    for begin in range(0, len(weight_vd), tile):
+        with torch.autocast(x_nd.device.type, enabled=False):
+            logits_nv = (x_nd @ weight_vd[begin : begin + tile].T).to(kind)
+        index_n = targets_n - begin
+        is_here_n = (index_n >= 0) & (index_n < logits_nv.shape[1])
+        found_n = logits_nv.gather(1, (index_n * is_here_n)[:, None]).squeeze(1)
+        target_n = torch.where(is_here_n, found_n, target_n)
+        before_n, top_n = top_n, torch.maximum(top_n, logits_nv.amax(dim=1))
+        sum_n = sum_n * (before_n - top_n).exp() + logits_nv.sub_(top_n[:, None]).exp_().sum(dim=1)
+    return torch.stack((sum_n.log() - (target_n - top_n), (target_n == top_n).to(kind)), dim=1)
 
 
 def _operands(x_nd: Tensor, weight_vd: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,10 +83,8 @@ def _operands(x_nd: Tensor, weight_vd: Tensor) -> tuple[Tensor, Tensor]:
 
 def _chunks(
     x_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, rows: int | None
-) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
-    """For each chunk, its rows, and for each row its loss, its target's logit minus the largest, and its
-    probabilities, which the caller can overwrite.
-    """
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """For each chunk, its rows, their losses, and their probabilities; the caller can overwrite these."""
     if rows is None:
         rows = chunk_rows(len(weight_vd), gpu=x_nd.device.type != "cpu")
     for begin in range(0, len(x_nd), rows):
@@ -72,7 +95,7 @@ def _chunks(
         p_nv.sub_(p_nv.amax(dim=1, keepdim=True))
         target_n1 = p_nv.gather(1, targets_n[part, None])
         sum_n1 = p_nv.exp_().sum(dim=1, keepdim=True)
-        yield part, (sum_n1.log() - target_n1).squeeze(1), target_n1.squeeze(1), p_nv.div_(sum_n1)
+        yield part, (sum_n1.log() - target_n1).squeeze(1), p_nv.div_(sum_n1)
         del p_nv  # so that only one chunk is in memory
 
 
@@ -86,7 +109,7 @@ class _MeanLoss(torch.autograd.Function):
         grad_x_nd = torch.empty_like(x_nd) if needs_x else None
         grad_weight_vd = torch.zeros_like(weight_vd) if needs_weight else None
         total = torch.zeros((), dtype=torch.promote_types(x_nd.dtype, torch.float32), device=x_nd.device)
-        for part, losses_n, _, p_nv in _chunks(x, weight, targets_n, rows):
+        for part, losses_n, p_nv in _chunks(x, weight, targets_n, rows):
             total += losses_n.sum()
             p_nv.scatter_add_(1, targets_n[part, None], p_nv.new_full((len(p_nv), 1), -1.0))
             grad_nv = p_nv.div_(len(x_nd)).to(weight.dtype)

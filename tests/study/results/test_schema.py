@@ -21,7 +21,8 @@ from deepen.study.results.schema import (
 
 MARK = {
     "accounting": "flops", "budget_share": 1.0, "budget_flops": 10**20 + 1, "tokens": 64, "step": 2,
-    "flops": 10**20 + 1, "seconds": 1.5, "val_loss": 3.0, "train_loss": 3.1, "annealed": True,
+    "flops": 10**20 + 1, "seconds": 1.5, "val_loss": 3.0, "val_bits_per_byte": 1.2,
+    "train_loss": 3.1, "annealed": True,
     "tasks": {"hellaswag": {"value": 0.5, "n": 4, "stderr": 0.25, "correct": "0110",
                             "metrics": {"acc": 0.5, "acc_stderr": 0.25}, "dtype": "float32"}},
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """What evaluations depend on is the same from the beginning of a command to its end, and before each segment."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -109,3 +110,18 @@ def test_a_file_of_another_study_in_the_same_process_is_read_anew(job: Job):
     folder = Store(again.folder).segment(job.node.key)
     (after,) = (line["n"] for line in folder.lines("evals") if line["task"] == "hellaswag")
     assert (before, after) == (3, 2)
+
+
+def test_the_validation_loss_stands_beside_its_bits_per_byte(job: Job):
+    assert train_segment(job, lambda: False)
+    (line,) = (
+        line
+        for line in Store(job.folder).segment(job.node.key).lines("evals")
+        if line["task"] == "validation" and line["tokens"] == 64
+    )
+    tokenizer = job.dataset.load_tokenizer()
+    tokens = [int(token) for token in job.dataset.tokens("validation").window(1, line["n"])]
+    text = tokenizer.decode(token for token in tokens if token != tokenizer.end_of_text)
+    bits = line["value"] * line["n"] / math.log(2)
+    assert line["metrics"]["bits_per_byte"] == pytest.approx(bits / len(text.encode(errors="replace")))
+    assert line["metrics"]["loss"] == line["value"] and line["dtype"] == "float32"

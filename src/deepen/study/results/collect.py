@@ -149,6 +149,7 @@ class _Collector:
             budget_flops=route.mark.budget_flops,
             **_position(validation),
             val_loss=validation["value"],
+            val_bits_per_byte=validation.get("metrics", {}).get("bits_per_byte"),
             train_loss=_mean_loss(steps),
             annealed=self.tree.study.rate_for(route.arm).annealed,
             tasks={task: TaskScore(**_score(line), correct=line.get("correct")) for task, line in at_end.items()},

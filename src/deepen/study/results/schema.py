@@ -95,7 +95,10 @@ class TaskResult(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MarkResult(AtBudget, Record):
-    """An arm at the end of a run with a given budget. `annealed`: its learning rate is fully decayed there."""
+    """An arm at the end of a run with a given budget. `annealed`: its learning rate is fully decayed there.
+
+    `val_bits_per_byte` is the validation loss per byte of text; None if the data has no tokenizer.
+    """
 
     accounting: str = EXACT_FLOPS
     budget_share: float | None
@@ -105,6 +108,7 @@ class MarkResult(AtBudget, Record):
     flops: float
     seconds: float
     val_loss: float | None
+    val_bits_per_byte: float | None
     train_loss: float | None
     annealed: bool
     tasks: Mapping[str, TaskScore]

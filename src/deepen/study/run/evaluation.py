@@ -1,5 +1,6 @@
 """Evaluate a segment's model at a point of its training: the lines of evals.jsonl."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -90,7 +91,7 @@ def load_inputs(job: Job) -> None:
 
 
 def _validate(model: LanguageModel, job: Job, device: torch.device, processes: int) -> Score:
-    return validation_loss(
+    score = validation_loss(
         model,
         _validation_tokens(job.dataset),
         job.validation_tokens,
@@ -98,6 +99,15 @@ def _validate(model: LanguageModel, job: Job, device: torch.device, processes: i
         device=device,
         batch_tokens=VALIDATION_BATCH_TOKENS[device.type] * processes,
     )
+    size = _validation_bytes(job.dataset, score.n)
+    if size == 0:
+        return score
+    bits = Score(
+        value=score.value * score.n / size / math.log(2),
+        stderr=score.stderr * score.n / size / math.log(2),
+        n=size,
+    )
+    return score.with_metrics({"loss": score, "bits_per_byte": bits})
 
 
 def _score_task(task: str, model: LanguageModel, job: Job, device: torch.device, processes: int) -> Score:
@@ -116,7 +126,17 @@ def _validation_tokens(dataset: Dataset) -> Tokens:
     return dataset.tokens("validation")
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
+def _validation_bytes(dataset: Dataset, count: int) -> int:
+    """The bytes of the text of the first validation tokens after the very first; 0 if there is no tokenizer."""
+    if not dataset.tokenizer:
+        return 0
+    tokenizer = dataset.load_tokenizer()
+    tokens = dataset.tokens("validation").window(1, count)
+    return len(tokenizer.decode(tokens[tokens != tokenizer.end_of_text].tolist()).encode(errors="replace"))
+
+
+@lru_cache(maxsize=16)
 def _load(examples: Examples, dataset: Dataset) -> Sequence[Any]:
     """The examples of a task, tokenized; raises a RunError if its file or the tokenizer is no longer the same."""
     loaded = get_task(examples.task).load(examples.path, dataset.load_tokenizer())
