@@ -32,7 +32,7 @@ def test_a_gradient_that_is_not_finite_is_traced_to_its_sequence(shallow: ModelC
     batches = Batches(dataset.tokens("train"), CONTEXT, seed=0)
     inputs, _ = batches.at(3 * BATCH_TOKENS, BATCH_TOKENS, CONTEXT)
     embed = engine.model.embed
-    engine.model.embed = lambda tokens: (  # type: ignore[method-assign]
+    engine.model.embed = lambda tokens, branches: (  # type: ignore[method-assign]
         BadGradient.apply(embed(tokens)[0], (tokens == inputs[1]).all(dim=1).view(-1, 1, 1)),
     )
     with pytest.raises(TrainingError) as raised:
