@@ -39,7 +39,7 @@ def _describe(request: InfoRequest, summary: Summary) -> Iterator[str]:
     else:
         yield "Tokenizer: none in the folder; name it with --tokenizer to see documents and text"
     notes = description.notes if description else {}
-    for name in ("source", "licence"):
+    for name in ("source", "licence", "licences"):
         if told := _flatten(notes.get(name)):
             yield f"{name.capitalize()}: {told}"
     if request.tokens:
