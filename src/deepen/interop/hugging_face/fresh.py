@@ -39,11 +39,14 @@ class Drawn:
         dtype = _DTYPES[self.dtype]
         stream = generator(0, self.stream)
         left = size // dtype.itemsize
+        drawn = torch.empty(min(left, _PIECE))
+        piece = torch.empty(len(drawn), dtype=dtype)  # the numbers themselves are drawn in fp32
         while left:
-            drawn = torch.randn(min(left, _PIECE), generator=stream) * self.std
-            write_all(file, drawn.to(dtype).view(torch.uint8).numpy().data)
-            on_bytes(len(drawn) * dtype.itemsize)
-            left -= len(drawn)
+            count = min(left, _PIECE)
+            piece[:count].copy_(drawn[:count].normal_(0.0, self.std, generator=stream))
+            write_all(file, piece[:count].view(torch.uint8).numpy().data)
+            on_bytes(count * dtype.itemsize)
+            left -= count
 
 
 def find_std(section: Mapping[str, Any]) -> float:
