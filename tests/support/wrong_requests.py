@@ -369,6 +369,8 @@ WRONG = {
     "data prepare text.jsonl -o out --licence nowhere": "--licence nowhere cannot be read as text",
     "completion": "SHELL is missing: use bash, zsh, fish",
     "completion tcsh": "SHELL 'tcsh' is unknown",
+    "train full --task hellaswag": "--task is 'hellaswag': write NAME=FILE",
+    "train full --task blimp=/": "task file / is not a file",
     "study quickstart --task hellaswag": "--task is 'hellaswag': write NAME=FILE",
     "study quickstart --task helaswag=x": "--task 'helaswag' is unknown (did you mean",
     "study quickstart --task hellaswag=/": "task file / is not a file",
