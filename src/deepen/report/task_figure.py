@@ -28,8 +28,9 @@ def draw_losses_and_task(study: StudySummary, task: str) -> Figure:
         draw_curve(losses, arm, _step, "val")
     for arm in reversed(study.arms):
         draw_marks(losses, arm, _step, lambda mark: mark.mean_loss("val"))
-    if window := loss_window(study, "val"):
-        losses.set_ylim(*window)
+    windows = [window for kind in ("val", "train") if (window := loss_window(study, kind))]
+    if windows:
+        losses.set_ylim(min(low for low, _ in windows), windows[0][1])
     losses.set_xlim(left=0)
     losses.set_xlabel("step")
     losses.set_ylabel("loss (nats per token)")
