@@ -96,4 +96,6 @@ def test_every_dependency_has_a_reason_and_a_pin():
     pins = (ROOT / "constraints.txt").read_text().lower()
     for name in names:
         assert f"`{name}`" in reasons, name
+        if name.startswith("deepen["):
+            continue
         assert f"\n{name}==" in pins.replace("_", "-"), name
