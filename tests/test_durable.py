@@ -18,13 +18,15 @@ def test_a_new_folder_appears_when_it_is_complete(tmp_path: Path):
 
 
 def test_a_new_folder_that_fails_leaves_nothing(tmp_path: Path):
+    """Of its own; what lies beside it is somebody else's."""
+    (tmp_path / ".out.unfinished").mkdir()
+    (tmp_path / ".out.unfinished" / "left by a killed command").write_text("")
     (tmp_path / "out.new").mkdir()
-    (tmp_path / "out.new" / "left by a killed command").write_text("")
     with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "out") as temporary:
         assert not list(temporary.iterdir())
         (temporary / "file").write_text("content")
         raise KeyboardInterrupt
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["out.new"]
 
 
 def test_an_empty_folder_can_be_filled_and_a_used_one_cannot(tmp_path: Path):
@@ -35,5 +37,5 @@ def test_an_empty_folder_can_be_filled_and_a_used_one_cannot(tmp_path: Path):
         (temporary / "file").write_text("content")
     with pytest.raises(InvalidValueError, match=r"out .*out is in use: it has content: name a new folder"):
         check_new_folder(out, "out")
-    with pytest.raises(InvalidValueError, match=r"cannot be a folder: .*file is a file"):
+    with pytest.raises(InvalidValueError, match=r"is not a folder: .*file is a file"):
         check_new_folder(out / "file" / "out", "out")

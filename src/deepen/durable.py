@@ -108,7 +108,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         folder: must not exist, or must be empty (`check_new_folder`).
     """
     folder = folder.resolve()
-    temporary = folder.with_name(f"{folder.name}.new")
+    temporary = folder.with_name(f".{folder.name}.unfinished")  # nobody's own folder is called so
     remove_folder(temporary)
     temporary.mkdir(parents=True)
     try:

@@ -132,7 +132,7 @@ def test_a_bad_checkpoint_is_refused_in_one_line_and_nothing_is_written(
     assert main(["grow", str(theirs), "--depth", "5", "-o", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line.replace(str(theirs), "FOLDER")
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("out")] == []
+    assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
 
 
 def test_a_hugging_face_checkpoint_has_no_moments_to_choose(theirs: Path, capsys: pytest.CaptureFixture[str]):
@@ -146,7 +146,7 @@ def test_a_signal_while_it_writes_leaves_nothing(which: signal.Signals, tmp_path
     write_large_checkpoint(tmp_path / "large")
     command = [sys.executable, "-m", "deepen", "grow", "large", "--depth", "20", "-o", "out"]
     growing = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: bool(list((tmp_path / "out.new").glob("*.safetensors"))), growing)
+    wait_until(lambda: bool(list((tmp_path / ".out.unfinished").glob("*.safetensors"))), growing)
     growing.send_signal(which)
     _, errors = growing.communicate(timeout=60)
     assert growing.returncode == 130 and errors.splitlines()[-1] == "stopped; nothing was written"

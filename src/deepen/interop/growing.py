@@ -1,7 +1,7 @@
 """Grow a checkpoint into a new folder, of deepen's or in Hugging Face's format; what `deepen grow` does.
 
 checkpoint = find_checkpoint("gpt2")
-grown = grow_checkpoint(checkpoint, Target(depth=24, growth=Growth(operator="copy-zero")), Path("gpt2-24"))
+grown = grow_checkpoint(checkpoint, Path("gpt2-24"), depth=24, growth=Growth(operator="copy-zero"))
 grown.blocks    # for each block of the result: the old block that it copies, and whether it is new
 """
 

@@ -20,6 +20,7 @@ from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Schedule
 from deepen.schedule.rate import WSD
+from deepen.schedule.recipes.expand import expand
 from deepen.schedule.recipes.stages import two_phase
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.study.compile.pieces import split_schedule
@@ -187,6 +188,13 @@ def test_the_phases_cover_the_run_without_gaps(model: ModelConfig):
     rates = [phase.lr(step) for phase in phases for step in range(phase.steps)]
     assert rates[:6] == pytest.approx([1e-2 * share for share in (1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1)])
     assert rates[-8:] == pytest.approx([1e-2 * share / 8 for share in range(8, 0, -1)])
+
+
+def test_a_recipe_that_grows_a_trained_model_grows_it_in_its_first_phase(model: ModelConfig):
+    schedule = expand(model, 4 * BATCH_TOKENS, start_depth=8)
+    (phase,) = plan_phases(schedule, batch_tokens=BATCH_TOKENS, context=CONTEXT)
+    assert phase.growth is not None and phase.growth.operator == "copy-zero"
+    assert len(phase.trained.blocks) == 4
 
 
 class Nested(nn.Module):

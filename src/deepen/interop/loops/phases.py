@@ -61,7 +61,7 @@ def plan_phases(schedule: Schedule, *, batch_tokens: int, context: int) -> tuple
     schedule = schedule.in_steps(batch_tokens, context)
     rates = schedule.rate.pieces(schedule.grid)
     phases: list[LoopPhase] = []
-    start, depth = 0, schedule.phases[0].depth
+    start, depth = 0, schedule.depth_at_start
     for phase, trained in zip(schedule.phases, schedule.trained_parts, strict=True):
         phases.append(
             LoopPhase(

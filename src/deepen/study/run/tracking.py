@@ -4,8 +4,8 @@ A run of a tracker is an arm with one seed. Its curves follow the arm's longest 
 and scores at all marks of the arm are logged under `mark/`. Workers append to metrics.jsonl and evals.jsonl
 wherever they train, and the command reads what is new there about once a second: no executor has to do anything.
 
-    metrics.jsonl, evals.jsonl ──▶ _RunLogs: new rows, in order ──▶ _Feed ──▶ tracker
-                                                                      │
+    metrics.jsonl, evals.jsonl ──▶ RunLogs: new rows, in order ──▶ _Feed ──▶ tracker
+                                                                     │
                                      trackers/NAME.json: the tokens up to which each series is logged
 
 So a tracker that is named for the first time when a study is finished receives all of it, one that failed or was
