@@ -12,7 +12,7 @@ from torch import Tensor
 from deepen.evaluate.packing import NOT_SCORED, PADDING, Part, Row, by_length, make_rows
 from deepen.evaluate.task import Completion, CompletionScore
 
-TASK_BATCH_TOKENS = {"cpu": 8192, "cuda": 65_536}
+TASK_BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
 """Tokens of a batch per process, by kind of device."""
 
 
