@@ -18,9 +18,8 @@ from deepen.train.limits import fair_threads
 def run(request: EvalRequest) -> int:
     """Score the checkpoint and print a table, groups without their parts."""
     torch.set_num_threads(fair_threads(1))
-    checkpoint = request.checkpoint.find()
     results = evaluate_checkpoint(
-        checkpoint,
+        request.checkpoint,
         request.harness_tasks,
         {task.task: task.path for task in request.own_tasks},
         precision=request.precision,
@@ -44,7 +43,7 @@ def _as_json(request: EvalRequest, results: CheckpointScores) -> dict[str, objec
     files = {task.name: task.file for task in request.harness_tasks if task.file is not None}
     files |= {f"deepen:{task.task}": task.path for task in request.own_tasks}
     return {
-        "checkpoint": str(request.checkpoint.path),
+        "checkpoint": str(request.path),
         "precision": request.precision,
         "limit": request.limit,
         "harness": results.harness,
@@ -57,7 +56,7 @@ def _print(request: EvalRequest, scores: Sequence[CheckpointScore], harness: str
     limited = "" if request.limit is None else f", the first {request.limit:,} examples only"
     version = f"; lm-evaluation-harness {harness}" if harness else ""
     print_table(
-        f"{request.checkpoint.path}, {request.precision}{version}{limited}",
+        f"{request.path}, {request.precision}{version}{limited}",
         (text("task"), text("scored by"), text("metric"), *map(numbers, ("value", "± stderr", "n", "shots"))),
         [
             (

@@ -10,7 +10,7 @@ from deepen.study.run.progress import Preparation
 
 def run(request: ExportRequest) -> int:
     """Write the folder and list its files."""
-    checkpoint = request.checkpoint.find()
+    checkpoint = request.checkpoint
     with stop_at_signals() as check_stop, show_progress("export") as show:
 
         def on_share(share: float) -> None:

@@ -21,7 +21,7 @@ from deepen.study.run.progress import Preparation
 
 def run(request: GrowRequest) -> int:
     """Grow the checkpoint and print what is new."""
-    checkpoint = request.checkpoint.find()
+    checkpoint = request.checkpoint
     sample = None
     if request.verifies:
         sample = read_embedded()[1][-1] if request.text is None else read_text(request.text)

@@ -12,7 +12,7 @@ from deepen.interop.generation import Sampling, generate, load_predictor
 
 def run(request: SampleRequest) -> int:
     """Print each prompt with its continuation."""
-    checkpoint = request.checkpoint.find()
+    checkpoint = request.checkpoint
     tokenizer = _load_tokenizer(checkpoint)
     samples = []
     for prompt, text in _generate(request, checkpoint, tokenizer):

@@ -1,6 +1,5 @@
 """The checkpoint that a command is about: its argument CKPT, and which run of a study it means."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from deepen.cli.requests.command import Argument, Option, OptionGroup
@@ -58,27 +57,11 @@ START_OPTIONS = (
 """The checkpoint from which `deepen train` begins; `--seed` is the seed of the new run."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckpointChoice:
-    """The checkpoint that a command line names."""
-
-    path: Path
-    arm: str | None
-    seed: int | None
-
-    def find(self) -> Checkpoint:
-        """The checkpoint; see `find_checkpoint`."""
-        return find_checkpoint(self.path, arm=self.arm, seed=self.seed)
-
-
-def parse_checkpoint(arguments: Arguments) -> CheckpointChoice:
-    """The checkpoint that a command line names; what is wrong with it becomes a problem."""
-    choice = CheckpointChoice(
-        path=Path(arguments.argument), arm=arguments.values.get("arm"), seed=arguments.values.get("seed")
-    )
-    if arguments.argument:
-        arguments.attempt(choice.find)
-    return choice
+def parse_checkpoint(arguments: Arguments) -> Checkpoint | None:
+    """The checkpoint that a command line names; None if it cannot be used, which becomes a problem."""
+    if not arguments.argument:
+        return None
+    return _find(arguments, Path(arguments.argument), arm="arm", seed="seed")
 
 
 def parse_start(arguments: Arguments) -> Checkpoint | None:
@@ -88,7 +71,11 @@ def parse_start(arguments: Arguments) -> Checkpoint | None:
             if option.key in arguments:
                 arguments.add(f"{option.flag} is given without --from: name the study with --from")
         return None
-    choice = CheckpointChoice(
-        path=arguments["from"], arm=arguments.values.get("from_arm"), seed=arguments.values.get("from_seed")
+    return _find(arguments, arguments["from"], arm="from_arm", seed="from_seed")
+
+
+def _find(arguments: Arguments, path: Path, *, arm: str, seed: str) -> Checkpoint | None:
+    """The checkpoint at a path; `arm` and `seed` are keys of the options that choose a run."""
+    return arguments.attempt(
+        lambda: find_checkpoint(path, arm=arguments.values.get(arm), seed=arguments.values.get(seed))
     )
-    return arguments.attempt(choice.find)

@@ -9,7 +9,6 @@ from typing import ClassVar
 from deepen.cli.requests.checkpoint_options import (
     CHECKPOINT_ARGUMENT,
     WHICH_RUN,
-    CheckpointChoice,
     parse_checkpoint,
 )
 from deepen.cli.requests.command import Command, Example, Option, OptionGroup
@@ -19,6 +18,7 @@ from deepen.cli.requests.value_types import FILE, NEW_FILE, ValueType, one_of, r
 from deepen.errors import InvalidValueError
 from deepen.evaluate.harness_tasks import LOCAL_TASKS, HarnessTask
 from deepen.evaluate.registry import get_task
+from deepen.interop.checkpoint import Checkpoint
 from deepen.study.define.evaluation import TaskFile
 from deepen.train.settings import PRECISIONS
 
@@ -121,10 +121,11 @@ COMMAND = Command(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvalRequest:
-    """What to score, and how."""
+    """What to score, and how; `path` is how the checkpoint was named."""
 
     command: ClassVar[Command] = COMMAND
-    checkpoint: CheckpointChoice
+    checkpoint: Checkpoint
+    path: Path
     harness_tasks: tuple[HarnessTask, ...]
     own_tasks: tuple[TaskFile, ...]
     limit: int | None
@@ -148,8 +149,10 @@ def parse(argv: Sequence[str]) -> EvalRequest:
     if "out" in arguments and named and all(name.startswith(_OWN) for name, _ in named):
         arguments.add("--out is for the harness's result, and no task of the harness is asked for")
     arguments.check()
+    assert checkpoint is not None
     return EvalRequest(
         checkpoint=checkpoint,
+        path=Path(arguments.argument),
         harness_tasks=harness_tasks,
         own_tasks=own_tasks,
         limit=arguments.values.get("limit"),

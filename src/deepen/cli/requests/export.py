@@ -9,13 +9,13 @@ from deepen.cli.requests.checkpoint_options import (
     CHECKPOINT_ARGUMENT,
     SHARD_SIZE_OPTION,
     WHICH_RUN,
-    CheckpointChoice,
     parse_checkpoint,
 )
 from deepen.cli.requests.command import Command, Example, Option, OptionGroup
 from deepen.cli.requests.parser import parse_arguments
 from deepen.cli.requests.value_types import FOLDER, one_of
 from deepen.durable import check_new_folder
+from deepen.interop.checkpoint import Checkpoint
 
 FORMATS = ("hf",)
 DTYPES = ("fp32", "bf16")
@@ -55,7 +55,7 @@ class ExportRequest:
     """The checkpoint to export, the new folder, the type of its weights, and the largest file of them."""
 
     command: ClassVar[Command] = COMMAND
-    checkpoint: CheckpointChoice
+    checkpoint: Checkpoint
     out: Path
     dtype: str
     shard_bytes: int
@@ -70,6 +70,7 @@ def parse(argv: Sequence[str]) -> ExportRequest:
     elif "out" not in arguments.refused:
         arguments.add("--out is missing: name a new folder")
     arguments.check()
+    assert checkpoint is not None
     return ExportRequest(
         checkpoint=checkpoint,
         out=arguments["out"],

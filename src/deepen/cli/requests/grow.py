@@ -10,7 +10,6 @@ from deepen.cli.requests.checkpoint_options import (
     CHECKPOINT_ARGUMENT,
     SHARD_SIZE_OPTION,
     WHICH_RUN,
-    CheckpointChoice,
     parse_checkpoint,
 )
 from deepen.cli.requests.command import Command, Example, Option, OptionGroup
@@ -21,7 +20,7 @@ from deepen.growth.layout import MAX_LAYOUT, PLACEMENTS, parse_layout
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS
 from deepen.growth.spec import Growth
-from deepen.interop.checkpoint import HuggingFaceCheckpoint
+from deepen.interop.checkpoint import Checkpoint, HuggingFaceCheckpoint
 
 _LAYOUT_OPERATORS = ("interleave", "copy-zero")
 """The operators that a layout can go with: it names the blocks to copy, and they decide whether the copy adds."""
@@ -132,7 +131,7 @@ class GrowRequest:
     """
 
     command: ClassVar[Command] = COMMAND
-    checkpoint: CheckpointChoice
+    checkpoint: Checkpoint
     growth: Growth
     depth: int | None
     layout: tuple[int, ...] | None
@@ -148,7 +147,8 @@ def parse(argv: Sequence[str]) -> GrowRequest:
     arguments = parse_arguments(COMMAND, argv)
     checkpoint = parse_checkpoint(arguments)
     _check_growth(arguments)
-    _check_moments(arguments, checkpoint)
+    if "moments" in arguments and isinstance(checkpoint, HuggingFaceCheckpoint):
+        arguments.add("--moments: a checkpoint in Hugging Face's format has no optimizer state; leave it out")
     out: Path | None = arguments["out"]
     if out is not None:
         arguments.attempt(lambda: durable.check_new_folder(out, "out"))
@@ -157,7 +157,7 @@ def parse(argv: Sequence[str]) -> GrowRequest:
     if "text" in arguments and "verify" not in arguments:
         arguments.add("--text is given without --verify: add --verify")
     arguments.check()
-    assert out is not None
+    assert checkpoint is not None and out is not None
     return GrowRequest(
         checkpoint=checkpoint,
         growth=Growth(
@@ -189,15 +189,3 @@ def _check_growth(arguments: Arguments) -> None:
             )
     elif "depth" not in arguments and not {"depth", "layout"} & arguments.refused:
         arguments.add("--depth is missing: give the number of blocks after growth, or --layout")
-
-
-def _check_moments(arguments: Arguments, checkpoint: CheckpointChoice) -> None:
-    """Add a problem if moments are chosen for a checkpoint that has none."""
-    if "moments" not in arguments:
-        return
-    try:
-        found = checkpoint.find()
-    except (ValueError, RuntimeError, OSError):
-        return  # reported already
-    if isinstance(found, HuggingFaceCheckpoint):
-        arguments.add("--moments: a checkpoint in Hugging Face's format has no optimizer state; leave it out")

@@ -7,13 +7,13 @@ from typing import ClassVar
 from deepen.cli.requests.checkpoint_options import (
     CHECKPOINT_ARGUMENT,
     WHICH_RUN,
-    CheckpointChoice,
     parse_checkpoint,
 )
 from deepen.cli.requests.command import Command, Example, Option, OptionGroup
 from deepen.cli.requests.parser import parse_arguments
 from deepen.cli.requests.training_options import JSON_OPTION
 from deepen.cli.requests.value_types import TEXT, ValueType, number, read_number, whole_number
+from deepen.interop.checkpoint import Checkpoint
 
 
 def _read_temperature(text: str) -> float:
@@ -102,7 +102,7 @@ class SampleRequest:
     """What text to generate; `prompts` is empty for the start of a document."""
 
     command: ClassVar[Command] = COMMAND
-    checkpoint: CheckpointChoice
+    checkpoint: Checkpoint
     prompts: tuple[str, ...]
     tokens: int
     samples: int
@@ -118,6 +118,7 @@ def parse(argv: Sequence[str]) -> SampleRequest:
     arguments = parse_arguments(COMMAND, argv)
     checkpoint = parse_checkpoint(arguments)
     arguments.check()
+    assert checkpoint is not None
     return SampleRequest(
         checkpoint=checkpoint,
         prompts=arguments["prompt"],
