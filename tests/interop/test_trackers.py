@@ -20,5 +20,8 @@ def test_wandb_without_a_login_is_refused_and_offline_it_is_not(tmp_path: Path, 
     monkeypatch.delenv("WANDB_MODE", raising=False)
     with pytest.raises(InvalidValueError, match="nobody is logged in: run `wandb login`, or set WANDB_MODE"):
         TRACKERS["wandb"].check()
+    monkeypatch.setenv("WANDB_API_KEY", "too short")
+    with pytest.raises(InvalidValueError, match="wandb cannot log in"):
+        TRACKERS["wandb"].check()
     monkeypatch.setenv("WANDB_MODE", "offline")
     TRACKERS["wandb"].check()

@@ -107,7 +107,14 @@ def _tensorboard_folder(folder: Path) -> Path:
 class _WeightsAndBiases:
     def check(self) -> None:
         wandb = import_extra("wandb", extra="track", purpose="tracker wandb")
-        if _wandb_mode() in (None, "online", "shared") and not wandb.login(prompt=False):
+        if _wandb_mode() not in (None, "online", "shared"):
+            return
+        try:
+            is_logged_in = wandb.login(prompt=False)
+        except Exception as error:  # of many classes: settings that it cannot read, a key that is not one
+            problem = " ".join(str(error).split())
+            raise InvalidValueError(f"wandb cannot log in ({problem})", field="track", value="wandb") from None
+        if not is_logged_in:
             raise InvalidValueError(
                 "wandb: nobody is logged in",
                 field="track",
