@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepen.data.errors import DataError, unreadable
-from deepen.data.shard_formats import HEADERS, TokenLayout, read_layout
+from deepen.data.shard_formats import TokenLayout, make_header, read_layout
 from deepen.durable import write_whole
 from deepen.errors import RunError
 
@@ -98,9 +98,7 @@ def write_shard(path: Path, tokens: TokenArray) -> str:
         path: the file.
         tokens: uint16 or uint32; the header of the latter is the one of llm.c's Llama 3 shards.
     """
-    header = np.zeros(256, dtype="<i4")
-    header[:3] = *HEADERS[tokens.dtype.name], len(tokens)
-    content = header.tobytes() + tokens.astype(tokens.dtype.newbyteorder("<")).tobytes()
+    content = make_header(tokens.dtype.name, len(tokens)) + tokens.astype(tokens.dtype.newbyteorder("<")).tobytes()
     write_whole(path, content)
     return hashlib.sha256(content).hexdigest()
 

@@ -65,6 +65,13 @@ class TokenLayout:
         return self.offset + self.length * self.token_bytes
 
 
+def make_header(dtype: str, length: int) -> bytes:
+    """The header of llm.c's files, for `length` tokens of type `dtype`."""
+    header = np.zeros(HEADER_BYTES // 4, dtype="<i4")
+    header[:3] = *HEADERS[dtype], length
+    return header.tobytes()
+
+
 def read_layout(path: Path, dtype: str | None = None) -> TokenLayout:
     """Where the tokens of a file are, after checking its header and size.
 

@@ -167,10 +167,12 @@ def test_the_licence_and_the_source_are_recorded(tmp_path: Path, documents: list
     source.mkdir()
     (source / "LICENSE.txt").write_text("Do with it what you like: “really”.\n")
     lines = [json.dumps({"text": text, "license": "CC BY 4.0"}) for text in documents]
+    lines.append(json.dumps({"text": "half a surrogate pair", "license": "\ud800"}))
     (source / "a.jsonl").write_text("\n".join(lines))
     description = prepare_bytes(source).description
     assert description["licence"] == "Do with it what you like: “really”.\n"
-    assert description["licences"] == {"CC BY 4.0": len(documents)}
+    assert description["licences"] == {"CC BY 4.0": len(documents), "\ud800": 1}
+    assert json.loads((tmp_path / "out" / "dataset.json").read_text(encoding="utf-8")) == description
     assert description["source"] == {
         "path": str(source),
         "files": 1,

@@ -11,7 +11,7 @@ from deepen import durable
 from deepen.data.preparation.splits import Fate
 from deepen.data.preparation.spool import Spool
 from deepen.data.shard_checks import SPLITS
-from deepen.data.shard_formats import HEADERS
+from deepen.data.shard_formats import make_header
 from deepen.data.shards import OnPreparation
 
 SPLIT_FATES = {"train": Fate.TRAIN, "validation": Fate.VALIDATION}
@@ -49,7 +49,7 @@ def write_shards(
             path = folder / f"{name}_{SPLITS[split]}_{number:06d}.bin"
             count = min(shard_tokens, left - number * shard_tokens)
             digest = hashlib.sha256()
-            _append(path, _header(count, spool.dtype), digest)
+            _append(path, make_header(np.dtype(spool.dtype).name, count), digest)
             while count:
                 if not len(rest):
                     rest = next(chunks)
@@ -60,12 +60,6 @@ def write_shards(
                 on_progress("writing shards", done / total)
             shards[path.name] = digest.hexdigest()
     return shards
-
-
-def _header(count: int, dtype: str) -> bytes:
-    header = np.zeros(256, dtype="<i4")
-    header[:3] = *HEADERS[np.dtype(dtype).name], count
-    return header.tobytes()
 
 
 def _append(path: Path, content: bytes, digest: "hashlib._Hash") -> None:

@@ -29,7 +29,7 @@ from deepen.data.preparation.finish import SPLIT_FATES, write_shards
 from deepen.data.preparation.settings import TOKENIZING, OnProgress, Preparation, PreparationProgress
 from deepen.data.preparation.sources.open import is_on_hub, open_source
 from deepen.data.preparation.splits import Fate, drop_overlap, hold_out
-from deepen.data.preparation.spool import Progress, Spool, has_begun, read_progress
+from deepen.data.preparation.spool import SAVE_EVERY_SECONDS, Progress, Spool, has_begun, read_progress
 from deepen.data.preparation.tokenizer import TRAIN, choose_tokenizer, find_separator
 from deepen.data.preparation.worker import Encoder
 from deepen.data.preparation.workers import encode_blocks
@@ -55,7 +55,7 @@ def prepare(
     folder: Path,
     workers: int = 1,
     on_progress: OnProgress = lambda progress: None,
-    save_every: float = 10.0,
+    save_every: float = SAVE_EVERY_SECONDS,
 ) -> Mapping[str, Any]:
     """Prepare a source, or continue where an earlier call was interrupted.
 
@@ -252,7 +252,9 @@ def _finish(
             "licences": {name: count for name, count in sorted(spool.progress.licences.items()) if name},
             "preparation": _settings(preparation),
         }
-        durable.write_whole(temporary / FILE, json.dumps(content, indent=2, ensure_ascii=False).encode())
+        text = json.dumps(content, indent=2, ensure_ascii=False)
+        # Half a surrogate pair, as in a path that is not UTF-8, becomes its escape in JSON.
+        durable.write_whole(temporary / FILE, text.encode(errors="backslashreplace"))
     return content
 
 

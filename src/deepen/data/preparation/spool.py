@@ -87,7 +87,7 @@ class Spool:
             os.truncate(folder / name, size)
 
     def add(self, encoded: EncodedBlock, after: Position, share: float | None) -> None:
-        """Append a block, and say where to read on after it."""
+        """Append a block, and record where to read on after it."""
         arrays = (encoded.tokens, encoded.documents, encoded.hashes)
         for name, array in zip(_FILES, arrays, strict=True):
             durable.append(self.folder / name, array.tobytes())
@@ -151,5 +151,5 @@ def read_progress(folder: Path) -> Progress | None:
 
 def has_begun(folder: Path) -> bool:
     """Whether any document was encoded durably."""
-    progress = folder / "documents"
-    return (folder / _PROGRESS).exists() and progress.exists() and progress.stat().st_size > 0
+    documents = folder / "documents"
+    return (folder / _PROGRESS).exists() and documents.exists() and documents.stat().st_size > 0

@@ -12,6 +12,9 @@ from deepen.extras import import_extra
 
 _ROWS_AT_ONCE = 128
 _TIMEOUT_SECONDS = 20.0
+_NOISY = ("datasets", "huggingface_hub", "fsspec", "httpx")
+"""Loggers whose lines would disturb the display of progress."""
+
 _WORK_OFFLINE = (
     "copy the dataset from a machine that reaches it (hf download {name} --repo-type dataset --include PATTERN "
     "--local-dir FOLDER), and name that folder as the source"
@@ -34,8 +37,10 @@ class HubSource:
         self._repository, config, split = (*name.split(":"), "", "")[:3]
         self._name, self._column = f"hf:{name}", column
         split = split or "train"
-        self._datasets = import_extra("datasets", extra="data", purpose="reading a dataset of the Hub")
-        _quiet()
+        self._datasets = _import("datasets")
+        self._datasets.disable_progress_bars()
+        for noisy in _NOISY:
+            logging.getLogger(noisy).setLevel(logging.ERROR)
         revision, self.licence = self._read_card()
         self._stream = self._load(config, split, revision)
         self._rows = _count_rows(self._stream, split)
@@ -56,7 +61,7 @@ class HubSource:
             stream.load_state_dict(start["state"])
         read = start.get("rows", 0)
         tables, size = list[Any](), 0
-        concat = import_extra("pyarrow", extra="data", purpose="reading a dataset of the Hub").concat_tables
+        concat = _import("pyarrow").concat_tables
 
         def make_block() -> Placed:
             nonlocal read, tables, size
@@ -75,7 +80,7 @@ class HubSource:
                     yield make_block()
             if tables:
                 yield make_block()
-        except (InvalidValueError, GeneratorExit):
+        except InvalidValueError:
             raise
         except Exception as error:  # of the network, the Hub, the file system, or Arrow
             raise RunError(
@@ -87,7 +92,7 @@ class HubSource:
         """The revision of the dataset and the name of its licence, from the Hub; nothing for a local folder."""
         if Path(self._repository).is_dir():
             return None, ""
-        hub = import_extra("huggingface_hub", extra="data", purpose="reading a dataset of the Hub")
+        hub = _import("huggingface_hub")
         try:
             info = hub.HfApi().dataset_info(self._repository, timeout=_TIMEOUT_SECONDS)
         except (hub.errors.RepositoryNotFoundError, hub.errors.HFValidationError):
@@ -127,12 +132,9 @@ def _count_rows(stream: Any, split: str) -> int:
     return int(splits[split].num_examples or 0) if split in splits else 0
 
 
-def _quiet() -> None:
-    """Keep the libraries' own lines and bars off the terminal."""
-    for name in ("datasets", "huggingface_hub", "fsspec", "httpx"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    import_extra("datasets", extra="data", purpose="reading a dataset of the Hub").disable_progress_bars()
-
-
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:160]
+
+
+def _import(module: str) -> Any:
+    return import_extra(module, extra="data", purpose="reading a dataset of the Hub")

@@ -22,8 +22,7 @@ def open_source(name: str, column: str, split_at: str | None) -> Source:
         split_at: the line between two documents of a text file; None if each file is one document.
 
     Raises:
-        InvalidValueError: there is no such source, or it has no such column.
-        RunError: the Hub cannot be reached.
+        InvalidValueError: there is no such source, it has no such column, or the Hub cannot be reached.
     """
     if is_on_hub(name):
         from deepen.data.preparation.sources.hub import HubSource
