@@ -28,7 +28,7 @@ import numpy as np
 
 from deepen.data import gpt2_tokenizer
 from deepen.data.preparation.prepare import prepare
-from deepen.data.preparation.settings import TOKENIZING, Preparation, PreparationProgress
+from deepen.data.preparation.settings import TOKENIZING, PreparationProgress, PreparationSettings
 from deepen.data.sources import read_embedded
 
 DOCUMENT_WORDS = 1_500
@@ -115,7 +115,9 @@ def prepare_once(args: argparse.Namespace, source: Path, out: Path) -> tuple[flo
         if progress.what == TOKENIZING:
             blocks.append((time.perf_counter(), progress.tokens))
 
-    content = prepare(Preparation(source=str(source), tokenizer=args.tokenizer), out, args.workers, on_progress)
+    content = prepare(
+        PreparationSettings(source=str(source), tokenizer=args.tokenizer), out, args.workers, on_progress
+    )
     (began, before), (ended, after) = blocks[0], blocks[-1]
     return (after - before) / (ended - began) if ended > began else 0.0, dict(content)
 

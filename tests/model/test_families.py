@@ -19,7 +19,8 @@ from deepen.model.branches import visible_tokens
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Block, Decoder, make_head
-from deepen.model.families import FAMILIES, Gpt2Family, Sizes
+from deepen.model.families import FAMILIES, Gpt2Family
+from deepen.model.sizes import Sizes
 from deepen.schedule.phase import Phase
 from deepen.train.state import initial_state
 

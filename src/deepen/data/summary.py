@@ -84,16 +84,16 @@ def summarize_dataset(folder: Path, *, dtype: str | None = None, tokenizer: str 
     try:
         paths = find_shards(folder)
         description = read_description(folder)
-        made = make_folder_tokenizer(folder, tokenizer)
-        separator = _find_separator(description, made)
+        found = make_folder_tokenizer(folder, tokenizer)
+        separator = _find_separator(description, found)
         files = {
-            split: [TokenFile(path=path, layout=read_layout(path, dtype)) for path in of_split]
-            for split, of_split in paths.items()
+            split: [TokenFile(path=path, layout=read_layout(path, dtype)) for path in split_paths]
+            for split, split_paths in paths.items()
         }
-        splits = {split: _summarize(of_split, made, separator) for split, of_split in files.items()}
+        splits = {split: _summarize(shards, found, separator) for split, shards in files.items()}
     except OSError as error:
         raise unreadable(f"folder {folder}", folder, error) from None
-    return Summary(splits=splits, description=description, tokenizer=made)
+    return Summary(splits=splits, description=description, tokenizer=found)
 
 
 def _find_separator(description: Description | None, tokenizer: Tokenizer | None) -> int | None:

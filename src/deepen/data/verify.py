@@ -53,10 +53,10 @@ def verify_dataset(
     problems = ErrorCollector()
     try:
         paths = find_shards(folder)
-        every_path = [path for of_split in paths.values() for path in of_split]
+        every_path = [path for split_paths in paths.values() for path in split_paths]
         total, read = max(1, sum(path.stat().st_size for path in every_path if path.exists())), 0
         description = problems.attempt(lambda: read_description(folder))
-        made = problems.attempt(lambda: make_folder_tokenizer(folder, tokenizer))
+        found_tokenizer = problems.attempt(lambda: make_folder_tokenizer(folder, tokenizer))
     except OSError as error:
         raise unreadable(f"folder {folder}", folder, error) from None
     described = description.shards if description else {}
@@ -72,14 +72,14 @@ def verify_dataset(
     def check(path: Path) -> Shard:
         own = description if path.name in described else None
         shard = check_shard(path, own, 2**32, dtype, on_bytes, read_again=True)
-        if made:
-            check_tokenizer(made, tokenizer or str(folder), [shard])
+        if found_tokenizer:
+            check_tokenizer(found_tokenizer, tokenizer or str(folder), [shard])
         return shard
 
     found: dict[str, list[Shard]] = {split: [] for split in paths}
-    for split, of_split in paths.items():
-        for path in of_split:
+    for split, split_paths in paths.items():
+        for path in split_paths:
             if shard := problems.attempt(lambda path=path: check(path)):  # type: ignore[misc]
                 found[split].append(shard)
     problems.attempt(lambda: check_held_out(folder, found))
-    return Verification(shards=found, description=description, tokenizer=made, problems=problems.errors)
+    return Verification(shards=found, description=description, tokenizer=found_tokenizer, problems=problems.errors)

@@ -24,8 +24,8 @@ from deepen.evaluate.task import Completion, TaskError
 if TYPE_CHECKING:
     from deepen.data.tokenizers import Tokenizer
 
-Tokens = tuple[int, ...]
-Split = Callable[[Tokens, Tokens], int]
+TokenIds = tuple[int, ...]
+Split = Callable[[TokenIds, TokenIds], int]
 """How many tokens of a whole text are the prompt, given the tokens of the context alone and of the whole text."""
 
 
@@ -35,12 +35,12 @@ def shared_length(first: Sequence[object], second: Sequence[object]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def split_at_shared(context: Tokens, whole: Tokens) -> int:
+def split_at_shared(context: TokenIds, whole: TokenIds) -> int:
     """The number of tokens with which both texts begin."""
     return shared_length(context, whole)
 
 
-def split_by_length(context: Tokens, whole: Tokens) -> int:
+def split_by_length(context: TokenIds, whole: TokenIds) -> int:
     """The number of tokens of the context; where that leaves nothing to score, as `split_at_shared`."""
     return len(context) if len(context) < len(whole) else split_at_shared(context, whole)
 
@@ -65,7 +65,7 @@ def encode_pairs(
     ]
 
 
-def encode_texts(texts: Iterable[str], tokenizer: "Tokenizer") -> dict[str, Tokens]:
+def encode_texts(texts: Iterable[str], tokenizer: "Tokenizer") -> dict[str, TokenIds]:
     """The tokens of each text, without special tokens."""
     ordered = list(dict.fromkeys(texts))
     return {text: tuple(ids.tolist()) for text, ids in zip(ordered, tokenizer.encode_batch(ordered), strict=True)}
@@ -88,7 +88,7 @@ def naming_file(path: Path) -> Iterator[None]:
         raise TaskError(f"{error} in {path}", value=path, remedy=remedy) from None
 
 
-def _split(context: Tokens, whole: Tokens, split: Split, texts: Sequence[str]) -> Completion:
+def _split(context: TokenIds, whole: TokenIds, split: Split, texts: Sequence[str]) -> Completion:
     _nonempty(context, texts[0], "context")
     prompt = split(context, whole)
     if prompt == len(whole) or len(whole) < 2:  # the first token of all has nothing before it
@@ -96,7 +96,7 @@ def _split(context: Tokens, whole: Tokens, split: Split, texts: Sequence[str]) -
     return Completion(prompt=whole[:prompt], tokens=whole[prompt:])
 
 
-def _nonempty(tokens: Tokens, text: str, what: str = "ending") -> Tokens:
+def _nonempty(tokens: TokenIds, text: str, what: str = "ending") -> TokenIds:
     if not tokens:
         raise _no_tokens(what, text)
     return tokens

@@ -21,6 +21,7 @@ from typing import Any
 
 from deepen.errors import InvalidValueError
 from deepen.evaluate.harness_tasks import HarnessTask, import_harness, load_tasks
+from deepen.evaluate.task import DTYPES
 from deepen.extras import import_extra
 
 BOOTSTRAP_ITERATIONS = 1000
@@ -28,9 +29,6 @@ BOOTSTRAP_ITERATIONS = 1000
 
 CPU_BATCH_SIZE = 16
 """Rows of a batch on a CPU, where larger batches are no faster."""
-
-PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
-"""The harness's names of our precisions."""
 
 _NOISY = ("lm_eval", "transformers", "datasets", "accelerate", "huggingface_hub")
 
@@ -90,7 +88,7 @@ def run_harness(
         folder: a model in Hugging Face's format, with safetensors and a tokenizer.
         tasks: what to evaluate.
         device: "cpu", "cuda", "cuda:1".
-        precision: of weights and activations, a name in `PRECISIONS`.
+        precision: of weights and activations, a name in `task.DTYPES`.
         batch_size: rows of a batch; 0 lets the harness find the largest on a GPU, and is 16 on a CPU.
         limit: evaluate the first examples of each task only.
         shots: examples in the prompt; None means as many as a task's definition says.
@@ -123,7 +121,7 @@ def _load_model(folder: Path, device: str, precision: str, batch_size: int) -> A
         model = models.HFLM(
             pretrained=str(folder),
             device=device,
-            dtype=PRECISIONS[precision],
+            dtype=DTYPES[precision],
             batch_size=batch_size if batch_size else automatic,
             trust_remote_code=False,
             use_safetensors=True,

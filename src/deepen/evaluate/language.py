@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepen.evaluate.encoding import (
-    Tokens,
+    TokenIds,
     encode_pairs,
     encode_texts,
     find_end_of_text,
@@ -68,10 +68,10 @@ class LastWord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Document:
+class EncodedDocument:
     """A document: its tokens after an end of text, and its bytes in UTF-8."""
 
-    tokens: Tokens
+    tokens: TokenIds
     size: int
 
 
@@ -93,14 +93,14 @@ class Text:
         """The rows of a file. Raises a TaskError; see `Task.load`."""
         return [row for row, _ in self._documents(path)]
 
-    def load(self, path: Path, tokenizer: "Tokenizer") -> list[Document]:
+    def load(self, path: Path, tokenizer: "Tokenizer") -> list[EncodedDocument]:
         """The documents of a file, tokenized. Raises a TaskError; see `Task.load`."""
         texts = [text for _, text in self._documents(path)]
         with naming_file(path):
             encoded, start = encode_texts(texts, tokenizer), find_end_of_text(tokenizer)
-        return [Document(tokens=(start, *encoded[text]), size=len(text.encode())) for text in texts]
+        return [EncodedDocument(tokens=(start, *encoded[text]), size=len(text.encode())) for text in texts]
 
-    def score(self, model: CompletionModel, examples: Sequence[Document]) -> Score:
+    def score(self, model: CompletionModel, examples: Sequence[EncodedDocument]) -> Score:
         """The mean loss per token; beside it bits per byte. The standard errors are over documents."""
         pieces = [split_document(document.tokens, model.context) for document in examples]
         flat = [[piece] for document in pieces for piece in document]
@@ -118,7 +118,7 @@ class Text:
         return read_items(path, self.title, "text", publish_as_is, parse_text)
 
 
-def split_document(tokens: Tokens, context: int) -> list[Completion]:
+def split_document(tokens: TokenIds, context: int) -> list[Completion]:
     """The pieces of a document in which each token but the first is scored once.
 
     Each piece is read with as many of the tokens before it as fit.

@@ -11,7 +11,7 @@ predicts nothing and is left out. A row's targets are the next tokens that count
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from deepen.evaluate.encoding import Tokens, shared_length
+from deepen.evaluate.encoding import TokenIds, shared_length
 from deepen.evaluate.task import Completion
 
 NOT_SCORED = -1
@@ -36,12 +36,12 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PackedRow:
     """Token ids, the target and the branch of each, and the completions in the row."""
 
-    tokens: Tokens
-    targets: Tokens
-    branches: Tokens
+    tokens: TokenIds
+    targets: TokenIds
+    branches: TokenIds
     parts: tuple[Part, ...]
 
 
@@ -50,11 +50,11 @@ class _Text:
     """A completion with its prompt, as far as they fit the context; tokens from `start` on are scored."""
 
     index: int
-    tokens: Tokens
+    tokens: TokenIds
     start: int
 
 
-def make_rows(groups: Iterable[Sequence[Completion]], context: int) -> list[Row]:
+def make_rows(groups: Iterable[Sequence[Completion]], context: int) -> list[PackedRow]:
     """The rows of all completions, numbered in order.
 
     Args:
@@ -84,7 +84,7 @@ def _shared_tokens(texts: Sequence[_Text]) -> int:
     return min(min(shared_length(first, text.tokens), len(text.tokens) - 1) for text in texts)
 
 
-def _pack(texts: Sequence[_Text], shared: int) -> Row:
+def _pack(texts: Sequence[_Text], shared: int) -> PackedRow:
     """A row of texts whose first `shared` tokens are equal; for a single text, all of its tokens."""
     first = min(text.start for text in texts)
     beginning = texts[0].tokens[:shared]
@@ -97,15 +97,15 @@ def _pack(texts: Sequence[_Text], shared: int) -> Row:
         targets += _mask(text.tokens[shared:], skipped)
         branches += [branch] * (len(tokens) - begin)
         parts.append(Part(text.index, range(text.start - 1, shared - 1), range(begin + skipped, len(tokens))))
-    return Row(tuple(tokens), tuple(targets), tuple(branches), tuple(parts))
+    return PackedRow(tuple(tokens), tuple(targets), tuple(branches), tuple(parts))
 
 
-def _mask(targets: Tokens, skipped: int) -> list[int]:
+def _mask(targets: TokenIds, skipped: int) -> list[int]:
     """Targets of which the first are not scored."""
     return [NOT_SCORED] * min(skipped, len(targets)) + [*targets[skipped:]]
 
 
-def by_length(rows: Iterable[Row], batch_tokens: int) -> Iterator[list[Row]]:
+def by_length(rows: Iterable[PackedRow], batch_tokens: int) -> Iterator[list[PackedRow]]:
     """Batches of rows of similar length, which need little padding; the longest rows first.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepen.evaluate.packing import NOT_SCORED, PADDING, Part, Row, by_length, make_rows
+from deepen.evaluate.packing import NOT_SCORED, PADDING, PackedRow, Part, by_length, make_rows
 from deepen.evaluate.task import Completion, CompletionScore
 
 TASK_BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}
@@ -55,7 +55,7 @@ class CompletionScorer:
         flat = (scores[index] for index in range(len(scores)))
         return [[next(flat) for _ in group] for group in groups]
 
-    def _token_scores(self, batch: Sequence[Row]) -> NDArray[np.float64]:
+    def _token_scores(self, batch: Sequence[PackedRow]) -> NDArray[np.float64]:
         """As `LanguageModel.token_scores`."""
         tokens_bt = _pad([row.tokens for row in batch], 0)
         targets_bt = _pad([row.targets for row in batch], NOT_SCORED)

@@ -25,6 +25,10 @@ VALIDATION = "validation"
 """The name of the validation loss in evals.jsonl; no task may have it."""
 
 
+DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
+"""The type of a model's matrix products, by precision: as scores record it, and as other libraries call it."""
+
+
 class TaskError(InvalidValueError):
     """A task file cannot be used. The message names the file, and the line if a line is wrong."""
 

@@ -10,9 +10,10 @@ numbers a block stores for its backward pass. To add a family:
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 from deepen.errors import InvalidValueError
+from deepen.model.sizes import Sizes
 
 QK_NORMS: Mapping[str, str] = {
     "none": "queries and keys are not normalized",
@@ -26,54 +27,6 @@ NORM_POSITIONS: Mapping[str, str] = {
     "post": "x + norm_1(attention(x)), then x + norm_2(mlp(x)) (OLMo 2)",
 }
 """Where a block's norms are, by name."""
-
-
-class Sizes(Protocol):
-    """The sizes of a model from which a family computes; `ModelConfig` has them."""
-
-    @property
-    def width(self) -> int:
-        """Width of the residual stream."""
-
-    @property
-    def heads(self) -> int:
-        """Attention heads."""
-
-    @property
-    def kv_heads(self) -> int:
-        """Key-value heads."""
-
-    @property
-    def head_width(self) -> int:
-        """Width of one head."""
-
-    @property
-    def query_width(self) -> int:
-        """Width of all query heads together."""
-
-    @property
-    def key_width(self) -> int:
-        """Width of all key heads together."""
-
-    @property
-    def mlp(self) -> int:
-        """Width inside the MLP."""
-
-    @property
-    def context(self) -> int:
-        """Length of the longest sequence, in tokens."""
-
-    @property
-    def biases(self) -> str:
-        """Which linears have biases; empty means the family's default."""
-
-    @property
-    def qk_norm(self) -> str:
-        """What the norms of queries and keys span."""
-
-    @property
-    def norm_position(self) -> str:
-        """Where a block's norms are."""
 
 
 class StoredNumbers(NamedTuple):
@@ -128,8 +81,9 @@ class Family(ABC):
                 value=sizes.kv_heads,
                 remedy=f"use `family` {grouping}",
             )
-        for option, default in () if self.has_options else _OPTIONS.items():
-            if (value := getattr(sizes, option)) != default:
+        for option, default in _OPTIONS.items():
+            value = getattr(sizes, option)
+            if value != default and not self.has_options:
                 having = ", ".join(name for name, family in FAMILIES.items() if family.has_options)
                 raise InvalidValueError(
                     f"is {value!r}, but {self.name} takes only {default!r}",

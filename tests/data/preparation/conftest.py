@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from deepen.data.preparation.prepare import prepare
-from deepen.data.preparation.settings import Preparation
+from deepen.data.preparation.settings import PreparationSettings
 from preparation_support import Prepared, make_documents, read_prepared, write_jsonl
 
 
@@ -18,7 +18,7 @@ def prepare_bytes(tmp_path: Path) -> Callable[..., Prepared]:
     ) -> Prepared:
         if not isinstance(source, Path):
             source = write_jsonl(tmp_path / f"{out}.jsonl", source)
-        preparation = Preparation(source=str(source), tokenizer="byte", **options)
+        preparation = PreparationSettings(source=str(source), tokenizer="byte", **options)
         return read_prepared(tmp_path / out, prepare(preparation, tmp_path / out, workers))
 
     return prepare_source

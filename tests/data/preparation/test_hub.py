@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepen.data.preparation.prepare import prepare
-from deepen.data.preparation.settings import Preparation, PreparationProgress
+from deepen.data.preparation.settings import PreparationProgress, PreparationSettings
 from deepen.errors import InvalidValueError
 from preparation_support import contents, make_documents, read_prepared
 
@@ -34,7 +34,7 @@ def test_a_stream_is_prepared_as_its_files_are_and_continues_where_it_was_interr
             if reports == interrupt_after:
                 raise KeyboardInterrupt
 
-        preparation = Preparation(source=source, tokenizer="byte", val_tokens=10_000)
+        preparation = PreparationSettings(source=source, tokenizer="byte", val_tokens=10_000)
         prepare(preparation, folder, on_progress=report, save_every=0)
 
     stream = f"hf:{dataset_folder}"
@@ -65,7 +65,9 @@ def test_a_stream_is_prepared_as_its_files_are_and_continues_where_it_was_interr
 def test_names_that_a_dataset_does_not_have_are_refused(tmp_path: Path, name: str, column: str, problem: str):
     dataset_folder = tmp_path / "dataset"
     write_dataset(dataset_folder, 2, 10)
-    preparation = Preparation(source=f"hf:{name.format(dataset_folder)}", text_column=column, tokenizer="byte")
+    preparation = PreparationSettings(
+        source=f"hf:{name.format(dataset_folder)}", text_column=column, tokenizer="byte"
+    )
     with pytest.raises(InvalidValueError, match=problem):
         prepare(preparation, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset"]
@@ -76,5 +78,5 @@ def test_without_the_hub_the_error_says_how_to_work_offline(tmp_path: Path, monk
     with pytest.raises(
         InvalidValueError, match=r"the Hub cannot be reached .*: copy the dataset .*hf download a/b"
     ):
-        prepare(Preparation(source="hf:a/b:c", tokenizer="byte"), tmp_path / "out")
+        prepare(PreparationSettings(source="hf:a/b:c", tokenizer="byte"), tmp_path / "out")
     assert not list(tmp_path.iterdir())

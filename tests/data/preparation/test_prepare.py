@@ -6,15 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from deepen.data.preparation.prepare import prepare
-from deepen.data.preparation.settings import Preparation, PreparationProgress
+from deepen.data.preparation.settings import PreparationProgress, PreparationSettings
 from deepen.data.shards import open_dataset
-from deepen.data.tokenizers import load_tokenizer
+from deepen.data.tokenizers import load_tokenizer, make_tokenizer, train_bpe
 from deepen.errors import InvalidValueError
 from preparation_support import Prepared, contents, make_documents, write_jsonl
 
@@ -54,7 +55,7 @@ def test_an_interrupted_preparation_continues_and_gives_the_same_files(tmp_path:
     source.mkdir()
     for number in range(4):
         write_jsonl(source / f"{number}.jsonl", make_documents(20, seed=number))
-    preparation = Preparation(source=str(source), tokenizer="byte", val_tokens=2_000)
+    preparation = PreparationSettings(source=str(source), tokenizer="byte", val_tokens=2_000)
     prepare(preparation, tmp_path / "out")
     whole = contents(tmp_path / "out")
     (tmp_path / "out").rename(tmp_path / "whole")
@@ -77,16 +78,17 @@ def test_an_interrupted_preparation_continues_and_gives_the_same_files(tmp_path:
 
 
 def test_what_is_finished_is_not_prepared_again(tmp_path: Path, documents: list[str]):
-    preparation = Preparation(source=str(write_jsonl(tmp_path / "a.jsonl", documents)), tokenizer="byte")
+    preparation = PreparationSettings(source=str(write_jsonl(tmp_path / "a.jsonl", documents)), tokenizer="byte")
     first = prepare(preparation, tmp_path / "out")
     reports: list[PreparationProgress] = []
     assert prepare(preparation, tmp_path / "out", on_progress=reports.append) == first and reports == []
 
 
-@pytest.mark.parametrize("change", ["option", "source", "other"])
+@pytest.mark.parametrize("change", ["option", "source", "tokenizer", "other"])
 def test_a_folder_in_use_is_refused_and_stays_as_it_is(tmp_path: Path, documents: list[str], change: str):
     source, out = write_jsonl(tmp_path / "a.jsonl", documents), tmp_path / "out"
-    preparation = Preparation(source=str(source), tokenizer="byte")
+    make_tokenizer("byte").write(tmp_path)
+    preparation = PreparationSettings(source=str(source), tokenizer=str(tmp_path / "tokenizer.json"))
     if change == "other":
         out.mkdir()
         (out / "notes.txt").write_text("mine")
@@ -95,8 +97,10 @@ def test_a_folder_in_use_is_refused_and_stays_as_it_is(tmp_path: Path, documents
     before = contents(out)
     if change == "source":
         write_jsonl(source, documents[:-1])
+    if change == "tokenizer":
+        train_bpe(documents, 300).write(tmp_path)
     if change == "option":
-        preparation = Preparation(source=str(source), tokenizer="byte", val_tokens=9_000)
+        preparation = replace(preparation, val_tokens=9_000)
     with pytest.raises(InvalidValueError, match=r"out .*is in use"):
         prepare(preparation, out)
     assert contents(out) == before
@@ -110,7 +114,7 @@ def test_an_unfinished_preparation_of_something_else_is_not_continued(tmp_path: 
 
     with pytest.raises(KeyboardInterrupt):
         prepare(
-            Preparation(source=str(source), tokenizer="byte"),
+            PreparationSettings(source=str(source), tokenizer="byte"),
             tmp_path / "out",
             on_progress=interrupt,
             save_every=0,
@@ -119,14 +123,14 @@ def test_an_unfinished_preparation_of_something_else_is_not_continued(tmp_path: 
     with pytest.raises(
         InvalidValueError, match=r"out\.unfinished is an unfinished preparation with another source"
     ):
-        prepare(Preparation(source=str(source), tokenizer="byte"), tmp_path / "out")
+        prepare(PreparationSettings(source=str(source), tokenizer="byte"), tmp_path / "out")
 
 
 def test_a_trained_tokenizer_has_the_vocabulary_that_is_asked_for_and_reads_back(
     tmp_path: Path, documents: list[str]
 ):
     source = write_jsonl(tmp_path / "a.jsonl", documents)
-    content = prepare(Preparation(source=str(source), tokenizer="train:300"), tmp_path / "out")
+    content = prepare(PreparationSettings(source=str(source), tokenizer="train:300"), tmp_path / "out")
     dataset, tokenizer = open_dataset(tmp_path / "out", 300), load_tokenizer(tmp_path / "out")
     text = tokenizer.decode(dataset.tokens("train").window(0, dataset.count("train")).tolist())
     assert content["vocab"] == tokenizer.vocab == 300
@@ -147,7 +151,7 @@ def test_vocabularies_above_65536_give_shards_of_32_bits(tmp_path: Path):
     (tmp_path / "tokenizer.json").write_text(json.dumps({**parts, **tokenizer}))
     documents = [" ".join(f"w{n}" for n in range(first, first + 50)) for first in range(66_000, 69_000, 50)]
     content = prepare(
-        Preparation(
+        PreparationSettings(
             source=str(write_jsonl(tmp_path / "a.jsonl", documents)),
             tokenizer=str(tmp_path / "tokenizer.json"),
             separator="w69999",
@@ -191,7 +195,7 @@ def test_a_disk_that_will_be_full_is_noticed_early(
     for free, warns in ((needed // 2, True), (needed, False)):
         monkeypatch.setattr("shutil.disk_usage", lambda path, free=free: SimpleNamespace(free=free))
         caplog.clear()
-        prepare(Preparation(source=str(source), tokenizer="byte"), tmp_path / f"out-{warns}")
+        prepare(PreparationSettings(source=str(source), tokenizer="byte"), tmp_path / f"out-{warns}")
         assert ("free some space" in caplog.text) == warns
 
 
@@ -240,5 +244,7 @@ def test_a_preparation_that_is_killed_leaves_no_process_and_continues(tmp_path: 
         process.communicate()  # its workers have the pipe open too, so they have ended
         assert not (tmp_path / "out").exists()
     subprocess.run(command, check=True, capture_output=True)
-    prepare(Preparation(source=str(source), tokenizer="byte", val_tokens=20_000), tmp_path / "again" / "out")
+    prepare(
+        PreparationSettings(source=str(source), tokenizer="byte", val_tokens=20_000), tmp_path / "again" / "out"
+    )
     assert contents(tmp_path / "out") == contents(tmp_path / "again" / "out")

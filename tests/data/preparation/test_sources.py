@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from deepen.data.preparation.prepare import prepare
-from deepen.data.preparation.settings import Preparation
+from deepen.data.preparation.settings import PreparationSettings
 from deepen.errors import InvalidValueError
 from preparation_support import Prepared, make_documents, write_jsonl
 
@@ -192,5 +192,5 @@ def test_a_source_that_cannot_be_used_is_refused_and_nothing_is_written(
     write(tmp_path / "a")
     source = next((str(path) for path in tmp_path.iterdir()), str(tmp_path / "missing"))
     with pytest.raises(InvalidValueError, match=problem):
-        prepare(Preparation(source=source, text_column=column, tokenizer="byte"), tmp_path / "out")
+        prepare(PreparationSettings(source=source, text_column=column, tokenizer="byte"), tmp_path / "out")
     assert len(list(tmp_path.iterdir())) <= 1

@@ -25,11 +25,11 @@ def info(request: InfoRequest) -> int:
 
 def _row(split: str, summary: SplitSummary) -> list[str]:
     lengths = summary.lengths
-    documents = spread = "unknown"
+    documents = per_document = "unknown"
     if lengths:
         documents = f"{lengths.documents:,}" if lengths.exact else f"about {short(lengths.documents)}"
-        spread = f"{lengths.median:,} (80 %: {lengths.tenth:,} to {lengths.ninetieth:,})"
-    return [split, f"{summary.tokens:,}", documents, spread, str(summary.shards), ", ".join(summary.formats)]
+        per_document = f"{lengths.median:,} (80 %: {lengths.tenth:,} to {lengths.ninetieth:,})"
+    return [split, f"{summary.tokens:,}", documents, per_document, str(summary.shards), ", ".join(summary.formats)]
 
 
 def _describe(request: InfoRequest, summary: Summary) -> Iterator[str]:
@@ -40,8 +40,8 @@ def _describe(request: InfoRequest, summary: Summary) -> Iterator[str]:
         yield "Tokenizer: none in the folder; name it with --tokenizer to see documents and text"
     notes = description.notes if description else {}
     for name in ("source", "licence", "licences"):
-        if told := _flatten(notes.get(name)):
-            yield f"{name.capitalize()}: {told}"
+        if line := _flatten(notes.get(name)):
+            yield f"{name.capitalize()}: {line}"
     if request.tokens:
         epochs = request.tokens / summary.splits["train"].tokens
         yield f"A budget of {short(request.tokens)} tokens is {epochs:,.{2 if epochs < 100 else 0}f} epochs"

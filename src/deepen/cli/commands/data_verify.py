@@ -56,7 +56,7 @@ def _to_json(request: VerifyRequest, found: Verification) -> dict[str, object]:
 
 def _summarize(request: VerifyRequest, found: Verification) -> str:
     """What was read, with what it was compared, and whether anything is wrong, in a line."""
-    shards = [shard for of_split in found.shards.values() for shard in of_split]
+    shards = [shard for split in found.shards.values() for shard in split]
     train, held_out = (sum(map(len, found.shards[split])) for split in ("train", "validation"))
     line = f"{request.folder}: {_count(len(shards), 'shard')}, {train:,} tokens to train on, {held_out:,} held out"
     if shards:

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
-from deepen.cli.requests.data_options import DATA_DTYPE_OPTION, TOKENIZER_OPTION
+from deepen.cli.requests.command import Command, Example, Option, OptionGroup
+from deepen.cli.requests.data_options import SHARDS_ARGUMENT, SHARDS_GROUP
 from deepen.cli.requests.parser import parse_arguments
 from deepen.cli.requests.training_options import JSON_OPTION
-from deepen.cli.requests.value_types import Completion, whole_number
+from deepen.cli.requests.value_types import whole_number
 
 COMMAND = Command(
     name="data info",
     about="Describe a folder of token shards: counts, tokens per document, a decoded sample, and the epochs of a "
     "budget. Takes seconds, as it reads only a part of large shards.",
-    argument=Argument(metavar="DIR", help="folder of token shards", completion=Completion.FOLDERS),
+    argument=SHARDS_ARGUMENT,
     groups=(
-        OptionGroup(title="Shards", options=(TOKENIZER_OPTION, DATA_DTYPE_OPTION)),
+        SHARDS_GROUP,
         OptionGroup(
             title="Output",
             options=(

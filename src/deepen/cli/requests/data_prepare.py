@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
+from deepen.cli.requests.data_options import TOKENIZER
 from deepen.cli.requests.parser import parse_arguments
 from deepen.cli.requests.training_options import JSON_OPTION
-from deepen.cli.requests.value_types import FILE, FOLDER, Completion, ValueType, read_text, whole_number
-from deepen.data.preparation.settings import SHARD_TOKENS, Preparation
+from deepen.cli.requests.value_types import FILE, FOLDER, TEXT, Completion, whole_number
+from deepen.data.preparation.settings import SHARD_TOKENS, PreparationSettings
 from deepen.errors import InvalidValueError
 from deepen.train.limits import usable_cores
 
-_TEXT = ValueType(metavar="TEXT", read=read_text)
 _BLANK = "blank"
 
 COMMAND = Command(
@@ -59,13 +59,13 @@ COMMAND = Command(
             options=(
                 Option(
                     name="text-column",
-                    takes=_TEXT,
+                    takes=TEXT,
                     help="field or column that holds the text",
                     default="text",
                 ),
                 Option(
                     name="split-at",
-                    takes=_TEXT,
+                    takes=TEXT,
                     help="line between two documents of a text file, such as '<|endoftext|>', or blank for an "
                     "empty line",
                     default_help="none: each text file is one document",
@@ -78,16 +78,14 @@ COMMAND = Command(
             options=(
                 Option(
                     name="tokenizer",
-                    takes=ValueType(
-                        metavar="TOKENIZER", read=read_text, names=("gpt2", "byte"), completion=Completion.FILES
-                    ),
+                    takes=TOKENIZER,
                     help="gpt2, byte, the path of a tokenizer.json or of its folder, or train:8192, which trains "
                     "one of 8,192 tokens",
                     default="gpt2",
                 ),
                 Option(
                     name="separator",
-                    takes=_TEXT,
+                    takes=TEXT,
                     help="token before each document, or none",
                     default_help="the tokenizer's end of text",
                 ),
@@ -140,7 +138,7 @@ class PrepareRequest:
     """What is to be prepared, where, and in how many processes."""
 
     command: ClassVar[Command] = COMMAND
-    preparation: Preparation
+    preparation: PreparationSettings
     folder: Path
     workers: int
     as_json: bool
@@ -156,7 +154,7 @@ def parse(argv: Sequence[str]) -> PrepareRequest:
     assert licence is not None
     split_at = arguments["split_at"]
     return PrepareRequest(
-        preparation=Preparation(
+        preparation=PreparationSettings(
             source=arguments.argument,
             split_at="" if split_at == _BLANK else split_at,
             licence=licence,

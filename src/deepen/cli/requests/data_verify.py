@@ -5,19 +5,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from deepen.cli.requests.command import Argument, Command, Example, OptionGroup
-from deepen.cli.requests.data_options import DATA_DTYPE_OPTION, TOKENIZER_OPTION
+from deepen.cli.requests.command import Command, Example, OptionGroup
+from deepen.cli.requests.data_options import SHARDS_ARGUMENT, SHARDS_GROUP
 from deepen.cli.requests.parser import parse_arguments
 from deepen.cli.requests.training_options import JSON_OPTION
-from deepen.cli.requests.value_types import Completion
 
 COMMAND = Command(
     name="data verify",
     about="Read every byte of a folder of token shards, and compare with dataset.json, the tokenizer and the "
     "headers. The exit code is 1 where anything is wrong.",
-    argument=Argument(metavar="DIR", help="folder of token shards", completion=Completion.FOLDERS),
+    argument=SHARDS_ARGUMENT,
     groups=(
-        OptionGroup(title="Shards", options=(TOKENIZER_OPTION, DATA_DTYPE_OPTION)),
+        SHARDS_GROUP,
         OptionGroup(title="Output", options=(replace(JSON_OPTION, help="print the findings as JSON"),)),
     ),
     examples=(

@@ -1,6 +1,6 @@
 """Prepare a source: the whole flow, from text to a folder of shards.
 
-    prepare(Preparation(source="books.jsonl.gz", tokenizer="gpt2"), Path("data/books"), workers=8)
+    prepare(PreparationSettings(source="books.jsonl.gz", tokenizer="gpt2"), Path("data/books"), workers=8)
 
 Until all is done, everything is in `FOLDER.unfinished` beside the folder. The folder appears when it is complete.
 A preparation that was interrupted continues when it is asked for again.
@@ -26,7 +26,7 @@ from deepen.data.errors import DataError
 from deepen.data.overlap import PASSAGE_WORDS
 from deepen.data.preparation.blocks import Source
 from deepen.data.preparation.finish import SPLIT_FATES, write_shards
-from deepen.data.preparation.settings import TOKENIZING, OnProgress, Preparation, PreparationProgress
+from deepen.data.preparation.settings import TOKENIZING, OnProgress, PreparationProgress, PreparationSettings
 from deepen.data.preparation.sources.open import is_on_hub, open_source
 from deepen.data.preparation.splits import Fate, drop_overlap, hold_out
 from deepen.data.preparation.spool import SAVE_EVERY_SECONDS, Progress, Spool, has_begun, read_progress
@@ -34,7 +34,7 @@ from deepen.data.preparation.tokenizer import TRAIN, choose_tokenizer, find_sepa
 from deepen.data.preparation.worker import Encoder
 from deepen.data.preparation.workers import encode_blocks
 from deepen.data.shard_checks import SPLITS
-from deepen.data.tokenizers import load_tokenizer
+from deepen.data.tokenizers import load_tokenizer, make_tokenizer
 from deepen.errors import InvalidValueError
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ _VERSION = 1
 
 
 def prepare(
-    preparation: Preparation,
+    preparation: PreparationSettings,
     folder: Path,
     workers: int = 1,
     on_progress: OnProgress = lambda progress: None,
@@ -87,24 +87,27 @@ def prepare(
     return content
 
 
-def _read_finished(preparation: Preparation, folder: Path) -> Mapping[str, Any] | None:
-    """dataset.json of a folder, if the same preparation has made it of the same files."""
+def _read_finished(preparation: PreparationSettings, folder: Path) -> Mapping[str, Any] | None:
+    """dataset.json of a folder, if the same preparation has made it of the same files with the same tokenizer."""
     try:
         content = json.loads((folder / FILE).read_bytes())
     except (OSError, ValueError):
         return None
     if not isinstance(content, dict) or content.get("preparation") != _settings(preparation):
         return None
+    choice = preparation.tokenizer
+    if Path(choice).exists() and make_tokenizer(choice).in_one_file().sha256 != content.get("tokenizer_sha256"):
+        return None
     if is_on_hub(preparation.source) or not Path(preparation.source).exists():
         return content
     return content if content.get("source") == _open_source(preparation).description else None
 
 
-def _open_source(preparation: Preparation) -> Source:
+def _open_source(preparation: PreparationSettings) -> Source:
     return open_source(preparation.source, preparation.text_column, preparation.split_at)
 
 
-def _settings(preparation: Preparation) -> dict[str, Any]:
+def _settings(preparation: PreparationSettings) -> dict[str, Any]:
     """The settings that dataset.json records."""
     settings = asdict(preparation)
     return {name: value for name, value in settings.items() if name not in ("licence", "strict")}
@@ -132,7 +135,7 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 def _open_spool(
-    preparation: Preparation, source: Source, folder: Path, save_every: float, on_progress: OnProgress
+    preparation: PreparationSettings, source: Source, folder: Path, save_every: float, on_progress: OnProgress
 ) -> tuple[Spool, Encoder]:
     """The files of the preparation, as an earlier call left them or empty, and the encoder that continues them."""
     progress, is_trained = read_progress(folder), preparation.tokenizer.startswith(TRAIN)
@@ -168,7 +171,7 @@ def _open_spool(
 
 
 def _encode_source(
-    preparation: Preparation,
+    preparation: PreparationSettings,
     source: Source,
     encoder: Encoder,
     spool: Spool,
@@ -210,7 +213,7 @@ def _check_space(spool: Spool) -> None:
 
 
 def _finish(
-    preparation: Preparation,
+    preparation: PreparationSettings,
     source: Source,
     encoder: Encoder,
     spool: Spool,

@@ -8,7 +8,7 @@ SHARD_TOKENS = 100_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Preparation:
+class PreparationSettings:
     """What is to be prepared.
 
     Attributes:

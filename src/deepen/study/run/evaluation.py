@@ -13,14 +13,11 @@ from deepen.data.shards import Dataset, Tokens
 from deepen.errors import RunError
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.scoring import TASK_BATCH_TOKENS, CompletionScorer, LanguageModel
-from deepen.evaluate.task import VALIDATION, Score
+from deepen.evaluate.task import DTYPES, VALIDATION, Score
 from deepen.evaluate.task_file import hash_task_file
 from deepen.evaluate.validation import VALIDATION_BATCH_TOKENS, validation_loss
 from deepen.study.run.job import Examples, Job
 from deepen.train.engine import TrainingEngine
-
-DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
-"""The type of a model's matrix products, by precision."""
 
 
 class EvaluationStopped(Exception):
