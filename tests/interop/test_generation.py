@@ -132,6 +132,14 @@ def test_a_model_that_deepen_does_not_train_is_sampled_by_transformers(tmp_path:
     model = load_predictor(find_checkpoint(tmp_path))
     text = generate(model, PROMPT, 10, Sampling(temperature=0.0), vocab=96, end=None)
     assert [*PROMPT, *text] == expected[0].tolist()
+    config = (tmp_path / "config.json").read_text()
     (tmp_path / "config.json").write_text('{"model_type": "of-nobody"}')
     with pytest.raises(InvalidValueError, match="cannot be loaded by transformers"):
+        load_predictor(find_checkpoint(tmp_path))
+    (tmp_path / "config.json").write_text(config.replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
+    with pytest.raises(InvalidValueError, match=r"has no values for gpt_neox\.layers\.2\."):
+        load_predictor(find_checkpoint(tmp_path))
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(theirs.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(InvalidValueError, match="has only pickled weights"):
         load_predictor(find_checkpoint(tmp_path))

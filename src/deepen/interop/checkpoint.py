@@ -104,6 +104,15 @@ class HuggingFaceCheckpoint:
 Checkpoint = DeepenCheckpoint | HuggingFaceCheckpoint
 
 
+def is_trained(checkpoint: Checkpoint) -> bool:
+    """Whether deepen trains such a model, and so has a network for it."""
+    try:
+        checkpoint.model  # noqa: B018 (raises an error for any other)
+    except InvalidValueError:
+        return False
+    return True
+
+
 def read_deepen_checkpoint(folder: Path) -> DeepenCheckpoint:
     """The checkpoint in a folder with a `model.json`.
 

@@ -11,8 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepen.data.tokenizers import load_tokenizer
-from deepen.errors import InvalidValueError
 from deepen.evaluate.harness import run_harness
 from deepen.evaluate.harness_tasks import HarnessTask
 from deepen.evaluate.registry import get_task
@@ -20,7 +18,7 @@ from deepen.evaluate.scoring import TASK_BATCH_TOKENS, CompletionScorer
 from deepen.interop.checkpoint import Checkpoint, HuggingFaceCheckpoint
 from deepen.interop.export import export_hugging_face
 from deepen.interop.hugging_face.weight_files import find_tensors
-from deepen.interop.load import load_model
+from deepen.interop.load import load_checkpoint_tokenizer, load_model
 from deepen.model.decoder import Decoder
 from deepen.train.device import autocast, pick_device
 
@@ -138,15 +136,8 @@ def _score_own(
     """The scores on our tasks, each metric on its own, the task's value first."""
     if not tasks:
         return ()
-    if checkpoint.tokenizer is None:
-        raise InvalidValueError(
-            f"{checkpoint.folder} has no tokenizer",
-            field="checkpoint",
-            value=checkpoint.folder,
-            remedy="put its tokenizer.json there",
-        )
     device = pick_device()
-    tokenizer = load_tokenizer(checkpoint.tokenizer, checkpoint.model.vocab)
+    tokenizer = load_checkpoint_tokenizer(checkpoint)
     model = CompletionScorer(
         model=_Network(load_model(checkpoint).to(device), device, precision),
         context=checkpoint.model.context,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from deepen.errors import InvalidValueError
-from deepen.extras import import_extra
-from deepen.interop.checkpoint import Checkpoint, HuggingFaceCheckpoint
+from deepen.interop.checkpoint import Checkpoint, DeepenCheckpoint, is_trained
+from deepen.interop.hugging_face.network import load_network
 from deepen.interop.load import load_model
 from deepen.model.decoder import Decoder
 
@@ -60,20 +60,12 @@ def load_predictor(checkpoint: Checkpoint) -> Predictor:
     Raises:
         InvalidValueError: it cannot be loaded, or `transformers` is needed and not installed.
     """
-    if not isinstance(checkpoint, HuggingFaceCheckpoint) or _is_trained(checkpoint):
+    if isinstance(checkpoint, DeepenCheckpoint) or is_trained(checkpoint):
         return DecoderPredictor(load_model(checkpoint))
-    purpose = f"a model of type {checkpoint.model_type}"
-    transformers = import_extra("transformers", extra="hf", purpose=purpose)
-    try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=torch.float32)
-    except (ValueError, OSError, ImportError) as error:  # also: code of its own would be needed, which is not run
-        reason = str(error).strip().splitlines()[0]
-        raise InvalidValueError(
-            f"{checkpoint.folder} cannot be loaded by transformers: {reason}",
-            field="checkpoint",
-            value=checkpoint.folder,
-        ) from None
-    return TransformersPredictor(model.eval(), int(getattr(model.config, "max_position_embeddings", 1 << 20)))
+    network = load_network(
+        checkpoint.folder, purpose=f"a model of type {checkpoint.model_type}", dtype=torch.float32
+    )
+    return TransformersPredictor(network, int(getattr(network.config, "max_position_embeddings", 1 << 20)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,14 +83,6 @@ class Sampling:
     top_k: int = 0
     top_p: float = 1.0
     seed: int = 0
-
-
-def _is_trained(checkpoint: HuggingFaceCheckpoint) -> bool:
-    """Whether deepen trains such a model, and so has a network for it."""
-    try:
-        return bool(checkpoint.model)
-    except InvalidValueError:
-        return False
 
 
 @torch.no_grad()

@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from deepen.data.tokenizers import Tokenizer, find_tokenizer, load_tokenizer
-from deepen.errors import InvalidValueError, RunError
-from deepen.extras import import_extra
+from deepen.errors import InvalidValueError
+from deepen.interop.hugging_face.network import load_network
 from deepen.model.build import build
 from deepen.model.config import ModelConfig
 from deepen.train.limits import own_memory_bytes, usable_memory_bytes
@@ -102,10 +101,11 @@ def encode_text(tokenizer: Path | None, text: str, *, vocab: int, context: int) 
 def explain_missing_memory(weight_bytes: int, vocab: int) -> str:
     """Why a model of this size cannot be compared on this machine; empty if it can."""
     needed = weight_bytes + 3 * 4 * MAX_TOKENS * vocab
-    usable = usable_memory_bytes() - own_memory_bytes()
-    if not usable_memory_bytes() or needed < usable:
+    usable = usable_memory_bytes()
+    left = max(0, usable - own_memory_bytes())
+    if not usable or needed < left:
         return ""
-    return f"it takes about {needed / 1e9:,.1f} GB of memory, and {max(0, usable) / 1e9:,.1f} GB can be used"
+    return f"it takes about {needed / 1e9:,.1f} GB of memory, and {left / 1e9:,.1f} GB can be used"
 
 
 def compute_logits(model: ModelConfig, weights: Mapping[str, Tensor], ids: Tensor) -> Tensor:
@@ -118,25 +118,10 @@ def compute_logits(model: ModelConfig, weights: Mapping[str, Tensor], ids: Tenso
 
 
 def compute_folder_logits(folder: Path, ids: Tensor) -> Tensor:
-    """The logits of a model in a Hugging Face folder, (1, tokens, vocabulary) in fp32.
-
-    Raises:
-        RunError: transformers cannot load it, or finds that tensors are missing.
-    """
-    transformers: Any = import_extra("transformers", extra="hf", purpose="verifying a Hugging Face checkpoint")
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    try:
-        model, found = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype="auto", output_loading_info=True, local_files_only=True, use_safetensors=True
-        )
-    except (ValueError, OSError, ImportError, RuntimeError, KeyError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RunError(f"transformers cannot load {folder}: {reason}", remedy="grow it without `verify`") from None
-    if lost := sorted(map(str, {*found["missing_keys"], *found["mismatched_keys"]})):
-        raise RunError(f"transformers finds no values for {', '.join(lost[:3])} in {folder}")
+    """As `compute_logits`, for a model in a Hugging Face folder; raises as `load_network`."""
+    network = load_network(folder, purpose="verifying a Hugging Face checkpoint")
     with torch.no_grad():
-        logits: Tensor = model.eval()(ids).logits
+        logits: Tensor = network(ids).logits
     return logits.float()
 
 

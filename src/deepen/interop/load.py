@@ -1,4 +1,4 @@
-"""Load the weights of a checkpoint: ours, or a Hugging Face folder of a family that deepen trains."""
+"""Load weights and tokenizer of a checkpoint: ours, or a Hugging Face folder of a family that deepen trains."""
 
 from collections.abc import Mapping
 
@@ -6,8 +6,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from deepen.data.tokenizers import Tokenizer, load_tokenizer
 from deepen.errors import InvalidValueError
 from deepen.interop.checkpoint import Checkpoint, DeepenCheckpoint, HuggingFaceCheckpoint
+from deepen.interop.hugging_face.block_list import find_section
 from deepen.interop.hugging_face.names import from_hugging_face
 from deepen.interop.hugging_face.weight_files import find_tensors
 from deepen.model.build import build
@@ -38,6 +40,24 @@ def load_model(checkpoint: Checkpoint) -> Decoder:
         model = build(checkpoint.model)
     model.load_state_dict(load_state(checkpoint).weights, assign=True)
     return model.requires_grad_(False).eval()
+
+
+def load_checkpoint_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
+    """The tokenizer of a checkpoint, also of a model that deepen does not train.
+
+    Raises:
+        InvalidValueError: there is none, or it has tokens that the model does not have.
+    """
+    if checkpoint.tokenizer is None:
+        raise InvalidValueError(
+            f"{checkpoint.folder} has no tokenizer",
+            field="checkpoint",
+            value=checkpoint.folder,
+            remedy="put its tokenizer.json there",
+        )
+    if isinstance(checkpoint, DeepenCheckpoint):
+        return load_tokenizer(checkpoint.tokenizer, checkpoint.model.vocab)
+    return load_tokenizer(checkpoint.tokenizer, find_section(checkpoint.config).get("vocab_size"))
 
 
 def _load_weights(checkpoint: HuggingFaceCheckpoint) -> dict[str, Tensor]:

@@ -11,9 +11,8 @@ from deepen.cli.output.progress import show_progress
 from deepen.cli.output.tables import print_lines, print_sentences, print_table, short, text
 from deepen.cli.requests.grow import GrowRequest
 from deepen.data.sources import read_embedded
-from deepen.errors import InvalidValueError
 from deepen.growth.layout import GrownBlock, describe_layout
-from deepen.interop.checkpoint import Checkpoint
+from deepen.interop.checkpoint import Checkpoint, is_trained
 from deepen.interop.growing import GrownCheckpoint, grow_checkpoint
 from deepen.interop.growth_check import Comparison, read_text
 from deepen.study.run.progress import Preparation
@@ -50,11 +49,9 @@ def run(request: GrowRequest) -> int:
 
 def _describe_next_step(checkpoint: Checkpoint, folder: Path) -> str:
     """How to use the result: deepen trains only some of the models that it can grow."""
-    try:
-        checkpoint.model  # noqa: B018 (raises an error for a model that deepen does not train)
-    except InvalidValueError:
-        return f'Load it: AutoModelForCausalLM.from_pretrained("{folder}")'
-    return f"Continue training: deepen train RECIPE --from {folder}"
+    if is_trained(checkpoint):
+        return f"Continue training: deepen train RECIPE --from {folder}"
+    return f'Load it: AutoModelForCausalLM.from_pretrained("{folder}")'
 
 
 def _print(grown: GrownCheckpoint, next_step: str) -> None:

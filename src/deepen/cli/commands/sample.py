@@ -4,16 +4,17 @@ import json
 from collections.abc import Iterator
 
 from deepen.cli.requests.sample import SampleRequest
-from deepen.data.tokenizers import Tokenizer, load_tokenizer
+from deepen.data.tokenizers import Tokenizer
 from deepen.errors import InvalidValueError
-from deepen.interop.checkpoint import Checkpoint, DeepenCheckpoint
+from deepen.interop.checkpoint import Checkpoint
 from deepen.interop.generation import Sampling, generate, load_predictor
+from deepen.interop.load import load_checkpoint_tokenizer
 
 
 def run(request: SampleRequest) -> int:
     """Print each prompt with its continuation."""
     checkpoint = request.checkpoint
-    tokenizer = _load_tokenizer(checkpoint)
+    tokenizer = load_checkpoint_tokenizer(checkpoint)
     samples = []
     for prompt, text in _generate(request, checkpoint, tokenizer):
         samples.append({"prompt": prompt, "text": text})
@@ -45,22 +46,6 @@ def _generate(request: SampleRequest, checkpoint: Checkpoint, tokenizer: Tokeniz
 def _printable(text: str) -> str:
     """The text without characters that control a terminal."""
     return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
-
-
-def _load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
-    if checkpoint.tokenizer is None:
-        raise InvalidValueError(
-            f"{checkpoint.folder} has no tokenizer",
-            field="checkpoint",
-            value=checkpoint.folder,
-            remedy="put its tokenizer.json there",
-        )
-    vocab: int | None
-    if isinstance(checkpoint, DeepenCheckpoint):
-        vocab = checkpoint.model.vocab
-    else:  # the model may be one that deepen does not train
-        vocab = checkpoint.config.get("vocab_size")
-    return load_tokenizer(checkpoint.tokenizer, vocab)
 
 
 def _start(tokenizer: Tokenizer) -> list[int]:

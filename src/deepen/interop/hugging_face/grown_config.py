@@ -121,7 +121,7 @@ def _make_lists(config: Mapping[str, Any]) -> dict[str, list[Any]]:
     try:
         completed = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(dict(config)).to_dict()
     except Exception as error:  # strict config classes raise errors of many types
-        reason = str(error).strip().splitlines()[-1].strip()
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
         raise InvalidValueError(
             f"has a config.json that transformers {transformers.__version__} refuses ({reason})",
             field="checkpoint",
