@@ -126,6 +126,12 @@ def test_an_unfinished_preparation_of_something_else_is_not_continued(tmp_path: 
         prepare(PreparationSettings(source=str(source), tokenizer="byte"), tmp_path / "out")
 
 
+@pytest.mark.parametrize("name", [".hidden", "a training set", "é"])
+def test_the_shards_of_a_folder_with_any_name_are_found(prepare_bytes: Prepare, documents: list[str], name: str):
+    prepared = prepare_bytes(documents, name)
+    assert len(prepared.training) + len(prepared.held_out) == len(documents)
+
+
 def test_a_trained_tokenizer_has_the_vocabulary_that_is_asked_for_and_reads_back(
     tmp_path: Path, documents: list[str]
 ):

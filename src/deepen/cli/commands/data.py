@@ -1,6 +1,7 @@
 """`deepen data ACTION ...`: text becomes token shards; shards are verified and described."""
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -69,7 +70,7 @@ def _describe(content: Mapping[str, Any], folder: Path) -> list[str]:
             for split, name in (("train", "to train on"), ("validation", "held out"))
         ),
         f"  left out: {', '.join(left_out) or 'nothing'}",
-        f"Train on it: deepen train full --data {folder} --vocab {content['vocab']}",
+        f"Train on it: deepen train full --data {shlex.quote(str(folder))} --vocab {content['vocab']}",
     ]
 
 

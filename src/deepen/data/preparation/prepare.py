@@ -288,9 +288,9 @@ def _report(what: str, share: float | None, progress: Progress) -> PreparationPr
 
 
 def _make_name(folder: Path) -> str:
-    """The beginning of the shards' names: the folder's, unless it contains the name of a split."""
-    name = re.sub(r"[^\w.-]+", "-", folder.resolve().name)
-    return "tokens" if any(part in name for part in SPLITS.values()) else name
+    """The beginning of the shards' names: the folder's, if it names no split and makes no hidden files."""
+    name = re.sub(r"[^\w.-]+", "-", folder.resolve().name).lstrip(".")
+    return "tokens" if not name or any(part in name for part in SPLITS.values()) else name
 
 
 def _count(damaged: int) -> str:
