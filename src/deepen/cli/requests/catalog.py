@@ -16,7 +16,7 @@ COMMANDS = {
     "store": "check that a study's folder is whole; prune the states it no longer needs",
     "data": "make token shards of text; verify and describe shards",
     "eval": "score a checkpoint on benchmarks, with lm-evaluation-harness",
-    "report": "draw a study's figures and page again",
+    "report": "draw a study's figures and page again, or write its numbers as tables",
     "recipes": "list recipes, growth operators, placements, moment policies, partitions, rates",
     "doctor": "what this machine offers, and what is missing for which command",
     "completion": "print a script that completes deepen's commands in bash, zsh or fish",

@@ -109,7 +109,7 @@ def _customise(arguments: Arguments, study: Study, changes: dict[str, Any]) -> S
         share = tokens / study.tokens
         evaluation = _scale_evaluation(study.evaluation, share, changed.batch_tokens)
         if "points" in changes:
-            evaluation = _spread_evaluation(evaluation, tokens, changes["points"], changed.batch_tokens)
+            evaluation = _evaluate_at_points(evaluation, tokens, changes["points"], changed.batch_tokens)
         return replace(
             changed,
             tokens=tokens,
@@ -163,8 +163,8 @@ def _with_warmup(arm: Arm, share: float) -> Arm:
     )
 
 
-def _spread_evaluation(evaluation: Evaluation, tokens: int, points: int, batch_tokens: int) -> Evaluation:
-    """The evaluations, at so many points of the baseline's run."""
+def _evaluate_at_points(evaluation: Evaluation, tokens: int, points: int, batch_tokens: int) -> Evaluation:
+    """The evaluations, at this many points of the baseline's run."""
     every = max(1, round_to_steps(tokens / points, batch_tokens)) * batch_tokens
     return replace(
         evaluation, every_tokens=every, tasks_every_tokens=every if evaluation.tasks_every_tokens else 0
