@@ -1,7 +1,11 @@
 """`deepen eval`: a checkpoint of ours or of Hugging Face's, with the harness's tasks and with ours."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from deepen.interop.export import export_hugging_face
 from deepen.model.config import ModelConfig
 from deepen.study.store.checkpoints import find_checkpoint
 from deepen.train.state import initial_state
+from processes import wait_until
 
 ENDINGS = [" a vessel", " the treaty of peace", " citizens", " revenue and commerce"]
 ROWS = [
@@ -104,3 +109,21 @@ def test_pickles_in_a_checkpoint_are_refused(
     torch.save({}, folder / "pytorch_model.bin")
     assert main(["eval", str(folder), "--tasks", f"hellaswag={hellaswag}"]) == 2
     assert "pytorch_model.bin" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_nothing_of_the_checkpoint_that_was_exported(
+    which: signal.Signals, ours: Path, hellaswag: Path, tmp_path: Path
+):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    hellaswag.write_text("\n".join([hellaswag.read_text()] * 500))  # a minute's work
+    command = [sys.executable, "-m", "deepen", "eval", str(ours), "--tasks", f"hellaswag={hellaswag}"]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    scoring = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: bool(list(temporary.glob("deepen-eval-*/checkpoint"))), scoring)
+    scoring.send_signal(which)
+    _, errors = scoring.communicate(timeout=60)
+    assert scoring.returncode == 130 and errors.splitlines()[-1] == "stopped; nothing was written"
+    assert not list(temporary.glob("deepen-eval-*"))

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import torch
 
 from deepen import durable
+from deepen.cli.commands.stopping import interrupt_at_signals
 from deepen.cli.output.tables import numbers, print_table, text
 from deepen.cli.requests.eval import EvalRequest
 from deepen.evaluate.task_file import hash_task_file
@@ -18,17 +19,18 @@ from deepen.train.limits import fair_threads
 def run(request: EvalRequest) -> int:
     """Score the checkpoint and print a table, groups without their parts."""
     torch.set_num_threads(fair_threads(1))
-    results = evaluate_checkpoint(
-        request.checkpoint,
-        request.harness_tasks,
-        {task.task: task.path for task in request.own_tasks},
-        precision=request.precision,
-        batch_size=request.batch_size,
-        limit=request.limit,
-        shots=request.shots,
-        samples=request.out is not None,
-        progress=sys.stderr.isatty(),
-    )
+    with interrupt_at_signals():
+        results = evaluate_checkpoint(
+            request.checkpoint,
+            request.harness_tasks,
+            {task.task: task.path for task in request.own_tasks},
+            precision=request.precision,
+            batch_size=request.batch_size,
+            limit=request.limit,
+            shots=request.shots,
+            samples=request.out is not None,
+            progress=sys.stderr.isatty(),
+        )
     if request.out is not None:
         details = {key: value for key, value in results.details.items() if key != "configs"}
         durable.write_whole(request.out, json.dumps(details, indent=1, default=str).encode())

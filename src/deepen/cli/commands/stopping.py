@@ -1,14 +1,11 @@
-"""Stop a command that writes a new folder so that nothing of it is left behind."""
+"""Stop a command at a signal so that nothing of what it was writing is left behind."""
 
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from deepen.cli.output.failures import INTERRUPTED
 from deepen.study.run.errors import Interrupted
-from deepen.study.run.signals import watch_signals
+from deepen.study.run.signals import ending_at_second, watch_signals
 
 
 @contextmanager
@@ -19,14 +16,27 @@ def stop_at_signals() -> Iterator[Callable[[], None]]:
     """
     asked = threading.Event()
 
-    def receive(number: int) -> None:
-        if asked.is_set() and number == signal.SIGINT:
-            os._exit(INTERRUPTED)
-        asked.set()
-
     def check() -> None:
         if asked.is_set():
             raise Interrupted
 
-    with watch_signals(receive):
+    with watch_signals(ending_at_second(asked.set)):
         yield check
+
+
+@contextmanager
+def interrupt_at_signals() -> Iterator[None]:
+    """Raise an Interrupted in the main thread at the first signal, wherever it is, as in a library's code.
+
+    A second Ctrl-C ends the process at once.
+    """
+    is_asked = False
+
+    def interrupt(number: int) -> None:
+        nonlocal is_asked
+        if not is_asked:  # another signal must not interrupt the removal of temporary files
+            is_asked = True
+            raise Interrupted
+
+    with watch_signals(ending_at_second(lambda: None), interrupt):
+        yield

@@ -96,11 +96,11 @@ def stop_on_signals(stop: threading.Event) -> Iterator[Callable[[], None]]:
             is_reported = True
             _log.info("stopping: this step is finished and saved first; Ctrl-C again ends now")
 
-    with watch_signals(_ending_at_second(request_stop), _ending_at_second(stop.set)):
+    with watch_signals(ending_at_second(request_stop), ending_at_second(stop.set)):
         yield request_stop
 
 
-def _ending_at_second(stop: Callable[[], None]) -> OnSignal:
+def ending_at_second(stop: Callable[[], None]) -> OnSignal:
     """Calls `stop` at a signal, and ends the process at a SIGINT after it."""
     is_stopping = False
 
