@@ -60,6 +60,9 @@ def test_a_run_is_found_by_arm_and_seed_and_knows_its_history(folder: Path) -> N
 def test_a_state_and_its_segment_mean_the_same_checkpoint(folder: Path) -> None:
     checkpoint = found(folder, arm="full", seed=0)
     assert found(checkpoint.folder) == checkpoint == found(checkpoint.folder.parent)
+    assert checkpoint == found(checkpoint.folder, arm="full", seed=0)
+    with pytest.raises(InvalidValueError, match=r"arm is one-shot, but .*state is not a state of such a run"):
+        find_checkpoint(checkpoint.folder, arm="one-shot")
     assert checkpoint.model.depth == 2 and load_state(checkpoint).depth == 2
     assert checkpoint.tokenizer is not None and (checkpoint.tokenizer / "tokenizer.json").exists()
 
@@ -94,6 +97,17 @@ def test_an_unfinished_run_is_found_at_its_newest_state(
     shutil.rmtree(newest.folder)
     with pytest.raises(InvalidValueError, match="has no state of arm 'one-shot' with seed 0 yet"):
         find_checkpoint(cut, arm="one-shot", seed=0)
+
+
+def test_a_log_is_read_up_to_the_first_damaged_line(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    log = found(copy, arm="full", seed=0).folder.parent / "evals.jsonl"
+    log.write_bytes(b"{}\n" + log.read_bytes())
+    run = found(copy, arm="full", seed=0).history[-1]
+    whole = found(folder, arm="full", seed=0).history[-1]
+    assert isinstance(run, Trained) and isinstance(whole, Trained)
+    assert run.train_loss == whole.train_loss and run.val_loss != whole.val_loss
 
 
 @pytest.mark.parametrize(

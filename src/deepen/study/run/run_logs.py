@@ -12,21 +12,18 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deepen.compute.accounting import EXACT_FLOPS
 from deepen.evaluate.task import VALIDATION
 from deepen.study.compile.marks import Mark
 from deepen.study.compile.tree import Route, Tree
-from deepen.study.store.segment_folder import parse_log_line
+from deepen.study.store.log_lines import Line, parse_log_line
 from deepen.study.store.study_folder import Store
 
 TRAIN = "train"
 
 _COMPUTE = ("tokens", "flops", "seconds")
 _ABOUT_A_SCORE = ("n", "stderr")
-
-Line = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,9 +107,9 @@ class _GrowingLog:
         """The new complete lines."""
         try:
             with self._path.open("rb") as file:
-                inode = os.fstat(file.fileno()).st_ino
-                if inode != self._file:  # truncated logs are written anew
-                    self._offset, self._file = 0, inode
+                status = os.fstat(file.fileno())
+                if status.st_ino != self._file or status.st_size < self._offset:  # truncated logs are written anew
+                    self._offset, self._file = 0, status.st_ino
                 file.seek(self._offset)
                 content = file.read()
         except FileNotFoundError:

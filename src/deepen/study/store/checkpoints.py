@@ -58,10 +58,7 @@ def _find(folder: Path, arm: str | None, seed: int | None) -> Checkpoint:
         raise _wrong_folder(folder)
     study = _find_study(folder)
     if study is None and (arm is not None or seed is not None):
-        field, value = ("seed", seed) if arm is None else ("arm", arm)
-        raise InvalidValueError(
-            f"is {value}, but {folder} is not a study's folder", field=field, value=value, remedy="leave it out"
-        )
+        raise _wrong_run(arm, seed, f"{folder} is not a study's folder")
     if (folder / MODEL_FILE).is_file():
         return read_deepen_checkpoint(folder)
     if study is not None:
@@ -80,6 +77,12 @@ def _wrong_folder(folder: Path) -> InvalidValueError:
         what = f"is a state without {MODEL_FILE}"
         remedy = "name it inside its study's folder"
     return InvalidValueError(f"{folder} {what}", field="checkpoint", value=folder, remedy=remedy)
+
+
+def _wrong_run(arm: str | None, seed: int | None, problem: str) -> InvalidValueError:
+    """The error that a run is chosen where the folder leaves no choice."""
+    field, value = ("seed", seed) if arm is None else ("arm", arm)
+    return InvalidValueError(f"is {value}, but {problem}", field=field, value=value, remedy="leave it out")
 
 
 def _find_study(folder: Path) -> Path | None:
@@ -101,6 +104,10 @@ class _Run:
     keys: tuple[str, ...]
     is_comparison: bool
 
+    def matches(self, arm: str | None, seed: int | None) -> bool:
+        """Whether it is a run of an arm and a seed; None stands for any."""
+        return arm in (None, self.arm) and seed in (None, self.seed)
+
 
 def _find_in_study(study_folder: Path, folder: Path, arm: str | None, seed: int | None) -> DeepenCheckpoint:
     content = _read_study_json(study_folder)
@@ -108,7 +115,9 @@ def _find_in_study(study_folder: Path, folder: Path, arm: str | None, seed: int 
     inside = folder.resolve().relative_to(study_folder).parts
     if len(inside) > 1:
         key = inside[1]
-        run = next((run for run in runs if key in run.keys), None)
+        run = next((run for run in runs if key in run.keys and run.matches(arm, seed)), None)
+        if run is None and (arm is not None or seed is not None):
+            raise _wrong_run(arm, seed, f"{folder} is not a state of such a run")
     else:
         run = _choose_run(study_folder, runs, arm, seed)
         key = _newest_key(study_folder, run)
@@ -187,7 +196,7 @@ def _read_runs(folder: Path, content: Mapping[str, Any]) -> list[_Run]:
 def _choose_run(folder: Path, runs: Sequence[_Run], arm: str | None, seed: int | None) -> _Run:
     """The run at equal compute of an arm and a seed, which may be left out where there is one."""
     compared = [run for run in runs if run.is_comparison]
-    chosen = [run for run in compared if arm in (None, run.arm) and seed in (None, run.seed)]
+    chosen = [run for run in compared if run.matches(arm, seed)]
     if len(chosen) == 1:
         return chosen[0]
     if not compared:

@@ -5,6 +5,7 @@ It is read from spec.json and the logs of the segments, from the state's back to
 
 import json
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -19,6 +20,7 @@ from deepen.schedule.recipes import get_recipe
 from deepen.schedule.trainable import TrainedParts
 from deepen.study.define.study import Study
 from deepen.study.store.errors import StoreError
+from deepen.study.store.log_lines import Line, read_log
 from deepen.train.checkpoint.state_check import StateHeader
 
 _TRAIN_LOSS_STEPS = 50
@@ -42,7 +44,8 @@ def read_run(folder: Path, key: str, header: StateHeader, study: Study, *, arm: 
     progress = header.progress
     specs = [*_read_specs(folder, key)][::-1]
     logs = [folder / "segments" / spec["key"] for spec in specs]
-    losses = [line["loss"] for log in logs for line in _read_lines(log / "metrics.jsonl", progress.tokens)]
+    steps = [line for log in logs for line in _read_lines(log / "metrics.jsonl", progress.tokens)]
+    losses = [step["loss"] for step in steps[-_TRAIN_LOSS_STEPS:] if isfinite(step["loss"])]
     evaluations = [line for log in logs for line in _read_lines(log / "evals.jsonl", progress.tokens)]
     scores = {line["task"]: line["value"] for line in evaluations}
     recipe = next((get_recipe(each.recipe).name for each in study.arms if each.name == arm), "")
@@ -72,7 +75,7 @@ def read_run(folder: Path, key: str, header: StateHeader, study: Study, *, arm: 
         optimizer=study.settings.optimizer.kind,
         precision=study.settings.precision,
         phases=tuple(_read_phases(specs, progress.tokens, 0 if study.start is None else study.start.depth)),
-        train_loss=fmean(losses[-_TRAIN_LOSS_STEPS:]) if losses else None,
+        train_loss=fmean(losses) if losses else None,
         val_loss=scores.pop(VALIDATION, None),
         tasks=scores,
     )
@@ -170,14 +173,6 @@ def _without_type(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read_lines(path: Path, tokens: int) -> Iterator[dict[str, Any]]:
+def _read_lines(path: Path, tokens: int) -> Iterator[Line]:
     """The lines of a log up to a number of tokens of the run."""
-    if not path.exists():
-        return
-    for text in path.read_bytes().splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            return
-        if line["tokens"] <= tokens:
-            yield line
+    return (line for _, line in read_log(path) if line["tokens"] <= tokens)

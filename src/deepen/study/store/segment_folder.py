@@ -21,6 +21,7 @@ from typing import Any
 from deepen import durable
 from deepen.study.compile.keys import canonical
 from deepen.study.compile.tree import Node
+from deepen.study.store.log_lines import parse_log_line, read_log
 from deepen.train.checkpoint.state_check import StateError, find_good_state, has_state, read_header
 from deepen.train.checkpoint.state_folder import load_state, recover, remove_state, save_state
 from deepen.train.progress import Progress
@@ -168,7 +169,7 @@ class SegmentFolder:
 
     def lines(self, log: str) -> list[dict[str, Any]]:
         """The lines of `metrics` or `evals`, up to the first incomplete one."""
-        return [line for _, line in self._complete_lines(log)]
+        return [line for _, line in read_log(self._log(log))]
 
     def last_lines(self, log: str) -> list[dict[str, Any]]:
         """The last lines of a log, which its worker may be appending to; a few dozen at most."""
@@ -189,7 +190,7 @@ class SegmentFolder:
             path = self._log(log)
             if path.exists():
                 kept = b"".join(
-                    text for text, line in self._complete_lines(log) if line["tokens"] <= progress.tokens
+                    text for text, line in read_log(self._log(log)) if line["tokens"] <= progress.tokens
                 )
                 if len(kept) != path.stat().st_size:
                     durable.write_whole(path, kept)
@@ -200,15 +201,6 @@ class SegmentFolder:
 
     def _log(self, log: str) -> Path:
         return self.folder / f"{log}.jsonl"
-
-    def _complete_lines(self, log: str) -> list[tuple[bytes, dict[str, Any]]]:
-        path, complete = self._log(log), []
-        for text in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
-            line = parse_log_line(text)
-            if line is None or not text.endswith(b"\n"):
-                break
-            complete.append((text, line))
-        return complete
 
     def _log_digests(self, sizes: LogSizes) -> dict[str, Any]:
         return {
@@ -251,12 +243,3 @@ class SegmentFolder:
             elif durable.sha256(path, expected["bytes"]) != expected["sha256"]:
                 problems.append(f"{path} is damaged: its sha256 differs from the recorded one")
         return problems
-
-
-def parse_log_line(text: bytes) -> dict[str, Any] | None:
-    """A line of a log; None if it is incomplete or damaged."""
-    try:
-        line = json.loads(text)
-    except ValueError:
-        return None
-    return line if isinstance(line, dict) and isinstance(line.get("tokens"), int) else None
