@@ -137,3 +137,13 @@ def test_a_row_that_is_not_of_the_task_is_named(name: str, row: Any, tmp_path: P
     (tmp_path / "task.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(TaskError, match="line 1: not a"):
         get_task(name).check(tmp_path / "task.jsonl")
+
+
+@pytest.mark.parametrize("name", ["hellaswag-harness", "arc-easy", "piqa", "winogrande"])
+@pytest.mark.parametrize("gold", [-1, 4])
+def test_a_row_without_an_answer_is_not_one_of_the_task(name: str, gold: int, tmp_path: Path):
+    """As in test splits, where the label is -1."""
+    row = next(row for row in SAME[name] if "gold" in row)
+    path = write(tmp_path / "task.jsonl", row | {"gold": gold})
+    with pytest.raises(TaskError, match="line 1: not a"):
+        get_task(name).check(path)

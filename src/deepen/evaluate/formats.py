@@ -115,7 +115,7 @@ def publish_arc(row: Row) -> Row:
         return {
             "question": _question(row["query"]),
             "choices": {"text": row["choices"], "label": letters},
-            "answerKey": letters[row["gold"]],
+            "answerKey": chr(ord("A") + row["gold"]),
         }
     if isinstance(row["question"], dict):
         question = row["question"]
@@ -154,7 +154,7 @@ def publish_winogrande(row: Row) -> Row:
         "sentence": f"{first[:shared]}_ {row['continuation']}",
         "option1": first[shared:],
         "option2": second[shared:],
-        "answer": str(range(1, 3)[row["gold"]]),
+        "answer": str(row["gold"] + 1),
     }
 
 
