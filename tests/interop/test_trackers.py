@@ -1,11 +1,12 @@
-"""Trackers by name: what is refused before a run begins."""
+"""Trackers: what is refused before a run begins, and what they print."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from deepen.errors import InvalidValueError
-from deepen.interop.trackers import TRACKERS, get_tracker
+from deepen.interop.trackers import TRACKERS, _quiet, get_tracker
 
 
 def test_an_unknown_tracker_is_refused_with_the_known_ones():
@@ -25,3 +26,11 @@ def test_wandb_without_a_login_is_refused_and_offline_it_is_not(tmp_path: Path, 
         TRACKERS["wandb"].check()
     monkeypatch.setenv("WANDB_MODE", "offline")
     TRACKERS["wandb"].check()
+
+
+def test_what_other_threads_print_while_a_tracker_is_kept_quiet_is_not_lost(capsys: pytest.CaptureFixture[str]):
+    with ThreadPoolExecutor(1) as other, _quiet():
+        print("the tracker's")
+        other.submit(print, "the result").result()
+    print("afterwards")
+    assert capsys.readouterr().out == "the result\nafterwards\n"

@@ -12,6 +12,8 @@ as WANDB_MODE, WANDB_PROJECT and TRACKIO_SPACE_ID. To add a tracker, add a class
 import io
 import os
 import re
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from contextvars import Context
@@ -205,9 +207,22 @@ class _TrackioRun:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what a tracker prints out of the standard output, where a command's result goes."""
-    with redirect_stdout(io.StringIO()):
+    """Keep what a tracker prints in this thread out of the standard output, where a command's result goes."""
+    with redirect_stdout(_OtherThreads()):  # replaces it for all threads
         yield
+
+
+class _OtherThreads(io.TextIOBase):
+    """The standard output without what this thread prints."""
+
+    def __init__(self) -> None:
+        self._stdout, self._thread = sys.stdout, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self._thread else self._stdout.write(text)
+
+    def flush(self) -> None:
+        self._stdout.flush()
 
 
 TRACKERS: Mapping[str, Tracker] = {
