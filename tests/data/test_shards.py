@@ -10,7 +10,8 @@ import pytest
 from deepen.data.errors import DataError
 from deepen.data.shard_file import write_shard
 from deepen.data.shards import Dataset, open_dataset
-from deepen.data.tokenizers import hash_tokenizer, load_tokenizer
+from deepen.data.tokenizer_files import hash_tokenizer
+from deepen.data.tokenizers import load_tokenizer
 
 
 def test_a_dataset_reads_back_and_decodes_to_its_text(dataset: Dataset):

@@ -17,11 +17,11 @@ from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from deepen.data import gpt2_tokenizer
 from deepen.data.errors import DataError
+from deepen.data.tokenizer_files import hash_tokenizer
 from deepen.data.tokenizers import (
     END_OF_TEXT,
     Tokenizer,
     copy_tokenizer,
-    hash_tokenizer,
     load_tokenizer,
     make_tokenizer,
     train_bpe,

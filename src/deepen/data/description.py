@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deepen.data.errors import DataError, unreadable
-from deepen.data.tokenizers import find_tokenizer, hash_tokenizer
+from deepen.data.tokenizer_files import find_tokenizer, hash_tokenizer
 
 FILE = "dataset.json"
 _MAX_FILE_BYTES = 1 << 24

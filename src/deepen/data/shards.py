@@ -32,7 +32,8 @@ from deepen.data.shard_checks import (
 )
 from deepen.data.shard_file import Shard, TokenArray, TokenFile
 from deepen.data.shard_formats import read_layout
-from deepen.data.tokenizers import Tokenizer, copy_tokenizer, hash_tokenizer, make_tokenizer
+from deepen.data.tokenizer_files import hash_tokenizer
+from deepen.data.tokenizers import Tokenizer, copy_tokenizer, make_tokenizer
 
 OnPreparation = Callable[[str, float | None], None]
 """Receives what is being prepared, and the share that is done; None if that is not known."""

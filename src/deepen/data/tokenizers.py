@@ -10,7 +10,6 @@ identified by the sha256 of their content. Which library encodes does not matter
 encodes byte-level BPE as GPT-2's faster, with the same ids.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,15 +23,14 @@ from tokenizers.models import BPE
 
 from deepen.data import gpt2_tokenizer
 from deepen.data.byte_level import make_encoder, name_bytes
-from deepen.data.errors import DataError, unreadable
+from deepen.data.errors import DataError
+from deepen.data.tokenizer_files import find_tokenizer, hash_files, hash_tokenizer, read_files
 from deepen.durable import write_whole
 from deepen.errors import RunError
 
 END_OF_TEXT = "<|endoftext|>"
 _ENDS_OF_TEXT = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<｜end▁of▁sentence｜>", "<|eos|>", "[EOS]")
 """What families call their end of text, GPT-2's, OLMo's and Qwen's name first, then Llama 3's, Llama 2's, ..."""
-
-_FILES = (("tokenizer.json",), gpt2_tokenizer.FILES)
 
 
 class Tokenizer:
@@ -56,7 +54,7 @@ class Tokenizer:
         self.vocab = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
         ids = (self._tokenizer.token_to_id(name) for name in _ENDS_OF_TEXT)
         self.end_of_text: int | None = next((number for number in ids if number is not None), None)
-        self.sha256 = _hash_files(contents)
+        self.sha256 = hash_files(contents)
         self._fast_encoder = make_encoder(self._tokenizer)
 
     def encode(self, text: str) -> list[int]:
@@ -153,8 +151,8 @@ def copy_tokenizer(choice: str, folder: Path, sha256: str) -> None:
     if hash_tokenizer(folder) == sha256:
         return
     paths = find_tokenizer(Path(choice))
-    files = _read_files(paths) if paths else make_tokenizer(choice).files
-    if _hash_files([*files.values()]) != sha256:
+    files = read_files(paths) if paths else make_tokenizer(choice).files
+    if hash_files([*files.values()]) != sha256:
         raise _changed(choice)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
@@ -186,21 +184,6 @@ def train_bpe(texts: Iterable[str], vocab: int) -> Tokenizer:
     return Tokenizer({"tokenizer.json": bpe.to_str().encode()})
 
 
-def find_tokenizer(folder: Path) -> tuple[Path, ...]:
-    """The tokenizer files in a folder: `tokenizer.json`, GPT-2's `encoder.json` and `vocab.bpe`, or none."""
-    for names in _FILES:
-        paths = tuple(folder / name for name in names)
-        if paths[0].exists():
-            return paths if all(path.is_file() for path in paths) else ()
-    return ()
-
-
-def hash_tokenizer(folder: Path) -> str:
-    """The sha256 of the tokenizer in a folder, over its files in order; empty if there is none."""
-    paths = find_tokenizer(folder)
-    return _hash_files([path.read_bytes() for path in paths]) if paths else ""
-
-
 def _require(folder: Path) -> tuple[Path, ...]:
     """The tokenizer files in a folder; raises a DataError if there are none."""
     if paths := find_tokenizer(folder):
@@ -216,7 +199,7 @@ def _require(folder: Path) -> tuple[Path, ...]:
 
 
 def _read(paths: Sequence[Path]) -> Tokenizer:
-    files = _read_files(paths)
+    files = read_files(paths)
     if len(files) == 1:  # any file that a user names
         files = {"tokenizer.json": next(iter(files.values()))}
     try:
@@ -228,21 +211,10 @@ def _read(paths: Sequence[Path]) -> Tokenizer:
         ) from None
 
 
-def _read_files(paths: Sequence[Path]) -> dict[str, bytes]:
-    try:
-        return {path.name: path.read_bytes() for path in paths}
-    except OSError as error:
-        raise unreadable(f"tokenizer {error.filename or paths[0]}", paths[0], error) from None
-
-
 def _changed(choice: str) -> RunError:
     paths = find_tokenizer(Path(choice))
     name = paths[0] if paths else choice
     return RunError(f"tokenizer {name} has changed since the command began", remedy="restore it")
-
-
-def _hash_files(contents: Sequence[bytes]) -> str:
-    return hashlib.sha256(b"".join(contents)).hexdigest()
 
 
 def _to_json(tokenizer: tokenizers.Tokenizer) -> bytes:

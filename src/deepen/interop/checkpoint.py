@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from deepen import durable
-from deepen.data.tokenizers import find_tokenizer
+from deepen.data.tokenizer_files import find_tokenizer
 from deepen.errors import InvalidValueError
 from deepen.interop.history import Event, Loaded, last_position
 from deepen.interop.hugging_face.config import parse_config

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from deepen import durable
-from deepen.data.tokenizers import find_tokenizer
+from deepen.data.tokenizer_files import find_tokenizer
 from deepen.interop.checkpoint import write_model_file
 from deepen.interop.history import Event
 from deepen.model.config import ModelConfig

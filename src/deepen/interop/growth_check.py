@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from deepen.data.tokenizers import Tokenizer, find_tokenizer, load_tokenizer
+from deepen.data.tokenizer_files import find_tokenizer
+from deepen.data.tokenizers import Tokenizer, load_tokenizer
 from deepen.errors import InvalidValueError
 from deepen.interop.hugging_face.network import load_network
 from deepen.model.build import build

@@ -17,7 +17,7 @@ from typing import Any
 
 from deepen import durable
 from deepen.compute.accounting import EXACT_FLOPS
-from deepen.data.tokenizers import find_tokenizer, hash_tokenizer
+from deepen.data.tokenizer_files import find_tokenizer, hash_tokenizer
 from deepen.errors import InvalidValueError
 from deepen.interop.checkpoint import (
     MODEL_FILE,
