@@ -121,7 +121,8 @@ def test_examples_that_train_are_right_requests(line: str):
 def test_help_and_versions_and_wrong_requests_do_not_wait_for_large_packages():
     large = {"torch", "numpy", "tokenizers", "scipy"}
     for words in (["--help"], ["--version"], ["train", "--help"], ["study", "--help"], ["study", "quickstar"]):
-        code = f"import sys; from deepen.cli.entry import main; main({words}); assert not {large} & sys.modules.keys()"
+        code = f"import sys; from deepen.cli.entry import main; main({words})"
+        code += f"; assert not {large} & sys.modules.keys()"
         assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0, words
 
 
