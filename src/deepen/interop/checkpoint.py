@@ -7,7 +7,8 @@ A checkpoint outside a study is the folder of a state with two more entries besi
     tokenizer.json                                                         where the tokenizer is known
 
 Inside a study, the model is in study.json and the tokenizer in its own folder.
-`deepen.study.store.checkpoints.find_checkpoint` finds either, and `checkpoint_files.py` reads and writes them.
+`deepen.study.store.checkpoints.find_checkpoint` finds either, `checkpoint_files.py` writes the first, `load.py`
+reads the tensors.
 """
 
 import hashlib

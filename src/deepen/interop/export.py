@@ -132,7 +132,7 @@ class _Converted:
 
 
 def _generation_config(tokenizer: Tokenizer | None) -> dict[str, Any]:
-    """The tokens before and after a document are the same; it also fills a batch of texts of several lengths."""
+    """Generation settings: the end-of-text token begins and ends a text, and pads a batch."""
     if tokenizer is None or tokenizer.end_of_text is None:
         return {}
     return dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), tokenizer.end_of_text)

@@ -6,10 +6,11 @@ grown.blocks    # for each block of the result: the old block that it copies, an
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from deepen import durable
 from deepen.errors import InvalidValueError, RunError
@@ -157,7 +158,7 @@ def _grow_state(
         old_depth=model.depth,
         new_depth=len(blocks),
         operator="layout" if target.layout else target.growth.operator,
-        layout=describe_blocks(blocks),
+        layout=_describe_blocks(blocks),
     )
     write_checkpoint(out, grown, deeper, (*checkpoint.history, event), checkpoint.tokenizer)
     return result
@@ -184,12 +185,11 @@ def _grow_folder(
     )
     before = None
     if text is not None:
-        section = find_section(growable.config)
-        vocab = int(section.get("vocab_size", MAX_VOCAB))
+        vocab = _find_number(growable.config, ("vocab_size",), MAX_VOCAB)
         result = replace(result, not_compared=explain_missing_memory(grown.bytes, vocab))
         if not result.not_compared:  # before writing, which may take long
-            context = section.get("max_position_embeddings", section.get("n_positions", MAX_TOKENS))
-            ids = encode_text(growable.folder, text, vocab=vocab, context=context)
+            context = _find_number(growable.config, ("max_position_embeddings", "n_positions"), MAX_TOKENS)
+            ids = encode_text(checkpoint.tokenizer, text, vocab=vocab, context=context)
             on_progress("reading the model before growth", None)
             before = TextLogits(ids=ids, logits=compute_folder_logits(growable.folder, ids))
     written, size = 0, grown.bytes
@@ -216,7 +216,7 @@ def _describe_growth(result: GrownCheckpoint, target: _Target) -> str:
     return (
         f"\n## Growth\n\n`deepen grow` made this model deeper, with {how}: {result.old_depth} blocks became "
         f"{len(result.blocks)}, {result.old_parameters:,} parameters {result.parameters:,}. Its blocks, by their "
-        f"numbers before: {describe_blocks(result.blocks)}. New blocks: {describe_layout(new)}.\n"
+        f"numbers before: {_describe_blocks(result.blocks)}. New blocks: {describe_layout(new)}.\n"
     )
 
 
@@ -244,7 +244,13 @@ def _check_space(out: Path, needed: int) -> None:
         )
 
 
-def describe_blocks(blocks: Sequence[GrownBlock]) -> str:
+def _find_number(config: Mapping[str, Any], keys: Sequence[str], default: int) -> int:
+    """The first of some entries of a config that is a number, about the language model."""
+    section = find_section(config)
+    return next((section[key] for key in keys if isinstance(section.get(key), int)), default)
+
+
+def _describe_blocks(blocks: Sequence[GrownBlock]) -> str:
     """The sources of blocks as ranges, fresh ones as "fresh": "0-5,3-8", "0-5,fresh x 2"."""
     parts = []
     for fresh, run in groupby(blocks, key=lambda block: block.source is None):

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from deepen.data.tokenizer_files import find_tokenizer
-from deepen.data.tokenizers import Tokenizer, load_tokenizer
+from deepen.data.tokenizers import load_tokenizer
 from deepen.errors import InvalidValueError
 from deepen.interop.hugging_face.network import load_network
 from deepen.model.build import build
@@ -19,7 +18,7 @@ from deepen.train.limits import own_memory_bytes, usable_memory_bytes
 MAX_TOKENS = 512
 """Tokens of the text that are read: logits of so many are kept in memory."""
 MAX_VOCAB = 1 << 20
-"""What a vocabulary is taken for that no config states."""
+"""The vocabulary that is assumed where no config states it."""
 _TOLERANCE = 1e-4
 """The largest difference of a logit, relative to the largest logit, that rounding explains."""
 
@@ -62,7 +61,8 @@ def read_text(path: Path) -> str:
         InvalidValueError: the file cannot be read or has no text.
     """
     try:
-        text = path.read_bytes()[: 64 * MAX_TOKENS].decode("utf-8", errors="replace")
+        with path.open("rb") as file:
+            text = file.read(64 * MAX_TOKENS).decode("utf-8", errors="replace")
     except OSError as error:
         problem = f"{path} cannot be read: {error.strerror}"
         raise InvalidValueError(problem, field="text", value=str(path)) from None
@@ -81,20 +81,18 @@ def encode_text(tokenizer: Path | None, text: str, *, vocab: int, context: int) 
         context: the longest sequence of the model.
 
     Raises:
-        InvalidValueError: there is no tokenizer, or it does not fit the model.
+        InvalidValueError: there is no tokenizer, it does not fit the model, or the text is too short.
     """
-    if tokenizer is None or not find_tokenizer(tokenizer):
+    if tokenizer is None:
         raise InvalidValueError(
             "cannot be verified: it has no tokenizer", field="checkpoint", remedy="put its tokenizer.json there"
         )
-    loaded: Tokenizer = load_tokenizer(tokenizer)
-    ids = loaded.encode(text)[: min(MAX_TOKENS, context)]
-    if len(ids) < 2 or max(ids) >= vocab:
+    ids = load_tokenizer(tokenizer).encode(text)[: min(MAX_TOKENS, context)]
+    if len(ids) < 2:
+        raise InvalidValueError("has fewer than two tokens", field="text", remedy="name another file")
+    if max(ids) >= vocab:
         raise InvalidValueError(
-            f"cannot be verified: its tokenizer has tokens beyond its vocabulary of {vocab}"
-            if ids and max(ids) >= vocab
-            else "cannot be verified: the text has fewer than two tokens",
-            field="checkpoint",
+            f"cannot be verified: its tokenizer has tokens beyond its vocabulary of {vocab}", field="checkpoint"
         )
     return torch.tensor([ids])
 

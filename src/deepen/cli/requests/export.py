@@ -16,9 +16,9 @@ from deepen.cli.requests.parser import parse_arguments
 from deepen.cli.requests.value_types import FOLDER, one_of
 from deepen.durable import check_new_folder
 from deepen.interop.checkpoint import Checkpoint
+from deepen.train.settings import PRECISIONS
 
 FORMATS = ("hf",)
-DTYPES = ("fp32", "bf16")
 
 COMMAND = Command(
     name="export",
@@ -31,7 +31,7 @@ COMMAND = Command(
             options=(
                 Option(name="out", short="-o", takes=FOLDER, help="new folder", default_help="none: name one"),
                 Option(name="to", takes=one_of(FORMATS), help="format: hf, Hugging Face's", default="hf"),
-                Option(name="dtype", takes=one_of(DTYPES), help="type of the weights", default="fp32"),
+                Option(name="dtype", takes=one_of(PRECISIONS), help="type of the weights", default="fp32"),
                 SHARD_SIZE_OPTION,
             ),
         ),

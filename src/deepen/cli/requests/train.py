@@ -162,17 +162,18 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
     checkpoint = parse_start(arguments)
     start = None if checkpoint is None else arguments.attempt(lambda: Start.at(checkpoint))
     if start is None:
-        model, sizes = parse_model(arguments), ""
+        model = parse_model(arguments)
         if "from" not in arguments and recipe is not None and recipe.needs_checkpoint:
             arguments.add(f"recipe {recipe.name} continues a trained model: name its folder with --from")
     else:
         assert checkpoint is not None
-        model, sizes = _continue_model(arguments, checkpoint.model, recipe), _describe_start(arguments)
+        model = _continue_model(arguments, checkpoint.model, recipe)
     arm = parse_arm(arguments, model, recipe, start_depth=None if start is None else start.depth)
     study = arguments.attempt(lambda: _make_study(arguments, model, arm, start))
     folder = None
     if study is not None:
-        folder = parse_folder(arguments, _folder_name(study, sizes or describe_sizes(arguments, model)))
+        sizes = describe_sizes(arguments, model) if start is None else _describe_start(arguments)
+        folder = parse_folder(arguments, _folder_name(study, sizes))
     check_shard(arguments, distributed=distributed)
     arguments.check()
     assert study is not None and folder is not None

@@ -12,7 +12,6 @@ from deepen.data.tokenizers import Tokenizer, load_tokenizer
 from deepen.errors import InvalidValueError, RunError
 from deepen.evaluate.scoring import LanguageModel
 from deepen.evaluate.validation import validation_loss
-from deepen.interop.checkpoint import Checkpoint
 from deepen.interop.checkpoint_files import copy_tokenizer_settings
 from deepen.interop.load import load_state
 from deepen.model.config import ModelConfig
@@ -73,7 +72,7 @@ def check_tokenizer(start: Start, dataset: Dataset) -> None:
 
 def keep_tokenizer_settings(start: Start, folder: Path) -> None:
     """Copy how the checkpoint's tokenizer is used to a folder with the study's copy of it, if there is one."""
-    tokenizer = find_checkpoint(start.path).tokenizer if start.path.exists() else None
+    tokenizer = find_checkpoint(start.path).tokenizer
     if tokenizer is not None and folder.is_dir():
         copy_tokenizer_settings(tokenizer, folder)
 
@@ -82,10 +81,10 @@ def _find_difference(theirs: Tokenizer, ours: Tokenizer) -> str:
     """How two tokenizers differ, in words; empty if they do not."""
     if theirs.vocab != ours.vocab:
         return f"it has {ours.vocab:,} tokens, that one {theirs.vocab:,}"
-    differing = [token for token in range(ours.vocab) if theirs.decode([token]) != ours.decode([token])]
-    if differing:
-        token = differing[0]
-        return f"token {token} is {ours.decode([token])!r} in one and {theirs.decode([token])!r} in the other"
+    for token in range(ours.vocab):
+        here, there = ours.decode([token]), theirs.decode([token])
+        if here != there:
+            return f"token {token} is {here!r} in one and {there!r} in the other"
     if theirs.encode(_PROBE) != ours.encode(_PROBE):
         return "they divide text differently"
     return ""
@@ -123,7 +122,7 @@ def load_start(start: Start, seed: int) -> TrainState:
     Raises:
         RunError: the checkpoint is no longer the one with which the command began.
     """
-    checkpoint: Checkpoint = find_checkpoint(start.path)
+    checkpoint = find_checkpoint(start.path)
     if checkpoint.sha256 != start.sha256:
         raise RunError(f"checkpoint {start.path} has changed since the command began", remedy="restore it")
     state = load_state(checkpoint)
