@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepen.evaluate.harness import run_harness
+from deepen.evaluate.harness import HarnessScore, run_harness
 from deepen.evaluate.harness_tasks import HarnessTask
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.scoring import TASK_BATCH_TOKENS, CompletionScorer
@@ -24,26 +24,10 @@ from deepen.train.device import autocast, pick_device
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CheckpointScore:
-    """One metric of one task.
-
-    Attributes:
-        by: "harness" or "deepen".
-        task, metric: as they are called there.
-        value, stderr: the metric and its standard error, None if it has none.
-        n: examples.
-        shots: examples in the prompt.
-        group: the group that the task is a part of; empty if there is none.
-    """
+class CheckpointScore(HarnessScore):
+    """One metric of one task of the harness's or of deepen's; `by` is "harness" or "deepen"."""
 
     by: str
-    task: str
-    metric: str
-    value: float
-    stderr: float | None
-    n: int
-    shots: int
-    group: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
