@@ -113,7 +113,9 @@ def parse_layout(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         match = _RANGE.fullmatch(part.strip())
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
-        if first > last or last - first >= MAX_LAYOUT - len(layout):
+        if first <= last and len(layout) + last - first >= MAX_LAYOUT:
+            raise InvalidValueError(f"has more than {MAX_LAYOUT:,} blocks", field="layout", value=text)
+        if first > last:
             raise InvalidValueError(
                 f"is {text!r}: {part!r} is not a block or a range",
                 field="layout",

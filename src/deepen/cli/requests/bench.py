@@ -69,6 +69,7 @@ COMMAND = Command(
             options=(
                 Option(
                     name="out",
+                    short="-o",
                     takes=NEW_FILE,
                     help="write the figures to a file, for deepen plan --bench",
                     default_help="none",

@@ -21,6 +21,7 @@ COMMAND = Command(
             options=(
                 Option(
                     name="out",
+                    short="-o",
                     takes=FOLDER,
                     help="folder for the report and a copy of results.json, where STUDY cannot be written",
                     default_help="STUDY itself",

@@ -76,6 +76,7 @@ SHARD_OPTION = Option(
 
 OUT_OPTION = Option(
     name="out",
+    short="-o",
     takes=FOLDER,
     help="folder of the results",
     default_help=f"one in {RUNS_FOLDER}/ here",
