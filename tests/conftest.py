@@ -82,14 +82,15 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def noisy_data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+def noisy_data(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Dataset:
     """A repeated sentence, except that step 41, in batches of two sequences of 16 tokens, reads noise."""
     context, steps, noise_from = 16, 48, 40
     tokens = np.tile(np.arange(100, 108, dtype=np.uint16), steps * context // 4 + 1)[: 2 * steps * context + 1]
     spoilt = Batches(Tokens([tokens]), context, seed=0).start((2 * noise_from + 1) * context)
     tokens[spoilt + 1 : spoilt + context] = np.random.RandomState(0).randint(0, VOCAB, context - 1)
     folder = tmp_path_factory.mktemp("noisy")
-    write_dataset(folder, "noisy", VOCAB, "{}", {"train": tokens, "validation": tokens[: 4 * context + 1]})
+    tokenizer = dataset.load_tokenizer().to_json()
+    write_dataset(folder, "noisy", VOCAB, tokenizer, {"train": tokens, "validation": tokens[: 4 * context + 1]})
     return open_dataset(folder, VOCAB)
 
 

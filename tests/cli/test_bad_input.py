@@ -160,6 +160,19 @@ def test_data_of_another_tokenizer_or_damaged_is_refused_by_name(
     assert shard.name in capsys.readouterr().err and not out.exists()
 
 
+def test_a_tokenizer_that_cannot_be_read_is_refused_before_anything_is_trained(
+    tmp_path: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+):
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    for path in dataset.folder.glob("*.bin"):
+        (data / path.name).write_bytes(path.read_bytes())
+    (data / "tokenizer.json").write_text("{}")
+    assert main(["train", "full", "--data", str(data), "--out", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "tokenizer.json is not a tokenizer" in line and not out.exists()
+
+
 def test_a_python_file_without_a_study_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     file = tmp_path / "study.py"
     arm = "Arm(name='a', recipe='{}', options={{'sizes': 3}})"

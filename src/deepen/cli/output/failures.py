@@ -69,7 +69,8 @@ def print_errors(code: int, *lines: str) -> int:
 def _describe_failure(error: Exception, request: Request | None) -> str | None:
     """What ended a command, in one line; None where it is an error of ours."""
     if isinstance(error, RunError):
-        return f"the run failed: {error.describe(request.command.display_name) if request else error}"
+        problem = error.describe(request.command.display_name) if request else str(error)
+        return f"the run failed: {problem}" if isinstance(request, RunRequest) else problem
     if resource := explain_resource_error(error):
         return _describe_resource(*resource, request)
     if isinstance(error, OSError):

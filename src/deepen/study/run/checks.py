@@ -114,4 +114,6 @@ def _open_data(study: Study, folder: Path, on_progress: OnProgress) -> Dataset |
     dataset.check_context(study.context)
     if study.evaluation.tasks:
         dataset.load_tokenizer(study.model.vocab)
+    elif dataset.tokenizer:
+        dataset.load_tokenizer()  # with which the validation loss is given per byte too
     return dataset
