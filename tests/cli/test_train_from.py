@@ -1,8 +1,10 @@
 """`deepen train RECIPE --from CKPT`: what becomes of the command line."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from deepen.data.shards import Dataset
 from deepen.interop.checkpoint_files import write_checkpoint
 from deepen.interop.hugging_face.config import make_config
 from deepen.model.config import ModelConfig
+from deepen.study.define.study import Arm, Study
 from deepen.train.state import initial_state
 
 
@@ -40,6 +43,17 @@ def test_model_and_start_depth_are_those_of_the_checkpoint(folder: Path, llama: 
     assert continued.study.model.depth == 4 and continued.folder.name == "full-from-mine-seed-0"
 
 
+def test_each_run_of_a_study_is_continued_in_a_folder_of_its_own(
+    make_study: Callable[..., Study], run_study: Callable[..., Any], model: ModelConfig, tmp_path: Path
+) -> None:
+    arms = (Arm(name="full", recipe="full"),)
+    study = make_study(model=replace(model, depth=2), tokens=8 * 32, arms=arms, anchors=(1.0,), seeds=(0, 1))
+    run_study(study, tmp_path / "study")
+    words = ["full", "--from", str(tmp_path / "study"), "--from-arm", "full", "--steps", "2", "--from-seed"]
+    names = [train.parse([*words, seed]).folder.name for seed in ("0", "1")]
+    assert names == [f"full-from-study-arm-full-seed-{seed}-seed-0" for seed in (0, 1)]
+
+
 def test_a_model_without_a_table_of_positions_can_get_a_longer_context(folder: Path) -> None:
     study = train.parse(["full", "--from", str(folder), "--context", "32", "--steps", "2"]).study
     assert study.model.context == study.context == 32
@@ -57,7 +71,7 @@ def test_growing_is_compared_with_continuing_as_it_is(folder: Path) -> None:
 
 def test_what_contradicts_the_checkpoint_is_refused(folder: Path, tmp_path: Path) -> None:
     assert problems("expand", "--from", str(folder)) == (
-        "--depth is missing: the checkpoint has 4 blocks, and recipe expand grows it to more",
+        "--depth is missing: the checkpoint has 4 blocks, and recipe expand needs more",
     )
     found = problems("full", "--from", str(folder), "--model", "nano", "--width", "16", "--head", "tied")
     assert found == (

@@ -199,7 +199,7 @@ def _continue_model(arguments: Arguments, model: ModelConfig, recipe: Recipe | N
     depth = arguments.get("depth", model.depth)
     if recipe is not None and "start_depth" in recipe.options and depth == model.depth:
         has = f"the checkpoint has {model.depth} blocks"
-        arguments.add(f"--depth is missing: {has}, and recipe {recipe.name} grows it to more")
+        arguments.add(f"--depth is missing: {has}, and recipe {recipe.name} needs more")
         depth = model.depth + 1  # so that the rest can be checked
     context = model.context
     if not FAMILIES[model.family].has_position_table:
@@ -209,8 +209,9 @@ def _continue_model(arguments: Arguments, model: ModelConfig, recipe: Recipe | N
 
 def _describe_start(arguments: Arguments) -> str:
     """A checkpoint and the depth that a command line asks for, for the name of a folder: from-gpt2-depth-16."""
-    depth = f"-depth-{arguments['depth']}" if "depth" in arguments else ""
-    return f"from-{arguments['from'].resolve().name}{depth}"
+    chosen = arguments.given(("from_arm", "from_seed", "depth"))
+    parts = [f"-{key.removeprefix('from_')}-{value}" for key, value in chosen.items()]
+    return f"from-{arguments['from'].resolve().name}{''.join(parts)}"
 
 
 def _make_study(arguments: Arguments, model: ModelConfig, arm: Arm, start: Start | None) -> Study:
