@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from deepen.report.introduction import describe_comparison
 from deepen.report.rows import make_rows
 from deepen.report.summary import StudySummary, summarize
-from deepen.report.words import Finding, describe_comparison, describe_finding
+from deepen.report.words import Finding, describe_finding
 from deepen.study.results.schema import Results
 
 DIFFERENCES = {"wins": -0.05, "loses": 0.05, "cannot tell": 0.001}
@@ -42,7 +43,10 @@ def find(*outcomes: str) -> Finding:
         ([], "There is no finding yet: no arm has been compared with full training at equal compute."),
         (["wins"], "At equal compute, arm 0 beats full training."),
         (["cannot tell"], "At equal compute, arm 0 cannot be told apart from full training."),
-        (["wins"] * 2, "At equal compute, all two arms beat full training."),
+        (["wins"] * 2, "At equal compute, both arms beat full training."),
+        (["wins"] * 3, "At equal compute, all three arms beat full training."),
+        (["loses"] * 2, "At equal compute, neither arm keeps up with full training."),
+        (["cannot tell"] * 2, "At equal compute, neither arm can be told apart from full training."),
         (["loses"] * 3, "At equal compute, none of the three arms keeps up with full training."),
         (
             ["wins", "loses", "cannot tell"],
@@ -142,8 +146,37 @@ def test_the_papers_mark_is_described_as_unequal_compute():
     marks = [*arm("a")["marks"], arm("a")["marks"][0] | {"accounting": "paper", "flops": 1100}]
     compute = describe_finding(study(verdict("a", "wins"), paper, arms=(arm("a") | {"marks": marks},))).compute
     assert (
-        "one of one wins, but that mark is not equal in exact FLOPs (1.10 times the baseline’s at most)" in compute
-    )
+        "By the paper’s own accounting a wins, but that mark is not equal in exact FLOPs (1.10 times the "
+        "baseline’s at most)"
+    ) in compute
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "winners"),
+    [
+        (["loses"], "accounting arm 0 does not win, but"),
+        (["loses", "cannot tell"], "accounting neither arm wins, but"),
+        (["loses"] * 3, "accounting none of the three arms wins, but"),
+        (["wins", "loses"], "accounting one of two arms wins, but"),
+        (["wins", "wins", "loses"], "accounting two of three arms win, but"),
+        (["wins"] * 2, "accounting both arms win, but"),
+    ],
+)
+def test_winners_by_the_papers_accounting_are_counted(outcomes: list[str], winners: str):
+    verdicts = [verdict(f"arm {i}", outcome, accounting="paper") for i, outcome in enumerate(outcomes)]
+    assert winners in describe_finding(study(*verdicts)).compute
+
+
+def test_several_arms_that_cannot_be_told_apart_have_several_intervals():
+    assert "the interval of the difference includes zero" in find("cannot tell").found
+    assert "the intervals of the differences include zero" in find("cannot tell", "cannot tell").found
+
+
+@pytest.mark.parametrize(
+    ("depth", "model"), [(4, "a 4-layer"), (8, "an 8-layer"), (11, "an 11-layer"), (80, "an 80-")]
+)
+def test_the_depth_of_the_model_has_its_article(depth: int, model: str):
+    assert f"One way of training {model}" in describe_comparison(study(arms=(arm("a"),), regime={"depth": depth}))
 
 
 @pytest.mark.parametrize(

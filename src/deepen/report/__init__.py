@@ -2,9 +2,9 @@
 
     page = draw_report(load_results("runs/quickstart"), "runs/quickstart")
 
-`summary` averages the results over seeds (with `averages`). `page` (with `words`, `caveats` and `rows`), `curves`
-and `figures` (with `loss_figure`, `task_figure` and `forest`) show the summary; `layout` has the axes, ranges and
-labels that they share. `data_files` writes the numbers as tables.
+`summary` averages the results over seeds (with `averages`). `page` (with `introduction`, `words`, `caveats` and
+`rows`), `curves` and `figures` (with `loss_figure`, `task_figure` and `forest`) show the summary; `layout` has the
+axes, ranges and labels that they share. `data_files` writes the numbers as tables.
 """
 
 from __future__ import annotations

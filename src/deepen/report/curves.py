@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from deepen.report.averages import AveragedMark, AveragedPoint, AveragedScore, SeedRange
 from deepen.report.layout import AXES, LOSSES, accounting_note, arm_label, chance_level, loss_window, task_unit
 from deepen.report.summary import ArmSummary, StudySummary
-from deepen.report.units import count, duration, fixed, scientific
+from deepen.report.units import count, counted, duration, fixed, scientific
 
 Trace = dict[str, Any]
 
@@ -227,7 +227,7 @@ def _hover(arm: ArmSummary, point: AveragedPoint, where: str) -> str:
     lines.append(f"{count(point.tokens)} tokens · {scientific(point.flops)} FLOPs · {duration(point.seconds)}")
     phase = [escape(point.phase, quote=False)] if point.phase else []
     if point.depth is not None:
-        phase.append(f"{point.depth} blocks deep")
+        phase.append(f"{counted(point.depth, 'block')} deep")
     if phase:
         lines.append(", ".join(phase))
     return "<br>".join(lines)

@@ -9,10 +9,11 @@ from plotly.offline import get_plotlyjs
 from deepen.compute.accounting import PAPER
 from deepen.report import units
 from deepen.report.curves import loss_chart, task_chart
+from deepen.report.introduction import describe_comparison, describe_sharing
 from deepen.report.layout import task_title
 from deepen.report.rows import DRAWING_WIDTH, DrawnRange, make_rows, make_unfinished_rows
 from deepen.report.summary import StudySummary
-from deepen.report.words import describe_comparison, describe_finding, describe_sharing
+from deepen.report.words import describe_finding
 from deepen.study.results.results_file import RESULTS_FILE
 
 _RATE_NAMES = {"wsd": "warm-up, stable, decay", "cosine": "cosine decay", "constant": "constant"}
@@ -74,13 +75,18 @@ def _facts(study: StudySummary) -> list[tuple[str, str]]:
     seeds = study.baseline.seeds if study.baseline else ()
     facts = [
         ("Model", regime.model),
-        ("Shape", f"{regime.depth} blocks, width {regime.width}" if regime.depth and regime.width else ""),
+        (
+            "Shape",
+            f"{units.counted(regime.depth, 'block')}, width {regime.width}"
+            if regime.depth and regime.width
+            else "",
+        ),
         ("Parameters", _count(regime.parameters)),
         ("… without embeddings", _count(regime.parameters_non_embedding)),
         ("Context, vocabulary", _pair(regime.context, regime.vocab)),
         ("Baseline tokens", _count(regime.baseline_tokens)),
         ("Tokens per parameter", f"{regime.tokens_per_parameter:.3g}" if regime.tokens_per_parameter else ""),
-        ("Batch", f"{regime.batch_tokens:,} tokens" if regime.batch_tokens else ""),
+        ("Batch", units.counted(regime.batch_tokens, "token") if regime.batch_tokens else ""),
         ("Learning rate", _rate(regime.rate, regime.peak_lr)),
         ("Precision", regime.precision),
         ("Seeds", ", ".join(str(seed) for seed in seeds)),

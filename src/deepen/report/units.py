@@ -103,6 +103,26 @@ def plural(n: int, noun: str) -> str:
     return f"{in_words(n)} {noun}" if n == 1 else f"{in_words(n)} {noun}s"
 
 
+def counted(n: int, noun: str) -> str:
+    """A count in figures with its noun: 1 shard, 1,200 shards."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def all_of(n: int, noun: str) -> str:
+    """All of two or more: both arms, all three arms."""
+    return f"both {noun}s" if n == 2 else f"all {plural(n, noun)}"
+
+
+def none_of(n: int, noun: str) -> str:
+    """None of two or more, for a verb in the singular: neither arm, none of the three arms."""
+    return f"neither {noun}" if n == 2 else f"none of the {plural(n, noun)}"
+
+
+def with_article(n: int) -> str:
+    """A number in front of a noun, with its article: a 4, an 8, an 11."""
+    return f"{'an' if str(n).startswith('8') or n in (11, 18) else 'a'} {n}"
+
+
 def join(items: Sequence[str]) -> str:
     """A list in words: a; a and b; a, b and c."""
     if len(items) < 2:

@@ -7,14 +7,13 @@ from deepen.compute.accounting import PAPER
 from deepen.report.caveats import list_caveats
 from deepen.report.summary import StudySummary
 from deepen.report.units import (
-    capitalized,
-    count,
-    cut,
+    all_of,
     decimal_places,
     done_percent,
     fixed,
     in_words,
     join,
+    none_of,
     percent,
     plural,
     signed,
@@ -59,29 +58,6 @@ def describe_finding(study: StudySummary) -> Finding:
     )
 
 
-def describe_comparison(study: StudySummary) -> str:
-    """Describe the compared arms, the model and the data in one sentence."""
-    regime, others = study.regime, [arm for arm in study.arms if not arm.is_baseline]
-    model = f"a {regime.depth}-layer model" if regime.depth is not None else "one model"
-    if regime.parameters is not None:
-        model += f" of {count(regime.parameters)} parameters"
-    data = f" of {cut(regime.data.name, 60)}" if regime.data.name else ""
-    amount = f" on {count(regime.baseline_tokens)} tokens" if regime.baseline_tokens else ""
-    ways = f"{plural(len(others), 'way')} of training" if others else "Training"
-    return f"{capitalized(ways)} {model}, against ordinary full training{amount}{data}, at equal compute."
-
-
-def describe_sharing(study: StudySummary) -> str:
-    """Describe the tokens that shared segments saved in one sentence; empty if unknown or none."""
-    trained, separate = study.sharing.tokens_trained, study.sharing.tokens_if_separate
-    if not trained or not separate or separate <= trained:
-        return ""
-    return (
-        f"Arms that begin with the same training share it: {count(trained)} tokens were trained, where "
-        f"separate runs would have trained {count(separate)}, {percent(1 - trained / separate)} less."
-    )
-
-
 def interval_text(interval: Interval | None, places: int) -> str:
     """An interval of differences: −0.041 to −0.020."""
     return f"{signed(interval[0], places)} to {signed(interval[1], places)}" if interval else ""
@@ -118,11 +94,11 @@ def _headline(exact: Sequence[Verdict]) -> str:
     wins, loses, unknown = (len(_with_outcome(exact, outcome)) for outcome in Outcome)
     total = in_words(len(exact))
     if wins == len(exact):
-        return f"At equal compute, all {total} arms beat full training."
+        return f"At equal compute, {all_of(len(exact), 'arm')} beat full training."
     if loses == len(exact):
-        return f"At equal compute, none of the {total} arms keeps up with full training."
+        return f"At equal compute, {none_of(len(exact), 'arm')} keeps up with full training."
     if unknown == len(exact):
-        return f"At equal compute, none of the {total} arms can be told apart from full training."
+        return f"At equal compute, {none_of(len(exact), 'arm')} can be told apart from full training."
     do_worse = f"{'does' if loses == 1 else 'do'} worse"
     if wins:
         parts = [f"{in_words(wins)} of {total} arms {'beats' if wins == 1 else 'beat'} full training"]
@@ -148,7 +124,10 @@ def _found(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
         opening = "It is higher" if wins else "Validation loss is higher than full training’s"
         sentences.append(f"{opening} with {_name_arms(loses, places)}.")
     if unknown:
-        reason = "the interval of the difference includes zero"
+        one = len(unknown) == 1
+        reason = (
+            f"the {'interval of the difference includes' if one else 'intervals of the differences include'} zero"
+        )
         if all(v.interval is None for v in unknown):
             reason = "without an interval a difference cannot be distinguished from chance"
         sentences.append(f"For {_name_arms(unknown, places)} this study cannot tell: {reason}.")
@@ -222,13 +201,23 @@ def _compute(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
     if paper:
         ratios = [ratio for v in paper if (ratio := exact_flops_ratio(study, v)) is not None]
         at_most = f" ({max(ratios):.2f} times the baseline’s at most)" if ratios else ""
-        winning = len(_with_outcome(paper, Outcome.WINS))
-        who = f"{in_words(winning) if winning else 'none'} of {in_words(len(paper))}"
         sentences.append(
-            f"By the paper’s own accounting {who} {'wins' if winning < 2 else 'win'}, but that mark is "
-            f"not equal in exact FLOPs{at_most}."
+            f"By the paper’s own accounting {_describe_winners(paper)}, but that mark is not equal in exact "
+            f"FLOPs{at_most}."
         )
     return sentences + _compare_beyond(study)
+
+
+def _describe_winners(verdicts: Sequence[Verdict]) -> str:
+    """How many arms win: a does not win, neither arm wins, one of two arms wins, all three arms win."""
+    winning, total = len(_with_outcome(verdicts, Outcome.WINS)), len(verdicts)
+    if total == 1:
+        return f"{verdicts[0].arm} {'wins' if winning else 'does not win'}"
+    if not winning:
+        return f"{none_of(total, 'arm')} wins"
+    if winning == total:
+        return f"{all_of(total, 'arm')} win"
+    return f"{in_words(winning)} of {in_words(total)} arms {'wins' if winning == 1 else 'win'}"
 
 
 def _compare_beyond(study: StudySummary) -> list[str]:

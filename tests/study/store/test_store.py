@@ -164,6 +164,16 @@ def test_a_state_without_its_manifest_is_damaged_not_absent(
     assert main(["store", "check", str(out)]) == 0
 
 
+def test_what_was_checked_is_counted(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    for segment in sorted((out / "segments").iterdir())[1:]:
+        shutil.rmtree(segment)
+    assert main(["store", "check", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert ": 1 segment, 1 done, " in printed and " 1 good state; nothing is damaged" in printed
+
+
 def test_an_interrupted_removal_is_completed(
     run: Callable[..., int], finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -17,6 +17,7 @@ from deepen.cli.requests.data_prepare import PrepareRequest
 from deepen.cli.requests.data_verify import VerifyRequest
 from deepen.data.preparation.prepare import prepare
 from deepen.data.preparation.settings import TOKENIZING, PreparationProgress
+from deepen.report.units import counted
 from deepen.study.run.progress import OnProgress, Preparation
 
 
@@ -49,7 +50,7 @@ def _with_speed(on_progress: OnProgress) -> Callable[[PreparationProgress], None
             now = time.monotonic()
             first = first or (now, progress)
             seconds = now - first[0]
-            documents, tokens = f"{progress.documents:,} documents", f"{short(progress.tokens)} tokens"
+            documents, tokens = counted(progress.documents, "document"), f"{short(progress.tokens)} tokens"
             if seconds:
                 documents += f" ({(progress.documents - first[1].documents) / seconds:,.0f}/s)"
                 tokens += f" ({short(round((progress.tokens - first[1].tokens) / seconds))}/s)"
@@ -64,9 +65,10 @@ def _describe(content: Mapping[str, Any], folder: Path) -> list[str]:
     tokens, documents = content["tokens"], content["documents"]
     left_out = [f"{count:,} {_describe_reason(reason)}" for reason, count in content["dropped"].items() if count]
     return [
-        f"{folder}: {len(content['shards'])} shards of {content['dtype']} tokens, vocabulary {content['vocab']:,}",
+        f"{folder}: {counted(len(content['shards']), 'shard')} of {content['dtype']} tokens, vocabulary "
+        f"{content['vocab']:,}",
         *(
-            f"  {name:<11} {tokens[split]:>15,} tokens in {documents[split]:,} documents"
+            f"  {name:<11} {counted(tokens[split], 'token'):>22} in {counted(documents[split], 'document')}"
             for split, name in (("train", "to train on"), ("validation", "held out"))
         ),
         f"  left out: {', '.join(left_out) or 'nothing'}",

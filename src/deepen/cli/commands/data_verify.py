@@ -8,6 +8,7 @@ from deepen.cli.requests.data_verify import VerifyRequest
 from deepen.cli.requests.parser import describe_errors
 from deepen.data.description import FILE
 from deepen.data.verify import Verification, verify_dataset
+from deepen.report.units import counted
 from deepen.study.run.progress import as_preparation
 
 
@@ -58,18 +59,17 @@ def _summarize(request: VerifyRequest, found: Verification) -> str:
     """What was read, with what it was compared, and whether anything is wrong, in a line."""
     shards = [shard for split in found.shards.values() for shard in split]
     train, held_out = (sum(map(len, found.shards[split])) for split in ("train", "validation"))
-    line = f"{request.folder}: {_count(len(shards), 'shard')}, {train:,} tokens to train on, {held_out:,} held out"
+    line = (
+        f"{request.folder}: {counted(len(shards), 'shard')}, {counted(train, 'token')} to train on, "
+        f"{held_out:,} held out"
+    )
     if shards:
         line += f", the highest {max(shard.highest for shard in shards):,}"
     if found.problems:
-        return f"{line}; {_count(len(found.problems), 'problem')}"
+        return f"{line}; {counted(len(found.problems), 'problem')}"
     compared = ["sizes as the headers claim"] if any(each.layout.format != "raw" for each in shards) else []
     if found.description:
         compared.append(f"all as {FILE} describes")
     if found.tokenizer:
         compared.append(f"all in the tokenizer's vocabulary of {found.tokenizer.vocab:,}")
     return "; ".join([line, *compared, "nothing is wrong"])
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -13,6 +13,7 @@ from deepen.cli.output.tables import numbers, print_table, text
 from deepen.cli.requests.eval import EvalRequest
 from deepen.evaluate.task_file import hash_task_file
 from deepen.interop.evaluation import CheckpointScore, CheckpointScores, evaluate_checkpoint
+from deepen.report.units import counted
 from deepen.train.limits import fair_threads
 
 
@@ -55,7 +56,7 @@ def _as_json(request: EvalRequest, results: CheckpointScores) -> dict[str, objec
 
 
 def _print(request: EvalRequest, scores: Sequence[CheckpointScore], harness: str) -> None:
-    limited = "" if request.limit is None else f", the first {request.limit:,} examples only"
+    limited = "" if request.limit is None else f", the first {counted(request.limit, 'example')} only"
     version = f"; lm-evaluation-harness {harness}" if harness else ""
     print_table(
         f"{request.path}, {request.precision}{version}{limited}",

@@ -5,6 +5,7 @@ from deepen.cli.output.progress import show_progress
 from deepen.cli.output.tables import print_lines
 from deepen.cli.requests.export import ExportRequest
 from deepen.interop.export import export_hugging_face
+from deepen.report.units import counted
 from deepen.study.run.progress import Preparation
 
 
@@ -27,8 +28,8 @@ def run(request: ExportRequest) -> int:
     model = checkpoint.model
     files = {path.name: path.stat().st_size for path in sorted(request.out.iterdir())}
     print_lines([
-        *(f"{name}: {size:,} bytes" for name, size in files.items()),
-        f"{request.out}: {model.parameters:,} parameters in {model.depth} blocks, {request.dtype}; "
+        *(f"{name}: {counted(size, 'byte')}" for name, size in files.items()),
+        f"{request.out}: {model.parameters:,} parameters in {counted(model.depth, 'block')}, {request.dtype}; "
         f'load it with AutoModelForCausalLM.from_pretrained("{request.out}")',
     ])  # fmt: skip
     if checkpoint.tokenizer is None:

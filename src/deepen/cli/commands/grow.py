@@ -15,6 +15,7 @@ from deepen.growth.layout import GrownBlock, describe_layout
 from deepen.interop.checkpoint import Checkpoint, is_trained
 from deepen.interop.growing import GrownCheckpoint, grow_checkpoint
 from deepen.interop.growth_check import Comparison, read_text
+from deepen.report.units import counted
 from deepen.study.run.progress import Preparation
 
 
@@ -57,8 +58,8 @@ def _describe_next_step(checkpoint: Checkpoint, folder: Path) -> str:
 def _print(grown: GrownCheckpoint, next_step: str) -> None:
     """Print what each block is, what was compared, and how to continue."""
     title = (
-        f"{grown.folder}: {len(grown.blocks)} blocks instead of {grown.old_depth}, {short(grown.parameters)} "
-        f"parameters instead of {short(grown.old_parameters)}"
+        f"{grown.folder}: {counted(len(grown.blocks), 'block')} instead of {grown.old_depth}, "
+        f"{short(grown.parameters)} parameters instead of {short(grown.old_parameters)}"
     )
     print_table(title, (text("blocks"), text(""), text("weights")), list(_describe_blocks(grown.blocks)))
     if grown.left_out:
@@ -110,8 +111,8 @@ def _describe_comparison(comparison: Comparison) -> str:
         else f"logits differ by up to {comparison.max_difference:.3g}"
     )
     return (
-        f"Loss on {comparison.tokens} tokens: {comparison.loss_before:.4f} before, {comparison.loss_after:.4f} "
-        f"after ({change:+.4f}); {logits}"
+        f"Loss on {counted(comparison.tokens, 'token')}: {comparison.loss_before:.4f} before, "
+        f"{comparison.loss_after:.4f} after ({change:+.4f}); {logits}"
     )
 
 

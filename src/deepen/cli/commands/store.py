@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from deepen.cli.output.tables import print_lines
 from deepen.cli.requests.store import PRUNE, StoreRequest
+from deepen.report.units import counted
 from deepen.study.run.ownership import refuse_while_trained, stop_earlier_session
 from deepen.study.store.lock import keep_writers_out
 from deepen.study.store.maintenance import check, prune
@@ -34,7 +35,8 @@ def _check(request: StoreRequest) -> int:
     steps = sum(segment.steps for segment in found.segments)
     print_lines([
         *problems,
-        f"{store.folder}: {len(found.segments)} segments, {done} done, {steps:,} steps, {states} good states; "
+        f"{store.folder}: {counted(len(found.segments), 'segment')}, {done} done, {counted(steps, 'step')}, "
+        f"{counted(states, 'good state')}; "
         + (f"{len(problems)} damaged" if problems else "nothing is damaged"),
         *([_describe_repair(store, problems)] if problems else []),
     ])  # fmt: skip
@@ -58,6 +60,6 @@ def _prune(request: StoreRequest) -> int:
     if request.as_json:
         print(json.dumps({"freed": freed, "bytes": total}, indent=1))
         return 0
-    print_lines([f"{path}: {size:,} bytes" for path, size in freed.items()])
-    print_lines([f"{total:,} bytes freed" if freed else "Nothing to free: every state is needed"])
+    print_lines([f"{path}: {counted(size, 'byte')}" for path, size in freed.items()])
+    print_lines([f"{counted(total, 'byte')} freed" if freed else "Nothing to free: every state is needed"])
     return 0

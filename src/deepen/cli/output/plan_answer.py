@@ -3,6 +3,7 @@
 from typing import Any
 
 from deepen.cli.output.tables import print_lines, print_sentences, short
+from deepen.report.units import counted
 
 _FOR_MONEY = "for hours name a --device, or figures of --bench; for money also its --price-per-hour"
 
@@ -43,7 +44,7 @@ def _saving(plan: dict[str, Any]) -> list[str]:
 
 def _describe_pilot(pilot: dict[str, Any], time: dict[str, Any] | None) -> str:
     hours = pilot["seconds_on_two_cores"] / 3600
-    duration = f"{60 * hours:,.0f} minutes" if hours < 2 else f"{hours:,.0f} hours"
+    duration = counted(max(1, round(60 * hours)), "minute") if hours < 2 else counted(round(hours), "hour")
     price = time["price_per_hour"] if time else None
     cost = "" if price is None else f", {format_money(hours * price)} if a device is rented for as long"
     return (
@@ -69,7 +70,14 @@ def _limit(plan: dict[str, Any]) -> list[str]:
 
 def _describe_fit(times: float) -> str:
     """How many times a run fits; one that does not, takes several times the limit."""
-    return f"fits {times:,.3g} times" if times >= 1 else f"does not fit: it takes {1 / times:,.3g} times as long"
+    return (
+        f"fits {_format_times(times)}" if times >= 1 else f"does not fit: it takes {1 / times:,.3g} times as long"
+    )
+
+
+def _format_times(times: float) -> str:
+    """How often, to three figures: once, 1.5 times."""
+    return "once" if f"{times:.3g}" == "1" else f"{times:,.3g} times"
 
 
 def _title(plan: dict[str, Any]) -> list[str]:
@@ -77,8 +85,8 @@ def _title(plan: dict[str, Any]) -> list[str]:
     grouped = f", {model['kv_heads']} of keys" if model["kv_heads"] < model["heads"] else ""
     wide = f" of {model['head_width']}" if model["head_width"] * model["heads"] != model["width"] else ""
     return [
-        f"{plan['recipe']} on {model['name']}: {model['depth']} blocks of width {model['width']:,}, "
-        f"{model['heads']} heads{wide}{grouped}, MLP {model['mlp']:,}, vocabulary {model['vocab']:,}",
+        f"{plan['recipe']} on {model['name']}: {counted(model['depth'], 'block')} of width {model['width']:,}, "
+        f"{counted(model['heads'], 'head')}{wide}{grouped}, MLP {model['mlp']:,}, vocabulary {model['vocab']:,}",
         f"{model['parameters']:,} parameters, {model['parameters_non_embedding']:,} without embeddings",
     ]
 

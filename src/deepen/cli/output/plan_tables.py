@@ -9,6 +9,7 @@ from deepen.cli.output.tables import numbers, print_sentences, print_table, shor
 from deepen.cli.requests.plan_options import RECIPE_PLAN
 from deepen.compute.accounting import TOKENS
 from deepen.compute.plan import Plan
+from deepen.report.units import counted
 from deepen.study.define.study import Study
 
 _BAR_WIDTH = 12
@@ -44,8 +45,8 @@ def _equal_compute(plan: dict[str, Any]) -> str:
     more = 100 * (total["tokens"] / baseline["tokens"] - 1)
     comparison = f"{abs(more):.1f} % {'more' if more > 0 else 'fewer'} tokens"
     return (
-        f"At equal compute {plan['recipe']} trains {total['steps']:,} steps where {plan['against']} trains "
-        f"{baseline['steps']:,}: {comparison}"
+        f"At equal compute {plan['recipe']} trains {counted(total['steps'], 'step')} where {plan['against']} "
+        f"trains {baseline['steps']:,}: {comparison}"
     )
 
 
@@ -76,7 +77,8 @@ def _totals(plan: dict[str, Any]) -> list[str]:
         ("total", plan["recipe"], total),
         ("baseline", name_baseline(plan), baseline),
     ):
-        line = f"{name:10}{what}: {own['steps']:,} steps, {own['tokens']:,} tokens, {own['flops']:.4g} FLOPs"
+        steps, tokens = counted(own["steps"], "step"), counted(own["tokens"], "token")
+        line = f"{name:10}{what}: {steps}, {tokens}, {own['flops']:.4g} FLOPs"
         if time:
             spent = time if name == "total" else time["baseline"]
             line += f", {format_hours(spent['hours'])} h"
@@ -85,7 +87,8 @@ def _totals(plan: dict[str, Any]) -> list[str]:
     asked = f"{budget['asked']:.6g}" if budget["asked"] >= 1e15 else f"{budget['asked']:,.15g}"
     unit = {"flops": "FLOPs"}.get(budget["unit"], budget["unit"].replace("_", " "))
     lines.append(
-        f"rounding  {asked} {unit} asked; {baseline['steps']:,} whole steps of {plan['against']} are "
+        f"rounding  {asked} {unit} asked; {counted(baseline['steps'], 'whole step')} of {plan['against']} "
+        f"{'is' if baseline['steps'] == 1 else 'are'} "
         f"{100 * (budget['got'] / budget['asked'] - 1):+.4f} % off, "
         f"{total['steps']:,} of {plan['recipe']} then {100 * (total['flops'] / baseline['flops'] - 1):+.4f} %"
     )
@@ -117,7 +120,7 @@ def _marks(plan: dict[str, Any]) -> list[str]:
             else ""
         )
         lines.append(
-            f"mark      {', '.join(names)}: {same:,} steps in all; "
+            f"mark      {', '.join(names)}: {counted(same, 'step')} in all; "
             f"{staged}{mark['flops_share']:.3f} of the baseline's FLOPs"
         )
     lines += [f"          {sentence}" for sentence in _describe_mispricing(plan)]
@@ -147,7 +150,8 @@ def _describe_mispricing(plan: dict[str, Any]) -> list[str]:
             more = f"{100 * abs(off):.1f} % {'more' if off > 0 else 'fewer'}"
             sentences.append(
                 f"{names[accounting]} {plan['recipe']} would get {more} FLOPs than {plan['against']} has: "
-                f"{mark['total_steps']:,} steps where {plan['marks']['flops']['total_steps']:,} are equal."
+                f"{counted(mark['total_steps'], 'step')} where "
+                f"{plan['marks']['flops']['total_steps']:,} are equal."
             )
     return sentences
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from deepen.cli.output.tables import Column, numbers, print_lines, print_sentences, print_table, text
+from deepen.report.introduction import describe_sharing
 from deepen.report.rows import Row, UnfinishedRow, make_rows, make_unfinished_rows
 from deepen.report.summary import summarize
 from deepen.report.units import duration
-from deepen.report.words import describe_finding, describe_sharing
+from deepen.report.words import describe_finding
 from deepen.study.results.schema import Results
 
 _VERDICT_COLUMNS = {
