@@ -85,6 +85,25 @@ def test_a_table_is_printed_and_every_answer_is_written(
     assert len(json.loads(out.read_text())["samples"]["hellaswag"]) == 5
 
 
+@pytest.mark.slow
+def test_a_limit_is_that_of_each_phenomenon_for_the_harness_and_for_us(
+    ours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    texts = ("peace", "war", "commerce", "it", "the two", "all", "us")
+    wh, adjunct = "wh_island", "adjunct_island"
+    parts = (wh, adjunct, wh, wh, adjunct, adjunct, wh)
+    rows = [
+        {"sentence_good": text, "sentence_bad": text[::-1], "UID": part}
+        for text, part in zip(texts, parts, strict=True)
+    ]
+    (tmp_path / "blimp.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    names = f"blimp={tmp_path / 'blimp.jsonl'},deepen:blimp={tmp_path / 'blimp.jsonl'}"
+    assert main(["eval", str(ours), "--tasks", names, "--limit", "2", "--json"]) == 0
+    printed = capsys.readouterr().out
+    assert scores(printed, "blimp", "harness") == scores(printed, "blimp", "deepen")
+    assert scores(printed, "blimp", "deepen")["acc"][1] == 4
+
+
 def test_our_own_tasks_need_no_harness(ours: Path, hellaswag: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["eval", str(ours), "--tasks", f"deepen:hellaswag={hellaswag}", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)

@@ -22,6 +22,7 @@ from deepen.evaluate.scoring import CompletionScorer
 from deepen.evaluate.task import Score
 from deepen.interop.checkpoint_files import write_checkpoint
 from deepen.interop.export import export_hugging_face
+from deepen.interop.load import load_checkpoint_tokenizer
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.study.store.checkpoints import find_checkpoint
@@ -242,12 +243,56 @@ def test_an_answer_longer_than_the_context_is_named(folder: Path, tmp_path: Path
 def test_a_checkpoint_without_its_tokenizer_is_named(folder: Path, files: dict[str, Path], tmp_path: Path):
     tasks = [HarnessTask(name="piqa", file=files["piqa"])]
     shutil.copytree(folder, tmp_path / "without", ignore=shutil.ignore_patterns("tokenizer*"))
-    with pytest.raises(InvalidValueError, match=r"without (has no tokenizer|cannot be loaded)"):
+    with pytest.raises(InvalidValueError, match=r"without has no tokenizer: put its tokenizer\.json there"):
         run_harness(tmp_path / "without", tasks)
     shutil.copytree(folder, tmp_path / "other")
     make_tokenizer("gpt2").write(tmp_path / "other")
     with pytest.raises(InvalidValueError, match="has a tokenizer of 50,257 tokens, but a model of 512"):
         run_harness(tmp_path / "other", tasks)
+
+
+@pytest.mark.parametrize("kind", ["Gemma2", "Qwen2"])
+def test_an_empty_tokenizer_is_refused(kind: str, files: dict[str, Path], tmp_path: Path):
+    """It is what transformers makes for a folder that has none: every text is unknown, or has no tokens."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    config = getattr(transformers, f"{kind}Config")(**sizes, num_attention_heads=2, num_key_value_heads=1)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
+    tasks = [HarnessTask(name="blimp", file=files["blimp"])]
+    with pytest.raises(InvalidValueError, match=r"model has no tokenizer: put its tokenizer\.json there"):
+        run_harness(tmp_path / "model", tasks)
+    transformers.AutoTokenizer.from_pretrained(tmp_path / "model").save_pretrained(tmp_path / "model")
+    with pytest.raises(InvalidValueError, match=r"makes (only unknown|no) tokens of ordinary text"):
+        run_harness(tmp_path / "model", tasks)
+    with pytest.raises(InvalidValueError, match=r"makes (only unknown|no) tokens of ordinary text"):
+        load_checkpoint_tokenizer(find_checkpoint(tmp_path / "model"))
+
+
+def test_a_tokenizer_without_settings_ends_texts_as_it_does_with_them(
+    folder: Path, files: dict[str, Path], results: HarnessResults, tmp_path: Path
+):
+    transformers = pytest.importorskip("transformers")
+    shutil.copytree(folder, tmp_path / "model", ignore=shutil.ignore_patterns("tokenizer*"))
+    bare = transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+    bare.save_pretrained(tmp_path / "model")
+    assert bare.eos_token is bare.bos_token is None
+    scores = run_harness(tmp_path / "model", [HarnessTask(name="blimp", file=files["blimp"])]).scores
+    assert scores == tuple(score for score in results.scores if score.task.startswith("blimp"))
+
+
+def test_the_end_of_text_is_the_special_token_of_the_config_or_is_asked_for(
+    folder: Path, files: dict[str, Path], tmp_path: Path
+):
+    tasks = [HarnessTask(name="piqa", file=files["piqa"])]
+    shutil.copytree(folder, tmp_path / "model", ignore=shutil.ignore_patterns("tokenizer_config*"))
+    tokenizer = (folder / "tokenizer.json").read_text()
+    (tmp_path / "model" / "tokenizer.json").write_text(tokenizer.replace("<|endoftext|>", "[STOP]"))
+    assert run_harness(tmp_path / "model", tasks).scores
+    for name in ("config.json", "generation_config.json"):
+        content = json.loads((folder / name).read_text()) | {"eos_token_id": 5}  # an ordinary token
+        (tmp_path / "model" / name).write_text(json.dumps(content))
+    with pytest.raises(InvalidValueError, match=r"without a token that ends .* eos_token in"):
+        run_harness(tmp_path / "model", tasks)
 
 
 def test_perplexity_is_resampled_in_this_process(

@@ -176,3 +176,19 @@ def test_special_tokens_and_the_template_for_chats_of_a_hugging_face_folder_are_
     assert kept.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False) == "Hi!"
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert model.generation_config.eos_token_id == [end, 0] == model.config.eos_token_id
+
+
+def test_settings_without_an_end_of_text_are_completed(checkpoint: Path, tmp_path: Path) -> None:
+    """A tokenizer.json alone, as PreTrainedTokenizerFast saves it, has settings that do not name the token."""
+    bare = transformers.PreTrainedTokenizerFast(tokenizer_file=str(checkpoint / "tokenizer.json"))
+    bare.save_pretrained(tmp_path / "bare")
+    (tmp_path / "bare" / "generation_config.json").write_text('{"do_sample": true}')
+    ours = find_checkpoint(checkpoint)
+    end = load_tokenizer(checkpoint).end_of_text
+    write_checkpoint(tmp_path / "ours", load_state(ours), ours.model, (), tmp_path / "bare")
+    export_hugging_face(find_checkpoint(tmp_path / "ours"), tmp_path / "out")
+    assert bare.eos_token is None
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "out").eos_token_id == end
+    settings = transformers.GenerationConfig.from_pretrained(tmp_path / "out")
+    assert settings.eos_token_id == end and settings.do_sample
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["eos_token_id"] == end

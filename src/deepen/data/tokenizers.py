@@ -29,7 +29,7 @@ from deepen.durable import write_whole
 from deepen.errors import RunError
 
 END_OF_TEXT = "<|endoftext|>"
-_ENDS_OF_TEXT = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<｜end▁of▁sentence｜>", "<|eos|>", "[EOS]")
+ENDS_OF_TEXT = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<｜end▁of▁sentence｜>", "<|eos|>", "[EOS]")
 """What families call their end of text, GPT-2's, OLMo's and Qwen's name first, then Llama 3's, Llama 2's, ..."""
 
 
@@ -43,6 +43,7 @@ class Tokenizer:
         files: its files, by name, byte by byte as they were read.
         vocab: the highest id + 1, added tokens included.
         end_of_text: the id of the token that separates documents; None if the tokenizer has none that is known.
+        unknown: the id of what it has no token for; None if there is no such id.
         sha256: identifies it; the hash of its files.
     """
 
@@ -52,8 +53,10 @@ class Tokenizer:
         contents = [*files.values()]
         self._tokenizer = _parse(contents)
         self.vocab = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
-        ids = (self._tokenizer.token_to_id(name) for name in _ENDS_OF_TEXT)
+        ids = (self._tokenizer.token_to_id(name) for name in ENDS_OF_TEXT)
         self.end_of_text: int | None = next((number for number in ids if number is not None), None)
+        unknown = getattr(self._tokenizer.model, "unk_token", None) or "<unk>"  # Unigram keeps its name to itself
+        self.unknown: int | None = self._tokenizer.token_to_id(unknown)
         self.sha256 = hash_files(contents)
         self._fast_encoder = make_encoder(self._tokenizer)
 

@@ -19,16 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepen.errors import InvalidValueError
+from deepen.evaluate.harness_model import explain_failure, load_harness_model
 from deepen.evaluate.harness_tasks import HarnessTask, import_harness, load_tasks
-from deepen.evaluate.task import DTYPES
 from deepen.extras import import_extra
 
 BOOTSTRAP_ITERATIONS = 1000
 """Resamplings for the standard error of a metric that is not a mean, such as perplexity."""
-
-CPU_BATCH_SIZE = 16
-"""Rows of a batch on a CPU, where larger batches are no faster."""
 
 _NOISY = ("lm_eval", "transformers", "datasets", "accelerate", "huggingface_hub")
 
@@ -90,79 +86,28 @@ def run_harness(
         device: "cpu", "cuda", "cuda:1".
         precision: of weights and activations, a name in `task.DTYPES`.
         batch_size: rows of a batch; 0 lets the harness find the largest on a GPU, and is 16 on a CPU.
-        limit: evaluate the first examples of each task only.
+        limit: evaluate the first examples of each task only, and of each part of a group.
         shots: examples in the prompt; None means as many as a task's definition says.
         samples: keep the answer to every example in `details`.
         progress: show the harness's progress on stderr.
 
     Raises:
-        InvalidValueError: a task is unknown, its data cannot be downloaded or read, or the model cannot be loaded.
+        InvalidValueError: a task is unknown, its data cannot be downloaded or read, or the model or its tokenizer
+            cannot be used.
     """
     with _quiet(progress=progress), _without_forks():
         loaded = load_tasks(tasks, shots)
-        model = _load_model(folder, device, precision, batch_size)
+        model = load_harness_model(folder, device, precision, batch_size)
         try:
             results: Any = import_harness().evaluate(
                 lm=model, task_dict=loaded, limit=limit, log_samples=samples, bootstrap_iters=BOOTSTRAP_ITERATIONS
             )
         except (AssertionError, IndexError):
-            _explain_failure(loaded, model, folder)
+            explain_failure(loaded, model, folder)
             raise
     return HarnessResults(
         scores=tuple(_read_scores(results)), version=import_harness().__version__, details=results
     )
-
-
-def _load_model(folder: Path, device: str, precision: str, batch_size: int) -> Any:
-    """The harness's wrapper of a model; no pickle and no code from the folder is loaded."""
-    models = import_harness(".models.huggingface")
-    automatic = "auto" if device.startswith("cuda") else CPU_BATCH_SIZE
-    try:
-        model = models.HFLM(
-            pretrained=str(folder),
-            device=device,
-            dtype=DTYPES[precision],
-            batch_size=batch_size if batch_size else automatic,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise InvalidValueError(
-            f"{folder} cannot be loaded by transformers ({' '.join(str(error).split())[:300]})",
-            field="checkpoint",
-            value=folder,
-            remedy="it needs config.json, safetensors and the files of its tokenizer",
-        ) from None
-    if not model.tok_encode("text"):  # transformers makes an empty tokenizer where there is none
-        raise InvalidValueError(
-            f"{folder} has no tokenizer",
-            field="checkpoint",
-            value=folder,
-            remedy="put tokenizer.json and tokenizer_config.json there",
-        )
-    return model
-
-
-def _explain_failure(loaded: Mapping[str, Any], model: Any, folder: Path) -> None:
-    """Raise an InvalidValueError if the tasks or the tokenizer do not fit the model, which the harness asserts."""
-    if len(model.tokenizer) > model.config.vocab_size:
-        raise InvalidValueError(
-            f"{folder} has a tokenizer of {len(model.tokenizer):,} tokens, but a model of "
-            f"{model.config.vocab_size:,}",
-            field="checkpoint",
-            value=folder,
-            remedy="put the model's own tokenizer there",
-        ) from None
-    for name, task in loaded["tasks"].items():
-        for instance in task.instances:
-            answer = instance.args[-1]
-            if isinstance(answer, str) and len(model.tok_encode(answer)) > model.max_length:
-                raise InvalidValueError(
-                    f"{name} has an answer that is longer than the model's context of {model.max_length} tokens",
-                    field="tasks",
-                    value=name,
-                    remedy="leave it out, or score deepen's task, which reads the end of such an answer",
-                ) from None
 
 
 def _read_scores(results: Mapping[str, Any]) -> Iterator[HarnessScore]:

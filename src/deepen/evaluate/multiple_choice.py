@@ -60,6 +60,8 @@ class MultipleChoice:
         publish: makes a published row of a line's JSON.
         measures: names in `MEASURES`; the first gives the value.
         split: where prompt and ending are divided.
+        part_field: the field of a published row that names the part of the task to which it belongs, such as a
+            phenomenon of BLiMP; empty if the task has no parts.
     """
 
     name: str
@@ -70,6 +72,7 @@ class MultipleChoice:
     publish: Callable[[Row], Row] = publish_as_is
     measures: tuple[str, ...] = ("acc",)
     split: Split = split_at_shared
+    part_field: str = ""
     metric: str = "accuracy"
 
     def check(self, path: Path) -> None:

@@ -74,6 +74,7 @@ _ALL: tuple[Task, ...] = (
         fields="sentence_good, sentence_bad",
         parse=formats.parse_blimp,
         split=split_by_length,
+        part_field="UID",
     ),
     Text(name="text", title="Text"),
 )

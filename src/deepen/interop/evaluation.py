@@ -1,5 +1,6 @@
 """Evaluate a checkpoint: with lm-evaluation-harness, and with our own tasks as they are scored during training."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -13,8 +14,10 @@ from torch import Tensor
 
 from deepen.evaluate.harness import HarnessScore, run_harness
 from deepen.evaluate.harness_tasks import HarnessTask
+from deepen.evaluate.multiple_choice import MultipleChoice
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.scoring import TASK_BATCH_TOKENS, CompletionScorer
+from deepen.evaluate.task import Task
 from deepen.interop.checkpoint import Checkpoint, HuggingFaceCheckpoint
 from deepen.interop.export import export_hugging_face
 from deepen.interop.hugging_face.weight_files import find_tensors
@@ -131,7 +134,7 @@ def _score_own(
     scores = []
     for name, file in tasks.items():
         task = get_task(name)
-        score = task.score(model, task.load(file, tokenizer)[:limit])
+        score = task.score(model, _take_first(task, file, task.load(file, tokenizer), limit))
         metrics = score.metrics if score.metrics else {task.metric: score.value}
         scores += [
             CheckpointScore(
@@ -148,3 +151,17 @@ def _score_own(
             if not metric.endswith("_stderr")
         ]
     return tuple(scores)
+
+
+def _take_first(task: Task, file: Path, examples: Sequence[Any], limit: int | None) -> Sequence[Any]:
+    """The first examples; of a task with parts, those of each part, as the harness takes them."""
+    if limit is None or not isinstance(task, MultipleChoice) or not task.part_field:
+        return examples[:limit]
+    taken: Counter[str] = Counter()
+    first = []
+    for row, example in zip(task.rows(file), examples, strict=True):
+        part = str(row.get(task.part_field))
+        taken[part] += 1
+        if taken[part] <= limit:
+            first.append(example)
+    return first

@@ -7,7 +7,7 @@ README.md                                        the model card
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -75,7 +75,9 @@ def export_hugging_face(
         if tokenizer is not None:
             durable.write(new / "tokenizer.json", tokenizer.to_json().encode())
             _write_missing(new / "tokenizer_config.json", _tokenizer_config(tokenizer, model))
+            _complete(new / "tokenizer_config.json", "eos_token", _tokenizer_config(tokenizer, model))
         _write_missing(new / "generation_config.json", _generation_config(tokenizer))
+        _complete(new / "generation_config.json", "eos_token_id", _generation_config(tokenizer))
         ids = _read_special_ids(new / "generation_config.json")
         config = {**make_config(model), **ids, "dtype": DTYPES[dtype][2]}
         durable.write(new / "config.json", _encode(config))
@@ -140,11 +142,8 @@ def _generation_config(tokenizer: Tokenizer | None) -> dict[str, Any]:
 
 def _read_special_ids(path: Path) -> dict[str, Any]:
     """The tokens before and after a document, as a generation_config.json names them."""
-    try:
-        content = json.loads(path.read_bytes())
-        return {name: content[name] for name in ("bos_token_id", "eos_token_id") if name in content}
-    except (ValueError, TypeError):  # a file that the checkpoint brought
-        return {}
+    content = _read_object(path) or {}
+    return {name: content[name] for name in ("bos_token_id", "eos_token_id") if name in content}
 
 
 def _tokenizer_config(tokenizer: Tokenizer, model: ModelConfig) -> dict[str, Any]:
@@ -164,6 +163,25 @@ def _write_missing(path: Path, content: dict[str, Any]) -> None:
     """Write a file unless the checkpoint brought it."""
     if not path.exists():
         durable.write(path, _encode(content))
+
+
+def _complete(path: Path, name: str, settings: Mapping[str, Any]) -> None:
+    """Add a setting to a file that the checkpoint brought and that lacks it; without an end, no text would end."""
+    content = _read_object(path)
+    if name not in settings or content is None or content.get(name) is not None:
+        return
+    if name in (_read_object(path.with_name("special_tokens_map.json")) or {}):
+        return
+    durable.write(path, _encode({**content, name: settings[name]}))
+
+
+def _read_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None if there is none."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _encode(content: dict[str, Any]) -> bytes:

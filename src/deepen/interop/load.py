@@ -6,6 +6,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from deepen.data.tokenizer_check import ORDINARY_TEXT, check_encoding, missing_tokenizer
 from deepen.data.tokenizers import Tokenizer, load_tokenizer
 from deepen.errors import InvalidValueError
 from deepen.interop.checkpoint import Checkpoint, DeepenCheckpoint, HuggingFaceCheckpoint
@@ -46,18 +47,18 @@ def load_checkpoint_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     """The tokenizer of a checkpoint, also of a model that deepen does not train.
 
     Raises:
-        InvalidValueError: there is none, or it has tokens that the model does not have.
+        InvalidValueError: there is none, it does not encode text, or it has tokens that the model does not have.
     """
     if checkpoint.tokenizer is None:
-        raise InvalidValueError(
-            f"{checkpoint.folder} has no tokenizer",
-            field="checkpoint",
-            value=checkpoint.folder,
-            remedy="put its tokenizer.json there",
-        )
+        raise missing_tokenizer(checkpoint.folder)
+    vocab: int | None
     if isinstance(checkpoint, DeepenCheckpoint):
-        return load_tokenizer(checkpoint.tokenizer, checkpoint.model.vocab)
-    return load_tokenizer(checkpoint.tokenizer, find_section(checkpoint.config).get("vocab_size"))
+        vocab = checkpoint.model.vocab
+    else:
+        vocab = find_section(checkpoint.config).get("vocab_size")
+    tokenizer = load_tokenizer(checkpoint.tokenizer, vocab)
+    check_encoding(checkpoint.tokenizer, tokenizer.encode(ORDINARY_TEXT), tokenizer.unknown)
+    return tokenizer
 
 
 def _load_weights(checkpoint: HuggingFaceCheckpoint) -> dict[str, Tensor]:

@@ -56,7 +56,9 @@ def _as_json(request: EvalRequest, results: CheckpointScores) -> dict[str, objec
 
 
 def _print(request: EvalRequest, scores: Sequence[CheckpointScore], harness: str) -> None:
-    limited = "" if request.limit is None else f", the first {counted(request.limit, 'example')} only"
+    limited = ""
+    if request.limit is not None:
+        limited = f", the first {counted(request.limit, 'example')} of each task or part only"
     version = f"; lm-evaluation-harness {harness}" if harness else ""
     print_table(
         f"{request.path}, {request.precision}{version}{limited}",

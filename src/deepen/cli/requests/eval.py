@@ -62,7 +62,8 @@ COMMAND = Command(
                 Option(
                     name="limit",
                     takes=whole_number(minimum=1),
-                    help="number of examples of each task, the first ones; for a quick look",
+                    help="number of examples of each task, or of each part of a group such as blimp, the first "
+                    "ones; for a quick look",
                     default_help="all",
                 ),
                 Option(
