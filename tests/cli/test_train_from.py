@@ -54,6 +54,13 @@ def test_each_run_of_a_study_is_continued_in_a_folder_of_its_own(
     assert names == [f"full-from-study-arm-full-seed-{seed}-seed-0" for seed in (0, 1)]
 
 
+def test_a_recipe_that_grows_needs_more_blocks_than_the_checkpoint(folder: Path) -> None:
+    (missing,) = problems("expand", "--from", str(folder), "--steps", "2")
+    assert missing.startswith("--depth is missing: the checkpoint has 4 blocks")
+    (too_few,) = problems("expand", "--from", str(folder), "--depth", "3", "--steps", "2")
+    assert too_few.startswith("--depth is 3: the checkpoint has 4 blocks")
+
+
 def test_a_model_without_a_table_of_positions_can_get_a_longer_context(folder: Path) -> None:
     study = train.parse(["full", "--from", str(folder), "--context", "32", "--steps", "2"]).study
     assert study.model.context == study.context == 32

@@ -25,7 +25,7 @@ def find_shards(folder: Path) -> dict[str, tuple[Path, ...]]:
             f"folder {folder} {'is a file' if folder.exists() else 'does not exist'}",
             field="data",
             value=folder,
-            remedy="name a folder of token shards, or leave `data` out",
+            remedy="name a folder of token shards",
         )
     splits = {split: tuple(sorted(_find_split(folder, part))) for split, part in SPLITS.items()}
     if both := set(splits["train"]) & set(splits["validation"]):
@@ -61,7 +61,7 @@ def check_vocabulary(folder: Path, description: Description, vocab: int) -> None
             f"in {folder} has a vocabulary of {description.vocab:,}, the model only {vocab:,}",
             field="data",
             value=folder,
-            remedy="use another model",
+            remedy=f"use `vocab` {description.vocab}, or data of the model's tokenizer",
         )
 
 

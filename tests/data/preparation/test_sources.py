@@ -194,3 +194,9 @@ def test_a_source_that_cannot_be_used_is_refused_and_nothing_is_written(
     with pytest.raises(InvalidValueError, match=problem):
         prepare(PreparationSettings(source=source, text_column=column, tokenizer="byte"), tmp_path / "out")
     assert len(list(tmp_path.iterdir())) <= 1
+
+
+def test_dividing_text_files_is_refused_where_there_are_none(prepare_bytes: Prepare, tmp_path: Path):
+    (tmp_path / "a.jsonl").write_bytes(JSONL)
+    with pytest.raises(InvalidValueError, match="divides text files, and .* has none"):
+        prepare_bytes(tmp_path / "a.jsonl", split_at="", val_tokens=1)

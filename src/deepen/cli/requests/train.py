@@ -197,9 +197,10 @@ def _continue_model(arguments: Arguments, model: ModelConfig, recipe: Recipe | N
     for flag in (flag for flag in fixed if flag != "--depth"):
         arguments.add(f"{flag} and --from both describe the model: leave {flag} out")
     depth = arguments.get("depth", model.depth)
-    if recipe is not None and "start_depth" in recipe.options and depth == model.depth:
+    if recipe is not None and "start_depth" in recipe.options and depth <= model.depth:
+        given = f"is {depth}" if "depth" in arguments else "is missing"
         has = f"the checkpoint has {model.depth} blocks"
-        arguments.add(f"--depth is missing: {has}, and recipe {recipe.name} needs more")
+        arguments.add(f"--depth {given}: {has}, and recipe {recipe.name} needs more")
         depth = model.depth + 1  # so that the rest can be checked
     context = model.context
     if not FAMILIES[model.family].has_position_table:

@@ -64,7 +64,7 @@ def hold_out(documents: NDArray[np.void], val_tokens: int | None, *, keep_duplic
             f"is {wanted:,}, for which more than half of the {total:,} tokens would be held out",
             field="val_tokens",
             value=val_tokens,
-            remedy=f"hold out less, or add text (there are {len(firsts):,} documents)",
+            remedy=f"hold out less, or add text (there are {len(firsts):,} documents); what is tokenized is kept",
         )
     end = firsts[held_out]  # all before it in `order` are held out, or copies of those
     fates = np.full(len(documents), Fate.TRAIN, np.uint8)

@@ -1,6 +1,7 @@
 """The checks of a run, which come before anything is written."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from deepen.data.shards import Dataset
@@ -10,6 +11,7 @@ from deepen.errors import ErrorCollector, InvalidValueError
 from deepen.evaluate.registry import get_task
 from deepen.study.compile.marks import compile_marks
 from deepen.study.define.executor import ExecutorChoice
+from deepen.study.define.start import Start
 from deepen.study.define.study import Study
 from deepen.study.run.executors.registry import get_kind
 from deepen.study.run.progress import OnProgress, as_preparation, ignore_progress
@@ -57,8 +59,7 @@ def check_run(
     if study.start is not None:
         start = study.start
         problems.attempt(lambda: check_model(start, study.model))
-        if dataset is not None:
-            problems.attempt(lambda: check_tokenizer(start, dataset))
+        problems.attempt(lambda: _check_tokenizer(start, study, dataset, on_progress))
     for file in study.evaluation.tasks:
         problems.attempt(lambda file=file: get_task(file.task).check(file.path))  # type: ignore[misc]
     inputs = problems.attempt(lambda: hash_inputs(study, dataset))
@@ -66,6 +67,16 @@ def check_run(
     if policy is not None and not problems.found:
         problems.attempt(lambda: check_room(study, store, executor, world, policy))
     return dataset
+
+
+def _check_tokenizer(start: Start, study: Study, dataset: Dataset | None, on_progress: OnProgress) -> None:
+    """Compare the tokenizers of a study's start and data; the embedded corpus is prepared elsewhere for that."""
+    if dataset is not None:
+        check_tokenizer(start, dataset, study.data)
+    elif study.data == EMBEDDED:
+        with tempfile.TemporaryDirectory() as folder:
+            report = as_preparation(on_progress)
+            check_tokenizer(start, open_data(EMBEDDED, study.model.vocab, Path(folder), report), EMBEDDED)
 
 
 def _check_writable(folder: Path) -> None:

@@ -35,7 +35,7 @@ from deepen.study.run.forecast import Speed, warn_of_days
 from deepen.study.run.job import Job, make_jobs
 from deepen.study.run.progress import OnProgress, Preparation, StudyProgress, as_preparation, ignore_progress
 from deepen.study.run.scheduler import train_tree
-from deepen.study.run.start import check_tokenizer, keep_tokenizer_settings
+from deepen.study.run.start import keep_tokenizer_settings
 from deepen.study.run.triggers import Trigger, next_study
 from deepen.study.store.lineage import Lineage
 from deepen.study.store.lock import WriterLock
@@ -102,8 +102,6 @@ def run_study(study: Study, store: Store, options: RunOptions, dataset: Dataset 
                 dtype=study.data_dtype,
                 tokenizer=study.tokenizer,
             )
-            if study.start is not None:
-                check_tokenizer(study.start, dataset)
         clock = _Clock(_recorded_wall_seconds(store.folder), options.on_progress)
         while True:
             results = _run_once(study, store, dataset, options, lock, clock)

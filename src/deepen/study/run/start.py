@@ -49,13 +49,18 @@ def check_model(start: Start, model: ModelConfig) -> None:
             )
 
 
-def check_tokenizer(start: Start, dataset: Dataset) -> None:
+def check_tokenizer(start: Start, dataset: Dataset, data: str) -> None:
     """Raise an InvalidValueError if the data was made with another tokenizer than the checkpoint's.
 
     Where one of the two is not known, a warning is logged.
+
+    Args:
+        start: the checkpoint.
+        dataset: the data, opened.
+        data: the data as the study names it.
     """
     checkpoint = find_checkpoint(start.path)
-    for whose, known in ((start.path, checkpoint.tokenizer), (dataset.folder, dataset.tokenizer_sha256)):
+    for whose, known in ((start.path, checkpoint.tokenizer), (data, dataset.tokenizer_sha256)):
         if not known:
             _log.warning("%s has no tokenizer, so it is not known whether the data fits the checkpoint", whose)
             return
@@ -63,10 +68,10 @@ def check_tokenizer(start: Start, dataset: Dataset) -> None:
     theirs, ours = load_tokenizer(checkpoint.tokenizer), dataset.load_tokenizer()
     if theirs.sha256 != ours.sha256 and (problem := _find_difference(theirs, ours)):
         raise InvalidValueError(
-            f"in {dataset.folder} was made with another tokenizer than that of {start.path}: {problem}",
+            f"is {data}, made with another tokenizer than that of {start.path} ({problem})",
             field="data",
-            value=dataset.folder,
-            remedy=f"prepare it with the tokenizer in {checkpoint.tokenizer}",
+            value=data,
+            remedy=f"prepare data with the tokenizer in {checkpoint.tokenizer}",
         )
 
 

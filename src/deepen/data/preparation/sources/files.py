@@ -33,6 +33,13 @@ class FileSource:
     def __init__(self, path: Path, column: str, separator: str | None = None) -> None:
         self._column, self._separator = column, separator
         files = _find_files(path)
+        if separator is not None and not any(_is_text(file) for file in files):
+            raise InvalidValueError(
+                f"divides text files, and {path} has none",
+                field="split_at",
+                value=separator,
+                remedy="leave it out",
+            )
         self._sizes = {file: file.stat().st_size for file in files}
         self._groups = _group(files, self._sizes, separator)
         stamps = [(str(file.relative_to(path)), self._sizes[file], file.stat().st_mtime_ns) for file in files]
