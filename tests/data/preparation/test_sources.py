@@ -198,5 +198,5 @@ def test_a_source_that_cannot_be_used_is_refused_and_nothing_is_written(
 
 def test_dividing_text_files_is_refused_where_there_are_none(prepare_bytes: Prepare, tmp_path: Path):
     (tmp_path / "a.jsonl").write_bytes(JSONL)
-    with pytest.raises(InvalidValueError, match="divides text files, and .* has none"):
+    with pytest.raises(InvalidValueError, match=r"divides text files, and .* has none"):
         prepare_bytes(tmp_path / "a.jsonl", split_at="", val_tokens=1)
