@@ -122,3 +122,14 @@ def test_a_study_without_results_has_a_report(make_study: Callable[..., Study], 
     tree = compile_study(study, dataset.fingerprint)
     results = collect(tree, Store(tmp_path), dataset, machine="", wall_seconds=0.0)
     assert "no finding yet" in draw_report(results, tmp_path).read_text()
+
+
+def test_a_single_arm_has_a_report_of_its_run_and_no_verdicts(results: Results, tmp_path: Path):
+    one = next(arm for arm in results.arms if arm.name == "one-shot")
+    alone = replace(results, arms=(one,), baseline="one-shot", verdicts=())
+    shown = markup(draw_report(alone, tmp_path).read_text())
+    assert "one-shot ends at a validation loss of" in shown
+    for words in ("<h2>Verdicts", "finding yet", "multiplier", "equal compute", "equal exact", "against ordinary"):
+        assert words not in shown.split("</style>")[1]
+    figures = tmp_path / "report" / "figures"
+    assert not list(figures.glob("verdicts.*")) and (figures / "overview.png").is_file()

@@ -40,7 +40,6 @@ def find(*outcomes: str) -> Finding:
 @pytest.mark.parametrize(
     ("outcomes", "headline"),
     [
-        ([], "There is no finding yet: no arm has been compared with full training at equal compute."),
         (["wins"], "At equal compute, arm 0 beats full training."),
         (["cannot tell"], "At equal compute, arm 0 cannot be told apart from full training."),
         (["wins"] * 2, "At equal compute, both arms beat full training."),
@@ -63,6 +62,30 @@ def find(*outcomes: str) -> Finding:
 )
 def test_the_headline_counts_outcomes(outcomes: list[str], headline: str):
     assert find(*outcomes).headline == headline
+
+
+def test_a_study_without_a_verdict_has_no_finding_yet():
+    headline = describe_finding(study(arms=(arm("a"),))).headline
+    assert headline == "There is no finding yet: no arm has been compared with full training at equal compute."
+
+
+def test_a_single_arm_is_described_by_where_it_ended_and_compared_with_nothing():
+    alone = study()
+    finding = describe_finding(alone)
+    assert finding.headline == "full ends at a validation loss of 4.000 nats per token."
+    assert finding.found == "2 steps, 64 tokens, 1.00 × 10³ exact FLOPs and 1.0 s."
+    assert not (finding.limits or finding.compute or finding.caveats)
+    assert describe_comparison(alone) == (
+        "One run of full: a 12-layer model of 124 M parameters, trained on words for the compute of full training "
+        "on 1.00 B tokens."
+    )
+
+
+def test_a_single_arm_that_is_unfinished_is_described_by_how_far_it_is():
+    begun = arm("full") | {"marks": [], "trained_share": 0.43}
+    alone = summarize(Results.from_json({"baseline": "full", "arms": [begun], "trained_share": 0.43}))
+    finding = describe_finding(alone)
+    assert finding.headline == "full has not reached its end yet." and "43 % of its compute" in finding.progress
 
 
 def test_what_was_found_names_arms_with_their_differences_and_intervals():
@@ -211,7 +234,8 @@ def test_the_comparison_names_arms_model_and_data():
         "Two ways of training a 12-layer model of 124 M parameters, against ordinary full training on 1.00 B "
         "tokens of words, at equal compute."
     )
-    assert describe_comparison(study(regime={})).startswith("Training one model, against ordinary full training,")
+    unknown = study(verdict("a", "wins"), regime={})
+    assert describe_comparison(unknown).startswith("Training one model, against ordinary full training,")
 
 
 def test_arms_with_a_rate_of_their_own_are_named_with_it():

@@ -28,7 +28,7 @@ def loss_chart(study: StudySummary) -> dict[str, Any]:
         line = _line_trace(arm, arm.curve, width=3 if arm.is_baseline else 2)
         traces.append(line | {"showlegend": True, "legendrank": rank})
     for arm in reversed(study.arms):
-        traces += _mark_traces(arm)
+        traces += _mark_traces(arm, _end_of_arm(study))
         traces += _end_traces(arm)
     mark = study.baseline_mark
     return {
@@ -36,7 +36,7 @@ def loss_chart(study: StudySummary) -> dict[str, Any]:
         "axes": AXES,
         "losses": {kind: f"{title} (nats per token)" for kind, title in LOSSES.items()},
         "windows": {kind: loss_window(study, kind) for kind in LOSSES},
-        "budget_flops": mark.flops if mark else None,
+        "budget_flops": mark.flops if mark and not study.is_single_arm else None,
     }
 
 
@@ -45,12 +45,17 @@ def task_chart(study: StudySummary, task: str) -> dict[str, Any]:
     chance = chance_level(task)
     factor, label = task_unit(task)
     traces = [_task_trace(arm, task, rank) for rank, arm in enumerate(study.arms) if task in arm.tasks]
-    circles = [trace for arm in study.arms for trace in _task_mark_traces(arm, task)]
+    circles = [trace for arm in study.arms for trace in _task_mark_traces(arm, task, _end_of_arm(study))]
     return {
         "traces": [*traces, *circles],
         "title": escape(label, quote=False),
         "chance": None if chance is None else factor * chance,
     }
+
+
+def _end_of_arm(study: StudySummary) -> str:
+    """What the large circles are."""
+    return "at the end" if study.is_single_arm else "at equal exact FLOPs"
 
 
 def _task_trace(arm: ArmSummary, task: str, rank: int) -> Trace:
@@ -62,13 +67,13 @@ def _task_trace(arm: ArmSummary, task: str, rank: int) -> Trace:
     }
 
 
-def _task_mark_traces(arm: ArmSummary, task: str) -> list[Trace]:
+def _task_mark_traces(arm: ArmSummary, task: str, end: str) -> list[Trace]:
     """Large circles at equal exact FLOPs with standard errors over the examples, and open ones elsewhere."""
     traces = []
     for mark in arm.marks:
         if task not in mark.tasks or not mark.is_whole_budget:
             continue
-        score, where = mark.tasks[task], "at equal exact FLOPs" if mark.is_exact else f"at {accounting_note(mark)}"
+        score, where = mark.tasks[task], end if mark.is_exact else f"at {accounting_note(mark)}"
         trace = _task_points(arm, task, [score], escape(where, quote=False)) | {
             "mode": "markers",
             "marker": _exact_circle(arm) if mark.is_exact else _open_circle(arm),
@@ -161,7 +166,7 @@ def _values(
     return _positions(points) | {"y": [loss.mean for loss in losses], "text": text}
 
 
-def _mark_traces(arm: ArmSummary) -> list[Trace]:
+def _mark_traces(arm: ArmSummary, end: str) -> list[Trace]:
     """Large circles at equal exact FLOPs, open ones at other accountings, small ones at other budgets."""
     exact = sorted((mark for mark in arm.marks if mark.is_exact), key=lambda mark: mark.flops)
     whole = [mark for mark in exact if mark.is_whole_budget]
@@ -177,7 +182,7 @@ def _mark_traces(arm: ArmSummary) -> list[Trace]:
         traces.append(_mark_trace(arm, exact, "at another budget") | style)
     if whole:
         circle = {"mode": "markers", "marker": _exact_circle(arm)}
-        traces.append(_mark_trace(arm, whole, "at equal exact FLOPs") | circle)
+        traces.append(_mark_trace(arm, whole, end) | circle)
     for where, marks in groupby(others, accounting_note):
         circle = {"mode": "markers", "marker": _open_circle(arm)}
         traces.append(_mark_trace(arm, list(marks), f"at {escape(where, quote=False)}") | circle)

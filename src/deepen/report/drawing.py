@@ -28,7 +28,7 @@ def draw_legend(figure: Figure, study: StudySummary) -> None:
     dot: dict[str, Any] = {"marker": "o", "color": "#555555", "linestyle": "none"}
     if any(mark.is_exact for mark in marks):
         handles.append(Line2D([], [], markersize=7, **dot))
-        labels.append("equal exact FLOPs")
+        labels.append("end of the run" if study.is_single_arm else "equal exact FLOPs")
     if any(mark.accounting == PAPER for mark in marks):
         handles.append(Line2D([], [], markersize=7, markerfacecolor="white", **dot))
         labels.append("the paper’s own mark")

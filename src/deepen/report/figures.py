@@ -26,7 +26,8 @@ def write_figures(study: StudySummary, folder: Path) -> tuple[str, ...]:
     with matplotlib.rc_context(MATPLOTLIB):
         for kind, title in LOSSES.items():
             written += _save(draw_losses(study, kind), folder, title.replace(" ", "-"))
-        written += _save(_draw_verdicts(study), folder, "verdicts")
+        if not study.is_single_arm:
+            written += _save(_draw_verdicts(study), folder, "verdicts")
         for task in study.task_names:
             name = _task_file_name(task)
             written += _save(draw_task(study, task), folder, name)

@@ -18,11 +18,13 @@ def draw_forest(axes: Axes, study: StudySummary) -> None:
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(*difference_range(study))
     axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.locator_params(axis="x", nbins=5)
     band = "\ngrey: one standard deviation of the baseline over seeds" if seed_std else ""
     sides = "← lower than full training · higher →"
     axes.set_xlabel(f"difference in validation loss, nats per token\n{sides}{band}")
     _label_rows(axes, rows)
     if not rows:
+        axes.set_xticks([])
         axes.text(0.5, 0.5, "no verdict yet", transform=axes.transAxes, ha="center", va="center", color="#888888")
         return
     if seed_std:

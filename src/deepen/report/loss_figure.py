@@ -26,7 +26,14 @@ def draw_losses(study: StudySummary, kind: str) -> Figure:
 
 
 def draw_overview(study: StudySummary) -> Figure:
-    """Validation loss against compute beside the forest plot: the study in one picture."""
+    """Validation loss against compute beside the forest plot; of a single arm only the loss."""
+    if study.is_single_arm:
+        figure = Figure(figsize=(4.6, 3.7), layout="constrained")
+        axes = figure.subplots()
+        _draw_loss(axes, study, "flops", "val")
+        axes.set_ylabel("validation loss (nats per token)")
+        draw_legend(figure, study)
+        return figure
     figure = Figure(figsize=(8.0, 3.7), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     _draw_loss(left, study, "flops", "val")
@@ -46,7 +53,7 @@ def _draw_loss(axes: Axes, study: StudySummary, axis: str, kind: str) -> None:
 
     for arm in reversed(study.arms):  # the baseline last, on top
         draw_curve(axes, arm, position, kind)
-    if axis == "flops" and study.baseline_mark:
+    if axis == "flops" and study.baseline_mark and not study.is_single_arm:
         axes.axvline(position(study.baseline_mark), color="#bbbbbb", lw=0.8, zorder=1)
     for arm in reversed(study.arms):
         draw_marks(axes, arm, position, lambda mark: mark.mean_loss(kind))

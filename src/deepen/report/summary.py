@@ -128,6 +128,11 @@ class StudySummary:
         """The baseline at its whole budget; None if it is not trained."""
         return self.baseline.mark_at_equal_compute if self.baseline else None
 
+    @property
+    def is_single_arm(self) -> bool:
+        """Whether there is only the baseline, so that nothing is compared."""
+        return [arm.is_baseline for arm in self.arms] == [True] and not self.verdicts
+
     @cached_property
     def task_names(self) -> tuple[str, ...]:
         """The tasks that any arm was evaluated on, in the order of the results."""

@@ -37,7 +37,7 @@ def draw_losses_and_task(study: StudySummary, task: str) -> Figure:
     losses.set_title("Validation loss; faint: training loss")
     _draw_scores(scores, study, task)
     scores.set_xlim(losses.get_xlim())
-    scores.set_title("● at equal compute, with one standard error")
+    scores.set_title(f"● {'at the end' if study.is_single_arm else 'at equal compute'}, with one standard error")
     draw_legend(figure, study)
     return figure
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from deepen.compute.accounting import PAPER
 from deepen.report.caveats import list_caveats
+from deepen.report.introduction import describe_single_arm
 from deepen.report.summary import StudySummary
 from deepen.report.units import (
     all_of,
@@ -46,7 +47,17 @@ class Finding:
 
 
 def describe_finding(study: StudySummary) -> Finding:
-    """Describe the finding of a study, or its progress if there is none yet."""
+    """Describe the finding of a study, its progress if there is none yet, or where its only arm ended."""
+    if study.is_single_arm:
+        headline, where = describe_single_arm(study)
+        return Finding(
+            headline=headline,
+            progress=_describe_trained_share(study),
+            found=where,
+            limits=(),
+            compute="",
+            caveats=(),
+        )
     exact = [v for v in study.verdicts if v.is_exact and v.is_whole_budget and v.difference is not None]
     return Finding(
         headline=_headline(exact),

@@ -75,6 +75,23 @@ def test_an_arm_alone_is_shown_with_its_state_and_page(capsys: pytest.CaptureFix
     printed = capsys.readouterr().out
     assert printed.startswith("[/x]: 2 steps, 2,000 tokens, 1000 FLOPs") and "validation loss 5.4321" in printed
     assert "State: out/segments/abc/state" in printed and "Report: out/report/index.html" in printed
+    assert "--against" not in printed
     print_arm(results(arms=(arm("[/x]", 0.5),), share=0.5), Path("out"))
     printed = capsys.readouterr().out
     assert "50 %" in printed and "State:" not in printed
+
+
+def test_an_arm_alone_that_grows_is_explained_by_its_budget_and_could_be_compared(
+    capsys: pytest.CaptureFixture[str],
+):
+    regime = {"baseline_tokens": 1000, "batch_tokens": 1000}
+    content = {"study": "train x", "baseline": "x", "arms": [arm("x", 1)], "regime": regime, "trained_share": 1}
+    print_arm(Results.from_json(content), Path("out"))
+    printed = capsys.readouterr().out
+    assert "x: 2 steps" in printed and "the budget is the FLOPs of 1 step of full training" in printed
+    assert "add --against full" in printed
+    content["arms"] = [arm("x", 1) | {"recipe": "full", "curve": []}]
+    content["regime"] = {"baseline_tokens": 2000, "batch_tokens": 1000}
+    print_arm(Results.from_json(content), Path("out"))
+    printed = capsys.readouterr().out
+    assert "x: 2 steps" in printed and "budget" not in printed and "--against" not in printed

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deepen.cli.output.results_table import print_results
+from deepen.cli.output.results_table import print_arm, print_results
 from deepen.cli.output.tables import numbers, print_sentences, print_table, text
 from deepen.cli.requests.report import ReportRequest
 from deepen.errors import InvalidValueError
@@ -21,7 +21,7 @@ def run(request: ReportRequest) -> int:
         _write_tables(results, request.out / "report")
         return 0
     draw_report(results, request.out)
-    print_results(results, request.out)
+    (print_arm if len(results.arms) == 1 else print_results)(results, request.out)
     return 0
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from deepen.cli.output.tables import Column, numbers, print_lines, print_sentences, print_table, text
-from deepen.report.introduction import describe_sharing
+from deepen.report.introduction import describe_budget, describe_sharing
 from deepen.report.rows import Row, UnfinishedRow, make_rows, make_unfinished_rows
 from deepen.report.summary import summarize
-from deepen.report.units import duration
+from deepen.report.units import counted, duration
 from deepen.report.words import describe_finding
+from deepen.schedule.recipes import BASELINE
 from deepen.study.results.schema import Results
 
 _VERDICT_COLUMNS = {
@@ -51,7 +52,9 @@ def print_results(results: Results, out: Path) -> None:
     if study.verdicts and finding.caveats:
         print_sentences(["How far to trust this:"])
         print_sentences([*(f"- {caveat}" for caveat in finding.caveats), ""], indent=2)
-    rows = sorted(make_rows(study), key=lambda row: row.mark)
+    if study.is_single_arm:
+        print_sentences([finding.found, ""])
+    rows = [] if study.is_single_arm else sorted(make_rows(study), key=lambda row: row.mark)
     for mark, group in groupby(rows, key=lambda row: row.mark):
         _print_verdicts(study.name, mark, list(group))
     if study.verdicts:
@@ -64,14 +67,19 @@ def print_results(results: Results, out: Path) -> None:
 def print_arm(results: Results, out: Path) -> None:
     """Print where the only arm of a study ended, or how far it is, and where its state and its report are."""
     (arm,) = results.arms
+    study = summarize(results)
     if arm.marks:
-        mark = arm.marks[0]
+        mark, budget = arm.marks[0], describe_budget(study)
+        spent = f"{counted(mark.step or 0, 'step')}, {counted(mark.tokens, 'token')}, {mark.flops:.4g} FLOPs"
         print_sentences([
-            f"{arm.name}: {mark.step:,} steps, {mark.tokens:,} tokens, {mark.flops:.4g} FLOPs, "
-            f"{mark.seconds:.0f} s; training loss {mark.train_loss:.4f}, validation loss {mark.val_loss:.4f}"
+            f"{arm.name}: {spent}, {mark.seconds:.0f} s; training loss {mark.train_loss:.4f}, "
+            f"validation loss {mark.val_loss:.4f}"
+            + (f" ({budget})" if budget else "")
         ])  # fmt: skip
+        if study.is_single_arm and arm.recipe != BASELINE.name:
+            print_sentences(["To compare it with full training at equal compute, add --against full"])
     else:
-        _print_unfinished("unfinished", make_unfinished_rows(summarize(results)))
+        _print_unfinished("unfinished", make_unfinished_rows(study))
     if arm.segments:
         print_lines([f"State: {out / 'segments' / arm.segments[-1] / 'state'}"])
     print_report(out)
