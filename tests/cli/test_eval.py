@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from deepen.cli.entry import main
+from deepen.cli.requests.eval import parse
 from deepen.data.shards import Dataset
 from deepen.interop.checkpoint_files import write_checkpoint
 from deepen.interop.export import export_hugging_face
@@ -109,6 +110,16 @@ def test_our_own_tasks_need_no_harness(ours: Path, hellaswag: Path, capsys: pyte
     shown = json.loads(capsys.readouterr().out)
     assert shown["harness"] == "" and shown["files"]["deepen:hellaswag"]["sha256"]
     assert {score["by"] for score in shown["scores"]} == {"deepen"}
+
+
+def test_the_name_of_a_task_may_have_hyphens_or_underscores(ours: Path, tmp_path: Path):
+    row = {"question": "Who", "choices": {"text": ["we", "it"], "label": ["A", "B"]}, "answerKey": "B"}
+    (tmp_path / "arc.jsonl").write_text(json.dumps(row))
+    file = tmp_path / "arc.jsonl"
+    names = f"arc-easy={file},arc_challenge={file},deepen:arc_easy={file},deepen:arc-challenge={file},arc-easy"
+    request = parse([str(ours), "--tasks", names])
+    assert [task.name for task in request.harness_tasks] == ["arc_easy", "arc_challenge", "arc_easy"]
+    assert [task.task for task in request.own_tasks] == ["arc-easy", "arc-challenge"]
 
 
 def test_a_wrong_file_is_named_before_the_model_is_loaded(

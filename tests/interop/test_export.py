@@ -16,10 +16,11 @@ from deepen.errors import InvalidValueError
 from deepen.interop.checkpoint_files import write_checkpoint
 from deepen.interop.export import export_hugging_face
 from deepen.interop.generation import DecoderPredictor, Sampling, generate
-from deepen.interop.history import Grown, Loaded
+from deepen.interop.history import FinalScore, Grown, Loaded, Trained
 from deepen.interop.load import load_model, load_state
 from deepen.model.config import ModelConfig
 from deepen.schedule.rate import Constant
+from deepen.study.define.evaluation import Evaluation, TaskFile
 from deepen.study.define.start import Start
 from deepen.study.define.study import Arm, Study
 from deepen.study.store.checkpoints import find_checkpoint
@@ -89,8 +90,12 @@ def test_the_card_describes_how_the_model_was_made(
     make_study: Callable[..., Study], run_study: Callable[..., Any], model: ModelConfig, tmp_path: Path
 ) -> None:
     options = {"start_depth": 1}
+    rows = '{"sentence_good": "it is so", "sentence_bad": "so it", "UID": "wh_island"}\n' * 2
+    (tmp_path / "blimp.jsonl").write_text(rows)
+    tasks = (TaskFile(task="blimp", path=tmp_path / "blimp.jsonl"),)
     study = make_study(
         name="cards",
+        evaluation=Evaluation(every_tokens=2 * 32, validation_tokens=64, tasks=tasks),
         model=replace(model, depth=2),
         tokens=4 * 32,
         arms=(Arm(name="grows", recipe="one-shot", options=options),),
@@ -98,10 +103,20 @@ def test_the_card_describes_how_the_model_was_made(
         anchors=(1.0,),
         accountings=("flops",),
     )
-    run_study(study, tmp_path / "study")
+    results = run_study(study, tmp_path / "study")
     checkpoint = find_checkpoint(tmp_path / "study")
+    loss = results["arms"][0]["marks"][0]["train_loss"]
+    trained = checkpoint.history[-1]
+    assert isinstance(trained, Trained)
+    scores = {
+        **trained.tasks,
+        "hellaswag": FinalScore(value=0.3, stderr=0.0046, n=10042, metric="acc_token"),
+        "hellaswag-harness": FinalScore(value=0.31, stderr=0.0046, n=10042, metric="acc_norm"),
+        "lambada": FinalScore(value=0.2, stderr=0.01, n=5153, metric="acc"),
+        "another": FinalScore.from_json(0.5),  # an older version wrote no more
+    }
     grown = Grown(old_depth=4, new_depth=6, operator="copy-zero")
-    history = (Loaded(source="gpt2", model_type="gpt2", blocks=4), grown, *checkpoint.history)
+    history = (Loaded(source="gpt2", model_type="gpt2", blocks=4), grown, replace(trained, tasks=scores))
     export_hugging_face(replace(checkpoint, history=history), tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     for part in (
@@ -111,6 +126,14 @@ def test_the_card_describes_how_the_model_was_made(
         "| run | arm `grows` with seed 0 of the study `cards` |",
         "| recipe | one-shot |",
         "| data | speeches (fingerprint `",
+        "| HellaSwag (deepen's task `hellaswag`) | 0.3000 ± 0.0046, `acc_token`, "
+        "accuracy by log-likelihood per token, n = 10,042 |",
+        "| HellaSwag (harness) (deepen's task `hellaswag-harness`) | 0.3100 ± 0.0046, `acc_norm`, "
+        "accuracy by log-likelihood per character, n = 10,042 |",
+        "| LAMBADA (deepen's task `lambada`) | 0.2000 ± 0.0100, `acc`, accuracy, n = 5,153 |",
+        "| another | 0.5000 |",
+        f"| training loss | {loss:.4f} nats per token, mean of the last 2 steps |",
+        "`acc`, accuracy by the log-likelihood of the whole answer, n = 2 |",
         "| validation loss | ",
         " FLOPs, counted exactly",
         "| full depth | 2 | ",

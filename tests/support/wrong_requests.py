@@ -290,6 +290,10 @@ WRONG = {
     "eval . --tasks piqa=": "--tasks is empty: give it a value",
     "eval . --tasks piqa=nowhere": "task file nowhere does not exist: name a JSONL",
     "eval . --tasks boolq=x": "--tasks boolq cannot be read from a file: use",
+    "eval . --tasks hellaswag-harness=x": "--tasks hellaswag-harness is a task of deepen's: write "
+    "deepen:hellaswag-harness=FILE, or hellaswag=FILE for the harness's",
+    "eval . --tasks text=x": "--tasks text is a task of deepen's: write deepen:text=FILE",
+    "eval . --tasks arc-easy=nowhere": "task file nowhere does not exist: name a JSONL",
     "eval . --tasks deepen:piqa": "--tasks deepen:piqa has no file: write deepen",
     "eval . --tasks deepen:piqq=x": "task 'piqq' is unknown: use hellaswag,",
     "eval . --tasks piqa --limit 0": "--limit is 0: it must be at least 1",

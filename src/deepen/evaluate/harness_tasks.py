@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deepen.errors import InvalidValueError, nearest
-from deepen.evaluate.registry import get_task
+from deepen.evaluate.registry import TASKS, get_task
 from deepen.evaluate.task_file import Row
 from deepen.extras import import_extra
 
@@ -110,7 +110,9 @@ def _find_definitions(names: Sequence[str]) -> Any:
                 f"{name!r} is unknown to lm-evaluation-harness{nearest(name, manager.all_tasks)}",
                 field="tasks",
                 value=name,
-                remedy="`lm-eval ls tasks` lists its tasks",
+                remedy=f"deepen's own task is `tasks` deepen:{name}=FILE"
+                if name in TASKS
+                else "`lm-eval ls tasks` lists its tasks",
             )
     return manager
 

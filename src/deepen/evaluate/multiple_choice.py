@@ -39,6 +39,13 @@ MEASURES: dict[str, Measure] = {
 }
 """Measures by the name of the metric."""
 
+MEASURE_TITLES = {
+    "acc": "accuracy by the log-likelihood of the whole answer",
+    "acc_norm": "accuracy by log-likelihood per character",
+    "acc_token": "accuracy by log-likelihood per token",
+}
+"""What a metric is, in words."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import exp
 
 from deepen import __version__
+from deepen.evaluate.multiple_choice import MEASURE_TITLES, MultipleChoice
+from deepen.evaluate.registry import TASKS
 from deepen.interop.checkpoint import DeepenCheckpoint
-from deepen.interop.history import Event, Grown, Loaded, Trained
+from deepen.interop.history import Event, FinalScore, Grown, Loaded, Trained
 from deepen.model.config import ModelConfig
 
 _FRONT_MATTER = """\
@@ -124,10 +126,24 @@ def _training_rows(run: Trained) -> list[tuple[str, str]]:
         ("optimizer, precision", f"{run.optimizer}, {run.precision}"),
     ]
     if run.train_loss is not None:
-        rows.append(("training loss", f"{run.train_loss:.4f} nats per token"))
+        steps = "steps" if run.train_loss_steps == 0 else f"{run.train_loss_steps:,} steps"
+        steps = "step" if run.train_loss_steps == 1 else steps
+        rows.append(("training loss", f"{run.train_loss:.4f} nats per token, mean of the last {steps}"))
     if run.val_loss is not None:
         rows.append(("validation loss", f"{run.val_loss:.4f} nats per token (perplexity {exp(run.val_loss):.2f})"))
-    return rows + [(task, f"{value:.4f}") for task, value in run.tasks.items()]
+    return rows + [_describe_score(task, score) for task, score in run.tasks.items()]
+
+
+def _describe_score(name: str, score: FinalScore) -> tuple[str, str]:
+    """A task with its conventions, and its score."""
+    task = TASKS.get(name)
+    title, metric = (name, "") if task is None else (f"{task.title} (deepen's task `{name}`)", task.metric)
+    metric = MEASURE_TITLES.get(score.metric, metric) if isinstance(task, MultipleChoice) else metric
+    parts = [f"{score.value:.4f}" + ("" if score.stderr is None else f" ± {score.stderr:.4f}")]
+    parts += [f"`{score.metric}`"] if score.metric else []
+    parts += [metric] if metric else []
+    parts += [] if score.n is None else [f"n = {score.n:,}"]
+    return title, ", ".join(parts)
 
 
 def _shorten(text: str) -> str:

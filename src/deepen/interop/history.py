@@ -6,6 +6,9 @@ the model card of an exported one. Needs no torch.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from deepen.schedule.json_form import fields_from_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +82,30 @@ class DataPosition:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FinalScore:
+    """The last score of a task.
+
+    Attributes:
+        value: the task's value.
+        stderr: its standard error.
+        n: examples, or tokens of a text.
+        metric: the name of the value among the task's metrics, such as "acc_norm".
+
+    All but the value are unknown in files of older versions.
+    """
+
+    value: float
+    stderr: float | None = None
+    n: int | None = None
+    metric: str = ""
+
+    @classmethod
+    def from_json(cls, content: Any) -> "FinalScore":
+        """Read a score; older versions wrote its value alone."""
+        return fields_from_json(cls, content if isinstance(content, Mapping) else {"value": content}, "")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Trained:
     """A training run, up to the checkpoint.
 
@@ -94,7 +121,8 @@ class Trained:
         context: tokens of a sequence, at the end.
         optimizer, precision: as in the study's settings.
         phases: the run's phases.
-        train_loss: mean over the last steps, in nats per token.
+        train_loss: mean over the steps of the last evaluation interval, as in a study's results; nats per token.
+        train_loss_steps: how many steps these are; 0 in files of older versions.
         val_loss: the last validation loss, in nats per token.
         tasks: the last score of each task.
     """
@@ -116,9 +144,10 @@ class Trained:
     phases: tuple[TrainedPhase, ...]
     train_loss: float | None = None
     val_loss: float | None = None
-    tasks: Mapping[str, float] = field(default_factory=dict)
+    tasks: Mapping[str, FinalScore] = field(default_factory=dict)
     source: str = ""
     licence: str = ""
+    train_loss_steps: int = 0
 
 
 Event = Loaded | Grown | Trained

@@ -1,6 +1,6 @@
 """`deepen eval CKPT --tasks NAMES`: the scores of a checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from deepen.cli.requests.training_options import JSON_OPTION
 from deepen.cli.requests.value_types import FILE, NEW_FILE, ValueType, one_of, read_text, whole_number
 from deepen.errors import InvalidValueError
 from deepen.evaluate.harness_tasks import LOCAL_TASKS, HarnessTask
-from deepen.evaluate.registry import get_task
+from deepen.evaluate.registry import TASKS, get_task
 from deepen.interop.checkpoint import Checkpoint
 from deepen.study.define.evaluation import TaskFile
 from deepen.train.settings import PRECISIONS
@@ -167,14 +167,37 @@ def parse(argv: Sequence[str]) -> EvalRequest:
 
 def _make_task(name: str, file: Path | None) -> HarnessTask | TaskFile:
     """A task, its file checked line by line. Raises an InvalidValueError if the file cannot be used."""
-    own = name.removeprefix(_OWN)
-    if name == own:
-        task = HarnessTask(name=name, file=file)
-        if file is not None:
-            get_task(LOCAL_TASKS[name].parser).check(file)
-        return task
-    known = get_task(own)
+    if name.startswith(_OWN):
+        return _make_own_task(name, file)
+    name = _find_name(name, LOCAL_TASKS)
+    if file is not None and name in TASKS and name not in LOCAL_TASKS:
+        raise _named_like_ours(name)
+    task = HarnessTask(name=name, file=file)
+    if file is not None:
+        get_task(LOCAL_TASKS[name].parser).check(file)
+    return task
+
+
+def _make_own_task(name: str, file: Path | None) -> TaskFile:
+    task = get_task(_find_name(name.removeprefix(_OWN), TASKS))
     if file is None:
         raise InvalidValueError(f"{name} has no file", field="tasks", value=name, remedy=f"write {name}=FILE")
-    known.check(file)
-    return TaskFile(task=own, path=file)
+    task.check(file)
+    return TaskFile(task=task.name, path=file)
+
+
+def _find_name(name: str, known: Iterable[str]) -> str:
+    """The known name that differs in hyphens and underscores only: the harness has arc_easy, deepen arc-easy."""
+    same = (each for each in known if each.replace("-", "_") == name.replace("-", "_"))
+    return next(same, name)
+
+
+def _named_like_ours(name: str) -> InvalidValueError:
+    """The error for a task of deepen's that the harness has under another name, or not at all."""
+    theirs = [f"{each}=FILE" for each, task in LOCAL_TASKS.items() if task.parser == name]
+    return InvalidValueError(
+        f"{name} is a task of deepen's",
+        field="tasks",
+        value=name,
+        remedy=", or ".join([f"write {_OWN}{name}=FILE", *(f"{each} for the harness's" for each in theirs)]),
+    )

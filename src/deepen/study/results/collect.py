@@ -5,10 +5,9 @@ route through the tree per mark. Its curve follows the route that is trained fur
 mark is reported as soon as its own route is finished.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, groupby
-from math import ceil, isfinite
-from statistics import fmean
+from math import ceil
 from typing import Any
 
 from deepen import __version__
@@ -29,10 +28,8 @@ from deepen.study.results.schema import (
     TaskResult,
     TaskScore,
 )
+from deepen.study.store.log_lines import Line, last_steps, mean_loss
 from deepen.study.store.study_folder import Store
-
-Line = Mapping[str, Any]
-"""A line of a segment's metrics.jsonl or evals.jsonl."""
 
 POINTS_BEFORE_FIRST_VALIDATION = 10
 """The steps of an unfinished run that was not validated yet become so many points of its curve."""
@@ -141,8 +138,7 @@ class _Collector:
         evaluations = self.store.segment(route.keys[-1]).lines("evals")
         at_end = {line["task"]: line for line in evaluations if line["tokens"] == tokens}
         validation = at_end.pop(VALIDATION)
-        since = tokens - self.tree.study.evaluation.every_tokens
-        steps = [step for step in self._lines(route, "metrics") if step["tokens"] > since]
+        steps = last_steps(self._lines(route, "metrics"), tokens, self.tree.study.evaluation.every_tokens)
         return MarkResult(
             accounting=route.mark.accounting,
             budget_share=route.mark.budget_share,
@@ -150,7 +146,7 @@ class _Collector:
             **_position(validation),
             val_loss=validation["value"],
             val_bits_per_byte=validation.get("metrics", {}).get("bits_per_byte"),
-            train_loss=_mean_loss(steps),
+            train_loss=mean_loss(steps),
             annealed=self.tree.study.rate_for(route.arm).annealed,
             tasks={task: TaskScore(**_score(line), correct=line.get("correct")) for task, line in at_end.items()},
         )
@@ -176,13 +172,7 @@ class _Collector:
 def _curve_point(route: Route, line: Line, steps: Sequence[Line], val_loss: float | None) -> CurvePoint:
     """A point at the position of a line; its training loss is the mean over steps."""
     depth, label = _phase_at(route, line["tokens"])
-    return CurvePoint(**_position(line), depth=depth, phase=label, train_loss=_mean_loss(steps), val_loss=val_loss)
-
-
-def _mean_loss(steps: Iterable[Line]) -> float | None:
-    """The mean training loss; a step whose loss was not finite was not taken and does not count."""
-    losses = [step["loss"] for step in steps if isfinite(step["loss"])]
-    return fmean(losses) if losses else None
+    return CurvePoint(**_position(line), depth=depth, phase=label, train_loss=mean_loss(steps), val_loss=val_loss)
 
 
 def _position(line: Line) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """The lines of a segment's logs, metrics.jsonl and evals.jsonl. Needs no torch."""
 
 import json
+from collections.abc import Iterable, Mapping
+from math import isfinite
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 Line = dict[str, Any]
@@ -25,3 +28,20 @@ def read_log(path: Path) -> list[tuple[bytes, Line]]:
             break
         complete.append((text, line))
     return complete
+
+
+def last_steps(steps: Iterable[Line], tokens: int, every_tokens: int) -> list[Line]:
+    """The steps over which the training loss at a point of a run is averaged: those of one evaluation interval.
+
+    Args:
+        steps: lines of metrics.jsonl.
+        tokens: tokens of the run at the point.
+        every_tokens: the interval.
+    """
+    return [step for step in steps if tokens - every_tokens < step["tokens"] <= tokens]
+
+
+def mean_loss(steps: Iterable[Mapping[str, Any]]) -> float | None:
+    """The mean training loss; a step whose loss was not finite was not taken and does not count."""
+    losses = [step["loss"] for step in steps if isfinite(step["loss"])]
+    return fmean(losses) if losses else None

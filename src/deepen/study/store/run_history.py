@@ -5,26 +5,21 @@ It is read from spec.json and the logs of the segments, from the state's back to
 
 import json
 from collections.abc import Iterator, Mapping
-from math import isfinite
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from deepen import durable
 from deepen.data.description import FILE
 from deepen.evaluate.task import VALIDATION
 from deepen.growth.spec import Growth
-from deepen.interop.history import DataPosition, Trained, TrainedPhase
+from deepen.interop.history import DataPosition, FinalScore, Trained, TrainedPhase
 from deepen.schedule.rate import RatePiece
 from deepen.schedule.recipes import get_recipe
 from deepen.schedule.trainable import TrainedParts
 from deepen.study.define.study import Study
 from deepen.study.store.errors import StoreError
-from deepen.study.store.log_lines import Line, read_log
+from deepen.study.store.log_lines import Line, last_steps, mean_loss, read_log
 from deepen.train.checkpoint.state_check import StateHeader
-
-_TRAIN_LOSS_STEPS = 50
-"""The training loss of a checkpoint is the mean over so many steps before it."""
 
 
 def read_run(folder: Path, key: str, header: StateHeader, study: Study, *, arm: str, fingerprint: str) -> Trained:
@@ -44,10 +39,11 @@ def read_run(folder: Path, key: str, header: StateHeader, study: Study, *, arm: 
     progress = header.progress
     specs = [*_read_specs(folder, key)][::-1]
     logs = [folder / "segments" / spec["key"] for spec in specs]
-    steps = [line for log in logs for line in _read_lines(log / "metrics.jsonl", progress.tokens)]
-    losses = [step["loss"] for step in steps[-_TRAIN_LOSS_STEPS:] if isfinite(step["loss"])]
+    steps = {line["tokens"]: line for log in logs for line in _read_lines(log / "metrics.jsonl", progress.tokens)}
+    averaged = last_steps(steps.values(), progress.tokens, study.evaluation.every_tokens)
     evaluations = [line for log in logs for line in _read_lines(log / "evals.jsonl", progress.tokens)]
-    scores = {line["task"]: line["value"] for line in evaluations}
+    scores = {line["task"]: line for line in evaluations}
+    validation = scores.pop(VALIDATION, None)
     recipe = next((get_recipe(each.recipe).name for each in study.arms if each.name == arm), "")
     last = specs[-1]["recipe"]
     facts = _read_data_facts(folder, study)
@@ -75,9 +71,20 @@ def read_run(folder: Path, key: str, header: StateHeader, study: Study, *, arm: 
         optimizer=study.settings.optimizer.kind,
         precision=study.settings.precision,
         phases=tuple(_read_phases(specs, progress.tokens, 0 if study.start is None else study.start.depth)),
-        train_loss=fmean(losses) if losses else None,
-        val_loss=scores.pop(VALIDATION, None),
-        tasks=scores,
+        train_loss=mean_loss(averaged),
+        train_loss_steps=len(averaged),
+        val_loss=None if validation is None else validation["value"],
+        tasks={task: _read_score(line) for task, line in scores.items()},
+    )
+
+
+def _read_score(line: Line) -> FinalScore:
+    """The score in a line of evals.jsonl, whose first metric is its value."""
+    return FinalScore(
+        value=line["value"],
+        stderr=line.get("stderr"),
+        n=line.get("n"),
+        metric=next(iter(line.get("metrics") or {}), ""),
     )
 
 
