@@ -61,12 +61,17 @@ def test_the_example_is_planned_trained_and_judged(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_study.py").write_bytes(EXAMPLE.read_bytes())
     assert main(["train", "my_study.py:half_first", "--steps", "10", "--share", "0.7", "--out", "one"]) == 0
-    subprocess.run([sys.executable, "my_study.py"], check=True, capture_output=True)
+    printed = subprocess.run(
+        [sys.executable, "my_study.py"], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.splitlines()
     capsys.readouterr()
     assert main(["study", "my_study.py", "--out", "half-first", "--json"]) == 0  # trains nothing more
     verdicts = {verdict["arm"]: verdict for verdict in json.loads(capsys.readouterr().out)}
     assert verdicts.keys() == {"half first", "half first, 70 %", "small"}
     results = deepen.load_results("half-first")
+    *sentences, report = printed
+    assert sentences == [verdict.sentence for verdict in results.verdicts] and len(sentences) == 3
+    assert report.startswith("Report: ") and Path(report.removeprefix("Report: ")).is_file()
     assert {arm.recipe for arm in results.arms} == {"full", "half_first", "small"}
     assert all(verdict["interval"] for verdict in verdicts.values())
     assert (tmp_path / "half-first" / "report" / "index.html").is_file()

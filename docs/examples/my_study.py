@@ -37,4 +37,7 @@ study = deepen.Study(
 )
 
 if __name__ == "__main__":
-    deepen.run(study, "half-first")
+    results = deepen.run(study, "half-first")
+    for verdict in results.verdicts:
+        print(verdict.sentence)
+    print("Report: half-first/report/index.html")

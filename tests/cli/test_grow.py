@@ -111,6 +111,24 @@ def test_a_folder_of_any_decoder_grows_and_every_block_is_listed(
 
 
 @pytest.mark.parametrize(
+    ("layout", "notes"),
+    [
+        ("0-1,0-2", []),
+        ("1-2,1-2", ["Block 0 is left out"]),
+        ("2,2,2,2", ["Blocks 0-1 are left out"]),
+        ("1-2,0-2", ["The old blocks are in another order: 1-2,0"]),
+        ("2,1,2,1", ["Block 0 is left out", "The old blocks are in another order: 2,1"]),
+    ],
+)
+def test_old_blocks_that_are_missing_or_in_another_order_are_named(
+    theirs: Path, layout: str, notes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["grow", str(theirs), "--layout", layout, "-o", str(tmp_path / "out")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "left out" in line or "order" in line] == notes
+
+
+@pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda folder: (folder / "config.json").unlink(), "CKPT FOLDER is not a checkpoint"),

@@ -62,13 +62,22 @@ def _print(grown: GrownCheckpoint, next_step: str) -> None:
         f"{short(grown.parameters)} parameters instead of {short(grown.old_parameters)}"
     )
     print_table(title, (text("blocks"), text(""), text("weights")), list(_describe_blocks(grown.blocks)))
-    if grown.left_out:
-        print_sentences([f"Blocks left out: {describe_layout(grown.left_out)}"])
+    print_sentences(_describe_changes(grown))
     if grown.not_compared:
         print_sentences([f"Not verified: {grown.not_compared}"])
     if grown.comparison is not None:
         print_sentences([_describe_comparison(grown.comparison)])
     print_lines([next_step])
+
+
+def _describe_changes(grown: GrownCheckpoint) -> Iterator[str]:
+    """What growth changed about the old blocks: which are missing, and where their order is another."""
+    if gone := grown.left_out:
+        what = f"Block {gone[0]} is" if len(gone) == 1 else f"Blocks {describe_layout(gone)} are"
+        yield f"{what} left out"
+    kept = [block.source for block in grown.blocks if block.source is not None and not block.is_new]
+    if kept != sorted(kept):
+        yield f"The old blocks are in another order: {describe_layout(kept)}"
 
 
 def _describe_blocks(blocks: Sequence[GrownBlock]) -> Iterator[tuple[str, str, str]]:
