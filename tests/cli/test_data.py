@@ -26,7 +26,7 @@ def test_what_was_made_is_printed_last_and_as_json(tmp_path: Path, capsys: pytes
     assert main(command) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"{tmp_path / 'out'}: 2 shards of uint16 tokens, vocabulary 257"
-    assert "1 that repeat another, 1 without text" in printed[3]
+    assert "1 repeating another, 1 without text" in printed[3]
     assert printed[-1] == f"Train on it: deepen train full --data {tmp_path / 'out'} --vocab 257"
     assert main([*command, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)

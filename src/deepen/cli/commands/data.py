@@ -78,5 +78,5 @@ def _describe(content: Mapping[str, Any], folder: Path) -> list[str]:
 
 def _describe_reason(reason: str) -> str:
     """Why documents were left out, after their number."""
-    words = {"duplicates": "that repeat another", "empty": "without text", "damaged": "damaged"}
+    words = {"duplicates": "repeating another", "empty": "without text", "damaged": "damaged"}
     return words.get(reason, f"{reason} with a held-out one")
