@@ -59,6 +59,7 @@ def test_a_stream_is_prepared_as_its_files_are_and_continues_where_it_was_interr
         ("{}", "txt", "text_column 'txt' is not a column of"),
         ("{}", "n", "'n' in .* holds int64, not text"),
         ("{}:large", "text", "source .*'large' not found"),
+        ("{}:default:train:more", "text", "source .* has 4 parts: write hf:NAME:CONFIG:SPLIT"),
         ("{}::validation", "text", "source .*validation"),
     ],
 )

@@ -84,7 +84,7 @@ def test_what_is_finished_is_not_prepared_again(tmp_path: Path, documents: list[
     assert prepare(preparation, tmp_path / "out", on_progress=reports.append) == first and reports == []
 
 
-@pytest.mark.parametrize("change", ["option", "source", "tokenizer", "other"])
+@pytest.mark.parametrize("change", ["option", "source", "text", "tokenizer", "other"])
 def test_a_folder_in_use_is_refused_and_stays_as_it_is(tmp_path: Path, documents: list[str], change: str):
     source, out = write_jsonl(tmp_path / "a.jsonl", documents), tmp_path / "out"
     make_tokenizer("byte").write(tmp_path)
@@ -97,6 +97,8 @@ def test_a_folder_in_use_is_refused_and_stays_as_it_is(tmp_path: Path, documents
     before = contents(out)
     if change == "source":
         write_jsonl(source, documents[:-1])
+    if change == "text":  # as long as before
+        write_jsonl(source, documents[::-1])
     if change == "tokenizer":
         train_bpe(documents, 300).write(tmp_path)
     if change == "option":

@@ -25,6 +25,11 @@ def write_parquet(path: Path) -> None:
     pq.write_table(pa.table({"id": [*range(40)], "text": DOCUMENTS}), path, row_group_size=9)
 
 
+def write_categories(path: Path) -> None:
+    """As pandas writes a categorical column."""
+    pq.write_table(pa.table({"text": pa.array(DOCUMENTS).dictionary_encode()}), path, row_group_size=9)
+
+
 def write_folder(path: Path) -> None:
     (path / "inner").mkdir(parents=True)
     for number, text in enumerate(DOCUMENTS):
@@ -51,6 +56,7 @@ FORMATS: dict[str, Callable[[Path], object]] = {
     "a.jsonl.gz": lambda path: path.write_bytes(gzip.compress(JSONL)),
     "a.jsonl.zst": lambda path: path.write_bytes(zstandard.compress(JSONL)),
     "a.parquet": write_parquet,
+    "categories.parquet": write_categories,
     "mixed": write_shards,
     "folder": write_folder,
     "a.txt": lambda path: path.write_text(SEPARATED),
@@ -91,6 +97,38 @@ def test_line_ends_and_byte_order_marks_are_not_part_of_a_text(prepare_bytes: Pr
         "first\nline " + DOCUMENTS[0],
         "second\n\nline " + DOCUMENTS[1],
     ]
+
+
+NESTED = [
+    {"meta": {"text": text, "id": 1}, "note.text": f"note {number}", "other": "x"}
+    for number, text in enumerate(DOCUMENTS)
+]
+
+
+def write_nested(path: Path) -> None:
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(NESTED), path, row_group_size=9)
+    else:
+        path.write_text("".join(json.dumps(record) + "\n" for record in NESTED))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_a_nested_text_is_named_by_its_path(prepare_bytes: Prepare, tmp_path: Path, name: str):
+    write_nested(tmp_path / name)
+    prepared = prepare_bytes(tmp_path / name, text_column="meta.text", val_tokens=1)
+    assert prepared.training == [text for text in DOCUMENTS if text not in prepared.held_out]
+    with_dot = prepare_bytes(tmp_path / name, "dot", text_column="note.text", val_tokens=1)
+    assert {*with_dot.training, *with_dot.held_out} == {f"note {number}" for number in range(40)}
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+@pytest.mark.parametrize("column", ["text", "meta", "meta.txt", "other.text"])
+def test_only_fields_that_hold_text_are_suggested(tmp_path: Path, name: str, column: str):
+    write_nested(tmp_path / name)
+    preparation = PreparationSettings(source=str(tmp_path / name), text_column=column, tokenizer="byte")
+    with pytest.raises(InvalidValueError) as caught:
+        prepare(preparation, tmp_path / "out")
+    assert caught.value.allowed == ("meta.text", "note.text", "other")
 
 
 DAMAGED_LINES = {
@@ -182,6 +220,11 @@ def test_a_row_that_is_not_utf8_is_left_out_and_named(
         ),
         (lambda path: path.with_suffix(".json").write_text('[{"text": "a"}]'), "text", "source .* JSON array"),
         (lambda path: path.with_suffix(".txt").write_text(" \n"), "text", "source has no text"),
+        (
+            lambda path: path.with_suffix(".jsonl").write_bytes(b"\xff\n{\n"),
+            "text",
+            "source has no text that can be used: .*a.jsonl, line 1: it is not UTF-8",
+        ),
         (lambda path: path.with_suffix(".csv").mkdir(), "text", "source .* has no file to read"),
         (lambda path: None, "text", "source .* does not exist"),
     ],

@@ -60,7 +60,7 @@ COMMAND = Command(
                 Option(
                     name="text-column",
                     takes=TEXT,
-                    help="field or column that holds the text",
+                    help="field or column that holds the text, or the path of a nested one, such as meta.text",
                     default="text",
                 ),
                 Option(

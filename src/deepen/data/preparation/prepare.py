@@ -100,7 +100,9 @@ def _read_finished(preparation: PreparationSettings, folder: Path) -> Mapping[st
         return None
     if is_on_hub(preparation.source) or not Path(preparation.source).exists():
         return content
-    return content if content.get("source") == _open_source(preparation).description else None
+    source = _open_source(preparation)
+    found = (content.get("source"), content.get("source_identity", source.identity))
+    return content if found == (source.description, source.identity) else None
 
 
 def _open_source(preparation: PreparationSettings) -> Source:
@@ -194,10 +196,11 @@ def _encode_source(
                 space_is_checked = True
         progress.is_read = True
         spool.save()
+    if not progress.documents:
+        problem = f"has no text that can be used: {progress.first_problem}" if progress.damaged else "has no text"
+        raise DataError(problem, field="source", value=preparation.source, remedy="name another one")
     if progress.damaged:
         _log.warning("%s; the first: %s", _count(progress.damaged), progress.first_problem)
-    if not progress.documents:
-        raise DataError("has no text", field="source", value=preparation.source, remedy="name another one")
 
 
 def _check_space(spool: Spool) -> None:
@@ -251,6 +254,7 @@ def _finish(
                 "damaged": spool.progress.damaged,
             },
             "source": source.description,
+            "source_identity": source.identity,
             "licence": preparation.licence or source.licence,
             "licences": {name: count for name, count in sorted(spool.progress.licences.items()) if name},
             "preparation": _settings(preparation),

@@ -14,7 +14,7 @@ class PreparationSettings:
     Attributes:
         source: a file or folder, or `hf:NAME[:CONFIG[:SPLIT]]`.
         tokenizer: `gpt2`, `byte`, a path, or `train:VOCAB`.
-        text_column: the field or column that holds the text.
+        text_column: the field or column that holds the text, or the path of a nested one (`meta.text`).
         split_at: the line between two documents of a text file; None if each file is one document.
         separator: the name of the token before each document; "none" for none, None for the tokenizer's end of
             text.

@@ -23,7 +23,7 @@ class FileSource:
 
     Args:
         path: the file or folder.
-        column: the field or column that holds the text.
+        column: the field or column that holds the text, or the path of a nested one (`meta.text`).
         separator: the line between two documents of a text file; None if each file is one document.
 
     Raises:

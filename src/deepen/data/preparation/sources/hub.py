@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deepen.data.preparation.blocks import BLOCK_BYTES, Placed, Position
-from deepen.data.preparation.sources.parquet import check_schema, make_rows
+from deepen.data.preparation.sources.parquet import check_schema, find_values, make_rows
 from deepen.errors import InvalidValueError, RunError
 from deepen.extras import import_extra
 
@@ -27,15 +27,22 @@ class HubSource:
     Args:
         name: `NAME[:CONFIG[:SPLIT]]`; the split is `train` where it is left out. NAME can also be a local folder
             that the `datasets` library reads.
-        column: the column that holds the text.
+        column: the column that holds the text, or the path of a nested one (`meta.text`).
 
     Raises:
         InvalidValueError: there is no such dataset, configuration, split or column, or the Hub cannot be reached.
     """
 
     def __init__(self, name: str, column: str) -> None:
-        self._repository, config, split = (*name.split(":"), "", "")[:3]
+        self._repository, config, split, *others = (*name.split(":"), "", "")
         self._name, self._column = f"hf:{name}", column
+        if any(others):
+            raise InvalidValueError(
+                f"{self._name} has {name.count(':') + 1} parts",
+                field="source",
+                value=self._name,
+                remedy="write hf:NAME:CONFIG:SPLIT, at most",
+            )
         split = split or "train"
         self._datasets = _import("datasets")
         self._datasets.disable_progress_bars()
@@ -75,7 +82,8 @@ class HubSource:
         try:
             for table in stream.iter(batch_size=_ROWS_AT_ONCE):
                 tables.append(table)
-                size += table[self._column].nbytes if self._column in table.schema.names else 0
+                values = find_values(table, self._column)
+                size += 0 if values is None else values.nbytes
                 if size >= BLOCK_BYTES:
                     yield make_block()
             if tables:

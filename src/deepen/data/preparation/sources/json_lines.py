@@ -1,9 +1,10 @@
 """JSONL: one JSON object per line, with the text in one of its fields."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deepen.data.preparation.blocks import BLOCK_BYTES, Block, Document, Problem
 from deepen.data.preparation.sources.compressed import DamagedFileError, read_chunks
@@ -11,6 +12,7 @@ from deepen.errors import InvalidValueError
 
 _BOM = b"\xef\xbb\xbf"
 _LICENCE_FIELDS = ("license", "licence")
+_MISSING = object()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +22,7 @@ class JsonLines:
     Attributes:
         path: the file, for messages.
         first: the number of the first line, counted from 1.
-        column: the field that holds the text.
+        column: the field that holds the text, or the path of a nested one (`meta.text`).
         problem: why the file cannot be read beyond these lines; empty if it can.
     """
 
@@ -48,13 +50,39 @@ def _read_line(line: bytes, column: str, where: str) -> Document | Problem:
         return Problem(where, "it is not JSON")
     if not isinstance(record, dict):
         return Problem(where, "it is not a JSON object")
-    text = record.get(column)
-    if text is None and column in record:
+    text = _find(record, column)
+    if text is None:
         text = ""
     if not isinstance(text, str):
-        return Problem(where, f"its {column!r} is not text" if column in record else f"it has no {column!r}")
+        return Problem(where, f"it has no {column!r}" if text is _MISSING else f"its {column!r} is not text")
     licence = next((record[name] for name in _LICENCE_FIELDS if isinstance(record.get(name), str)), "")
     return Document(text, where, licence)
+
+
+def _find(record: Mapping[str, Any], column: str) -> Any:
+    """The value of a field of that name, or else at that path; within null there is null."""
+    if column in record:
+        return record[column]
+    value: Any = record
+    for name in column.split("."):
+        if value is None:
+            return None
+        if not isinstance(value, dict) or name not in value:
+            return _MISSING
+        value = value[name]
+    return value
+
+
+def _name_texts(record: Mapping[str, Any]) -> list[str]:
+    """The fields of a record that hold text, nested ones by their path."""
+    names, waiting = list[str](), [*record.items()][::-1]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{name}.{inner}", each) for inner, each in [*value.items()][::-1]]
+        elif isinstance(_find(record, name), str):
+            names.append(name)
+    return names
 
 
 def divide_lines(path: Path, on_read: Callable[[int], None]) -> Iterator[tuple[bytes, int, str]]:
@@ -89,7 +117,7 @@ def divide_file(path: Path, column: str, on_read: Callable[[int], None]) -> Iter
 
 
 def check_column(path: Path, column: str) -> None:
-    """Raise an InvalidValueError if the first object of a file lacks the column. Damage is found later."""
+    """Raise an InvalidValueError if the first object of a file has no such text. Damage is found later."""
     lines = next(divide_lines(path, lambda position: None))[0]
     first = next((line for line in lines.split(b"\n") if line and not line.isspace()), b"")
     try:
@@ -103,11 +131,15 @@ def check_column(path: Path, column: str) -> None:
             value=path,
             remedy="convert it (jq -c '.[]' FILE)",
         )
-    if isinstance(record, dict) and column not in record:
+    if not isinstance(record, dict):
+        return
+    value = _find(record, column)
+    if value is _MISSING or isinstance(value, dict):
+        names = _name_texts(record)
         raise InvalidValueError(
-            f"{column!r} is not a field of {path}",
+            f"{column!r} is not a field of {path}" if value is _MISSING else f"{column!r} in {path} is not text",
             field="text_column",
             value=column,
-            remedy=f"use {', '.join(map(str, record))}",
-            allowed=[str(name) for name in record],
+            remedy=f"use {', '.join(names)}" if names else "its first record has no text",
+            allowed=names,
         )

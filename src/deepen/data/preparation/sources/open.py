@@ -18,7 +18,7 @@ def open_source(name: str, column: str, split_at: str | None) -> Source:
 
     Args:
         name: a path, or `hf:NAME[:CONFIG[:SPLIT]]`.
-        column: the field or column that holds the text.
+        column: the field or column that holds the text, or the path of a nested one (`meta.text`).
         split_at: the line between two documents of a text file; None if each file is one document.
 
     Raises:

@@ -50,7 +50,7 @@ def divide_file(path: Path, column: str, on_share: Callable[[float], None]) -> I
     try:
         with parquet.ParquetFile(path) as file:
             rows = file.metadata.num_rows
-            columns = [name for name in (column, *_LICENCE_COLUMNS) if name in file.schema_arrow.names]
+            columns = [column, *_LICENCE_COLUMNS]  # those that it lacks are ignored
             for batch in file.iter_batches(_batch_rows(file, column), columns=columns):
                 on_share((first - 1 + len(batch)) / rows)
                 yield make_rows(str(path), first, batch, column)
@@ -65,13 +65,25 @@ def make_rows(name: str, first: int, batch: Any, column: str) -> Rows:
     return Rows(
         name=name,
         first=first,
-        texts=_read_texts(batch[column]),
+        texts=_read_texts(find_values(batch, column)),
         licences=() if licences is None else _read_texts(licences),
     )
 
 
+def find_values(table: Any, column: str) -> Any:
+    """The column of that name, or else at that path within structs; None if there is none."""
+    if column in table.schema.names:
+        return table[column]
+    if _find_type(table.schema, column) is None:
+        return None
+    name, *path = column.split(".")
+    return _import("pyarrow.compute").struct_field(table[name], path)
+
+
 def _read_texts(column: Any) -> tuple[Any, ...]:
     """The values of a column; bytes where its text is not UTF-8."""
+    if _import("pyarrow.types").is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     try:
         return tuple(column.to_pylist())
     except UnicodeDecodeError:
@@ -90,27 +102,47 @@ def check_column(path: Path, column: str) -> None:
 
 def check_schema(schema: Any, column: str, name: str) -> None:
     """Raise an InvalidValueError if an Arrow schema has no such column of text."""
+    kind, names = _find_type(schema, column), _name_texts(schema)
+    if kind is None or not _holds_text(kind):
+        raise InvalidValueError(
+            f"{column!r} is not a column of {name}"
+            if kind is None
+            else f"{column!r} in {name} holds {kind}, not text",
+            field="text_column",
+            value=column,
+            remedy=f"use {', '.join(names)}" if names else "none of its columns holds text",
+            allowed=names,
+        )
+
+
+def _find_type(schema: Any, column: str) -> Any:
+    """The type of the column of that name, or else at that path within structs; None if there is none."""
+    if column in schema.names:
+        return schema.field(column).type
+    is_struct, fields, kind = _import("pyarrow.types").is_struct, schema, None
+    for name in column.split("."):
+        if fields is None or name not in [field.name for field in fields]:
+            return None
+        kind = fields.field(name).type
+        fields = kind if is_struct(kind) else None
+    return kind
+
+
+def _name_texts(schema: Any) -> list[str]:
+    """The columns that hold text, nested ones by their path."""
+    names, waiting = list[str](), [(field.name, field.type) for field in reversed([*schema])]
+    while waiting:
+        name, kind = waiting.pop()
+        if _import("pyarrow.types").is_struct(kind):
+            waiting += [(f"{name}.{field.name}", field.type) for field in reversed([*kind])]
+        elif _holds_text(kind) and _find_type(schema, name) == kind:
+            names.append(name)
+    return names
+
+
+def _holds_text(kind: Any) -> bool:
     types = _import("pyarrow.types")
-    texts = [field.name for field in schema if _holds_text(types, field.type)]
-    if column not in schema.names:
-        raise InvalidValueError(
-            f"{column!r} is not a column of {name}",
-            field="text_column",
-            value=column,
-            remedy=f"use {', '.join(texts)}" if texts else "none of its columns holds text",
-            allowed=texts,
-        )
-    if column not in texts:
-        kind = schema.field(column).type
-        raise InvalidValueError(
-            f"{column!r} in {name} holds {kind}, not text",
-            field="text_column",
-            value=column,
-            remedy=f"use {', '.join(texts)}" if texts else "none of its columns holds text",
-        )
-
-
-def _holds_text(types: Any, kind: Any) -> bool:
+    kind = kind.value_type if types.is_dictionary(kind) else kind
     return any(
         getattr(types, check)(kind)
         for check in ("is_string", "is_large_string", "is_string_view", "is_binary", "is_large_binary")
