@@ -15,11 +15,13 @@ SMALL = "--width 8 --vocab 64 --context 8 --batch-tokens 16 --threads 1"
 ARGUMENTS = {
     "engine_overhead": f"{SMALL} --steps 8",
     "first_call": "1",
+    "grow_time": "--gb 0.01 --turns 1",
     "plan_time": "",
     "prepare_time": "--megabytes 5 --workers 1 --turns 1 --tokenizer byte",
     "saving_time": "--seconds 1",
     "schedule_simulation": "--arms 5 --devices 2",
     "step_profile": f"{SMALL} --steps 1",
+    "task_scoring": "--model nano --vocab 512 --examples 2",
     "step_time": f"{SMALL} --steps 8",
 }
 SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem != "sizes")

@@ -15,7 +15,7 @@ COMMANDS = {
     "bench": "what each kind of phase takes on this device, compared with the ledger",
     "store": "check that a study's folder is whole; prune the states it no longer needs",
     "data": "make token shards of text; verify and describe shards",
-    "eval": "score a checkpoint on benchmarks, with lm-evaluation-harness",
+    "eval": "score a checkpoint with lm-evaluation-harness",
     "report": "draw a study's figures and page again, or write its numbers as tables",
     "recipes": "list recipes, growth operators, placements, moment policies, partitions, rates",
     "doctor": "what this machine offers, and what is missing for which command",
