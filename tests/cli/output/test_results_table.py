@@ -95,3 +95,15 @@ def test_an_arm_alone_that_grows_is_explained_by_its_budget_and_could_be_compare
     print_arm(Results.from_json(content), Path("out"))
     printed = capsys.readouterr().out
     assert "x: 2 steps" in printed and "budget" not in printed and "--against" not in printed
+
+
+def test_seeds_of_an_arm_alone_have_their_mean_and_no_table_of_verdicts(capsys: pytest.CaptureFixture[str]):
+    regime = {"baseline_tokens": 1000, "batch_tokens": 1000}
+    arms = [arm("x", 1) | {"seed": seed} for seed in (0, 1)]
+    print_results(
+        Results.from_json({"study": "train x", "baseline": "x", "arms": arms, "regime": regime}), Path("out")
+    )
+    printed = capsys.readouterr().out
+    assert printed.startswith("x ends at a validation loss of 5.432 nats per token, the mean of two seeds.")
+    assert "The budget is the FLOPs of 1 step of full training." in printed and "add --against full" in printed
+    assert "multiplier" not in printed and "equal exact FLOPs" not in printed

@@ -9,7 +9,7 @@ from deepen.cli.output.tables import Column, numbers, print_lines, print_sentenc
 from deepen.report.introduction import describe_budget, describe_sharing
 from deepen.report.rows import Row, UnfinishedRow, make_rows, make_unfinished_rows
 from deepen.report.summary import summarize
-from deepen.report.units import counted, duration
+from deepen.report.units import capitalized, counted, duration
 from deepen.report.words import describe_finding
 from deepen.schedule.recipes import BASELINE
 from deepen.study.results.schema import Results
@@ -53,7 +53,9 @@ def print_results(results: Results, out: Path) -> None:
         print_sentences(["How far to trust this:"])
         print_sentences([*(f"- {caveat}" for caveat in finding.caveats), ""], indent=2)
     if study.is_single_arm:
-        print_sentences([finding.found, ""])
+        budget = describe_budget(study)
+        print_sentences([f"{finding.found} {capitalized(budget)}." if budget else finding.found])
+        _print_hint(results)
     rows = [] if study.is_single_arm else sorted(make_rows(study), key=lambda row: row.mark)
     for mark, group in groupby(rows, key=lambda row: row.mark):
         _print_verdicts(study.name, mark, list(group))
@@ -76,13 +78,18 @@ def print_arm(results: Results, out: Path) -> None:
             f"validation loss {mark.val_loss:.4f}"
             + (f" ({budget})" if budget else "")
         ])  # fmt: skip
-        if study.is_single_arm and arm.recipe != BASELINE.name:
-            print_sentences(["To compare it with full training at equal compute, add --against full"])
+        _print_hint(results)
     else:
         _print_unfinished("unfinished", make_unfinished_rows(study))
     if arm.segments:
         print_lines([f"State: {out / 'segments' / arm.segments[-1] / 'state'}"])
     print_report(out)
+
+
+def _print_hint(results: Results) -> None:
+    """Print how to compare the only arm of a study."""
+    if results.arms[0].name == results.baseline and results.arms[0].recipe != BASELINE.name:
+        print_sentences(["To compare it with full training at equal compute, add --against full"])
 
 
 def print_report(out: Path) -> None:
