@@ -249,7 +249,8 @@ def test_a_preparation_that_is_killed_leaves_no_process_and_continues(tmp_path: 
         while process.poll() is None and not (spool.exists() and spool.stat().st_size):
             time.sleep(0.01)
         process.send_signal(number)
-        process.communicate()  # its workers have the pipe open too, so they have ended
+        output, _ = process.communicate()  # its workers have the pipe open too, so they have ended
+        assert b"resource_tracker" not in output
         assert not (tmp_path / "out").exists()
     subprocess.run(command, check=True, capture_output=True)
     prepare(

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import chain, islice
-from multiprocessing import connection, parent_process
+from multiprocessing import connection, parent_process, resource_tracker
 
 from deepen.data.preparation.blocks import Block, Placed
 from deepen.data.preparation.worker import EncodedBlock, Encoder, encode_block
@@ -18,6 +18,8 @@ from deepen.errors import RunError
 
 _AHEAD = 2
 """Blocks per worker that are read ahead."""
+
+_WARNINGS = "PYTHONWARNINGS"
 
 _encoder: Encoder
 
@@ -51,6 +53,7 @@ def encode_blocks(
 
 @contextmanager
 def _open_pool(encoder: Encoder, workers: int) -> Iterator[Callable[[Block], Future[EncodedBlock]]]:
+    _start_quiet_tracker()
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(encoder,))
     try:
@@ -62,6 +65,19 @@ def _open_pool(encoder: Encoder, workers: int) -> Iterator[Callable[[Block], Fut
         ) from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start_quiet_tracker() -> None:
+    """Start the process that removes the pool's semaphores after a signal, without its warning that it does so."""
+    before = os.environ.get(_WARNINGS)
+    os.environ[_WARNINGS] = ",".join(filter(None, [before, "ignore:resource_tracker"]))
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ[_WARNINGS]
+        else:
+            os.environ[_WARNINGS] = before
 
 
 def _begin(encoder: Encoder) -> None:
