@@ -1,5 +1,6 @@
 """Folders that are whole or absent."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,16 @@ def test_an_empty_folder_can_be_filled_and_a_used_one_cannot(tmp_path: Path):
         check_new_folder(out, "out")
     with pytest.raises(InvalidValueError, match=r"is not a folder: .*file is a file"):
         check_new_folder(out / "file" / "out", "out")
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path):
+    with pytest.raises(InvalidValueError, match="n\ufffd has a name that is not UTF-8: rename it"):
+        check_new_folder(tmp_path / "n\udcff", "out")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions of POSIX, which bind root not")
+def test_an_empty_folder_in_a_folder_that_cannot_be_written_is_refused(tmp_path: Path):
+    (tmp_path / "above" / "empty").mkdir(parents=True)
+    (tmp_path / "above").chmod(0o500)
+    with pytest.raises(InvalidValueError, match=r"cannot be written: no permission in .*above$"):
+        check_new_folder(tmp_path / "above" / "empty", "out")

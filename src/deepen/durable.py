@@ -145,10 +145,23 @@ def check_new_folder(folder: Path, field: str) -> None:
             value=str(folder),
             remedy="name a new folder",
         )
-    if not os.access(above, os.W_OK):
+    beside = nearest_existing(folder.resolve().parent)
+    if not os.access(beside, os.W_OK):
         raise InvalidValueError(
-            f"{folder} cannot be written: no permission in {above}", field=field, value=str(folder)
+            f"{folder} cannot be written: no permission in {beside}", field=field, value=str(folder)
         )
+    check_name(folder, field)
+
+
+def check_name(path: Path, field: str) -> None:
+    """Raise an InvalidValueError unless a path is UTF-8, as the safetensors library needs."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode(errors="replace")
+        raise InvalidValueError(
+            f"{shown} has a name that is not UTF-8", field=field, value=shown, remedy="rename it"
+        ) from None
 
 
 def append(path: Path, content: bytes) -> None:

@@ -75,7 +75,14 @@ def test_the_first_of_equal_blocks_is_the_old_one():
 
 
 def test_a_layout_fits_the_model_and_only_adds():
-    with pytest.raises(InvalidValueError, match="has block 3, but there are 3 blocks: use 0 to 2"):
+    with pytest.raises(InvalidValueError, match="has block 3, but the model has 3 blocks: use 0 to 2"):
         follow_layout((0, 1, 2, 3), 3)
     with pytest.raises(InvalidValueError, match="has 3 blocks, but the model has 3 already"):
         follow_layout((0, 1, 1), 3)
+
+
+def test_counts_in_messages_are_worded_apart():
+    with pytest.raises(InvalidValueError, match="has 1 block, but the model has 4 already"):
+        follow_layout([2], 4)
+    with pytest.raises(InvalidValueError, match=r"has block 1, but the model has 1 block: use 0$"):
+        follow_layout([0, 1], 1)

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor
 
 from deepen.errors import InvalidValueError
-from deepen.growth.layout import GrownBlock
+from deepen.growth.layout import GrownBlock, count_blocks
 from deepen.growth.moments import get_moment_policy
 from deepen.growth.operators import get_operator
 from deepen.growth.spec import Growth
@@ -59,7 +59,7 @@ def grow(state: State, depth: int, growth: Growth, config: ModelConfig) -> State
     """
     if depth <= state.depth:
         raise InvalidValueError(
-            f"is {depth}, but the state has {state.depth} blocks already: growth only adds",
+            f"is {depth}, but the state has {count_blocks(state.depth)} already: growth only adds",
             field="depth",
             value=depth,
         )

@@ -137,6 +137,11 @@ def describe_layout(layout: Sequence[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
 
 
+def count_blocks(n: int) -> str:
+    """A number of blocks: 1 block, 24 blocks."""
+    return f"{n} block" if n == 1 else f"{n} blocks"
+
+
 def follow_layout(layout: Sequence[int], old: int, *, zero_output: bool = False) -> tuple[GrownBlock, ...]:
     """The blocks of a model that grows by a layout: where a block is repeated, all but the first are new.
 
@@ -150,11 +155,13 @@ def follow_layout(layout: Sequence[int], old: int, *, zero_output: bool = False)
     """
     if beyond := [block for block in layout if not 0 <= block < old]:
         raise InvalidValueError(
-            f"has block {beyond[0]}, but there are {old} blocks", field="layout", remedy=f"use 0 to {old - 1}"
+            f"has block {beyond[0]}, but the model has {count_blocks(old)}",
+            field="layout",
+            remedy=f"use 0 to {old - 1}" if old > 1 else "use 0",
         )
     if len(layout) <= old:
         raise InvalidValueError(
-            f"has {len(layout)} blocks, but the model has {old} already: growth only adds", field="layout"
+            f"has {count_blocks(len(layout))}, but the model has {old} already: growth only adds", field="layout"
         )
     seen: set[int] = set()
     blocks = []

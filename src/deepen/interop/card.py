@@ -6,6 +6,7 @@ from math import exp
 from deepen import __version__
 from deepen.evaluate.multiple_choice import MEASURE_TITLES, MultipleChoice
 from deepen.evaluate.registry import TASKS
+from deepen.growth.layout import count_blocks
 from deepen.interop.checkpoint import DeepenCheckpoint
 from deepen.interop.history import Event, FinalScore, Grown, Loaded, Trained
 from deepen.model.config import ModelConfig
@@ -58,7 +59,7 @@ def _summary(checkpoint: DeepenCheckpoint) -> str:
     model = checkpoint.model
     growths = [*_growths(checkpoint.history)]
     grown = f" It was grown: {'; '.join(growths)}." if growths else ""
-    return f"A language model of {model.parameters:,} parameters in {model.depth} blocks.{grown}"
+    return f"A language model of {model.parameters:,} parameters in {count_blocks(model.depth)}.{grown}"
 
 
 def _growths(history: Iterable[Event]) -> Iterator[str]:
@@ -72,7 +73,7 @@ def _growths(history: Iterable[Event]) -> Iterator[str]:
 
 def _describe_growth(event: Grown) -> str:
     layout = f", {event.layout}" if event.layout else ""
-    return f"{event.old_depth} to {event.new_depth} blocks, {event.operator}{layout}"
+    return f"{event.old_depth} to {count_blocks(event.new_depth)}, {event.operator}{layout}"
 
 
 def _model_rows(model: ModelConfig) -> list[tuple[str, str]]:
@@ -90,7 +91,7 @@ def _model_rows(model: ModelConfig) -> list[tuple[str, str]]:
 def _describe_event(event: Event) -> list[str]:
     """The section of an event, as blocks of text."""
     if isinstance(event, Loaded):
-        return ["## Origin", f"It began as `{event.source}` ({event.model_type}, {event.blocks} blocks)."]
+        return ["## Origin", f"It began as `{event.source}` ({event.model_type}, {count_blocks(event.blocks)})."]
     if isinstance(event, Grown):
         return ["## Growth", f"It was grown, {_describe_growth(event)}."]
     return [

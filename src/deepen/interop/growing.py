@@ -15,7 +15,7 @@ from typing import Any
 from deepen import durable
 from deepen.errors import InvalidValueError, RunError
 from deepen.growth.grow import grow_blocks
-from deepen.growth.layout import GrownBlock, describe_layout, follow_layout
+from deepen.growth.layout import GrownBlock, count_blocks, describe_layout, follow_layout
 from deepen.growth.operators import get_operator
 from deepen.growth.spec import Growth
 from deepen.interop.checkpoint import Checkpoint, DeepenCheckpoint, HuggingFaceCheckpoint
@@ -57,7 +57,7 @@ class _Target:
             raise InvalidValueError("is missing: give it, or `layout`", field="depth")
         if self.depth <= old:
             raise InvalidValueError(
-                f"is {self.depth}, but the checkpoint has {old} blocks already: growth only adds",
+                f"is {self.depth}, but the checkpoint has {count_blocks(old)} already: growth only adds",
                 field="depth",
                 value=self.depth,
             )
@@ -214,9 +214,9 @@ def _describe_growth(result: GrownCheckpoint, target: _Target) -> str:
     new = [number for number, block in enumerate(result.blocks) if block.is_new]
     how = "a layout" if target.layout else f"operator {target.growth.operator}"
     return (
-        f"\n## Growth\n\n`deepen grow` made this model deeper, with {how}: {result.old_depth} blocks became "
-        f"{len(result.blocks)}, {result.old_parameters:,} parameters {result.parameters:,}. Its blocks, by their "
-        f"numbers before: {_describe_blocks(result.blocks)}. New blocks: {describe_layout(new)}.\n"
+        f"\n## Growth\n\n`deepen grow` made this model deeper, with {how}: {count_blocks(result.old_depth)} "
+        f"became {len(result.blocks)}, {result.old_parameters:,} parameters {result.parameters:,}. Its blocks, by "
+        f"their numbers before: {_describe_blocks(result.blocks)}. New blocks: {describe_layout(new)}.\n"
     )
 
 

@@ -52,6 +52,14 @@ def test_names_are_split_and_made():
     ("config", "tensors", "message"),
     [
         ({}, names("h.", 2), "its config.json has no number of blocks"),
+        (
+            {"n_layer": "4"},
+            names("h.", 4),
+            "its config.json has n_layer '4', and it must be a whole",
+        ),
+        ({"n_layer": 0}, names("h.", 4), "its config.json has n_layer 0, and it must be"),
+        ({"n_layer": -4}, names("h.", 4), "its config.json has n_layer -4, and it must be"),
+        ({"n_layer": 4.0}, names("h.", 4), "its config.json has n_layer 4.0, and it must be"),
         ({"n_layer": 3}, names("h.", 2), "its config.json has n_layer 3, but its tensors have h.0 to 1"),
         ({"n_layer": 3}, ["wte.weight"], "its tensors have no numbered blocks"),
         ({"n_layer": 2}, names("a.", 2) + names("b.", 2), "it has several lists of 2 blocks: a., b."),

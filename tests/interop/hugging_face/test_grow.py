@@ -204,10 +204,24 @@ def test_growing_reports_how_much_is_written(llama: Path, tmp_path: Path):
 def test_growth_only_adds_and_never_overwrites(llama: Path, tmp_path: Path):
     with pytest.raises(InvalidValueError, match="depth is 4, but the checkpoint has 4 blocks already"):
         grow(llama, tmp_path / "out", depth=4, growth=Growth())
-    with pytest.raises(InvalidValueError, match="layout has block 9, but there are 4 blocks"):
+    with pytest.raises(InvalidValueError, match="layout has block 9, but the model has 4 blocks"):
         grow(llama, tmp_path / "out", layout=(0, 1, 2, 3, 9), growth=Growth())
     with pytest.raises(InvalidValueError, match="is in use: it has content"):
         grow(llama, llama, depth=6, growth=Growth())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_whose_blocks_do_not_match_is_refused_before_it_is_written(llama: Path, tmp_path: Path):
+    small = tmp_path / "small"
+    small.mkdir()
+    (small / "config.json").write_bytes((llama / "config.json").read_bytes())
+    weights, name = tensors(llama), "model.layers.1.mlp.up_proj.weight"
+    save_file(weights | {name: torch.zeros(5, 32)}, small / "model.safetensors")
+    with pytest.raises(InvalidValueError, match=rf"has {name} of shape \(5, 32\)"):
+        grow(small, tmp_path / "out", depth=6, growth=Growth(), text=None)
+    save_file({key: each for key, each in weights.items() if key != name}, small / "model.safetensors")
+    with pytest.raises(InvalidValueError, match=f"has no tensor {name}"):
+        grow(small, tmp_path / "out", depth=6, growth=Growth(), text=None)
     assert not (tmp_path / "out").exists()
 
 

@@ -65,11 +65,20 @@ def test_an_index_that_does_not_fit_its_shards_is_refused(folder: Path):
 
 
 @pytest.mark.parametrize(
-    "index", ["", "[]", "{}", '{"weight_map": {}}', '{"weight_map": {"a": "../b"}}', '{"weight_map": {"a": 3}}']
+    ("index", "reason"),
+    [
+        ("", "it is not JSON: Expecting value: line 1 column 1 (char 0)"),
+        ("[]", "it has no weight_map"),
+        ("{}", "it has no weight_map"),
+        ('{"weight_map": {}}', "it has no weight_map"),
+        ('{"weight_map": ["a"]}', "it has no weight_map"),
+        ('{"weight_map": {"a": "../b"}}', "weight_map has '../b' for a, which is no file beside it"),
+        ('{"weight_map": {"a": 3}}', "weight_map has 3 for a, which is no file beside it"),
+    ],
 )
-def test_an_index_that_is_none_is_refused(folder: Path, index: str):
+def test_an_index_that_is_none_is_refused(folder: Path, index: str, reason: str):
     (folder / INDEX).write_text(index)
-    assert "has an index that cannot be used" in refusal(folder)
+    assert f"has an index that cannot be used, {INDEX} ({reason})" in refusal(folder)
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "pytorch_model-00001-of-00002.bin"])

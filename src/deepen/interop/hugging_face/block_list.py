@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepen.errors import InvalidValueError
+from deepen.growth.layout import count_blocks
+from deepen.interop.hugging_face.entries import shorten
 
 DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 """What the number of blocks is called in a config.json, the most usual first."""
@@ -62,6 +64,11 @@ def find_blocks(config: Mapping[str, Any], names: Iterable[str]) -> BlockList:
     section = find_section(config)
     key = _depth_key(section)
     if key is None:
+        for wrong in DEPTH_KEYS:
+            if section.get(wrong) is not None:
+                raise _unusable(
+                    f"its config.json has {wrong} {shorten(section[wrong])}, and it must be a whole number above 0"
+                )
         raise _unusable(f"its config.json has no number of blocks ({', '.join(DEPTH_KEYS)})")
     if config.get("is_encoder_decoder"):
         raise _unusable("it is an encoder with a decoder, and only decoders grow")
@@ -75,7 +82,7 @@ def find_blocks(config: Mapping[str, Any], names: Iterable[str]) -> BlockList:
         found = [f"{prefix}0 to {max(blocks)}" for prefix, blocks in lists.items()] or ["no numbered blocks"]
         raise _unusable(f"its config.json has {key} {depth}, but its tensors have {', '.join(found)}")
     if len(fitting) > 1:
-        raise _unusable(f"it has several lists of {depth} blocks: {', '.join(fitting)}")
+        raise _unusable(f"it has several lists of {count_blocks(depth)}: {', '.join(fitting)}")
     [prefix] = fitting
     if missing := sorted(set(range(depth)) - lists[prefix]):
         raise _unusable(f"it has no tensors of {prefix}{missing[0]}")
@@ -92,7 +99,7 @@ def _count_blocks(names: Iterable[str]) -> dict[str, set[int]]:
 
 
 def _depth_key(section: Mapping[str, Any]) -> str | None:
-    return next((key for key in DEPTH_KEYS if isinstance(section.get(key), int) and section[key] > 0), None)
+    return next((key for key in DEPTH_KEYS if type(section.get(key)) is int and section[key] > 0), None)
 
 
 def _unusable(problem: str) -> InvalidValueError:

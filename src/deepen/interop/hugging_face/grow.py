@@ -18,10 +18,11 @@ from typing import Any
 
 from deepen import durable
 from deepen.growth.layout import GrownBlock
+from deepen.interop.hugging_face.block_check import check_blocks, warn_without_head
 from deepen.interop.hugging_face.block_identity import find_identity_values
 from deepen.interop.hugging_face.block_list import BlockList, find_blocks, find_section
 from deepen.interop.hugging_face.fresh import find_std, make_fresh
-from deepen.interop.hugging_face.grown_config import make_grown_config
+from deepen.interop.hugging_face.grown_config import is_tied, make_grown_config
 from deepen.interop.hugging_face.shards import (
     SHARD_BYTES,
     Content,
@@ -94,7 +95,10 @@ def open_growable(folder: Path, config: Mapping[str, Any]) -> GrowableFolder:
         InvalidValueError: files are missing or damaged, or it is not a decoder with one numbered list of blocks.
     """
     tensors = find_tensors(folder)
-    return GrowableFolder(folder=folder, config=config, blocks=find_blocks(config, tensors), tensors=tensors)
+    blocks = find_blocks(config, tensors)
+    check_blocks(find_section(config), blocks, tensors)
+    warn_without_head(tensors, blocks, tied=is_tied(config))
+    return GrowableFolder(folder=folder, config=config, blocks=blocks, tensors=tensors)
 
 
 def plan_growth(growable: GrowableFolder, blocks: Sequence[GrownBlock]) -> GrownFolder:

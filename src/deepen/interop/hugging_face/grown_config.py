@@ -113,21 +113,34 @@ def _write_made_lists(
         )
 
 
+def is_tied(config: Mapping[str, Any]) -> bool:
+    """Whether the output is tied to the embeddings, or the model has none; True where that is not known."""
+    if not any(str(name).endswith("ForCausalLM") for name in config.get("architectures") or ()):
+        return True
+    completed = _complete(config) or config
+    sections = (completed, find_section(completed))
+    return any(section.get("tie_word_embeddings", completed is config) is not False for section in sections)
+
+
 def _make_lists(config: Mapping[str, Any]) -> dict[str, list[Any]]:
     """The lists of a config as transformers completes it; none for a model that it does not know."""
+    section = find_section(_complete(config))
+    return {key: value for key, value in section.items() if isinstance(value, list) and key not in _NOT_PER_BLOCK}
+
+
+def _complete(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as transformers completes it; empty for a model that it does not know."""
     transformers = import_extra("transformers", extra="hf", purpose="growing a Hugging Face checkpoint")
     if config.get("model_type") not in transformers.CONFIG_MAPPING:
         return {}
     try:
-        completed = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(dict(config)).to_dict()
+        return dict(transformers.CONFIG_MAPPING[config["model_type"]].from_dict(dict(config)).to_dict())
     except Exception as error:  # strict config classes raise errors of many types
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
         raise InvalidValueError(
             f"has a config.json that transformers {transformers.__version__} refuses ({reason})",
             field="checkpoint",
         ) from None
-    section = find_section(completed)
-    return {key: value for key, value in section.items() if isinstance(value, list) and key not in _NOT_PER_BLOCK}
 
 
 def _rename_blocks(value: Any, blocks: BlockList, sources: Sequence[int]) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 from deepen.durable import DamagedError
 from deepen.errors import InvalidValueError
+from deepen.interop.hugging_face.entries import shorten
 from deepen.train.checkpoint.tensor_file import StoredTensor, read_header
 
 WEIGHTS = "model.safetensors"
@@ -54,14 +55,20 @@ def find_tensors(folder: Path) -> dict[str, StoredTensor]:
 def _read_index(index: Path) -> dict[str, str]:
     """The file of each tensor."""
     try:
-        weight_map: Any = json.loads(index.read_bytes())["weight_map"]
-        if not weight_map or any(Path(file).name != file for file in weight_map.values()):
-            raise ValueError("weight_map must map names of tensors to names of files beside it")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _unusable(
-            f"has an index that cannot be used, {INDEX} ({error!r})", index.parent, "copy it again"
-        ) from None
-    return dict(weight_map)
+        content: Any = json.loads(index.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise _wrong_index(index, f"it is not JSON: {error}") from None
+    weight_map = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise _wrong_index(index, "it has no weight_map")
+    for name, file in weight_map.items():
+        if not isinstance(file, str) or Path(file).name != file:
+            raise _wrong_index(index, f"weight_map has {shorten(file)} for {name}, which is no file beside it")
+    return weight_map
+
+
+def _wrong_index(index: Path, problem: str) -> InvalidValueError:
+    return _unusable(f"has an index that cannot be used, {INDEX} ({problem})", index.parent, "copy it again")
 
 
 def _read_header(path: Path) -> dict[str, StoredTensor]:

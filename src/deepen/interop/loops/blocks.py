@@ -3,6 +3,7 @@
 from torch import nn
 
 from deepen.errors import InvalidValueError
+from deepen.growth.layout import count_blocks
 from deepen.schedule.trainable import TrainedParts
 
 
@@ -47,7 +48,7 @@ def set_trained_parts(model: nn.Module, trained: TrainedParts, *, blocks: str = 
     depth = len(list_blocks(model, prefix))
     if depth != trained.depth:
         raise InvalidValueError(
-            f"has {depth} blocks, but the phase has {trained.depth}", field="model", value=depth
+            f"has {count_blocks(depth)}, but the phase has {trained.depth}", field="model", value=depth
         )
     embeddings = {
         id(parameter)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deepen.errors import InvalidValueError
-from deepen.growth.layout import GrownBlock
+from deepen.growth.layout import GrownBlock, count_blocks
 from deepen.growth.moments import get_moment_policy
 from deepen.growth.operators import get_operator
 from deepen.growth.spec import Growth
@@ -128,7 +128,9 @@ def _plan_growth(model: nn.Module, deeper: nn.Module, growth: Growth, blocks: st
     old, depth = len(list_blocks(model, prefix)), len(list_blocks(deeper, prefix))
     if depth <= old:
         raise InvalidValueError(
-            f"has {depth} blocks, but the model has {old} already: growth only adds", field="deeper", value=depth
+            f"has {count_blocks(depth)}, but the model has {old} already: growth only adds",
+            field="deeper",
+            value=depth,
         )
     if old == 0 and get_operator(growth.operator).copies:
         raise InvalidValueError(

@@ -56,6 +56,7 @@ def find_checkpoint(path: Path | str, *, arm: str | None = None, seed: int | Non
 def _find(folder: Path, arm: str | None, seed: int | None) -> Checkpoint:
     if not folder.is_dir():
         raise _wrong_folder(folder)
+    durable.check_name(folder, "checkpoint")
     study = _find_study(folder)
     if study is None and (arm is not None or seed is not None):
         raise _wrong_run(arm, seed, f"{folder} is not a study's folder")
