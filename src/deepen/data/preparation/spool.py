@@ -25,7 +25,7 @@ from deepen.data.preparation.blocks import Position
 from deepen.data.preparation.worker import DOCUMENT, EncodedBlock
 from deepen.errors import RunError
 
-SAVE_EVERY_SECONDS = 10.0
+SAVE_EVERY_SECONDS = 3.0
 _PROGRESS = "progress.json"
 _FILES = ("tokens", "documents", "hashes")
 _MAX_LICENCES = 100
