@@ -244,9 +244,9 @@ def test_a_study_that_is_trained_already(capsys: pytest.CaptureFixture[str]):
 
 
 def train_on(screen: Screen, data: Dataset, out: Path, **options: Any) -> "subprocess.Popen[bytes]":
-    """Start a short training with this terminal."""
+    """Start a training of a few seconds with this terminal, so that progress is reported during it."""
     command = [
-        *(sys.executable, "-m", "deepen", "train", "full", "--model", "nano", "--tokens", "4096"),
+        *(sys.executable, "-m", "deepen", "train", "full", "--model", "nano", "--tokens", "200k"),
         *("--data", str(data.folder), "--out", str(out)),
     ]
     environment = {**os.environ, "TERM": "xterm", "OMP_NUM_THREADS": "1"}
