@@ -72,8 +72,8 @@ def test_an_index_that_does_not_fit_its_shards_is_refused(folder: Path):
         ("{}", "it has no weight_map"),
         ('{"weight_map": {}}', "it has no weight_map"),
         ('{"weight_map": ["a"]}', "it has no weight_map"),
-        ('{"weight_map": {"a": "../b"}}', "weight_map has '../b' for a, which is no file beside it"),
-        ('{"weight_map": {"a": 3}}', "weight_map has 3 for a, which is no file beside it"),
+        ('{"weight_map": {"a": "../b"}}', "weight_map has '../b' for a, and there is no such file beside it"),
+        ('{"weight_map": {"a": 3}}', "weight_map has 3 for a, and there is no such file beside it"),
     ],
 )
 def test_an_index_that_is_none_is_refused(folder: Path, index: str, reason: str):

@@ -63,7 +63,9 @@ def _read_index(index: Path) -> dict[str, str]:
         raise _wrong_index(index, "it has no weight_map")
     for name, file in weight_map.items():
         if not isinstance(file, str) or Path(file).name != file:
-            raise _wrong_index(index, f"weight_map has {shorten(file)} for {name}, which is no file beside it")
+            raise _wrong_index(
+                index, f"weight_map has {shorten(file)} for {name}, and there is no such file beside it"
+            )
     return weight_map
 
 
