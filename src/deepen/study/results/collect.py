@@ -5,7 +5,7 @@ route through the tree per mark. Its curve follows the route that is trained fur
 mark is reported as soon as its own route is finished.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, groupby
 from math import ceil
 from typing import Any
@@ -21,6 +21,7 @@ from deepen.study.results.schema import (
     ArmResult,
     CurvePoint,
     DataFacts,
+    GrowthResult,
     MarkResult,
     Regime,
     Results,
@@ -110,6 +111,7 @@ class _Collector:
             seed=seed,
             segments=tuple(key for key in longest.keys if self.tokens[key]),
             curve=self._curve(longest),
+            growths=tuple(self._growths(longest)),
             marks=tuple(self._mark(route) for route in routes if self._is_finished(route)),
             tasks=self._tasks(longest),
             peak_memory_bytes=max(
@@ -117,6 +119,20 @@ class _Collector:
             ),
             trained_share=self.trained_share(keys),
         )
+
+    def _growths(self, route: Route) -> Iterator[GrowthResult]:
+        """The growths of a route, as far as it is trained."""
+        flops, depth = 0, route.mark.schedule.depth_at_start
+        for key in route.keys:
+            segment = self.tree.nodes[key].segment
+            if not self.tokens[key]:
+                return
+            if segment.growth is not None:
+                yield GrowthResult(
+                    tokens=segment.start, flops=flops, depth_before=depth, depth_after=segment.depth
+                )
+            depth = segment.depth
+            flops += (segment.end - segment.start) * segment.flops_per_token
 
     def _curve(self, route: Route) -> tuple[CurvePoint, ...]:
         """One point per validation, then one for the steps since; some where there is no validation yet."""
@@ -172,7 +188,14 @@ class _Collector:
 def _curve_point(route: Route, line: Line, steps: Sequence[Line], val_loss: float | None) -> CurvePoint:
     """A point at the position of a line; its training loss is the mean over steps."""
     depth, label = _phase_at(route, line["tokens"])
-    return CurvePoint(**_position(line), depth=depth, phase=label, train_loss=mean_loss(steps), val_loss=val_loss)
+    return CurvePoint(
+        **_position(line),
+        depth=depth,
+        phase=label,
+        lr=steps[-1]["lr"] if steps else None,
+        train_loss=mean_loss(steps),
+        val_loss=val_loss,
+    )
 
 
 def _position(line: Line) -> dict[str, Any]:

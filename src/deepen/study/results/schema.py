@@ -47,7 +47,7 @@ class Bound(StrEnum):
 class CurvePoint(Record):
     """A point during training; `train_loss` is the mean over the steps since the previous point.
 
-    There is a point at each validation. In an unfinished run, points without a validation loss follow, up to the
+    `lr` is the learning rate of the last step; None in files of older versions. There is a point at each validation. In an unfinished run, points without a validation loss follow, up to the
     last step.
     """
 
@@ -57,8 +57,19 @@ class CurvePoint(Record):
     seconds: float
     depth: int | None
     phase: str
+    lr: float | None
     train_loss: float | None
     val_loss: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GrowthResult(Record):
+    """A growth of a run: after how many tokens and FLOPs, and the blocks before and after."""
+
+    tokens: int
+    flops: float
+    depth_before: int
+    depth_after: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,8 +131,8 @@ class ArmResult(Record):
 
     `rate` and `peak_lr` are the shape and the peak of its learning rate, and `has_own_rate` whether it differs
     from the regime's; empty in files of deepen 0.1, where no arm has a rate of its own. `trained_share`: the FLOPs
-    trained so far ÷ the FLOPs up to all its marks; 1 if it is finished. Curve, tasks and segments are those of its
-    longest run; if that is unfinished, they end where training stopped.
+    trained so far ÷ the FLOPs up to all its marks; 1 if it is finished. Curve, growths, tasks and segments are those
+    of its longest run; if that is unfinished, they end where training stopped.
     """
 
     name: str
@@ -134,6 +145,7 @@ class ArmResult(Record):
     seed: int
     segments: tuple[str, ...]
     curve: tuple[CurvePoint, ...]
+    growths: tuple[GrowthResult, ...]
     marks: tuple[MarkResult, ...]
     tasks: tuple[TaskResult, ...]
     peak_memory_bytes: int | None
