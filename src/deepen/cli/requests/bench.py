@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from deepen.bench.other_trainers import OTHER_TRAINERS, check_installed
+from deepen.cli.requests.budget_options import BATCH_OPTION, CONTEXT_OPTION
 from deepen.cli.requests.command import Command, Example, Option, OptionGroup
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS, parse_model
 from deepen.cli.requests.parser import Arguments, parse_arguments
+from deepen.cli.requests.result_options import JSON_OPTION
 from deepen.cli.requests.training_options import (
-    BATCH_OPTION,
     COMPILE_OPTION,
-    CONTEXT_OPTION,
-    JSON_OPTION,
     MOMENT_PRECISION_OPTION,
     PRECISION_OPTION,
     parse_settings,

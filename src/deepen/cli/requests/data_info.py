@@ -8,7 +8,7 @@ from typing import ClassVar
 from deepen.cli.requests.command import Command, Example, Option, OptionGroup
 from deepen.cli.requests.data_options import SHARDS_ARGUMENT, SHARDS_GROUP
 from deepen.cli.requests.parser import parse_arguments
-from deepen.cli.requests.training_options import JSON_OPTION
+from deepen.cli.requests.result_options import JSON_OPTION
 from deepen.cli.requests.value_types import whole_number
 
 COMMAND = Command(

@@ -8,7 +8,7 @@ from typing import ClassVar
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.data_options import TOKENIZER
 from deepen.cli.requests.parser import parse_arguments
-from deepen.cli.requests.training_options import JSON_OPTION
+from deepen.cli.requests.result_options import JSON_OPTION
 from deepen.cli.requests.value_types import FILE, FOLDER, TEXT, Completion, whole_number
 from deepen.data.preparation.settings import SHARD_TOKENS, PreparationSettings
 from deepen.errors import InvalidValueError

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from deepen.cli.requests.command import Command, Example, OptionGroup
 from deepen.cli.requests.parser import parse_arguments
-from deepen.cli.requests.training_options import JSON_OPTION
+from deepen.cli.requests.result_options import JSON_OPTION
 
 COMMAND = Command(
     name="doctor",

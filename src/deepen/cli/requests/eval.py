@@ -13,7 +13,7 @@ from deepen.cli.requests.checkpoint_options import (
 )
 from deepen.cli.requests.command import Command, Example, Option, OptionGroup
 from deepen.cli.requests.parser import parse_arguments
-from deepen.cli.requests.training_options import JSON_OPTION
+from deepen.cli.requests.result_options import JSON_OPTION
 from deepen.cli.requests.value_types import FILE, NEW_FILE, ValueType, one_of, read_text, whole_number
 from deepen.errors import InvalidValueError
 from deepen.evaluate.harness_tasks import LOCAL_TASKS, HarnessTask

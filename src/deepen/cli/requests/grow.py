@@ -14,7 +14,7 @@ from deepen.cli.requests.checkpoint_options import (
 )
 from deepen.cli.requests.command import Command, Example, Option, OptionGroup
 from deepen.cli.requests.parser import Arguments, parse_arguments
-from deepen.cli.requests.training_options import JSON_OPTION
+from deepen.cli.requests.result_options import JSON_OPTION
 from deepen.cli.requests.value_types import FILE, FOLDER, ValueType, one_of, whole_number
 from deepen.growth.layout import MAX_LAYOUT, PLACEMENTS, parse_layout
 from deepen.growth.moments import MOMENT_POLICIES

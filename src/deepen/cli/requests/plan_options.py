@@ -3,20 +3,19 @@
 from dataclasses import replace
 from pathlib import Path
 
-from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
-from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
-from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS
-from deepen.cli.requests.study_options import STUDY
-from deepen.cli.requests.training_options import (
+from deepen.cli.requests.budget_options import (
     BATCH_OPTION,
-    CHECKPOINTING_OPTION,
     CONTEXT_OPTION,
-    JSON_OPTION,
-    MOMENT_PRECISION_OPTION,
-    PRECISION_OPTION,
+    RAMP_OPTIONS,
     STEPS_OPTION,
     TOKENS_OPTION,
 )
+from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
+from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
+from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS
+from deepen.cli.requests.result_options import JSON_OPTION
+from deepen.cli.requests.study_options import STUDY
+from deepen.cli.requests.training_options import CHECKPOINTING_OPTION, MOMENT_PRECISION_OPTION, PRECISION_OPTION
 from deepen.cli.requests.user_file import ANY_RECIPE
 from deepen.cli.requests.value_types import (
     FILE,
@@ -29,7 +28,6 @@ from deepen.cli.requests.value_types import (
     whole_number,
 )
 from deepen.compute.devices import DEFAULT_MFU, DEVICES
-from deepen.schedule.ramp import Ramp
 from deepen.schedule.recipes import BASELINE, RECIPES
 from deepen.study.define.presets import STUDIES
 from deepen.train.settings import PRECISIONS
@@ -38,16 +36,6 @@ ATTENTION = ("dense", "causal-exact")
 CPU = "cpu"
 _FIGURES = (".png", ".svg", ".pdf")
 DEFAULT_STEPS = 10_000
-
-
-def _read_ramp(text: str) -> Ramp:
-    """A ramp such as 0:131072,0.25:524288."""
-    tokens = whole_number(minimum=1)
-    try:
-        pairs = [step.split(":") for step in text.split(",")]
-        return Ramp(steps=tuple((float(share), tokens.read(value)) for share, value in pairs))
-    except ValueError as error:
-        raise ValueError(f"is {text!r}: write share:tokens pairs, 0:256,0.5:1024 ({error})") from None
 
 
 def _read_figure(text: str) -> Path:
@@ -61,8 +49,6 @@ def _read_device(text: str) -> str:
     name: str = one_of((*DEVICES, CPU)).read(text.lower())
     return name
 
-
-_RAMP = ValueType(metavar="RAMP", read=_read_ramp)
 
 _FLEET_OPTIONS = (
     Option(
@@ -137,18 +123,7 @@ RECIPE_PLAN = Command(
             options=(
                 BATCH_OPTION,
                 CONTEXT_OPTION,
-                Option(
-                    name="batch-ramp",
-                    takes=_RAMP,
-                    help="batch along the run, share:tokens: 0:131072,0.25:524288",
-                    default_help="none",
-                ),
-                Option(
-                    name="context-ramp",
-                    takes=_RAMP,
-                    help="context along the run, share:tokens: 0:256,0.5:1024",
-                    default_help="none",
-                ),
+                *RAMP_OPTIONS,
             ),
         ),
         OptionGroup(

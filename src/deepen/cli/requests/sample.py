@@ -11,7 +11,7 @@ from deepen.cli.requests.checkpoint_options import (
 )
 from deepen.cli.requests.command import Command, Example, Option, OptionGroup
 from deepen.cli.requests.parser import parse_arguments
-from deepen.cli.requests.training_options import JSON_OPTION
+from deepen.cli.requests.result_options import JSON_OPTION
 from deepen.cli.requests.value_types import TEXT, ValueType, number, read_number, whole_number
 from deepen.interop.checkpoint import Checkpoint
 

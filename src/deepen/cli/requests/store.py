@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.parser import Arguments, HelpRequestedError, RequestError, parse_arguments
-from deepen.cli.requests.training_options import JSON_OPTION
+from deepen.cli.requests.result_options import JSON_OPTION
 from deepen.cli.requests.value_types import Completion, one_of
 from deepen.errors import nearest
 from deepen.study.store.retention import RETENTION_POLICIES

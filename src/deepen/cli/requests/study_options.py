@@ -3,28 +3,21 @@
 from dataclasses import replace
 from inspect import signature
 
+from deepen.cli.requests.budget_options import BATCH_OPTION, CONTEXT_OPTION, TOKENS_OPTION
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.data_options import DATA_DTYPE_OPTION, DATA_OPTION, TOKENIZER_OPTION
 from deepen.cli.requests.executor import EXECUTOR_OPTION, JOBS_OPTION, THREADS_OPTION
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
+from deepen.cli.requests.rate_options import LR_OPTION, RATE_OPTION
 from deepen.cli.requests.recipe_options import PRESET_OPTION
+from deepen.cli.requests.result_options import JSON_OPTION, KEEP_OPTION, OUT_OPTION, TRACK_OPTION, VERIFY_OPTION
 from deepen.cli.requests.task_options import HELLASWAG_OPTION, TASK_OPTION
 from deepen.cli.requests.training_options import (
-    BATCH_OPTION,
     COMPILE_OPTION,
-    CONTEXT_OPTION,
-    JSON_OPTION,
-    KEEP_OPTION,
-    LR_OPTION,
     MOMENT_PRECISION_OPTION,
-    OUT_OPTION,
     PRECISION_OPTION,
-    RATE_OPTION,
     SHARD_OPTION,
     SPIKE_OPTION,
-    TOKENS_OPTION,
-    TRACK_OPTION,
-    VERIFY_OPTION,
 )
 from deepen.cli.requests.value_types import (
     Completion,

@@ -4,40 +4,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from deepen.cli.requests.checkpoint_options import START_OPTIONS, parse_start
-from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
-from deepen.cli.requests.data_options import DATA_DTYPE_OPTION, DATA_OPTION, TOKENIZER_OPTION
-from deepen.cli.requests.executor import THREADS_OPTION
-from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS, describe_sizes, parse_model
-from deepen.cli.requests.parser import Arguments
-from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS, parse_arm, parse_recipe
-from deepen.cli.requests.run_request import RunRequest
-from deepen.cli.requests.task_options import HELLASWAG_OPTION, TASK_OPTION, add_tasks, given_tasks
-from deepen.cli.requests.training_options import (
-    BATCH_OPTION,
-    CHECKPOINTING_OPTION,
-    COMPILE_OPTION,
-    CONTEXT_OPTION,
-    JSON_OPTION,
-    KEEP_OPTION,
-    LR_OPTION,
-    MOMENT_PRECISION_OPTION,
-    OUT_OPTION,
-    PRECISION_OPTION,
-    RATE_OPTION,
-    SHARD_OPTION,
-    SPIKE_OPTION,
-    STEPS_OPTION,
-    TOKENS_OPTION,
-    TRACK_OPTION,
-    VERIFY_OPTION,
-    check_shard,
-    parse_folder,
-    parse_settings,
+from deepen.cli.requests.budget_options import (
     parse_tokens,
 )
-from deepen.cli.requests.user_file import ANY_RECIPE
-from deepen.cli.requests.value_types import Completion, whole_number
+from deepen.cli.requests.checkpoint_options import parse_start
+from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS, describe_sizes, parse_model
+from deepen.cli.requests.parser import Arguments
+from deepen.cli.requests.recipe_options import parse_arm, parse_recipe
+from deepen.cli.requests.result_options import (
+    parse_folder,
+)
+from deepen.cli.requests.run_request import RunRequest
+from deepen.cli.requests.task_options import add_tasks, given_tasks
+from deepen.cli.requests.train_options import TOKENS_PER_PARAMETER, TRAIN
+from deepen.cli.requests.training_options import (
+    check_shard,
+    parse_settings,
+)
 from deepen.compute.accounting import EXACT_FLOPS, TOKENS
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
@@ -45,7 +28,7 @@ from deepen.model.families import FAMILIES
 from deepen.model.presets import peak_rate, tokens_per_step
 from deepen.schedule.rate import RATES, Rate
 from deepen.schedule.recipe import Recipe
-from deepen.schedule.recipes import RECIPES, get_recipe
+from deepen.schedule.recipes import get_recipe
 from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.presets import WARMUP_SHARE, preset_training
@@ -53,103 +36,10 @@ from deepen.study.define.start import Start
 from deepen.study.define.study import Arm, Study
 from deepen.train.settings import TrainSettings
 
+COMMAND = TRAIN
+
 _VALIDATION_TOKENS = 32_768
 _CURVE_POINTS = 20
-_TOKENS_PER_PARAMETER = 20
-
-COMMAND = Command(
-    name="train",
-    about="Train one arm: a recipe on a model, for the compute of full training over the budget. "
-    "Results go to a folder like a study's. The same command continues what was interrupted.",
-    argument=Argument(
-        metavar="RECIPE",
-        help=f"{', '.join(RECIPES)}, which `deepen recipes` explains; or a function in a Python file, "
-        "./mine.py:my_recipe, whose arguments become options",
-        names=tuple(RECIPES),
-        completion=Completion.FILES,
-    ),
-    groups=(
-        OptionGroup(title="Model", options=(replace(MODEL_OPTION, default="nano"), *SIZE_OPTIONS)),
-        OptionGroup(title="Checkpoint", options=START_OPTIONS),
-        OptionGroup(
-            title="Budget and batch",
-            options=(
-                replace(TOKENS_OPTION, default_help=f"{_TOKENS_PER_PARAMETER} for each non-embedding parameter"),
-                STEPS_OPTION,
-                BATCH_OPTION,
-                CONTEXT_OPTION,
-            ),
-        ),
-        OptionGroup(
-            title="Recipe (in brackets: the recipes that have an option)", options=(*RECIPE_OPTIONS, PRESET_OPTION)
-        ),
-        OptionGroup(
-            title="Comparison",
-            options=(
-                Option(
-                    name="against",
-                    takes=ANY_RECIPE,
-                    help="train this recipe too, and judge both at equal compute and at equal tokens",
-                    default_help="none",
-                ),
-                Option(
-                    name="seeds",
-                    takes=whole_number(minimum=1, maximum=1000),
-                    help="number of seeds, from --seed on",
-                    default=1,
-                ),
-            ),
-        ),
-        OptionGroup(
-            title="Data and seed",
-            options=(
-                DATA_OPTION,
-                TOKENIZER_OPTION,
-                DATA_DTYPE_OPTION,
-                Option(
-                    name="seed",
-                    takes=whole_number("SEED"),
-                    help="seed of initialisation and data order",
-                    default=0,
-                ),
-            ),
-        ),
-        OptionGroup(title="Tasks", options=(HELLASWAG_OPTION, TASK_OPTION)),
-        OptionGroup(
-            title="Training steps",
-            options=(
-                LR_OPTION,
-                RATE_OPTION,
-                SPIKE_OPTION,
-                PRECISION_OPTION,
-                MOMENT_PRECISION_OPTION,
-                COMPILE_OPTION,
-                CHECKPOINTING_OPTION,
-                SHARD_OPTION,
-                THREADS_OPTION,
-            ),
-        ),
-        OptionGroup(title="Results", options=(OUT_OPTION, KEEP_OPTION, VERIFY_OPTION, TRACK_OPTION, JSON_OPTION)),
-    ),
-    examples=(
-        Example(line="deepen train full --steps 200", purpose="the baseline on the smallest model, for 200 steps"),
-        Example(
-            line="deepen train two-phase --stages 8 --steps 200", purpose="the paper's recipe in eight stages"
-        ),
-        Example(
-            line="deepen train one-shot --against full --seeds 3",
-            purpose="one recipe beside full training: its loss at equal compute and at equal tokens",
-        ),
-        Example(
-            line="deepen train one-shot --start-depth 6 --grow-at 0.7 --seed 3",
-            purpose="six blocks for 70 % of the tokens, then all twelve",
-        ),
-        Example(
-            line="deepen train expand --from deepen-runs/full-nano-seed-0 --depth 16 --steps 100",
-            purpose="four new blocks in the model of the first example, and only they train",
-        ),
-    ),
-)
 
 
 def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
@@ -218,7 +108,7 @@ def _describe_start(arguments: Arguments) -> str:
 def _make_study(arguments: Arguments, model: ModelConfig, arm: Arm, start: Start | None) -> Study:
     context = arguments.get("context", model.context)
     batch_tokens = arguments.get("batch_tokens", tokens_per_step(model, context))
-    tokens = parse_tokens(arguments, batch_tokens, _TOKENS_PER_PARAMETER * model.parameters_non_embedding)
+    tokens = parse_tokens(arguments, batch_tokens, TOKENS_PER_PARAMETER * model.parameters_non_embedding)
     rate, settings = _parse_training(arguments, model, tokens)
     comparison = _parse_comparison(arguments, arm)
     return Study(

@@ -1,0 +1,107 @@
+"""What a command line changes of a study: model, budget, rate, evaluations."""
+
+from dataclasses import replace
+from typing import Any
+
+from deepen.cli.requests.model_options import parse_model
+from deepen.cli.requests.parser import Arguments
+from deepen.cli.requests.study_options import STUDIES_WITH_PRESETS
+from deepen.cli.requests.task_options import add_tasks, given_tasks
+from deepen.cli.requests.training_options import parse_settings
+from deepen.model.config import ModelConfig
+from deepen.model.presets import peak_rate
+from deepen.schedule.grid import round_to_steps
+from deepen.schedule.rate import RATES, Rate
+from deepen.study.define.evaluation import Evaluation
+from deepen.study.define.study import Arm, Study
+
+
+def change_study(arguments: Arguments, study: Study, changes: dict[str, Any]) -> Study | None:
+    """The study with what a command line changes of it."""
+    if "preset" in changes:
+        arguments.add(
+            f"--preset: study {arguments.argument} has no presets; {', '.join(STUDIES_WITH_PRESETS)} has some"
+        )
+    if "tokens" in arguments and "scale" in arguments:
+        arguments.add("--tokens and --scale both set the budget: give one of them")
+
+    def change() -> Study:
+        changed = _with_sizes(study, parse_model(arguments, study.model), changes)
+        tokens = changes.get("tokens", round(study.tokens * changes.get("scale", 1.0)))
+        share = tokens / study.tokens
+        evaluation = _scale_evaluation(study.evaluation, share, changed.batch_tokens)
+        if "points" in changes:
+            evaluation = _evaluate_at_points(evaluation, tokens, changes["points"], changed.batch_tokens)
+        return replace(
+            changed,
+            tokens=tokens,
+            rate=_change_rate(changed.rate, changes, share),
+            arms=tuple(_with_warmup(arm, share) for arm in changed.arms),
+            evaluation=add_tasks(evaluation, given_tasks(changes)),
+            seeds=tuple(range(changes["seeds"])) if "seeds" in changes else study.seeds,
+            data=str(changes.get("data", study.data)),
+            data_dtype=changes.get("data_dtype", study.data_dtype),
+            tokenizer=changes.get("tokenizer", study.tokenizer),
+            settings=parse_settings(arguments, study.settings),
+        )
+
+    return arguments.attempt(change)
+
+
+def _with_sizes(study: Study, model: ModelConfig, changes: dict[str, Any]) -> Study:
+    """The study with another model, context or batch.
+
+    The context is at most the model's, the batch whole sequences. A model of other sizes has its own peak rate.
+    """
+    context = changes.get("context", min(study.context, model.context))
+    sequences = max(1, round_to_steps(study.batch_tokens, context))
+    peak = study.rate.peak if model == study.model else peak_rate(model)
+    return replace(
+        study,
+        model=model,
+        context=context,
+        batch_tokens=changes.get("batch_tokens", sequences * context),
+        rate=replace(study.rate, peak=peak),  # type: ignore[type-var]
+    )
+
+
+def _change_rate(rate: Rate, changes: dict[str, Any], share: float) -> Rate:
+    """The rate of a run with `share` as many tokens, in the shape and with the peak that are asked for."""
+    if "rate" in changes:
+        rate = RATES[changes["rate"]](peak=rate.peak, warmup_tokens=rate.warmup_tokens)
+    changed: Rate = replace(  # type: ignore[type-var]
+        rate, peak=changes.get("lr", rate.peak), warmup_tokens=round(rate.warmup_tokens * share)
+    )
+    return changed
+
+
+def _with_warmup(arm: Arm, share: float) -> Arm:
+    """An arm in a run with `share` as many tokens: a rate of its own keeps its shape and its peak."""
+    if arm.rate is None:
+        return arm
+    return replace(
+        arm,
+        rate=replace(arm.rate, warmup_tokens=round(arm.rate.warmup_tokens * share)),  # type: ignore[type-var]
+    )
+
+
+def _evaluate_at_points(evaluation: Evaluation, tokens: int, points: int, batch_tokens: int) -> Evaluation:
+    """The evaluations, at this many points of the baseline's run."""
+    every = max(1, round_to_steps(tokens / points, batch_tokens)) * batch_tokens
+    return replace(
+        evaluation, every_tokens=every, tasks_every_tokens=every if evaluation.tasks_every_tokens else 0
+    )
+
+
+def _scale_evaluation(evaluation: Evaluation, share: float, batch_tokens: int) -> Evaluation:
+    """The evaluations of a run with `share` as many tokens, at as many points."""
+
+    def in_steps(tokens: int) -> int:
+        return max(1, round_to_steps(tokens * share, batch_tokens)) * batch_tokens
+
+    tasks_every = evaluation.tasks_every_tokens
+    return replace(
+        evaluation,
+        every_tokens=in_steps(evaluation.every_tokens),
+        tasks_every_tokens=in_steps(tasks_every) if tasks_every else 0,
+    )
