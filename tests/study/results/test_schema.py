@@ -27,14 +27,15 @@ MARK = {
                             "metrics": {"acc": 0.5, "acc_stderr": 0.25}, "dtype": "float32"}},
 }  # fmt: skip
 POINT = {
-    "tokens": 64, "step": 2, "flops": 10, "seconds": 1.5, "depth": 6, "phase": "shallow", "train_loss": 3.1,
-    "val_loss": 3.0,
+    "tokens": 64, "step": 2, "flops": 10, "seconds": 1.5, "depth": 6, "phase": "shallow", "lr": 0.01,
+    "train_loss": 3.1, "val_loss": 3.0,
 }  # fmt: skip
 ARM = {
     "name": "one-shot", "recipe": "one-shot", "is_control": False,
     "options": {"start_depth": 6, "grow_at": 0.5, "operator": "stack", "partition": [2, 4], "x": None},
     "rate": "wsd", "peak_lr": 0.02, "has_own_rate": True,
-    "seed": 3, "segments": ["a", "b"], "curve": [POINT], "marks": [MARK],
+    "seed": 3, "segments": ["a", "b"], "curve": [POINT],
+    "growths": [{"tokens": 32, "flops": 5, "depth_before": 2, "depth_after": 4}], "marks": [MARK],
     "tasks": [{"task": "hellaswag", "tokens": 64, "step": 2, "flops": 10, "seconds": 1.5, "value": 0.5, "n": 4,
                "stderr": 0.25, "metrics": {}, "dtype": ""}],
     "peak_memory_bytes": 1000, "trained_share": 0.5,

@@ -47,7 +47,9 @@ class Bound(StrEnum):
 class CurvePoint(Record):
     """A point during training; `train_loss` is the mean over the steps since the previous point.
 
-    `lr` is the learning rate of the last step; None in files of older versions. There is a point at each validation. In an unfinished run, points without a validation loss follow, up to the
+    `lr` is the learning rate of the last step; None in files of older versions.
+
+    There is a point at each validation. In an unfinished run, points without a validation loss follow, up to the
     last step.
     """
 
@@ -131,8 +133,8 @@ class ArmResult(Record):
 
     `rate` and `peak_lr` are the shape and the peak of its learning rate, and `has_own_rate` whether it differs
     from the regime's; empty in files of deepen 0.1, where no arm has a rate of its own. `trained_share`: the FLOPs
-    trained so far ÷ the FLOPs up to all its marks; 1 if it is finished. Curve, growths, tasks and segments are those
-    of its longest run; if that is unfinished, they end where training stopped.
+    trained so far ÷ the FLOPs up to all its marks; 1 if it is finished. Curve, growths, tasks and segments are
+    those of its longest run; if that is unfinished, they end where training stopped.
     """
 
     name: str
