@@ -89,18 +89,23 @@ class _KindRun:
     """A kind while it is measured: seconds of each measured step, and the peak memory so far."""
 
     kind: PhaseKind
-    flops_per_token: int
+    flops_per_step: int
     seconds: list[float] = field(default_factory=list)
     peak_memory_bytes: int = 0
+
+    @property
+    def flops_per_token(self) -> float:
+        """The price of a step ÷ its tokens."""
+        return self.flops_per_step / self.kind.phase.batch_tokens
 
 
 def _measure_kinds(workload: Workload, steps: int, on_progress: Callable[[int, int], None]) -> list[_KindRun]:
     """Time steps of all kinds, in turns."""
-    runs = [_KindRun(kind=kind, flops_per_token=workload.flops_per_token(kind)) for kind in workload.kinds()]
+    runs = [_KindRun(kind=kind, flops_per_step=workload.flops_per_step(kind)) for kind in workload.kinds()]
     model, device, warm_up = workload.model, workload.device, workload.warm_up_steps
     state, turns = initial_state(model, model.depth, seed=0), min(steps, MAX_TURNS)
     total_steps = steps + turns * warm_up
-    done, total = 0, sum(run.flops_per_token for run in runs) * workload.batch_tokens * total_steps
+    done, total = 0, sum(run.flops_per_step for run in runs) * total_steps
     on_progress(done, total)
     for counted in divide_steps(steps, turns):
         for run in runs:
@@ -110,7 +115,7 @@ def _measure_kinds(workload: Workload, steps: int, on_progress: Callable[[int, i
             run.seconds += step_seconds(engine, segment.end)[warm_up:]
             run.peak_memory_bytes = max(run.peak_memory_bytes, peak_memory_bytes(device))
             del engine  # before the next one is built, so that it does not count in its memory
-            done += run.flops_per_token * segment.end
+            done += segment.flops
             on_progress(done, total)
     return runs
 

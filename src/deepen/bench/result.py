@@ -20,7 +20,7 @@ class KindResult:
         phase: depth and trainable set.
         new_blocks: indices of the trained blocks.
         seconds_per_token: time of the fastest step.
-        flops_per_token: the ledger's price.
+        flops_per_token: the ledger's price of a step ÷ its tokens.
         measured_to_ledger: seconds ÷ FLOPs, each relative to training everything at full depth. Above 1 the device
             takes longer for this kind than its price suggests.
         mfu: model FLOPs utilization (Chowdhery et al. 2022, arXiv 2204.02311, appendix B): the ledger's FLOPs per
@@ -31,7 +31,7 @@ class KindResult:
     phase: Phase
     new_blocks: tuple[int, ...]
     seconds_per_token: float
-    flops_per_token: int
+    flops_per_token: float
     measured_to_ledger: float
     mfu: float
     peak_memory_bytes: int
@@ -50,7 +50,7 @@ class KindResult:
             "new_blocks": list(self.new_blocks),
             "tokens_per_second": self.tokens_per_second,
             "seconds_per_token": self.seconds_per_token,
-            "flops_per_token": self.flops_per_token,
+            "flops_per_token": round(self.flops_per_token),
             "measured_to_ledger": self.measured_to_ledger,
             "mfu": self.mfu,
             "peak_memory_bytes": self.peak_memory_bytes,

@@ -41,5 +41,5 @@ def measure_speed(study: Study, threads: int) -> Speed | None:
         if explain_resource_error(error) is None:
             raise
         return None
-    flops = workload.flops_per_token(workload.kinds()[0]) * workload.batch_tokens
+    flops = workload.flops_per_step(workload.kinds()[0])
     return Speed(flops_per_second=flops / min(seconds))

@@ -99,9 +99,10 @@ class Workload:
         """The kinds of phases that are measured."""
         return phase_kinds(self.model, self.batch_tokens, self.context)
 
-    def flops_per_token(self, kind: PhaseKind) -> int:
+    def flops_per_step(self, kind: PhaseKind) -> int:
         """The ledger's price of a kind."""
-        return Ledger(model=self.model).flops_per_token(kind.trained, kind.phase.context)
+        ledger = Ledger(model=self.model, optimizer=self.settings.optimizer.cost)
+        return ledger.flops_per_step(kind.trained, kind.phase.batch_tokens, kind.phase.context)
 
     def segment(self, kind: PhaseKind, steps: int) -> Segment:
         """A segment of `steps` steps of a kind, at a learning rate that is low enough for any model."""
@@ -116,7 +117,7 @@ class Workload:
             rate=RatePiece(shape="constant", start=0, end=None, start_lr=1e-5, end_lr=1e-5),
             growth=None,
             reset_moments=False,
-            flops_per_token=self.flops_per_token(kind),
+            flops_per_step=self.flops_per_step(kind),
             label=phase.label,
         )
 

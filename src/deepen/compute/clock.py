@@ -19,8 +19,8 @@ def datasheet_clock(ledger: Ledger, fleet: Fleet) -> Clock:
 
     The share refers to FLOPs that count attention densely, even if the ledger does not.
     """
-    price = lru_cache(maxsize=4096)(replace(ledger, causal_exact=False).flops_per_token)
-    return lambda phase, trained: fleet.seconds(phase.tokens * price(trained, phase.context))
+    price = lru_cache(maxsize=4096)(replace(ledger, causal_exact=False).flops_per_step)
+    return lambda phase, trained: fleet.seconds(phase.steps * price(trained, phase.batch_tokens, phase.context))
 
 
 def bench_clock(timing: Timing) -> Clock:

@@ -2,7 +2,8 @@
 
 It counts the matrix products, as `torch.utils.flop_counter.FlopCounterMode` does: the linears of each block, the
 attention core (densely: all context² products, causal or not) and the head. Embeddings, norms and pointwise
-operations cost no FLOPs; their memory traffic is given in bytes. The optimizer's FLOPs are kept separate.
+operations cost no FLOPs; their memory traffic is given in bytes. An optimizer whose update has matrix products
+(Muon) pays for them once per step; its pointwise FLOPs are kept separate.
 
 The cost of a part follows from three questions. Does the forward pass run? Always. Do gradients run *through* the
 part (activation backward)? Do gradients run *to its weights* (weight backward)? For a linear, each costs as much
@@ -89,7 +90,7 @@ class Ledger:
         causal_exact: count only the part of the attention core that a causal mask leaves, (context + 1) / 2 keys
             per query on average, instead of all. It is a lower bound that no kernel reaches.
         activation_checkpointing: blocks store only their input and run forward again in the backward pass.
-        optimizer: gives the FLOPs of an update.
+        optimizer: gives the FLOPs of an update, and of the matrix products in it.
     """
 
     model: ModelConfig
@@ -139,11 +140,27 @@ class Ledger:
         return (embeddings, *blocks, head)
 
     def flops_per_token(self, trained: TrainedParts, context: int) -> int:
-        """FLOPs per token of all parts, forward and backward; the optimizer's are separate."""
+        """FLOPs per token of all parts, forward and backward, without the optimizer."""
         blocks = sum(
             count * part.total for count, block in self._counted_blocks(trained, context) for part in block
         )
         return blocks + sum(part.total for part in self._parts_around_blocks(trained))
+
+    def flops_per_step(self, trained: TrainedParts, batch_tokens: int, context: int) -> int:
+        """FLOPs of one training step: all parts for `batch_tokens` tokens, and the optimizer's matrix products."""
+        return batch_tokens * self.flops_per_token(trained, context) + self.optimizer_products(trained)
+
+    def optimizer_products(self, trained: TrainedParts) -> int:
+        """FLOPs of the matrix products of one optimizer step: 0 for AdamW.
+
+        Each trained matrix counts once, however many processes repeat its update, and however often a tied block
+        is executed.
+        """
+        cost = self.optimizer.block_matrices
+        if cost is None:
+            return 0
+        in_a_block = sum(cost.products(*shape) for shape in self.model.block_linears.values())
+        return len(trained.blocks) * in_a_block
 
     def trainable_parameters(self, trained: TrainedParts) -> int:
         """Parameters that receive updates; a tied matrix counts once."""
@@ -158,8 +175,13 @@ class Ledger:
         return parameters
 
     def optimizer_flops(self, trained: TrainedParts) -> int:
-        """FLOPs of one optimizer step, clipping included."""
-        return (self.optimizer.flops + CLIPPING_FLOPS) * self.trainable_parameters(trained)
+        """Pointwise FLOPs of one optimizer step, clipping included."""
+        parameters = self.trainable_parameters(trained)
+        flops = (self.optimizer.flops + CLIPPING_FLOPS) * parameters
+        if cost := self.optimizer.block_matrices:
+            in_matrices = len(trained.blocks) * self.linears_forward() // 2
+            flops += (cost.flops - self.optimizer.flops) * in_matrices
+        return flops
 
     def _counted_blocks(self, trained: TrainedParts, context: int) -> Iterator[tuple[int, _BlockParts]]:
         """How many blocks have the same cost, and that cost."""
@@ -251,11 +273,11 @@ def roles(trained: TrainedParts) -> list[Role]:
 def phase_flops(ledger: Ledger, schedule: Schedule) -> list[int]:
     """FLOPs of each phase of a schedule in whole steps."""
     return [
-        phase.tokens * _flops_per_token(ledger, trained, phase.context)
+        phase.steps * _flops_per_step(ledger, trained, phase.batch_tokens, phase.context)
         for phase, trained in zip(schedule.phases, schedule.trained_parts, strict=True)
     ]
 
 
 @lru_cache(maxsize=4096)  # the search for a mark prices the same phases repeatedly
-def _flops_per_token(ledger: Ledger, trained: TrainedParts, context: int) -> int:
-    return ledger.flops_per_token(trained, context)
+def _flops_per_step(ledger: Ledger, trained: TrainedParts, batch_tokens: int, context: int) -> int:
+    return ledger.flops_per_step(trained, batch_tokens, context)

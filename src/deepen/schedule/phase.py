@@ -74,6 +74,11 @@ class Phase:
                 value=self.train,
             )
 
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of a phase in whole steps."""
+        return self.tokens // self.batch_tokens
+
     def _check_whole(self, name: str) -> None:
         """Refuse a number such as 12 / 2, which is 6.0 in Python."""
         value = getattr(self, name)
@@ -142,7 +147,7 @@ class Schedule:
     @property
     def steps(self) -> int:
         """Total optimizer steps of a schedule in whole steps."""
-        return sum(phase.tokens // phase.batch_tokens for phase in self.phases)
+        return sum(phase.steps for phase in self.phases)
 
     @property
     def grid(self) -> StepGrid:

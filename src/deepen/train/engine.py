@@ -196,7 +196,7 @@ class Engine:
         now = time.perf_counter()
         tokens = self._segment.batch_tokens
         self.progress = self.progress.advance(
-            tokens=tokens, flops=tokens * self._segment.flops_per_token, seconds=now - self._recorded_at
+            tokens=tokens, flops=self._segment.flops_per_step, seconds=now - self._recorded_at
         )
         self._recorded_at = now
         self.recent_losses.append(measured["loss"])

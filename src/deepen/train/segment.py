@@ -23,7 +23,7 @@ class Segment:
         rate: the learning rate at every token of the segment.
         growth: how the model grows to `depth` when the segment begins; None if it has that depth already.
         reset_moments: whether the segment begins with an empty optimizer state.
-        flops_per_token: the ledger's price, which follows from the other fields.
+        flops_per_step: the ledger's price, which follows from the other fields.
         label: the phase's label, for people and logs.
     """
 
@@ -36,8 +36,17 @@ class Segment:
     rate: RatePiece
     growth: Growth | None
     reset_moments: bool
-    flops_per_token: int = field(metadata={"identity": False})
+    flops_per_step: int = field(metadata={"identity": False})
     label: str = field(metadata={"identity": False})
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of the whole segment."""
+        return self.price(self.end - self.start)
+
+    def price(self, tokens: int) -> int:
+        """FLOPs of training `tokens` tokens, which are whole steps."""
+        return tokens // self.batch_tokens * self.flops_per_step
 
 
 def begin_segment(state: TrainState, segment: Segment, config: ModelConfig) -> TrainState:

@@ -31,7 +31,7 @@ def never() -> Speed | None:
 
 def test_what_remains_is_the_longest_route_or_the_share_of_a_worker(tmp_path: Path):
     tree, store = compile_tree(one_arm(1024 * 100)), Store(tmp_path)
-    flops = 1024 * 100 * next(iter(tree.nodes.values())).segment.flops_per_token
+    flops = 100 * next(iter(tree.nodes.values())).segment.flops_per_step
     assert remaining_flops(tree, store, 1) == 2 * flops  # with two seeds
     assert remaining_flops(tree, store, 2) == remaining_flops(tree, store, 8) == flops
 

@@ -69,7 +69,7 @@ def test_a_running_segment_is_as_far_as_its_log(study: Study, dataset: Dataset, 
     assert (segment.arms, segment.seed, segment.depth) == (("full",), 0, 2)
     assert (segment.step, segment.steps, segment.loss) == (7, STEPS, line["loss"])
     assert segment.tokens_per_second is not None and segment.tokens_per_second > 0
-    assert inside.flops == last.flops == line["flops"] == 7 * BATCH * node.segment.flops_per_token
+    assert inside.flops == last.flops == line["flops"] == 7 * node.segment.flops_per_step
 
     again = Reported()
     with Watcher(tree, store, find_pending(tree, store), recorder(again)) as watcher:

@@ -102,7 +102,7 @@ def _study_time(request: StudyPlanRequest) -> dict[str, Any] | None:
     from deepen.study.compile.tree import compile_study  # needs torch, which a plan without a device does not
 
     segments = [node.segment for node in compile_study(request.study, data_fingerprint="").nodes.values()]
-    flops = sum((segment.end - segment.start) * segment.flops_per_token for segment in segments)
+    flops = sum(segment.flops for segment in segments)
     hours = fleet.seconds(flops) / 3600
     return {
         "flops": flops,

@@ -106,20 +106,20 @@ def _phase(ledger: Ledger, planned: PlannedPhase) -> dict[str, Any]:
         "depth": phase.depth,
         "scope": str(phase.train),
         "tokens": phase.tokens,
-        "steps": phase.tokens // phase.batch_tokens,
+        "steps": phase.steps,
         "batch_tokens": phase.batch_tokens,
         "context": phase.context,
         "trainable_parameters": ledger.trainable_parameters(trained),
-        "flops_per_token": planned.flops // phase.tokens,
+        "flops_per_token": ledger.flops_per_token(trained, phase.context),
         "flops": planned.flops,
+        "optimizer_products_flops": phase.steps * ledger.optimizer_products(trained),
         "optimizer_flops": _optimizer_flops(ledger, planned),
         "parts": [asdict(part) for part in ledger.grouped_parts(trained, phase.context)],
     }
 
 
 def _optimizer_flops(ledger: Ledger, planned: PlannedPhase) -> int:
-    steps = planned.phase.tokens // planned.phase.batch_tokens
-    return steps * ledger.optimizer_flops(planned.trained)
+    return planned.phase.steps * ledger.optimizer_flops(planned.trained)
 
 
 def _total(total: PlannedRun) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def split_schedule(schedule: Schedule, ledger: Ledger) -> list[Segment]:
 
     Args:
         schedule: a schedule in whole steps.
-        ledger: computes the FLOPs per token of each piece.
+        ledger: computes the FLOPs per step of each piece.
     """
     pieces: list[Segment] = []
     for piece in _stretches(schedule, ledger):
@@ -56,7 +56,7 @@ def _stretches(schedule: Schedule, ledger: Ledger) -> Iterator[Segment]:
                     rate=rate,
                     growth=schedule.growth if is_first and phase.depth > depth else None,
                     reset_moments=is_first and phase.reset_moments,
-                    flops_per_token=ledger.flops_per_token(trained, phase.context),
+                    flops_per_step=ledger.flops_per_step(trained, phase.batch_tokens, phase.context),
                     label=phase.label,
                 )
         begin, depth = end, phase.depth

@@ -77,8 +77,8 @@ class _Collector:
     def trained_share(self, keys: Iterable[str]) -> float:
         """The share of the FLOPs of segments that is trained."""
         nodes = [self.tree.nodes[key] for key in keys]
-        trained = sum(self.tokens[node.key] * node.segment.flops_per_token for node in nodes)
-        total = sum((node.segment.end - node.segment.start) * node.segment.flops_per_token for node in nodes)
+        trained = sum(node.segment.price(self.tokens[node.key]) for node in nodes)
+        total = sum(node.segment.flops for node in nodes)
         return trained / total
 
     def _tokens_trained(self, node: Node) -> int:

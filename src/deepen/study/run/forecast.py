@@ -78,4 +78,4 @@ def _untrained_flops(node: Node, store: Store) -> int:
     """FLOPs of a segment that no saved state has trained."""
     segment = node.segment
     trained_to = max(segment.start, store.segment(node.key).tokens_saved)
-    return max(0, segment.end - trained_to) * segment.flops_per_token
+    return segment.price(max(0, segment.end - trained_to))

@@ -18,7 +18,7 @@ from deepen.study.compile.tree import Node, Tree
 
 def training_flops(node: Node) -> int:
     """FLOPs of training a segment."""
-    return (node.segment.end - node.segment.start) * node.segment.flops_per_token
+    return node.segment.flops
 
 
 def remaining_flops(tree: Tree) -> dict[str, int]:

@@ -128,7 +128,7 @@ def _trained_flops(node: Node, unfinished: dict[str, int]) -> int:
     """FLOPs of the finished steps of a segment."""
     segment = node.segment
     tokens = min(max(unfinished.get(node.key, segment.end), segment.start), segment.end) - segment.start
-    return tokens * segment.flops_per_token
+    return segment.price(tokens)
 
 
 def _is_evaluating(node: Node, folder: SegmentFolder, tokens: int) -> bool:
