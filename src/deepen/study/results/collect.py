@@ -132,7 +132,7 @@ class _Collector:
                     tokens=segment.start, flops=flops, depth_before=depth, depth_after=segment.depth
                 )
             depth = segment.depth
-            flops += (segment.end - segment.start) * segment.flops_per_token
+            flops += segment.flops
 
     def _curve(self, route: Route) -> tuple[CurvePoint, ...]:
         """One point per validation, then one for the steps since; some where there is no validation yet."""
