@@ -28,7 +28,7 @@ from deepen.train.errors import TrainingError
 from deepen.train.health.initialization import check_initialization
 from deepen.train.health.nonfinite import locate_nonfinite
 from deepen.train.health.spikes import SPIKE_SCORE, WINDOW, spike_score
-from deepen.train.optim.make import make_optimizer, read_moments
+from deepen.train.optim.make import make_optimizer, read_moments, set_rates
 from deepen.train.placement import MicroBatch, Placement
 from deepen.train.progress import Progress
 from deepen.train.read_back import Measured, ReadBack, Step, choose_read_back
@@ -169,8 +169,7 @@ class Engine:
         """Take an optimizer step, which changes nothing if the flag `found_inf` is 1 on the device."""
         if found_inf is not None:
             self.optimizer.found_inf = found_inf  # type: ignore[attr-defined]
-        for group in self.optimizer.param_groups:
-            group["lr"] = step.lr
+        set_rates(self.optimizer, step.lr)
         self.optimizer.step()
 
     def _check_step(self, step: Step) -> Measured:

@@ -1,18 +1,18 @@
 """Make a torch optimizer from its spec, and move its state to and from a `TrainState`.
 
-The engine uses three members of an optimizer: `param_groups`, in which it sets `lr` before each step; `step`; and
-`found_inf`, a tensor on the device. If `found_inf` is set and is 1, `step` must change nothing: that lets a GPU
-skip an update without waiting for the CPU. torch's fused optimizers support this.
+The engine uses three members of an optimizer: `param_groups`, in which `set_rates` sets `lr` before each step;
+`step`; and `found_inf`, a tensor on the device. If `found_inf` is set and is 1, `step` must change nothing: that
+lets a GPU skip an update without waiting for the CPU. torch's fused optimizers support this.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from deepen.train.optim.adamw import make_adamw
-from deepen.train.optim.spec import OptimizerSpec
+from deepen.train.optim.spec import OptimizerSpec, ParameterGroup
 from deepen.train.placement import Placement
 from deepen.train.state import Moments
 
@@ -21,22 +21,34 @@ IMPLEMENTATIONS: dict[str, Callable[[Any, list[dict[str, Any]]], torch.optim.Opt
 
 
 def make_optimizer(
-    model: nn.Module, spec: OptimizerSpec, moments: Mapping[str, Moments], placement: Placement
+    model: nn.Module,
+    spec: OptimizerSpec,
+    moments: Mapping[str, Moments],
+    placement: Placement,
+    rewarmed: Collection[int] = (),
 ) -> torch.optim.Optimizer:
     """The optimizer of a model's trainable parameters, continuing from `moments`.
 
-    Each process keeps the optimizer state of the shards that it holds.
+    Each process keeps the optimizer state of the shards that it holds. A group of the optimizer has two entries of
+    ours, which `set_rates` uses: `lr_factor`, and `rewarmed`, whether it holds parameters of rewarmed blocks.
 
     Args:
         model: a model whose `requires_grad` flags are set.
         spec: kind and options.
         moments: optimizer state by parameter name; a parameter that is missing starts without any.
         placement: where the model is.
+        rewarmed: indices of the blocks whose rate warms up again after growth.
     """
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     groups = [
-        {"params": [trainable[name] for name in group.names], **group.options}
-        for group in spec.groups({name: p.dim() for name, p in trainable.items()})
+        {
+            "params": [trainable[name] for name in group.names],
+            "lr_factor": group.lr_factor,
+            "rewarmed": is_rewarmed,
+            **group.options,
+        }
+        for whole in spec.groups({name: p.dim() for name, p in trainable.items()})
+        for group, is_rewarmed in _split_rewarmed(whole, rewarmed)
     ]
     optimizer = IMPLEMENTATIONS[spec.kind](spec, groups)
     for name, parameter in trainable.items():
@@ -45,6 +57,26 @@ def make_optimizer(
                 key: placement.distribute(value, parameter) for key, value in moments[name].items()
             }
     return optimizer
+
+
+def _split_rewarmed(group: ParameterGroup, rewarmed: Collection[int]) -> Iterator[tuple[ParameterGroup, bool]]:
+    """The part of a group outside the rewarmed blocks, and the part in them; without empty parts."""
+    prefixes = tuple(f"blocks.{index}." for index in rewarmed)
+    for inside in (False, True):
+        if names := [name for name in group.names if name.startswith(prefixes) == inside]:
+            yield group._replace(names=names), inside
+
+
+def set_rates(optimizer: torch.optim.Optimizer, lr: float, rewarm_share: float = 1.0) -> None:
+    """Set the learning rate of each group for the next step.
+
+    Args:
+        optimizer: from `make_optimizer`.
+        lr: the schedule's rate; a group's is its `lr_factor` times that.
+        rewarm_share: factor on the rate of the groups that are rewarmed.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_factor"] * (rewarm_share if group["rewarmed"] else 1.0)
 
 
 def read_moments(

@@ -25,10 +25,14 @@ less than half of that is rounded away."""
 
 
 class ParameterGroup(NamedTuple):
-    """Parameters, by name, that are updated with the same options (in torch's names)."""
+    """Parameters, by name, that are updated with the same options (in torch's names).
+
+    `lr_factor` is their rate ÷ the schedule's rate.
+    """
 
     names: Sequence[str]
-    options: Mapping[str, float]
+    options: Mapping[str, Any]
+    lr_factor: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
