@@ -59,10 +59,19 @@ def test_controls_are_marked_and_the_small_model_is_compared_with_the_winners(re
     assert "No small model was trained alone" not in page
 
 
+def test_the_page_shows_the_excess_of_the_arms_that_grew(results: Results, tmp_path: Path):
+    [one_shot] = {arm.growths for arm in results.arms if arm.name == "one-shot"}
+    assert [(growth.depth_before, growth.depth_after) for growth in one_shot] == [(6, 12)]
+    assert all(not arm.growths for arm in results.arms if arm.name in ("full", "small"))
+    page = draw_report(results, tmp_path).read_text()
+    assert page.count("one-shot last grew from 6 to 12 blocks") == 1
+    assert "small last grew" not in page and "full last grew" not in page
+
+
 def test_figures_come_as_png_and_svg(results: Results, tmp_path: Path):
     draw_report(results, tmp_path)
     figures = tmp_path / "report" / "figures"
-    for name in ("validation-loss", "training-loss", "verdicts"):
+    for name in ("validation-loss", "training-loss", "verdicts", "excess-loss-since-growth"):
         assert (figures / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (figures / f"{name}.svg").read_text()
 

@@ -48,8 +48,9 @@ def task_chart(study: StudySummary, task: str) -> dict[str, Any]:
     circles = [trace for arm in study.arms for trace in _task_mark_traces(arm, task, _end_of_arm(study))]
     return {
         "traces": [*traces, *circles],
+        "x": "step",
         "title": escape(label, quote=False),
-        "chance": None if chance is None else factor * chance,
+        "line": None if chance is None else {"y": factor * chance, "label": f"chance, {factor * chance:g} %"},
     }
 
 

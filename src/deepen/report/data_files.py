@@ -4,6 +4,7 @@
     tasks       one line per arm, seed and score during training
     marks       one line per arm, seed and mark
     verdicts    one line per verdict
+    excess      one line per arm that grew, seed and point since its last growth
 
 Columns have the names of the keys in results.json; a pair has two columns, such as `interval_low` and
 `interval_high`, and a task at a mark has columns such as `hellaswag_value`. What is unknown is empty. A
@@ -21,6 +22,7 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from deepen.extras import import_extra
 from deepen.report.files import write_file
+from deepen.study.results.excess import excess_since_growth
 from deepen.study.results.records import Record
 from deepen.study.results.schema import MarkResult, Results
 
@@ -51,6 +53,7 @@ def make_tables(results: Results) -> dict[str, Table]:
         for name, field in (("curves", "curve"), ("tasks", "tasks"), ("marks", "marks"))
     }
     made = {name: _make_table(_with_run(*entry) for entry in entries) for name, entries in tables.items()}
+    made["excess"] = _make_table(_cells(excess) for excess in excess_since_growth(results))
     made["verdicts"] = _make_table(_cells(verdict) for verdict in results.verdicts)
     return {name: table for name, table in made.items() if table.lines}
 

@@ -19,10 +19,15 @@ MarkValue = Callable[[AveragedMark], float | None]
 """The value of a mark in a figure; None if it was not measured there."""
 
 
+def arm_handles(arms: Sequence[ArmSummary]) -> list[Line2D]:
+    """The lines of arms in a legend."""
+    return [Line2D([], [], color=arm.colour, linestyle=LINE_STYLES[arm.dash], lw=2) for arm in arms]
+
+
 def draw_legend(figure: Figure, study: StudySummary) -> None:
     """Draw the legend of all arms and circles below a figure."""
     arms = [arm for arm in study.arms if arm.curve or arm.marks]
-    handles = [Line2D([], [], color=arm.colour, linestyle=LINE_STYLES[arm.dash], lw=2) for arm in arms]
+    handles = arm_handles(arms)
     labels = [arm_label(arm) for arm in arms]
     marks = [mark for arm in arms for mark in arm.marks]
     dot: dict[str, Any] = {"marker": "o", "color": "#555555", "linestyle": "none"}

@@ -1,15 +1,36 @@
 """Axes, ranges, order of rows and labels, shared by the page and the static figures."""
 
+import math
+
 import numpy as np
 
 from deepen.compute.accounting import PAPER, TOKENS, AtBudget
 from deepen.evaluate.registry import TASKS
 from deepen.report.summary import ArmSummary, StudySummary
-from deepen.report.units import UNKNOWN, cut, done_percent, fixed
+from deepen.report.units import UNKNOWN, cut, done_percent, fixed, power
 from deepen.study.results.schema import Bound, Verdict
 
 AXES = {"tokens": "tokens", "flops": "exact FLOPs", "seconds": "seconds"}
 LOSSES = {"val": "validation loss", "train": "training loss"}
+
+
+def choose_unit(axis: str, top: float) -> tuple[float, str]:
+    """A divisor that keeps the tick labels of an axis short, and the label of the axis with the unit.
+
+    Args:
+        axis: one of `AXES`.
+        top: the largest value on it.
+    """
+    exponent = 3 * max(0, math.floor(math.log10(top) / 3)) if top > 0 else 0
+    name = AXES[axis]
+    if axis == "seconds" and top >= 7200:
+        return 3600.0, "hours"
+    if axis == "seconds" or not exponent:
+        return 1.0, name
+    words = {3: "thousand tokens", 6: "million tokens", 9: "billion tokens", 12: "trillion tokens"}
+    if axis == "tokens" and exponent in words:
+        return 10.0**exponent, words[exponent]
+    return 10.0**exponent, f"{name} (× {power(exponent)})"
 
 
 def task_title(task: str) -> str:

@@ -1,6 +1,5 @@
 """The static figures of losses: lines and seed bands of all arms, with circles at the marks."""
 
-import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -9,9 +8,8 @@ from matplotlib.figure import Figure
 from deepen.report.averages import AveragedPoint
 from deepen.report.drawing import draw_curve, draw_legend, draw_marks
 from deepen.report.forest import draw_forest
-from deepen.report.layout import AXES, LOSSES, loss_window
+from deepen.report.layout import AXES, LOSSES, choose_unit, loss_window
 from deepen.report.summary import StudySummary
-from deepen.report.units import power
 
 
 def draw_losses(study: StudySummary, kind: str) -> Figure:
@@ -46,7 +44,8 @@ def draw_overview(study: StudySummary) -> Figure:
 
 
 def _draw_loss(axes: Axes, study: StudySummary, axis: str, kind: str) -> None:
-    divisor, label = _choose_unit(study, axis)
+    lines = [line for arm in study.arms for line in (arm.curve, *arm.tails, arm.marks)]
+    divisor, label = choose_unit(axis, max((point.at(axis) for line in lines for point in line), default=0.0))
 
     def position(point: AveragedPoint) -> float:
         return point.at(axis) / divisor
@@ -65,20 +64,3 @@ def _draw_loss(axes: Axes, study: StudySummary, axis: str, kind: str) -> None:
     axes.set_xlim(left=0)
     axes.set_xlabel(label)
     axes.margins(x=0.03)
-
-
-def _choose_unit(study: StudySummary, axis: str) -> tuple[float, str]:
-    """A divisor that keeps tick labels short, and the axis label with the unit."""
-    lines = [line for arm in study.arms for line in (arm.curve, *arm.tails, arm.marks)]
-    values = [point.at(axis) for line in lines for point in line]
-    top = max(values, default=0.0)
-    exponent = 3 * max(0, math.floor(math.log10(top) / 3)) if top > 0 else 0
-    name = AXES[axis]
-    if axis == "seconds" and top >= 7200:
-        return 3600.0, "hours"
-    if axis == "seconds" or not exponent:
-        return 1.0, name
-    words = {3: "thousand tokens", 6: "million tokens", 9: "billion tokens", 12: "trillion tokens"}
-    if axis == "tokens" and exponent in words:
-        return 10.0**exponent, words[exponent]
-    return 10.0**exponent, f"{name} (× {power(exponent)})"

@@ -43,20 +43,22 @@
     Plotly.react(div, traces, layout, config);
   }
 
-  function drawTask(div, chart) {
-    const layout = { ...frame(div), xaxis: axis("step", { rangemode: "tozero" }), yaxis: axis(chart.title, {}) };
-    if (chart.chance !== null) {
-      layout.shapes = [{ type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: chart.chance, y1: chart.chance,
+  // A chart with one x axis and, where there is one, a horizontal line to compare with.
+  function drawPlain(div, chart) {
+    const layout = { ...frame(div), xaxis: axis(chart.x, { rangemode: "tozero" }), yaxis: axis(chart.title, {}) };
+    if (chart.line) {
+      const { y, label } = chart.line;
+      layout.shapes = [{ type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: y, y1: y,
         layer: "below", line: { color: "#777", width: 1, dash: "dash" } }];
-      layout.annotations = [{ xref: "paper", yref: "y", x: 1, y: chart.chance, xanchor: "right", yanchor: "bottom", showarrow: false,
-        text: `chance, ${chart.chance} %`, font: { size: 11.5, color: "#777" } }];
+      layout.annotations = [{ xref: "paper", yref: "y", x: 1, y, xanchor: "right", yanchor: "bottom", showarrow: false,
+        text: label, font: { size: 11.5, color: "#777" } }];
     }
     Plotly.react(div, chart.traces, layout, config);
   }
 
   const draw = () => document.querySelectorAll("[data-chart]").forEach((div) => {
     const chart = charts[div.dataset.chart];
-    if (chart.losses) drawLoss(div, chart); else drawTask(div, chart);
+    if (chart.losses) drawLoss(div, chart); else drawPlain(div, chart);
   });
 
   document.querySelectorAll(".controls").forEach((controls) => {

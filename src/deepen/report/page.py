@@ -9,6 +9,8 @@ from plotly.offline import get_plotlyjs
 from deepen.compute.accounting import PAPER
 from deepen.report import units
 from deepen.report.curves import loss_chart, task_chart
+from deepen.report.excess import PANELS, describe_excess
+from deepen.report.excess_figure import excess_chart
 from deepen.report.introduction import describe_comparison, describe_sharing
 from deepen.report.layout import task_title
 from deepen.report.rows import DRAWING_WIDTH, DrawnRange, make_rows, make_unfinished_rows
@@ -37,6 +39,7 @@ def render_page(study: StudySummary, figures: Sequence[str], data_files: Sequenc
     )
     charts = {f"task{i}": task_chart(study, task) for i, task in enumerate(study.task_names)}
     charts["loss"] = loss_chart(study)
+    charts |= {f"excess-{panel}": excess_chart(study, panel) for panel in PANELS if study.excess}
     marks = [mark for arm in study.arms for mark in arm.marks]
     baseline_marks = study.baseline.marks if study.baseline else ()
     return environment.get_template("page.html.j2").render(
@@ -48,6 +51,8 @@ def render_page(study: StudySummary, figures: Sequence[str], data_files: Sequenc
         range=DrawnRange(study),
         drawing_width=DRAWING_WIDTH,
         tasks=[(f"task{i}", task_title(name)) for i, name in enumerate(study.task_names)],
+        excess=[(f"excess-{panel}", title) for panel, title in PANELS.items() if study.excess],
+        excess_sentences=[describe_excess(excess) for excess in study.excess],
         facts=_facts(study),
         sharing=describe_sharing(study),
         has_paper_marks=any(mark.accounting == PAPER for mark in marks),

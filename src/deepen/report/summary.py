@@ -19,6 +19,7 @@ from deepen.report.averages import (
     average_tasks,
     mean,
 )
+from deepen.report.excess import ArmExcess, summarize_excess
 from deepen.report.style import BASELINE_COLOUR, COLOURS, DASHES
 from deepen.report.units import MAX_NAME_LENGTH, cut
 from deepen.study.results.schema import (
@@ -111,6 +112,7 @@ class StudySummary:
     noise: Noise
     arms: tuple[ArmSummary, ...]
     verdicts: tuple[Verdict, ...]
+    excess: tuple[ArmExcess, ...]
     sharing: Sharing
     trained_share: float | None
 
@@ -165,6 +167,7 @@ def summarize(results: Results) -> StudySummary:
             )
             for verdict in results.verdicts
         ),
+        excess=summarize_excess(results),
         sharing=results.sharing,
         trained_share=results.trained_share,
     )
