@@ -1,14 +1,18 @@
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepen.compute.accounting import flops_accounting
-from deepen.compute.ledger import Ledger
+from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.marks import RecipeRun, nearest_schedule
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Schedule
+from deepen.schedule.rate import WSD
 from deepen.schedule.recipes import RECIPES, get_recipe
 
 MODEL, BATCH, CONTEXT = PRESETS["nano"], 1024, 64
@@ -78,3 +82,32 @@ def test_an_error_in_a_price_is_not_taken_for_too_few_steps():
 
     with pytest.raises(ValueError, match="no price"):
         nearest_schedule(run("full", 100), price, 1.0, "FLOPs")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
+@pytest.mark.parametrize(
+    ("recipe", "options"), [("full", {}), ("one-shot", {"start_depth": 1, "grow_at": 0.9}), ("two-phase", {})]
+)
+def test_a_decay_counted_in_compute_takes_that_share_of_the_flops(
+    recipe: str, options: dict[str, Any], share: float
+):
+    """To within half a step, for a recipe that is shallow for most of its tokens too."""
+    ledger = Ledger(model=MODEL)
+    counted = replace(run(recipe, 400, **options), rate=WSD(decay_share=share, decay_in="compute"), ledger=ledger)
+    schedule = counted.schedule(700)
+    *_, decay = schedule.rate.pieces(schedule.grid)
+    before, spent = 0, 0.0
+    costs = phase_flops(ledger, schedule)
+    for phase, cost in zip(schedule.phases, costs, strict=True):
+        after = before + phase.tokens
+        spent += cost * max(0, after - max(before, decay.start)) / phase.tokens
+        before = after
+    largest_step = max(cost / phase.tokens for phase, cost in zip(schedule.phases, costs, strict=True)) * BATCH
+    assert spent == pytest.approx(share * sum(costs), abs=largest_step / 2)
+    assert decay.end == schedule.tokens
+
+
+def test_a_warmup_share_is_of_the_baselines_tokens_at_every_length():
+    counted = replace(run("full", 400), rate=WSD(warmup_share=0.05))
+    ends = {(schedule := counted.schedule(steps)).rate.pieces(schedule.grid)[0].end for steps in (300, 400, 900)}
+    assert ends == {20 * BATCH}

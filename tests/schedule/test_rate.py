@@ -1,4 +1,6 @@
+import math
 from itertools import accumulate, pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,6 +26,63 @@ def test_wsd_warms_up_stays_and_decays_to_nearly_nothing():
     assert set(steps[5:80]) == {1.0}
     assert steps[80] == 1.0 and steps[-1] == pytest.approx(1 / 20)
     assert all(a >= b for a, b in pairwise(steps[80:]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "halfway", "step_before"),
+    [("linear", 0.5, 0.01), ("cosine", 0.5, (1 - math.cos(math.pi * 0.01)) / 2), ("sqrt", 1 - 0.5**0.5, 0.005)],
+)
+def test_a_decay_falls_from_the_peak_to_its_final_share_in_its_shape(
+    shape: str, halfway: float, step_before: float
+):
+    steps = rates(WSD(peak=2.0, decay_share=0.1, decay_shape=shape), 1000, 1)
+    assert set(steps[:901]) == {2.0}
+    assert steps[950] == pytest.approx(2 * halfway) and steps[-1] == pytest.approx(2 * step_before, rel=0.01)
+    assert all(a > b for a, b in pairwise(steps[900:]))
+    raised = rates(WSD(peak=2.0, decay_share=0.1, decay_shape=shape, final_share=0.5), 1000, 1)
+    assert raised[950] == pytest.approx(1 + halfway)
+
+
+@pytest.mark.parametrize("kind", [WSD, Cosine, Constant])
+def test_a_warmup_is_a_share_of_the_budget_and_not_of_the_run(kind: type[WSD]):
+    share, tokens = kind(warmup_share=0.02), kind(warmup_tokens=20)
+    assert rates(share, 1000, 1) == rates(tokens, 1000, 1)
+    longer = share.in_tokens(1000, lambda share: 2000 * share)
+    assert longer == tokens and rates(longer, 2000, 1)[:20] == rates(share, 1000, 1)[:20]
+
+
+def test_a_decay_of_some_tokens_and_one_of_a_share_are_the_same():
+    assert rates(WSD(decay_tokens=200), 1000, 10) == rates(WSD(decay_share=0.2), 1000, 10)
+    assert WSD(decay_tokens=200, warmup_tokens=40).scaled(0.5) == WSD(decay_tokens=100, warmup_tokens=20)
+
+
+def test_a_share_of_compute_becomes_tokens():
+    """Half of the compute is used after three quarters of the tokens, as in a run that was shallow first."""
+
+    def position(share: float) -> float:
+        return 1000 * (1.5 * share if share <= 0.5 else 0.5 + 0.5 * share)
+
+    rate = WSD(decay_in="compute", decay_share=0.2, decay_shape="sqrt")
+    with pytest.raises(InvalidValueError, match="decay_in is 'compute', which needs the cost of a run"):
+        rate.pieces(StepGrid.even(1000, 10))
+    assert rate.in_tokens(1000, position) == WSD(decay_tokens=100, decay_shape="sqrt")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"decay_shape": "square"}, "decay_shape 'square' is unknown: use linear, cosine, sqrt"),
+        ({"decay_in": "flops"}, "decay_in 'flops' is unknown: use tokens, compute"),
+        ({"decay_share": 0.0}, r"decay_share is 0.0: it must be in \(0, 1\]"),
+        ({"decay_tokens": 0}, "decay_tokens is 0: it must be at least 1"),
+        ({"warmup_share": 1.0}, "warmup_share is 1.0: it must be at least 0 and below 1"),
+        ({"warmup_share": 0.1, "warmup_tokens": 5}, "warmup_share is 0.1, and warmup_tokens is 5: give one"),
+        ({"final_share": 1.5}, r"final_share is 1.5: it must be in \[0, 1\]"),
+    ],
+)
+def test_settings_that_fit_no_run_are_refused(options: dict[str, Any], message: str):
+    with pytest.raises(InvalidValueError, match=message):
+        WSD(**options)
 
 
 def test_cosine_ends_at_its_final_share():
@@ -66,6 +125,8 @@ def test_a_decay_that_does_not_fit_is_refused():
         WSD(warmup_tokens=900).pieces(StepGrid.even(1000, 10))
     with pytest.raises(InvalidValueError, match=r"decay_share is 0.001, too small a share of 1,000 tokens"):
         WSD(decay_share=0.001).pieces(StepGrid.even(1000, 10))
+    with pytest.raises(InvalidValueError, match="decay_tokens is 4, too small a share of 1,000 tokens"):
+        WSD(decay_tokens=4).pieces(StepGrid.even(1000, 10))
 
 
 @pytest.mark.parametrize("peak", [0.0, -1.0, float("nan"), float("inf")])

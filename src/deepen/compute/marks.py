@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
+from deepen.compute.ledger import Ledger, phase_flops
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps, round_up_to_steps
@@ -55,6 +56,7 @@ class RecipeRun:
         baseline_tokens: tokens of the baseline, the length of a staged part; None means the run's own tokens.
         batch_ramp, context_ramp: batch and context during the run.
         rate: the learning rate during the run, which does not change its price.
+        ledger: prices a decay that is counted in compute; None for the model's own ledger.
     """
 
     recipe: Recipe
@@ -66,6 +68,7 @@ class RecipeRun:
     batch_ramp: Ramp | None = None
     context_ramp: Ramp | None = None
     rate: Rate = field(default_factory=WSD)
+    ledger: Ledger | None = None
 
     def schedule(self, steps: int) -> Schedule:
         """The schedule of a run of `steps` steps of `batch_tokens`, with every phase in whole steps.
@@ -77,12 +80,11 @@ class RecipeRun:
         baseline_tokens = tokens if self.baseline_tokens is None else self.baseline_tokens
         schedule = self.recipe.schedule(self.model, tokens, baseline_tokens, self.options)
         schedule = apply_ramps(
-            replace(schedule, rate=self.rate),
-            batch=self.batch_ramp,
-            context=self.context_ramp,
-            batch_tokens=self.batch_tokens,
-        )
-        return schedule.in_steps(self.batch_tokens, self.context)
+            schedule, batch=self.batch_ramp, context=self.context_ramp, batch_tokens=self.batch_tokens
+        ).in_steps(self.batch_tokens, self.context)
+        ledger = Ledger(model=self.model) if self.ledger is None else self.ledger
+        rate = self.rate.in_tokens(baseline_tokens, lambda share: compute_position(ledger, schedule, share))
+        return replace(schedule, rate=rate)
 
     def continued(self, tokens: int) -> Schedule:
         """The schedule of a run that trains `tokens` tokens after its staged part, in whole steps.
@@ -94,6 +96,19 @@ class RecipeRun:
         longer = self.schedule(round_up_to_steps(self.baseline_tokens + tokens, self.batch_tokens))
         staged_tokens = sum(phase.tokens for phase in longer.phases if phase.part is Part.STAGED)
         return self.schedule(round_to_steps(staged_tokens + tokens, self.batch_tokens))
+
+
+def compute_position(ledger: Ledger, schedule: Schedule, share: float) -> float:
+    """The tokens after which a share of a schedule's FLOPs is used; the schedule is in whole steps."""
+    costs = phase_flops(ledger, schedule)
+    left = share * sum(costs)
+    begin = 0
+    for phase, cost in zip(schedule.phases, costs, strict=True):
+        if left <= cost:
+            return begin + phase.tokens * left / cost
+        left -= cost
+        begin += phase.tokens
+    return schedule.tokens
 
 
 def nearest_schedule(run: RecipeRun, price: Price, budget: float, unit: str) -> Schedule:

@@ -21,6 +21,7 @@ from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.phase import Schedule
 from deepen.schedule.ramp import Ramp
+from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipe import RecipeLike
 from deepen.schedule.recipes import BASELINE, get_recipe
 
@@ -43,6 +44,7 @@ class PlanRequest:
         ratio: price of a backward pass in forward passes, in the closed form of a recipe's paper.
         batch_ramp, context_ramp: batch and context during the run.
         limit_hours: the wall-clock time that there is, beside a budget in another unit.
+        rate: the learning rate, which changes no price.
     """
 
     model: ModelConfig
@@ -59,6 +61,7 @@ class PlanRequest:
     batch_ramp: Ramp | None = None
     context_ramp: Ramp | None = None
     limit_hours: float | None = None
+    rate: Rate = field(default_factory=WSD)
 
     def __post_init__(self) -> None:
         if errors := [*self._budget_errors(), *self._size_errors()]:
@@ -140,6 +143,8 @@ class PlanRequest:
             context=self.context,
             batch_ramp=self.batch_ramp,
             context_ramp=self.context_ramp,
+            rate=self.rate,
+            ledger=self.ledger,
         )
 
     def run(self, baseline_tokens: int) -> RecipeRun:

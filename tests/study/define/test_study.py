@@ -1,4 +1,5 @@
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -242,6 +243,25 @@ def test_an_arm_has_the_studys_rate_or_its_own(make_study: Callable[..., Study])
 def test_an_arm_with_a_value_that_cannot_be_used_is_refused(arm: dict[str, Any], problem: str):
     with pytest.raises(InvalidValueError, match=problem):
         Arm(name="mine", recipe="full", **arm)
+
+
+def test_an_arm_has_the_studys_rate_with_its_own_peak(make_study: Callable[..., Study]):
+    arm = Arm(name="small", recipe="small", peak=2e-2)
+    study = make_study(arms=(Arm(name="full", recipe="full"), arm), rate=WSD(peak=1e-2, decay_shape="sqrt"))
+    assert study.rate_for(arm) == WSD(peak=2e-2, decay_shape="sqrt")
+    assert study.rate_for(study.arms[0]) == study.rate
+    assert Study.from_json(study.to_json()) == study
+
+
+@pytest.mark.parametrize("peak", [0.0, -1e-3, math.nan, math.inf, "high", True])
+def test_a_peak_of_an_arm_that_cannot_train_is_refused(peak: Any):
+    with pytest.raises(InvalidValueError, match=r"peak of arm 'small' is .*: it must be a number above 0"):
+        Arm(name="small", recipe="small", peak=peak)
+
+
+def test_a_peak_beside_an_arms_own_rate_is_refused():
+    with pytest.raises(InvalidValueError, match="peak of arm 'small' is given beside its own rate: set the peak"):
+        Arm(name="small", recipe="small", peak=1e-2, rate=WSD())
 
 
 def test_a_study_whose_rate_is_a_number_is_refused(make_study: Callable[..., Study]):

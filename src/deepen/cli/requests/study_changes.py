@@ -36,7 +36,7 @@ def change_study(arguments: Arguments, study: Study, changes: dict[str, Any]) ->
             changed,
             tokens=tokens,
             rate=_change_rate(changed.rate, changes, share),
-            arms=tuple(_with_warmup(arm, share) for arm in changed.arms),
+            arms=tuple(_scale_rate(arm, share) for arm in changed.arms),
             evaluation=add_tasks(evaluation, given_tasks(changes)),
             seeds=tuple(range(changes["seeds"])) if "seeds" in changes else study.seeds,
             data=str(changes.get("data", study.data)),
@@ -69,20 +69,13 @@ def _change_rate(rate: Rate, changes: dict[str, Any], share: float) -> Rate:
     """The rate of a run with `share` as many tokens, in the shape and with the peak that are asked for."""
     if "rate" in changes:
         rate = RATES[changes["rate"]](peak=rate.peak, warmup_tokens=rate.warmup_tokens)
-    changed: Rate = replace(  # type: ignore[type-var]
-        rate, peak=changes.get("lr", rate.peak), warmup_tokens=round(rate.warmup_tokens * share)
-    )
+    changed: Rate = replace(rate, peak=changes.get("lr", rate.peak)).scaled(share)  # type: ignore[type-var]
     return changed
 
 
-def _with_warmup(arm: Arm, share: float) -> Arm:
+def _scale_rate(arm: Arm, share: float) -> Arm:
     """An arm in a run with `share` as many tokens: a rate of its own keeps its shape and its peak."""
-    if arm.rate is None:
-        return arm
-    return replace(
-        arm,
-        rate=replace(arm.rate, warmup_tokens=round(arm.rate.warmup_tokens * share)),  # type: ignore[type-var]
-    )
+    return arm if arm.rate is None else replace(arm, rate=arm.rate.scaled(share))
 
 
 def _evaluate_at_points(evaluation: Evaluation, tokens: int, points: int, batch_tokens: int) -> Evaluation:

@@ -194,6 +194,7 @@ def _run(study: Study, arm: Arm) -> RecipeRun:
         context=study.context,
         baseline_tokens=study.baseline_tokens,
         rate=study.rate_for(arm),
+        ledger=study.ledger,
     )
 
 

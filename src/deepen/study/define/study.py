@@ -5,7 +5,7 @@ docs/studies.md explains every field, with an example.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deepen.compute.accounting import EXACT_FLOPS, PAPER, TOKENS
@@ -34,12 +34,14 @@ class Arm:
             is registered as a recipe becomes its name; another is identified by the schedules that it returns.
         options: values for the function's further arguments.
         rate: the learning rate over a run; None for the study's. A fair comparison tunes every arm alike.
+        peak: the peak of the study's rate, for this arm; None for the study's peak.
     """
 
     name: str
     recipe: RecipeLike
     options: Mapping[str, Any] = field(default_factory=dict)
     rate: Rate | None = None
+    peak: float | None = None
 
     def __post_init__(self) -> None:
         if not is_line(self.name):
@@ -48,6 +50,8 @@ class Arm:
             object.__setattr__(self, "recipe", registered.name)
         if self.rate is not None:
             _check_rate(self.rate, f"of arm {self.name!r} ")
+        if self.peak is not None:
+            self._check_peak(self.peak)
         if not isinstance(self.options, Mapping):
             raise InvalidValueError(
                 f"of arm {self.name!r} are {self.options!r}: they must be a dict of names and values",
@@ -62,6 +66,18 @@ class Arm:
                     field="options",
                     value=value,
                 )
+
+    def _check_peak(self, peak: float) -> None:
+        if isinstance(peak, bool) or not isinstance(peak, int | float) or not 0 < peak < math.inf:
+            raise InvalidValueError(
+                f"of arm {self.name!r} is {peak!r}: it must be a number above 0", field="peak", value=peak
+            )
+        if self.rate is not None:
+            raise InvalidValueError(
+                f"of arm {self.name!r} is given beside its own rate: set the peak of that rate",
+                field="peak",
+                value=peak,
+            )
 
 
 def _check_rate(rate: Rate, whose: str = "") -> None:
@@ -156,7 +172,9 @@ class Study:
             )
 
     def rate_for(self, arm: Arm) -> Rate:
-        """The learning rate of an arm: its own, or the study's."""
+        """The learning rate of an arm: its own, or the study's, with the arm's peak if it has one."""
+        if arm.peak is not None:
+            return replace(self.rate, peak=arm.peak)  # type: ignore[type-var]
         return self.rate if arm.rate is None else arm.rate
 
     def _check_types(self) -> None:
