@@ -24,6 +24,16 @@ def test_every_block_is_placed_once_and_stages_are_nearly_equal(depth_stages: tu
     assert len(sizes) == stages and sum(sizes) == depth and max(sizes) - min(sizes) <= 1
 
 
+def test_even_stages_must_divide_the_blocks_and_the_error_lists_what_does():
+    assert partition(12, 4, "even") == (3, 3, 3, 3)
+    with pytest.raises(InvalidValueError) as refused:
+        partition(12, 5, "even")
+    assert str(refused.value) == (
+        "stages is 5, which does not divide 12 blocks into equal stages: "
+        "use partition spread (2,3,2,3,2), or stages 1, 2, 3, 4, 6 or 12"
+    )
+
+
 @pytest.mark.parametrize(
     ("stages", "policy", "field"),
     [

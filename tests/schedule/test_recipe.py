@@ -1,5 +1,6 @@
 """A recipe as a value: what follows from its function."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Annotated
 
@@ -77,11 +78,36 @@ def test_every_recipe_has_a_summary_and_a_help_text_for_each_option(name: str):
     assert made.name == name and made.summary.endswith(".")
     for option in made.options.values():
         assert option.help and option.kind in (int, float, str, bool), option.name
-        assert option.default is None or isinstance(option.default, option.kind), option.name
+        is_list = option.takes_several and isinstance(option.default, tuple)
+        for default in option.default if is_list else (option.default,):
+            assert default is None or isinstance(default, option.kind), option.name
         if option.choices and option.default:
             assert option.default in option.choices, option.name
     for preset in made.presets.values():
         assert preset.keys() <= made.options.keys()
+
+
+def several(
+    model: ModelConfig,
+    tokens: int,
+    *,
+    depths: tuple[int, ...] = (),
+    grow_at: float | Sequence[float] = 0.5,
+    names: list[str] | None = None,
+    pair: tuple[int, str] = (1, "a"),
+) -> Schedule:
+    """Grow several times."""
+    return Schedule(phases=(Phase(depth=2, tokens=tokens, label="all"),))
+
+
+def test_an_option_can_take_several_values_of_one_type():
+    options = Recipe(name="several", build=several).options
+    assert [(option.kind, option.takes_one, option.takes_several) for option in options.values()] == [
+        (int, False, True),
+        (float, True, True),
+        (str, False, True),
+        (object, True, False),
+    ]
 
 
 def test_options_that_hold_a_name_allow_the_registered_ones():

@@ -8,8 +8,10 @@ from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.recipes import RECIPES, get_recipe
 from deepen.schedule.recipes.constant_depth import full, small
-from deepen.schedule.recipes.one_shot import one_shot
+from deepen.schedule.recipes.gradual import gradual
+from deepen.schedule.recipes.one_shot import one_shot, stack
 from deepen.schedule.recipes.stages import STAGED_PRESETS, TWO_PHASE_PRESETS, staged, two_phase
+from deepen.schedule.recipes.unfreeze import unfreeze
 from deepen.schedule.trainable import Trainable
 
 MODEL = PRESETS["gpt2-124m"]
@@ -79,9 +81,58 @@ def test_one_shot_grows_at_its_share_of_the_tokens():
     assert (before.depth, before.tokens, after.depth, after.tokens) == (6, 250, 12, 750)
 
 
+@given(st.integers(2, 12))
+def test_stack_begins_with_the_depth_divided_by_the_factor_and_rounded_up(factor: int):
+    before, after = stack(MODEL, 1000, growth_factor=factor, grow_at=0.3).phases
+    assert (before.tokens, after.tokens, after.depth) == (300, 700, 12)
+    assert (before.depth - 1) * factor < 12 <= before.depth * factor
+
+
+def test_gradual_grows_where_it_is_told_to():
+    schedule = gradual(MODEL, 1000, depths=(3, 6, 12), grow_at=(0.3, 0.6))
+    assert [(phase.depth, phase.tokens) for phase in schedule.phases] == [(3, 300), (6, 300), (12, 400)]
+    assert gradual(MODEL, 1000, depths=(6, 12), grow_at=0.25).phases[0].tokens == 250
+    assert gradual(MODEL, 1000, partition="3,3,6", stages=3) == gradual(MODEL, 1000, depths=(3, 6, 12))
+
+
+@pytest.mark.parametrize(
+    ("alpha", "lengths"), [(0.0, [250, 250, 250, 250]), (1.0, [100, 200, 300, 400]), (2.0, [33, 134, 300, 533])]
+)
+def test_stages_last_in_proportion_to_a_power_of_their_number(alpha: float, lengths: list[int]):
+    assert [phase.tokens for phase in gradual(MODEL, 1000, alpha=alpha).phases] == lengths
+
+
+def test_unfreeze_trains_from_the_top_down_and_in_the_end_everything():
+    phases = unfreeze(MODEL, 1000, stages=3, unfrozen_at=0.4).phases
+    assert [phase.tokens for phase in phases] == [200, 200, 600]
+    assert [phase.train.blocks for phase in phases[:2]] == [tuple(range(8, 12)), tuple(range(4, 12))]
+    assert all(phase.train.head and not phase.train.embeddings for phase in phases[:2])
+    assert phases[2].train is Trainable.ALL and {phase.depth for phase in phases} == {12}
+
+
+@pytest.mark.parametrize("recipe", ["gradual", "unfreeze"])
+def test_one_stage_is_full_training(recipe: str):
+    (phase,) = get_recipe(recipe).schedule(MODEL, 1000, 1000, {"stages": 1}).phases
+    assert (phase.depth, phase.tokens, phase.train) == (12, 1000, Trainable.ALL)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
+        lambda: one_shot(MODEL, 1000, grow_at=(0.3, 0.6)),
+        lambda: stack(MODEL, 1000, growth_factor=1),
+        lambda: stack(MODEL, 1000, growth_factor=13),
+        lambda: gradual(MODEL, 1000, depths=(6, 3, 12)),
+        lambda: gradual(MODEL, 1000, depths=(3, 6)),
+        lambda: gradual(MODEL, 1000, depths=(-1, 12)),
+        lambda: gradual(MODEL, 1000, depths=(3, 12), stages=3),
+        lambda: gradual(MODEL, 1000, depths=(3, 6, 12), grow_at=(0.6, 0.3)),
+        lambda: gradual(MODEL, 1000, depths=(3, 6, 12), grow_at=0.5),
+        lambda: gradual(MODEL, 1000, depths=(3, 12), grow_at=1.5),
+        lambda: gradual(MODEL, 1000, alpha=-1),
+        lambda: gradual(MODEL, 1000, alpha=float("nan")),
+        lambda: unfreeze(MODEL, 1000, unfrozen_at=0),
+        lambda: unfreeze(MODEL, 1000, stages=13),
         lambda: one_shot(MODEL, 1000, grow_at=1.0),
         lambda: one_shot(MODEL, 1000, start_depth=12),
         lambda: one_shot(MODEL, 1000, start_depth=0),
@@ -94,5 +145,5 @@ def test_one_shot_grows_at_its_share_of_the_tokens():
     ],
 )
 def test_what_cannot_be_trained_is_refused(wrong):
-    with pytest.raises(ValueError, match=r"depth|grow_at|tokens|stages|phases"):
+    with pytest.raises(ValueError, match=r"depth|grow_at|tokens|stages|phases|growth_factor|alpha|unfrozen_at"):
         wrong()

@@ -58,6 +58,20 @@ def _back(depth: int, stages: int) -> tuple[int, ...]:
     return _front(depth, stages)[::-1]
 
 
+def _even(depth: int, stages: int) -> tuple[int, ...]:
+    """Equal stages, which must divide the blocks."""
+    if depth % stages:
+        divisors = [str(count) for count in range(1, depth + 1) if depth % count == 0]
+        spread = ",".join(map(str, _spread(depth, stages)))
+        raise InvalidValueError(
+            f"is {stages}, which does not divide {depth} blocks into equal stages",
+            field="stages",
+            value=stages,
+            remedy=f"use `partition` spread ({spread}), or `stages` {', '.join(divisors[:-1])} or {divisors[-1]}",
+        )
+    return _floor(depth, stages)
+
+
 def _floor(depth: int, stages: int) -> tuple[int, ...]:
     """Equal stages without the remainder, as in the released code of Li, Fung & Huang."""
     return (depth // stages,) * stages
@@ -67,6 +81,7 @@ POLICIES: Mapping[str, Callable[[int, int], tuple[int, ...]]] = {
     "spread": _spread,
     "front": _front,
     "back": _back,
+    "even": _even,
     "floor": _floor,
 }
 """All policies by name: functions of depth and stages that return the sizes."""

@@ -9,7 +9,7 @@ Any callable is read: functions, lambdas, `functools.partial`, objects with `__c
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,8 @@ class RecipeOption:
         default: its default; None means that the recipe derives the value from the model.
         help: one sentence.
         choices: the allowed values; empty means any value of that type.
+        takes_one, takes_several: whether its value is a single one of that type (`float`), a list or tuple of them
+            (`tuple[float, ...]`), or either (`float | Sequence[float]`).
     """
 
     name: str
@@ -50,6 +52,8 @@ class RecipeOption:
     default: Any
     help: str
     choices: tuple[str, ...] = ()
+    takes_one: bool = True
+    takes_several: bool = False
 
 
 def read_name(build: Build) -> str:
@@ -76,13 +80,11 @@ def read_options(build: Build) -> dict[str, RecipeOption]:
     options = {}
     for parameter in _option_parameters(build):
         default = None if parameter.default is parameter.empty else parameter.default
-        kind, choices = _read_annotation(hints.get(parameter.name, type(default)))
         options[parameter.name] = RecipeOption(
             name=parameter.name,
-            kind=kind,
             default=default,
             help=help_texts.get(parameter.name, ""),
-            choices=choices,
+            **_read_annotation(hints.get(parameter.name, type(default))),
         )
     return options
 
@@ -183,17 +185,27 @@ def _argument_help(docstring: str) -> dict[str, str]:
     return {name: _one_line(" ".join(lines)) for names, lines in entries for name in names}
 
 
-def _read_annotation(annotation: Any) -> tuple[type, tuple[str, ...]]:
-    """The type of an option's value, and its allowed values."""
+def _read_annotation(annotation: Any) -> dict[str, Any]:
+    """The fields of an option that follow from its annotation."""
     choices: tuple[str, ...] = ()
     if get_origin(annotation) is Annotated:
         annotation, *extras = get_args(annotation)
         choices = tuple(name for extra in extras if isinstance(extra, OneOf) for name in extra.names)
     alternatives = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    kinds = {alternative for alternative in alternatives if alternative is not NoneType}
-    if kinds == {int, float}:
-        return float, choices
-    kind = kinds.pop() if len(kinds) == 1 else object
+    single = {each for each in alternatives if each is not NoneType and _element_type(each) is None}
+    listed = {_element_type(each) for each in alternatives} - {None}
+    kinds = single | listed
+    kind = float if kinds == {int, float} else kinds.pop() if len(kinds) == 1 else object
     if get_origin(kind) is Literal and all(isinstance(name, str) for name in get_args(kind)):
-        return str, get_args(kind)
-    return kind if kind in (int, float, str, bool) else object, choices
+        kind, choices = str, get_args(kind)
+    if kind not in (int, float, str, bool):
+        return {"kind": object, "choices": choices}
+    return {"kind": kind, "choices": choices, "takes_one": bool(single), "takes_several": bool(listed)}
+
+
+def _element_type(annotation: Any) -> Any:
+    """The type of the elements of a list or tuple of any length; None for other annotations."""
+    arguments = get_args(annotation)
+    if get_origin(annotation) in (list, Sequence) or (get_origin(annotation) is tuple and arguments[1:] == (...,)):
+        return arguments[0]
+    return None

@@ -1,11 +1,18 @@
-"""Shared by recipes: annotations for options that hold a registered name, and the default start depth."""
+"""Shared by recipes: annotations for options, and what several recipes derive from them.
 
-from typing import Annotated
+An option that takes several values can also be given a single one: `grow_at=0.5`, `grow_at=(0.3, 0.6)`; on the
+command line `--grow-at 0.5`, `--grow-at 0.3,0.6`.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Annotated, TypeVar
 
 from deepen.errors import InvalidValueError
 from deepen.growth.layout import PLACEMENTS
 from deepen.growth.moments import MOMENT_POLICIES
-from deepen.growth.operators import OPERATORS
+from deepen.growth.operators import OPERATORS, get_operator
 from deepen.model.config import ModelConfig
 from deepen.schedule.recipe_function import OneOf
 from deepen.schedule.trainable import TRAINABLE_SETS
@@ -14,6 +21,19 @@ OperatorName = Annotated[str, OneOf(OPERATORS)]
 PlacementName = Annotated[str, OneOf(PLACEMENTS)]
 MomentPolicyName = Annotated[str, OneOf(MOMENT_POLICIES)]
 TrainableName = Annotated[str, OneOf(TRAINABLE_SETS)]
+
+Depths = int | Sequence[int]
+"""An option for one depth or several."""
+
+Shares = float | Sequence[float]
+"""An option for one share of the run or several."""
+
+N = TypeVar("N", int, float)
+
+
+def as_tuple(values: N | Sequence[N]) -> tuple[N, ...]:
+    """The values of an option that takes one or several."""
+    return tuple(values) if isinstance(values, Sequence) else (values,)
 
 
 def resolve_start_depth(model: ModelConfig, start_depth: int | None) -> int:
@@ -31,3 +51,58 @@ def resolve_start_depth(model: ModelConfig, start_depth: int | None) -> int:
             remedy=f"it must be 0 to {model.depth - 1}, below the model's {model.depth}",
         )
     return depth
+
+
+def check_operator(operator: str, start_depth: int) -> None:
+    """Check that there are blocks to copy, if the operator copies.
+
+    Raises:
+        InvalidValueError: it copies, and `start_depth` is 0.
+    """
+    if start_depth == 0 and get_operator(operator).copies:
+        usable = [name for name, other in OPERATORS.items() if not other.copies]
+        raise InvalidValueError(
+            f"{operator!r} copies blocks, and with `start_depth` 0 there are none",
+            field="operator",
+            value=operator,
+            remedy=f"use {' or '.join(usable)}",
+            allowed=usable,
+        )
+
+
+def check_share(share: float, field: str) -> float:
+    """Check that a share of the run is between 0 and 1.
+
+    Raises:
+        InvalidValueError: it is not.
+    """
+    if not 0 < share < 1:
+        raise InvalidValueError(
+            f"is {share}",
+            field=field,
+            value=share,
+            remedy="it is a share of the tokens and must lie between 0 and 1",
+        )
+    return share
+
+
+def proportional_shares(stages: int, alpha: float) -> tuple[float, ...]:
+    """Where all stages but the last end, as shares of the run, if stage i lasts in proportion to i**alpha.
+
+    Source: Saunshi et al. 2024, arXiv 2409.19044, section 2 (the schedule Prop-α).
+
+    Raises:
+        InvalidValueError: `alpha` is not a number from 0 to 100.
+    """
+    if not 0 <= alpha <= 100:
+        raise InvalidValueError(
+            f"is {alpha}", field="alpha", value=alpha, remedy="use 0 for equal stages, 1 or 2 for longer late ones"
+        )
+    lengths = [(stage / stages) ** alpha for stage in range(1, stages + 1)]
+    return tuple(end / math.fsum(lengths) for end in accumulate(lengths[:-1]))
+
+
+def split_tokens(tokens: int, shares: Sequence[float]) -> list[int]:
+    """The tokens of the stretches of a run that is divided at these shares."""
+    bounds = [0, *(round(tokens * share) for share in shares), tokens]
+    return [end - begin for begin, end in pairwise(bounds)]

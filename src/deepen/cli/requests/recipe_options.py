@@ -8,7 +8,15 @@ from typing import Any
 from deepen.cli.requests.command import Command, Option, OptionGroup, as_flag
 from deepen.cli.requests.parser import Arguments, parse_arguments
 from deepen.cli.requests.user_file import find_recipe, read_recipe
-from deepen.cli.requests.value_types import TEXT, ValueType, one_of, read_number, read_text, whole_number
+from deepen.cli.requests.value_types import (
+    TEXT,
+    ValueType,
+    one_of,
+    read_number,
+    read_text,
+    several_of,
+    whole_number,
+)
 from deepen.model.config import ModelConfig
 from deepen.schedule.recipe import Recipe
 from deepen.schedule.recipe_function import RecipeOption
@@ -37,9 +45,18 @@ _TRUTH = ValueType(metavar="true|false", read=_read_truth, names=("true", "false
 
 
 def _value_type(option: RecipeOption) -> ValueType | None:
-    """What an option takes; the range of numbers is checked by the recipe."""
+    """What an option takes; None makes it a switch."""
+    if option.takes_several:
+        return several_of(_value_type_of_one(option), or_one=option.takes_one)
+    if option.kind is bool and not option.default:
+        return None
+    return _value_type_of_one(option)
+
+
+def _value_type_of_one(option: RecipeOption) -> ValueType:
+    """The type of one value of an option; the range of numbers is checked by the recipe."""
     if option.kind is bool:
-        return _TRUTH if option.default else None
+        return _TRUTH
     if option.kind is int:
         return whole_number(minimum=-(10**9), maximum=10**9)
     if option.kind is float:
@@ -55,7 +72,7 @@ def _make_option(name: str, recipes: Sequence[Recipe]) -> Option:
     """An option that one recipe or several have."""
     owners = {recipe.name: recipe.options[name] for recipe in recipes if name in recipe.options}
     first, defaults = next(iter(owners.values())), {str(option.default) for option in owners.values()}
-    is_stated = len(defaults) == 1 and first.default not in (None, "")
+    is_stated = len(defaults) == 1 and first.default not in (None, "", ())
     takes = _value_type(first)
     return Option(
         name=name.replace("_", "-"),

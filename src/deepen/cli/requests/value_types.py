@@ -107,6 +107,16 @@ def some_of(names: Iterable[str], metavar: str = "NAME[,NAME...]") -> ValueType:
     return ValueType(metavar=metavar, read=read, names=one.names)
 
 
+def several_of(each: ValueType, *, or_one: bool = False) -> ValueType:
+    """Values of a type, separated by commas, as a tuple; with `or_one` a single one is not put into a tuple."""
+
+    def read(text: str) -> Any:
+        values = tuple(each.read(part.strip()) for part in text.strip("()[]").removesuffix(",").split(","))
+        return values[0] if or_one and len(values) == 1 else values
+
+    return replace(each, metavar=f"{each.metavar}[,{each.metavar}...]", read=read, number=None)
+
+
 def read_text(text: str) -> str:
     """Any text but an empty one, or one with a zero byte, which no path can contain."""
     if not text:

@@ -1,12 +1,21 @@
 """Recipes that grow once."""
 
 from deepen.errors import InvalidValueError
-from deepen.growth.operators import OPERATORS, get_operator
 from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.recipe import recipe
-from deepen.schedule.recipe_options import MomentPolicyName, OperatorName, PlacementName, resolve_start_depth
+from deepen.schedule.recipe_options import (
+    MomentPolicyName,
+    OperatorName,
+    PlacementName,
+    Shares,
+    as_tuple,
+    check_operator,
+    check_share,
+    resolve_start_depth,
+    split_tokens,
+)
 
 
 @recipe("one-shot")
@@ -15,7 +24,7 @@ def one_shot(
     tokens: int,
     *,
     start_depth: int | None = None,
-    grow_at: float = 0.5,
+    grow_at: Shares = 0.5,
     operator: OperatorName = "interleave",
     placement: PlacementName = "",
     moments: MomentPolicyName = "copy",
@@ -35,27 +44,57 @@ def one_shot(
     2405.15319, section 3.
     """
     depth = resolve_start_depth(model, start_depth)
-    if not 0 < grow_at < 1:
+    check_operator(operator, depth)
+    growth = Growth(operator=operator, placement=placement, moments=moments)
+    return _grow_once(model, tokens, depth, grow_at, growth)
+
+
+@recipe("stack")
+def stack(
+    model: ModelConfig,
+    tokens: int,
+    *,
+    growth_factor: int = 4,
+    grow_at: Shares = 0.5,
+    moments: MomentPolicyName = "copy",
+) -> Schedule:
+    """Train a shallow model, then stack copies of all its blocks on top of each other to full depth.
+
+    Args:
+        tokens: total training tokens.
+        growth_factor: full depth ÷ depth before growth, at least 2; where it does not divide the model's depth,
+            the depth before growth is rounded up, and the topmost copy is cut off.
+        grow_at: share of the tokens spent before growth, in (0, 1).
+        moments: what happens to the optimizer's moments at growth.
+
+    Source: Du et al., "Stacking Your Transformers", arXiv 2405.15319, section 3 (G_stack) and section 5.
+    """
+    if not 2 <= growth_factor <= model.depth:
         raise InvalidValueError(
-            f"is {grow_at}",
+            f"is {growth_factor}",
+            field="growth_factor",
+            value=growth_factor,
+            remedy=f"it must be 2 to {model.depth}, the model's depth",
+        )
+    depth = -(-model.depth // growth_factor)
+    return _grow_once(model, tokens, depth, grow_at, Growth(operator="stack", moments=moments))
+
+
+def _grow_once(model: ModelConfig, tokens: int, start_depth: int, grow_at: Shares, growth: Growth) -> Schedule:
+    """`start_depth` blocks until the share `grow_at` of the tokens, then full depth."""
+    shares = as_tuple(grow_at)
+    if len(shares) != 1:
+        raise InvalidValueError(
+            f"has {len(shares)} shares, but the recipe grows once",
             field="grow_at",
             value=grow_at,
-            remedy="it is a share of the tokens and must lie between 0 and 1",
+            remedy="give one, or use the recipe gradual",
         )
-    if depth == 0 and get_operator(operator).copies:
-        usable = [name for name, other in OPERATORS.items() if not other.copies]
-        raise InvalidValueError(
-            f"{operator!r} copies blocks, and with `start_depth` 0 there are none",
-            field="operator",
-            value=operator,
-            remedy=f"use {' or '.join(usable)}",
-            allowed=usable,
-        )
-    before = round(tokens * grow_at)
+    before, after = split_tokens(tokens, (check_share(shares[0], "grow_at"),))
     return Schedule(
         phases=(
-            Phase(depth=depth, tokens=before, label="shallow"),
-            Phase(depth=model.depth, tokens=tokens - before, label="full depth"),
+            Phase(depth=start_depth, tokens=before, label="shallow"),
+            Phase(depth=model.depth, tokens=after, label="full depth"),
         ),
-        growth=Growth(operator=operator, placement=placement, moments=moments),
+        growth=growth,
     )

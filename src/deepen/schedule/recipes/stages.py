@@ -86,7 +86,8 @@ def two_phase(
         tokens: total training tokens, continual phase included.
         staged_tokens: tokens of the staged part, T_inc; each phase gets staged_tokens / (2·stages).
         stages: number of stages S.
-        partition: how the blocks are divided over the stages: spread, front, back, floor, or sizes such as 6,3,3.
+        partition: how the blocks are divided over the stages: spread, front, back, even, floor, or sizes such as
+            6,3,3.
         scope: what is trained in the first phase of a stage.
         operator: how new blocks get their weights.
         placement: where new blocks go; the operator's own placement where left out.
@@ -138,7 +139,8 @@ def staged(
         tokens: total training tokens, continual phase included.
         staged_tokens: tokens of the staged part; each stage gets staged_tokens / stages.
         stages: number of stages S.
-        partition: how the blocks are divided over the stages: spread, front, back, floor, or sizes such as 6,3,3.
+        partition: how the blocks are divided over the stages: spread, front, back, even, floor, or sizes such as
+            6,3,3.
         operator: how new blocks get their weights.
         placement: where new blocks go; the operator's own placement where left out.
         moments: what happens to the optimizer's moments at growth.
