@@ -57,6 +57,7 @@ class RecipeRun:
         batch_ramp, context_ramp: batch and context during the run.
         rate: the learning rate during the run, which does not change its price.
         ledger: prices a decay that is counted in compute; None for the model's own ledger.
+        decisions: where the first phases that a plateau may end have ended, in tokens of the run.
     """
 
     recipe: Recipe
@@ -69,6 +70,7 @@ class RecipeRun:
     context_ramp: Ramp | None = None
     rate: Rate = field(default_factory=WSD)
     ledger: Ledger | None = None
+    decisions: tuple[int, ...] = ()
 
     def schedule(self, steps: int) -> Schedule:
         """The schedule of a run of `steps` steps of `batch_tokens`, with every phase in whole steps.
@@ -78,7 +80,7 @@ class RecipeRun:
         """
         tokens = steps * self.batch_tokens
         baseline_tokens = tokens if self.baseline_tokens is None else self.baseline_tokens
-        schedule = self.recipe.schedule(self.model, tokens, baseline_tokens, self.options)
+        schedule = self.recipe.schedule(self.model, tokens, baseline_tokens, self.options).decided(self.decisions)
         schedule = apply_ramps(
             schedule, batch=self.batch_ramp, context=self.context_ramp, batch_tokens=self.batch_tokens
         ).in_steps(self.batch_tokens, self.context)

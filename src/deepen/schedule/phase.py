@@ -1,5 +1,6 @@
 """Phases and schedules: what is trained, for how many tokens, and how the model grows in between."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -11,6 +12,7 @@ from deepen.growth.layout import find_new_blocks
 from deepen.growth.operators import get_operator
 from deepen.growth.spec import Growth
 from deepen.schedule.grid import StepGrid, round_down_to_steps, round_to_steps
+from deepen.schedule.plateau import Plateau, Trigger
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.trainable import Trainable, TrainedParts
 
@@ -36,6 +38,8 @@ class Phase:
         batch_tokens, context: tokens of a step and of a sequence; 0 means the run's own.
         reset_moments: empty the optimizer's moments when the phase begins, as rebuilding the optimizer does.
         round_down: round the length of the phase down to whole steps; otherwise its end is rounded to the nearest.
+        until: ends the phase early where its loss reaches a plateau; then `tokens` is its latest length, and what
+            it does not use goes to the phase after it.
     """
 
     depth: int
@@ -47,6 +51,7 @@ class Phase:
     context: int = 0
     reset_moments: bool = False
     round_down: bool = False
+    until: Plateau | None = None
 
     def __post_init__(self) -> None:
         for name in ("depth", "batch_tokens", "context"):
@@ -55,6 +60,7 @@ class Phase:
             ("train", isinstance(self.train, Trainable), "Trainable.ALL, Trainable.NEW_BLOCKS or another"),
             ("part", isinstance(self.part, Part), "Part.MAIN, Part.STAGED or Part.CONTINUAL"),
             ("label", is_line(self.label), "text in one line"),
+            ("until", self.until is None or isinstance(self.until, Plateau), "Plateau(...)"),
         ):
             value = getattr(self, name)
             if not is_right:
@@ -134,6 +140,13 @@ class Schedule:
                     value=self.growth.operator,
                 )
 
+        if self.phases[-1].until is not None:
+            raise InvalidValueError(
+                f"of {self.phases[-1].label!r} ends the last phase early, and no phase follows",
+                field="until",
+                value=self.phases[-1].until,
+            )
+
     @property
     def depth_at_start(self) -> int:
         """Blocks before the first phase."""
@@ -171,6 +184,43 @@ class Schedule:
                 before, depth = depth, phase.depth
             parts.append(_resolve(phase.train, self.growth, before, depth))
         return tuple(parts)
+
+    @property
+    def trigger(self) -> Trigger | None:
+        """The first phase that a plateau may end, of a schedule in whole steps; None if every length is known.
+
+        Raises:
+            InvalidValueError: the plateau can never end the phase early.
+        """
+        begin = 0
+        for phase in self.phases:
+            latest = begin + phase.tokens
+            if phase.until is not None:
+                checks = phase.until.checks(begin, latest, phase.batch_tokens)
+                return Trigger(plateau=phase.until, label=phase.label, begin=begin, latest=latest, checks=checks)
+            begin = latest
+        return None
+
+    def decided(self, ends: Sequence[int]) -> "Schedule":
+        """The schedule in which the first phases with `until` end at given positions.
+
+        The tokens that a phase does not use go to the phases after it, so that the total stays the same.
+
+        Args:
+            ends: where these phases end, in tokens of the run.
+        """
+        if not ends:
+            return self
+        phases, left, total = [], list(ends), self.tokens
+        begin = end = 0
+        for phase, planned_end in zip(self.phases, accumulate(phase.tokens for phase in self.phases), strict=True):
+            end = max(end, planned_end)
+            if phase.until is not None and left:
+                end = min(max(begin, left.pop(0)), total)
+                phase = replace(phase, until=None, round_down=False)
+            phases.append(replace(phase, tokens=end - begin))
+            begin = end
+        return replace(self, phases=tuple(phases))
 
     def in_steps(self, batch_tokens: int, context: int) -> "Schedule":
         """The schedule in a form that can be trained: batch and context filled in, phases in whole steps.
