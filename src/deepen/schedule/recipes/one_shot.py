@@ -62,8 +62,8 @@ def stack(
 
     Args:
         tokens: total training tokens.
-        growth_factor: full depth ÷ depth before growth, at least 2; where it does not divide the model's depth,
-            the depth before growth is rounded up, and the topmost copy is cut off.
+        growth_factor: full depth divided by the number of blocks before growth, which is rounded up; then the
+            topmost copy is cut off.
         grow_at: share of the tokens spent before growth, in (0, 1).
         moments: what happens to the optimizer's moments at growth.
 
