@@ -25,7 +25,7 @@ def counted(
     model: ModelConfig, trained: TrainedParts, context: int, sequences: int, checkpointing: bool = False
 ) -> int:
     """FLOPs of one step as FlopCounterMode sees them; it counts fused CPU attention as nothing."""
-    network = build(model, trained.depth)
+    network = build(model, trained.depth, trained.layers)
     network.load_state_dict(init_weights(model, trained.depth, seed=0))
     network.activation_checkpointing = checkpointing
     freeze_rest(network, trained)

@@ -94,7 +94,12 @@ def cases(draw: st.DrawFn) -> tuple[ModelConfig, Phase, TrainedParts, MemorySett
         micro_batch_tokens=draw(st.sampled_from([0, context, 2 * context])),
         activation_checkpointing=draw(st.booleans()),
     )
-    return model, phase, draw(any_choice(model.depth)), memory
+    return (
+        model,
+        phase,
+        draw(any_choice(model.depth).filter(lambda parts: not (parts.norms or parts.layers))),
+        memory,
+    )
 
 
 @pytest.mark.slow
@@ -249,7 +254,12 @@ def planned(draw: st.DrawFn) -> tuple[ModelConfig, Phase, TrainedParts, MemorySe
         activation_checkpointing=draw(st.booleans()),
         gpu=draw(st.booleans()),
     )
-    return model, phase, draw(any_choice(model.depth)), memory
+    return (
+        model,
+        phase,
+        draw(any_choice(model.depth).filter(lambda parts: not (parts.norms or parts.layers))),
+        memory,
+    )
 
 
 Planned = tuple[ModelConfig, Phase, TrainedParts, MemorySettings]

@@ -20,6 +20,8 @@ EXPLICIT = [
     Trainable.explicit(blocks=(2,), embeddings=True),
     Trainable.explicit(blocks=(), head=True),
     Trainable.explicit(blocks=(), embeddings=True),
+    Trainable.explicit(blocks=(), norms=True),
+    Trainable.explicit(blocks=(3,), head=True, norms=True),
 ]
 
 
@@ -38,6 +40,9 @@ def test_a_step_moves_the_trained_parts_and_nothing_else(
     after = engine.state()
     moved = {name for name in before.weights if not torch.equal(before.weights[name], after.weights[name])}
     parts = {f"blocks.{index}." for index in trained.blocks}
+    if trained.norms:
+        norms = ("norm_1", "norm_2", "attention.q_norm", "attention.k_norm")
+        parts |= {"norm."} | {f"blocks.{index}.{name}." for index in range(4) for name in norms}
     if trained.head:
         parts |= {"norm.", "token_embedding." if tied else "head."}
     if trained.embeddings:

@@ -22,6 +22,7 @@ gradients enter runs forward again up to its last linear, whose output the backw
 norm follows.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
@@ -36,7 +37,7 @@ from deepen.schedule.trainable import TrainedParts
 
 
 class Role(StrEnum):
-    """What training does with a block."""
+    """What training does with a layer."""
 
     FORWARD = "forward only"
     THROUGH = "gradients run through"
@@ -70,12 +71,21 @@ class PartCost:
 
 
 class _BlockParts(NamedTuple):
-    """The cost of one block."""
+    """The cost of one executed layer."""
 
     norms: PartCost
     linears: PartCost
     attention: PartCost
 
+
+class _Skipped(NamedTuple):
+    """FLOPs per token that the activation backward of a layer saves."""
+
+    linears: int
+    attention: int
+
+
+_NOTHING = _Skipped(0, 0)
 
 CLIPPING_FLOPS = 3
 """Per trained parameter and step: 2 for the gradient's norm, 1 for clipping it."""
@@ -122,29 +132,39 @@ class Ledger:
     def parts(self, trained: TrainedParts, context: int) -> tuple[PartCost, ...]:
         """The cost of each part while `trained` is trained on sequences of `context` tokens, bottom to top."""
         embeddings, norm, head = self._parts_around_blocks(trained)
-        parts = [embeddings]
-        for index, role in enumerate(roles(trained)):
-            block = self._block_parts(context, role, starts_graph=index == trained.cut)
-            parts += [replace(part, part=f"block {index} {part.part}") for part in block]
+        skipped = self._skipped_backward(trained, context)
+        parts, seen = [embeddings], set()
+        for layer, (block, role) in enumerate(zip(trained.executed, roles(trained), strict=True)):
+            name = f"layer {layer}, block {block}" if trained.layers else f"block {block}"
+            for part in self._block_parts(context, role, skipped if layer == trained.cut else _NOTHING):
+                parameters = 0 if block in seen else part.parameters
+                parts.append(replace(part, part=f"{name} {part.part}", parameters=parameters))
+            seen.add(block)
         return (*parts, norm, head)
 
     def grouped_parts(self, trained: TrainedParts, context: int) -> tuple[PartCost, ...]:
-        """The same cost with all blocks added up: embeddings, norms, linears, attention, head."""
+        """The same cost with all layers added up: embeddings, norms, linears, attention, head."""
         embeddings, norm, head = self._parts_around_blocks(trained)
+        repeats = len(trained.executed) - trained.depth  # layers whose block is counted already
         norms, linears, attention = [(1, norm)], [], []
-        for count, block in self._counted_blocks(trained, context):
+        for count, block in self._counted_layers(trained, context):
             norms.append((count, block.norms))
             linears.append((count, block.linears))
             attention.append((count, block.attention))
         blocks = (_add_up("norms", norms), _add_up("linears", linears), _add_up("attention", attention))
-        return (embeddings, *blocks, head)
+        once = (repeats * self.model.block_norm_parameters, repeats * self.model.linear_parameters, 0)
+        return (
+            embeddings,
+            *(replace(part, parameters=part.parameters - n) for part, n in zip(blocks, once, strict=True)),
+            head,
+        )
 
     def flops_per_token(self, trained: TrainedParts, context: int) -> int:
         """FLOPs per token of all parts, forward and backward, without the optimizer."""
-        blocks = sum(
-            count * part.total for count, block in self._counted_blocks(trained, context) for part in block
+        layers = sum(
+            count * part.total for count, layer in self._counted_layers(trained, context) for part in layer
         )
-        return blocks + sum(part.total for part in self._parts_around_blocks(trained))
+        return layers + sum(part.total for part in self._parts_around_blocks(trained))
 
     def flops_per_step(self, trained: TrainedParts, batch_tokens: int, context: int) -> int:
         """FLOPs of one training step: all parts for `batch_tokens` tokens, and the optimizer's matrix products."""
@@ -166,7 +186,9 @@ class Ledger:
         """Parameters that receive updates; a tied matrix counts once."""
         model = self.model
         parameters = len(trained.blocks) * model.block_parameters
-        if trained.head:
+        if trained.norms:
+            parameters += (trained.depth - len(trained.blocks)) * model.block_norm_parameters
+        if trained.trains_final_norm:
             parameters += model.norm_parameters
         if trained.trains_head_matrix(tied=model.tied):
             parameters += model.table_parameters
@@ -183,26 +205,39 @@ class Ledger:
             flops += (cost.flops - self.optimizer.flops) * in_matrices
         return flops
 
-    def _counted_blocks(self, trained: TrainedParts, context: int) -> Iterator[tuple[int, _BlockParts]]:
-        """How many blocks have the same cost, and that cost."""
-        at_start = 1 if trained.cut is not None and trained.blocks else 0
-        for role, count in role_counts(trained).items():
-            yield count - at_start if role is Role.TRAINED else count, self._block_parts(context, role)
-        yield at_start, self._block_parts(context, Role.TRAINED, starts_graph=True)
+    def _counted_layers(self, trained: TrainedParts, context: int) -> Iterator[tuple[int, _BlockParts]]:
+        """How many executed layers have the same cost, and that cost."""
+        kinds = Counter((role, layer == trained.cut) for layer, role in enumerate(roles(trained)))
+        for (role, is_lowest), count in kinds.items():
+            skipped = self._skipped_backward(trained, context) if is_lowest else _NOTHING
+            yield count, self._block_parts(context, role, skipped)
 
-    def _block_parts(self, context: int, role: Role, *, starts_graph: bool = False) -> _BlockParts:
-        """The cost of one block; `starts_graph` if it is the lowest that gradients enter, above a cut.
+    def _skipped_backward(self, trained: TrainedParts, context: int) -> _Skipped:
+        """What the lowest layer above a cut saves, because its input needs no gradient.
 
-        Its input then needs no gradient. With norms after attention and MLP, the input feeds the first linears
-        directly, which saves their activation backward; a norm before them needs it for its gains.
+        A norm before the first linears needs their activation backward for its gains: nothing is saved. With norms
+        after attention and MLP, the input feeds the first linears directly. If only norms are trained there,
+        gradients stop at the norm after attention, or at the norms of queries and keys, above the values.
         """
+        model, executed = self.model, trained.executed
+        if model.norm_position != "post" or trained.cut is None or trained.cut == len(executed):
+            return _NOTHING
+        first, attention = self._linears_of_input(), self.attention_forward(context)
+        if executed[trained.cut] in trained.blocks:
+            return _Skipped(linears=first, attention=0)
+        if model.qk_norm != "none":
+            return _Skipped(linears=first, attention=attention // 2)
+        inputs, outputs = model.block_linears[FAMILIES[model.family].output_projections[0]]
+        return _Skipped(linears=first + 2 * inputs * outputs, attention=2 * attention)
+
+    def _block_parts(self, context: int, role: Role, skipped: _Skipped) -> _BlockParts:
+        """The cost of one executed layer."""
         model, linears, attention = self.model, self.linears_forward(), self.attention_forward(context)
         gradients_enter = role is not Role.FORWARD
         recomputed = gradients_enter and self.activation_checkpointing
         *_, (inputs, outputs) = model.block_linears.values()
-        is_post_norm = model.norm_position == "post"
-        last = 0 if is_post_norm else 2 * inputs * outputs  # not computed again; a norm after it needs its output
-        first = self._linears_of_input() if is_post_norm and starts_graph else 0
+        # The last linear is not computed again, unless a norm after it needs its output.
+        last = 0 if model.norm_position == "post" else 2 * inputs * outputs
         normed = 2 * model.width + (model.query_width + model.key_width if model.qk_norm != "none" else 0)
         return _BlockParts(
             norms=PartCost(part="norms", parameters=model.block_norm_parameters, bytes=2 * 4 * normed),
@@ -211,7 +246,7 @@ class Ledger:
                 parameters=model.linear_parameters,
                 forward=linears,
                 recompute=linears - last if recomputed else 0,
-                activation_backward=linears - first if gradients_enter else 0,
+                activation_backward=linears - skipped.linears if gradients_enter else 0,
                 weight_backward=linears if role is Role.TRAINED else 0,
             ),
             attention=PartCost(
@@ -219,7 +254,7 @@ class Ledger:
                 parameters=0,
                 forward=attention,
                 recompute=attention if recomputed else 0,
-                activation_backward=2 * attention if gradients_enter else 0,
+                activation_backward=2 * attention - skipped.attention if gradients_enter else 0,
             ),
         )
 
@@ -252,22 +287,17 @@ def _add_up(name: str, costs: Sequence[tuple[int, PartCost]]) -> PartCost:
 
 
 def role_counts(trained: TrainedParts) -> dict[Role, int]:
-    """How many blocks have each role."""
-    forward_only = 0 if trained.cut is None else trained.cut
-    return {
-        Role.FORWARD: forward_only,
-        Role.THROUGH: trained.depth - forward_only - len(trained.blocks),
-        Role.TRAINED: len(trained.blocks),
-    }
+    """How many executed layers have each role."""
+    counts = Counter(roles(trained))
+    return {role: counts[role] for role in Role}
 
 
 def roles(trained: TrainedParts) -> list[Role]:
-    """The role of each block, bottom to top."""
-    forward_only = role_counts(trained)[Role.FORWARD]
-    result = [Role.FORWARD] * forward_only + [Role.THROUGH] * (trained.depth - forward_only)
-    for block in trained.blocks:
-        result[block] = Role.TRAINED
-    return result
+    """The role of each executed layer, bottom to top."""
+    cut, blocks = trained.cut or 0, set(trained.blocks)
+    return [Role.FORWARD] * cut + [
+        Role.TRAINED if block in blocks else Role.THROUGH for block in trained.executed[cut:]
+    ]
 
 
 def phase_flops(ledger: Ledger, schedule: Schedule) -> list[int]:

@@ -13,12 +13,20 @@ from deepen.model.decoder import Decoder
 from deepen.model.families import FAMILIES
 
 
-def build(config: ModelConfig, depth: int | None = None) -> Decoder:
-    """Build the network of a config's family with `depth` blocks, by default `config.depth`."""
+def build(config: ModelConfig, depth: int | None = None, layers: tuple[int, ...] = ()) -> Decoder:
+    """Build the network of a config's family.
+
+    Args:
+        config: the model at its final depth.
+        depth: stored blocks; by default `config.depth`.
+        layers: the stored block of each executed layer; empty if each block is executed once.
+    """
     _choose_kernels()
     module, name = FAMILIES[config.family].network.split(":")
     network: type[Decoder] = getattr(importlib.import_module(module), name)
-    return network(config, depth)
+    decoder = network(config, depth)
+    decoder.layers = layers or decoder.layers
+    return decoder
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:

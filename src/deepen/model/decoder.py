@@ -39,7 +39,9 @@ class Decoder(nn.Module, ABC):
 
     Args:
         config: the model at its final depth.
-        depth: blocks of this instance, 0 or more; by default `config.depth`.
+        depth: stored blocks of this instance, 0 or more; by default `config.depth`.
+
+    `layers` lists the stored block of each executed layer, bottom to top: each block once, unless it is set.
     """
 
     token_embedding: nn.Embedding
@@ -51,6 +53,7 @@ class Decoder(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.depth = config.depth if depth is None else depth
+        self.layers = tuple(range(self.depth))
         self.activation_checkpointing = False
 
     @abstractmethod
@@ -68,7 +71,7 @@ class Decoder(nn.Module, ABC):
         Args:
             tokens_bt: input tokens.
             targets_bt: the next token at each position.
-            cut: how many of the lowest blocks run, together with the embeddings, without gradients and without
+            cut: how many of the lowest layers run, together with the embeddings, without gradients and without
                 storing activations; None keeps the graph whole.
         """
         x_btd = self.hidden_states(tokens_bt, cut)
@@ -95,7 +98,7 @@ class Decoder(nn.Module, ABC):
         return self.token_embedding.weight if self.head is None else self.head.weight
 
     def hidden_states(self, tokens_bt: Tensor, cut: int | None, branches_bt: Tensor | None = None) -> Tensor:
-        """The normalized output of the last block, (b, t, d).
+        """The normalized output of the last layer, (b, t, d).
 
         Args:
             tokens_bt: input tokens.
@@ -103,11 +106,12 @@ class Decoder(nn.Module, ABC):
             branches_bt: as in `embed`.
         """
         frozen = 0 if cut is None else cut
+        layers = [self.blocks[block] for block in self.layers]
         with torch.set_grad_enabled(torch.is_grad_enabled() and cut is None):
             x_btd, *shared = self.embed(tokens_bt, branches_bt)
-            for block in self.blocks[:frozen]:
+            for block in layers[:frozen]:
                 x_btd = block(x_btd, *shared)
-        for block in self.blocks[frozen:]:
+        for block in layers[frozen:]:
             if self.activation_checkpointing and torch.is_grad_enabled():
                 x_btd = checkpoint(block, x_btd, *shared, use_reentrant=False, preserve_rng_state=False)
             else:

@@ -30,7 +30,7 @@ class Phase:
     """A stretch of training with one depth, one trainable set and one token budget.
 
     Attributes:
-        depth: blocks of the model during the phase.
+        depth: layers that the model executes; each has a block of its own unless `layers` is given.
         tokens: training tokens.
         label: shown to people; nothing depends on it.
         train: the parameters that receive updates.
@@ -40,6 +40,8 @@ class Phase:
         round_down: round the length of the phase down to whole steps; otherwise its end is rounded to the nearest.
         until: ends the phase early where its loss reaches a plateau; then `tokens` is its latest length, and what
             it does not use goes to the phase after it.
+        layers: the stored block of each executed layer, bottom to top, where layers share blocks: three blocks are
+            executed twice by (0, 1, 2, 0, 1, 2). Empty if each block is executed once.
     """
 
     depth: int
@@ -52,6 +54,7 @@ class Phase:
     reset_moments: bool = False
     round_down: bool = False
     until: Plateau | None = None
+    layers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("depth", "batch_tokens", "context"):
@@ -73,9 +76,10 @@ class Phase:
                 field="tokens",
                 value=self.tokens,
             )
-        if self.train.lowest_depth > self.depth:
+        self._check_layers()
+        if self.train.lowest_depth > self.blocks:
             raise InvalidValueError(
-                f"of phase {self.label!r} is {self.train}, but the phase has {self.depth} blocks",
+                f"of phase {self.label!r} is {self.train}, but the phase has {self.blocks} blocks",
                 field="train",
                 value=self.train,
             )
@@ -84,6 +88,31 @@ class Phase:
     def steps(self) -> int:
         """Optimizer steps of a phase in whole steps."""
         return self.tokens // self.batch_tokens
+
+    @property
+    def blocks(self) -> int:
+        """Stored blocks; fewer than `depth` where layers share blocks."""
+        return max(self.layers) + 1 if self.layers else self.depth
+
+    def _check_layers(self) -> None:
+        """Refuse layers that do not fit the depth; drop those that execute each block once, in order."""
+        layers = tuple(self.layers)
+        whole = all(type(block) is int and block >= 0 for block in layers)
+        if layers and (not whole or set(layers) != set(range(max(layers) + 1))):
+            raise InvalidValueError(
+                f"of phase {self.label!r} are {layers}: they must name each block from 0 to the highest",
+                field="layers",
+                value=layers,
+                remedy="such as (0, 1, 2, 0, 1, 2)",
+            )
+        if layers and len(layers) != self.depth:
+            raise InvalidValueError(
+                f"of phase {self.label!r} are {len(layers)}, but its depth is {self.depth}",
+                field="layers",
+                value=layers,
+                remedy="name one block for each executed layer",
+            )
+        object.__setattr__(self, "layers", () if layers == tuple(range(self.depth)) else layers)
 
     def _check_whole(self, name: str) -> None:
         """Refuse a number such as 12 / 2, which is 6.0 in Python."""
@@ -125,15 +154,15 @@ class Schedule:
                 raise InvalidValueError(f"has {phase!r}, which is not a Phase", field="phases", value=phase)
         if not isinstance(self.growth, Growth):
             raise InvalidValueError(f"is {self.growth!r}: use Growth(...)", field="growth", value=self.growth)
-        depths = (self.depth_at_start, *(phase.depth for phase in self.phases))
+        depths = (self.depth_at_start, *(phase.blocks for phase in self.phases))
         for before, after in zip(depths, self.phases, strict=False):
-            if after.depth < before:
+            if after.blocks < before:
                 raise InvalidValueError(
-                    f"falls from {before} to {after.depth} at {after.label!r}: models only grow deeper",
+                    f"falls from {before} to {after.blocks} at {after.label!r}: models only grow deeper",
                     field="depth",
-                    value=after.depth,
+                    value=after.blocks,
                 )
-            if before == 0 < after.depth and get_operator(self.growth.operator).copies:
+            if before == 0 < after.blocks and get_operator(self.growth.operator).copies:
                 raise InvalidValueError(
                     f"{self.growth.operator!r} copies blocks, and before {after.label!r} there are none",
                     field="operator",
@@ -149,8 +178,8 @@ class Schedule:
 
     @property
     def depth_at_start(self) -> int:
-        """Blocks before the first phase."""
-        return self.phases[0].depth if self.start_depth is None else self.start_depth
+        """Stored blocks before the first phase."""
+        return self.phases[0].blocks if self.start_depth is None else self.start_depth
 
     @property
     def tokens(self) -> int:
@@ -171,7 +200,7 @@ class Schedule:
 
     @property
     def depth(self) -> int:
-        """Blocks at the end."""
+        """Layers executed at the end."""
         return self.phases[-1].depth
 
     @property
@@ -180,9 +209,9 @@ class Schedule:
         parts: list[TrainedParts] = []
         before, depth = 0, self.depth_at_start  # around the last growth; at first all blocks are new
         for phase in self.phases:
-            if phase.depth > depth:
-                before, depth = depth, phase.depth
-            parts.append(_resolve(phase.train, self.growth, before, depth))
+            if phase.blocks > depth:
+                before, depth = depth, phase.blocks
+            parts.append(_resolve(phase.train, self.growth, before, depth, phase.layers))
         return tuple(parts)
 
     @property
@@ -265,6 +294,6 @@ class Schedule:
 
 
 @lru_cache(maxsize=1024)  # the search for a mark resolves the same phases repeatedly
-def _resolve(train: Trainable, growth: Growth, before: int, depth: int) -> TrainedParts:
-    """What is trained after growth from `before` to `depth` blocks."""
-    return train.resolve(depth, new_blocks=find_new_blocks(growth.layout(before, depth - before)))
+def _resolve(train: Trainable, growth: Growth, before: int, depth: int, layers: tuple[int, ...]) -> TrainedParts:
+    """What is trained after growth from `before` to `depth` stored blocks, executed as `layers`."""
+    return train.resolve(depth, find_new_blocks(growth.layout(before, depth - before)), layers)

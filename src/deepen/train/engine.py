@@ -88,7 +88,8 @@ class Engine:
         read_back: type[ReadBack] | None = None,
     ) -> None:
         with torch.device("meta"):
-            self.model = build(config, segment.depth).to(next(iter(state.weights.values())).dtype)
+            model = build(config, segment.depth, segment.trains.layers)
+            self.model = model.to(next(iter(state.weights.values())).dtype)
         self.model.activation_checkpointing = settings.activation_checkpointing
         freeze_rest(self.model, segment.trains)
         self._network = placement.load_and_wrap(self.model, state.weights)

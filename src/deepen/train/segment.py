@@ -15,7 +15,7 @@ class Segment:
     """Train from `start` to `end` with one depth, one trained set, one batch and one piece of the learning rate.
 
     Args:
-        depth: blocks of the model.
+        depth: stored blocks of the model.
         trains: which of its parts receive updates.
         start, end: in tokens of the run.
         batch_tokens: tokens of a step.

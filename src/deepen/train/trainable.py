@@ -12,9 +12,15 @@ def freeze_rest(model: Decoder, trained: TrainedParts) -> None:
     """
     model.requires_grad_(trained.embeddings)
     for index, block in enumerate(model.blocks):
-        block.requires_grad_(index in trained.blocks)
-    model.norm.requires_grad_(trained.head)
+        for name, parameter in block.named_parameters():
+            parameter.requires_grad_(index in trained.blocks or (trained.norms and is_norm(name)))
+    model.norm.requires_grad_(trained.trains_final_norm)
     model.head_weight.requires_grad_(trained.trains_head_matrix(tied=model.config.tied))
+
+
+def is_norm(name: str) -> bool:
+    """Whether a block's parameter belongs to one of its norms: of the residual stream, or of queries and keys."""
+    return "norm" in name
 
 
 def check_gradients(model: Decoder, label: str) -> None:

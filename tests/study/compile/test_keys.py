@@ -83,12 +83,13 @@ DEFAULTS: dict[type, dict[str, Any]] = {
         "state_precision": "fp32", "weight_decay": 0.1, "beta_1": 0.9, "beta_2": 0.95, "epsilon": 1e-8,
     },
     Growth: {"operator": "random", "placement": "", "moments": "keep"},
+    TrainedParts: {"norms": False, "layers": []},
 }  # fmt: skip
 """The defaults that keys leave out. A new default needs a higher FORMAT. A new field needs an entry here, with the
 value at which the code does what it did before."""
 
 
-@pytest.mark.parametrize("kind", [*DEFAULTS, RatePiece, TrainedParts, Segment], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*DEFAULTS, RatePiece, Segment], ids=lambda kind: kind.__name__)
 def test_the_defaults_that_keys_leave_out_are_unchanged(kind: type):
     defaults = {
         each.name: canonical(each.default if each.default is not MISSING else each.default_factory())

@@ -11,7 +11,7 @@ from deepen.schedule.recipe_options import (
     TrainableName,
     resolve_start_depth,
 )
-from deepen.schedule.trainable import Trainable, get_trainable
+from deepen.schedule.trainable import Trainable, parse_trainable
 
 
 @recipe("expand", needs_checkpoint=True)
@@ -39,7 +39,7 @@ def expand(
     Source: Wu et al., "LLaMA Pro: Progressive LLaMA with Block Expansion", arXiv 2401.02415, section 3.
     """
     return Schedule(
-        phases=(Phase(depth=model.depth, tokens=tokens, label="expanded", train=get_trainable(scope)),),
+        phases=(Phase(depth=model.depth, tokens=tokens, label="expanded", train=parse_trainable(scope)),),
         growth=Growth(operator=operator, placement=placement, moments=moments),
         start_depth=resolve_start_depth(model, start_depth),
     )

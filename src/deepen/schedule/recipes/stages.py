@@ -26,7 +26,7 @@ from deepen.schedule.partition import partition as divide_blocks
 from deepen.schedule.phase import Part, Phase, Schedule
 from deepen.schedule.recipe import recipe
 from deepen.schedule.recipe_options import MomentPolicyName, OperatorName, PlacementName, TrainableName
-from deepen.schedule.trainable import Trainable, get_trainable
+from deepen.schedule.trainable import Trainable, parse_trainable
 
 DEFAULT_STAGES = 4
 
@@ -98,7 +98,7 @@ def two_phase(
 
     Source: Li, Fung & Huang 2024, arXiv 2411.18700, sections III and IV.
     """
-    trained_first = get_trainable(scope)
+    trained_first = parse_trainable(scope)
     sizes = divide_blocks(model.depth, stages, partition)
     lengths = _phase_lengths(tokens, staged_tokens, stages, phases=2 * stages, round_down=round_down)
     phases, depth = [], 0

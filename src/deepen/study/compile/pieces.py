@@ -47,19 +47,19 @@ def _stretches(schedule: Schedule, ledger: Ledger) -> Iterator[Segment]:
             if start < stop:
                 is_first = start == begin
                 yield Segment(
-                    depth=phase.depth,
+                    depth=phase.blocks,
                     trains=trained,
                     start=start,
                     end=stop,
                     batch_tokens=phase.batch_tokens,
                     context=phase.context,
                     rate=rate,
-                    growth=schedule.growth if is_first and phase.depth > depth else None,
+                    growth=schedule.growth if is_first and phase.blocks > depth else None,
                     reset_moments=is_first and phase.reset_moments,
                     flops_per_step=ledger.flops_per_step(trained, phase.batch_tokens, phase.context),
                     label=phase.label,
                 )
-        begin, depth = end, phase.depth
+        begin, depth = end, phase.blocks
 
 
 def _rate_stretches(schedule: Schedule) -> Iterator[tuple[RatePiece, int, int]]:
