@@ -5,13 +5,13 @@ from typing import Any
 
 from deepen.cli.requests.model_options import parse_model
 from deepen.cli.requests.parser import Arguments
+from deepen.cli.requests.rate_options import change_rate, set_peaks
 from deepen.cli.requests.study_options import STUDIES_WITH_PRESETS
 from deepen.cli.requests.task_options import add_tasks, given_tasks
 from deepen.cli.requests.training_options import parse_settings
 from deepen.model.config import ModelConfig
 from deepen.model.presets import peak_rate
 from deepen.schedule.grid import round_to_steps
-from deepen.schedule.rate import RATES, Rate
 from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.study import Arm, Study
 
@@ -35,8 +35,8 @@ def change_study(arguments: Arguments, study: Study, changes: dict[str, Any]) ->
         return replace(
             changed,
             tokens=tokens,
-            rate=_change_rate(changed.rate, changes, share),
-            arms=tuple(_scale_rate(arm, share) for arm in changed.arms),
+            rate=change_rate(changed.rate.scaled(share), changes),
+            arms=set_peaks(tuple(_scale_rate(arm, share) for arm in changed.arms), changes.get("lr", ())),
             evaluation=add_tasks(evaluation, given_tasks(changes)),
             seeds=tuple(range(changes["seeds"])) if "seeds" in changes else study.seeds,
             data=str(changes.get("data", study.data)),
@@ -63,14 +63,6 @@ def _with_sizes(study: Study, model: ModelConfig, changes: dict[str, Any]) -> St
         batch_tokens=changes.get("batch_tokens", sequences * context),
         rate=replace(study.rate, peak=peak),  # type: ignore[type-var]
     )
-
-
-def _change_rate(rate: Rate, changes: dict[str, Any], share: float) -> Rate:
-    """The rate of a run with `share` as many tokens, in the shape and with the peak that are asked for."""
-    if "rate" in changes:
-        rate = RATES[changes["rate"]](peak=rate.peak, warmup_tokens=rate.warmup_tokens)
-    changed: Rate = replace(rate, peak=changes.get("lr", rate.peak)).scaled(share)  # type: ignore[type-var]
-    return changed
 
 
 def _scale_rate(arm: Arm, share: float) -> Arm:

@@ -8,7 +8,7 @@ from deepen.cli.requests.command import Argument, Command, Example, Option, Opti
 from deepen.cli.requests.data_options import DATA_DTYPE_OPTION, DATA_OPTION, TOKENIZER_OPTION
 from deepen.cli.requests.executor import EXECUTOR_OPTION, JOBS_OPTION, THREADS_OPTION
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
-from deepen.cli.requests.rate_options import LR_OPTION, RATE_OPTION
+from deepen.cli.requests.rate_options import LR_OPTION, RATE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION
 from deepen.cli.requests.result_options import JSON_OPTION, KEEP_OPTION, OUT_OPTION, TRACK_OPTION, VERIFY_OPTION
 from deepen.cli.requests.task_options import HELLASWAG_OPTION, TASK_OPTION
@@ -80,7 +80,7 @@ _STUDY_GROUPS = (
         title="Training steps",
         options=(
             replace(LR_OPTION, default_help="the study's, or that of --model"),
-            replace(RATE_OPTION, default_help=_THE_STUDYS),
+            *(replace(option, default_help=_THE_STUDYS) for option in RATE_OPTIONS),
             SPIKE_OPTION,
             replace(PRECISION_OPTION, default_help=_THE_STUDYS),
             MOMENT_PRECISION_OPTION,

@@ -10,6 +10,7 @@ from deepen.cli.requests.budget_options import (
 from deepen.cli.requests.checkpoint_options import parse_start
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS, describe_sizes, parse_model
 from deepen.cli.requests.parser import Arguments
+from deepen.cli.requests.rate_options import change_rate, set_peaks
 from deepen.cli.requests.recipe_options import parse_arm, parse_recipe
 from deepen.cli.requests.result_options import (
     parse_folder,
@@ -26,7 +27,7 @@ from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
 from deepen.model.presets import peak_rate, tokens_per_step
-from deepen.schedule.rate import RATES, Rate
+from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipe import Recipe
 from deepen.schedule.recipes import get_recipe
 from deepen.study.define.evaluation import Evaluation
@@ -111,6 +112,7 @@ def _make_study(arguments: Arguments, model: ModelConfig, arm: Arm, start: Start
     tokens = parse_tokens(arguments, batch_tokens, TOKENS_PER_PARAMETER * model.parameters_non_embedding)
     rate, settings = _parse_training(arguments, model, tokens)
     comparison = _parse_comparison(arguments, arm)
+    comparison["arms"] = set_peaks(comparison["arms"], arguments["lr"] or ())
     return Study(
         model=model,
         tokens=tokens,
@@ -158,11 +160,12 @@ def _parse_comparison(arguments: Arguments, arm: Arm) -> dict[str, Any]:
 
 def _parse_training(arguments: Arguments, model: ModelConfig, tokens: int) -> tuple[Rate, TrainSettings]:
     """Rate and settings: those of the recipe's preset where one is named, else WSD with a short warm-up."""
-    peak = arguments.get("lr", peak_rate(model))
+    rate: Rate = WSD(warmup_tokens=round(WARMUP_SHARE * tokens))
+    settings = TrainSettings()
     if "preset" in arguments:
-        return preset_training(arguments["preset"], tokens, arguments.get("rate", ""), peak)
-    make_rate = RATES[arguments.get("rate", "wsd")]
-    return make_rate(peak=peak, warmup_tokens=round(WARMUP_SHARE * tokens)), TrainSettings()
+        rate, settings = preset_training(arguments["preset"], tokens)
+    rate = replace(rate, peak=peak_rate(model))  # type: ignore[type-var]
+    return change_rate(rate, arguments.values), settings
 
 
 def _folder_name(study: Study, sizes: str) -> str:

@@ -17,7 +17,7 @@ WARMUP_SHARE = 0.02
 
 DEFAULT_PRESET = "paper-as-written"
 
-_PAPER_STEPS, _PAPER_BATCH = 10_000, 524_288
+_PAPER_STEPS, _PAPER_BATCH, _PAPER_PEAK = 10_000, 524_288, 6e-4
 _PAPER_CURVE_POINTS = 40  # every 250 steps
 _PAPER_VALIDATION_TOKENS = 20 * _PAPER_BATCH
 
@@ -73,18 +73,17 @@ _PAPER_PRESETS: Mapping[str, _PaperPreset] = {
 }
 
 
-def preset_training(preset: str, tokens: int, rate: str = "", peak: float = 6e-4) -> tuple[Rate, TrainSettings]:
+def preset_training(preset: str, tokens: int, rate: str = "") -> tuple[Rate, TrainSettings]:
     """The learning rate and the clipping that go with a preset of the staged recipes.
 
     Args:
         preset: a preset of `two-phase` and `staged`.
         tokens: tokens of the baseline.
         rate: a name in `RATES`; empty for the preset's rate.
-        peak: the highest rate.
     """
     training = _PAPER_PRESETS[preset]
     warmup_tokens = round(training.warmup_share * tokens)
-    learning_rate = RATES[rate or training.rate](peak=peak, warmup_tokens=warmup_tokens)
+    learning_rate = RATES[rate or training.rate](peak=_PAPER_PEAK, warmup_tokens=warmup_tokens)
     return learning_rate, TrainSettings(max_grad_norm=training.max_grad_norm)
 
 
