@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,17 @@ def trained(model: ModelConfig) -> TrainState:
 def ours(model: ModelConfig, dataset: Dataset, tmp_path: Path) -> Path:
     write_checkpoint(tmp_path / "ours", trained(model), model, (), dataset.folder)
     return tmp_path / "ours"
+
+
+def test_growth_changes_a_model_whose_branches_are_divided_by_the_depth_whatever_the_operator(
+    model: ModelConfig, dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scaled = replace(model, parametrization="depth-mup")
+    write_checkpoint(tmp_path / "ours", trained(scaled), scaled, (), dataset.folder)
+    grow = ["grow", str(tmp_path / "ours"), "--depth", "24", "--operator", "copy-zero", "--verify"]
+    assert main([*grow, "-o", str(tmp_path / "out")]) == 0
+    assert "differ" in capsys.readouterr().out
+    assert find_checkpoint(tmp_path / "out").model == replace(scaled, depth=24)
 
 
 @pytest.fixture

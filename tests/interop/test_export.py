@@ -68,6 +68,24 @@ def test_transformers_computes_the_same(checkpoint: Path, tmp_path: Path) -> Non
     assert all(torch.equal(weight, again.state_dict()[name]) for name, weight in ours.state_dict().items())
 
 
+@pytest.mark.parametrize("norm_position", ["pre", "post"])
+def test_what_divides_branches_by_the_depth_is_folded_into_the_weights(
+    norm_position: str, llama: ModelConfig, tmp_path: Path
+) -> None:
+    qk_norm = {"pre": "per-head", "post": "all-heads"}[norm_position]
+    model = replace(llama, depth=3, init_std=0.2, norm_position=norm_position, qk_norm=qk_norm)
+    model = replace(model, parametrization="depth-mup")
+    write_checkpoint(tmp_path / "ours", initial_state(model, 3, seed=1), model, (), None)
+    export_hugging_face(find_checkpoint(tmp_path / "ours"), tmp_path / "out")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    ours, again = (load_model(find_checkpoint(tmp_path / name)) for name in ("ours", "out"))
+    assert (ours.branch_scale, again.branch_scale) == (1 / 3, 1)
+    tokens_bt = torch.randint(0, model.vocab, (2, 16))
+    with torch.no_grad():
+        assert (theirs(tokens_bt).logits - ours(tokens_bt)).abs().max() < 1e-5
+        assert (again(tokens_bt) - ours(tokens_bt)).abs().max() < 1e-5
+
+
 def test_the_tokenizer_encodes_alike(checkpoint: Path, dataset: Dataset, tmp_path: Path) -> None:
     export_hugging_face(find_checkpoint(checkpoint), tmp_path / "out")
     theirs, ours = transformers.AutoTokenizer.from_pretrained(tmp_path / "out"), load_tokenizer(dataset.folder)

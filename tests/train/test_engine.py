@@ -197,6 +197,15 @@ def test_every_trainable_parameter_is_in_one_group_with_the_right_decay(
     assert sorted(placed) == sorted(expected)
 
 
+def test_the_epsilon_of_blocks_is_divided_by_the_depth_as_their_branches_are(any_model: ModelConfig):
+    scaled = replace(any_model, parametrization="depth-mup")
+    network, spec = build(scaled, 3), OptimizerSpec.adamw(epsilon=6e-8)
+    groups = make_optimizer(network, spec, {}, CPU, branch_scale=network.branch_scale).param_groups
+    epsilons = {id(p): group["eps"] for group in groups for p in group["params"]}
+    for name, parameter in network.named_parameters():
+        assert epsilons[id(parameter)] == pytest.approx(2e-8 if name.startswith("blocks.") else 6e-8), name
+
+
 def test_each_parameter_counts_its_own_steps(uncut: TrainState):
     first, last = (uncut.moments[f"blocks.{i}.mlp.up.weight"]["step"].item() for i in (0, 11))
     assert first == 40 - 8 and last == 40 - 16  # two phases of 4 steps frozen; born after 16 steps

@@ -128,8 +128,8 @@ class _Converted:
         """Write the bytes, in one piece."""
         with safe_open(self.path, framework="pt") as source:
             ours: Tensor = source.get_tensor(self.name)
-        (tensor,) = to_hugging_face(self.model, {self.name: ours.to(self.dtype)}).values()
-        write_all(file, tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+        (tensor,) = to_hugging_face(self.model, {self.name: ours}).values()
+        write_all(file, tensor.to(self.dtype).contiguous().flatten().view(torch.uint8).numpy().data)
         on_bytes(size)
 
 

@@ -152,7 +152,8 @@ def _grow_state(
         ids = encode_text(checkpoint.tokenizer, text, vocab=model.vocab, context=model.context)
         before = TextLogits(ids=ids, logits=compute_logits(model, state.weights, ids))
         result = replace(result, comparison=compare(before, compute_logits(deeper, grown.weights, ids)))
-        _check_unchanged(result)
+        if deeper.branch_scale(deeper.depth) == model.branch_scale(model.depth):
+            _check_unchanged(result)
     on_progress(f"writing {out}", None)
     event = Grown(
         old_depth=model.depth,

@@ -3,13 +3,12 @@
 import functools
 import hashlib
 import importlib
-import math
 
 import torch
 from torch import Tensor
 
 from deepen.model.config import ModelConfig
-from deepen.model.decoder import Decoder
+from deepen.model.decoder import Block, Decoder
 from deepen.model.families import FAMILIES
 
 
@@ -22,10 +21,13 @@ def build(config: ModelConfig, depth: int | None = None, layers: tuple[int, ...]
         layers: the stored block of each executed layer; empty if each block is executed once.
     """
     _choose_kernels()
-    module, name = FAMILIES[config.family].network.split(":")
-    network: type[Decoder] = getattr(importlib.import_module(module), name)
+    path, name = FAMILIES[config.family].network.split(":")
+    network: type[Decoder] = getattr(importlib.import_module(path), name)
     decoder = network(config, depth)
     decoder.layers = layers or decoder.layers
+    for module in decoder.modules():
+        if isinstance(module, Block):
+            module.scale = decoder.branch_scale
     return decoder
 
 
@@ -39,8 +41,7 @@ def init_block(config: ModelConfig, seed: int, number: int) -> dict[str, Tensor]
     """Draw fresh weights for one block, by name within the block.
 
     Every family is initialized like GPT-2: normal(0, `config.init_std`), biases 0, norms 1; output projections are
-    scaled by (2·depth)^-½ unless a norm follows them. `depth` is the *final* depth, so that a block added late has
-    the same distribution as one that was there from the start.
+    normal(0, `config.output_init_std`).
 
     Args:
         config: the model at its final depth.
@@ -49,10 +50,11 @@ def init_block(config: ModelConfig, seed: int, number: int) -> dict[str, Tensor]
             grow, it is the block's index.
     """
     stream = generator(seed, "block", number)
-    scaled_std = config.init_std / math.sqrt(2 * config.depth)
-    scaled = FAMILIES[config.family].output_projections if config.norm_position == "pre" else ()
+    outputs = FAMILIES[config.family].output_projections
     return {
-        name: _init_parameter(name, shape, scaled_std if name.startswith(scaled) else config.init_std, stream)
+        name: _init_parameter(
+            name, shape, config.output_init_std if name.startswith(outputs) else config.init_std, stream
+        )
         for name, shape in _shapes(config, 1, "blocks.0.").items()
     }
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from deepen.errors import InvalidValueError, look_up
 from deepen.model.families import FAMILIES, NORM_POSITIONS, QK_NORMS, Family
+from deepen.model.parametrization import PARAMETRIZATIONS
 from deepen.model.rope_scaling import RopeScaling
 
 _SIZES = ("depth", "width", "heads", "kv_heads", "mlp", "context", "vocab")
@@ -36,6 +37,7 @@ class ModelConfig:
         norm_position: where a block's norms are, one of `NORM_POSITIONS`.
         norm_epsilon: what norms add to the variance.
         rope_scaling: how rotary positions are stretched to a longer context; None leaves them as they are.
+        parametrization: how scales depend on the depth, one of `PARAMETRIZATIONS`.
 
     `head_dim` and `biases` are reset to 0 and empty if they are what they would be by default.
     """
@@ -58,6 +60,7 @@ class ModelConfig:
     norm_position: str = "pre"
     norm_epsilon: float = 1e-5
     rope_scaling: RopeScaling | None = None
+    parametrization: str = "standard"
 
     def __post_init__(self) -> None:
         look_up(FAMILIES, self.family, field="family")
@@ -80,6 +83,7 @@ class ModelConfig:
             object.__setattr__(self, "biases", "")
         look_up(QK_NORMS, self.qk_norm, field="qk_norm")
         look_up(NORM_POSITIONS, self.norm_position, field="norm_position")
+        look_up(PARAMETRIZATIONS, self.parametrization, field="parametrization")
         self._family.check(self)
 
     def _check_heads(self) -> None:
@@ -126,8 +130,26 @@ class ModelConfig:
 
     @property
     def zero_parameters(self) -> tuple[str, ...]:
-        """What must be zero for a block to be the identity: the beginnings of its parameters' names."""
+        """What must be zero for a block to be the identity: the beginnings of its parameters' names.
+
+        What a block adds to the residual stream is proportional to them.
+        """
         return self._family.zero_parameters(self)
+
+    def branch_scale(self, depth: int) -> float:
+        """What multiplies the output of each attention and MLP while `depth` layers are executed."""
+        return PARAMETRIZATIONS[self.parametrization].branch_scale(depth)
+
+    @property
+    def output_init_std(self) -> float:
+        """Standard deviation of fresh output projections.
+
+        Where no norm follows them, it depends on the *final* depth, so that a block added late has the same
+        distribution as one that was there from the start.
+        """
+        if self.norm_position == "post":
+            return self.init_std
+        return self.init_std / PARAMETRIZATIONS[self.parametrization].init_divisor(self.depth)
 
     @property
     def block_linears(self) -> Mapping[str, tuple[int, int]]:

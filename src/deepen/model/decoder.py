@@ -15,7 +15,12 @@ from deepen.model.loss import mean_loss, token_scores
 
 
 class Block(nn.Module):
-    """One residual layer, (b, t, d) → (b, t, d), made of a family's norms, attention and MLP; norms come first."""
+    """One residual layer, (b, t, d) → (b, t, d), made of a family's norms, attention and MLP; norms come first.
+
+    `scale` multiplies what attention and MLP add to the residual stream (`build` sets it to the decoder's).
+    """
+
+    scale = 1.0
 
     def __init__(self, norm_1: nn.Module, attention: nn.Module, norm_2: nn.Module, mlp: nn.Module) -> None:
         super().__init__()
@@ -26,9 +31,8 @@ class Block(nn.Module):
 
     def forward(self, x_btd: Tensor, *shared: Tensor) -> Tensor:
         """Add attention, then the MLP, to the residual stream. All blocks get the same `shared` (see `embed`)."""
-        x_btd = x_btd + self.attention(self.norm_1(x_btd), *shared)
-        out: Tensor = x_btd + self.mlp(self.norm_2(x_btd))
-        return out
+        x_btd = torch.add(x_btd, self.attention(self.norm_1(x_btd), *shared), alpha=self.scale)
+        return torch.add(x_btd, self.mlp(self.norm_2(x_btd)), alpha=self.scale)
 
 
 class Decoder(nn.Module, ABC):
@@ -91,6 +95,11 @@ class Decoder(nn.Module, ABC):
         scores_bt2 = scores_n2.new_zeros(*targets_bt.shape, 2)
         scores_bt2[scored_bt] = scores_n2
         return scores_bt2
+
+    @property
+    def branch_scale(self) -> float:
+        """What multiplies the output of each attention and MLP, by the number of executed layers."""
+        return self.config.branch_scale(len(self.layers))
 
     @property
     def head_weight(self) -> Tensor:

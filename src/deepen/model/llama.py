@@ -82,9 +82,8 @@ class PostNormBlock(Block):
 
     def forward(self, x_btd: Tensor, *shared: Tensor) -> Tensor:
         """Add normalized attention, then the normalized MLP, to the residual stream."""
-        x_btd = x_btd + self.norm_1(self.attention(x_btd, *shared))
-        out: Tensor = x_btd + self.norm_2(self.mlp(x_btd))
-        return out
+        x_btd = torch.add(x_btd, self.norm_1(self.attention(x_btd, *shared)), alpha=self.scale)
+        return torch.add(x_btd, self.norm_2(self.mlp(x_btd)), alpha=self.scale)
 
 
 def make_block(config: ModelConfig) -> Block:

@@ -93,7 +93,9 @@ class Engine:
         self.model.activation_checkpointing = settings.activation_checkpointing
         freeze_rest(self.model, segment.trains)
         self._network = placement.load_and_wrap(self.model, state.weights)
-        self.optimizer = make_optimizer(self.model, settings.optimizer, state.moments, placement)
+        self.optimizer = make_optimizer(
+            self.model, settings.optimizer, state.moments, placement, branch_scale=self.model.branch_scale
+        )
         compile_blocks(self.model, settings.compile, placement.device)
         self.progress, self.recent_losses = state.progress, deque(state.recent_losses, maxlen=WINDOW)
         self._initial, self._segment, self._batches = state, segment, batches

@@ -74,6 +74,7 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     ModelConfig: {
         "family": "gpt2", "kv_heads": 0, "mlp": 0, "tied": True, "rope_base": 10000.0, "init_std": 0.02,
         "head_dim": 0, "biases": "", "qk_norm": "none", "norm_position": "pre", "norm_epsilon": 1e-5,
+        "parametrization": "standard",
         "rope_scaling": None,
     },
     TrainSettings: {

@@ -96,7 +96,7 @@ class SignSpec(OptimizerSpec):
     def cost(self) -> OptimizerCost:
         return OptimizerCost(state_bytes=4, flops=5)
 
-    def groups(self, dimensions: Mapping[str, int]) -> list[ParameterGroup]:
+    def groups(self, dimensions: Mapping[str, int], *, branch_scale: float = 1.0) -> list[ParameterGroup]:
         return [ParameterGroup(list(dimensions), {})]
 
 

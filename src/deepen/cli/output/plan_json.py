@@ -39,6 +39,7 @@ def describe_plan(
             "biases": model.biases,
             "qk_norm": model.qk_norm,
             "norm_position": model.norm_position,
+            "parametrization": model.parametrization,
             "parameters": model.parameters,
             "parameters_non_embedding": model.parameters_non_embedding,
         },

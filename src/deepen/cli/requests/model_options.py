@@ -12,11 +12,12 @@ from deepen.interop.checkpoint import read_hugging_face_checkpoint
 from deepen.interop.hugging_face.config import parse_config
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES, NORM_POSITIONS, QK_NORMS
+from deepen.model.parametrization import PARAMETRIZATIONS
 from deepen.model.presets import PRESETS, pad_vocab, scaled_init_std
 
 _SIZES = (
     "family", "depth", "width", "heads", "kv_heads", "mlp",
-    "head_dim", "biases", "qk_norm", "norm_position", "rope_base",
+    "head_dim", "biases", "qk_norm", "norm_position", "rope_base", "parametrization",
 )  # fmt: skip
 _HEADS = ("tied", "untied")
 
@@ -84,6 +85,7 @@ SIZE_OPTIONS = (
         default_help=_AS_MODEL,
         fields=("tied",),
     ),
+    _choice("parametrization", PARAMETRIZATIONS, "how scales depend on the depth"),
     _size("vocab", "tokens in the vocabulary", 2, 10**9),
 )
 

@@ -7,7 +7,8 @@ Every tensor has one counterpart, so that a checkpoint can be converted tensor b
     blocks.3.attention.out.weight   transformer.h.3.attn.c_proj.weight  model.layers.3.self_attn.o_proj.weight
                                     (transposed)
 
-A head that is tied to the token embedding has no tensor of its own.
+A head that is tied to the token embedding has no tensor of its own. Hugging Face's models have no
+`ModelConfig.branch_scale`: the tensors to which a block's output is proportional are multiplied by it.
 """
 
 import re
@@ -85,10 +86,10 @@ _BUFFER = re.compile(r"\.attn\.(masked_)?bias$|rotary_emb\.inv_freq$")
 
 
 def to_hugging_face(model: ModelConfig, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give our tensors Hugging Face's names and shapes; transposed ones are views.
+    """Give our tensors Hugging Face's names, shapes and scale; transposed ones are views.
 
     Args:
-        model: the model they belong to.
+        model: the model they belong to, at its current depth.
         weights: any of its parameters by name.
 
     Raises:
@@ -98,17 +99,18 @@ def to_hugging_face(model: ModelConfig, weights: Mapping[str, Tensor]) -> dict[s
     converted = {}
     for name, tensor in weights.items():
         theirs, transposed = _rename(layout, name)
-        converted[theirs] = tensor.T if transposed else tensor
+        scaled = _rescale(model, name, tensor, model.branch_scale(model.depth))
+        converted[theirs] = scaled.T if transposed else scaled
     return converted
 
 
 def from_hugging_face(model: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give Hugging Face's tensors our names and shapes; transposed ones are views.
+    """Give Hugging Face's tensors our names, shapes and scale; transposed ones are views.
 
     Left out are buffers, and a tied head's copy of the token embedding.
 
     Args:
-        model: the model they belong to.
+        model: the model they belong to, at its current depth.
         tensors: any tensors of its checkpoint by name, with or without the prefix of the base model.
 
     Raises:
@@ -116,11 +118,18 @@ def from_hugging_face(model: ModelConfig, tensors: Mapping[str, Tensor]) -> dict
     """
     layout = _find_layout(model)
     return {
-        ours: tensor.T if transposed else tensor
+        ours: _rescale(model, ours, tensor.T if transposed else tensor, 1 / model.branch_scale(model.depth))
         for name, tensor in tensors.items()
         if (renamed := _rename_back(model, layout, name)) is not None
         for ours, transposed in (renamed,)
     }
+
+
+def _rescale(model: ModelConfig, name: str, tensor: Tensor, factor: float) -> Tensor:
+    """Multiply a parameter, by our name, by a factor if a block's output is proportional to it."""
+    _, _, inside = name.removeprefix("blocks.").partition(".")
+    is_proportional = name.startswith("blocks.") and inside.startswith(model.zero_parameters)
+    return tensor * factor if is_proportional and factor != 1 else tensor
 
 
 def _find_layout(model: ModelConfig) -> _Layout:

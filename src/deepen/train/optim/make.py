@@ -26,6 +26,8 @@ def make_optimizer(
     moments: Mapping[str, Moments],
     placement: Placement,
     rewarmed: Collection[int] = (),
+    *,
+    branch_scale: float = 1.0,
 ) -> torch.optim.Optimizer:
     """The optimizer of a model's trainable parameters, continuing from `moments`.
 
@@ -38,8 +40,10 @@ def make_optimizer(
         moments: optimizer state by parameter name; a parameter that is missing starts without any.
         placement: where the model is.
         rewarmed: indices of the blocks whose rate warms up again after growth.
+        branch_scale: as in `OptimizerSpec.groups`.
     """
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    dimensions = {name: p.dim() for name, p in trainable.items()}
     groups = [
         {
             "params": [trainable[name] for name in group.names],
@@ -47,7 +51,7 @@ def make_optimizer(
             "rewarmed": is_rewarmed,
             **group.options,
         }
-        for whole in spec.groups({name: p.dim() for name, p in trainable.items()})
+        for whole in spec.groups(dimensions, branch_scale=branch_scale)
         for group, is_rewarmed in _split_rewarmed(whole, rewarmed)
     ]
     optimizer = IMPLEMENTATIONS[spec.kind](spec, groups)

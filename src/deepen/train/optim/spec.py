@@ -64,11 +64,13 @@ class OptimizerSpec(ABC):
         """Bytes and FLOPs per trained parameter."""
 
     @abstractmethod
-    def groups(self, dimensions: Mapping[str, int]) -> list[ParameterGroup]:
+    def groups(self, dimensions: Mapping[str, int], *, branch_scale: float = 1.0) -> list[ParameterGroup]:
         """Divide the trained parameters into groups.
 
         Args:
             dimensions: the number of dimensions of each parameter, by name.
+            branch_scale: what multiplies the output of residual branches, and so the gradients of blocks; what is
+                compared with these gradients is multiplied by it too.
         """
 
     def to_json(self) -> dict[str, Any]:
@@ -139,13 +141,16 @@ class AdamWSpec(OptimizerSpec):
             return replace(ADAMW_COST, state_bytes=4, working_bytes=8)
         return ADAMW_COST
 
-    def groups(self, dimensions: Mapping[str, int]) -> list[ParameterGroup]:
-        """Matrices and tables with weight decay, vectors without."""
-        matrices = [name for name, number in dimensions.items() if number >= 2]
-        vectors = [name for name, number in dimensions.items() if number < 2]
+    def groups(self, dimensions: Mapping[str, int], *, branch_scale: float = 1.0) -> list[ParameterGroup]:
+        """Matrices and tables with weight decay, vectors without; blocks with an ε that fits their gradients."""
+        groups: dict[tuple[float, float], list[str]] = {}
+        for name, number in dimensions.items():
+            decay = self.weight_decay if number >= 2 else 0.0
+            epsilon = self.epsilon * branch_scale if name.startswith("blocks.") else self.epsilon
+            groups.setdefault((decay, epsilon), []).append(name)
         return [
-            ParameterGroup(matrices, {"weight_decay": self.weight_decay}),
-            ParameterGroup(vectors, {"weight_decay": 0.0}),
+            ParameterGroup(names, {"weight_decay": decay, "eps": epsilon})
+            for (decay, epsilon), names in groups.items()
         ]
 
 
