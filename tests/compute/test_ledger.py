@@ -16,8 +16,11 @@ from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.recipes.stages import two_phase
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
+from deepen.train.optim.make import make_optimizer
+from deepen.train.optim.spec import OptimizerSpec
 from deepen.train.trainable import freeze_rest
 from llama_options import any_options
+from short_runs import CPU
 from trained_parts import any_choice
 
 
@@ -86,6 +89,26 @@ def test_the_ledger_equals_the_counter_on_every_preset_without_memory(name: str,
     assert counter.get_total_flops() == config.context * Ledger(model=config).flops_per_token(
         trained, config.context
     )
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases(), st.integers(1, 6))
+def test_a_step_of_muon_costs_what_the_operator_counter_counts(case: Case, iterations: int):
+    config, trained, context = case
+    spec = OptimizerSpec.muon(iterations=iterations)
+    network = build(config, trained.depth)
+    freeze_rest(network, trained)
+    optimizer = make_optimizer(network, spec, {}, CPU)
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
+    with FlopCounterMode(display=False) as counter:
+        optimizer.step()
+    ledger, adamw = Ledger(model=config, optimizer=spec.cost), Ledger(model=config)
+    assert counter.get_total_flops() == ledger.optimizer_products(trained)
+    more = ledger.flops_per_step(trained, 5 * context, context) - adamw.flops_per_step(
+        trained, 5 * context, context
+    )
+    assert more == counter.get_total_flops()
 
 
 def test_a_model_without_blocks_costs_its_head():

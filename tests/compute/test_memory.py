@@ -29,7 +29,11 @@ from deepen.train.state import initial_state
 from llama_options import RELATIVES, any_options
 from trained_parts import any_choice
 
-OPTIMIZERS = tuple(OptimizerSpec.adamw(state_precision=precision) for precision in STATE_PRECISIONS)
+OPTIMIZERS = tuple(
+    make(state_precision=precision)
+    for make in (OptimizerSpec.adamw, OptimizerSpec.muon)
+    for precision in STATE_PRECISIONS
+)
 BF16_STATE = OptimizerSpec.adamw(state_precision="bf16").cost
 PARTS = ("weights", "gradients", "moments", "activations", "logits", "working")
 
@@ -272,8 +276,8 @@ def test_no_part_is_negative_and_weights_and_optimizer_state_are_counted(case: P
     shards = settings.devices if settings.sharded else 1
     assert min(getattr(memory, part) for part in PARTS) >= 0
     assert memory.weights >= 4 * model.parameters // shards
-    trained = Ledger(model=model).trainable_parameters(trained)
-    assert memory.moments == pytest.approx(settings.optimizer.state_bytes * trained / shards, abs=8)
+    trained = Ledger(model=model, optimizer=settings.optimizer).optimizer_state_bytes(trained)
+    assert memory.moments == pytest.approx(trained / shards, abs=8)
 
 
 @given(planned(), st.integers(1, 16))

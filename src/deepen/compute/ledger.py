@@ -198,12 +198,18 @@ class Ledger:
 
     def optimizer_flops(self, trained: TrainedParts) -> int:
         """Pointwise FLOPs of one optimizer step, clipping included."""
-        parameters = self.trainable_parameters(trained)
-        flops = (self.optimizer.flops + CLIPPING_FLOPS) * parameters
-        if cost := self.optimizer.block_matrices:
-            in_matrices = len(trained.blocks) * self.linears_forward() // 2
-            flops += (cost.flops - self.optimizer.flops) * in_matrices
-        return flops
+        parameters, in_matrices = self.trainable_parameters(trained), self._in_block_matrices(trained)
+        return CLIPPING_FLOPS * parameters + self.optimizer.total_flops(parameters, in_matrices)
+
+    def optimizer_state_bytes(self, trained: TrainedParts) -> int:
+        """Bytes of the optimizer's state of what is trained."""
+        return self.optimizer.total_state_bytes(
+            self.trainable_parameters(trained), self._in_block_matrices(trained)
+        )
+
+    def _in_block_matrices(self, trained: TrainedParts) -> int:
+        """Trained parameters in the blocks' matrices."""
+        return len(trained.blocks) * self.linears_forward() // 2
 
     def _counted_layers(self, trained: TrainedParts, context: int) -> Iterator[tuple[int, _BlockParts]]:
         """How many executed layers have the same cost, and that cost."""

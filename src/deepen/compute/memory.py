@@ -40,7 +40,7 @@ buffers are not counted. They differ from run to run; where weights take most of
 
 from dataclasses import dataclass
 
-from deepen.compute.memory_moments import FP32, Moment, Step
+from deepen.compute.memory_moments import Moment, Step
 from deepen.compute.memory_settings import MemorySettings
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase
@@ -85,7 +85,7 @@ def phase_memory(model: ModelConfig, phase: Phase, trained: TrainedParts, settin
     return PhaseMemory(
         weights=step.weights + peak.weight_copies,
         gradients=peak.gradients,
-        moments=step.gradients * settings.optimizer.state_bytes // FP32,
+        moments=step.ledger.optimizer_state_bytes(trained) // step.shards,
         activations=peak.activations,
         logits=peak.logits,
         working=peak.working,

@@ -54,7 +54,8 @@ class Step:
         self.copy = self.operand if self.autocast else 0  # bytes per number of a copy for a matrix product
         self.shards = settings.devices if settings.sharded else 1
         self.weights = FP32 * model.parameters_at(parts.depth) // self.shards
-        self.gradients = FP32 * Ledger(model=model).trainable_parameters(parts) // self.shards
+        self.ledger = Ledger(model=model, optimizer=settings.optimizer)
+        self.gradients = FP32 * self.ledger.trainable_parameters(parts) // self.shards
         self.table = model.table_parameters  # numbers in the embedding, and in the head
         self.block_parameters = model.block_parameters
         self.gathered = FP32 * model.parameters_at(min(2, parts.depth)) if settings.sharded else 0
@@ -65,7 +66,7 @@ class Step:
 
         Three kinds of moments are left out, because they cannot be the peak. Blocks below the cut need less than a
         trained block stores. The backward pass of the final norm needs no more than head and loss did. The
-        optimizer step, unless it copies its state, needs no more than the end of the backward pass.
+        step of AdamW, unless it copies its state, needs no more than the end of the backward pass.
         """
         phase, settings = self.phase, self.settings
         sequences = -(-phase.batch_tokens // (phase.context * settings.devices))
@@ -76,11 +77,14 @@ class Step:
             yield from _MicroBatch(self, first, has_gradients=self.replicated).moments()
         if second:  # later ones are no larger
             yield from _MicroBatch(self, second, has_gradients=True).moments()
-        if settings.optimizer.working_bytes:
+        if settings.optimizer.working_bytes or settings.optimizer.block_matrices:
             yield self.optimizer_step()
 
     def optimizer_step(self) -> Moment:
-        """All gradients, and copies of the optimizer state of the largest parameter tensor."""
+        """All gradients, and what the update of one parameter tensor needs, the largest of them.
+
+        A matrix whose update is orthogonalized is gathered as a whole on each device.
+        """
         model, parts = self.model, self.parts
         sizes = [0]
         if self.trained:
@@ -89,7 +93,11 @@ class Step:
             sizes.append(self.table)
         if parts.embeddings:
             sizes.append(model.position_parameters)
-        working = self.settings.optimizer.working_bytes * max(sizes) // self.shards
+        optimizer = self.settings.optimizer
+        working = optimizer.working_bytes * max(sizes) // self.shards
+        if self.trained and optimizer.block_matrices:
+            products = (optimizer.block_matrices.working_bytes(*shape) for shape in model.block_linears.values())
+            working = max(working, *products)
         return Moment("optimizer step", self.gathered, self.gradients, 0, 0, working)
 
 

@@ -52,6 +52,16 @@ class OptimizerCost:
     flops: int
     block_matrices: OrthogonalCost | None = None
 
+    def total_flops(self, parameters: int, in_block_matrices: int) -> int:
+        """Pointwise FLOPs of one update of `parameters` parameters, some of them in the blocks' matrices."""
+        other = self if self.block_matrices is None else self.block_matrices
+        return self.flops * (parameters - in_block_matrices) + other.flops * in_block_matrices
+
+    def total_state_bytes(self, parameters: int, in_block_matrices: int) -> int:
+        """Bytes of their state."""
+        other = self if self.block_matrices is None else self.block_matrices
+        return self.state_bytes * (parameters - in_block_matrices) + other.state_bytes * in_block_matrices
+
 
 ADAMW_COST = OptimizerCost(state_bytes=8, flops=14)
 """AdamW with fp32 moments. FLOPs: weight decay 1, first moment 3, second moment 4, denominator 3 (root, bias

@@ -11,9 +11,11 @@ from pathlib import Path
 import torch
 
 from deepen.compute.devices import Device
+from deepen.compute.ledger import Ledger
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
+from deepen.schedule.trainable import TrainedParts
 from deepen.train.limits import fair_threads, read_status, usable_cores, usable_memory_bytes
 
 
@@ -82,7 +84,8 @@ def check_memory(
         InvalidValueError: the message gives the memory that is needed and available.
     """
     state = 4 * model.parameters  # the fp32 weights of a `TrainState`, on the CPU
-    live = (8 + optimizer.state_bytes) * model.parameters
+    moments = Ledger(model=model, optimizer=optimizer).optimizer_state_bytes(TrainedParts.all(model.depth))
+    live = 8 * model.parameters + moments
     if device.type == "cuda":
         _check_fits(model, live // shards, torch.cuda.mem_get_info(device)[0], "GPU")
         _check_fits(model, state, usable_memory_bytes(), "machine")

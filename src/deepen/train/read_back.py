@@ -73,7 +73,8 @@ class ReadBack(ABC):
 
 def choose_read_back(placement: Placement, settings: TrainSettings) -> type[ReadBack]:
     """Late on a GPU, unless spikes must be found before their update, or no flag can hold back updates."""
-    is_late = placement.device.type == "cuda" and placement.can_hold_back_updates and settings.on_spike == "warn"
+    has_flag = placement.can_hold_back_updates and settings.optimizer.can_hold_back
+    is_late = placement.device.type == "cuda" and has_flag and settings.on_spike == "warn"
     return LateReadBack if is_late else ImmediateReadBack
 
 

@@ -12,11 +12,15 @@ import pytest
 import torch
 from torch import nn
 
+from deepen.compute.ledger import Ledger
 from deepen.compute.optimizer_cost import OptimizerCost
 from deepen.errors import InvalidValueError
+from deepen.model.build import build
+from deepen.model.config import ModelConfig
+from deepen.schedule.trainable import TrainedParts
 from deepen.train.optim import make
 from deepen.train.optim.make import make_optimizer, read_moments
-from deepen.train.optim.spec import OPTIMIZERS, OptimizerSpec, ParameterGroup
+from deepen.train.optim.spec import OPTIMIZERS, STATE_PRECISIONS, OptimizerSpec, ParameterGroup
 from deepen.train.settings import TrainSettings
 from short_runs import CPU
 
@@ -39,16 +43,34 @@ def test_an_option_out_of_range_is_refused(options: dict[str, Any], field: str, 
     assert (wrong.value.field, wrong.value.value) == (field, options[field])
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"momentum": 1.0}, "below 1"),
+        ({"momentum": math.nan}, "below 1"),
+        ({"iterations": 0}, "1 to 99"),
+        ({"iterations": 100}, "1 to 99"),
+        ({"lr_factor": 0.0}, "above 0"),
+        ({"weight_decay": -1.0}, "0 or more"),
+    ],
+)
+def test_an_option_of_muon_out_of_range_is_refused(options: dict[str, Any], words: str):
+    with pytest.raises(InvalidValueError, match=words) as wrong:
+        OptimizerSpec.muon(**options)
+    assert {wrong.value.field: wrong.value.value} == options or math.isnan(wrong.value.value)
+
+
 def test_a_spec_is_read_back_from_its_json():
-    for spec in (OptimizerSpec.adamw(), OptimizerSpec.adamw(weight_decay=0.2, state_precision="bf16")):
+    muon = OptimizerSpec.muon(momentum=0.9, iterations=6, lr_factor=2.0, beta_1=0.8)
+    for spec in (OptimizerSpec.adamw(), OptimizerSpec.adamw(weight_decay=0.2, state_precision="bf16"), muon):
         assert OptimizerSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ({}, "kind None is unknown: use adamw"),
-        ({"kind": "adam"}, "kind 'adam' is unknown: use adamw"),
+        ({}, "kind None is unknown: use adamw, muon"),
+        ({"kind": "adam"}, "kind 'adam' is unknown: use adamw, muon"),
         ({"kind": "adamw", "beta_3": 0.9}, "adamw has no option 'beta_3'"),
     ],
 )
@@ -57,19 +79,22 @@ def test_an_unknown_kind_or_option_is_refused(value: dict[str, Any], words: str)
         OptimizerSpec.from_json(value)
 
 
-def test_the_state_has_the_bytes_of_its_cost():
-    network = nn.Linear(64, 32)
-    for precision in ("fp32", "bf16"):
-        spec = OptimizerSpec.adamw(state_precision=precision)
-        optimizer = make_optimizer(network, spec, {}, CPU)
-        for parameter in network.parameters():
-            parameter.grad = torch.ones_like(parameter)
-        optimizer.step()
-        kept = read_moments(network, optimizer, spec, {}, CPU)
-        tensors = [tensor for state in kept.values() for tensor in state.values() if tensor.dim()]
-        parameters = sum(parameter.numel() for parameter in network.parameters())
-        assert sum(tensor.nbytes for tensor in tensors) == spec.cost.state_bytes * parameters
-        assert all(tuple(state) == spec.state_names for state in kept.values())
+@pytest.mark.parametrize("spec", [
+    make(state_precision=precision)
+    for make in (OptimizerSpec.adamw, OptimizerSpec.muon)
+    for precision in STATE_PRECISIONS
+], ids=lambda spec: f"{spec.kind} {spec.state_precision}")  # fmt: skip
+def test_the_state_has_the_bytes_that_the_ledger_gives(spec: OptimizerSpec, any_model: ModelConfig):
+    network = build(any_model, 2)
+    optimizer = make_optimizer(network, spec, {}, CPU)
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    kept = read_moments(network, optimizer, spec, {}, CPU)
+    tensors = [tensor for state in kept.values() for tensor in state.values() if tensor.dim()]
+    ledger = Ledger(model=any_model, optimizer=spec.cost)
+    assert sum(tensor.nbytes for tensor in tensors) == ledger.optimizer_state_bytes(TrainedParts.all(2))
+    assert {name for state in kept.values() for name in state} == set(spec.state_names)
 
 
 def test_every_kind_has_an_implementation():

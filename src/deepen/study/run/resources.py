@@ -15,6 +15,7 @@ from deepen.data.sources import EMBEDDED
 from deepen.durable import nearest_existing
 from deepen.errors import InvalidValueError
 from deepen.schedule.phase import Phase
+from deepen.schedule.trainable import TrainedParts
 from deepen.study.compile.tree import Tree, compile_study
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
@@ -133,7 +134,15 @@ def step_bytes(study: Study, segment: Segment, world: World) -> int:
 
 def state_bytes(study: Study, depth: int) -> int:
     """Bytes of a training state with `depth` blocks, in memory and on disk: fp32 weights and moments."""
-    return (4 + study.settings.optimizer.cost.state_bytes) * study.model.parameters_at(depth)
+    return _weight_bytes(study, depth) + _moment_bytes(study, depth)
+
+
+def _weight_bytes(study: Study, depth: int) -> int:
+    return 4 * study.model.parameters_at(depth)
+
+
+def _moment_bytes(study: Study, depth: int) -> int:
+    return study.ledger.optimizer_state_bytes(TrainedParts.all(depth))
 
 
 def _check_memory(study: Study, store: Store, executor: ExecutorChoice, world: World) -> None:
@@ -200,8 +209,8 @@ def _check_disk(tree: Tree, store: Store, executor: ExecutorChoice, policy: Rete
             remedy="free some, or name another `folder`",
         )
     file_limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    optimizer = study.settings.optimizer.cost.state_bytes
-    largest_file = largest * max(4, optimizer) // (4 + optimizer)  # weights and moments are a file each
+    depth = max(node.segment.depth for node in tree.nodes.values())
+    largest_file = max(_weight_bytes(study, depth), _moment_bytes(study, depth))  # a file each
     if file_limit != resource.RLIM_INFINITY and largest_file > file_limit:
         raise InvalidValueError(
             f"{store.folder} gets files of {largest_file / GB:,.2g} GB, and {file_limit / GB:,.2g} GB are allowed",

@@ -2,7 +2,8 @@
 
 The engine uses three members of an optimizer: `param_groups`, in which `set_rates` sets `lr` before each step;
 `step`; and `found_inf`, a tensor on the device. If `found_inf` is set and is 1, `step` must change nothing: that
-lets a GPU skip an update without waiting for the CPU. torch's fused optimizers support this.
+lets a GPU skip an update without waiting for the CPU. torch's fused optimizers support this; the spec of one that
+does not says so (`can_hold_back`), and a step's loss is then read before its update.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -12,11 +13,15 @@ import torch
 from torch import nn
 
 from deepen.train.optim.adamw import make_adamw
+from deepen.train.optim.muon import make_muon
 from deepen.train.optim.spec import OptimizerSpec, ParameterGroup
 from deepen.train.placement import Placement
 from deepen.train.state import Moments
 
-IMPLEMENTATIONS: dict[str, Callable[[Any, list[dict[str, Any]]], torch.optim.Optimizer]] = {"adamw": make_adamw}
+IMPLEMENTATIONS: dict[str, Callable[[Any, list[dict[str, Any]]], torch.optim.Optimizer]] = {
+    "adamw": make_adamw,
+    "muon": make_muon,
+}
 """For each kind of spec, the function that makes the optimizer from the spec and the parameter groups."""
 
 
@@ -102,5 +107,5 @@ def read_moments(
     for name, parameter in model.named_parameters():
         if parameter in optimizer.state:
             state = optimizer.state[parameter]
-            moments[name] = {key: placement.gather(state[key]) for key in spec.state_names}
+            moments[name] = {key: placement.gather(state[key]) for key in spec.state_names if key in state}
     return moments

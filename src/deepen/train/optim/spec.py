@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple
 
-from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
+from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost, OrthogonalCost
 from deepen.errors import InvalidValueError
 
 STATE_PRECISIONS = ("fp32", "bf16")
@@ -22,6 +22,9 @@ STATE_PRECISIONS = ("fp32", "bf16")
 MAX_BF16_BETA = 0.99
 """The largest beta for bf16 moments: the spacing of bf16 numbers is up to 1/128 of their size, and a change of
 less than half of that is rounded away."""
+
+MAX_ITERATIONS = 99
+"""The most Newton–Schulz iterations that torch's Muon takes."""
 
 
 class ParameterGroup(NamedTuple):
@@ -37,15 +40,18 @@ class ParameterGroup(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizerSpec(ABC):
-    """An optimizer's kind and options. Make one with `OptimizerSpec.adamw(...)`.
+    """An optimizer's kind and options. Make one with `OptimizerSpec.adamw(...)` or `OptimizerSpec.muon(...)`.
 
-    `kind` is the optimizer's name in JSON. `state_names` are the tensors that it keeps for each parameter.
-    `state_precision` is the type in which tensors of the parameter's shape are stored between steps.
+    `kind` is the optimizer's name in JSON. `state_names` are the tensors that it can keep for a parameter.
+    `can_hold_back` is whether its step changes nothing where a flag on the device says so (`make.py`).
+    `state_precision` is the type in which AdamW's moments are stored between steps.
     """
 
     kind: ClassVar[str]
     state_names: ClassVar[tuple[str, ...]]
+    can_hold_back: ClassVar[bool] = True
     adamw: ClassVar[type["AdamWSpec"]]
+    muon: ClassVar[type["MuonSpec"]]
 
     state_precision: str = "fp32"
 
@@ -154,9 +160,64 @@ class AdamWSpec(OptimizerSpec):
         ]
 
 
-OptimizerSpec.adamw = AdamWSpec
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MuonSpec(AdamWSpec):
+    """Muon for the blocks' matrices, AdamW for everything else: embeddings, head, norms and biases.
 
-OPTIMIZERS: dict[str, type[OptimizerSpec]] = {spec.kind: spec for spec in (AdamWSpec,)}
+    Muon keeps one fp32 momentum for a matrix, 4 bytes per parameter. Its updates have about the size of AdamW's,
+    so both follow one learning rate. `weight_decay` is that of both; AdamW's other options are as in `AdamWSpec`.
+
+    Args:
+        momentum: decay of the momentum, which is applied as Nesterov's.
+        iterations: Newton–Schulz iterations that orthogonalize an update.
+        lr_factor: the rate of the matrices ÷ the rate of everything else.
+
+    Source: Jordan et al. 2024 (kellerjordan.github.io/posts/muon); the size of updates, and weight decay: Liu et
+    al. 2025 (arXiv 2502.16982, section 2.2).
+    """
+
+    kind: ClassVar[str] = "muon"
+    state_names: ClassVar[tuple[str, ...]] = ("momentum_buffer", *AdamWSpec.state_names)
+    can_hold_back: ClassVar[bool] = False  # torch's Muon has no such flag
+
+    momentum: float = 0.95
+    iterations: int = 5
+    lr_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        AdamWSpec.__post_init__(self)
+        if not 0 <= self.momentum < 1:
+            raise _out_of_range("momentum", self.momentum, "it must be at least 0 and below 1")
+        if not 1 <= self.iterations <= MAX_ITERATIONS:
+            raise _out_of_range("iterations", self.iterations, f"it must be 1 to {MAX_ITERATIONS}")
+        if not 0 < self.lr_factor < math.inf:
+            raise _out_of_range("lr_factor", self.lr_factor, "it must be a number above 0")
+
+    @property
+    def cost(self) -> OptimizerCost:
+        """AdamW's, and of the blocks' matrices: bytes, pointwise FLOPs, and the iterations' matrix products.
+
+        FLOPs: momentum 3, Nesterov's average 3, norm 2 and division 1, weight decay 1, update 2.
+        """
+        matrices = OrthogonalCost(state_bytes=4, flops=12, iterations=self.iterations)
+        return replace(super(MuonSpec, self).cost, block_matrices=matrices)
+
+    def groups(self, dimensions: Mapping[str, int]) -> list[ParameterGroup]:
+        """The blocks' matrices for Muon; the rest as for AdamW."""
+        matrices = [name for name, number in dimensions.items() if number == 2 and name.startswith("blocks.")]
+        options = {
+            "weight_decay": self.weight_decay,
+            "momentum": self.momentum,
+            "ns_steps": self.iterations,
+            "adjust_lr_fn": "match_rms_adamw",
+        }
+        others = {name: number for name, number in dimensions.items() if name not in matrices}
+        return [ParameterGroup(matrices, options, self.lr_factor), *AdamWSpec.groups(self, others)]
+
+
+OptimizerSpec.adamw, OptimizerSpec.muon = AdamWSpec, MuonSpec
+
+OPTIMIZERS: dict[str, type[OptimizerSpec]] = {spec.kind: spec for spec in (AdamWSpec, MuonSpec)}
 """Every optimizer by its kind."""
 
 
