@@ -103,12 +103,10 @@ def test_a_step_of_muon_costs_what_the_operator_counter_counts(case: Case, itera
         parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
     with FlopCounterMode(display=False) as counter:
         optimizer.step()
-    ledger, adamw = Ledger(model=config, optimizer=spec.cost), Ledger(model=config)
-    assert counter.get_total_flops() == ledger.optimizer_products(trained)
-    more = ledger.flops_per_step(trained, 5 * context, context) - adamw.flops_per_step(
-        trained, 5 * context, context
-    )
-    assert more == counter.get_total_flops()
+    muon, adamw = Ledger(model=config, optimizer=spec.cost), Ledger(model=config)
+    step = (trained, 5 * context, context)
+    assert muon.optimizer_products(trained) == counter.get_total_flops()
+    assert muon.flops_per_step(*step) - adamw.flops_per_step(*step) == counter.get_total_flops()
 
 
 def test_a_model_without_blocks_costs_its_head():

@@ -203,9 +203,8 @@ class Ledger:
 
     def optimizer_state_bytes(self, trained: TrainedParts) -> int:
         """Bytes of the optimizer's state of what is trained."""
-        return self.optimizer.total_state_bytes(
-            self.trainable_parameters(trained), self._in_block_matrices(trained)
-        )
+        parameters, in_matrices = self.trainable_parameters(trained), self._in_block_matrices(trained)
+        return self.optimizer.total_state_bytes(parameters, in_matrices)
 
     def _in_block_matrices(self, trained: TrainedParts) -> int:
         """Trained parameters in the blocks' matrices."""
