@@ -202,8 +202,8 @@ class MuonSpec(AdamWSpec):
         matrices = OrthogonalCost(state_bytes=4, flops=12, iterations=self.iterations)
         return replace(super(MuonSpec, self).cost, block_matrices=matrices)
 
-    def groups(self, dimensions: Mapping[str, int]) -> list[ParameterGroup]:
-        """The blocks' matrices for Muon; the rest as for AdamW."""
+    def groups(self, dimensions: Mapping[str, int], *, branch_scale: float = 1.0) -> list[ParameterGroup]:
+        """The blocks' matrices for Muon, which ignores the size of gradients; the rest as for AdamW."""
         matrices = [name for name, number in dimensions.items() if number == 2 and name.startswith("blocks.")]
         options = {
             "weight_decay": self.weight_decay,
@@ -212,7 +212,8 @@ class MuonSpec(AdamWSpec):
             "adjust_lr_fn": "match_rms_adamw",
         }
         others = {name: number for name, number in dimensions.items() if name not in matrices}
-        return [ParameterGroup(matrices, options, self.lr_factor), *AdamWSpec.groups(self, others)]
+        rest = AdamWSpec.groups(self, others, branch_scale=branch_scale)
+        return [ParameterGroup(matrices, options, self.lr_factor), *rest]
 
 
 OptimizerSpec.adamw, OptimizerSpec.muon = AdamWSpec, MuonSpec
