@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from deepen.bench.workload import phase_kinds
 from deepen.compute.ledger import Role
 from deepen.compute.timing import MeasuredPhase, Timing, fit_timing, misfit
-from deepen.growth.layout import PLACEMENTS, find_new_blocks
+from deepen.growth.layout import PLACEMENTS
+from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
@@ -69,10 +70,10 @@ def test_where_seconds_are_sums_a_fit_predicts_every_phase(depth: int, drawn: li
     true = timing(model=model, block=block, head_frozen=head_frozen, head_trained=head_trained, base=base)
     found = refitted(true, model)
     assert misfit(found, exactly(true, model)) < 1e-6
-    for trainable, placement, part in product(TRAINABLE_SETS.values(), PLACEMENTS.values(), (2, 3)):
+    for trainable, placement, part in product(TRAINABLE_SETS.values(), PLACEMENTS, (2, 3)):
         if depth >= part:  # growth from some blocks to more, which a bench need not have measured
-            layout = placement.arrange(depth - depth // part, depth // part)
-            parts = trainable.resolve(depth, find_new_blocks(layout))
+            step = Growth(placement=placement).resolve(depth - depth // part, depth)
+            parts = trainable.resolve(depth, step.new_blocks)
             assert found.seconds_per_token(parts) == pytest.approx(true.seconds_per_token(parts), rel=1e-5)
 
 

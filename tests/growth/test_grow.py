@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepen.errors import InvalidValueError
-from deepen.growth.grow import grow, grow_blocks
-from deepen.growth.layout import PLACEMENTS, find_new_blocks, follow_layout
+from deepen.growth.grow import grow
+from deepen.growth.layout import PLACEMENTS
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS, Operator
 from deepen.growth.spec import Growth
@@ -116,7 +116,7 @@ def test_interleave_copies_each_block_above_itself(any_model: ModelConfig):
 @pytest.mark.parametrize("moments", MOMENT_POLICIES)
 def test_a_layout_repeats_blocks_and_their_moments_by_the_policy(moments: str, any_model: ModelConfig):
     before = trained(any_model, 3)
-    after = grow_blocks(before, follow_layout((0, 1, 0, 1, 2), 3), any_model, moments)
+    after = grow(before, 5, Growth(layout=(0, 1, 0, 1, 2), moments=moments), any_model)
     for index, source in enumerate((0, 1, 0, 1, 2)):
         assert same(block(after, index, "weights"), block(before, source, "weights"))
         has_moments = moments == "copy" or (moments == "keep" and index not in (2, 3))
@@ -171,7 +171,7 @@ def test_any_growth_keeps_the_old_blocks_and_makes_new_ones_by_its_operator(
     build(any_model, old + new).load_state_dict(dict(after.weights))
     layout = PLACEMENTS[placement or OPERATORS[operator].placement].arrange(old, new)
     assert [block for block in layout if block is not None] == list(range(old))
-    assert len(find_new_blocks(layout)) == new
+    assert layout.count(None) == new
     for name, weight in before.weights.items():
         if not name.startswith("blocks."):
             assert after.weights[name] is weight
@@ -213,7 +213,7 @@ def test_an_empty_placement_becomes_the_operators_default():
 
 @pytest.mark.slow
 def test_growth_only_adds(model: ModelConfig):
-    with pytest.raises(InvalidValueError, match="depth is 2, but the state has 2 blocks already"):
+    with pytest.raises(InvalidValueError, match="depth is 2, but the model has 2 blocks already"):
         grow(trained(model, 2), 2, Growth(), model)
 
 
@@ -221,7 +221,7 @@ def test_growth_only_adds(model: ModelConfig):
 def test_without_blocks_only_an_operator_that_does_not_copy_can_grow(operator: Operator, model: ModelConfig):
     empty = initial_state(model, 0, seed=0)
     if operator.copies:
-        with pytest.raises(InvalidValueError, match="copies blocks, and the state has none"):
+        with pytest.raises(InvalidValueError, match="copies blocks, and the model has none"):
             grow(empty, 2, Growth(operator=operator.name), model)
     else:
         assert grow(empty, 2, Growth(operator=operator.name), model).depth == 2

@@ -8,7 +8,6 @@ from deepen.growth.layout import (
     GrownBlock,
     Placement,
     describe_layout,
-    find_new_blocks,
     follow_layout,
     parse_layout,
 )
@@ -20,6 +19,7 @@ def test_the_layouts_of_three_old_blocks_and_two_new_ones():
         "bottom": (None, None, 0, 1, 2),
         "middle": (0, 1, None, None, 2),
         "interleaved": (0, 1, None, 2, None),
+        "above-middle": (0, 1, None, None, 2),
     }
 
 
@@ -30,7 +30,7 @@ def test_a_layout_has_every_old_block_in_order_and_the_requested_number_of_new_o
 ):
     layout = placement.arrange(old, new)
     assert [block for block in layout if block is not None] == list(range(old))
-    assert len(find_new_blocks(layout)) == new and len(layout) == old + new
+    assert layout.count(None) == new and len(layout) == old + new
 
 
 @given(old=st.integers(1, 20), times=st.integers(1, 4))
@@ -65,11 +65,11 @@ def test_a_layout_of_too_many_blocks_is_refused(text: str):
 
 
 def test_the_first_of_equal_blocks_is_the_old_one():
-    blocks = follow_layout((0, 1, 0, 2), 3, zero_output=True)
+    blocks = follow_layout((0, 1, 0, 2), 3, residual_scale=0.0)
     assert blocks == (
         GrownBlock(source=0, is_new=False),
         GrownBlock(source=1, is_new=False),
-        GrownBlock(source=0, is_new=True, zero_output=True),
+        GrownBlock(source=0, is_new=True, residual_scale=0.0),
         GrownBlock(source=2, is_new=False),
     )
 

@@ -139,7 +139,7 @@ def test_the_card_describes_how_the_model_was_made(
     card = (tmp_path / "out" / "README.md").read_text()
     for part in (
         'AutoModelForCausalLM.from_pretrained("out")',
-        "It was grown: 4 to 6 blocks, copy-zero; 1 to 2 blocks, interleave, interleaved.",
+        "It was grown: 4 to 6 blocks, copy-zero; 1 to 2 blocks, from 0,0.",
         "It began as `gpt2` (gpt2, 4 blocks).",
         "| run | arm `grows` with seed 0 of the study `cards` |",
         "| recipe | one-shot |",

@@ -11,7 +11,7 @@ from torch import Tensor
 from deepen.compute.ledger import Ledger
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
-from deepen.growth.layout import find_new_blocks, get_placement
+from deepen.growth.spec import Growth
 from deepen.model.build import build
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase
@@ -64,7 +64,7 @@ def phase_kinds(model: ModelConfig, batch_tokens: int, context: int) -> list[Pha
             if train is Trainable.ALL:
                 continue
             for placement in ("top",) if train.embeddings else ("top", "bottom"):
-                new_blocks = find_new_blocks(get_placement(placement).arrange(depth - new, new))
+                new_blocks = Growth(placement=placement).resolve(depth - new, depth).new_blocks
                 where = f" · {new} new, {placement}"
                 kinds.append(PhaseKind(phase=phase(depth, train, where), trained=train.resolve(depth, new_blocks)))
     return kinds

@@ -9,19 +9,19 @@ Three blocks grown to five by `Growth(operator="interleave", moments="copy")`. T
 With `moments="keep"` blocks 2 and 4 begin with empty moments; with `operator="random"` their weights are fresh.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
-from deepen.errors import InvalidValueError
-from deepen.growth.layout import GrownBlock, count_blocks
+from deepen.growth.layout import GrownBlock
 from deepen.growth.moments import get_moment_policy
-from deepen.growth.operators import get_operator
-from deepen.growth.spec import Growth
-from deepen.model.build import init_block
+from deepen.growth.spec import Growth, GrowthStep
+from deepen.model.build import generator, init_block
 from deepen.model.config import ModelConfig
 
 
@@ -42,72 +42,95 @@ State = TypeVar("State", bound=Growable)
 
 
 def grow(state: State, depth: int, growth: Growth, config: ModelConfig) -> State:
-    """Return the state grown to `depth` blocks.
-
-    Weights and moments grow together; the input does not change, and no module is needed. The k-th block that a
-    run creates draws its fresh weights from a random stream keyed by seed and k. They do not depend on how often
-    the run grew before.
+    """Return the state grown to `depth` blocks; see `grow_by`.
 
     Args:
         state: weights and moments by parameter name (`blocks.<index>.<name>`), shapes as in the model.
         depth: blocks after growth.
-        growth: operator, placement and moment policy.
+        growth: operator and placement or a layout, and moment policy.
         config: the model at its final depth, which sets the scale of fresh output projections.
 
     Raises:
-        InvalidValueError: `depth` is not above the state's, or there is no block to copy.
+        InvalidValueError: `depth` is not above the state's, there is no block to copy, or the layout does not fit.
     """
-    if depth <= state.depth:
-        raise InvalidValueError(
-            f"is {depth}, but the state has {count_blocks(state.depth)} already: growth only adds",
-            field="depth",
-            value=depth,
-        )
-    if get_operator(growth.operator).copies and state.depth == 0:
-        raise InvalidValueError(
-            f"{growth.operator!r} copies blocks, and the state has none", field="operator", value=growth.operator
-        )
-    return grow_blocks(state, growth.blocks(state.depth, depth - state.depth), config, growth.moments)
+    return grow_by(state, growth.resolve(state.depth, depth), config)
 
 
-def grow_blocks(state: State, blocks: Sequence[GrownBlock], config: ModelConfig, moments: str) -> State:
-    """Return the state with these blocks, from bottom to top; what `grow` does once the layout is known.
+def grow_by(state: State, step: GrowthStep, config: ModelConfig) -> State:
+    """Return the state with the blocks of a growth step.
+
+    Weights and moments grow together; the input does not change, and no module is needed. The k-th block that a
+    run creates draws its fresh weights, or its noise, from a random stream keyed by seed and k. They do not depend
+    on how often the run grew before.
 
     Args:
-        state: as in `grow`.
-        blocks: what each block of the result is, by `Growth.blocks` or `follow_layout`.
-        config: as in `grow`.
-        moments: the moment policy.
+        state, config: as in `grow`.
+        step: what each block of the result is.
     """
-    policy = get_moment_policy(moments)
-    weights, kept = _select_outside_blocks(state.weights), _select_outside_blocks(state.moments)
-    fresh_below = 0
-    for index, block in enumerate(blocks):
-        if block.source is None:
-            own = init_block(config, state.seed, state.depth + fresh_below)
-            fresh_below += 1
-        else:
-            own = _select_block(state.weights, block.source)
-            own_moments = _select_block(state.moments, block.source)
-            if not block.is_new:
-                kept |= _prefix_names(index, own_moments)
-            elif policy.copies:
-                kept |= _prefix_names(index, deepcopy(own_moments))
+    policy = get_moment_policy(step.moments)
+    weights, moments = _select_outside_blocks(state.weights), _select_outside_blocks(state.moments)
+    number = state.depth  # of the next block that the run creates
+    for index, block in enumerate(step.blocks):
         if block.is_new:
-            own = deepcopy(own)  # new blocks share no memory with the old state
-        if block.zero_output:
-            _zero_output(own, config)
+            own = _make_block(state, block, step.noise, number, config)
+            own_moments = _make_moments(state, block) if policy.copies else {}
+            number += 1
+        else:
+            assert block.source is not None, "a block that is not new was there before"
+            own, own_moments = (_select_block(each, block.source) for each in (state.weights, state.moments))
         weights |= _prefix_names(index, own)
+        moments |= _prefix_names(index, own_moments)
     return replace(  # type: ignore[type-var]
-        state, weights=weights, moments=kept if policy.keeps else {}, depth=len(blocks)
+        state, weights=weights, moments=moments if policy.keeps else {}, depth=step.depth
     )
 
 
-def _zero_output(block: Mapping[str, Tensor], config: ModelConfig) -> None:
-    """Set to zero what makes a block the identity."""
-    for name, weight in block.items():
-        if name.startswith(config.zero_parameters):
-            weight.zero_()
+def _make_block(
+    state: Growable, block: GrownBlock, noise: float, number: int, config: ModelConfig
+) -> dict[str, Tensor]:
+    """The weights of a new block, by name within it; they share no memory with the old state."""
+    if block.source is None:
+        own = init_block(config, state.seed, number)
+    else:
+        own = {name: weight.clone() for name, weight in _select_block(state.weights, block.source).items()}
+        if block.upper_source is not None:
+            upper = _select_block(state.weights, block.upper_source)
+            own = {name: torch.lerp(weight, upper[name], block.upper_share) for name, weight in own.items()}
+        for name, weight in own.items():
+            if noise and weight.dim() >= 2:
+                add_noise(weight, noise, generator(state.seed, "noise", number, name))
+    for name, weight in own.items():
+        if block.residual_scale != 1 and name.startswith(config.zero_parameters):
+            weight.mul_(block.residual_scale)
+    return own
+
+
+def add_noise(matrix: Tensor, noise: float, stream: torch.Generator) -> None:
+    """Add normal noise to a matrix in place, its standard deviation in units of the matrix's root mean square."""
+    root_mean_square = float(torch.linalg.vector_norm(matrix, dtype=torch.float64)) / math.sqrt(matrix.numel())
+    drawn = torch.empty(matrix.shape).normal_(0.0, noise * root_mean_square, generator=stream)
+    matrix.add_(drawn.to(matrix.dtype))
+
+
+def _make_moments(state: Growable, block: GrownBlock) -> dict[str, Any]:
+    """The moments of a new block that is made from old ones, by name within it; empty for a fresh block.
+
+    Between two blocks, tensors are mixed like the weights, and step counts are those of the lower one.
+    """
+    if block.source is None:
+        return {}
+    own = deepcopy(_select_block(state.moments, block.source))
+    if block.upper_source is None:
+        return own
+    upper = _select_block(state.moments, block.upper_source)
+    return {
+        name: {
+            key: torch.lerp(value, upper[name][key], block.upper_share) if value.dim() else value
+            for key, value in moments.items()
+        }
+        for name, moments in own.items()
+        if name in upper
+    }
 
 
 def _select_outside_blocks(tensors: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 A layout lists the blocks of the grown model from bottom to top: the index of an old block, or None for a new one.
 A placement makes the layout for given numbers of old and new blocks. For three old and two new ones:
 
-    top          (0, 1, 2, None, None)
-    bottom       (None, None, 0, 1, 2)
-    middle       (0, 1, None, None, 2)
-    interleaved  (0, 1, None, 2, None)
+    top           (0, 1, 2, None, None)
+    bottom        (None, None, 0, 1, 2)
+    middle        (0, 1, None, None, 2)
+    interleaved   (0, 1, None, 2, None)
+    above-middle  (0, 1, None, None, 2)
 
 A layout can also be given block by block, as `parse_layout` reads it: "0-3,2-5" makes eight blocks of six, of
 which the fifth and the sixth are copies of blocks 2 and 3.
@@ -15,6 +16,7 @@ which the fifth and the sixth are copies of blocks 2 and 3.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from deepen.errors import InvalidValueError, look_up
 
@@ -43,6 +45,11 @@ def _middle(old: int, new: int) -> Layout:
     return (*range(half), *_new(new), *range(half, old))
 
 
+def _above_middle(old: int, new: int) -> Layout:
+    end = find_middle_group(old, new).stop
+    return (*range(end), *_new(new), *range(end, old))
+
+
 def _interleaved(old: int, new: int) -> Layout:
     if old == 0:
         return _new(new)
@@ -63,6 +70,9 @@ PLACEMENTS: Mapping[str, Placement] = {
         Placement(name="top", summary="above all old blocks", arrange=_top),
         Placement(name="bottom", summary="below all old blocks", arrange=_bottom),
         Placement(name="middle", summary="between the lower and the upper half", arrange=_middle),
+        Placement(
+            name="above-middle", summary="above the middle group of as many old blocks", arrange=_above_middle
+        ),
         Placement(name="interleaved", summary="spread evenly, each above an old block", arrange=_interleaved),
     )
 }
@@ -78,9 +88,17 @@ def get_placement(name: str) -> Placement:
     return look_up(PLACEMENTS, name, field="placement")
 
 
-def find_new_blocks(layout: Layout) -> tuple[int, ...]:
-    """Indices of the new blocks of a layout."""
-    return tuple(index for index, block in enumerate(layout) if block is None)
+def find_middle_group(old: int, size: int) -> range:
+    """The `size` blocks in the middle of `old` ones; all of them if there are fewer.
+
+    Where the old blocks are whole groups of this size, it is one of these groups, the lower of two in the middle.
+    """
+    if size >= old:
+        return range(old)
+    begin = (old - size) // 2
+    if size and old % size == 0:
+        begin -= begin % size
+    return range(begin, begin + size)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,12 +108,27 @@ class GrownBlock:
     Attributes:
         source: the block before growth whose weights it has; None if its weights are fresh.
         is_new: whether it was added. A block that was not is its source, unchanged.
-        zero_output: whether its output projections are zero, so that it is the identity.
+        residual_scale: factor of the block's output. It multiplies `ModelConfig.zero_parameters`: weights and
+            biases of the output projections, or the gains of norms that follow them. With 0 it is an identity.
+        upper_source, upper_share: a second block before growth, and its share of the weights, which are then
+            (1 - share) · source + share · second; None and 0 if there is none.
     """
 
     source: int | None
     is_new: bool
-    zero_output: bool = False
+    residual_scale: float = 1.0
+    upper_source: int | None = None
+    upper_share: float = 0.0
+
+    @property
+    def zero_output(self) -> bool:
+        """Whether it adds nothing to the residual stream."""
+        return self.residual_scale == 0
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it was added as a copy of one block."""
+        return self.is_new and self.source is not None and self.upper_source is None
 
 
 MAX_LAYOUT = 10_000
@@ -137,18 +170,38 @@ def describe_layout(layout: Sequence[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
 
 
+def describe_blocks(blocks: Sequence[GrownBlock]) -> str:
+    """What each block of a grown model is made from, as ranges: "0-5,3-8", "0-5,fresh x 2", "0,0:1 50%,1"."""
+    parts = []
+    for fresh, run in groupby(blocks, key=lambda block: block.source is None):
+        of_run = list(run)
+        parts.append(f"fresh x {len(of_run)}" if fresh else _describe_sources(of_run))
+    return ",".join(parts)
+
+
+def _describe_sources(blocks: Sequence[GrownBlock]) -> str:
+    parts = []
+    for upper, run in groupby(blocks, key=lambda block: (block.upper_source, block.upper_share)):
+        sources = [block.source for block in run if block.source is not None]
+        if upper[0] is None:
+            parts.append(describe_layout(sources))
+        else:
+            parts += [f"{source}:{upper[0]} {upper[1]:.0%}" for source in sources]
+    return ",".join(parts)
+
+
 def count_blocks(n: int) -> str:
     """A number of blocks: 1 block, 24 blocks."""
     return f"{n} block" if n == 1 else f"{n} blocks"
 
 
-def follow_layout(layout: Sequence[int], old: int, *, zero_output: bool = False) -> tuple[GrownBlock, ...]:
+def follow_layout(layout: Sequence[int], old: int, *, residual_scale: float = 1.0) -> tuple[GrownBlock, ...]:
     """The blocks of a model that grows by a layout: where a block is repeated, all but the first are new.
 
     Args:
         layout: for each block, from bottom to top, the block before growth that it has its weights from.
         old: blocks before growth.
-        zero_output: whether the output projections of new blocks are zero.
+        residual_scale: factor of the output of new blocks.
 
     Raises:
         InvalidValueError: there is no such block, or the layout is not deeper than the model.
@@ -167,6 +220,7 @@ def follow_layout(layout: Sequence[int], old: int, *, zero_output: bool = False)
     blocks = []
     for block in layout:
         is_new = block in seen
-        blocks.append(GrownBlock(source=block, is_new=is_new, zero_output=zero_output and is_new))
+        scale = residual_scale if is_new else 1.0
+        blocks.append(GrownBlock(source=block, is_new=is_new, residual_scale=scale))
         seen.add(block)
     return tuple(blocks)

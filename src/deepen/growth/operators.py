@@ -1,10 +1,11 @@
 """How new blocks get their weights.
 
-An operator decides two things for each new block: which old block it copies, if any (otherwise its weights are
-fresh), and whether what it adds to the residual stream is then set to zero, which makes it an identity. To add an
-operator, add an entry to `OPERATORS`, with a function for its source if it copies:
+An operator decides for each new block which old block it copies, if any (otherwise its weights are fresh), and
+whether its output is then set to zero, which makes it an identity. From this follows what it promises: `copies`,
+`preserves_function` and, in words, `promise`. A test holds every operator to it. To add an operator, add an entry
+to `OPERATORS`, with a function for its source if it copies:
 
-    Operator(name="last", summary="copies of the topmost block", placement="top",
+    Operator(name="last-block", summary="copies of the topmost block", placement="top",
              source=lambda new: new.old_depth - 1)
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from deepen.errors import look_up
-from deepen.growth.layout import Layout, get_placement
+from deepen.growth.layout import Layout, find_middle_group, get_placement
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +29,28 @@ class NewBlock:
         """Blocks before growth."""
         return sum(block is not None for block in self.layout)
 
+    @property
+    def number(self) -> int:
+        """How many new blocks there are."""
+        return len(self.layout) - self.old_depth
+
+    @property
+    def nearest_below(self) -> int | None:
+        """The nearest old block below; None if there is none."""
+        return next((block for block in self.layout[: self.index][::-1] if block is not None), None)
+
+    @property
+    def nearest_above(self) -> int | None:
+        """The nearest old block above; None if there is none."""
+        return next((block for block in self.layout[self.index :] if block is not None), None)
+
+    @property
+    def height(self) -> float:
+        """Its distance from the nearest old block below, as a share of the distance between the nearest two."""
+        below = next((n for n in range(self.index, -1, -1) if self.layout[n] is not None), -1)
+        above = next((n for n in range(self.index, len(self.layout)) if self.layout[n] is not None), -1)
+        return (self.index - below) / (above - below)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operator:
@@ -40,6 +63,7 @@ class Operator:
         zero_output: whether the `ModelConfig.zero_parameters` of new blocks are zero: weights *and* biases of the
             output projections, or the gains of norms that follow them. The logits then stay equal up to rounding,
             and gradients still reach every weight after one step.
+        interpolates: whether a new block between two old ones is a mixture of them, by its distance from both.
     """
 
     name: str
@@ -47,14 +71,30 @@ class Operator:
     placement: str
     source: Callable[[NewBlock], int] | None = None
     zero_output: bool = False
+    interpolates: bool = False
 
     def __post_init__(self) -> None:
         get_placement(self.placement)
 
     @property
     def copies(self) -> bool:
-        """Whether new blocks are copies, which needs at least one block before growth."""
+        """Whether new blocks have weights of old ones, which needs at least one block before growth."""
         return self.source is not None
+
+    @property
+    def preserves_function(self) -> bool:
+        """Whether the logits stay equal up to rounding."""
+        return self.zero_output
+
+    @property
+    def promise(self) -> str:
+        """What holds at growth, in words."""
+        logits = "the logits stay equal" if self.preserves_function else "the logits change"
+        if self.interpolates:
+            return f"{logits}; between two old blocks, new weights are their weighted mean"
+        if not self.copies:
+            return f"{logits}; all weights of new blocks are fresh{', outputs zero' if self.zero_output else ''}"
+        return f"{logits}; new blocks equal their source{', but for zero outputs' if self.zero_output else ''}"
 
 
 def _repeat_the_stack(new: NewBlock) -> int:
@@ -64,7 +104,19 @@ def _repeat_the_stack(new: NewBlock) -> int:
 
 def _nearest_below(new: NewBlock) -> int:
     """The nearest old block below, or the lowest old block if there is none below."""
-    return max((block for block in new.layout[: new.index] if block is not None), default=0)
+    return 0 if new.nearest_below is None else new.nearest_below
+
+
+def _last_group(new: NewBlock) -> int:
+    """The n-th new block copies the n-th of the topmost old blocks, of which there are as many as new ones."""
+    size = min(new.number, new.old_depth)
+    return new.old_depth - size + new.new_below % size
+
+
+def _middle_group(new: NewBlock) -> int:
+    """The n-th new block copies the n-th of the middle old blocks, of which there are as many as new ones."""
+    group = find_middle_group(new.old_depth, new.number)
+    return group[new.new_below % len(group)]
 
 
 OPERATORS: Mapping[str, Operator] = {
@@ -96,6 +148,31 @@ OPERATORS: Mapping[str, Operator] = {
             placement="interleaved",
             source=_nearest_below,
             zero_output=True,
+        ),
+        Operator(
+            name="last",
+            summary="copies of the topmost blocks, as many as are added (Reddi et al. 2023, gradual stacking)",
+            placement="top",
+            source=_last_group,
+        ),
+        Operator(
+            name="last-block",
+            summary="copies of the topmost block alone (Bu 2025, copying_last)",
+            placement="top",
+            source=lambda new: new.old_depth - 1,
+        ),
+        Operator(
+            name="middle",
+            summary="copies of the middle blocks, as many as are added, above them (Saunshi et al. 2024, MIDAS)",
+            placement="above-middle",
+            source=_middle_group,
+        ),
+        Operator(
+            name="interpolate",
+            summary="between two blocks a mixture of both, elsewhere a copy of the nearest",
+            placement="interleaved",
+            source=_nearest_below,
+            interpolates=True,
         ),
     )
 }

@@ -1,10 +1,50 @@
-"""How a model becomes deeper, as a value: operator, placement and moment policy by name."""
+"""How a model becomes deeper, as a value: operator, placement and moment policy by name.
 
+A `Growth` is chosen before the depth of a model is known. `resolve` turns it into the `GrowthStep` of a model of a
+given depth, which says what each block becomes. Two ways to write the same growth resolve to the same step:
+
+    Growth(operator="stack", moments="copy").resolve(6, 12)
+    Growth(layout=parse_layout("0-5,0-5"), moments="copy").resolve(6, 12)
+"""
+
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
-from deepen.growth.layout import GrownBlock, Layout, get_placement
+from deepen.errors import InvalidValueError, look_up
+from deepen.growth.layout import GrownBlock, count_blocks, describe_layout, follow_layout, get_placement
 from deepen.growth.moments import get_moment_policy
-from deepen.growth.operators import NewBlock, get_operator
+from deepen.growth.operators import OPERATORS, NewBlock, Operator, get_operator
+
+LAYOUT_OPERATORS = ("random", "copy-zero")
+"""The operators that a layout allows: the default, which it overrides, and zero outputs of repeated blocks."""
+REWARMED = {"new-blocks": "the rate of new blocks alone", "all": "the rate of everything"}
+"""Whose rate rises again after growth, where it does."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GrowthStep:
+    """A growth of a model of known depth, with everything that its numbers depend on.
+
+    Attributes:
+        blocks: what each block becomes, from bottom to top.
+        moments: what happens to the optimizer's moments, one of `MOMENT_POLICIES`.
+        noise: as in `Growth`.
+    """
+
+    blocks: tuple[GrownBlock, ...]
+    moments: str = "keep"
+    noise: float = 0.0
+
+    @property
+    def depth(self) -> int:
+        """Blocks after growth."""
+        return len(self.blocks)
+
+    @property
+    def new_blocks(self) -> tuple[int, ...]:
+        """Indices of the new blocks."""
+        return tuple(index for index, block in enumerate(self.blocks) if block.is_new)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,34 +55,146 @@ class Growth:
         operator: how new blocks get their weights, one of `OPERATORS`.
         placement: where new blocks go, one of `PLACEMENTS`; empty means the operator's default.
         moments: what happens to the optimizer's moments, one of `MOMENT_POLICIES`.
+        layout: instead of operator and placement: for each block, from bottom to top, the block before growth
+            whose weights it has. Where a block is repeated, all but the lowest are new. With operator `copy-zero`
+            their outputs are zero.
+        residual_scale: factor of the output of copies: of the weights and biases of their output projections.
+        noise: standard deviation of normal noise that is added to the matrices of copies, in units of the root
+            mean square of each matrix.
+        rewarm_tokens: tokens over which the rate rises again from 0 after growth; 0 means that it does not.
+        rewarm: whose rate rises again, one of `REWARMED`.
     """
 
     operator: str = "random"
     placement: str = ""
     moments: str = "keep"
+    layout: tuple[int, ...] = ()
+    residual_scale: float = 1.0
+    noise: float = 0.0
+    rewarm_tokens: int = 0
+    rewarm: str = "new-blocks"
 
     def __post_init__(self) -> None:
         operator = get_operator(self.operator)
-        if not self.placement:
-            object.__setattr__(self, "placement", operator.placement)
-        get_placement(self.placement)
         get_moment_policy(self.moments)
+        look_up(REWARMED, self.rewarm, field="rewarm")
+        if self.layout:
+            self._check_layout()
+        elif not self.placement:
+            object.__setattr__(self, "placement", operator.placement)
+        if self.placement:
+            get_placement(self.placement)
+        for name in ("residual_scale", "noise", "rewarm_tokens"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise InvalidValueError(
+                    f"is {value}", field=name, value=value, remedy="it must be a number of 0 or more"
+                )
+        self._check_copies(operator)
 
-    def layout(self, old: int, new: int) -> Layout:
-        """The layout of `old` blocks with `new` ones added."""
-        return get_placement(self.placement).arrange(old, new)
+    def _check_layout(self) -> None:
+        object.__setattr__(self, "layout", tuple(self.layout))
+        if self.operator not in LAYOUT_OPERATORS:
+            raise InvalidValueError(
+                f"is {self.operator}, but `layout` names the blocks to copy",
+                field="operator",
+                value=self.operator,
+                remedy="leave it out, or use copy-zero",
+            )
+        if self.placement:
+            raise InvalidValueError(
+                "places all blocks", field="layout", value=self.layout, remedy="leave out `placement`"
+            )
 
-    def blocks(self, old: int, new: int) -> tuple[GrownBlock, ...]:
-        """What each block of a model of `old` blocks is after `new` ones were added, from bottom to top."""
-        operator, layout = get_operator(self.operator), self.layout(old, new)
-        blocks: list[GrownBlock] = []
-        new_below = 0
-        for index, block in enumerate(layout):
-            if block is not None:
-                blocks.append(GrownBlock(source=block, is_new=False))
-                continue
-            here = NewBlock(layout=layout, index=index, new_below=new_below)
-            source = None if operator.source is None else operator.source(here)
-            blocks.append(GrownBlock(source=source, is_new=True, zero_output=operator.zero_output))
-            new_below += 1
-        return tuple(blocks)
+    def _check_copies(self, operator: Operator) -> None:
+        """Refuse options of copies where nothing is copied, or where the output of copies is zero."""
+        copies = bool(self.layout) or operator.copies
+        if self.noise and not copies:
+            raise InvalidValueError(
+                f"is {self.noise}, but operator {self.operator!r} copies no blocks",
+                field="noise",
+                value=self.noise,
+                remedy="leave it out",
+            )
+        if self.residual_scale != 1 and (operator.zero_output or not copies):
+            why = "makes the output zero" if operator.zero_output else "copies no blocks"
+            raise InvalidValueError(
+                f"is {self.residual_scale}, but operator {self.operator!r} {why}",
+                field="residual_scale",
+                value=self.residual_scale,
+                remedy="leave it out",
+            )
+
+    def __str__(self) -> str:
+        if not self.layout:
+            return f"{self.operator}, {self.placement}"
+        zero = ", outputs of copies zero" if get_operator(self.operator).zero_output else ""
+        return f"layout {describe_layout(self.layout)}{zero}"
+
+    def resolve(self, old: int, depth: int) -> GrowthStep:
+        """The growth of a model of `old` blocks to `depth` blocks.
+
+        Raises:
+            InvalidValueError: `depth` is not above `old`, there is no block to copy, or the layout does not fit.
+        """
+        return _resolve(self, old, depth)
+
+
+@lru_cache(maxsize=1024)  # the search for a mark resolves the same growth again and again
+def _resolve(growth: Growth, old: int, depth: int) -> GrowthStep:
+    if depth <= old:
+        raise InvalidValueError(
+            f"is {depth}, but the model has {count_blocks(old)} already: growth only adds",
+            field="depth",
+            value=depth,
+        )
+    operator = get_operator(growth.operator)
+    scale = 0.0 if operator.zero_output else growth.residual_scale
+    if growth.layout:
+        blocks = follow_layout(growth.layout, old, residual_scale=scale)
+        if len(blocks) != depth:
+            raise InvalidValueError(
+                f"has {count_blocks(len(blocks))}, but the model grows to {depth}",
+                field="layout",
+                value=growth.layout,
+                remedy="give the layout as many blocks as the model has after growth",
+            )
+    elif operator.copies and old == 0:
+        usable = [name for name, other in OPERATORS.items() if not other.copies]
+        raise InvalidValueError(
+            f"{growth.operator!r} copies blocks, and the model has none",
+            field="operator",
+            value=growth.operator,
+            remedy=f"use {' or '.join(usable)}",
+            allowed=usable,
+        )
+    else:
+        blocks = tuple(_arrange(growth, operator, scale, old, depth - old))
+    copies = any(block.is_new and block.source is not None for block in blocks)
+    moments = "keep" if growth.moments == "copy" and not copies else growth.moments
+    return GrowthStep(blocks=blocks, moments=moments, noise=growth.noise)
+
+
+def _arrange(growth: Growth, operator: Operator, scale: float, old: int, new: int) -> list[GrownBlock]:
+    """What each block becomes by operator and placement."""
+    layout = get_placement(growth.placement).arrange(old, new)
+    blocks: list[GrownBlock] = []
+    new_below = 0
+    for index, block in enumerate(layout):
+        if block is not None:
+            blocks.append(GrownBlock(source=block, is_new=False))
+            continue
+        here = NewBlock(layout=layout, index=index, new_below=new_below)
+        source = None if operator.source is None else operator.source(here)
+        upper = here.nearest_above if operator.interpolates and here.nearest_below is not None else None
+        blocks.append(
+            GrownBlock(
+                source=source,
+                is_new=True,
+                residual_scale=scale,
+                upper_source=upper,
+                upper_share=0.0 if upper is None else here.height,
+            )
+        )
+        new_below += 1
+    return blocks

@@ -8,15 +8,13 @@ grown.blocks    # for each block of the result: the old block that it copies, an
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from deepen import durable
 from deepen.errors import InvalidValueError, RunError
-from deepen.growth.grow import grow_blocks
-from deepen.growth.layout import GrownBlock, count_blocks, describe_layout, follow_layout
-from deepen.growth.operators import get_operator
+from deepen.growth.grow import grow_by
+from deepen.growth.layout import GrownBlock, count_blocks, describe_blocks, describe_layout
 from deepen.growth.spec import Growth
 from deepen.interop.checkpoint import Checkpoint, DeepenCheckpoint, HuggingFaceCheckpoint
 from deepen.interop.checkpoint_files import write_checkpoint
@@ -39,29 +37,6 @@ from deepen.interop.load import load_state
 
 OnProgress = Callable[[str, float | None], None]
 """Receives what is done, and its share that is done."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Target:
-    """What a checkpoint grows to: a depth, or a layout; see `grow_checkpoint`."""
-
-    growth: Growth
-    depth: int | None
-    layout: Sequence[int] | None
-
-    def blocks(self, old: int) -> tuple[GrownBlock, ...]:
-        """What each block is after a model of `old` blocks has grown."""
-        if self.layout is not None:
-            return follow_layout(self.layout, old, zero_output=get_operator(self.growth.operator).zero_output)
-        if self.depth is None:
-            raise InvalidValueError("is missing: give it, or `layout`", field="depth")
-        if self.depth <= old:
-            raise InvalidValueError(
-                f"is {self.depth}, but the checkpoint has {count_blocks(old)} already: growth only adds",
-                field="depth",
-                value=self.depth,
-            )
-        return self.growth.blocks(old, self.depth - old)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +73,6 @@ def grow_checkpoint(
     *,
     growth: Growth,
     depth: int | None = None,
-    layout: Sequence[int] | None = None,
     shard_bytes: int = SHARD_BYTES,
     text: str | None = None,
     on_progress: OnProgress = lambda what, share: None,
@@ -111,10 +85,8 @@ def grow_checkpoint(
     Args:
         checkpoint: what to grow; it does not change.
         out: the new folder.
-        growth: operator, placement, and moment policy.
-        depth: blocks after growth; None with a layout.
-        layout: for each block, from bottom to top, the old block whose weights it has. Of equal blocks all but the
-            lowest are new, and of the operator only counts whether their output projections are zero.
+        growth: operator and placement or a layout, and moment policy.
+        depth: blocks after growth; None with a layout, which has it already.
         shard_bytes: the size of a file of tensors in Hugging Face's format.
         text: if given, the model before and after growth are compared on it, where they fit into memory.
         on_progress: receives the progress.
@@ -124,26 +96,33 @@ def grow_checkpoint(
         RunError: the disk is full, or a model that should be unchanged is not: then nothing is written.
     """
     durable.check_new_folder(out, "out")
-    target = _Target(growth=growth, depth=depth, layout=layout)
+    if depth is None and not growth.layout:
+        raise InvalidValueError("is missing: give it, or `layout`", field="depth")
+    depth = len(growth.layout) if depth is None else depth
     if isinstance(checkpoint, DeepenCheckpoint):
-        return _grow_state(checkpoint, target, out, text, on_progress)
-    return _grow_folder(checkpoint, target, out, shard_bytes, text, on_progress)
+        return _grow_state(checkpoint, growth, depth, out, text, on_progress)
+    return _grow_folder(checkpoint, growth, depth, out, shard_bytes, text, on_progress)
 
 
 def _grow_state(
-    checkpoint: DeepenCheckpoint, target: _Target, out: Path, text: str | None, on_progress: OnProgress
+    checkpoint: DeepenCheckpoint,
+    growth: Growth,
+    depth: int,
+    out: Path,
+    text: str | None,
+    on_progress: OnProgress,
 ) -> GrownCheckpoint:
     model = checkpoint.model
-    blocks = target.blocks(model.depth)
-    deeper = replace(model, depth=len(blocks))
+    step = growth.resolve(model.depth, depth)
+    deeper = replace(model, depth=depth)
     on_progress(f"reading {checkpoint.folder}", None)
     state = load_state(checkpoint)
-    grown = grow_blocks(state, blocks, deeper, target.growth.moments)
+    grown = grow_by(state, step, deeper)
     _check_space(out, sum(weight.nbytes for weight in grown.weights.values()) * 3)
     result = GrownCheckpoint(
         folder=out,
         old_depth=model.depth,
-        blocks=blocks,
+        blocks=step.blocks,
         old_parameters=model.parameters,
         parameters=deeper.parameters,
     )
@@ -157,9 +136,9 @@ def _grow_state(
     on_progress(f"writing {out}", None)
     event = Grown(
         old_depth=model.depth,
-        new_depth=len(blocks),
-        operator="layout" if target.layout else target.growth.operator,
-        layout=_describe_blocks(blocks),
+        new_depth=depth,
+        operator="layout" if growth.layout else growth.operator,
+        layout=describe_blocks(step.blocks),
     )
     write_checkpoint(out, grown, deeper, (*checkpoint.history, event), checkpoint.tokenizer)
     return result
@@ -167,20 +146,21 @@ def _grow_state(
 
 def _grow_folder(
     checkpoint: HuggingFaceCheckpoint,
-    target: _Target,
+    growth: Growth,
+    depth: int,
     out: Path,
     shard_bytes: int,
     text: str | None,
     on_progress: OnProgress,
 ) -> GrownCheckpoint:
     growable = open_growable(checkpoint.folder, checkpoint.config)
-    blocks = target.blocks(growable.depth)
-    grown = plan_growth(growable, blocks)
+    step = growth.resolve(growable.depth, depth)
+    grown = plan_growth(growable, step)
     _check_space(out, grown.bytes)
     result = GrownCheckpoint(
         folder=out,
         old_depth=growable.depth,
-        blocks=blocks,
+        blocks=step.blocks,
         old_parameters=growable.parameters,
         parameters=grown.parameters,
     )
@@ -202,7 +182,7 @@ def _grow_folder(
 
     with durable.new_folder(out) as folder:
         write_grown(growable, grown, folder, shard_bytes=shard_bytes, on_bytes=report)
-        durable.append(folder / "README.md", _describe_growth(result, target).encode())
+        durable.append(folder / "README.md", _describe_growth(result, growth).encode())
         if before is not None:
             on_progress("reading the model after growth", None)
             result = replace(result, comparison=compare(before, compute_folder_logits(folder, before.ids)))
@@ -210,14 +190,14 @@ def _grow_folder(
     return result
 
 
-def _describe_growth(result: GrownCheckpoint, target: _Target) -> str:
+def _describe_growth(result: GrownCheckpoint, growth: Growth) -> str:
     """The section of the model card about the growth; the rest of the card describes the model before."""
     new = [number for number, block in enumerate(result.blocks) if block.is_new]
-    how = "a layout" if target.layout else f"operator {target.growth.operator}"
+    how = "a layout" if growth.layout else f"operator {growth.operator}"
     return (
         f"\n## Growth\n\n`deepen grow` made this model deeper, with {how}: {count_blocks(result.old_depth)} "
         f"became {len(result.blocks)}, {result.old_parameters:,} parameters {result.parameters:,}. Its blocks, by "
-        f"their numbers before: {_describe_blocks(result.blocks)}. New blocks: {describe_layout(new)}.\n"
+        f"their numbers before: {describe_blocks(result.blocks)}. New blocks: {describe_layout(new)}.\n"
     )
 
 
@@ -249,13 +229,3 @@ def _find_number(config: Mapping[str, Any], keys: Sequence[str], default: int) -
     """The first of some entries of a config that is a number, about the language model."""
     section = find_section(config)
     return next((section[key] for key in keys if isinstance(section.get(key), int)), default)
-
-
-def _describe_blocks(blocks: Sequence[GrownBlock]) -> str:
-    """The sources of blocks as ranges, fresh ones as "fresh": "0-5,3-8", "0-5,fresh x 2"."""
-    parts = []
-    for fresh, run in groupby(blocks, key=lambda block: block.source is None):
-        of_run = list(run)
-        copied = [block.source for block in of_run if block.source is not None]
-        parts.append(f"fresh x {len(of_run)}" if fresh else describe_layout(copied))
-    return ",".join(parts)

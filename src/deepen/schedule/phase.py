@@ -8,9 +8,7 @@ from itertools import accumulate
 from operator import index
 
 from deepen.errors import InvalidValueError, is_line
-from deepen.growth.layout import find_new_blocks
-from deepen.growth.operators import get_operator
-from deepen.growth.spec import Growth
+from deepen.growth.spec import Growth, GrowthStep
 from deepen.schedule.grid import StepGrid, round_down_to_steps, round_to_steps
 from deepen.schedule.plateau import Plateau, Trigger
 from deepen.schedule.rate import WSD, Rate
@@ -36,6 +34,7 @@ class Phase:
         train: the parameters that receive updates.
         part: what the phase is for; `STAGED` and `CONTINUAL` phases belong to recipes that train in stages first.
         batch_tokens, context: tokens of a step and of a sequence; 0 means the run's own.
+        growth: how the model grows where the phase begins; None means the schedule's `growth`.
         reset_moments: empty the optimizer's moments when the phase begins, as rebuilding the optimizer does.
         round_down: round the length of the phase down to whole steps; otherwise its end is rounded to the nearest.
         until: ends the phase early where its loss reaches a plateau; then `tokens` is its latest length, and what
@@ -51,6 +50,7 @@ class Phase:
     part: Part = Part.MAIN
     batch_tokens: int = 0
     context: int = 0
+    growth: Growth | None = None
     reset_moments: bool = False
     round_down: bool = False
     until: Plateau | None = None
@@ -64,6 +64,7 @@ class Phase:
             ("part", isinstance(self.part, Part), "Part.MAIN, Part.STAGED or Part.CONTINUAL"),
             ("label", is_line(self.label), "text in one line"),
             ("until", self.until is None or isinstance(self.until, Plateau), "Plateau(...)"),
+            ("growth", self.growth is None or isinstance(self.growth, Growth), "Growth(...)"),
         ):
             value = getattr(self, name)
             if not is_right:
@@ -135,7 +136,7 @@ class Schedule:
 
     Attributes:
         phases: the phases.
-        growth: how the model grows where the depth rises.
+        growth: how the model grows where the depth rises, except in phases with a growth of their own.
         rate: the learning rate.
         start_depth: blocks of the checkpoint with which training begins, where the first phase grows it; None
             where the first phase begins with the model as it is.
@@ -162,12 +163,7 @@ class Schedule:
                     field="depth",
                     value=after.blocks,
                 )
-            if before == 0 < after.blocks and get_operator(self.growth.operator).copies:
-                raise InvalidValueError(
-                    f"{self.growth.operator!r} copies blocks, and before {after.label!r} there are none",
-                    field="operator",
-                    value=self.growth.operator,
-                )
+        _ = self.growth_steps  # raises if a growth does not fit the depths
 
         if self.phases[-1].until is not None:
             raise InvalidValueError(
@@ -203,15 +199,31 @@ class Schedule:
         """Layers executed at the end."""
         return self.phases[-1].depth
 
+    def growth_at(self, place: int) -> Growth:
+        """How the model grows where a phase begins, by its place, if blocks are added there."""
+        own = self.phases[place].growth
+        return self.growth if own is None else own
+
+    @property
+    def growth_steps(self) -> tuple[GrowthStep | None, ...]:
+        """For each phase, what each block becomes where it begins; None where no blocks are added."""
+        steps: list[GrowthStep | None] = []
+        depth = self.depth_at_start
+        for place, phase in enumerate(self.phases):
+            grows = phase.blocks > depth
+            steps.append(self.growth_at(place).resolve(depth, phase.blocks) if grows else None)
+            depth = phase.blocks
+        return tuple(steps)
+
     @property
     def trained_parts(self) -> tuple[TrainedParts, ...]:
         """What each phase trains, with the new blocks by index."""
         parts: list[TrainedParts] = []
-        before, depth = 0, self.depth_at_start  # around the last growth; at first all blocks are new
-        for phase in self.phases:
-            if phase.blocks > depth:
-                before, depth = depth, phase.blocks
-            parts.append(_resolve(phase.train, self.growth, before, depth, phase.layers))
+        new_blocks = tuple(range(self.depth_at_start))  # at first all blocks are new
+        for phase, step in zip(self.phases, self.growth_steps, strict=True):
+            if step is not None:
+                new_blocks = step.new_blocks
+            parts.append(_resolve(phase.train, phase.blocks, new_blocks, phase.layers))
         return tuple(parts)
 
     @property
@@ -256,15 +268,18 @@ class Schedule:
 
         Phase *boundaries* are rounded, not lengths, so that the total does not drift. A phase with `round_down`
         has as many whole steps as fit into its tokens; the rest goes to the next phase that is rounded to the
-        nearest. Phases of 0 tokens are dropped, such as a continual phase for which the budget leaves nothing.
+        nearest. Phases of 0 tokens are dropped, such as a continual phase for which the budget leaves nothing;
+        the next phase takes over their growth.
 
         Raises:
             InvalidValueError: a phase has fewer tokens than one step, or its steps are not whole sequences.
         """
         phases = []
+        growth: Growth | None = None  # of a phase that was dropped
         planned, placed = 0, 0  # tokens so far: as requested, and in whole steps
         for phase in self.phases:
             planned += phase.tokens
+            growth = growth if phase.growth is None else phase.growth
             if phase.tokens == 0:
                 continue
             batch = batch_tokens if phase.batch_tokens == 0 else phase.batch_tokens
@@ -285,7 +300,9 @@ class Schedule:
                     f"phase {phase.label!r} has steps of {batch:,} tokens, not whole sequences of {length:,}",
                     value=batch,
                 )
-            phases.append(replace(phase, tokens=steps * batch, batch_tokens=batch, context=length))
+            whole = replace(phase, tokens=steps * batch, batch_tokens=batch, context=length, growth=growth)
+            phases.append(whole)
+            growth = None
         if not phases:
             raise InvalidValueError(
                 "no phase has any tokens", value=0, remedy=f"use at least one step of {batch_tokens:,} tokens"
@@ -294,6 +311,6 @@ class Schedule:
 
 
 @lru_cache(maxsize=1024)  # the search for a mark resolves the same phases repeatedly
-def _resolve(train: Trainable, growth: Growth, before: int, depth: int, layers: tuple[int, ...]) -> TrainedParts:
-    """What is trained after growth from `before` to `depth` stored blocks, executed as `layers`."""
-    return train.resolve(depth, find_new_blocks(growth.layout(before, depth - before)), layers)
+def _resolve(train: Trainable, blocks: int, new_blocks: tuple[int, ...], layers: tuple[int, ...]) -> TrainedParts:
+    """What is trained of a number of stored blocks, executed as `layers`."""
+    return train.resolve(blocks, new_blocks, layers)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
-from deepen.growth.grow import grow
-from deepen.growth.spec import Growth
+from deepen.growth.grow import grow_by
+from deepen.growth.spec import GrowthStep
 from deepen.model.config import ModelConfig
 from deepen.schedule.rate import RatePiece
 from deepen.schedule.trainable import TrainedParts
@@ -21,7 +21,7 @@ class Segment:
         batch_tokens: tokens of a step.
         context: tokens of a sequence.
         rate: the learning rate at every token of the segment.
-        growth: how the model grows to `depth` when the segment begins; None if it has that depth already.
+        growth: what each block becomes when the segment begins; None if the model does not grow then.
         reset_moments: whether the segment begins with an empty optimizer state.
         flops_per_step: the ledger's price, which follows from the other fields.
         label: the phase's label, for people and logs.
@@ -34,7 +34,7 @@ class Segment:
     batch_tokens: int
     context: int
     rate: RatePiece
-    growth: Growth | None
+    growth: GrowthStep | None
     reset_moments: bool
     flops_per_step: int = field(metadata={"identity": False})
     label: str = field(metadata={"identity": False})
@@ -57,6 +57,6 @@ def begin_segment(state: TrainState, segment: Segment, config: ModelConfig) -> T
     if state.progress.tokens > segment.start:
         return state
     assert state.progress.tokens == segment.start, "a segment begins where its parent ended"
-    if segment.growth is not None and state.depth < segment.depth:
-        state = replace(grow(state, segment.depth, segment.growth, config), recent_losses=())
+    if segment.growth is not None and state.depth < segment.growth.depth:
+        state = replace(grow_by(state, segment.growth, config), recent_losses=())
     return replace(state, moments={}) if segment.reset_moments else state

@@ -116,7 +116,7 @@ def test_a_layout_gives_what_mergekit_gives_tensor_by_tensor(family: str, tmp_pa
     recipe = {"merge_method": "passthrough", "dtype": "float32", "slices": slices}
     options = MergeOptions(copy_tokenizer=False, write_model_card=False, quiet=True)
     merge.run_merge(MergeConfiguration.model_validate(recipe), str(tmp_path / "theirs"), options)
-    grow(small, tmp_path / "ours", layout=parse_layout("0-2,1-3"), growth=Growth())
+    grow(small, tmp_path / "ours", growth=Growth(layout=parse_layout("0-2,1-3")))
     ours, theirs = tensors(tmp_path / "ours"), tensors(tmp_path / "theirs")
     if "lm_head.weight" not in ours:  # mergekit writes a tied head twice
         theirs.pop("lm_head.weight", None)
@@ -175,7 +175,7 @@ def test_fresh_blocks_have_the_scale_of_the_config_and_are_the_same_each_time(ll
 
 
 def test_blocks_that_a_layout_leaves_out_are_reported(llama: Path, tmp_path: Path):
-    grown = grow(llama, tmp_path / "out", layout=parse_layout("0-1,0-1,3"), growth=Growth())
+    grown = grow(llama, tmp_path / "out", growth=Growth(layout=parse_layout("0-1,0-1,3")))
     assert grown.left_out == (2,) and len(grown.blocks) == 5 and grown.comparison is not None
 
 
@@ -202,10 +202,10 @@ def test_growing_reports_how_much_is_written(llama: Path, tmp_path: Path):
 
 
 def test_growth_only_adds_and_never_overwrites(llama: Path, tmp_path: Path):
-    with pytest.raises(InvalidValueError, match="depth is 4, but the checkpoint has 4 blocks already"):
+    with pytest.raises(InvalidValueError, match="depth is 4, but the model has 4 blocks already"):
         grow(llama, tmp_path / "out", depth=4, growth=Growth())
     with pytest.raises(InvalidValueError, match="layout has block 9, but the model has 4 blocks"):
-        grow(llama, tmp_path / "out", layout=(0, 1, 2, 3, 9), growth=Growth())
+        grow(llama, tmp_path / "out", growth=Growth(layout=(0, 1, 2, 3, 9)))
     with pytest.raises(InvalidValueError, match="is in use: it has content"):
         grow(llama, llama, depth=6, growth=Growth())
     assert not (tmp_path / "out").exists()

@@ -111,18 +111,16 @@ def test_expanding_changes_nothing_at_first_and_trains_only_new_blocks(
     run_study(expand(full, tmp_path / "full"), tmp_path / "expanded")
     assert losses(tmp_path / "expanded")[0] == pytest.approx(losses(tmp_path / "continued")[0], abs=1e-5)
     after = load_state(found(tmp_path / "expanded"))
-    layout = Growth(operator="copy-zero", placement="interleaved").layout(2, 2)
+    step = Growth(operator="copy-zero", placement="interleaved").resolve(2, 4)
     assert after.depth == 4
     for name, weight in after.weights.items():
         if name.startswith("blocks."):
             index = int(name.split(".")[1])
-            old = layout[index]
-            if old is None:
+            if step.blocks[index].is_new:
                 continue
-            name = name.replace(f"blocks.{index}.", f"blocks.{old}.")
+            name = name.replace(f"blocks.{index}.", f"blocks.{step.blocks[index].source}.")
         assert torch.equal(weight, before.weights[name]), name
-    new = [index for index, old in enumerate(layout) if old is None]
-    projections = [after.weights[f"blocks.{index}.mlp.down.weight"] for index in new]
+    projections = [after.weights[f"blocks.{index}.mlp.down.weight"] for index in step.new_blocks]
     assert all(projection.abs().sum() > 0 for projection in projections)
 
 
@@ -132,7 +130,10 @@ def test_a_hugging_face_folder_is_trained_with_fresh_moments(
     run_study(expand(full, hugging_face), tmp_path / "study")
     loaded, trained = found(tmp_path / "study").history
     assert loaded == Loaded(source="hugging-face", model_type="gpt2", blocks=2)
-    assert isinstance(trained, Trained) and trained.phases[0].growth == "2 to 4 blocks, copy-zero, interleaved"
+    assert (
+        isinstance(trained, Trained)
+        and trained.phases[0].growth == "2 to 4 blocks, from 0,0-1,1, outputs of new blocks zero"
+    )
     state = load_state(found(tmp_path / "study"))
     assert {name.split(".")[1] for name in state.moments} == {"1", "3"}
 

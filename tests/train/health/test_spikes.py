@@ -127,7 +127,7 @@ def test_growth_drops_the_losses_before_it(operator: str, shallow: ModelConfig):
     deeper = replace(shallow, depth=4)
     state = replace(initial_state(deeper, 2, seed=0), recent_losses=(1.0,) * WINDOW)
     segment = short_segment(deeper)
-    grown = replace(segment, growth=Growth(operator=operator))
+    grown = replace(segment, growth=Growth(operator=operator).resolve(2, 4))
     assert begin_segment(state, grown, deeper).recent_losses == ()
     assert begin_segment(state, replace(segment, depth=2), deeper).recent_losses == state.recent_losses
 

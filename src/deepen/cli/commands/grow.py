@@ -36,7 +36,6 @@ def run(request: GrowRequest) -> int:
             request.out,
             growth=request.growth,
             depth=request.depth,
-            layout=request.layout,
             shard_bytes=request.shard_bytes,
             text=sample,
             on_progress=on_progress,
@@ -94,18 +93,25 @@ def _describe_blocks(blocks: Sequence[GrownBlock]) -> Iterator[tuple[str, str, s
 def _continues(block: GrownBlock, following: GrownBlock) -> bool:
     """Whether the next block is of the same kind and the next one of the old model."""
     source = None if block.source is None else block.source + 1
-    return following == replace(block, source=source)
+    upper = None if block.upper_source is None else block.upper_source + 1
+    return following == replace(block, source=source, upper_source=upper)
 
 
 def _describe_run(run: Sequence[GrownBlock]) -> str:
     first, last = run[0].source, run[-1].source
     if first is None or last is None:
         weights = "fresh"
+    elif run[0].upper_source is not None and run[-1].upper_source is not None:
+        share = run[0].upper_share
+        lower, upper = _range(first, last), _range(run[0].upper_source, run[-1].upper_source)
+        weights = f"{1 - share:.0%} of block{'s' if len(run) > 1 else ''} {lower} and {share:.0%} of {upper}"
     else:
         blocks = f"block{'s' if len(run) > 1 else ''} {_range(first, last)}"
         copies = "copies" if len(run) > 1 else "copy"
         weights = f"{copies} of {blocks}" if run[0].is_new else f"{blocks} as before"
-    return f"{weights}, made the identity" if run[0].zero_output else weights
+    if run[0].zero_output:
+        return f"{weights}, made the identity"
+    return weights if run[0].residual_scale == 1 else f"{weights}, output × {run[0].residual_scale:g}"
 
 
 def _range(first: int, last: int) -> str:
@@ -133,7 +139,7 @@ def _to_json(grown: GrownCheckpoint) -> dict[str, Any]:
         "depth": len(grown.blocks),
         "old_parameters": grown.old_parameters,
         "parameters": grown.parameters,
-        "blocks": [asdict(block) for block in grown.blocks],
+        "blocks": [asdict(block) | {"zero_output": block.zero_output} for block in grown.blocks],
         "new_blocks": [number for number, block in enumerate(grown.blocks) if block.is_new],
         "left_out": list(grown.left_out),
         "comparison": None if comparison is None else asdict(comparison),

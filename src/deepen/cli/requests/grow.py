@@ -15,15 +15,12 @@ from deepen.cli.requests.checkpoint_options import (
 from deepen.cli.requests.command import Command, Example, Option, OptionGroup
 from deepen.cli.requests.parser import Arguments, parse_arguments
 from deepen.cli.requests.result_options import JSON_OPTION
-from deepen.cli.requests.value_types import FILE, FOLDER, ValueType, one_of, whole_number
+from deepen.cli.requests.value_types import FILE, FOLDER, ValueType, number, one_of, whole_number
 from deepen.growth.layout import MAX_LAYOUT, PLACEMENTS, parse_layout
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS
 from deepen.growth.spec import Growth
 from deepen.interop.checkpoint import Checkpoint, HuggingFaceCheckpoint
-
-_LAYOUT_OPERATORS = ("interleave", "copy-zero")
-"""The operators that a layout can go with: it names the blocks to copy, and they decide whether the copy adds."""
 
 
 def _read_layout(text: str) -> tuple[int, ...]:
@@ -61,6 +58,18 @@ _GROWTH = OptionGroup(
             "such as 0-23,8-31; a repeated block is a copy, whose output projections are zero with --operator "
             "copy-zero",
             default_help="none",
+        ),
+        Option(
+            name="residual_scale",
+            takes=number(minimum=0),
+            help="factor of the output of copied blocks",
+            default="1",
+        ),
+        Option(
+            name="noise",
+            takes=number(minimum=0),
+            help="normal noise added to the matrices of copied blocks, in units of the root mean square of each",
+            default="0",
         ),
         Option(
             name="moments",
@@ -123,7 +132,6 @@ class GrowRequest:
         checkpoint: what grows.
         growth: operator, placement and moment policy.
         depth: blocks after growth; None with a layout.
-        layout: the old block of each block; None with a depth.
         out: the new folder.
         shard_bytes: the size of a file of tensors.
         verifies: whether the model before and after growth is compared.
@@ -134,7 +142,6 @@ class GrowRequest:
     checkpoint: Checkpoint
     growth: Growth
     depth: int | None
-    layout: tuple[int, ...] | None
     out: Path
     shard_bytes: int
     verifies: bool
@@ -146,7 +153,7 @@ def parse(argv: Sequence[str]) -> GrowRequest:
     """Parse the command line."""
     arguments = parse_arguments(COMMAND, argv)
     checkpoint = parse_checkpoint(arguments)
-    _check_growth(arguments)
+    growth = _parse_growth(arguments)
     if "moments" in arguments and isinstance(checkpoint, HuggingFaceCheckpoint):
         arguments.add("--moments: a checkpoint in Hugging Face's format has no optimizer state; leave it out")
     out: Path | None = arguments["out"]
@@ -157,16 +164,11 @@ def parse(argv: Sequence[str]) -> GrowRequest:
     if "text" in arguments and "verify" not in arguments:
         arguments.add("--text is given without --verify: add --verify")
     arguments.check()
-    assert checkpoint is not None and out is not None
+    assert checkpoint is not None and growth is not None and out is not None
     return GrowRequest(
         checkpoint=checkpoint,
-        growth=Growth(
-            operator=arguments["operator"],
-            placement=arguments.get("placement", ""),
-            moments=arguments["moments"],
-        ),
+        growth=growth,
         depth=arguments["depth"],
-        layout=arguments["layout"],
         out=out,
         shard_bytes=int(arguments["shard_size"] * 10**9),
         verifies="verify" in arguments,
@@ -175,17 +177,14 @@ def parse(argv: Sequence[str]) -> GrowRequest:
     )
 
 
-def _check_growth(arguments: Arguments) -> None:
-    """Add a problem unless there is either a depth or a layout, with options that go with it."""
+def _parse_growth(arguments: Arguments) -> Growth | None:
+    """How the checkpoint grows; None after adding a problem."""
     if "layout" in arguments:
         if "depth" in arguments:
             arguments.add("--layout has the depth already: leave out --depth")
-        if "placement" in arguments:
-            arguments.add("--layout places all blocks: leave out --placement")
-        if "operator" in arguments and arguments["operator"] not in _LAYOUT_OPERATORS:
-            arguments.add(
-                f"--operator is {arguments['operator']}, but --layout names the blocks to copy: leave it out, or "
-                "use copy-zero"
-            )
     elif "depth" not in arguments and not {"depth", "layout"} & arguments.refused:
         arguments.add("--depth is missing: give the number of blocks after growth, or --layout")
+    given = arguments.given(("operator", "placement", "layout", "residual_scale", "noise"))
+    if "layout" not in given:
+        given.setdefault("operator", arguments["operator"])
+    return arguments.attempt(lambda: Growth(moments=arguments["moments"], **given))

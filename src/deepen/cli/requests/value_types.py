@@ -65,12 +65,17 @@ def whole_number(metavar: str = "N", minimum: int = 0, maximum: int = 10**18) ->
     return ValueType(metavar=metavar, read=read, number=int)
 
 
-def number(metavar: str = "X", above: float = 0.0, maximum: float = 1e30) -> ValueType:
-    """Numbers in (above, maximum]."""
+def number(
+    metavar: str = "X", above: float = 0.0, maximum: float = 1e30, *, minimum: float | None = None
+) -> ValueType:
+    """Numbers in (above, maximum], or in [minimum, maximum]."""
 
     def read(text: str) -> float:
         value = read_number(text)
-        if not above < value <= maximum:
+        if minimum is not None:
+            if not minimum <= value <= maximum:
+                raise ValueError(f"is {text}: it must be at least {minimum:g} and at most {maximum:g}")
+        elif not above < value <= maximum:
             raise ValueError(f"is {text}: it must be above {above:g} and at most {maximum:g}")
         return value
 

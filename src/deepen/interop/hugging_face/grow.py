@@ -18,6 +18,7 @@ from typing import Any
 
 from deepen import durable
 from deepen.growth.layout import GrownBlock
+from deepen.growth.spec import GrowthStep
 from deepen.interop.hugging_face.block_check import check_blocks, warn_without_head
 from deepen.interop.hugging_face.block_identity import find_identity_values
 from deepen.interop.hugging_face.block_list import BlockList, find_blocks, find_section
@@ -101,19 +102,19 @@ def open_growable(folder: Path, config: Mapping[str, Any]) -> GrowableFolder:
     return GrowableFolder(folder=folder, config=config, blocks=blocks, tensors=tensors)
 
 
-def plan_growth(growable: GrowableFolder, blocks: Sequence[GrownBlock]) -> GrownFolder:
+def plan_growth(growable: GrowableFolder, step: GrowthStep) -> GrownFolder:
     """Make the config of the grown model and find the content of each of its tensors.
 
     Args:
         growable: the checkpoint.
-        blocks: what each block of the result is, from bottom to top.
+        step: what each block of the result is.
 
     Raises:
         InvalidValueError: the model cannot be grown so.
     """
-    sources = _find_sources(blocks)
+    sources = _find_sources(step.blocks)
     config = make_grown_config(growable.config, growable.blocks, sources)
-    return GrownFolder(config=config, tensors=tuple(_find_contents(growable, blocks, sources)))
+    return GrownFolder(config=config, tensors=tuple(_find_contents(growable, step.blocks, sources)))
 
 
 def write_grown(

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from deepen.errors import InvalidValueError
+from deepen.growth.grow import add_noise
 from deepen.growth.layout import GrownBlock, count_blocks
 from deepen.growth.moments import get_moment_policy
-from deepen.growth.operators import get_operator
 from deepen.growth.spec import Growth
 from deepen.interop.loops.blocks import block_index, find_blocks, list_blocks
+from deepen.model.build import generator
 
 
 @torch.no_grad()
@@ -22,6 +24,7 @@ def grow_model(
     *,
     blocks: str = "",
     output_projections: Sequence[str] = (),
+    seed: int = 0,
 ) -> None:
     """Fill a deeper model: with the old model's weights, and with copies of its blocks if the operator copies.
 
@@ -33,9 +36,10 @@ def grow_model(
         deeper: a model of the same kind with more blocks; its weights are overwritten.
         growth: operator and placement.
         blocks: the name of the `nn.ModuleList` of blocks, such as "transformer.h"; needed if there are several.
-        output_projections: for operators whose new blocks begin as identities, the linears whose output is added
-            to the residual stream, by their names within a block, such as ("attn.c_proj", "mlp.c_proj"); where a
-            norm follows them (OLMo 2), the norms.
+        output_projections: for operators whose new blocks begin as identities, and for a `residual_scale`, the
+            linears whose output is added to the residual stream, by their names within a block, such as
+            ("attn.c_proj", "mlp.c_proj"); where a norm follows them (OLMo 2), the norms.
+        seed: of the noise, where the growth adds any.
 
     Raises:
         InvalidValueError: the models do not fit together, or `output_projections` is missing or wrong.
@@ -47,11 +51,17 @@ def grow_model(
             f"lacks {dropped[0]}, which the model before growth has", field="deeper", value=dropped[0]
         )
     for name, tensor in new.items():
-        source = plan.source(name)
+        source, upper = plan.sources(name)
         if source is not None:
-            _copy(tensor, old, source, name)
-    if any(block.zero_output for block in plan.blocks):
-        _zero_outputs(plan, new, output_projections, growth.operator)
+            tensor.copy_(_find(old, source, like=tensor, name=name))
+        if upper is not None:
+            block = plan.find(name)
+            assert block is not None, "only blocks have two sources"
+            tensor.lerp_(_find(old, upper, like=tensor, name=name).to(tensor), block.upper_share)
+        if growth.noise and plan.is_copied(name) and tensor.dim() >= 2:
+            add_noise(tensor, growth.noise, generator(seed, "noise", name))
+    if any(block.residual_scale != 1 for block in plan.blocks):
+        _scale_outputs(plan, new, output_projections)
 
 
 def grow_optimizer(
@@ -93,11 +103,13 @@ def grow_optimizer(
                 value=tuple(parameter.shape),
                 remedy="make it from the parameters of the deeper model",
             )
-        source, block = plan.source(name), plan.find(name)
+        source, upper = plan.sources(name)
+        block = plan.find(name)
         keeps = policy.copies if block is not None and block.is_new else policy.keeps
-        if keeps and source in old:
+        if keeps and source in old and (upper is None or upper in old):
             saved["state"][index] = {
-                key: value.clone() if isinstance(value, Tensor) else value for key, value in old[source].items()
+                key: _mix(value, None if upper is None else old[upper][key], block)
+                for key, value in old[source].items()
             }
     deeper_optimizer.load_state_dict(saved)  # moves tensors to the right devices and types
 
@@ -109,13 +121,20 @@ class _Plan:
     blocks: tuple[GrownBlock, ...]
     prefix: str
 
-    def source(self, name: str) -> str | None:
-        """The tensor of the old model that fills a tensor of the deeper one; None if it stays as it is."""
+    def sources(self, name: str) -> tuple[str | None, str | None]:
+        """The tensors of the old model, up to two, that fill a tensor of the deeper one; None: it stays as it is."""
         block = self.find(name)
         if block is None:
-            return name
+            return name, None
         rest = name.removeprefix(f"{self.prefix}.").partition(".")[2]
-        return None if block.source is None else f"{self.prefix}.{block.source}.{rest}"
+        found = (block.source, block.upper_source)
+        source, upper = (None if each is None else f"{self.prefix}.{each}.{rest}" for each in found)
+        return source, upper
+
+    def is_copied(self, name: str) -> bool:
+        """Whether a tensor belongs to a new block that is made from old ones."""
+        block = self.find(name)
+        return block is not None and block.is_new and block.source is not None
 
     def find(self, name: str) -> GrownBlock | None:
         """The block that a tensor belongs to; None if it is outside the blocks."""
@@ -132,24 +151,20 @@ def _plan_growth(model: nn.Module, deeper: nn.Module, growth: Growth, blocks: st
             field="deeper",
             value=depth,
         )
-    if old == 0 and get_operator(growth.operator).copies:
-        raise InvalidValueError(
-            f"{growth.operator!r} copies blocks, and the model has none", field="operator", value=growth.operator
-        )
-    return _Plan(growth.blocks(old, depth - old), prefix)
+    return _Plan(growth.resolve(old, depth).blocks, prefix)
 
 
-def _zero_outputs(plan: _Plan, new: dict[str, Tensor], modules: Sequence[str], operator: str) -> None:
-    """Set the output projections of the blocks that begin as identities to zero."""
+def _scale_outputs(plan: _Plan, new: dict[str, Tensor], modules: Sequence[str]) -> None:
+    """Multiply the output projections of each block by its residual scale, which is 0 for an identity."""
     if not modules:
         raise InvalidValueError(
-            f"of the new blocks are zero with operator {operator!r}",
+            "of the new blocks are zero or scaled",
             field="output_projections",
             value=(),
             remedy='name the linears that write to the residual stream, such as ("attn.c_proj", "mlp.c_proj")',
         )
     for index, block in enumerate(plan.blocks):
-        for module in modules if block.zero_output else ():
+        for module in modules if block.residual_scale != 1 else ():
             prefix = f"{plan.prefix}.{index}.{module}."
             found = [tensor for name, tensor in new.items() if name.startswith(prefix)]
             if not found:
@@ -157,16 +172,26 @@ def _zero_outputs(plan: _Plan, new: dict[str, Tensor], modules: Sequence[str], o
                     f"has {module!r}, which no block has", field="output_projections", value=module
                 )
             for tensor in found:
-                tensor.zero_()
+                tensor.mul_(block.residual_scale)
 
 
-def _copy(tensor: Tensor, old: dict[str, Tensor], source: str, name: str) -> None:
-    if source not in old or old[source].shape != tensor.shape:
+def _mix(value: Any, upper: Any, block: GrownBlock | None) -> Any:
+    """An entry of the optimizer's state, of one source or of two; step counts are those of the lower one."""
+    if not isinstance(value, Tensor):
+        return value
+    if upper is None or block is None or value.dim() == 0:
+        return value.clone()
+    return torch.lerp(value, upper, block.upper_share)
+
+
+def _find(old: dict[str, Tensor], source: str, *, like: Tensor, name: str) -> Tensor:
+    """The tensor of the old model that fills `name`."""
+    if source not in old or old[source].shape != like.shape:
         shape = list(old[source].shape) if source in old else "missing"
         raise InvalidValueError(
-            f"has {name} of shape {list(tensor.shape)}, but {source} before growth is {shape}",
+            f"has {name} of shape {list(like.shape)}, but {source} before growth is {shape}",
             field="deeper",
             value=name,
             remedy="the two models may differ in the number of their blocks only",
         )
-    tensor.copy_(old[source])
+    return old[source]

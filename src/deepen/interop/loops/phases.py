@@ -61,13 +61,13 @@ def plan_phases(schedule: Schedule, *, batch_tokens: int, context: int) -> tuple
     schedule = schedule.in_steps(batch_tokens, context)
     rates = schedule.rate.pieces(schedule.grid)
     phases: list[LoopPhase] = []
-    start, depth = 0, schedule.depth_at_start
-    for phase, trained in zip(schedule.phases, schedule.trained_parts, strict=True):
+    start = 0
+    for index, (phase, trained) in enumerate(zip(schedule.phases, schedule.trained_parts, strict=True)):
         phases.append(
             LoopPhase(
                 label=phase.label,
                 depth=phase.depth,
-                growth=schedule.growth if phase.depth > depth else None,
+                growth=schedule.growth_at(index) if schedule.growth_steps[index] else None,
                 trained=trained,
                 reset_moments=phase.reset_moments,
                 start=start,
@@ -77,5 +77,5 @@ def plan_phases(schedule: Schedule, *, batch_tokens: int, context: int) -> tuple
                 _rates=rates,
             )
         )
-        start, depth = start + phase.tokens, phase.depth
+        start += phase.tokens
     return tuple(phases)

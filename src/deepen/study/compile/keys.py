@@ -5,8 +5,8 @@ from their default:
 
     canonical(RatePiece(shape="constant", start=0, end=None, start_lr=0.1, end_lr=0.1))
     # {"type": "RatePiece", "shape": "constant", "start": 0, "end": None, "start_lr": 0.1, "end_lr": 0.1}
-    canonical(Growth(operator="stack", placement="top"))  # `moments` has its default
-    # {"type": "Growth", "operator": "stack", "placement": "top"}
+    canonical(GrownBlock(source=0, is_new=True))  # `residual_scale` has its default
+    # {"type": "GrownBlock", "source": 0, "is_new": True}
 
 So a new field with a default keeps all keys, and earlier results stay valid, as long as the default does what the
 code did before. A field that changes no number is marked where it is defined:
@@ -39,7 +39,7 @@ from deepen.schedule.recipe import record_recipe
 from deepen.study.define.study import Study
 from deepen.train.segment import Segment
 
-FORMAT = 5
+FORMAT = 6
 """Increased when the same canonical form gives other numbers than before, so that old results are not reused."""
 
 

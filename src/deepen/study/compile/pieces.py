@@ -39,8 +39,8 @@ def split_schedule(schedule: Schedule, ledger: Ledger) -> list[Segment]:
 def _stretches(schedule: Schedule, ledger: Ledger) -> Iterator[Segment]:
     """Each part of a phase within one piece of the rate."""
     rates = list(_rate_stretches(schedule))
-    begin, depth = 0, schedule.depth_at_start
-    for phase, trained in zip(schedule.phases, schedule.trained_parts, strict=True):
+    begin = 0
+    for phase, trained, growth in zip(schedule.phases, schedule.trained_parts, schedule.growth_steps, strict=True):
         end = begin + phase.tokens
         for rate, rate_start, rate_end in rates:
             start, stop = max(begin, rate_start), min(end, rate_end)
@@ -54,12 +54,12 @@ def _stretches(schedule: Schedule, ledger: Ledger) -> Iterator[Segment]:
                     batch_tokens=phase.batch_tokens,
                     context=phase.context,
                     rate=rate,
-                    growth=schedule.growth if is_first and phase.blocks > depth else None,
+                    growth=growth if is_first else None,
                     reset_moments=is_first and phase.reset_moments,
                     flops_per_step=ledger.flops_per_step(trained, phase.batch_tokens, phase.context),
                     label=phase.label,
                 )
-        begin, depth = end, phase.blocks
+        begin = end
 
 
 def _rate_stretches(schedule: Schedule) -> Iterator[tuple[RatePiece, int, int]]:

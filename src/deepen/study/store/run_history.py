@@ -11,7 +11,8 @@ from typing import Any
 from deepen import durable
 from deepen.data.description import FILE
 from deepen.evaluate.task import VALIDATION
-from deepen.growth.spec import Growth
+from deepen.growth.layout import GrownBlock, describe_blocks
+from deepen.growth.spec import Growth, GrowthStep
 from deepen.interop.history import DataPosition, FinalScore, Trained, TrainedPhase
 from deepen.schedule.rate import RatePiece
 from deepen.schedule.recipes import get_recipe
@@ -158,8 +159,18 @@ def _read_phases(specs: list[dict[str, Any]], tokens: int, depth: int) -> Iterat
 
 
 def _describe_growth(content: Mapping[str, Any], old: int, new: int) -> str:
-    growth = Growth(**_without_type(content))
-    return f"{old} to {new} blocks, {growth.operator}, {growth.placement}"
+    step = _read_growth(content, old, new)
+    zero = any(step.blocks[index].zero_output for index in step.new_blocks)
+    made = describe_blocks(step.blocks)
+    return f"{old} to {new} blocks, from {made}{', outputs of new blocks zero' if zero else ''}"
+
+
+def _read_growth(content: Mapping[str, Any], old: int, new: int) -> GrowthStep:
+    """The growth in a spec.json; before format 6 it was not resolved."""
+    if content["type"] == Growth.__name__:
+        return Growth(**_without_type(content)).resolve(old, new)
+    blocks = tuple(GrownBlock(**_without_type(block)) for block in content["blocks"])
+    return GrowthStep(**(_without_type(content) | {"blocks": blocks}))
 
 
 def _describe_trained(parts: TrainedParts) -> str:
