@@ -341,3 +341,27 @@ def test_planning_does_not_wait_for_torch():
             "sys.exit('torch' in sys.modules)"
         )
         assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0, arguments
+
+
+def test_the_rate_of_a_plan_decays_over_the_share_of_tokens_or_of_compute(capsys: pytest.CaptureFixture[str]):
+    line = "one-shot", "--model", "nano", "--steps", "1000", "--decay-share", "0.3", "--decay-shape", "sqrt"
+    by_unit = {"tokens": "share_of_tokens", "compute": "share_of_flops"}
+    for unit, other in (("tokens", "compute"), ("compute", "tokens")):
+        rate = plan(capsys, *line, "--decay-in", unit)["rate"]
+        assert rate["warmup"] == {"shape": "linear", "tokens": 20 * 1024}
+        assert rate["decay"]["shape"] == "sqrt" and rate["decay"][by_unit[unit]] == pytest.approx(0.3, abs=1e-3)
+        assert abs(rate["decay"][by_unit[other]] - 0.3) > 0.02 and rate["warnings"] == []
+
+
+def test_growth_after_the_decay_has_begun_is_a_warning(capsys: pytest.CaptureFixture[str]):
+    assert main(["plan", "one-shot", "--model", "nano", "--grow-at", "0.9"]) == 0
+    assert "warning   one-shot grows to 12 blocks after 90 % of its tokens, when" in capsys.readouterr().out
+    assert main(["plan", "quickstart", "--rate", "cosine"]) == 0
+    assert "Warning: arm one-shot grows to 12 blocks after 50 % of its tokens" in capsys.readouterr().out
+
+
+def test_a_run_that_is_too_short_for_its_rate_is_a_warning(capsys: pytest.CaptureFixture[str]):
+    rate = plan(capsys, "full", "--model", "nano", "--steps", "10", "--warmup-share", "0.9")["rate"]
+    assert rate["warnings"] == [
+        "--warmup-tokens is 9,216, but the decay begins at 8,192 tokens, inside the warm-up"
+    ]

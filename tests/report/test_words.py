@@ -247,3 +247,11 @@ def test_arms_with_a_rate_of_their_own_are_named_with_it():
     assert not any("rate of its own" in caveat for caveat in find("wins").caveats)
     [row] = [row for row in make_rows(described) if row.arm == "mine"]
     assert row.note == "rate: cosine, peak 0.02"
+
+
+def test_an_arm_that_grew_after_the_decay_had_begun_is_named():
+    growths = [{"tokens": 8, "depth_before": 1, "depth_after": 2, "decayed_to": share} for share in (None, 0.25)]
+    late, early = arm("late") | {"growths": growths}, arm("early") | {"growths": growths[:1]}
+    caveats = " ".join(describe_finding(study(verdict("late", "loses"), arms=(late, early))).caveats)
+    assert "late grew when its learning rate had decayed to 25 % of its peak: growth after the decay" in caveats
+    assert "early grew" not in caveats

@@ -113,6 +113,16 @@ def compute_position(ledger: Ledger, schedule: Schedule, share: float) -> float:
     return schedule.tokens
 
 
+def compute_share(ledger: Ledger, schedule: Schedule, tokens: int) -> float:
+    """The share of a schedule's FLOPs that is used after some tokens: the inverse of `compute_position`."""
+    costs = phase_flops(ledger, schedule)
+    used, left = 0.0, tokens
+    for phase, cost in zip(schedule.phases, costs, strict=True):
+        used += cost * min(left, phase.tokens) / phase.tokens
+        left -= min(left, phase.tokens)
+    return used / sum(costs)
+
+
 def nearest_schedule(run: RecipeRun, price: Price, budget: float, unit: str) -> Schedule:
     """The schedule of a run, in whole steps, whose price comes nearest to the budget.
 

@@ -26,6 +26,7 @@ from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS, tokens_per_step
 from deepen.schedule.phase import Part, Phase, Schedule
 from deepen.schedule.ramp import Ramp
+from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipe import RecipeLike
 from deepen.schedule.recipes import BASELINE, get_recipe
 from deepen.schedule.trainable import TrainedParts
@@ -135,6 +136,7 @@ def plan_recipe(
     causal_exact: bool = False,
     memory: MemorySettings | None = None,
     clock: Clock | None = None,
+    rate: Rate | None = None,
 ) -> Plan:
     """Plan a recipe at the compute of a baseline.
 
@@ -152,6 +154,7 @@ def plan_recipe(
         causal_exact: count only the half of the attention core that a causal mask leaves.
         memory: the settings that determine a step's memory.
         clock: gives seconds (see `compute.clock`).
+        rate: the learning rate, which changes no cost; None for WSD.
 
     Raises:
         InvalidValueError, InvalidValuesError: the request cannot be used; nothing is planned.
@@ -192,6 +195,7 @@ def plan_recipe(
         batch_ramp=batch_ramp,
         context_ramp=context_ramp,
         limit_hours=limit_hours,
+        rate=WSD() if rate is None else rate,
     )
     return make_plan(request, clock)
 

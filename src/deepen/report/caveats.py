@@ -21,6 +21,7 @@ def list_caveats(study: StudySummary, exact: Sequence[Verdict]) -> tuple[str, ..
         _about_size(study.regime.parameters),
         _about_decay(study),
         _about_rates(study),
+        _about_late_growth(study),
         _about_epochs(study.regime.data.epochs),
     ]
     return tuple(caveat for caveat in caveats if caveat)
@@ -97,6 +98,16 @@ def _about_rates(study: StudySummary) -> str:
         return ""
     have = "has a learning rate of its own" if len(own) == 1 else "have learning rates of their own"
     return f"{join(own)} {have}: the comparison is fair only if the rate of every arm was tuned alike."
+
+
+def _about_late_growth(study: StudySummary) -> str:
+    """Whether arms grew after their learning rate had begun to decay."""
+    late = [
+        f"{arm.name} grew when its learning rate had decayed to {percent(share)} of its peak"
+        for arm in study.arms
+        if (share := arm.grown_at_lr_share) is not None
+    ]
+    return f"{join(late)}: growth after the decay has begun usually loses." if late else ""
 
 
 def _about_epochs(epochs: float | None) -> str:

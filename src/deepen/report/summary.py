@@ -58,7 +58,8 @@ class ArmSummary:
     """All seeds of an arm.
 
     `curve` is their mean as far as all have got, `depth` the depth at its end, `own_rate` the arm's learning rate
-    if it is not the regime's.
+    if it is not the regime's, `grown_at_lr_share` the lowest learning rate at a growth as a share of its peak, if
+    a growth came after the decay had begun.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ArmSummary:
     is_baseline: bool
     is_control: bool
     own_rate: str
+    grown_at_lr_share: float | None
     depth: int | None
     runs: tuple[SeedRun, ...]
     curve: tuple[AveragedPoint, ...]
@@ -195,6 +197,9 @@ def _summarize_arm(
         is_baseline=is_baseline,
         is_control=seeds[0].is_control,
         own_rate=_describe_own_rate(seeds[0]),
+        grown_at_lr_share=min(
+            (g.decayed_to for arm in seeds for g in arm.growths if g.decayed_to is not None), default=None
+        ),
         depth=curve[-1].depth if curve else None,
         runs=tuple(
             SeedRun(seed=arm.seed, curve=average_curve([arm.curve]), trained_share=arm.trained_share)

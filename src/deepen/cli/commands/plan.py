@@ -11,6 +11,7 @@ from deepen.cli.requests.plan_options import CPU
 from deepen.compute.clock import Clock, bench_clock, datasheet_clock
 from deepen.compute.devices import DEVICES, Device, Fleet
 from deepen.compute.plan import make_plan
+from deepen.schedule.late_growth import REMEDY, find_late_growth
 from deepen.schedule.rate import rate_name
 from deepen.study.compile.study_plan import plan_study
 from deepen.train.limits import check_room_for_torch
@@ -75,6 +76,9 @@ def _plan_study(request: StudyPlanRequest) -> int:
             "flops": planned.flops,
             "rate": rate_name(planned.mark.schedule.rate),
             "peak_lr": planned.mark.schedule.rate.peak,
+            "warnings": [f"arm {planned.arm} {late}. {REMEDY}"]
+            if (late := find_late_growth(planned.mark.schedule))
+            else [],
         }
         for planned in plan.marks
     ]

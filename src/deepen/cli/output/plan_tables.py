@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from deepen.cli.output.plan_answer import format_hours, format_money, name_baseline, print_answer
+from deepen.cli.output.plan_rate import rate_lines
 from deepen.cli.output.tables import numbers, print_sentences, print_table, short, text
 from deepen.cli.requests.plan_options import RECIPE_PLAN
 from deepen.compute.accounting import TOKENS
@@ -37,7 +38,8 @@ def print_plan(plan: dict[str, Any]) -> None:
     rows = (_row(plan, index, most) for index in range(len(plan["phases"])))
     print_answer(plan)
     print_table(_equal_compute(plan), columns, rows, droppable=("", "trainable", "tokens", "MFLOP/token", "steps"))
-    print_sentences([*_totals(plan), *_marks(plan), *_memory(plan), _conventions(plan)], indent=10)
+    rate = rate_lines(plan["rate"])
+    print_sentences([*_totals(plan), *_marks(plan), *rate, *_memory(plan), _conventions(plan)], indent=10)
 
 
 def _equal_compute(plan: dict[str, Any]) -> str:
@@ -244,7 +246,8 @@ def print_study_plan(
             for mark in marks
         ),
     )
-    sentences = ["FLOPs count attention densely."]
+    warnings = {mark["arm"]: warning for mark in reversed(marks) for warning in mark["warnings"]}
+    sentences = ["FLOPs count attention densely.", *(f"Warning: {text}." for text in reversed(warnings.values()))]
     if time is not None:
         cost = "" if time["cost"] is None else f", {format_money(time['cost'])} in all"
         sentences = [

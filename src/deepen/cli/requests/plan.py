@@ -1,7 +1,7 @@
 """`deepen plan RECIPE` and `deepen plan STUDY`: what training would cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +10,7 @@ from deepen.cli.requests.model_options import parse_model
 from deepen.cli.requests.parser import Arguments, first_argument, parse_arguments
 from deepen.cli.requests.pilot import recipe_words
 from deepen.cli.requests.plan_options import CPU, DEFAULT_STEPS, RECIPE_PLAN, STUDY_PLAN
+from deepen.cli.requests.rate_options import change_rate
 from deepen.cli.requests.recipe_options import parse_arm, parse_recipe
 from deepen.cli.requests.study import parse_study
 from deepen.cli.requests.user_file import names_file
@@ -22,8 +23,9 @@ from deepen.compute.timing import Timing
 from deepen.model.config import ModelConfig
 from deepen.model.presets import tokens_per_step
 from deepen.schedule.ramp import Ramp
+from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipe import Recipe
-from deepen.study.define.presets import STUDIES
+from deepen.study.define.presets import STUDIES, WARMUP_SHARE, preset_training
 from deepen.study.define.study import Arm, Study
 from deepen.train.optim.spec import OptimizerSpec
 
@@ -149,8 +151,17 @@ def _parse_plan(arguments: Arguments, arm: Arm, model: ModelConfig, timing: Timi
             batch_ramp=arguments["batch_ramp"],
             context_ramp=arguments["context_ramp"],
             limit_hours=arguments["hours"] if len(units) > 1 else None,
+            rate=_parse_rate(arguments),
         )
     )
+
+
+def _parse_rate(arguments: Arguments) -> Rate:
+    """The rate in shares of its peak, as `deepen train` takes it."""
+    rate: Rate = WSD(warmup_share=WARMUP_SHARE)
+    if "preset" in arguments:
+        rate, _ = preset_training(arguments["preset"], tokens=0)
+    return change_rate(replace(rate, peak=1.0), arguments.values)  # type: ignore[type-var]
 
 
 def _parse_batch_tokens(arguments: Arguments, model: ModelConfig, timing: Timing | None) -> int:

@@ -12,6 +12,7 @@ from deepen.cli.requests.budget_options import (
 )
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
+from deepen.cli.requests.rate_options import RATE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS
 from deepen.cli.requests.result_options import JSON_OPTION
 from deepen.cli.requests.study_options import STUDY
@@ -129,6 +130,10 @@ RECIPE_PLAN = Command(
         OptionGroup(
             title="Recipe (in brackets: the recipes that have an option)",
             options=(*RECIPE_OPTIONS, PRESET_OPTION),
+        ),
+        OptionGroup(
+            title="Learning rate, which changes no cost",
+            options=RATE_OPTIONS,
         ),
         OptionGroup(
             title="FLOPs",

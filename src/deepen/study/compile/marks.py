@@ -60,6 +60,7 @@ def compile_marks(study: Study, arm: Arm) -> list[Mark]:
         for mark in marks:
             _check_start(mark.schedule, study)
             _check_contexts(mark.schedule, study.context)
+            mark.schedule.rate.pieces(mark.schedule.grid)  # raises if the run is too short for the rate
         return marks
     except ValueError as error:
         raise InvalidValueError(f"arm {arm.name}: {error}", value=arm.name) from None

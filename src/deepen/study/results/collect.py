@@ -13,6 +13,7 @@ from typing import Any
 from deepen import __version__
 from deepen.data.shards import Dataset
 from deepen.evaluate.task import VALIDATION
+from deepen.schedule.late_growth import has_decayed
 from deepen.schedule.rate import rate_name
 from deepen.schedule.recipes import get_recipe
 from deepen.study.compile.tree import Node, Route, Tree
@@ -123,13 +124,19 @@ class _Collector:
     def _growths(self, route: Route) -> Iterator[GrowthResult]:
         """The growths of a route, as far as it is trained."""
         flops, depth = 0, route.mark.schedule.depth_at_start
+        peak = route.mark.schedule.rate.peak
         for key in route.keys:
             segment = self.tree.nodes[key].segment
             if not self.tokens[key]:
                 return
             if segment.growth is not None:
+                is_late = has_decayed(segment.rate, segment.start)
                 yield GrowthResult(
-                    tokens=segment.start, flops=flops, depth_before=depth, depth_after=segment.depth
+                    tokens=segment.start,
+                    flops=flops,
+                    depth_before=depth,
+                    depth_after=segment.depth,
+                    decayed_to=segment.rate.at(segment.start) / peak if is_late else None,
                 )
             depth = segment.depth
             flops += segment.flops

@@ -66,12 +66,16 @@ class CurvePoint(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GrowthResult(Record):
-    """A growth of a run: after how many tokens and FLOPs, and the blocks before and after."""
+    """A growth of a run: after how many tokens and FLOPs, and the blocks before and after.
+
+    `decayed_to`: the learning rate there as a share of its peak, if it has begun to decay; else None.
+    """
 
     tokens: int
     flops: float
     depth_before: int
     depth_after: int
+    decayed_to: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

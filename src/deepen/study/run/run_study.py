@@ -34,6 +34,7 @@ from deepen.study.run.errors import Interrupted, WorkersLostError
 from deepen.study.run.forecast import Speed, warn_of_days
 from deepen.study.run.job import Job, make_jobs
 from deepen.study.run.progress import OnProgress, Preparation, StudyProgress, as_preparation, ignore_progress
+from deepen.study.run.rate_warnings import warn_of_late_growth
 from deepen.study.run.scheduler import train_tree
 from deepen.study.run.start import keep_tokenizer_settings
 from deepen.study.run.triggers import Trigger, next_study
@@ -122,6 +123,7 @@ def _run_once(
     if study.start is not None:
         keep_tokenizer_settings(study.start, store.folder / "tokenizer")
     jobs = make_jobs(tree, dataset, store.folder, inputs["tasks"])
+    warn_of_late_growth(tree)
     warn_of_days(tree, store, options.executor.jobs or 1, lambda: options.measure_speed(study))
     try:
         _train(tree, store, jobs, options, lock, clock)

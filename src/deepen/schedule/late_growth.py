@@ -1,0 +1,60 @@
+"""Growth after the learning rate has begun to decay, which usually loses: new blocks then learn at a low rate.
+
+Source: Bu 2025 (arXiv 2511.04981), where growth succeeds in the constant part of a rate and fails late under a
+cosine.
+"""
+
+from dataclasses import dataclass
+
+from deepen.schedule.phase import Schedule
+from deepen.schedule.rate import RatePiece
+
+REMEDY = "Growth after the decay has begun usually loses: grow earlier, or use a rate that decays later"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LateGrowth:
+    """A growth that comes after the rate has begun to decay.
+
+    Attributes:
+        depth: blocks after growth.
+        tokens: of the run, before growth.
+        share: `tokens` as a share of the run.
+        lr_share: the rate at growth as a share of its peak.
+    """
+
+    depth: int
+    tokens: int
+    share: float
+    lr_share: float
+
+    def __str__(self) -> str:
+        return (
+            f"grows to {self.depth} blocks after {100 * self.share:.0f} % of its tokens, when its learning rate "
+            f"has decayed to {100 * self.lr_share:.0f} % of its peak"
+        )
+
+
+def find_late_growth(schedule: Schedule) -> LateGrowth | None:
+    """The last growth of a schedule in whole steps, if the rate has begun to decay before it; else None."""
+    begin, depth = 0, schedule.depth_at_start
+    last = None
+    for phase in schedule.phases:
+        if phase.blocks > depth:
+            last = (begin, phase.blocks)
+        begin, depth = begin + phase.tokens, phase.blocks
+    if last is None:
+        return None
+    tokens, depth = last
+    pieces = schedule.rate.pieces(schedule.grid)
+    piece = next(piece for piece in reversed(pieces) if piece.start <= tokens)
+    if not has_decayed(piece, tokens):
+        return None
+    return LateGrowth(
+        depth=depth, tokens=tokens, share=tokens / begin, lr_share=piece.at(tokens) / schedule.rate.peak
+    )
+
+
+def has_decayed(piece: RatePiece, tokens: int) -> bool:
+    """Whether a piece of a rate has fallen by the time that a number of tokens is trained."""
+    return piece.end_lr < piece.start_lr and piece.start < tokens
