@@ -165,6 +165,16 @@ def test_moments_in_bf16_are_those_of_one_process(
     assert_close(pools(2).call(train_study, study, dataset, tmp_path / "many", shard=shard), by_one)
 
 
+@SHARDED
+def test_muon_orthogonalizes_whole_matrices_as_one_process_does(
+    shard: bool, pools: Pools, llama: ModelConfig, dataset: Dataset, tmp_path: Path
+):
+    study = parallel_study(llama, ARMS[3], optimizer=OptimizerSpec.muon())
+    by_one = alone(train_study, study, dataset, tmp_path / "one")
+    assert any(name.startswith("momentum_buffer") for kept in by_one.values() for name in kept)
+    assert_close(pools(2).call(train_study, study, dataset, tmp_path / "many", shard=shard), by_one)
+
+
 def train_for_steps(
     world: World, study: Study, dataset: Dataset, folder: Path, *, shard: bool, steps: int
 ) -> list[str]:
