@@ -131,11 +131,11 @@ class Engine:
 
     def state(self) -> TrainState:
         """A copy of the current state, on the CPU."""
-        initial, spec, placement = self._initial, self._settings.optimizer, self._placement
+        initial, placement = self._initial, self._placement
         return replace(
             initial,
             weights={name: placement.gather(weight) for name, weight in self.model.state_dict().items()},
-            moments=read_moments(self.model, self.optimizer, spec, initial.moments, placement),
+            moments=read_moments(self.model, self.optimizer, initial.moments, placement),
             progress=self.progress,
             recent_losses=tuple(self.recent_losses),
         )

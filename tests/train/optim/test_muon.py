@@ -18,7 +18,7 @@ from deepen.schedule.trainable import Trainable
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.checkpoint.state_folder import load_state, save_state
 from deepen.train.engine import Engine
-from deepen.train.optim.make import make_optimizer, set_rates
+from deepen.train.optim.make import make_optimizer, read_moments, set_rates
 from deepen.train.optim.spec import OptimizerSpec
 from deepen.train.progress import Progress
 from deepen.train.read_back import ImmediateReadBack, choose_read_back
@@ -135,6 +135,23 @@ def test_each_update_is_that_of_torchs_muon_or_adamw(model: ModelConfig):
         adamw.step()
     for name, parameter in ours.named_parameters():
         torch.testing.assert_close(parameter, parameters[name], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("after", [OptimizerSpec.adamw(), MUON], ids=["to adamw", "to muon"])
+def test_a_state_of_another_optimizer_continues_without_the_moments_that_do_not_fit(
+    after: OptimizerSpec, model: ModelConfig
+):
+    network, before = build(model, 1), MUON if after.kind == "adamw" else OptimizerSpec.adamw()
+    optimizer = make_optimizer(network, before, {}, CPU)
+    for spec in (before, after):
+        for parameter in network.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        moments = read_moments(network, optimizer, {}, CPU)
+        optimizer = make_optimizer(network, after, moments, CPU)
+        kept = {name for name, parameter in network.named_parameters() if parameter in optimizer.state}
+        matrices = {f"blocks.0.{name}.weight" for name in model.block_linears}
+        assert kept == set(moments) - (matrices if spec is before else set())
 
 
 def test_a_model_without_blocks_is_trained_by_adamw_alone(model: ModelConfig):

@@ -36,13 +36,14 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """The optimizer of a model's trainable parameters, continuing from `moments`.
 
-    Each process keeps the optimizer state of the shards that it holds. A group of the optimizer has two entries of
-    ours, which `set_rates` uses: `lr_factor`, and `rewarmed`, whether it holds parameters of rewarmed blocks.
+    Each process keeps the optimizer state of the shards that it holds. A group of the optimizer has three
+    entries of ours: `lr_factor`; `rewarmed`, whether it holds parameters of rewarmed blocks; and `state_names`.
 
     Args:
         model: a model whose `requires_grad` flags are set.
         spec: kind and options.
-        moments: optimizer state by parameter name; a parameter that is missing starts without any.
+        moments: optimizer state by parameter name; a parameter that is missing, or has the state of another kind
+            of optimizer, starts without any.
         placement: where the model is.
         rewarmed: indices of the blocks whose rate warms up again after growth.
         branch_scale: as in `OptimizerSpec.groups`.
@@ -54,17 +55,18 @@ def make_optimizer(
             "params": [trainable[name] for name in group.names],
             "lr_factor": group.lr_factor,
             "rewarmed": is_rewarmed,
+            "state_names": group.state,
             **group.options,
         }
         for whole in spec.groups(dimensions, branch_scale=branch_scale)
         for group, is_rewarmed in _split_rewarmed(whole, rewarmed)
     ]
     optimizer = IMPLEMENTATIONS[spec.kind](spec, groups)
+    state_names = _find_state_names(optimizer)
     for name, parameter in trainable.items():
-        if name in moments:
-            optimizer.state[parameter] = {
-                key: placement.distribute(value, parameter) for key, value in moments[name].items()
-            }
+        kept = moments.get(name, {})
+        if kept.keys() == set(state_names[parameter]):
+            optimizer.state[parameter] = {key: placement.distribute(kept[key], parameter) for key in kept}
     return optimizer
 
 
@@ -89,23 +91,23 @@ def set_rates(optimizer: torch.optim.Optimizer, lr: float, rewarm_share: float =
 
 
 def read_moments(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    spec: OptimizerSpec,
-    before: Mapping[str, Moments],
-    placement: Placement,
+    model: nn.Module, optimizer: torch.optim.Optimizer, before: Mapping[str, Moments], placement: Placement
 ) -> dict[str, Moments]:
     """Optimizer state by parameter name, copied to the CPU.
 
     Args:
         model, optimizer: as `make_optimizer` got and returned them.
-        spec: names the tensors that are read.
         before: the moments that the segment began with; frozen parameters keep theirs.
         placement: where the model is.
     """
-    moments = dict(before)
+    moments, state_names = dict(before), _find_state_names(optimizer)
     for name, parameter in model.named_parameters():
         if parameter in optimizer.state:
             state = optimizer.state[parameter]
-            moments[name] = {key: placement.gather(state[key]) for key in spec.state_names if key in state}
+            moments[name] = {key: placement.gather(state[key]) for key in state_names[parameter]}
     return moments
+
+
+def _find_state_names(optimizer: torch.optim.Optimizer) -> dict[torch.Tensor, tuple[str, ...]]:
+    """The names of the tensors that an optimizer keeps for each parameter."""
+    return {parameter: group["state_names"] for group in optimizer.param_groups for parameter in group["params"]}

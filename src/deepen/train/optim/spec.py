@@ -28,13 +28,15 @@ MAX_ITERATIONS = 99
 
 
 class ParameterGroup(NamedTuple):
-    """Parameters, by name, that are updated with the same options (in torch's names).
+    """Parameters, by name, that are updated in the same way.
 
+    `options` has torch's names, `state` the names of the tensors that are kept for each parameter between steps.
     `lr_factor` is their rate ÷ the schedule's rate.
     """
 
     names: Sequence[str]
     options: Mapping[str, Any]
+    state: tuple[str, ...]
     lr_factor: float = 1.0
 
 
@@ -42,13 +44,11 @@ class ParameterGroup(NamedTuple):
 class OptimizerSpec(ABC):
     """An optimizer's kind and options. Make one with `OptimizerSpec.adamw(...)` or `OptimizerSpec.muon(...)`.
 
-    `kind` is the optimizer's name in JSON. `state_names` are the tensors that it can keep for a parameter.
-    `can_hold_back` is whether its step changes nothing where a flag on the device says so (`make.py`).
-    `state_precision` is the type in which AdamW's moments are stored between steps.
+    `kind` is the optimizer's name in JSON. `can_hold_back` is whether its step changes nothing where a flag on the
+    device says so (`make.py`). `state_precision` is the type in which AdamW's moments are stored between steps.
     """
 
     kind: ClassVar[str]
-    state_names: ClassVar[tuple[str, ...]]
     can_hold_back: ClassVar[bool] = True
     adamw: ClassVar[type["AdamWSpec"]]
     muon: ClassVar[type["MuonSpec"]]
@@ -115,7 +115,6 @@ class AdamWSpec(OptimizerSpec):
     """
 
     kind: ClassVar[str] = "adamw"
-    state_names: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq", "step")
 
     weight_decay: float = 0.1
     beta_1: float = 0.9
@@ -155,7 +154,7 @@ class AdamWSpec(OptimizerSpec):
             epsilon = self.epsilon * branch_scale if name.startswith("blocks.") else self.epsilon
             groups.setdefault((decay, epsilon), []).append(name)
         return [
-            ParameterGroup(names, {"weight_decay": decay, "eps": epsilon})
+            ParameterGroup(names, {"weight_decay": decay, "eps": epsilon}, ("exp_avg", "exp_avg_sq", "step"))
             for (decay, epsilon), names in groups.items()
         ]
 
@@ -177,7 +176,6 @@ class MuonSpec(AdamWSpec):
     """
 
     kind: ClassVar[str] = "muon"
-    state_names: ClassVar[tuple[str, ...]] = ("momentum_buffer", *AdamWSpec.state_names)
     can_hold_back: ClassVar[bool] = False  # torch's Muon has no such flag
 
     momentum: float = 0.95
@@ -213,7 +211,7 @@ class MuonSpec(AdamWSpec):
         }
         others = {name: number for name, number in dimensions.items() if name not in matrices}
         rest = AdamWSpec.groups(self, others, branch_scale=branch_scale)
-        return [ParameterGroup(matrices, options, self.lr_factor), *rest]
+        return [ParameterGroup(matrices, options, ("momentum_buffer",), self.lr_factor), *rest]
 
 
 OptimizerSpec.adamw, OptimizerSpec.muon = AdamWSpec, MuonSpec
