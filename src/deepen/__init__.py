@@ -26,6 +26,7 @@ Defining a study
     ModelConfig, PRESETS                          models
     TrainSettings, OptimizerSpec                  optimizer, precision, gradient clipping
     WSD, Cosine, Constant                         learning rates
+    Ramp                                          batch or context along a run
     ExecutorChoice                                the machines that train
 
 Defining a recipe
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from deepen.schedule.phase import Part as Part
     from deepen.schedule.phase import Phase as Phase
     from deepen.schedule.phase import Schedule as Schedule
+    from deepen.schedule.ramp import Ramp as Ramp
     from deepen.schedule.rate import WSD as WSD
     from deepen.schedule.rate import Constant as Constant
     from deepen.schedule.rate import Cosine as Cosine
@@ -101,6 +103,7 @@ _MODULES = {
     "Part": "deepen.schedule.phase",
     "Phase": "deepen.schedule.phase",
     "Schedule": "deepen.schedule.phase",
+    "Ramp": "deepen.schedule.ramp",
     "WSD": "deepen.schedule.rate",
     "Constant": "deepen.schedule.rate",
     "Cosine": "deepen.schedule.rate",

@@ -233,7 +233,7 @@ WRONG = {
     "plan full --batch-ramp 0:1024,0:2048": "--batch-ramp is '0:1024,0:2048': write",
     "plan full --batch-ramp 0:1024,2:2048": "--batch-ramp is '0:1024,2:2048': write",
     "plan full --context-ramp 0:0": "--context-ramp is '0:0': write share:tokens",
-    "plan full --context-ramp 0:300": "--batch-tokens is 524288: it must be a",
+    "plan full --context-ramp 0:300,0.5:1024": "--batch-tokens is 524288: it must be a",
     "plan full --context-ramp x": "--context-ramp is 'x': write share:tokens",
     "plan full --context-ramp 0:256,0.5:4096": "--context is 4096, but gpt2-124m has 1024",
     'plan full --attention ""': "--attention '' is unknown: use dense,",

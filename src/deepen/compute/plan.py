@@ -150,7 +150,8 @@ def plan_recipe(
         batch_tokens, context: tokens of a step and of a sequence; by default the usual ones for the model.
         against: the baseline's recipe.
         ratio: price of a backward pass in forward passes, in the closed form of a recipe's paper.
-        batch_ramp, context_ramp: batch and context during the run.
+        batch_ramp, context_ramp: batch and context during the run of the recipe; the baseline has the largest of
+            each throughout.
         causal_exact: count only the half of the attention core that a causal mask leaves.
         memory: the settings that determine a step's memory.
         clock: gives seconds (see `compute.clock`).
@@ -172,9 +173,12 @@ def plan_recipe(
     if len(given) > 1:
         raise InvalidValueError(f"{' and '.join(given)} all set the budget: give one of them", value=given)
     [(unit, amount)] = given.items() if given else [("steps", 10_000)]
-    context = config.context if context is None else context
+    if context_ramp is not None:
+        context = context_ramp.largest
+    elif context is None:
+        context = config.context
     if batch_ramp is not None:
-        batch_tokens = max(size for _, size in batch_ramp.steps)
+        batch_tokens = batch_ramp.largest
     elif batch_tokens is None:
         batch_tokens = tokens_per_step(config, context)
     memory = MemorySettings() if memory is None else memory

@@ -14,7 +14,7 @@ from deepen.compute.accounting import (
 )
 from deepen.compute.clock import Clock
 from deepen.compute.ledger import Ledger
-from deepen.compute.marks import MAX_STEPS, RecipeRun, nearest_schedule
+from deepen.compute.marks import MAX_STEPS, RecipeRun
 from deepen.compute.memory_settings import MemorySettings
 from deepen.errors import InvalidValueError, InvalidValuesError
 from deepen.model.config import ModelConfig
@@ -37,12 +37,12 @@ class PlanRequest:
         recipe, options: the recipe, by its name or as a function, and its options.
         model: the model at its full depth.
         budget, budget_unit: the baseline's budget, and its unit, one of `BUDGETS`.
-        batch_tokens, context: tokens of a step and of a sequence, unless there is a ramp.
+        batch_tokens, context: tokens of a step and of a sequence.
         ledger: counts the FLOPs.
         memory: the settings that determine a step's memory.
         against: the baseline's recipe.
         ratio: price of a backward pass in forward passes, in the closed form of a recipe's paper.
-        batch_ramp, context_ramp: batch and context during the run.
+        batch_ramp, context_ramp: batch and context during the run of the recipe; the baseline's do not change.
         limit_hours: the wall-clock time that there is, beside a budget in another unit.
         rate: the learning rate, which changes no price.
     """
@@ -141,8 +141,6 @@ class PlanRequest:
             model=self.model,
             batch_tokens=self.batch_tokens,
             context=self.context,
-            batch_ramp=self.batch_ramp,
-            context_ramp=self.context_ramp,
             rate=self.rate,
             ledger=self.ledger,
         )
@@ -154,6 +152,8 @@ class PlanRequest:
             recipe=get_recipe(self.recipe),
             options=self.options,
             baseline_tokens=baseline_tokens,
+            batch_ramp=self.batch_ramp,
+            context_ramp=self.context_ramp,
         )
 
     def accountings(self, clock: Clock | None) -> tuple[Accounting, ...]:
@@ -179,8 +179,6 @@ def baseline_schedule(request: PlanRequest, clock: Clock | None) -> Schedule:
         case "hours":
             assert clock is not None
             return seconds_accounting(clock).mark(run, budget * 3600)
-        case "steps" if request.batch_ramp:
-            return nearest_schedule(run, lambda schedule: schedule.steps, budget, "steps")
         case "steps":
             tokens = budget * batch
         case "tokens_per_parameter":

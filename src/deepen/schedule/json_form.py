@@ -92,10 +92,7 @@ def _read(kind: Any, content: Any, place: str) -> Any:
     if origin in (Union, UnionType):
         return _read_union(kind, content, place)
     if origin is tuple:
-        if not isinstance(content, list | tuple):
-            raise _wrong(place, content, "a list")
-        each = get_args(kind)[0]
-        return tuple(_read(each, entry, f"{place}[{index}]") for index, entry in enumerate(content))
+        return _read_tuple(get_args(kind), content, place)
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(content, Mapping):
             raise _wrong(place, content, "an object")
@@ -106,6 +103,18 @@ def _read(kind: Any, content: Any, place: str) -> Any:
     if is_dataclass(kind):
         return fields_from_json(kind, content, place)  # type: ignore[arg-type]
     return _read_scalar(kind, content, place)
+
+
+def _read_tuple(kinds: tuple[Any, ...], content: Any, place: str) -> tuple[Any, ...]:
+    """Read a tuple of any length, `tuple[int, ...]`, or one of a type for each entry, `tuple[float, int]`."""
+    if not isinstance(content, list | tuple):
+        raise _wrong(place, content, "a list")
+    if kinds[-1] is Ellipsis:
+        kinds = kinds[:1] * len(content)
+    elif len(kinds) != len(content):
+        raise _wrong(place, content, f"a list of {len(kinds)}")
+    entries = zip(kinds, content, strict=True)
+    return tuple(_read(kind, entry, f"{place}[{index}]") for index, (kind, entry) in enumerate(entries))
 
 
 def _read_rate(content: Any, place: str) -> Rate:

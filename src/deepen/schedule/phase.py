@@ -1,10 +1,11 @@
 """Phases and schedules: what is trained, for how many tokens, and how the model grows in between."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from itertools import accumulate
+from math import lcm
 from operator import index
 
 from deepen.errors import InvalidValueError, is_line
@@ -114,6 +115,14 @@ class Phase:
                 remedy="name one block for each executed layer",
             )
         object.__setattr__(self, "layers", () if layers == tuple(range(self.depth)) else layers)
+
+    def with_defaults(self, batch_tokens: int, context: int) -> "Phase":
+        """The phase with the run's own batch and context where it has none."""
+        return replace(
+            self,
+            batch_tokens=self.batch_tokens if self.batch_tokens else batch_tokens,
+            context=self.context if self.context else context,
+        )
 
     def _check_whole(self, name: str) -> None:
         """Refuse a number such as 12 / 2, which is 6.0 in Python."""
@@ -266,48 +275,74 @@ class Schedule:
     def in_steps(self, batch_tokens: int, context: int) -> "Schedule":
         """The schedule in a form that can be trained: batch and context filled in, phases in whole steps.
 
+        Args:
+            batch_tokens: tokens of a step, where a phase has no own.
+            context: tokens of the longest sequence, from which shorter ones are cut (see `deepen.data.batches`),
+                and of the sequences of a phase that has no own.
+
         Phase *boundaries* are rounded, not lengths, so that the total does not drift. A phase with `round_down`
         has as many whole steps as fit into its tokens; the rest goes to the next phase that is rounded to the
         nearest. Phases of 0 tokens are dropped, such as a continual phase for which the budget leaves nothing;
         the next phase takes over their growth.
 
+        A phase also ends where a sequence of every later phase can begin. If sequences of 8 tokens are followed by
+        longer ones of 32, a phase with steps of 24 tokens has a multiple of 4 steps, 96 tokens.
+
         Raises:
-            InvalidValueError: a phase has fewer tokens than one step, or its steps are not whole sequences.
+            InvalidValueError: a phase has fewer tokens than one step, or its steps are not whole sequences, or
+                these cannot be cut from the longest.
         """
         phases = []
         growth: Growth | None = None  # of a phase that was dropped
         planned, placed = 0, 0  # tokens so far: as requested, and in whole steps
-        for phase in self.phases:
+        for phase, sequence in _with_later_sequences(
+            [phase.with_defaults(batch_tokens, context) for phase in self.phases]
+        ):
             planned += phase.tokens
             growth = growth if phase.growth is None else phase.growth
             if phase.tokens == 0:
                 continue
-            batch = batch_tokens if phase.batch_tokens == 0 else phase.batch_tokens
-            if phase.round_down:
-                steps = round_down_to_steps(phase.tokens, batch)
-            else:
-                steps = round_to_steps(planned - placed, batch)
-            if steps < 1:
+            batch, unit = phase.batch_tokens, lcm(phase.batch_tokens, sequence)
+            if context % phase.context:
                 raise InvalidValueError(
-                    f"phase {phase.label!r} has {phase.tokens:,} tokens, less than one step of {batch:,}",
+                    f"of phase {phase.label!r} is {phase.context}: it must divide {context}, the longest",
+                    field="context",
+                    value=phase.context,
+                )
+            if batch % phase.context:
+                raise InvalidValueError(
+                    f"phase {phase.label!r} has steps of {batch:,} tokens, not whole sequences of "
+                    f"{phase.context:,}",
+                    value=batch,
+                )
+            if phase.round_down:
+                tokens = round_down_to_steps(phase.tokens, unit) * unit
+            else:
+                tokens = round_to_steps(planned - placed, unit) * unit
+            if tokens < unit:
+                minimum = f"one step of {batch:,}"
+                if unit > batch:
+                    minimum = f"{unit // batch} steps of {batch:,}, a whole sequence of {sequence:,}"
+                raise InvalidValueError(
+                    f"phase {phase.label!r} has {phase.tokens:,} tokens, less than {minimum}",
                     value=phase.tokens,
                     remedy="use more tokens, fewer stages or a smaller batch",
                 )
-            placed += steps * batch
-            length = context if phase.context == 0 else phase.context
-            if batch % length:
-                raise InvalidValueError(
-                    f"phase {phase.label!r} has steps of {batch:,} tokens, not whole sequences of {length:,}",
-                    value=batch,
-                )
-            whole = replace(phase, tokens=steps * batch, batch_tokens=batch, context=length, growth=growth)
-            phases.append(whole)
+            placed += tokens
+            phases.append(replace(phase, tokens=tokens, growth=growth))
             growth = None
         if not phases:
             raise InvalidValueError(
                 "no phase has any tokens", value=0, remedy=f"use at least one step of {batch_tokens:,} tokens"
             )
         return replace(self, phases=tuple(phases))
+
+
+def _with_later_sequences(phases: list[Phase]) -> Iterator[tuple[Phase, int]]:
+    """Each phase with the tokens that are whole sequences of every later phase; 1 for the last."""
+    contexts = [phase.context if phase.tokens else 1 for phase in phases]
+    later = [*accumulate(reversed(contexts), lcm, initial=1)]
+    return zip(phases, reversed(later[:-1]), strict=True)
 
 
 @lru_cache(maxsize=1024)  # the search for a mark resolves the same phases repeatedly

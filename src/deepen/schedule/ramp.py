@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import lcm
 
 from deepen.errors import InvalidValueError
 from deepen.schedule.phase import Phase, Schedule
@@ -32,11 +33,16 @@ class Ramp:
             raise InvalidValueError(
                 "shares of a ramp must begin at 0, rise, and stay below 1, as in 0:256,0.5:1024"
             )
-        if any(value < 1 for _, value in self.steps):
-            raise InvalidValueError("values of a ramp must be at least 1 token")
+        if any(not isinstance(value, int) or value < 1 for _, value in self.steps):
+            raise InvalidValueError("values of a ramp must be whole numbers of tokens, at least 1")
 
     def __str__(self) -> str:
-        return ",".join(f"{share:g}:{value}" for share, value in self.steps)
+        return ",".join(f"{_shortest(share)}:{value}" for share, value in self.steps)
+
+    @property
+    def largest(self) -> int:
+        """The largest value."""
+        return max(value for _, value in self.steps)
 
     def at(self, share: float) -> int:
         """The value at a share of the run's tokens."""
@@ -49,7 +55,8 @@ def apply_ramps(
     """Set the batch size and the context of a schedule by ramps, and split phases where a ramp changes.
 
     A change less than one optimizer step from the beginning or the end of a phase is moved there, so that every
-    piece has at least one whole step.
+    piece has at least one whole step. Where the context changes, "step" means as many as whole sequences of the
+    largest context take.
 
     Args:
         schedule: a schedule in tokens.
@@ -62,7 +69,9 @@ def apply_ramps(
     if batch is None and context is None:
         return schedule
     total = schedule.tokens
-    step = batch_tokens if batch is None else max(size for _, size in batch.steps)
+    batches = [batch_tokens] if batch is None else [size for _, size in batch.steps]
+    sequence = 1 if context is None else context.largest
+    step = max(lcm(size, sequence) for size in batches)
     shares = sorted({share for ramp in (batch, context) if ramp for share, _ in ramp.steps})
     cuts = [round(share * total) for share in shares[1:]]
     phases: list[Phase] = []
@@ -95,3 +104,9 @@ def _piece_ends(begin: int, end: int, cuts: Sequence[int], step: int) -> list[in
         if not ends or cut >= ends[-1] + step:
             ends.append(cut)
     return [*ends, end]
+
+
+def _shortest(share: float) -> str:
+    """The shortest text that is read as the same number."""
+    short = f"{share:g}"
+    return short if float(short) == share else repr(share)

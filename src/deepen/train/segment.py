@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from deepen.errors import InvalidValueError
 from deepen.growth.grow import grow_by
 from deepen.growth.spec import GrowthStep
 from deepen.model.config import ModelConfig
@@ -25,6 +26,11 @@ class Segment:
         reset_moments: whether the segment begins with an empty optimizer state.
         flops_per_step: the ledger's price, which follows from the other fields.
         label: the phase's label, for people and logs.
+        changes_context: whether the sequences before the segment have another length.
+
+    Raises:
+        InvalidValueError: the segment is not whole steps of whole sequences, so that training would pass its end,
+            or read some tokens twice or never.
     """
 
     depth: int
@@ -38,6 +44,23 @@ class Segment:
     reset_moments: bool
     flops_per_step: int = field(metadata={"identity": False})
     label: str = field(metadata={"identity": False})
+    changes_context: bool = False
+
+    def __post_init__(self) -> None:
+        tokens, batch, context = self.end - self.start, self.batch_tokens, self.context
+        if tokens < 1 or batch < 1 or tokens % batch:
+            raise InvalidValueError(
+                f"of {self.label!r} are {self.start:,} to {self.end:,}, not whole steps of {batch:,}",
+                field="tokens",
+                value=tokens,
+            )
+        if context < 1 or batch % context or self.start % context:
+            raise InvalidValueError(
+                f"of {self.label!r} is {context:,}: it must divide the {batch:,} tokens of a step and the "
+                f"{self.start:,} before",
+                field="context",
+                value=context,
+            )
 
     @property
     def flops(self) -> int:
@@ -52,11 +75,13 @@ class Segment:
 def begin_segment(state: TrainState, segment: Segment, config: ModelConfig) -> TrainState:
     """The state that a segment's training continues from: grown and without moments if the segment begins so.
 
-    Growth drops the recent losses: new blocks make the loss jump, which must not count as a spike.
+    Growth and a new context drop the recent losses: they make the loss jump, which must not count as a spike.
     """
     if state.progress.tokens > segment.start:
         return state
     assert state.progress.tokens == segment.start, "a segment begins where its parent ended"
     if segment.growth is not None and state.depth < segment.growth.depth:
         state = replace(grow_by(state, segment.growth, config), recent_losses=())
+    if segment.changes_context:
+        state = replace(state, recent_losses=())
     return replace(state, moments={}) if segment.reset_moments else state

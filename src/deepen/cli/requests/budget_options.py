@@ -2,19 +2,7 @@
 
 from deepen.cli.requests.command import Option
 from deepen.cli.requests.parser import Arguments
-from deepen.cli.requests.value_types import ValueType, whole_number
-from deepen.schedule.ramp import Ramp
-
-
-def _read_ramp(text: str) -> Ramp:
-    """A ramp such as 0:131072,0.25:524288."""
-    tokens = whole_number(minimum=1)
-    try:
-        pairs = [step.split(":") for step in text.split(",")]
-        return Ramp(steps=tuple((float(share), tokens.read(value)) for share, value in pairs))
-    except ValueError as error:
-        raise ValueError(f"is {text!r}: write share:tokens pairs, 0:256,0.5:1024 ({error})") from None
-
+from deepen.cli.requests.value_types import whole_number
 
 TOKENS_OPTION = Option(
     name="tokens",
@@ -37,22 +25,19 @@ CONTEXT_OPTION = Option(
     default_help="the model's positions",
 )
 
-_RAMP = ValueType(metavar="RAMP", read=_read_ramp)
 
-RAMP_OPTIONS = (
-    Option(
-        name="batch-ramp",
-        takes=_RAMP,
-        help="batch along the run, share:tokens: 0:131072,0.25:524288",
-        default_help="none",
-    ),
-    Option(
-        name="context-ramp",
-        takes=_RAMP,
-        help="context along the run, share:tokens: 0:256,0.5:1024",
-        default_help="none",
-    ),
-)
+def parse_batch_tokens(arguments: Arguments, usual: int) -> int:
+    """Tokens of a step: those asked for, the largest of a ramp, or the usual ones."""
+    if "batch_ramp" in arguments:
+        return int(arguments["batch_ramp"].largest)
+    return arguments.get("batch_tokens", usual)
+
+
+def parse_context(arguments: Arguments, usual: int) -> int:
+    """Tokens of a sequence: those asked for, the largest of a ramp, or the usual ones."""
+    if "context_ramp" in arguments:
+        return int(arguments["context_ramp"].largest)
+    return arguments.get("context", usual)
 
 
 def parse_tokens(arguments: Arguments, batch_tokens: int, default: int) -> int:

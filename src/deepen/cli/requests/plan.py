@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+from deepen.cli.requests.budget_options import parse_batch_tokens, parse_context
 from deepen.cli.requests.command import Command, as_flag
 from deepen.cli.requests.model_options import parse_model
 from deepen.cli.requests.parser import Arguments, first_argument, parse_arguments
 from deepen.cli.requests.pilot import recipe_words
 from deepen.cli.requests.plan_options import CPU, DEFAULT_STEPS, RECIPE_PLAN, STUDY_PLAN
+from deepen.cli.requests.ramp_options import check_ramps
 from deepen.cli.requests.rate_options import change_rate
 from deepen.cli.requests.recipe_options import parse_arm, parse_recipe
 from deepen.cli.requests.study import parse_study
@@ -22,7 +24,6 @@ from deepen.compute.plan_request import BUDGETS, PlanRequest
 from deepen.compute.timing import Timing
 from deepen.model.config import ModelConfig
 from deepen.model.presets import tokens_per_step
-from deepen.schedule.ramp import Ramp
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipe import Recipe
 from deepen.study.define.presets import STUDIES, WARMUP_SHARE, preset_training
@@ -131,7 +132,7 @@ def _parse_plan(arguments: Arguments, arm: Arm, model: ModelConfig, timing: Timi
             budget=arguments.get(unit, DEFAULT_STEPS),
             budget_unit=unit,
             batch_tokens=_parse_batch_tokens(arguments, model, timing),
-            context=arguments.get("context", model.context),
+            context=parse_context(arguments, model.context),
             ledger=Ledger(
                 model=model,
                 causal_exact=arguments["attention"] == "causal-exact",
@@ -166,11 +167,8 @@ def _parse_rate(arguments: Arguments) -> Rate:
 
 def _parse_batch_tokens(arguments: Arguments, model: ModelConfig, timing: Timing | None) -> int:
     """Tokens of a step: those asked for, the bench's, or what models of the size take."""
-    if "batch_ramp" in arguments:
-        ramp: Ramp = arguments["batch_ramp"]
-        return max(size for _, size in ramp.steps)  # totals are whole steps of the largest
-    usual = timing.batch_tokens if timing else tokens_per_step(model, arguments.get("context", model.context))
-    return arguments.get("batch_tokens", usual)
+    usual = timing.batch_tokens if timing else tokens_per_step(model, parse_context(arguments, model.context))
+    return parse_batch_tokens(arguments, usual)
 
 
 def _parse_timing(arguments: Arguments, model: ModelConfig) -> Timing | None:
@@ -212,9 +210,7 @@ def _check_combinations(arguments: Arguments, recipe: Recipe | None) -> None:
         arguments.add("--shard needs devices to share among: give --count of at least 2")
     if "ratio" in arguments and recipe is not None and recipe.closed_form is None:
         arguments.add(f"--ratio is of a recipe's published formula: {recipe.name} has none")
-    for name, option in (("batch", "batch_tokens"), ("context", "context")):
-        if f"{name}_ramp" in arguments and option in arguments:
-            arguments.add(f"--{name}-ramp and {as_flag(option)} both set the {name}: give one of them")
+    check_ramps(arguments)
 
 
 def _check_beside_bench(arguments: Arguments) -> None:

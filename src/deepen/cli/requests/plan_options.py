@@ -6,12 +6,12 @@ from pathlib import Path
 from deepen.cli.requests.budget_options import (
     BATCH_OPTION,
     CONTEXT_OPTION,
-    RAMP_OPTIONS,
     STEPS_OPTION,
     TOKENS_OPTION,
 )
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
+from deepen.cli.requests.ramp_options import RAMP_OPTIONS
 from deepen.cli.requests.rate_options import RATE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS
 from deepen.cli.requests.result_options import JSON_OPTION

@@ -5,6 +5,7 @@ from typing import Any
 
 from deepen.cli.requests.model_options import parse_model
 from deepen.cli.requests.parser import Arguments
+from deepen.cli.requests.ramp_options import add_ramps, has_ramps
 from deepen.cli.requests.rate_options import change_rate, set_peaks
 from deepen.cli.requests.study_options import STUDIES_WITH_PRESETS
 from deepen.cli.requests.task_options import add_tasks, given_tasks
@@ -32,11 +33,12 @@ def change_study(arguments: Arguments, study: Study, changes: dict[str, Any]) ->
         evaluation = _scale_evaluation(study.evaluation, share, changed.batch_tokens)
         if "points" in changes:
             evaluation = _evaluate_at_points(evaluation, tokens, changes["points"], changed.batch_tokens)
+        arms = set_peaks(tuple(_scale_rate(arm, share) for arm in changed.arms), changes.get("lr", ()))
         return replace(
             changed,
             tokens=tokens,
             rate=change_rate(changed.rate.scaled(share), changes),
-            arms=set_peaks(tuple(_scale_rate(arm, share) for arm in changed.arms), changes.get("lr", ())),
+            arms=_with_ramps(arguments, changed, arms),
             evaluation=add_tasks(evaluation, given_tasks(changes)),
             seeds=tuple(range(changes["seeds"])) if "seeds" in changes else study.seeds,
             data=str(changes.get("data", study.data)),
@@ -63,6 +65,14 @@ def _with_sizes(study: Study, model: ModelConfig, changes: dict[str, Any]) -> St
         batch_tokens=changes.get("batch_tokens", sequences * context),
         rate=replace(study.rate, peak=peak),  # type: ignore[type-var]
     )
+
+
+def _with_ramps(arguments: Arguments, study: Study, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+    """The arms with the ramps of a command line, after the baseline without them."""
+    if not has_ramps(arguments):
+        return arms
+    baseline = next(arm for arm in arms if arm.name == study.baseline)
+    return (baseline, *(add_ramps(arguments, arm) for arm in arms))
 
 
 def _scale_rate(arm: Arm, share: float) -> Arm:

@@ -8,6 +8,7 @@ from deepen.cli.requests.command import Argument, Command, Example, Option, Opti
 from deepen.cli.requests.data_options import DATA_DTYPE_OPTION, DATA_OPTION, TOKENIZER_OPTION
 from deepen.cli.requests.executor import EXECUTOR_OPTION, JOBS_OPTION, THREADS_OPTION
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
+from deepen.cli.requests.ramp_options import RAMP_OPTIONS
 from deepen.cli.requests.rate_options import LR_OPTION, RATE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION
 from deepen.cli.requests.result_options import JSON_OPTION, KEEP_OPTION, OUT_OPTION, TRACK_OPTION, VERIFY_OPTION
@@ -39,6 +40,10 @@ _STUDY_GROUPS = (
             *SIZE_OPTIONS,
             replace(BATCH_OPTION, default_help=_THE_STUDYS),
             replace(CONTEXT_OPTION, default_help="the study's, at most the model's positions"),
+            *(
+                replace(option, help=f"{option.help}; the baseline has it in an arm of its own")
+                for option in RAMP_OPTIONS
+            ),
         ),
     ),
     OptionGroup(

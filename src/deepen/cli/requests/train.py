@@ -5,11 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from deepen.cli.requests.budget_options import (
+    parse_batch_tokens,
+    parse_context,
     parse_tokens,
 )
 from deepen.cli.requests.checkpoint_options import parse_start
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS, describe_sizes, parse_model
 from deepen.cli.requests.parser import Arguments
+from deepen.cli.requests.ramp_options import add_ramps, check_ramps
 from deepen.cli.requests.rate_options import change_rate, set_peaks
 from deepen.cli.requests.recipe_options import parse_arm, parse_recipe
 from deepen.cli.requests.result_options import (
@@ -65,6 +68,7 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
     if study is not None:
         sizes = describe_sizes(arguments, model) if start is None else _describe_start(arguments)
         folder = parse_folder(arguments, _folder_name(study, sizes))
+    check_ramps(arguments)
     check_shard(arguments, distributed=distributed)
     arguments.check()
     assert study is not None and folder is not None
@@ -107,8 +111,8 @@ def _describe_start(arguments: Arguments) -> str:
 
 
 def _make_study(arguments: Arguments, model: ModelConfig, arm: Arm, start: Start | None) -> Study:
-    context = arguments.get("context", model.context)
-    batch_tokens = arguments.get("batch_tokens", tokens_per_step(model, context))
+    context = parse_context(arguments, model.context)
+    batch_tokens = parse_batch_tokens(arguments, tokens_per_step(model, context))
     tokens = parse_tokens(arguments, batch_tokens, TOKENS_PER_PARAMETER * model.parameters_non_embedding)
     rate, settings = _parse_training(arguments, model, tokens)
     comparison = _parse_comparison(arguments, arm)
@@ -138,21 +142,24 @@ def _make_study(arguments: Arguments, model: ModelConfig, arm: Arm, start: Start
 
 def _parse_comparison(arguments: Arguments, arm: Arm) -> dict[str, Any]:
     """The fields of the study that depend on whether the arm is compared with another recipe."""
+    ramped = add_ramps(arguments, arm)
     if "against" not in arguments:
         return {
-            "name": f"train {arm.name}",
-            "arms": (arm,),
-            "baseline": arm.name,
+            "name": f"train {ramped.name}",
+            "arms": (ramped,),
+            "baseline": ramped.name,
             "anchors": (1.0,),
             "accountings": (EXACT_FLOPS,),
         }
-    baseline = get_recipe(arguments["against"])
-    if baseline.name == arm.name:
+    recipe = get_recipe(arguments["against"])
+    shared = {name: value for name, value in arm.options.items() if name in recipe.options}
+    baseline = Arm(name=recipe.name, recipe=recipe.build, options=shared)
+    if ramped.name == baseline.name:
         raise InvalidValueError(f"is {arm.name}, the recipe itself", field="against", remedy="name another recipe")
-    shared = {name: value for name, value in arm.options.items() if name in baseline.options}
+    arms = {each.name: each for each in (baseline, add_ramps(arguments, baseline), ramped)}
     return {
-        "name": f"{arm.name} against {baseline.name}",
-        "arms": (Arm(name=baseline.name, recipe=baseline.build, options=shared), arm),
+        "name": f"{ramped.name} against {baseline.name}",
+        "arms": tuple(arms.values()),
         "baseline": baseline.name,
         "accountings": (EXACT_FLOPS, TOKENS),
     }
@@ -172,6 +179,7 @@ def _folder_name(study: Study, sizes: str) -> str:
     """A folder of its own for each recipe, its options and baseline, model, its sizes and first seed."""
     arm = study.arms[-1]
     given = {key: value for key, value in arm.options.items() if study.start is None or key != "start_depth"}
+    given |= {key: ramp for key in ("batch_ramp", "context_ramp") if (ramp := getattr(arm, key)) is not None}
     options = "".join(f"-{key.replace('_', '-')}-{value}" for key, value in given.items())
     against = f"-against-{study.baseline}" if study.baseline != arm.name else ""
-    return f"{arm.name}{options}{against}-{sizes}-seed-{study.seeds[0]}"
+    return f"{get_recipe(arm.recipe).name}{options.replace(':', '-')}{against}-{sizes}-seed-{study.seeds[0]}"

@@ -8,6 +8,7 @@ from deepen.cli.requests.command import Argument, Command, Example, Option, Opti
 from deepen.cli.requests.data_options import DATA_DTYPE_OPTION, DATA_OPTION, TOKENIZER_OPTION
 from deepen.cli.requests.executor import THREADS_OPTION
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
+from deepen.cli.requests.ramp_options import RAMP_OPTIONS
 from deepen.cli.requests.rate_options import LR_OPTION, RATE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS
 from deepen.cli.requests.result_options import JSON_OPTION, KEEP_OPTION, OUT_OPTION, TRACK_OPTION, VERIFY_OPTION
@@ -48,6 +49,7 @@ TRAIN = Command(
                 STEPS_OPTION,
                 BATCH_OPTION,
                 CONTEXT_OPTION,
+                *RAMP_OPTIONS,
             ),
         ),
         OptionGroup(

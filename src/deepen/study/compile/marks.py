@@ -59,7 +59,6 @@ def compile_marks(study: Study, arm: Arm) -> list[Mark]:
             marks += [*_tokens_marks(study, arm), *_continual_marks(study, arm)]
         for mark in marks:
             _check_start(mark.schedule, study)
-            _check_contexts(mark.schedule, study.context)
             mark.schedule.rate.pieces(mark.schedule.grid)  # raises if the run is too short for the rate
         return marks
     except ValueError as error:
@@ -79,27 +78,6 @@ def _check_start(schedule: Schedule, study: Study) -> None:
             value=study.start.path,
             remedy="use a recipe that begins with these, or grow the checkpoint first",
         )
-
-
-def _check_contexts(schedule: Schedule, context: int) -> None:
-    """Check that every phase can be cut from windows of the study's context; see `deepen.data.batches`."""
-    begin = 0
-    for phase in schedule.phases:
-        if context % phase.context:
-            raise InvalidValueError(
-                f"of phase {phase.label!r} is {phase.context}: it must divide the study's {context}",
-                field="context",
-                value=phase.context,
-            )
-        if begin % phase.context:
-            raise InvalidValueError(
-                f"of phase {phase.label!r} is {phase.context}, but the phases before it end at {begin:,} tokens, "
-                "in the middle of a sequence",
-                field="context",
-                value=phase.context,
-                remedy=f"give them a `batch_tokens` that is a multiple of {phase.context}",
-            )
-        begin += phase.tokens
 
 
 def _flops_marks(study: Study, arm: Arm) -> list[Mark]:
@@ -194,6 +172,8 @@ def _run(study: Study, arm: Arm) -> RecipeRun:
         batch_tokens=study.batch_tokens,
         context=study.context,
         baseline_tokens=study.baseline_tokens,
+        batch_ramp=arm.batch_ramp,
+        context_ramp=arm.context_ramp,
         rate=study.rate_for(arm),
         ledger=study.ledger,
     )

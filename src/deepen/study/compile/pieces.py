@@ -39,7 +39,7 @@ def split_schedule(schedule: Schedule, ledger: Ledger) -> list[Segment]:
 def _stretches(schedule: Schedule, ledger: Ledger) -> Iterator[Segment]:
     """Each part of a phase within one piece of the rate."""
     rates = list(_rate_stretches(schedule))
-    begin = 0
+    begin, context = 0, schedule.phases[0].context
     for phase, trained, growth in zip(schedule.phases, schedule.trained_parts, schedule.growth_steps, strict=True):
         end = begin + phase.tokens
         for rate, rate_start, rate_end in rates:
@@ -58,8 +58,9 @@ def _stretches(schedule: Schedule, ledger: Ledger) -> Iterator[Segment]:
                     reset_moments=is_first and phase.reset_moments,
                     flops_per_step=ledger.flops_per_step(trained, phase.batch_tokens, phase.context),
                     label=phase.label,
+                    changes_context=is_first and phase.context != context,
                 )
-        begin = end
+        begin, context = end, phase.context
 
 
 def _rate_stretches(schedule: Schedule) -> Iterator[tuple[RatePiece, int, int]]:
@@ -72,7 +73,9 @@ def _rate_stretches(schedule: Schedule) -> Iterator[tuple[RatePiece, int, int]]:
 
 def _continues(piece: Segment, before: Segment) -> bool:
     """Whether a piece only continues the one before it."""
-    if piece.growth is not None or piece.reset_moments:
+    if piece.growth is not None or piece.reset_moments or piece.changes_context:
         return False
-    same = {"start": 0, "end": 0, "label": "", "growth": None, "reset_moments": False}
-    return replace(before, **same) == replace(piece, **same)  # type: ignore[arg-type]
+    if piece.batch_tokens != before.batch_tokens:
+        return False
+    continued = replace(before, start=piece.start, end=piece.end, label=piece.label)
+    return replace(continued, growth=None, reset_moments=False, changes_context=False) == piece

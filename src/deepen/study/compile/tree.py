@@ -178,7 +178,7 @@ def _cut(piece: Segment, ends: list[int]) -> Iterator[Segment]:
         if start == piece.start:
             yield replace(piece, end=end)
         else:
-            yield replace(piece, start=start, end=end, growth=None, reset_moments=False)
+            yield replace(piece, start=start, end=end, growth=None, reset_moments=False, changes_context=False)
         start = end
 
 

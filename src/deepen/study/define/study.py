@@ -14,6 +14,7 @@ from deepen.errors import InvalidValueError, is_line
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.json_form import fields_from_json, fields_to_json
+from deepen.schedule.ramp import Ramp
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipe import RecipeLike
 from deepen.schedule.recipes import find_registered
@@ -35,6 +36,8 @@ class Arm:
         options: values for the function's further arguments.
         rate: the learning rate over a run; None for the study's. A fair comparison tunes every arm alike.
         peak: the peak of the study's rate, for this arm; None for the study's peak.
+        batch_ramp, context_ramp: tokens of a step and of a sequence along the run; None for the study's. Contexts
+            divide the study's, and a fair comparison gives the baseline the same ramps in a further arm.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Arm:
     options: Mapping[str, Any] = field(default_factory=dict)
     rate: Rate | None = None
     peak: float | None = None
+    batch_ramp: Ramp | None = None
+    context_ramp: Ramp | None = None
 
     def __post_init__(self) -> None:
         if not is_line(self.name):
@@ -52,6 +57,14 @@ class Arm:
             _check_rate(self.rate, f"of arm {self.name!r} ")
         if self.peak is not None:
             self._check_peak(self.peak)
+        for name in ("batch_ramp", "context_ramp"):
+            ramp = getattr(self, name)
+            if not isinstance(ramp, Ramp | None):
+                raise InvalidValueError(
+                    f"of arm {self.name!r} is {ramp!r}: write deepen.Ramp(steps=((0.0, 256), (0.5, 1024)))",
+                    field=name,
+                    value=ramp,
+                )
         if not isinstance(self.options, Mapping):
             raise InvalidValueError(
                 f"of arm {self.name!r} are {self.options!r}: they must be a dict of names and values",
