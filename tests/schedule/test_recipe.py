@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, TypedDict, Unpack
 
 import pytest
 
@@ -11,7 +11,7 @@ from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Part, Phase, Schedule
 from deepen.schedule.recipe import Recipe, recipe
-from deepen.schedule.recipe_function import OneOf, RecipeOption
+from deepen.schedule.recipe_function import Default, OneOf, RecipeOption
 from deepen.schedule.recipes import BASELINE, RECIPES, get_recipe
 from deepen.schedule.trainable import TRAINABLE_SETS
 
@@ -108,6 +108,37 @@ def test_an_option_can_take_several_values_of_one_type():
         (str, False, True),
         (object, True, False),
     ]
+
+
+class Shared(TypedDict, total=False):
+    """Options of several recipes.
+
+    Args:
+        noise: how much noise.
+        style: which style.
+    """
+
+    noise: Annotated[float, Default(0.5)]
+    style: Annotated[str, OneOf(("plain", "bold")), Default("plain")]
+    sizes: Sequence[int]
+
+
+def with_shared(model: ModelConfig, tokens: int, *, depth: int = 2, **shared: Unpack[Shared]) -> Schedule:
+    """Take shared options."""
+    return Schedule(phases=(Phase(depth=depth, tokens=tokens, label=str(shared)),))
+
+
+def test_shared_options_follow_the_recipes_own():
+    made = Recipe(name="with-shared", build=with_shared)
+    assert list(made.options.values()) == [
+        RecipeOption(name="depth", kind=int, default=2, help=""),
+        RecipeOption(name="noise", kind=float, default=0.5, help="how much noise."),
+        RecipeOption(name="style", kind=str, default="plain", help="which style.", choices=("plain", "bold")),
+        RecipeOption(name="sizes", kind=int, default=None, help="", takes_one=False, takes_several=True),
+    ]
+    assert made.schedule(MODEL, 1000, 1000, {"noise": 0.1}).phases[0].label == "{'noise': 0.1}"
+    with pytest.raises(InvalidValueError, match="has no option nose: it has depth, noise, style, sizes"):
+        made.schedule(MODEL, 1000, 1000, {"nose": 0.1})
 
 
 def test_options_that_hold_a_name_allow_the_registered_ones():

@@ -176,7 +176,7 @@ WRONG = {
     "plan gradual --depths 3,12 --stages 3": "--stages is 3, but --depths has 2: leave one of them out",
     "plan gradual --grow-at 0.3,0.6": "--grow-at is 0.3,0.6: 4 stages need 3 rising shares, one for each growth",
     "plan gradual --alpha -1": "--alpha is -1.0: use 0 for equal stages, 1 or 2 for longer late ones",
-    "plan unfreeze --unfrozen-at 1": "--unfrozen-at is 1.0: it is a share of the tokens and must lie between 0 and 1",
+    "plan unfreeze --unfrozen-at 1": "--unfrozen-at is 1.0: it is a share of the tokens and must lie",
     "train two-phase --partition 6,6 --stages 3": "--partition 6,6 has 2 stages and 12 blocks:",
     "train two-phase --stages nan": "--stages is 'nan': it must be a whole number",
     "train two-phase --stages 1e10": "--stages is 1e10: it must be at most",

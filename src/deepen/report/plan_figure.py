@@ -1,8 +1,9 @@
-"""The figure of a plan: the role of each block in each phase, and the compute so far, against tokens."""
+"""The figure of a plan: the role of each layer in each phase, and the compute so far, against tokens."""
 
 from collections.abc import Iterator
 from itertools import accumulate, groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 
 from deepen.compute.ledger import Role, phase_flops, roles
 from deepen.compute.plan import Plan
+from deepen.schedule.phase import Schedule
 from deepen.schedule.trainable import TrainedParts
 
 _ROLE_COLOURS = {Role.TRAINED: "#2166ac", Role.THROUGH: "#92c5de", Role.FORWARD: "#d9d9d9"}
@@ -18,6 +20,8 @@ _ROLE_LABELS = {
     Role.THROUGH: "frozen, gradients run through",
     Role.FORWARD: "frozen, forward only",
 }
+_STYLE = {"font.size": 9, "svg.hashsalt": "deepen", "axes.spines.top": False, "axes.spines.right": False}
+_NEW_COLOUR = "#e08214"
 _BASELINE_COLOUR = "#b2182b"
 _UNITS = ((1e12, ", trillions"), (1e9, ", billions"), (1e6, ", millions"))
 _MARKS = {
@@ -32,14 +36,12 @@ _MARKS = {
 def draw_plan(plan: Plan, path: Path) -> None:
     """Draw a plan to a .png, .svg or .pdf file."""
     request = plan.request
-    with mpl.rc_context(
-        {"font.size": 9, "svg.hashsalt": "deepen", "axes.spines.top": False, "axes.spines.right": False}
-    ):
-        figure = Figure(figsize=(8, 5.2), layout="constrained")
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 5.2), layout="constrained")
         depth, compute = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1))
         most_tokens = max(total.schedule.tokens for total in (plan.baseline, *plan.marks.values()))
         divisor, unit = next((each for each in _UNITS if most_tokens >= each[0]), (1.0, ""))
-        _draw_depth(depth, plan, divisor)
+        _draw_blocks(depth, plan.total.schedule, divisor)
         _draw_compute(compute, plan, divisor)
         compute.set_xlabel(f"training tokens{unit}")
         figure.suptitle(
@@ -50,37 +52,67 @@ def draw_plan(plan: Plan, path: Path) -> None:
         figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
-def _draw_depth(axes: Axes, plan: Plan, divisor: float) -> None:
-    """Draw each block as a row, coloured by its role in each phase."""
+def draw_schedule(schedule: Schedule, title: str, path: Path) -> None:
+    """Draw the blocks of a schedule against the share of its tokens, to a .png, .svg or .pdf file."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(8, 2.2), layout="constrained")
+        axes = figure.subplots()
+        _draw_blocks(axes, schedule, schedule.tokens)
+        axes.set_xlabel("share of the tokens")
+        axes.set_title(title, loc="left")
+        figure.savefig(path, dpi=100, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def _draw_blocks(axes: Axes, schedule: Schedule, divisor: float) -> None:
+    """Draw each executed layer as a row, coloured by what training does with its block in each phase.
+
+    Layers that execute a block again are hatched. A line where a phase begins marks the blocks added there.
+    """
     begin = 0
-    labelled: set[Role] = set()
-    for planned in plan.phases:
-        end = begin + planned.phase.tokens
-        for role, low, high in _blocks_by_role(planned.trained):
+    for phase, trained, step in zip(schedule.phases, schedule.trained_parts, schedule.growth_steps, strict=True):
+        left, right = begin / divisor, (begin + phase.tokens) / divisor
+        for rows, low, high in _group_layers(trained):
             axes.fill_between(
-                [begin / divisor, end / divisor],
+                [left, right],
                 low,
                 high,
-                color=_ROLE_COLOURS[role],
-                label=None if role in labelled else _ROLE_LABELS[role],
+                color=_ROLE_COLOURS[rows.role],
                 linewidth=0.4,
                 edgecolor="white",
+                hatch="////" if rows.is_repeat else None,
+                label=rows.label,
             )
-            labelled.add(role)
-        begin = end
-    axes.set_ylabel("blocks")
-    axes.set_ylim(0, max(1, plan.total.schedule.depth))
+        for low in step.new_blocks if step is not None else ():
+            axes.plot([left, left], [low, low + 1], color=_NEW_COLOUR, linewidth=3, clip_on=False, label="added")
+        begin += phase.tokens
+    axes.set_ylabel("layers")
+    axes.set_ylim(0, max(1, schedule.depth))
     axes.margins(x=0)
-    if labelled:
-        axes.legend(loc="upper left", fontsize=8, framealpha=0.9)
+    by_label = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    if by_label:
+        axes.legend(by_label.values(), by_label.keys(), loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
 
 
-def _blocks_by_role(trained: TrainedParts) -> Iterator[tuple[Role, int, int]]:
-    """Groups of adjacent blocks with the same role: role, first block, end (exclusive)."""
+class _Rows(NamedTuple):
+    """What adjacent layers have in common."""
+
+    role: Role
+    is_repeat: bool
+
+    @property
+    def label(self) -> str:
+        """The entry of the legend."""
+        return _ROLE_LABELS[self.role] + (", a block executed again" if self.is_repeat else "")
+
+
+def _group_layers(trained: TrainedParts) -> Iterator[tuple[_Rows, int, int]]:
+    """Groups of adjacent layers that are drawn alike: what they are, the first layer, the end (exclusive)."""
+    executed = trained.executed
+    repeats = [block in executed[:layer] for layer, block in enumerate(executed)]
     low = 0
-    for role, blocks in groupby(roles(trained)):
-        high = low + len(list(blocks))
-        yield role, low, high
+    for rows, group in groupby(map(_Rows, roles(trained), repeats)):
+        high = low + len(list(group))
+        yield rows, low, high
         low = high
 
 
@@ -106,4 +138,4 @@ def _draw_compute(axes: Axes, plan: Plan, divisor: float) -> None:
     axes.set_ylim(0, None)
     convention = "causal-exact" if request.ledger.causal_exact else "dense"
     axes.set_ylabel(f"FLOPs so far ({convention} attention)")
-    axes.legend(loc="upper left", fontsize=8)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)

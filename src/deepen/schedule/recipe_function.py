@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from traceback import extract_tb
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints
 
 from deepen.schedule.phase import Schedule
 
@@ -31,6 +31,13 @@ class OneOf:
     """In an annotation, the allowed values of an option: `Annotated[str, OneOf(PLACEMENTS)]`."""
 
     names: Iterable[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """In an annotation of a `TypedDict` of shared options, the value of one that is left out."""
+
+    value: Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +82,11 @@ def read_source(build: Build) -> str:
 
 
 def read_options(build: Build) -> dict[str, RecipeOption]:
-    """The options by name: every argument after model and tokens, in order."""
+    """The options by name: every argument after model and tokens, in order.
+
+    Options that several recipes share can be the keys of a `TypedDict`, which the function takes as
+    `**options: Unpack[Shared]`; their help is in its docstring.
+    """
     hints, help_texts = _hints(build), _argument_help(_docstring(build))
     options = {}
     for parameter in _option_parameters(build):
@@ -86,12 +97,13 @@ def read_options(build: Build) -> dict[str, RecipeOption]:
             help=help_texts.get(parameter.name, ""),
             **_read_annotation(hints.get(parameter.name, type(default))),
         )
-    return options
+    return options | _read_shared_options(build)
 
 
 def takes_any_option(build: Build) -> bool:
     """Whether the function takes options that it does not name: `**options`."""
-    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in _parameters(build))
+    has_keywords = any(parameter.kind is parameter.VAR_KEYWORD for parameter in _parameters(build))
+    return has_keywords and _find_shared_options(build) is None
 
 
 def has_staged_part(build: Build) -> bool:
@@ -152,6 +164,31 @@ def _option_parameters(build: Build) -> list[inspect.Parameter]:
         if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         and parameter.name != STAGED_TOKENS
     ]
+
+
+def _find_shared_options(build: Build) -> Any:
+    """The `TypedDict` of a function's `**options: Unpack[Shared]`; None if it has none."""
+    for parameter in _parameters(build):
+        hint = _hints(build).get(parameter.name)
+        if parameter.kind is parameter.VAR_KEYWORD and get_origin(hint) is Unpack:
+            return get_args(hint)[0]
+    return None
+
+
+def _read_shared_options(build: Build) -> dict[str, RecipeOption]:
+    shared = _find_shared_options(build)
+    if shared is None:
+        return {}
+    help_texts = _argument_help(inspect.getdoc(shared) or "")
+    return {
+        name: RecipeOption(
+            name=name,
+            default=next((extra.value for extra in get_args(hint) if isinstance(extra, Default)), None),
+            help=help_texts.get(name, ""),
+            **_read_annotation(hint),
+        )
+        for name, hint in get_type_hints(shared, include_extras=True).items()
+    }
 
 
 def _hints(build: Build) -> dict[str, Any]:

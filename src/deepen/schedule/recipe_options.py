@@ -5,16 +5,18 @@ command line `--grow-at 0.5`, `--grow-at 0.3,0.6`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
-from typing import Annotated, TypeVar
+from typing import Annotated, TypedDict, TypeVar
 
 from deepen.errors import InvalidValueError
 from deepen.growth.layout import PLACEMENTS
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS, get_operator
+from deepen.growth.spec import REWARMED, Growth
 from deepen.model.config import ModelConfig
-from deepen.schedule.recipe_function import OneOf
+from deepen.schedule.plateau import Plateau
+from deepen.schedule.recipe_function import Default, OneOf
 from deepen.schedule.trainable import TRAINABLE_SETS
 
 OperatorName = Annotated[str, OneOf(OPERATORS)]
@@ -106,3 +108,53 @@ def split_tokens(tokens: int, shares: Sequence[float]) -> list[int]:
     """The tokens of the stretches of a run that is divided at these shares."""
     bounds = [0, *(round(tokens * share) for share in shares), tokens]
     return [end - begin for begin, end in pairwise(bounds)]
+
+
+class GrowthOptions(TypedDict, total=False):
+    """Options with the same meaning in every recipe that grows: `Growth(operator=..., **growth)`.
+
+    Args:
+        residual_scale: factor of the output of copied blocks at growth, a number of 0 or more.
+        noise: standard deviation of noise on the matrices of copied blocks, as a share of their root mean square.
+        rewarm_tokens: number of tokens over which the learning rate rises again from 0 after growth; 0 keeps it.
+        rewarm: whose learning rate rises again: new-blocks or all.
+    """
+
+    residual_scale: Annotated[float, Default(Growth().residual_scale)]
+    noise: Annotated[float, Default(Growth().noise)]
+    rewarm_tokens: Annotated[int, Default(Growth().rewarm_tokens)]
+    rewarm: Annotated[str, OneOf(REWARMED), Default(Growth().rewarm)]
+
+
+def parse_plateau(grow_on: str, latest: int) -> Plateau | None:
+    """What ends a phase before its latest end: nothing for an empty text, else a plateau of the training loss.
+
+    Args:
+        grow_on: `plateau:slope=0.2,earliest=0.3,patience=2,checks=20`; all but the slope can be left out.
+        latest: tokens of the phase at most.
+
+    Raises:
+        InvalidValueError: it is not such a text.
+    """
+    if not grow_on:
+        return None
+    kind, _, settings = grow_on.partition(":")
+    numbers = {}
+    for setting in settings.split(",") if settings else ():
+        name, _, text = setting.partition("=")
+        try:
+            numbers[name.strip()] = _PLATEAU_SETTINGS[name.strip()](text)
+        except (KeyError, ValueError):
+            kind = ""
+    if kind != "plateau" or "slope" not in numbers:
+        raise InvalidValueError(
+            f"is {grow_on!r}",
+            field="grow_on",
+            value=grow_on,
+            remedy="write plateau:slope=0.2, in nats per e-fold of tokens, and if needed ,earliest=0.3,patience=2,"
+            "checks=20",
+        )
+    return Plateau.within(latest, **numbers)
+
+
+_PLATEAU_SETTINGS: Mapping[str, type[float]] = {"slope": float, "earliest": float, "patience": int, "checks": int}

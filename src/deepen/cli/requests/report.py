@@ -1,6 +1,5 @@
 """`deepen report STUDY`: a study's figures and page again."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,7 @@ from typing import ClassVar
 
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.parser import parse_arguments
-from deepen.cli.requests.value_types import FOLDER, Completion
-from deepen.durable import nearest_existing
+from deepen.cli.requests.value_types import FOLDER, Completion, is_writable_folder
 
 COMMAND = Command(
     name="report",
@@ -60,14 +58,8 @@ def parse(argv: Sequence[str]) -> ReportRequest:
     out = Path(arguments.get("out", folder))
     if arguments.argument and not (folder / "results.json").is_file():
         arguments.add(f"STUDY {folder} has no results.json: name the folder of a study that has run")
-    elif not _is_writable(out):
+    elif not is_writable_folder(out):
         given = f"--out {out}" if out != folder else f"STUDY {out}"
         arguments.add(f"{given} cannot be written to: name a folder for the report with --out")
     arguments.check()
     return ReportRequest(folder=folder, out=out, tables_only="csv" in arguments)
-
-
-def _is_writable(folder: Path) -> bool:
-    """Whether a folder can be written to, or made."""
-    existing = nearest_existing(folder)
-    return existing.is_dir() and os.access(existing, os.W_OK)

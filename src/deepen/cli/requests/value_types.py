@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from deepen.durable import nearest_existing
 from deepen.errors import nearest
 
 MAX_NAME_BYTES = 255
@@ -145,6 +146,12 @@ def _read_new_path(text: str) -> Path:
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ValueError(f"is {text!r}: name a file in a folder that exists and can be written to")
     return path
+
+
+def is_writable_folder(folder: Path) -> bool:
+    """Whether a folder can be written to, or made."""
+    existing = nearest_existing(folder)
+    return existing.is_dir() and os.access(existing, os.W_OK)
 
 
 FILE = ValueType(metavar="FILE", read=read_path, completion=Completion.FILES)

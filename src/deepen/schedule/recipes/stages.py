@@ -17,7 +17,7 @@ stages are 24 phases of 416 steps, 9,984 in all, and the continual phase gets th
 from collections.abc import Mapping
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+from typing import Any, Unpack
 
 from deepen.errors import InvalidValueError
 from deepen.growth.spec import Growth
@@ -25,7 +25,13 @@ from deepen.model.config import ModelConfig
 from deepen.schedule.partition import partition as divide_blocks
 from deepen.schedule.phase import Part, Phase, Schedule
 from deepen.schedule.recipe import recipe
-from deepen.schedule.recipe_options import MomentPolicyName, OperatorName, PlacementName, TrainableName
+from deepen.schedule.recipe_options import (
+    GrowthOptions,
+    MomentPolicyName,
+    OperatorName,
+    PlacementName,
+    TrainableName,
+)
 from deepen.schedule.trainable import Trainable, parse_trainable
 
 DEFAULT_STAGES = 4
@@ -79,6 +85,7 @@ def two_phase(
     moments: MomentPolicyName = "keep",
     round_down: bool = False,
     reset_at_continual: bool = False,
+    **growth: Unpack[GrowthOptions],
 ) -> Schedule:
     """Stages of two phases: the new blocks with the rest frozen, then all so far; then continual training.
 
@@ -116,7 +123,9 @@ def two_phase(
                 )
             )
     phases.append(_continual_phase(phases, tokens, reset_moments=reset_at_continual))
-    return Schedule(phases=tuple(phases), growth=Growth(operator=operator, placement=placement, moments=moments))
+    return Schedule(
+        phases=tuple(phases), growth=Growth(operator=operator, placement=placement, moments=moments, **growth)
+    )
 
 
 @recipe("staged", is_control=True, presets=STAGED_PRESETS)
@@ -132,6 +141,7 @@ def staged(
     moments: MomentPolicyName = "keep",
     round_down: bool = False,
     reset_at_continual: bool = False,
+    **growth: Unpack[GrowthOptions],
 ) -> Schedule:
     """The stages of `two-phase` with nothing frozen: the control that separates growing from freezing.
 
@@ -163,7 +173,9 @@ def staged(
         for stage, length in enumerate(lengths)
     ]
     phases.append(_continual_phase(phases, tokens, reset_moments=reset_at_continual))
-    return Schedule(phases=tuple(phases), growth=Growth(operator=operator, placement=placement, moments=moments))
+    return Schedule(
+        phases=tuple(phases), growth=Growth(operator=operator, placement=placement, moments=moments, **growth)
+    )
 
 
 def _phase_lengths(tokens: int, staged_tokens: int, stages: int, *, phases: int, round_down: bool) -> list[int]:
