@@ -60,7 +60,7 @@ def complete_in_bash(script: Path, line: str, folder: Path) -> set[str]:
         ("deepen plan full --bench m", {"mine.py"}),
         ("deepen nonsense ", {*COMMANDS, "help", "version"}),
         ("deepen help st", {"study", "store"}),
-        ("deepen recipes --", {"--json", "--help"}),
+        ("deepen recipes --", {"--json", "--figures", "--help"}),
     ],
 )
 def test_bash_completes(script: Path, line: str, offered: set[str], tmp_path: Path):

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -101,7 +102,10 @@ EXAMPLES = [example.line for table in TABLES for example in table.examples if ex
 
 
 @pytest.mark.parametrize("line", [line for line in EXAMPLES if line.startswith(("deepen plan", "deepen recipes"))])
-def test_examples_that_train_nothing_run(line: str, capsys: pytest.CaptureFixture[str]):
+def test_examples_that_train_nothing_run(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
     if "--bench" not in line:  # that needs a measurement first
         assert main(shlex.split(line)[1:]) == 0, capsys.readouterr().err
 

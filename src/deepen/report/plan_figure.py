@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import accumulate, groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -20,7 +20,12 @@ _ROLE_LABELS = {
     Role.THROUGH: "frozen, gradients run through",
     Role.FORWARD: "frozen, forward only",
 }
-_STYLE = {"font.size": 9, "svg.hashsalt": "deepen", "axes.spines.top": False, "axes.spines.right": False}
+_STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "svg.hashsalt": "deepen",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 _NEW_COLOUR = "#e08214"
 _BASELINE_COLOUR = "#b2182b"
 _UNITS = ((1e12, ", trillions"), (1e9, ", billions"), (1e6, ", millions"))

@@ -7,7 +7,7 @@ command line `--grow-at 0.5`, `--grow-at 0.3,0.6`.
 import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
-from typing import Annotated, TypedDict, TypeVar
+from typing import Annotated, Any, TypedDict, TypeVar
 
 from deepen.errors import InvalidValueError
 from deepen.growth.layout import PLACEMENTS
@@ -139,7 +139,7 @@ def parse_plateau(grow_on: str, latest: int) -> Plateau | None:
     if not grow_on:
         return None
     kind, _, settings = grow_on.partition(":")
-    numbers = {}
+    numbers: dict[str, Any] = {}
     for setting in settings.split(",") if settings else ():
         name, _, text = setting.partition("=")
         try:
