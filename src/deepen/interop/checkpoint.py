@@ -38,11 +38,13 @@ class DeepenCheckpoint:
 
     Attributes:
         folder: the folder with the state's files, verified.
-        model: the model at the state's depth.
+        model: the model at the state's depth. Layers that share blocks count one by one: whatever reads the
+            checkpoint gets a block of its own for each.
         seed: seed of weights and data order.
         progress: tokens, steps, FLOPs and seconds of the run so far.
         tokenizer: the folder of the tokenizer; None if it is not known.
         history: what made it, the oldest event first.
+        layers: the stored block of each layer, where layers share blocks; empty if they do not.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class DeepenCheckpoint:
     progress: Progress
     tokenizer: Path | None
     history: tuple[Event, ...]
+    layers: tuple[int, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -61,6 +64,7 @@ class DeepenCheckpoint:
             "files": [manifest[name]["sha256"] for name in TENSOR_FILES],
             "model": _identity(self.model),
             "position": None if position is None else asdict(position),
+            **({"layers": self.layers} if self.layers else {}),
         })  # fmt: skip
 
 

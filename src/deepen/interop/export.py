@@ -7,6 +7,7 @@ README.md                                        the model card
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import FileIO
@@ -87,11 +88,15 @@ def export_hugging_face(
 def _write_weights(
     checkpoint: DeepenCheckpoint, folder: Path, dtype: str, shard_bytes: int, on_share: OnShare
 ) -> None:
-    """Write the weights under Hugging Face's names."""
-    path = checkpoint.folder / WEIGHTS
-    tensors = [
-        _convert(checkpoint.model, path, name, stored.shape, dtype) for name, stored in read_header(path).items()
-    ]
+    """Write the weights under Hugging Face's names; a block that several layers share is written for each."""
+    path, copies = checkpoint.folder / WEIGHTS, defaultdict[str, list[str]](list)
+    for layer, block in enumerate(checkpoint.layers or range(checkpoint.model.depth)):
+        copies[f"blocks.{block}"].append(f"blocks.{layer}")
+    tensors = []
+    for name, stored in read_header(path).items():
+        prefix = ".".join(name.split(".")[:2])
+        names = [copy + name.removeprefix(prefix) for copy in copies.get(prefix, [prefix])]
+        tensors += [_convert(checkpoint.model, path, name, new, stored.shape, dtype) for new in names]
     total, written = sum(tensor.bytes for tensor in tensors), 0
 
     def on_bytes(count: int) -> None:
@@ -102,10 +107,10 @@ def _write_weights(
     write_shards(tensors, folder, shard_bytes=shard_bytes, on_bytes=on_bytes)
 
 
-def _convert(model: ModelConfig, path: Path, name: str, shape: tuple[int, ...], dtype: str) -> NewTensor:
-    """A tensor under Hugging Face's name and in its shape, not yet read."""
+def _convert(model: ModelConfig, path: Path, name: str, new: str, shape: tuple[int, ...], dtype: str) -> NewTensor:
+    """The tensor `new`, stored as `name`, under Hugging Face's name and in its shape, not yet read."""
     kind, called, _ = DTYPES[dtype]
-    ((theirs, like),) = to_hugging_face(model, {name: torch.empty(shape, dtype=kind, device="meta")}).items()
+    ((theirs, like),) = to_hugging_face(model, {new: torch.empty(shape, dtype=kind, device="meta")}).items()
     return NewTensor(
         name=theirs,
         dtype=called,

@@ -1,6 +1,7 @@
 """Load weights and tokenizer of a checkpoint: ours, or a Hugging Face folder of a family that deepen trains."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from safetensors import safe_open
@@ -9,6 +10,8 @@ from torch import Tensor
 from deepen.data.tokenizer_check import ORDINARY_TEXT, check_encoding, missing_tokenizer
 from deepen.data.tokenizers import Tokenizer, load_tokenizer
 from deepen.errors import InvalidValueError
+from deepen.growth.grow import grow_blocks
+from deepen.growth.layout import follow_layout
 from deepen.interop.checkpoint import Checkpoint, DeepenCheckpoint, HuggingFaceCheckpoint
 from deepen.interop.hugging_face.block_list import find_section
 from deepen.interop.hugging_face.names import from_hugging_face
@@ -23,6 +26,8 @@ from deepen.train.state import TrainState
 def load_state(checkpoint: Checkpoint) -> TrainState:
     """The training state of a checkpoint; that of a Hugging Face folder has no moments, and no progress.
 
+    Layers that share blocks become blocks of their own, with copies of the moments: the same function.
+
     Returns:
         Weights in fp32 on the CPU, by our names.
 
@@ -30,7 +35,11 @@ def load_state(checkpoint: Checkpoint) -> TrainState:
         InvalidValueError: deepen does not train its model, or its files are damaged or incomplete.
     """
     if isinstance(checkpoint, DeepenCheckpoint):
-        return read_files(checkpoint.folder)
+        state = read_files(checkpoint.folder)
+        if not state.layers:
+            return state
+        blocks = follow_layout(state.layers, state.depth)
+        return replace(grow_blocks(state, blocks, checkpoint.model, "copy"), layers=())
     weights = _load_weights(checkpoint)
     return TrainState(weights=weights, depth=checkpoint.model.depth, seed=0)
 

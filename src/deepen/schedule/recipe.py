@@ -190,8 +190,8 @@ def _check_returned(schedule: object, model: ModelConfig, tokens: int) -> None:
             f"returned {schedule.tokens:,} tokens where {tokens:,} were asked for",
             remedy="divide the argument `tokens` among the phases",
         )
-    if schedule.depth > model.depth:
-        raise InvalidValueError(f"returned {schedule.depth} blocks, but the model has {model.depth}")
+    if (depth := max(phase.depth for phase in schedule.phases)) > model.depth:
+        raise InvalidValueError(f"returned {depth} layers, but the model has {model.depth}")
     if schedule.rate != WSD():
         raise InvalidValueError(
             "returned a schedule with a rate, which is ignored", remedy="set the rate of the arm or of the study"

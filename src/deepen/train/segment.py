@@ -84,4 +84,5 @@ def begin_segment(state: TrainState, segment: Segment, config: ModelConfig) -> T
         state = replace(grow_by(state, segment.growth, config), recent_losses=())
     if segment.changes_context:
         state = replace(state, recent_losses=())
+    state = replace(state, layers=segment.trains.layers)
     return replace(state, moments={}) if segment.reset_moments else state

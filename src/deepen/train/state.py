@@ -24,11 +24,12 @@ class TrainState:
 
     Args:
         weights: by parameter name.
-        depth: current number of blocks.
+        depth: current number of stored blocks.
         seed: seed of weights and data order.
         moments: by parameter name, of the parameters that have been trained.
         progress: tokens, steps, FLOPs and seconds so far.
         recent_losses: the losses that a new loss is compared with to detect spikes, the latest last.
+        layers: the stored block of each executed layer, where layers share blocks; empty if each is executed once.
     """
 
     weights: Mapping[str, Tensor]
@@ -37,6 +38,7 @@ class TrainState:
     moments: Mapping[str, Moments] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     recent_losses: tuple[float, ...] = ()
+    layers: tuple[int, ...] = ()
 
     def skeleton(self) -> "TrainState":
         """The state with meta tensors: names, shapes and types, but no values."""

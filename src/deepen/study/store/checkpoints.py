@@ -139,7 +139,8 @@ def _find_in_study(study_folder: Path, folder: Path, arm: str | None, seed: int 
     earlier = () if study.start is None else study.start.history
     return DeepenCheckpoint(
         folder=state,
-        model=replace(study.model, depth=header.depth),
+        model=replace(study.model, depth=len(header.layers) or header.depth),
+        layers=header.layers,
         seed=header.seed,
         progress=header.progress,
         tokenizer=_find_tokenizer(study_folder, study, content.tokenizer_sha256),

@@ -11,7 +11,7 @@ from typing import Any
 from deepen import durable
 from deepen.data.description import FILE
 from deepen.evaluate.task import VALIDATION
-from deepen.growth.layout import GrownBlock, describe_blocks
+from deepen.growth.layout import GrownBlock, describe_blocks, describe_layout
 from deepen.growth.spec import Growth, GrowthStep
 from deepen.interop.history import DataPosition, FinalScore, Trained, TrainedPhase
 from deepen.schedule.rate import RatePiece
@@ -135,10 +135,11 @@ def _read_phases(specs: list[dict[str, Any]], tokens: int, depth: int) -> Iterat
         growth = "" if recipe.get("growth") is None else _describe_growth(recipe["growth"], depth, recipe["depth"])
         rate = RatePiece(**_without_type(recipe["rate"]))
         end = min(recipe["end"], tokens)
-        trained = _describe_trained(TrainedParts(**_without_type(recipe["trains"])))
+        parts = TrainedParts(**_without_type(recipe["trains"]))
+        executed, trained = len(parts.executed), _describe_trained(parts)
         continues = phase is not None and (phase.label, phase.depth, phase.trained) == (
             spec["label"],
-            recipe["depth"],
+            executed,
             trained,
         )
         if phase is not None and not (continues and not growth):
@@ -146,7 +147,7 @@ def _read_phases(specs: list[dict[str, Any]], tokens: int, depth: int) -> Iterat
             phase = None
         phase = TrainedPhase(
             label=spec["label"],
-            depth=recipe["depth"],
+            depth=executed,
             tokens=end - recipe["start"] + (0 if phase is None else phase.tokens),
             trained=trained,
             growth=growth if phase is None else phase.growth,
@@ -174,12 +175,11 @@ def _read_growth(content: Mapping[str, Any], old: int, new: int) -> GrowthStep:
 
 
 def _describe_trained(parts: TrainedParts) -> str:
-    if parts == TrainedParts.all(parts.depth):
-        return "everything"
     names = [f"blocks {', '.join(map(str, parts.blocks))}"] if parts.blocks else []
-    names += ["head"] if parts.head else []
-    names += ["embeddings"] if parts.embeddings else []
-    return " + ".join(names)
+    names += [name for name in ("head", "embeddings", "norms") if getattr(parts, name)]
+    is_all = parts == TrainedParts.all(parts.depth, parts.layers)
+    shared = f", in layers that share blocks: {describe_layout(parts.layers)}" if parts.layers else ""
+    return f"{'everything' if is_all else ' + '.join(names)}{shared}"
 
 
 def _without_type(content: Mapping[str, Any]) -> dict[str, Any]:

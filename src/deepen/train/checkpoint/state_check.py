@@ -39,6 +39,7 @@ class StateHeader:
     """What a state contains beside its tensors; `logs` has length and sha256 of each log."""
 
     depth: int
+    layers: tuple[int, ...]
     seed: int
     progress: Progress
     recent_losses: tuple[float, ...]
@@ -128,7 +129,8 @@ def read_header(folder: Path) -> StateHeader:
     content = _read_json(folder / "state.json")
     try:
         progress = Progress(**content["progress"])
-        numbers = (content["depth"], content["seed"], progress.tokens, progress.step, progress.flops)
+        layers = tuple(content.get("layers", ()))
+        numbers = (content["depth"], *layers, content["seed"], progress.tokens, progress.step, progress.flops)
         if not all(isinstance(number, int) for number in numbers):
             raise TypeError("a number is not whole")
         recent = tuple(float(loss) for loss in content.get("recent_losses", ()))
@@ -137,6 +139,7 @@ def read_header(folder: Path) -> StateHeader:
     logs = content.get("logs")
     return StateHeader(
         depth=content["depth"],
+        layers=layers,
         seed=content["seed"],
         progress=progress,
         recent_losses=recent,

@@ -2,7 +2,7 @@
 
     weights.safetensors    by parameter name
     moments.safetensors    optimizer state, by "<parameter>:<name in the optimizer>"
-    state.json             depth, seed, progress, recent losses, digests of the logs
+    state.json             depth, layers if they share blocks, seed, progress, recent losses, digests of the logs
     manifest.json          of each file above: bytes, sha256, and of tensor files the sha256 of the header
 
 `state_check.py` verifies them, `state_folder.py` replaces one state by the next so that a complete one always
@@ -45,6 +45,7 @@ def write_files(state: TrainState, folder: Path, logs: Mapping[str, Any]) -> Non
     }
     state_json = durable.sealed({
         "depth": state.depth,
+        **({"layers": state.layers} if state.layers else {}),
         "seed": state.seed,
         "progress": asdict(state.progress),
         "recent_losses": state.recent_losses,
@@ -89,6 +90,7 @@ def read_files(folder: Path) -> TrainState:
         moments=moments,
         progress=header.progress,
         recent_losses=header.recent_losses,
+        layers=header.layers,
     )
 
 
