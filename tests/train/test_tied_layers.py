@@ -8,8 +8,8 @@ import torch
 
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
-from deepen.growth.grow import grow_blocks
-from deepen.growth.layout import follow_layout
+from deepen.growth.grow import grow_by
+from deepen.growth.spec import Growth
 from deepen.interop.checkpoint import DeepenCheckpoint
 from deepen.interop.export import export_hugging_face
 from deepen.interop.load import load_model, load_state
@@ -43,7 +43,8 @@ def test_the_logits_are_those_of_equal_blocks_and_the_gradients_their_sum(
 ):
     model = replace(any_model, depth=len(LAYERS), parametrization=parametrization)
     state = initial_state(model, BLOCKS, seed=0)
-    unrolled = grow_blocks(state, follow_layout(LAYERS, BLOCKS), model, "copy")
+    untied = Growth(operator="untie").resolve(BLOCKS, len(LAYERS), LAYERS)
+    unrolled = grow_by(state, untied, model)
     tied, separate = build(model, BLOCKS, LAYERS), build(model)
     tied.load_state_dict(state.weights)
     separate.load_state_dict(unrolled.weights)
@@ -131,3 +132,24 @@ def test_the_blocks_of_a_checkpoint_have_copies_of_the_moments(trained: tuple[En
     for layer, block in enumerate(LAYERS):
         own, shared = unrolled.moments[f"blocks.{layer}.mlp.up.weight"], moments[f"blocks.{block}.mlp.up.weight"]
         assert own.keys() == shared.keys() and all(torch.equal(own[key], shared[key]) for key in own)
+
+
+def test_untying_changes_no_logit_and_each_copy_has_the_moments_of_its_block(
+    trained: tuple[Engine, DeepenCheckpoint],
+):
+    engine, checkpoint = trained
+    state = engine.state()
+    model = checkpoint.model
+    step = Growth(operator="untie", moments="copy").resolve(BLOCKS, len(LAYERS), LAYERS)
+    segment = replace(
+        short_segment(model), growth=step, start=state.progress.tokens, depth=len(LAYERS), label="untied"
+    )
+    untied = begin_segment(state, segment, model)
+    assert untied.layers == () and is_same(
+        replace(untied, recent_losses=()), replace(load_state(checkpoint), recent_losses=())
+    )
+    network = build(model)
+    network.load_state_dict(untied.weights)
+    tokens_bt = torch.randint(model.vocab, (2, CONTEXT))
+    with torch.no_grad():
+        assert torch.equal(network(tokens_bt), engine.model(tokens_bt))

@@ -58,12 +58,13 @@ class Operator:
 
     Attributes:
         name, summary: its name, and an explanation in a few words.
-        placement: where new blocks go unless a `Growth` names another placement.
+        placement: where new blocks go unless a `Growth` names another placement; empty if the operator decides.
         source: returns the index, before growth, of the block that a new block copies; None draws fresh weights.
         zero_output: whether the `ModelConfig.zero_parameters` of new blocks are zero: weights *and* biases of the
             output projections, or the gains of norms that follow them. The logits then stay equal up to rounding,
             and gradients still reach every weight after one step.
         interpolates: whether a new block between two old ones is a mixture of them, by its distance from both.
+        unties: whether layers that share blocks get blocks of their own; see `UNTIE`.
     """
 
     name: str
@@ -72,19 +73,21 @@ class Operator:
     source: Callable[[NewBlock], int] | None = None
     zero_output: bool = False
     interpolates: bool = False
+    unties: bool = False
 
     def __post_init__(self) -> None:
-        get_placement(self.placement)
+        if self.placement:
+            get_placement(self.placement)
 
     @property
     def copies(self) -> bool:
         """Whether new blocks have weights of old ones, which needs at least one block before growth."""
-        return self.source is not None
+        return self.source is not None or self.unties
 
     @property
     def preserves_function(self) -> bool:
         """Whether the logits stay equal up to rounding."""
-        return self.zero_output
+        return self.zero_output or self.unties
 
     @property
     def promise(self) -> str:
@@ -176,13 +179,21 @@ OPERATORS: Mapping[str, Operator] = {
         ),
     )
 }
-"""All operators by name."""
+"""The operators that add layers, by name."""
+
+UNTIE = Operator(
+    name="untie",
+    summary="layers that share blocks (`Phase.layers`) get blocks of their own, equal at first",
+    placement="",
+    unties=True,
+)
+"""The operator that adds blocks, but no layers: the layout is the `layers` of the phase before."""
 
 
 def get_operator(name: str) -> Operator:
-    """An operator by name.
+    """An operator by name, `UNTIE` included.
 
     Raises:
         InvalidValueError: the name is unknown.
     """
-    return look_up(OPERATORS, name, field="operator")
+    return UNTIE if name == UNTIE.name else look_up(OPERATORS, name, field="operator")

@@ -52,7 +52,7 @@ class Growth:
     """How a model becomes deeper where a schedule's depth rises.
 
     Attributes:
-        operator: how new blocks get their weights, one of `OPERATORS`.
+        operator: how new blocks get their weights, one of `OPERATORS`, or `untie`.
         placement: where new blocks go, one of `PLACEMENTS`; empty means the operator's default.
         moments: what happens to the optimizer's moments, one of `MOMENT_POLICIES`.
         layout: instead of operator and placement: for each block, from bottom to top, the block before growth
@@ -84,6 +84,13 @@ class Growth:
             object.__setattr__(self, "placement", operator.placement)
         if self.placement:
             get_placement(self.placement)
+            if operator.unties:
+                raise InvalidValueError(
+                    f"is {self.placement}, but operator {self.operator!r} decides where new blocks go",
+                    field="placement",
+                    value=self.placement,
+                    remedy="leave it out",
+                )
         for name in ("residual_scale", "noise", "rewarm_tokens"):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
@@ -127,21 +134,25 @@ class Growth:
 
     def __str__(self) -> str:
         if not self.layout:
-            return f"{self.operator}, {self.placement}"
+            return ", ".join(filter(None, (self.operator, self.placement)))
         zero = ", outputs of copies zero" if get_operator(self.operator).zero_output else ""
         return f"layout {describe_layout(self.layout)}{zero}"
 
-    def resolve(self, old: int, depth: int) -> GrowthStep:
+    def resolve(self, old: int, depth: int, layers: tuple[int, ...] = ()) -> GrowthStep:
         """The growth of a model of `old` blocks to `depth` blocks.
+
+        Args:
+            old, depth: stored blocks before and after.
+            layers: the block of each layer before growth, where layers share blocks; `untie` needs it.
 
         Raises:
             InvalidValueError: `depth` is not above `old`, there is no block to copy, or the layout does not fit.
         """
-        return _resolve(self, old, depth)
+        return _resolve(self, old, depth, layers)
 
 
 @lru_cache(maxsize=1024)  # the search for a mark resolves the same growth again and again
-def _resolve(growth: Growth, old: int, depth: int) -> GrowthStep:
+def _resolve(growth: Growth, old: int, depth: int, layers: tuple[int, ...]) -> GrowthStep:
     if depth <= old:
         raise InvalidValueError(
             f"is {depth}, but the model has {count_blocks(old)} already: growth only adds",
@@ -150,7 +161,18 @@ def _resolve(growth: Growth, old: int, depth: int) -> GrowthStep:
         )
     operator = get_operator(growth.operator)
     scale = 0.0 if operator.zero_output else growth.residual_scale
-    if growth.layout:
+    if operator.unties:
+        if len(layers) != depth:
+            has = f"{len(layers)} layers share blocks" if layers else "no layers share blocks"
+            raise InvalidValueError(
+                f"{growth.operator!r} gives each layer a block of its own, but before growth {has}, and the "
+                f"model grows to {count_blocks(depth)}",
+                field="operator",
+                value=growth.operator,
+                remedy="give the phase before `layers`, as many as there are blocks afterwards",
+            )
+        blocks = follow_layout(layers, old, residual_scale=scale)
+    elif growth.layout:
         blocks = follow_layout(growth.layout, old, residual_scale=scale)
         if len(blocks) != depth:
             raise InvalidValueError(

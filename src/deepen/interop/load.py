@@ -10,8 +10,9 @@ from torch import Tensor
 from deepen.data.tokenizer_check import ORDINARY_TEXT, check_encoding, missing_tokenizer
 from deepen.data.tokenizers import Tokenizer, load_tokenizer
 from deepen.errors import InvalidValueError
-from deepen.growth.grow import grow_blocks
+from deepen.growth.grow import grow_by
 from deepen.growth.layout import follow_layout
+from deepen.growth.spec import GrowthStep
 from deepen.interop.checkpoint import Checkpoint, DeepenCheckpoint, HuggingFaceCheckpoint
 from deepen.interop.hugging_face.block_list import find_section
 from deepen.interop.hugging_face.names import from_hugging_face
@@ -38,8 +39,8 @@ def load_state(checkpoint: Checkpoint) -> TrainState:
         state = read_files(checkpoint.folder)
         if not state.layers:
             return state
-        blocks = follow_layout(state.layers, state.depth)
-        return replace(grow_blocks(state, blocks, checkpoint.model, "copy"), layers=())
+        untied = GrowthStep(blocks=follow_layout(state.layers, state.depth), moments="copy")
+        return replace(grow_by(state, untied, checkpoint.model), layers=())
     weights = _load_weights(checkpoint)
     return TrainState(weights=weights, depth=checkpoint.model.depth, seed=0)
 

@@ -11,6 +11,7 @@ from operator import index
 from deepen.errors import InvalidValueError, is_line
 from deepen.growth.spec import Growth, GrowthStep
 from deepen.schedule.grid import StepGrid, round_down_to_steps, round_to_steps
+from deepen.schedule.layers import check_layers
 from deepen.schedule.plateau import Plateau, Trigger
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.trainable import Trainable, TrainedParts
@@ -78,7 +79,7 @@ class Phase:
                 field="tokens",
                 value=self.tokens,
             )
-        self._check_layers()
+        object.__setattr__(self, "layers", check_layers(self.layers, self.depth, self.label))
         if self.train.lowest_depth > self.blocks:
             raise InvalidValueError(
                 f"of phase {self.label!r} is {self.train}, but the phase has {self.blocks} blocks",
@@ -95,26 +96,6 @@ class Phase:
     def blocks(self) -> int:
         """Stored blocks; fewer than `depth` where layers share blocks."""
         return max(self.layers) + 1 if self.layers else self.depth
-
-    def _check_layers(self) -> None:
-        """Refuse layers that do not fit the depth; drop those that execute each block once, in order."""
-        layers = tuple(self.layers)
-        whole = all(type(block) is int and block >= 0 for block in layers)
-        if layers and (not whole or set(layers) != set(range(max(layers) + 1))):
-            raise InvalidValueError(
-                f"of phase {self.label!r} are {layers}: they must name each block from 0 to the highest",
-                field="layers",
-                value=layers,
-                remedy="such as (0, 1, 2, 0, 1, 2)",
-            )
-        if layers and len(layers) != self.depth:
-            raise InvalidValueError(
-                f"of phase {self.label!r} are {len(layers)}, but its depth is {self.depth}",
-                field="layers",
-                value=layers,
-                remedy="name one block for each executed layer",
-            )
-        object.__setattr__(self, "layers", () if layers == tuple(range(self.depth)) else layers)
 
     def with_defaults(self, batch_tokens: int, context: int) -> "Phase":
         """The phase with the run's own batch and context where it has none."""
@@ -218,10 +199,11 @@ class Schedule:
         """For each phase, what each block becomes where it begins; None where no blocks are added."""
         steps: list[GrowthStep | None] = []
         depth = self.depth_at_start
+        layers: tuple[int, ...] = ()
         for place, phase in enumerate(self.phases):
             grows = phase.blocks > depth
-            steps.append(self.growth_at(place).resolve(depth, phase.blocks) if grows else None)
-            depth = phase.blocks
+            steps.append(self.growth_at(place).resolve(depth, phase.blocks, layers) if grows else None)
+            depth, layers = phase.blocks, phase.layers
         return tuple(steps)
 
     @property
