@@ -11,12 +11,14 @@ import pytest
 from deepen.cli.requests import plan, study, train
 from deepen.cli.requests.parser import RequestError
 from deepen.cli.requests.recipe_options import RECIPE_OPTIONS
+from deepen.cli.requests.run_request import RunRequest
 from deepen.interop.hugging_face.config import make_config
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PEAK_RATES, PRESETS, TOKENS_PER_STEP
 from deepen.schedule.recipes import RECIPES
 from deepen.study.define.evaluation import TaskFile
 from deepen.study.define.executor import ExecutorChoice, local
+from deepen.study.define.study import Study
 
 NEW_RECIPE = '''
 from typing import Annotated
@@ -225,3 +227,28 @@ def test_points_set_how_often_a_study_is_evaluated():
         for every in (made.evaluation.every_tokens, made.evaluation.tasks_every_tokens):
             assert abs(every - made.tokens / points) <= made.batch_tokens / 2
     assert dense.tokens == sparse.tokens
+
+
+def test_a_ramp_is_trained_beside_the_baseline_with_it_and_without(tmp_path: Path):
+    line = "one-shot --against full --batch-ramp 0:256,0.5:1024 --context-ramp 0:16,0.5:32"
+    wanted = train.parse(line.split())
+    ramps = [(arm.name, str(arm.batch_ramp), str(arm.context_ramp)) for arm in wanted.study.arms]
+    assert ramps == [
+        ("full", "None", "None"),
+        ("full with ramp", "0:256,0.5:1024", "0:16,0.5:32"),
+        ("one-shot with ramp", "0:256,0.5:1024", "0:16,0.5:32"),
+    ]
+    assert (wanted.study.batch_tokens, wanted.study.context) == (1024, 32)
+    assert Study.from_json(json.loads(json.dumps(wanted.study.to_json()))) == wanted.study
+    own = train.parse(["full", "--against", "full", "--batch-ramp", "0:256,0.5:1024"]).study
+    assert [arm.name for arm in own.arms] == ["full", "full with ramp"]
+
+
+def test_a_study_with_a_ramp_keeps_its_baseline_without():
+    plain = study.parse(["quickstart"])
+    ramped = study.parse(["quickstart", "--batch-ramp", "0:256,0.5:1024"])
+    assert isinstance(plain, RunRequest) and isinstance(ramped, RunRequest)
+    baseline, *arms = ramped.study.arms
+    assert baseline == plain.study.arms[0] and ramped.study.baseline == plain.study.baseline
+    assert [arm.name for arm in arms] == [f"{arm.name} with ramp" for arm in plain.study.arms]
+    assert {str(arm.batch_ramp) for arm in arms} == {"0:256,0.5:1024"}

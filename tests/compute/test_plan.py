@@ -155,10 +155,11 @@ def test_a_budget_of_too_many_steps_is_refused(unit: str):
         make_plan(request("full", budget=1e25, budget_unit=unit), flops_clock)
 
 
-def test_a_budget_in_steps_counts_steps_on_a_ramp_too():
+def test_a_ramp_is_the_recipes_and_the_budget_the_baselines():
     ramp = Ramp(steps=((0.0, 64), (0.1, 512)))
     plan = make_plan(request("full", budget=1000, batch_tokens=512, batch_ramp=ramp))
-    assert plan.baseline.schedule.steps == pytest.approx(1000, abs=4)
+    assert plan.baseline.schedule.steps == 1000
+    assert plan.total.schedule.steps == pytest.approx(800 + 900, abs=8)  # a tenth in steps of an eighth
 
 
 @settings(max_examples=15, deadline=None)
@@ -254,8 +255,10 @@ def test_a_ramp_of_one_value_changes_no_cost():
 
 
 def test_a_shorter_context_at_first_costs_less():
-    ramp = Ramp(steps=((0.0, 16), (0.5, 64)))
-    assert make_plan(request("full", context_ramp=ramp)).total.flops < make_plan(request("full")).total.flops
+    plan = make_plan(request("full", context_ramp=Ramp(steps=((0.0, 16), (0.5, 64)))))
+    assert plan.marks["tokens"].schedule.tokens == plan.baseline.schedule.tokens
+    assert plan.marks["tokens"].flops < plan.baseline.flops
+    assert plan.total.schedule.tokens > plan.baseline.schedule.tokens
 
 
 @st.composite

@@ -296,6 +296,7 @@ class Schedule:
                     f"phase {phase.label!r} has steps of {batch:,} tokens, not whole sequences of "
                     f"{phase.context:,}",
                     value=batch,
+                    remedy=f"use a multiple of {phase.context:,}",
                 )
             if phase.round_down:
                 tokens = round_down_to_steps(phase.tokens, unit) * unit

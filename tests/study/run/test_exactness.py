@@ -22,6 +22,7 @@ from deepen.data.shards import Dataset
 from deepen.interop.checkpoint_files import write_checkpoint
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
+from deepen.schedule.ramp import Ramp
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipes import RECIPES
 from deepen.study.compile.tree import Node, Tree, compile_study
@@ -44,7 +45,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "staged": {"stages": 2, "reset_at_continual": True},
 }
 CONTINUAL_SHARES = {"staged": (0.5,)}
-CASES = [*((recipe, "gpt2") for recipe in RECIPES), ("two-phase", "llama")]
+CASES = [*((recipe, "gpt2") for recipe in RECIPES), ("two-phase", "llama"), ("one-shot", "gpt2", "ramps")]
+RAMPS = {"batch_ramp": Ramp(steps=((0.0, 20), (0.6, 32))), "context_ramp": Ramp(steps=((0.0, 4), (0.7, 8)))}
+"""Ramps whose steps are two micro-batches too."""
 
 
 class Crash(Exception):
@@ -131,7 +134,7 @@ def reference(
     dataset: Dataset,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Run:
-    recipe, family = request.param
+    recipe, family, *ramps = request.param
     batch = CONTEXT * ROWS
     study = Study(
         name="exact",
@@ -139,7 +142,7 @@ def reference(
         tokens=STEPS * batch,
         batch_tokens=batch,
         context=CONTEXT,
-        arms=(Arm(name=recipe, recipe=recipe, options=OPTIONS.get(recipe, {})),),
+        arms=(Arm(name=recipe, recipe=recipe, options=OPTIONS.get(recipe, {}), **(RAMPS if ramps else {})),),
         baseline=recipe,
         anchors=(1.0, 1.4),  # a decayed branch leaves the stable part, which continues to another
         continual_shares=CONTINUAL_SHARES.get(recipe, ()),
@@ -169,13 +172,13 @@ def interrupted(reference: Run, node: Node, folder: Path, interrupt: Callable[[R
     shutil.rmtree(folder)
 
 
-def count_steps(run: Run, node: Node) -> int:
-    return (node.segment.end - node.segment.start) // run.study.batch_tokens
+def count_steps(node: Node) -> int:
+    return (node.segment.end - node.segment.start) // node.segment.batch_tokens
 
 
 def test_stopped_at_any_step(reference: Run, tmp_path: Path):
     for node in reference.tree.nodes.values():
-        for steps in range(count_steps(reference, node)):
+        for steps in range(count_steps(node)):
 
             def stop(run: Run, node: Node = node, steps: int = steps) -> None:
                 assert not run.train(node, steps)
@@ -187,7 +190,7 @@ def test_stopped_at_any_step(reference: Run, tmp_path: Path):
 
 def test_crashed_inside_the_gradient_accumulation_of_any_step(reference: Run, tmp_path: Path):
     for node in reference.tree.nodes.values():
-        for steps in range(count_steps(reference, node)):
+        for steps in range(count_steps(node)):
 
             def crash(run: Run, node: Node = node, steps: int = steps) -> None:
                 saved = steps // 2  # half of the steps are on disk, the others are lost

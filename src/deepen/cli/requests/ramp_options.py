@@ -9,7 +9,7 @@ from deepen.schedule.ramp import Ramp
 from deepen.study.define.study import Arm
 
 
-def _read_ramp(text: str) -> Ramp:
+def read_ramp(text: str) -> Ramp:
     """A ramp such as 0:131072,0.25:524288."""
     tokens = whole_number(minimum=1)
     try:
@@ -19,7 +19,7 @@ def _read_ramp(text: str) -> Ramp:
         raise ValueError(f"is {text!r}: write share:tokens pairs, 0:256,0.5:1024 ({error})") from None
 
 
-_RAMP = ValueType(metavar="RAMP", read=_read_ramp)
+_RAMP = ValueType(metavar="RAMP", read=read_ramp)
 
 RAMP_OPTIONS = (
     Option(
