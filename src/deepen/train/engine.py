@@ -94,7 +94,12 @@ class Engine:
         freeze_rest(self.model, segment.trains)
         self._network = placement.load_and_wrap(self.model, state.weights)
         self.optimizer = make_optimizer(
-            self.model, settings.optimizer, state.moments, placement, branch_scale=self.model.branch_scale
+            self.model,
+            settings.optimizer,
+            state.moments,
+            placement,
+            segment.rewarmed_blocks,
+            branch_scale=self.model.branch_scale,
         )
         compile_blocks(self.model, settings.compile, placement.device)
         self.progress, self.recent_losses = state.progress, deque(state.recent_losses, maxlen=WINDOW)
@@ -124,7 +129,8 @@ class Engine:
                 loss = self._forward_backward(*batches.at(position))
                 grad_norm = clip_gradients(self.model, self._settings.max_grad_norm, self._placement)
                 numbers = torch.stack((loss, grad_norm.to(loss.dtype)))
-                read_back.take(Step(lr=segment.rate.at(position), numbers=numbers))
+                lr, rewarm_share = segment.rates_at(position)
+                read_back.take(Step(lr=lr, rewarm_share=rewarm_share, numbers=numbers))
                 self.optimizer.zero_grad(set_to_none=True)
                 position += segment.batch_tokens
             read_back.finish()
@@ -172,7 +178,7 @@ class Engine:
         """Take an optimizer step, which changes nothing if the flag `found_inf` is 1 on the device."""
         if found_inf is not None:
             self.optimizer.found_inf = found_inf  # type: ignore[attr-defined]
-        set_rates(self.optimizer, step.lr)
+        set_rates(self.optimizer, step.lr, step.rewarm_share)
         self.optimizer.step()
 
     def _check_step(self, step: Step) -> Measured:
@@ -182,6 +188,8 @@ class Engine:
             what = f"loss {loss}, gradient norm {grad_norm}"
             raise self._abandon_step(what, self._locate_nonfinite(), remedy="use a lower `lr`")
         measured = {"loss": loss, "lr": step.lr, "grad_norm": grad_norm}
+        if step.rewarm_share != 1:
+            measured["lr_new_blocks"] = step.lr * step.rewarm_share
         score = spike_score(self.recent_losses, loss)
         if score > SPIKE_SCORE:
             if self._settings.on_spike == "stop":

@@ -25,8 +25,8 @@ from deepen.train.placement import Placement
 from deepen.train.settings import TrainSettings
 
 Measured = dict[str, float]
-"""What is logged of a step: `loss`, `lr` and `grad_norm`; for a spike also its score `spike`, and `skipped` if its
-update was left out."""
+"""What is logged of a step: `loss`, `lr` and `grad_norm`; `lr_new_blocks` while that rises on its own; for a spike
+also its score `spike`, and `skipped` if its update was left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,12 @@ class Step:
     Args:
         lr: the learning rate.
         numbers: loss and gradient norm, (2,), on the device.
+        rewarm_share: factor on the rate of the rewarmed blocks.
     """
 
     lr: float
     numbers: Tensor
+    rewarm_share: float = 1.0
 
 
 class Update(Protocol):

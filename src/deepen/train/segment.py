@@ -7,6 +7,7 @@ from deepen.growth.grow import grow_by
 from deepen.growth.spec import GrowthStep
 from deepen.model.config import ModelConfig
 from deepen.schedule.rate import RatePiece
+from deepen.schedule.rewarm import Rewarm
 from deepen.schedule.trainable import TrainedParts
 from deepen.train.state import TrainState
 
@@ -21,12 +22,13 @@ class Segment:
         start, end: in tokens of the run.
         batch_tokens: tokens of a step.
         context: tokens of a sequence.
-        rate: the learning rate at every token of the segment.
+        rate: the learning rate at every token of the segment, apart from `rewarm`.
         growth: what each block becomes when the segment begins; None if the model does not grow then.
         reset_moments: whether the segment begins with an empty optimizer state.
         flops_per_step: the ledger's price, which follows from the other fields.
         label: the phase's label, for people and logs.
         changes_context: whether the sequences before the segment have another length.
+        rewarm: the rise of the rate after growth, throughout the segment; None if there is none.
 
     Raises:
         InvalidValueError: the segment is not whole steps of whole sequences, so that training would pass its end,
@@ -45,6 +47,7 @@ class Segment:
     flops_per_step: int = field(metadata={"identity": False})
     label: str = field(metadata={"identity": False})
     changes_context: bool = False
+    rewarm: Rewarm | None = None
 
     def __post_init__(self) -> None:
         tokens, batch, context = self.end - self.start, self.batch_tokens, self.context
@@ -61,6 +64,19 @@ class Segment:
                 field="context",
                 value=context,
             )
+
+    @property
+    def rewarmed_blocks(self) -> tuple[int, ...]:
+        """Indices of the blocks whose rate rises apart from that of the others."""
+        return () if self.rewarm is None else self.rewarm.blocks
+
+    def rates_at(self, tokens: int) -> tuple[float, float]:
+        """The learning rate of the step that begins after `tokens` tokens, and its factor for rewarmed blocks."""
+        lr = self.rate.at(tokens)
+        if self.rewarm is None:
+            return lr, 1.0
+        share = self.rewarm.at(tokens)
+        return (lr, share) if self.rewarm.blocks else (lr * share, 1.0)
 
     @property
     def flops(self) -> int:

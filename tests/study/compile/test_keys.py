@@ -12,6 +12,7 @@ from deepen.growth.spec import Growth, GrowthStep
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 from deepen.schedule.rate import WSD, Constant, RatePiece
+from deepen.schedule.rewarm import Rewarm
 from deepen.schedule.trainable import TrainedParts
 from deepen.study.compile.keys import canonical, comparable
 from deepen.study.compile.tree import compile_study
@@ -86,8 +87,9 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     },
     TrainedParts: {"norms": False, "layers": []},
     GrowthStep: {"moments": "keep", "noise": 0.0},
+    Rewarm: {"blocks": []},
     GrownBlock: {"residual_scale": 1.0, "upper_source": None, "upper_share": 0.0},
-    Segment: {"changes_context": False},
+    Segment: {"changes_context": False, "rewarm": None},
 }  # fmt: skip
 """The defaults that keys leave out. A new default needs a higher FORMAT. A new field needs an entry here, with the
 value at which the code does what it did before."""

@@ -6,8 +6,8 @@ For example, depth 1 for 40 tokens and depth 2 for 60, at a rate that warms up u
     rate      0 ─ warm-up ─ 20 ────── constant ────── 80 ──── decay ──── 100
     pieces    [0, 20)   [20, 40)   [40, 80), which starts with growth   [80, 100)
 
-Phases that differ only in their label form one piece. So `two-phase` with one stage has the same pieces as full
-training, and shares its segments.
+The rise of the rate after growth (`deepen.schedule.rewarm`) ends a piece too. Phases that differ only in their
+label form one piece. So `two-phase` with one stage has the same pieces as full training, and shares its segments.
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from itertools import pairwise
 from deepen.compute.ledger import Ledger
 from deepen.schedule.phase import Schedule
 from deepen.schedule.rate import RatePiece
+from deepen.schedule.rewarm import Rewarm, find_rewarms
 from deepen.train.segment import Segment
 
 
@@ -37,16 +38,17 @@ def split_schedule(schedule: Schedule, ledger: Ledger) -> list[Segment]:
 
 
 def _stretches(schedule: Schedule, ledger: Ledger) -> Iterator[Segment]:
-    """Each part of a phase within one piece of the rate."""
+    """Each part of a phase within one piece of the rate, in which the rate rises after growth or does not."""
     rates = list(_rate_stretches(schedule))
     begin, context = 0, schedule.phases[0].context
-    for phase, trained, growth in zip(schedule.phases, schedule.trained_parts, schedule.growth_steps, strict=True):
+    parts, growths, rewarms = schedule.trained_parts, schedule.growth_steps, find_rewarms(schedule)
+    for phase, trained, growth, rewarm in zip(schedule.phases, parts, growths, rewarms, strict=True):
         end = begin + phase.tokens
         for rate, rate_start, rate_end in rates:
             start, stop = max(begin, rate_start), min(end, rate_end)
             if start < stop:
                 is_first = start == begin
-                yield Segment(
+                piece = Segment(
                     depth=phase.blocks,
                     trains=trained,
                     start=start,
@@ -60,7 +62,18 @@ def _stretches(schedule: Schedule, ledger: Ledger) -> Iterator[Segment]:
                     label=phase.label,
                     changes_context=is_first and phase.context != context,
                 )
+                yield from _split_at_end(piece, rewarm)
         begin, context = end, phase.context
+
+
+def _split_at_end(piece: Segment, rewarm: Rewarm | None) -> Iterator[Segment]:
+    """The part of a piece up to the end of a re-warm, and the part after it."""
+    if rewarm is None or rewarm.end <= piece.start:
+        yield piece
+        return
+    yield replace(piece, end=min(piece.end, rewarm.end), rewarm=rewarm)
+    if rewarm.end < piece.end:
+        yield replace(piece, start=rewarm.end, growth=None, reset_moments=False, changes_context=False)
 
 
 def _rate_stretches(schedule: Schedule) -> Iterator[tuple[RatePiece, int, int]]:
