@@ -11,12 +11,25 @@ from typing import Any
 from deepen.schedule.recipes import RECIPES
 from deepen.schedule.recipes.constant_depth import full, small
 from deepen.schedule.recipes.expand import expand
-from deepen.schedule.recipes.gradual import gradual
+from deepen.schedule.recipes.gradual import gradual, middle
+from deepen.schedule.recipes.loop_untie import loop_untie
 from deepen.schedule.recipes.one_shot import one_shot, stack
 from deepen.schedule.recipes.stages import staged, two_phase
 from deepen.schedule.recipes.unfreeze import unfreeze
 
-__all__ = ["expand", "full", "gradual", "one_shot", "small", "stack", "staged", "two_phase", "unfreeze"]
+__all__ = [
+    "expand",
+    "full",
+    "gradual",
+    "loop_untie",
+    "middle",
+    "one_shot",
+    "small",
+    "stack",
+    "staged",
+    "two_phase",
+    "unfreeze",
+]
 
 
 def __getattr__(name: str) -> Any:

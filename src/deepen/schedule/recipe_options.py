@@ -154,7 +154,10 @@ def parse_plateau(grow_on: str, latest: int) -> Plateau | None:
             remedy="write plateau:slope=0.2, in nats per e-fold of tokens, and if needed ,earliest=0.3,patience=2,"
             "checks=20",
         )
-    return Plateau.within(latest, **numbers)
+    try:
+        return Plateau.within(latest, **numbers)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"is {grow_on!r}: {error}", field="grow_on", value=grow_on) from None
 
 
 _PLATEAU_SETTINGS: Mapping[str, type[float]] = {"slope": float, "earliest": float, "patience": int, "checks": int}

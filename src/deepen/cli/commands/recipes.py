@@ -11,7 +11,7 @@ from deepen.cli.requests.command import as_flag
 from deepen.cli.requests.recipes import RecipesRequest
 from deepen.growth.layout import PLACEMENTS
 from deepen.growth.moments import MOMENT_POLICIES
-from deepen.growth.operators import OPERATORS
+from deepen.growth.operators import OPERATORS, UNTIE
 from deepen.model.presets import PRESETS
 from deepen.schedule.partition import POLICIES
 from deepen.schedule.phase import Schedule
@@ -61,6 +61,8 @@ def _draw_figures(folder: Path) -> None:
         draw_figure(make_example(recipe), f"{name}, {EXAMPLE.depth} blocks", folder / f"{name}.png")
 
 
+_ALL_OPERATORS = (*OPERATORS.values(), UNTIE)
+
 EXAMPLE = PRESETS["nano"]
 """The model on which recipes are shown, with the recipes' own defaults."""
 
@@ -91,8 +93,8 @@ def list_choices() -> dict[str, Any]:
         },
         "scopes": list(TRAINABLE_SETS),
         "partitions": list(POLICIES),
-        "operators": {name: operator.summary for name, operator in OPERATORS.items()},
-        "promises of operators": {name: operator.promise for name, operator in OPERATORS.items()},
+        "operators": {operator.name: operator.summary for operator in _ALL_OPERATORS},
+        "promises of operators": {operator.name: operator.promise for operator in _ALL_OPERATORS},
         "placements": list(PLACEMENTS),
         "moments": {name: policy.summary for name, policy in MOMENT_POLICIES.items()},
         "rates": {name: (inspect.getdoc(rate) or "").split("\n\n")[0] for name, rate in RATES.items()},

@@ -122,7 +122,7 @@ class _Plan:
     prefix: str
 
     def sources(self, name: str) -> tuple[str | None, str | None]:
-        """The tensors of the old model, up to two, that fill a tensor of the deeper one; None: it stays as it is."""
+        """The tensors of the old model, up to two, that fill one of the deeper one; None keeps it as it is."""
         block = self.find(name)
         if block is None:
             return name, None
