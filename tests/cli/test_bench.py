@@ -35,6 +35,17 @@ def test_the_json_is_what_is_written_and_can_be_read(tmp_path: Path, capsys: pyt
 
 
 @pytest.mark.slow
+def test_a_bench_of_muon_is_priced_and_planned_as_muon(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "bench.json"
+    assert main([*SMALL, "--optimizer", "muon", "--json", "--out", str(out)]) == 0
+    full = json.loads(capsys.readouterr().out)["phases"][0]
+    assert main(["plan", "full", "--model", "nano", "--bench", str(out), "--json"]) == 0
+    [phase] = json.loads(capsys.readouterr().out)["phases"]
+    assert phase["optimizer_products_flops"] > 0
+    assert full["flops_per_token"] == round(phase["flops_per_step"] / phase["batch_tokens"])
+
+
+@pytest.mark.slow
 def test_the_table_shows_what_was_found_and_how_to_use_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "b.json"
     assert main(["bench", "--depth", "1", "--steps", "1", "--batch-tokens", "64", "--out", str(out)]) == 0
@@ -78,6 +89,7 @@ def test_a_plan_reads_the_bench_and_has_a_mark_of_equal_seconds(written: Path, c
         ("--model nano --context-ramp 0:32,0.5:64", "--context-ramp and --bench"),
         ("--model nano --mfu 0.5", "--mfu and --bench"),
         ("--model nano --precision bf16", "its figures are of fp32"),
+        ("--model nano --optimizer muon", "its figures are of adamw"),
     ],
 )
 def test_a_bench_is_of_what_it_measured(wrong: str, words: str, written: Path, capsys: pytest.CaptureFixture[str]):

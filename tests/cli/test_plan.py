@@ -64,6 +64,23 @@ def test_the_plan_has_its_keys_and_adds_up(capsys: pytest.CaptureFixture[str]):
     assert result["attention_flops"] == "dense"
 
 
+def test_the_plan_of_muon_has_the_matrix_products_of_its_steps_in_every_price(capsys: pytest.CaptureFixture[str]):
+    options = ("--model", "micro", "--grow-at", "0.5")
+    muon, adamw = (plan(capsys, "one-shot", *options, "--optimizer", name) for name in ("muon", "adamw"))
+    for phase in muon["phases"]:
+        assert phase["flops"] == phase["steps"] * phase["flops_per_step"]
+        products = phase["flops"] - phase["tokens"] * phase["flops_per_token"]
+        assert products == phase["optimizer_products_flops"] > 0
+    total = muon["total"]
+    assert total["optimizer_products_flops"] == sum(phase["optimizer_products_flops"] for phase in muon["phases"])
+    assert muon["baseline"]["flops"] > adamw["baseline"]["flops"]
+    assert total["flops"] == pytest.approx(muon["baseline"]["flops"], rel=1e-4)
+    moments = [[phase["moments"] for phase in result["memory"]["phases"]] for result in (muon, adamw)]
+    assert all(half < whole for half, whole in zip(*moments, strict=True))
+    assert adamw["total"]["optimizer_products_flops"] == 0
+    assert "--optimizer muon" in muon["pilot"]["command"]
+
+
 def test_time_and_cost_are_flops_over_the_stated_share_of_the_peak(capsys: pytest.CaptureFixture[str]):
     options = ("--device", "h100", "--count", "8", "--mfu", "0.4", "--price-per-hour", "2.5")
     result = plan(capsys, "two-phase", *options)

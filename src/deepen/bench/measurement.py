@@ -57,6 +57,7 @@ def run_bench(
         model=workload.model,
         context=workload.context,
         batch_tokens=workload.batch_tokens,
+        optimizer=workload.settings.optimizer.kind,
     )
     full_seconds, full_flops = measured[0].seconds_per_token, runs[0].flops_per_token
     kinds = [

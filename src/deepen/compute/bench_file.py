@@ -46,6 +46,8 @@ def _wrong(path: Path, problem: str, remedy: str) -> InvalidValueError:
 
 def _parse_timing(content: Any) -> Timing:
     kinds = {"device": str, "precision": str, "context": int, "batch_tokens": int}
+    if isinstance(content, dict) and "optimizer" in content:  # older files are of adamw
+        kinds["optimizer"] = str
     bench = _select(content, kinds, "the file")
     model = _parse_model(content.get("model"))
     timing = _select(content.get("timing"), dict.fromkeys(OUTSIDE_BLOCKS, float), "timing")

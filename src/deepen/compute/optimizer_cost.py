@@ -40,6 +40,7 @@ class OptimizerCost:
     """Costs of an optimizer per trained parameter.
 
     Args:
+        name: the optimizer's name in JSON.
         state_bytes: bytes kept between steps; 8 for two fp32 moments.
         working_bytes: bytes needed during a step, for one parameter tensor at a time, so the largest tensor
             counts.
@@ -47,6 +48,7 @@ class OptimizerCost:
         block_matrices: the costs of the blocks' matrices if they are updated in another way; None if they are not.
     """
 
+    name: str
     state_bytes: int
     working_bytes: int = 0
     flops: int
@@ -63,6 +65,6 @@ class OptimizerCost:
         return self.state_bytes * (parameters - in_block_matrices) + other.state_bytes * in_block_matrices
 
 
-ADAMW_COST = OptimizerCost(state_bytes=8, flops=14)
+ADAMW_COST = OptimizerCost(name="adamw", state_bytes=8, flops=14)
 """AdamW with fp32 moments. FLOPs: weight decay 1, first moment 3, second moment 4, denominator 3 (root, bias
 correction, epsilon), update 3."""

@@ -191,7 +191,10 @@ def plan_recipe(
         batch_tokens=batch_tokens,
         context=context,
         ledger=Ledger(
-            model=config, causal_exact=causal_exact, activation_checkpointing=memory.activation_checkpointing
+            model=config,
+            causal_exact=causal_exact,
+            activation_checkpointing=memory.activation_checkpointing,
+            optimizer=memory.optimizer,
         ),
         memory=memory,
         against=against,

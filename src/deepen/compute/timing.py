@@ -48,7 +48,7 @@ class Timing:
     base: the cheaper of `head_frozen` and `head_trained` is 0, and the other is the difference.
 
     The costs of a step that do not depend on its size are divided by `batch_tokens`, so a timing is valid for that
-    batch only.
+    batch only; `optimizer` is the name of the one that took them.
     """
 
     device: str
@@ -60,6 +60,7 @@ class Timing:
     head_frozen: float
     head_trained: float
     base: float
+    optimizer: str = "adamw"
 
     def __post_init__(self) -> None:
         if self.precision not in BYTES:
@@ -118,6 +119,7 @@ class Timing:
             "model": asdict(self.model),
             "context": self.context,
             "batch_tokens": self.batch_tokens,
+            "optimizer": self.optimizer,
             "timing": {
                 "block": {str(role): self.block[role] for role in Role},
                 **{name: getattr(self, name) for name in OUTSIDE_BLOCKS},
@@ -133,6 +135,7 @@ def fit_timing(
     model: ModelConfig,
     context: int,
     batch_tokens: int,
+    optimizer: str = "adamw",
 ) -> Timing:
     """Fit ingredients of at least 0 whose sums come nearest to the measured seconds.
 
@@ -162,6 +165,7 @@ def fit_timing(
         head_frozen=max(0.0, frozen - base),
         head_trained=max(0.0, trained - base),
         base=base,
+        optimizer=optimizer,
     )
 
 

@@ -117,7 +117,7 @@ class SignSpec(OptimizerSpec):
 
     @property
     def cost(self) -> OptimizerCost:
-        return OptimizerCost(state_bytes=4, flops=5)
+        return OptimizerCost(name=self.kind, state_bytes=4, flops=5)
 
     def groups(self, dimensions: Mapping[str, int], *, branch_scale: float = 1.0) -> list[ParameterGroup]:
         return [ParameterGroup(list(dimensions), {}, ("average",))]

@@ -14,7 +14,7 @@ def print_bench(result: BenchResult) -> None:
     timing, first = result.timing, result.kinds[0]
     print_table(
         f"{timing.model.name}: {timing.batch_tokens:,} tokens a step, context {timing.context:,}, "
-        f"{timing.precision}, on {timing.device}, threads {result.threads}",
+        f"{timing.precision}, {timing.optimizer}, on {timing.device}, threads {result.threads}",
         (
             numbers("depth"),
             text("trains"),

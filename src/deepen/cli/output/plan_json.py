@@ -50,6 +50,9 @@ def describe_plan(
         "total": _total(plan.total)
         | {
             "flops_causal_exact": sum(phase_flops(exact, plan.total.schedule)),
+            "optimizer_products_flops": sum(
+                planned.phase.steps * ledger.optimizer_products(planned.trained) for planned in plan.phases
+            ),
             "optimizer_flops": sum(_optimizer_flops(ledger, planned) for planned in plan.phases),
         },
         "baseline": _total(plan.baseline),
@@ -115,6 +118,7 @@ def _phase(ledger: Ledger, planned: PlannedPhase) -> dict[str, Any]:
         "trainable_parameters": ledger.trainable_parameters(trained),
         "flops_per_token": ledger.flops_per_token(trained, phase.context),
         "flops": planned.flops,
+        "flops_per_step": ledger.flops_per_step(trained, phase.batch_tokens, phase.context),
         "optimizer_products_flops": phase.steps * ledger.optimizer_products(trained),
         "optimizer_flops": _optimizer_flops(ledger, planned),
         "parts": [asdict(part) for part in ledger.grouped_parts(trained, phase.context)],

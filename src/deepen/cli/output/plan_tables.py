@@ -94,10 +94,22 @@ def _totals(plan: dict[str, Any]) -> list[str]:
         f"{100 * (budget['got'] / budget['asked'] - 1):+.4f} % off, "
         f"{total['steps']:,} of {plan['recipe']} then {100 * (total['flops'] / baseline['flops'] - 1):+.4f} %"
     )
-    lines.append(f"optimizer {total['optimizer_flops']:.4g} FLOPs of AdamW and clipping, apart from the total")
+    lines.append(f"optimizer {_describe_optimizer(plan)}")
     if time:
         lines.append(f"time      {_describe_fleet(time)}; training steps alone")
     return lines
+
+
+def _describe_optimizer(plan: dict[str, Any]) -> str:
+    """The FLOPs of the optimizer's updates, and whether the total includes them."""
+    total = plan["total"]
+    products, pointwise = total["optimizer_products_flops"], total["optimizer_flops"]
+    if not products:
+        return f"{pointwise:.4g} FLOPs of AdamW and clipping, apart from the total"
+    return (
+        f"{products:.4g} FLOPs of Muon's matrix products, {100 * products / total['flops']:.2g} % of the total; "
+        f"{pointwise:.4g} of pointwise updates and clipping, apart from it"
+    )
 
 
 def _describe_fleet(time: Mapping[str, Any]) -> str:

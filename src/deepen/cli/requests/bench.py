@@ -9,11 +9,11 @@ from deepen.bench.other_trainers import OTHER_TRAINERS, check_installed
 from deepen.cli.requests.budget_options import BATCH_OPTION, CONTEXT_OPTION
 from deepen.cli.requests.command import Command, Example, Option, OptionGroup
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS, parse_model
+from deepen.cli.requests.optimizer_options import MOMENT_PRECISION_OPTION, OPTIMIZER_OPTION
 from deepen.cli.requests.parser import Arguments, parse_arguments
 from deepen.cli.requests.result_options import JSON_OPTION
 from deepen.cli.requests.training_options import (
     COMPILE_OPTION,
-    MOMENT_PRECISION_OPTION,
     PRECISION_OPTION,
     parse_settings,
 )
@@ -39,6 +39,7 @@ COMMAND = Command(
             title="Training steps",
             options=(
                 replace(PRECISION_OPTION, takes=one_of(PRECISIONS), help="precision of a step"),
+                OPTIMIZER_OPTION,
                 MOMENT_PRECISION_OPTION,
                 COMPILE_OPTION,
                 Option(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from deepen.cli.requests import train
+from deepen.cli.requests.optimizer_options import OPTIMIZER_OPTION
 from deepen.cli.requests.parser import Arguments, RequestError
 from deepen.cli.requests.recipe_options import PRESET_OPTION
 from deepen.compute.plan import Plan
@@ -49,10 +50,10 @@ class Pilot:
 
 
 def recipe_words(arguments: Arguments, options: Sequence[str]) -> tuple[str, ...]:
-    """The words of a command line that name its recipe and the options of the recipe."""
-    words = [arguments.argument]
+    """The words of a command line that name its recipe, the options of the recipe, and the optimizer."""
+    words, passed_on = [arguments.argument], (*options, PRESET_OPTION.key, OPTIMIZER_OPTION.key)
     for option in arguments.command.options:
-        if option.key in arguments and option.key in (*options, PRESET_OPTION.key):
+        if option.key in arguments and option.key in passed_on:
             value = arguments[option.key]
             text = str(value).lower() if isinstance(value, bool) else str(value)
             words += [option.flag] if option.takes is None else [option.flag, text]
@@ -64,7 +65,7 @@ def design_pilot(plan: Plan, recipe: Sequence[str]) -> Pilot | None:
 
     Args:
         plan: the plan.
-        recipe: the words that name its recipe and the options of the recipe.
+        recipe: the words that name its recipe, the options of the recipe, and the optimizer.
     """
     big = plan.request.model
     presets = [preset for preset in PRESETS.values() if preset.family == big.family]

@@ -8,6 +8,7 @@ from typing import ClassVar
 from deepen.cli.requests.budget_options import parse_batch_tokens, parse_context
 from deepen.cli.requests.command import Command, as_flag
 from deepen.cli.requests.model_options import parse_model
+from deepen.cli.requests.optimizer_options import parse_optimizer
 from deepen.cli.requests.parser import Arguments, first_argument, parse_arguments
 from deepen.cli.requests.pilot import recipe_words
 from deepen.cli.requests.plan_options import CPU, DEFAULT_STEPS, RECIPE_PLAN, STUDY_PLAN
@@ -44,7 +45,7 @@ class RecipePlanRequest:
         device: a device's name, `CPU`, or empty where there is none.
         mfu: share of the devices' peak that training achieves.
         timing: bench figures, where they give the seconds.
-        recipe_words: the words that name the recipe and its options.
+        recipe_words: the words that name the recipe, its options, and the optimizer.
         figure: the file that gets the figure, if any.
     """
 
@@ -121,6 +122,8 @@ def _parse_recipe_plan(arguments: Arguments, recipe: Recipe | None) -> RecipePla
 def _parse_plan(arguments: Arguments, arm: Arm, model: ModelConfig, timing: Timing | None) -> PlanRequest | None:
     on_gpu = arguments.get("device", CPU) != CPU
     precision = arguments.get("precision", timing.precision if timing else "bf16" if on_gpu else "fp32")
+    usual = OptimizerSpec.adamw()
+    optimizer = parse_optimizer(arguments, usual.as_kind(timing.optimizer) if timing else usual).cost
     recomputes = "activation_checkpointing" in arguments
     units = [unit for unit in BUDGETS if unit in arguments]
     unit = units[0] if units else "steps"
@@ -137,10 +140,11 @@ def _parse_plan(arguments: Arguments, arm: Arm, model: ModelConfig, timing: Timi
                 model=model,
                 causal_exact=arguments["attention"] == "causal-exact",
                 activation_checkpointing=recomputes,
+                optimizer=optimizer,
             ),
             memory=MemorySettings(
                 precision=precision,
-                optimizer=OptimizerSpec.adamw(state_precision=arguments.get("moment_precision", "fp32")).cost,
+                optimizer=optimizer,
                 micro_batch_tokens=arguments.get("micro_batch_tokens", 0),
                 devices=arguments["count"],
                 sharded="shard" in arguments,
@@ -180,8 +184,12 @@ def _parse_timing(arguments: Arguments, model: ModelConfig) -> Timing | None:
         return None
     context, batch = arguments.get("context", model.context), arguments.get("batch_tokens", timing.batch_tokens)
     arguments.attempt(lambda: timing.check(model, context, batch))
+    if arguments.attempt(lambda: OptimizerSpec.adamw().as_kind(timing.optimizer)) is None:
+        return None
     if arguments.get("precision", timing.precision) != timing.precision:
         arguments.add(f"--precision and --bench: its figures are of {timing.precision}; leave one out")
+    if arguments.get("optimizer", timing.optimizer) != timing.optimizer:
+        arguments.add(f"--optimizer and --bench: its figures are of {timing.optimizer}; leave one out")
     return timing
 
 

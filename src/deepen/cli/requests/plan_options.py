@@ -11,12 +11,13 @@ from deepen.cli.requests.budget_options import (
 )
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
+from deepen.cli.requests.optimizer_options import MOMENT_PRECISION_OPTION, OPTIMIZER_OPTION
 from deepen.cli.requests.ramp_options import RAMP_OPTIONS
 from deepen.cli.requests.rate_options import RATE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS
 from deepen.cli.requests.result_options import JSON_OPTION
 from deepen.cli.requests.study_options import STUDY
-from deepen.cli.requests.training_options import CHECKPOINTING_OPTION, MOMENT_PRECISION_OPTION, PRECISION_OPTION
+from deepen.cli.requests.training_options import CHECKPOINTING_OPTION, PRECISION_OPTION
 from deepen.cli.requests.user_file import ANY_RECIPE
 from deepen.cli.requests.value_types import (
     FILE,
@@ -175,6 +176,7 @@ RECIPE_PLAN = Command(
                     help="precision of a step",
                     default_help="bf16 with a GPU named, else fp32",
                 ),
+                OPTIMIZER_OPTION,
                 MOMENT_PRECISION_OPTION,
                 Option(
                     name="micro-batch-tokens",

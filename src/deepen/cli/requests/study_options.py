@@ -8,6 +8,7 @@ from deepen.cli.requests.command import Argument, Command, Example, Option, Opti
 from deepen.cli.requests.data_options import DATA_DTYPE_OPTION, DATA_OPTION, TOKENIZER_OPTION
 from deepen.cli.requests.executor import EXECUTOR_OPTION, JOBS_OPTION, THREADS_OPTION
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
+from deepen.cli.requests.optimizer_options import MOMENT_PRECISION_OPTION, OPTIMIZER_OPTION
 from deepen.cli.requests.ramp_options import RAMP_OPTIONS
 from deepen.cli.requests.rate_options import LR_OPTION, RATE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION
@@ -15,7 +16,6 @@ from deepen.cli.requests.result_options import JSON_OPTION, KEEP_OPTION, OUT_OPT
 from deepen.cli.requests.task_options import HELLASWAG_OPTION, TASK_OPTION
 from deepen.cli.requests.training_options import (
     COMPILE_OPTION,
-    MOMENT_PRECISION_OPTION,
     PRECISION_OPTION,
     SHARD_OPTION,
     SPIKE_OPTION,
@@ -88,7 +88,8 @@ _STUDY_GROUPS = (
             *(replace(option, default_help=_THE_STUDYS) for option in RATE_OPTIONS),
             SPIKE_OPTION,
             replace(PRECISION_OPTION, default_help=_THE_STUDYS),
-            MOMENT_PRECISION_OPTION,
+            replace(OPTIMIZER_OPTION, default_help=_THE_STUDYS),
+            replace(MOMENT_PRECISION_OPTION, default_help=_THE_STUDYS),
             replace(COMPILE_OPTION, default_help=_THE_STUDYS),
         ),
     ),

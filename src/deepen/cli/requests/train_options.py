@@ -8,6 +8,7 @@ from deepen.cli.requests.command import Argument, Command, Example, Option, Opti
 from deepen.cli.requests.data_options import DATA_DTYPE_OPTION, DATA_OPTION, TOKENIZER_OPTION
 from deepen.cli.requests.executor import THREADS_OPTION
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
+from deepen.cli.requests.optimizer_options import MOMENT_PRECISION_OPTION, OPTIMIZER_OPTION
 from deepen.cli.requests.ramp_options import RAMP_OPTIONS
 from deepen.cli.requests.rate_options import LR_OPTION, RATE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS
@@ -16,7 +17,6 @@ from deepen.cli.requests.task_options import HELLASWAG_OPTION, TASK_OPTION
 from deepen.cli.requests.training_options import (
     CHECKPOINTING_OPTION,
     COMPILE_OPTION,
-    MOMENT_PRECISION_OPTION,
     PRECISION_OPTION,
     SHARD_OPTION,
     SPIKE_OPTION,
@@ -94,6 +94,7 @@ TRAIN = Command(
                 *RATE_OPTIONS,
                 SPIKE_OPTION,
                 PRECISION_OPTION,
+                OPTIMIZER_OPTION,
                 MOMENT_PRECISION_OPTION,
                 COMPILE_OPTION,
                 CHECKPOINTING_OPTION,

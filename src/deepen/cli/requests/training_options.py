@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from deepen.cli.requests.command import Option
+from deepen.cli.requests.optimizer_options import parse_optimizer
 from deepen.cli.requests.parser import Arguments
 from deepen.cli.requests.value_types import one_of
-from deepen.train.optim.spec import STATE_PRECISIONS
 from deepen.train.settings import AUTO, COMPILE, ON_SPIKE, PRECISIONS, TrainSettings
 
 PRECISION_OPTION = Option(
@@ -15,13 +15,6 @@ PRECISION_OPTION = Option(
     default_help="fp32",
 )
 COMPILE_OPTION = Option(name="compile", takes=one_of(COMPILE), help="compile each block", default_help="no")
-MOMENT_PRECISION_OPTION = Option(
-    name="moment-precision",
-    takes=one_of(STATE_PRECISIONS),
-    help="precision of AdamW's moments between steps: fp32, or bf16 for half the memory",
-    default_help="fp32",
-    fields=("state_precision",),
-)
 SPIKE_OPTION = Option(
     name="on-spike",
     takes=one_of(ON_SPIKE),
@@ -42,9 +35,7 @@ _SETTINGS = ("precision", "compile", "on_spike", "activation_checkpointing")
 def parse_settings(arguments: Arguments, settings: TrainSettings) -> TrainSettings:
     """The settings of a step with what a command line changes of them."""
     changed = replace(settings, **arguments.given(_SETTINGS))
-    if "moment_precision" not in arguments:
-        return changed
-    return replace(changed, optimizer=replace(changed.optimizer, state_precision=arguments["moment_precision"]))
+    return replace(changed, optimizer=parse_optimizer(arguments, changed.optimizer))
 
 
 def check_shard(arguments: Arguments, *, distributed: bool) -> None:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple
 
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost, OrthogonalCost
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, look_up
 
 STATE_PRECISIONS = ("fp32", "bf16")
 
@@ -78,6 +78,12 @@ class OptimizerSpec(ABC):
             branch_scale: what multiplies the output of residual branches, and so the gradients of blocks; what is
                 compared with these gradients is multiplied by it too.
         """
+
+    def as_kind(self, kind: str) -> "OptimizerSpec":
+        """The optimizer of another kind, with the options that both have."""
+        spec = look_up(OPTIMIZERS, kind, field="optimizer")
+        shared = {option.name for option in fields(self)} & {option.name for option in fields(spec)}
+        return spec(**{name: getattr(self, name) for name in shared})
 
     def to_json(self) -> dict[str, Any]:
         """Kind and options in JSON's types."""
@@ -198,7 +204,7 @@ class MuonSpec(AdamWSpec):
         FLOPs: momentum 3, Nesterov's average 3, norm 2 and division 1, weight decay 1, update 2.
         """
         matrices = OrthogonalCost(state_bytes=4, flops=12, iterations=self.iterations)
-        return replace(super(MuonSpec, self).cost, block_matrices=matrices)
+        return replace(super(MuonSpec, self).cost, name=self.kind, block_matrices=matrices)
 
     def groups(self, dimensions: Mapping[str, int], *, branch_scale: float = 1.0) -> list[ParameterGroup]:
         """The blocks' matrices for Muon, which ignores the size of gradients; the rest as for AdamW."""
