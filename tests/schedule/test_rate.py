@@ -63,7 +63,7 @@ def test_a_share_of_compute_becomes_tokens():
         return 1000 * (1.5 * share if share <= 0.5 else 0.5 + 0.5 * share)
 
     rate = WSD(decay_in="compute", decay_share=0.2, decay_shape="sqrt")
-    with pytest.raises(InvalidValueError, match="decay_in is 'compute', which needs the cost of a run"):
+    with pytest.raises(InvalidValueError, match="decay_in is 'compute', which needs a ledger"):
         rate.pieces(StepGrid.even(1000, 10))
     assert rate.in_tokens(1000, position) == WSD(decay_tokens=100, decay_shape="sqrt")
 

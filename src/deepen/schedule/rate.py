@@ -230,9 +230,10 @@ class WSD(WarmedUp):
             start = grid.nearest(grid.total * (1 - self.decay_share))
         else:
             raise InvalidValueError(
-                f"is {self.decay_in!r}, which needs the cost of a run: call `in_tokens` first",
+                f"is {self.decay_in!r}, which needs a ledger",
                 field="decay_in",
                 value=self.decay_in,
+                remedy="give one, or call `in_tokens` first",
             )
         if start >= grid.total:
             name = "decay_share" if self.decay_tokens is None else "decay_tokens"

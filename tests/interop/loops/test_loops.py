@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from deepen.compute.ledger import Ledger
+from deepen.compute.marks import compute_position
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
 from deepen.errors import InvalidValueError
@@ -188,6 +189,30 @@ def test_the_phases_cover_the_run_without_gaps(model: ModelConfig):
     rates = [phase.lr(step) for phase in phases for step in range(phase.steps)]
     assert rates[:6] == pytest.approx([1e-2 * share for share in (1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1)])
     assert rates[-8:] == pytest.approx([1e-2 * share / 8 for share in range(8, 0, -1)])
+
+
+@pytest.mark.parametrize("rewarm", ["new-blocks", "all"])
+def test_every_step_has_the_rates_of_the_engine(rewarm: str, model: ModelConfig):
+    """With a re-warm after each growth, and a decay that is counted in compute."""
+    ledger = Ledger(model=model)
+    growth = Growth(operator="stack", rewarm_tokens=3 * BATCH_TOKENS, rewarm=rewarm)
+    schedule = replace(stages(model), growth=growth, rate=WSD(decay_in="compute", warmup_share=0.1))
+    with pytest.raises(InvalidValueError, match="decay_in is 'compute', which needs a ledger"):
+        plan_phases(schedule, batch_tokens=BATCH_TOKENS, context=CONTEXT)
+    phases = plan_phases(schedule, batch_tokens=BATCH_TOKENS, context=CONTEXT, ledger=ledger)
+    in_steps = schedule.in_steps(BATCH_TOKENS, CONTEXT)
+    rate = in_steps.rate.in_tokens(in_steps.tokens, lambda share: compute_position(ledger, in_steps, share))
+    segments = split_schedule(replace(in_steps, rate=rate), ledger)
+    for phase in phases:
+        for step in range(phase.steps):
+            tokens = phase.start + step * phase.batch_tokens
+            segment = next(piece for piece in segments if piece.start <= tokens < piece.end)
+            lr, share = segment.rates_at(tokens)
+            assert phase.lr(step) == lr
+            for block in range(phase.depth):
+                rises = block in segment.rewarmed_blocks
+                assert phase.lr(step, block) == (lr * share if rises else lr)
+    assert sum(segment.rewarm is not None for segment in segments) >= 2
 
 
 def test_a_recipe_that_grows_a_trained_model_grows_it_in_its_first_phase(model: ModelConfig):

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from deepen.compute.ledger import Ledger
+from deepen.compute.marks import compute_position
 from deepen.growth.spec import Growth
 from deepen.schedule.phase import Schedule
 from deepen.schedule.rate import RatePiece
+from deepen.schedule.rewarm import Rewarm, find_rewarms
 from deepen.schedule.trainable import TrainedParts
 
 
@@ -34,32 +37,48 @@ class LoopPhase:
     batch_tokens: int
     context: int
     _rates: tuple[RatePiece, ...] = field(repr=False)
+    _rewarm: Rewarm | None = field(default=None, repr=False)
 
     @property
     def sequences(self) -> int:
         """Sequences of a step."""
         return self.batch_tokens // self.context
 
-    def lr(self, step: int) -> float:
-        """The learning rate of a step of the phase; the first is step 0."""
+    def lr(self, step: int, block: int | None = None) -> float:
+        """The learning rate of a step of the phase; the first is step 0.
+
+        Args:
+            step: the step.
+            block: index of the block whose parameters learn at this rate, which can rise after growth while that
+                of the others does not; None for the parameters outside the blocks.
+        """
         tokens = self.start + step * self.batch_tokens
         piece = next(piece for piece in reversed(self._rates) if piece.start <= tokens)
-        return piece.at(tokens)
+        rewarm = self._rewarm
+        if rewarm is None or tokens >= rewarm.end or (rewarm.blocks and block not in rewarm.blocks):
+            return piece.at(tokens)
+        return piece.at(tokens) * rewarm.at(tokens)
 
 
-def plan_phases(schedule: Schedule, *, batch_tokens: int, context: int) -> tuple[LoopPhase, ...]:
+def plan_phases(
+    schedule: Schedule, *, batch_tokens: int, context: int, ledger: Ledger | None = None
+) -> tuple[LoopPhase, ...]:
     """The phases of a schedule in whole optimizer steps.
 
     Args:
         schedule: what a recipe returned.
         batch_tokens: tokens of a step, over all processes and micro-batches.
         context: tokens of a sequence.
+        ledger: prices a decay that is counted in compute; not needed for others.
 
     Raises:
-        InvalidValueError: see `Schedule.in_steps`.
+        InvalidValueError: see `Schedule.in_steps`; or the rate needs a ledger.
     """
     schedule = schedule.in_steps(batch_tokens, context)
-    rates = schedule.rate.pieces(schedule.grid)
+    rate = schedule.rate
+    if ledger is not None:
+        rate = rate.in_tokens(schedule.tokens, lambda share: compute_position(ledger, schedule, share))
+    rates, rewarms = rate.pieces(schedule.grid), find_rewarms(schedule)
     phases: list[LoopPhase] = []
     start = 0
     for index, (phase, trained) in enumerate(zip(schedule.phases, schedule.trained_parts, strict=True)):
@@ -75,6 +94,7 @@ def plan_phases(schedule: Schedule, *, batch_tokens: int, context: int) -> tuple
                 batch_tokens=phase.batch_tokens,
                 context=phase.context,
                 _rates=rates,
+                _rewarm=rewarms[index],
             )
         )
         start += phase.tokens
