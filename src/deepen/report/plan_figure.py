@@ -46,7 +46,7 @@ def draw_plan(plan: Plan, path: Path) -> None:
         depth, compute = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1))
         most_tokens = max(total.schedule.tokens for total in (plan.baseline, *plan.marks.values()))
         divisor, unit = next((each for each in _UNITS if most_tokens >= each[0]), (1.0, ""))
-        _draw_blocks(depth, plan.total.schedule, divisor)
+        draw_blocks(depth, plan.total.schedule, divisor)
         _draw_compute(compute, plan, divisor)
         compute.set_xlabel(f"training tokens{unit}")
         figure.suptitle(
@@ -62,13 +62,13 @@ def draw_schedule(schedule: Schedule, title: str, path: Path) -> None:
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(8, 2.2), layout="constrained")
         axes = figure.subplots()
-        _draw_blocks(axes, schedule, schedule.tokens)
+        draw_blocks(axes, schedule, schedule.tokens)
         axes.set_xlabel("share of the tokens")
         axes.set_title(title, loc="left")
         figure.savefig(path, dpi=100, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
-def _draw_blocks(axes: Axes, schedule: Schedule, divisor: float) -> None:
+def draw_blocks(axes: Axes, schedule: Schedule, divisor: float) -> None:
     """Draw each executed layer as a row, coloured by what training does with its block in each phase.
 
     Layers that execute a block again are hatched. A line where a phase begins marks the blocks added there.
