@@ -81,7 +81,7 @@ def draw_blocks(axes: Axes, schedule: Schedule, divisor: float) -> None:
                 [left, right],
                 low,
                 high,
-                color=_ROLE_COLOURS[rows.role],
+                facecolor=_ROLE_COLOURS[rows.role],
                 linewidth=0.4,
                 edgecolor="white",
                 hatch="////" if rows.is_repeat else None,
