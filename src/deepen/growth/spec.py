@@ -46,6 +46,14 @@ class GrowthStep:
         """Indices of the new blocks."""
         return tuple(index for index, block in enumerate(self.blocks) if block.is_new)
 
+    def preserves_function(self, old: int) -> bool:
+        """Whether the logits stay equal up to rounding: all `old` blocks stay in order, new ones add nothing.
+
+        This holds where the scale of a residual branch does not depend on the depth (`ModelConfig.branch_scale`).
+        """
+        kept = [block.source for block in self.blocks if not block.is_new]
+        return kept == [*range(old)] and all(block.zero_output for block in self.blocks if block.is_new)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Growth:
@@ -133,10 +141,12 @@ class Growth:
             )
 
     def __str__(self) -> str:
-        if not self.layout:
-            return ", ".join(filter(None, (self.operator, self.placement)))
-        zero = ", outputs of copies zero" if get_operator(self.operator).zero_output else ""
-        return f"layout {describe_layout(self.layout)}{zero}"
+        how = ", ".join(filter(None, (self.operator, self.placement)))
+        if self.layout:
+            zero = get_operator(self.operator).zero_output
+            how = f"layout {describe_layout(self.layout)}{', outputs of copies zero' if zero else ''}"
+        scale = "" if self.residual_scale == 1 else f", outputs of copies × {self.residual_scale:g}"
+        return f"{how}{scale}{f', noise {self.noise:g}' if self.noise else ''}"
 
     def resolve(self, old: int, depth: int, layers: tuple[int, ...] = ()) -> GrowthStep:
         """The growth of a model of `old` blocks to `depth` blocks.

@@ -130,9 +130,10 @@ def _grow_state(
         on_progress("comparing", None)
         ids = encode_text(checkpoint.tokenizer, text, vocab=model.vocab, context=model.context)
         before = TextLogits(ids=ids, logits=compute_logits(model, state.weights, ids))
-        result = replace(result, comparison=compare(before, compute_logits(deeper, grown.weights, ids)))
-        if deeper.branch_scale(deeper.depth) == model.branch_scale(model.depth):
-            _check_unchanged(result)
+        comparison = compare(before, compute_logits(deeper, grown.weights, ids))
+        result = replace(result, comparison=comparison)
+        if step.preserves_function(model.depth) and deeper.branch_scale(depth) == model.branch_scale(model.depth):
+            _check_unchanged(comparison)
     on_progress(f"writing {out}", None)
     event = Grown(
         old_depth=model.depth,
@@ -185,8 +186,10 @@ def _grow_folder(
         durable.append(folder / "README.md", _describe_growth(result, growth).encode())
         if before is not None:
             on_progress("reading the model after growth", None)
-            result = replace(result, comparison=compare(before, compute_folder_logits(folder, before.ids)))
-            _check_unchanged(result)
+            comparison = compare(before, compute_folder_logits(folder, before.ids))
+            result = replace(result, comparison=comparison)
+            if step.preserves_function(growable.depth):
+                _check_unchanged(comparison)
     return result
 
 
@@ -194,6 +197,8 @@ def _describe_growth(result: GrownCheckpoint, growth: Growth) -> str:
     """The section of the model card about the growth; the rest of the card describes the model before."""
     new = [number for number, block in enumerate(result.blocks) if block.is_new]
     how = "a layout" if growth.layout else f"operator {growth.operator}"
+    how += "" if growth.residual_scale == 1 else f", outputs of copies × {growth.residual_scale:g}"
+    how += f", noise {growth.noise:g}" if growth.noise else ""
     return (
         f"\n## Growth\n\n`deepen grow` made this model deeper, with {how}: {count_blocks(result.old_depth)} "
         f"became {len(result.blocks)}, {result.old_parameters:,} parameters {result.parameters:,}. Its blocks, by "
@@ -201,12 +206,8 @@ def _describe_growth(result: GrownCheckpoint, growth: Growth) -> str:
     )
 
 
-def _check_unchanged(result: GrownCheckpoint) -> None:
-    """Raise an error if all new blocks should be the identity, and the logits changed nevertheless."""
-    new = [block for block in result.blocks if block.is_new]
-    comparison = result.comparison
-    if comparison is None or result.left_out or not all(block.zero_output for block in new):
-        return
+def _check_unchanged(comparison: Comparison) -> None:
+    """Raise an error if the logits changed, where growth should preserve the function."""
     if not comparison.logits_equal:
         raise RunError(
             f"the logits should be equal after growth, but differ by up to {comparison.max_difference:.2g}: zero "

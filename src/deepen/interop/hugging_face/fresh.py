@@ -19,7 +19,8 @@ from deepen.interop.hugging_face.shards import Content, OnBytes, Repeated, Store
 from deepen.model.build import generator
 from deepen.train.checkpoint.tensor_file import StoredTensor
 
-_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+"""The types in which numbers can be made or changed."""
 _STD_KEYS = ("initializer_range", "init_std")
 _DEFAULT_STD = 0.02
 _PIECE = 1 << 22
@@ -36,7 +37,7 @@ class Drawn:
 
     def write_to(self, file: FileIO, size: int, on_bytes: OnBytes) -> None:
         """Draw the numbers and write them, a few million at once."""
-        dtype = _DTYPES[self.dtype]
+        dtype = DTYPES[self.dtype]
         stream = generator(0, self.stream)
         left = size // dtype.itemsize
         drawn = torch.empty(min(left, _PIECE))
@@ -68,7 +69,7 @@ def make_fresh(name: str, like: StoredTensor, *, std: float, depth: int, stream:
     Raises:
         InvalidValueError: the block is quantized.
     """
-    if like.dtype not in _DTYPES and len(like.shape) > 1 and name.endswith("weight"):
+    if like.dtype not in DTYPES and len(like.shape) > 1 and name.endswith("weight"):
         raise InvalidValueError(
             f"draws fresh weights, but {name} is quantized ({like.dtype})",
             field="operator",
@@ -77,6 +78,6 @@ def make_fresh(name: str, like: StoredTensor, *, std: float, depth: int, stream:
     is_bias = name.endswith("bias")
     if is_bias and len(like.shape) == 1:
         return Repeated(b"\0")
-    if is_bias or len(like.shape) < 2 or like.dtype not in _DTYPES:
+    if is_bias or len(like.shape) < 2 or like.dtype not in DTYPES:
         return Stored(like)
     return Drawn(std=std / sqrt(2 * depth) if is_output_projection(name) else std, dtype=like.dtype, stream=stream)

@@ -22,6 +22,7 @@ from deepen.growth.spec import GrowthStep
 from deepen.interop.hugging_face.block_check import check_blocks, warn_without_head
 from deepen.interop.hugging_face.block_identity import find_identity_values
 from deepen.interop.hugging_face.block_list import BlockList, find_blocks, find_section
+from deepen.interop.hugging_face.computed import make_computed
 from deepen.interop.hugging_face.fresh import find_std, make_fresh
 from deepen.interop.hugging_face.grown_config import is_tied, make_grown_config
 from deepen.interop.hugging_face.shards import (
@@ -114,7 +115,7 @@ def plan_growth(growable: GrowableFolder, step: GrowthStep) -> GrownFolder:
     """
     sources = _find_sources(step.blocks)
     config = make_grown_config(growable.config, growable.blocks, sources)
-    return GrownFolder(config=config, tensors=tuple(_find_contents(growable, step.blocks, sources)))
+    return GrownFolder(config=config, tensors=tuple(_find_contents(growable, step, sources)))
 
 
 def write_grown(
@@ -157,9 +158,7 @@ def _find_sources(blocks: Sequence[GrownBlock]) -> list[int]:
     return sources
 
 
-def _find_contents(
-    growable: GrowableFolder, blocks: Sequence[GrownBlock], sources: Sequence[int]
-) -> Iterator[NewTensor]:
+def _find_contents(growable: GrowableFolder, step: GrowthStep, sources: Sequence[int]) -> Iterator[NewTensor]:
     """The tensors of the grown model: what precedes the blocks, the blocks, what follows."""
     listed = growable.blocks
     own: dict[int, dict[str, StoredTensor]] = {}
@@ -172,27 +171,47 @@ def _find_contents(
             own.setdefault(place[0], {})[place[1]] = tensor
     for name, tensor in outside.items():
         yield _new_tensor(name, tensor, Stored(tensor))
-    for index, (block, source) in enumerate(zip(blocks, sources, strict=True)):
-        for name, content in _block_contents(growable, own[source], block, index, len(blocks)).items():
+    for index, source in enumerate(sources):
+        for name, content in _block_contents(growable, own, step, index, source).items():
             yield _new_tensor(listed.name(index, name), own[source][name], content)
     for extra in range(listed.extra):
         for name, tensor in own[listed.depth + extra].items():
-            yield _new_tensor(listed.name(len(blocks) + extra, name), tensor, Stored(tensor))
+            yield _new_tensor(listed.name(step.depth + extra, name), tensor, Stored(tensor))
 
 
 def _block_contents(
-    growable: GrowableFolder, tensors: Mapping[str, StoredTensor], block: GrownBlock, index: int, depth: int
+    growable: GrowableFolder,
+    own: Mapping[int, Mapping[str, StoredTensor]],
+    step: GrowthStep,
+    index: int,
+    source: int,
 ) -> dict[str, Content]:
-    """The content of each tensor of a block, by name within it."""
+    """The content of each tensor of a block, by name within it.
+
+    Args:
+        growable: the checkpoint.
+        own: the tensors of each block before growth, by name within it.
+        step: the growth.
+        index: the block, after growth.
+        source: the block before growth that lends its shapes.
+    """
+    block, tensors, section = step.blocks[index], own[source], find_section(growable.config)
     contents: dict[str, Content] = {name: Stored(tensor) for name, tensor in tensors.items()}
+    values: dict[str, float] = {}
+    if block.residual_scale != 1:
+        values = find_identity_values(tensors, str(section.get("model_type", "")))
     if block.source is None:
-        std = find_std(find_section(growable.config))
+        std = find_std(section)
         contents = {
-            name: make_fresh(name, tensor, std=std, depth=depth, stream=f"{index}.{name}")
+            name: make_fresh(name, tensor, std=std, depth=step.depth, stream=f"{index}.{name}")
             for name, tensor in tensors.items()
         }
+    elif block.is_new:
+        upper = None if block.upper_source is None else own[block.upper_source]
+        contents |= make_computed(
+            block, tensors, upper, noise=step.noise, identity=values, stream=f"noise.{index}"
+        )
     if block.zero_output:
-        values = find_identity_values(tensors, str(find_section(growable.config).get("model_type", "")))
         contents |= {name: Repeated(encode_number(value, tensors[name].dtype)) for name, value in values.items()}
     return contents
 
