@@ -60,7 +60,7 @@ _GROWTH = OptionGroup(
             default_help="none",
         ),
         Option(
-            name="residual_scale",
+            name="residual-scale",
             takes=number(minimum=0),
             help="factor of the output of copied blocks",
             default="1",
