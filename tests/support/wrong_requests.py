@@ -195,6 +195,7 @@ WRONG = {
     "plan one-shot --grow-on plateau:slope=0": "--grow-on is 'plateau:slope=0': slope is 0.0: it must be",
     "plan one-shot --operator random --noise 0.1": "--noise is 0.1, but operator 'random' copies no blocks",
     "plan one-shot --residual-scale -1": "--residual-scale is -1.0: it must be a number of 0 or more",
+    "plan one-shot --rewarm all": "--rewarm is all, but the rate does not rise again: give --rewarm-tokens",
     "plan one-shot --rewarm new": "--rewarm 'new' is unknown: use new-blocks, all",
     "plan unfreeze --unfrozen-at 1": "--unfrozen-at is 1.0: it is a share of the tokens and must lie",
     "train two-phase --partition 6,6 --stages 3": "--partition 6,6 has 2 stages and 12 blocks:",

@@ -105,6 +105,13 @@ class Growth:
                 raise InvalidValueError(
                     f"is {value}", field=name, value=value, remedy="it must be a number of 0 or more"
                 )
+        if self.rewarm != "new-blocks" and not self.rewarm_tokens:
+            raise InvalidValueError(
+                f"is {self.rewarm}, but the rate does not rise again",
+                field="rewarm",
+                value=self.rewarm,
+                remedy="give `rewarm_tokens`, or leave it out",
+            )
         self._check_copies(operator)
 
     def _check_layout(self) -> None:

@@ -1,10 +1,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
+
+import pytest
 
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Part, Schedule
-from deepen.schedule.rate import Cosine
+from deepen.schedule.rate import DECAY_UNITS, WSD, Cosine
 from deepen.schedule.recipe_function import Build
 from deepen.schedule.recipes.one_shot import one_shot
 from deepen.study.compile.tree import Route, Tree, compile_study, hash_own_recipes
@@ -137,6 +140,28 @@ def test_arms_share_segments_exactly_where_their_rates_agree(make_study: Callabl
     assert shared_tokens(tree, shot, higher) == 0
     assert max(tree.nodes[key].segment.rate.end_lr for key in higher.keys) == 2e-2
     assert higher.mark.schedule.steps == shot.mark.schedule.steps
+
+
+def test_a_decay_in_compute_is_one_in_tokens_where_every_token_costs_the_same(make_study: Callable[..., Study]):
+    def keys(**rate: Any) -> dict[str, list[str]]:
+        tree = compile_study(make_study(rate=WSD(peak=1e-2, warmup_tokens=64, **rate)), "data")
+        arms = [arm.name for arm in tree.study.arms]
+        return {name: [r.keys[-1] for r in tree.routes if r.arm.name == name] for name in arms}
+
+    tokens, compute = keys(), keys(decay_in="compute")
+    assert tokens["full"] == compute["full"]
+    assert tokens["one-shot"] != compute["one-shot"]
+
+
+@pytest.mark.parametrize("decay_in", DECAY_UNITS)
+def test_runs_of_an_arm_fork_where_the_decay_of_the_shorter_begins(
+    decay_in: str, make_study: Callable[..., Study]
+):
+    rate = WSD(peak=1e-2, warmup_share=0.1, decay_in=decay_in, decay_shape="sqrt")
+    tree = compile_study(make_study(rate=rate, anchors=(0.5, 1.0)), "data")
+    short, long = [r for r in tree.routes if r.arm.name == "full"][:2]
+    *_, decay = short.mark.schedule.rate.pieces(short.mark.schedule.grid)
+    assert 0 < decay.start == shared_tokens(tree, short, long) < short.mark.schedule.tokens
 
 
 def test_a_baseline_with_a_rate_that_does_not_fork_has_one_mark(make_study: Callable[..., Study]):
