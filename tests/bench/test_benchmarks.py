@@ -13,6 +13,7 @@ pytestmark = pytest.mark.slow
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SMALL = "--width 8 --vocab 64 --context 8 --batch-tokens 16 --threads 1"
 ARGUMENTS = {
+    "coordinate_check": "--width 8 --depths 1 2 --seeds 1",
     "engine_overhead": f"{SMALL} --steps 8",
     "first_call": "1",
     "grow_time": "--gb 0.01 --turns 1",

@@ -231,6 +231,7 @@ WRONG = {
     "plan full --head-dim 7 --family llama": "--head-dim is 7: rotary positions rotate pairs, so it must be even",
     "plan full --qk-norm all-heads": "--qk-norm is 'all-heads', but gpt2 takes only 'none': use --family llama",
     "plan full --qk-norm both": "--qk-norm 'both' is unknown: use none, per-head, all-heads",
+    "plan full --parametrization mup": "--parametrization 'mup' is unknown (did you mean 'depth-mup'?)",
     "plan full --norm-position post": "--norm-position is 'post', but gpt2 takes only 'pre': use --family llama",
     "plan full --biases qkv": "--biases 'qkv' is unknown: use all",
     "plan full --rope-base 500": "--rope-base is 500.0, but gpt2 takes only 10000.0: use --family llama",
