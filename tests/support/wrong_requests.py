@@ -134,6 +134,8 @@ WRONG = {
     "bench --against loop,,litgpt": "--against '' is unknown",
     "bench --compile nope": "--compile 'nope' is unknown",
     "bench --optimizer adam": "--optimizer 'adam' is unknown (did you mean 'adamw'?): use adamw, muon",
+    "train small --start-depth 0 --optimizer muon": "muon is for the matrices of blocks, and no phase trains any",
+    "plan small --start-depth 0 --optimizer muon": "muon is for the matrices of blocks, and no phase trains any",
     "train full --optimizer mun": "--optimizer 'mun' is unknown (did you mean 'muon'?): use adamw, muon",
     "plan full --optimizer lion": "--optimizer 'lion' is unknown",
     "study quickstart --optimizer Muon": "--optimizer 'Muon' is unknown (did you mean 'muon'?)",

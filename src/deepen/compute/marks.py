@@ -85,6 +85,7 @@ class RecipeRun:
             schedule, batch=self.batch_ramp, context=self.context_ramp, batch_tokens=self.batch_tokens
         ).in_steps(self.batch_tokens, self.context)
         ledger = Ledger(model=self.model) if self.ledger is None else self.ledger
+        _check_optimizer(ledger, schedule)
         rate = self.rate.in_tokens(baseline_tokens, lambda share: compute_position(ledger, schedule, share))
         return replace(schedule, rate=rate)
 
@@ -98,6 +99,18 @@ class RecipeRun:
         longer = self.schedule(round_up_to_steps(self.baseline_tokens + tokens, self.batch_tokens))
         staged_tokens = sum(phase.tokens for phase in longer.phases if phase.part is Part.STAGED)
         return self.schedule(round_to_steps(staged_tokens + tokens, self.batch_tokens))
+
+
+def _check_optimizer(ledger: Ledger, schedule: Schedule) -> None:
+    """Raise an InvalidValueError if an optimizer for the matrices of blocks has none to train in any phase."""
+    if ledger.optimizer.block_matrices is None or any(trained.blocks for trained in schedule.trained_parts):
+        return
+    raise InvalidValueError(
+        f"{ledger.optimizer.name} is for the matrices of blocks, and no phase trains any",
+        field="optimizer",
+        value=ledger.optimizer.name,
+        remedy="use `optimizer` adamw, or train at least one block",
+    )
 
 
 def compute_position(ledger: Ledger, schedule: Schedule, share: float) -> float:
