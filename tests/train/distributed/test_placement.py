@@ -42,7 +42,16 @@ ARMS = [
     for scope in TRAINABLE_SETS
     if scope != "all"
 ] + [
-    Arm(name="copy", recipe="one-shot", options={"start_depth": 2, "operator": "interleave", "moments": "copy"}),
+    Arm(
+        name="copy",
+        recipe="one-shot",
+        options={
+            "start_depth": 2,
+            "operator": "interleave",
+            "moments": "copy",
+            "rewarm_tokens": 2 * CONTEXT * ROWS,
+        },
+    ),
     Arm(name="from nothing", recipe="one-shot", options={"start_depth": 0, "operator": "random"}),
 ]
 
