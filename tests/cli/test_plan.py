@@ -168,6 +168,7 @@ def test_what_growing_saves_at_equal_tokens_is_answered_first(capsys: pytest.Cap
         " ".join(MONEY),
         "two-phase --stages 12 --partition spread --scope all",
         "two-phase --preset paper-as-released --stages 8 --vocab 50304",
+        "one-shot --decay-in compute --decay-share 0.3 --rewarm all --rewarm-tokens 100M --warmup-tokens 90M",
         "one-shot --model llama-70b --start-depth 40 --operator stack --moments copy",
         "one-shot --start-depth 3 --depth 9 --against small",
     ],
@@ -178,7 +179,12 @@ def test_the_pilot_is_a_right_request_of_the_same_shape(line: str, capsys: pytes
     request = train.parse(words)
     baseline, arm = request.study.arms
     assert (deepen, command) == ("deepen", "train") and request.study.model.depth == result["model"]["depth"]
-    assert dict(arm.options) == result["options"] and dict(baseline.options) == result["against_options"]
+    scale = request.study.tokens / result["baseline"]["tokens"]
+    expected = {
+        name: pytest.approx(value * scale, rel=0.1) if name.endswith("_tokens") else value
+        for name, value in result["options"].items()
+    }
+    assert dict(arm.options) == expected and dict(baseline.options) == result["against_options"]
     assert request.study.baseline == result["against"] and "tokens" in request.study.accountings
     ratio = request.study.tokens / request.study.model.parameters_non_embedding
     assert 0.9 * 20 <= ratio <= 1.1 * 100

@@ -8,10 +8,12 @@ for each parameter.
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from deepen.cli.requests import train
 from deepen.cli.requests.optimizer_options import OPTIMIZER_OPTION
 from deepen.cli.requests.parser import Arguments, RequestError
+from deepen.cli.requests.rate_options import RATE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION
 from deepen.compute.plan import Plan
 from deepen.model.presets import PRESETS
@@ -50,8 +52,9 @@ class Pilot:
 
 
 def recipe_words(arguments: Arguments, options: Sequence[str]) -> tuple[str, ...]:
-    """The words of a command line that name its recipe, the options of the recipe, and the optimizer."""
-    words, passed_on = [arguments.argument], (*options, PRESET_OPTION.key, OPTIMIZER_OPTION.key)
+    """The words of a command line that name its recipe, the options of the recipe, the rate, and the optimizer."""
+    words = [arguments.argument]
+    passed_on = {*options, *(option.key for option in (PRESET_OPTION, OPTIMIZER_OPTION, *RATE_OPTIONS))}
     for option in arguments.command.options:
         if option.key in arguments and option.key in passed_on:
             value = arguments[option.key]
@@ -74,7 +77,13 @@ def design_pilot(plan: Plan, recipe: Sequence[str]) -> Pilot | None:
     fewest, most = TOKENS_PER_PARAMETER
     ratio = plan.baseline.schedule.tokens / big.parameters_non_embedding
     tokens = min(max(ratio, fewest), most) * model.parameters_non_embedding
-    words = [*recipe, "--against", _name_baseline(plan), "--model", small.name]
+    words = [
+        *_scale_lengths(recipe, tokens / plan.baseline.schedule.tokens),
+        "--against",
+        _name_baseline(plan),
+        "--model",
+        small.name,
+    ]
     words += ["--depth", str(model.depth)] if model.depth != small.depth else []
     words += ["--tokens", str(max(1, round(tokens / 1e5)) * 100_000), "--seeds", str(SEEDS)]
     try:
@@ -83,6 +92,14 @@ def design_pilot(plan: Plan, recipe: Sequence[str]) -> Pilot | None:
     except (RequestError, ValueError):
         return None
     return Pilot(command=shlex.join(["deepen", "train", *words]), model=small.name, flops=flops)
+
+
+def _scale_lengths(words: Sequence[str], share: float) -> list[str]:
+    """The words with lengths in tokens, such as `--rewarm-tokens 100000`, for a budget `share` times as large."""
+    scaled = [*words[:1]]
+    for flag, word in pairwise(words):
+        scaled.append(str(max(1, round(int(word) * share))) if flag.endswith("-tokens") else word)
+    return scaled
 
 
 def _name_baseline(plan: Plan) -> str:

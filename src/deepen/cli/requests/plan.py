@@ -45,7 +45,7 @@ class RecipePlanRequest:
         device: a device's name, `CPU`, or empty where there is none.
         mfu: share of the devices' peak that training achieves.
         timing: bench figures, where they give the seconds.
-        recipe_words: the words that name the recipe, its options, and the optimizer.
+        recipe_words: the words that name the recipe, its options, the rate, and the optimizer.
         figure: the file that gets the figure, if any.
     """
 
