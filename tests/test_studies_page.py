@@ -24,6 +24,7 @@ DESCRIBED: dict[str, Any] = {
     "TaskFile": deepen.TaskFile,
     "TrainSettings": deepen.TrainSettings,
     "OptimizerSpec.adamw": deepen.OptimizerSpec.adamw,
+    "OptimizerSpec.muon": deepen.OptimizerSpec.muon,
     "WSD": deepen.WSD,
     "Cosine": deepen.Cosine,
     "Constant": deepen.Constant,
