@@ -24,6 +24,7 @@ from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps, round_up_to_steps
 from deepen.schedule.phase import Part, Schedule
+from deepen.schedule.plateau import Trigger
 from deepen.schedule.ramp import Ramp, apply_ramps
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipe import Recipe
@@ -81,6 +82,12 @@ class RecipeRun:
         tokens = steps * self.batch_tokens
         baseline_tokens = tokens if self.baseline_tokens is None else self.baseline_tokens
         schedule = self.recipe.schedule(self.model, tokens, baseline_tokens, self.options).decided(self.decisions)
+        if schedule.has_trigger and (self.batch_ramp or self.context_ramp):
+            raise InvalidValueError(
+                "changes at shares of the run's tokens, and a phase that ends on a plateau leaves these open",
+                field="batch_ramp" if self.batch_ramp else "context_ramp",
+                remedy="let the phase end at a share of the tokens, or give its phases a batch and a context",
+            )
         schedule = apply_ramps(
             schedule, batch=self.batch_ramp, context=self.context_ramp, batch_tokens=self.batch_tokens
         ).in_steps(self.batch_tokens, self.context)
@@ -134,6 +141,25 @@ def compute_share(ledger: Ledger, schedule: Schedule, tokens: int) -> float:
         used += cost * min(left, phase.tokens) / phase.tokens
         left -= min(left, phase.tokens)
     return used / sum(costs)
+
+
+def decide_schedule(
+    run: RecipeRun, solve: Callable[[RecipeRun], Schedule], choose: Callable[[Schedule, Trigger], int]
+) -> Schedule:
+    """The schedule of a run to a mark, after all phases that a plateau may end were decided, one after another.
+
+    A decision changes what the run costs, so the mark is solved again after each.
+
+    Args:
+        run: the run.
+        solve: finds its schedule to the mark.
+        choose: the position in tokens at which the phase of a trigger ends, which the given schedule has.
+    """
+    schedule = solve(run)
+    while (trigger := schedule.trigger) is not None:
+        run = replace(run, decisions=(*run.decisions, choose(schedule, trigger)))
+        schedule = solve(run)
+    return schedule
 
 
 def nearest_schedule(run: RecipeRun, price: Price, budget: float, unit: str) -> Schedule:

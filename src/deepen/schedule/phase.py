@@ -218,6 +218,11 @@ class Schedule:
         return tuple(parts)
 
     @property
+    def has_trigger(self) -> bool:
+        """Whether a plateau may end one of the phases."""
+        return any(phase.until is not None for phase in self.phases)
+
+    @property
     def trigger(self) -> Trigger | None:
         """The first phase that a plateau may end, of a schedule in whole steps; None if every length is known.
 
@@ -228,8 +233,10 @@ class Schedule:
         for phase in self.phases:
             latest = begin + phase.tokens
             if phase.until is not None:
-                checks = phase.until.checks(begin, latest, phase.batch_tokens)
-                return Trigger(plateau=phase.until, label=phase.label, begin=begin, latest=latest, checks=checks)
+                batch_tokens = phase.batch_tokens
+                return Trigger.place(
+                    phase.until, phase.label, begin=begin, latest=latest, batch_tokens=batch_tokens
+                )
             begin = latest
         return None
 

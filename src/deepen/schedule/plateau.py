@@ -104,19 +104,19 @@ class Plateau:
         spacing = round_up_to_steps(self.check_tokens, batch_tokens) * batch_tokens
         first = round_up_to_steps(max(self.earliest, 1), batch_tokens) * batch_tokens
         checks = tuple(range(begin + first, latest, spacing))
-        usable = [at for at in checks if self._is_usable(at, begin, batch_tokens)]
-        if len(usable) < self.patience:
+        usable = sum(self.can_count(at, begin, batch_tokens) for at in checks)
+        if usable < self.patience:
             raise InvalidValueError(
-                f"can never end the phase early: {len(usable)} of the checks before {latest:,} tokens can count, "
-                f"and {self.patience} in a row must",
+                f"can never end the phase early: {usable} of the checks before {latest:,} tokens can count, and "
+                f"{self.patience} in a row must",
                 field="until",
                 value=self,
-                remedy="use a smaller `earliest`, more checks or more tokens: a check counts if the last "
-                f"{self.window:g} of the run lies within the phase and has at least {MIN_STEPS} steps",
+                remedy="check earlier, more often or with less patience; a check counts if the last "
+                f"{self.window:g} of the run's tokens lies within the phase and has at least {MIN_STEPS} steps",
             )
         return checks
 
-    def _is_usable(self, at: int, begin: int, batch_tokens: int) -> bool:
+    def can_count(self, at: int, begin: int, batch_tokens: int) -> bool:
         """Whether the window of a check lies within the phase and has enough steps."""
         return at * (1 - self.window) >= begin and at * self.window >= MIN_STEPS * batch_tokens
 
@@ -128,15 +128,29 @@ class Trigger:
     Attributes:
         plateau: when the phase ends early.
         label: the phase's label.
-        begin, latest: where it begins, and where it ends at the latest.
+        begin: where it begins.
+        earliest, latest: where it ends at the earliest and at the latest.
         checks: where the losses are looked at.
     """
 
     plateau: Plateau
     label: str
     begin: int
+    earliest: int
     latest: int
     checks: tuple[int, ...]
+
+    @classmethod
+    def place(cls, plateau: Plateau, label: str, *, begin: int, latest: int, batch_tokens: int) -> "Trigger":
+        """Place the checks of a plateau in its phase.
+
+        Raises:
+            InvalidValueError: as `Plateau.checks`.
+        """
+        checks = plateau.checks(begin, latest, batch_tokens)
+        counted = [at for at in checks if plateau.can_count(at, begin, batch_tokens)]
+        earliest = counted[plateau.patience - 1]
+        return cls(plateau=plateau, label=label, begin=begin, earliest=earliest, latest=latest, checks=checks)
 
 
 def decide(

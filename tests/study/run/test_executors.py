@@ -30,7 +30,7 @@ from deepen.study.run.executors.local import LocalProcesses, visible_devices
 from deepen.study.run.executors.registry import get_kind
 from deepen.study.run.job import make_jobs
 from deepen.study.run.retries import MAX_REFUSALS, MAX_WORKER_FAILURES
-from deepen.study.run.scheduler import train_tree
+from deepen.study.run.scheduler import WorkPlan, train_tree
 from deepen.study.store.retention import RETENTION_POLICIES
 from deepen.study.store.study_folder import Store
 from deepen.train.errors import TrainingError
@@ -150,9 +150,8 @@ def test_a_dask_worker_that_joins_late_and_differs_from_the_others_ends_the_run(
             get_kind(executor).check(executor)
         with pytest.raises(ValueError, match=message):  # as if it had joined after the check
             train_tree(
-                tree,
+                WorkPlan(tree=tree, jobs=make_jobs(tree, dataset, out)),
                 store,
-                make_jobs(tree, dataset, out),
                 executor,
                 threads=1,
                 policy=RETENTION_POLICIES["last"],

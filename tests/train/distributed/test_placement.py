@@ -22,7 +22,7 @@ from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.executor import local
 from deepen.study.define.study import Arm, Study
 from deepen.study.run.job import Job, make_jobs
-from deepen.study.run.scheduler import find_pending, train_tree
+from deepen.study.run.scheduler import WorkPlan, find_pending, train_tree
 from deepen.study.run.worker import train_segment
 from deepen.study.store.retention import RETENTION_POLICIES
 from deepen.study.store.study_folder import Store
@@ -109,7 +109,7 @@ def train_study(
         tree, store = compile_study(study, dataset.fingerprint), Store(folder)
         store.open(study, {})
         train_tree(
-            tree, store, make_jobs(tree, dataset, folder), local(1), threads=1,
+            WorkPlan(tree=tree, jobs=make_jobs(tree, dataset, folder)), store, local(1), threads=1,
             policy=RETENTION_POLICIES["all"], world=replace(world, shard=shard),
         )  # fmt: skip
     finally:

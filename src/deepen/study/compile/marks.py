@@ -11,16 +11,27 @@ study of 10,000 steps with `continual_shares=(1.0,)`:
     flops, 1.69 of the budget    20,000 steps    baseline 16,894 steps
 
 `deepen.compute.marks` computes the marks, for studies and plans alike.
+
+A phase that a plateau may end has its latest length in these schedules. Where it ends is decided during training,
+for each seed, and `decided_mark` then gives the schedule to the same budget.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from deepen.compute.accounting import PaperAccounting, flops_accounting, tokens_accounting
-from deepen.compute.marks import RecipeRun
+from deepen.compute.accounting import (
+    EXACT_FLOPS,
+    PAPER,
+    TOKENS,
+    PaperAccounting,
+    flops_accounting,
+    tokens_accounting,
+)
+from deepen.compute.marks import RecipeRun, decide_schedule
 from deepen.errors import InvalidValueError
 from deepen.schedule.phase import Schedule
+from deepen.schedule.plateau import Trigger
 from deepen.schedule.recipes import BASELINE, get_recipe
 from deepen.study.define.study import Arm, Study
 
@@ -60,9 +71,66 @@ def compile_marks(study: Study, arm: Arm) -> list[Mark]:
         for mark in marks:
             _check_start(mark.schedule, study)
             mark.schedule.rate.pieces(mark.schedule.grid)  # raises if the run is too short for the rate
+            _check_triggers(mark, study, arm)
         return marks
     except ValueError as error:
         raise InvalidValueError(f"arm {arm.name}: {error}", value=arm.name) from None
+
+
+def decided_mark(study: Study, arm: Arm, mark: Mark, choose: Callable[[Schedule, Trigger], int]) -> Mark:
+    """A mark of an arm after all its phases that a plateau may end were decided.
+
+    Args:
+        study, arm: the study and the arm.
+        mark: the mark, as compiled.
+        choose: the position in tokens at which the phase of a trigger ends, which the given schedule has.
+    """
+
+    def solve(run: RecipeRun) -> Schedule:
+        return mark.schedule if not run.decisions else _solve(study, run, mark.accounting, mark.budget_flops)
+
+    return replace(mark, schedule=decide_schedule(_run(study, arm), solve, choose))
+
+
+def earliest_mark(study: Study, arm: Arm, mark: Mark) -> Mark:
+    """A mark of an arm if each of its phases that a plateau may end does so at its first opportunity."""
+    return decided_mark(study, arm, mark, lambda schedule, trigger: trigger.earliest)
+
+
+def _check_triggers(mark: Mark, study: Study, arm: Arm) -> None:
+    """Check that training up to the latest end of a phase does not depend on where the phase ends.
+
+    Otherwise there would be no run whose losses could decide. So a run twice as long must begin in the same way.
+    """
+    decided: list[Trigger] = []
+
+    def choose(schedule: Schedule, trigger: Trigger) -> int:
+        decided.append(trigger)
+        return trigger.latest
+
+    schedule = decided_mark(study, arm, mark, choose).schedule
+    if not decided:
+        return
+    run = replace(_run(study, arm), decisions=tuple(trigger.latest for trigger in decided))
+    longer = run.schedule(2 * schedule.tokens // study.batch_tokens)
+    latest = decided[-1].latest
+    if _training_before(latest, schedule) != _training_before(latest, longer):
+        raise InvalidValueError(
+            f"phase {decided[-1].label!r} may end on a plateau up to {latest:,} tokens, but the training up to "
+            "there depends on the length of the run, which is open until then",
+            remedy="use a rate that is constant up to there (WSD decays later, a cosine never is), or let the "
+            "phase end earlier at the latest",
+        )
+
+
+def _training_before(tokens: int, schedule: Schedule) -> tuple[object, ...]:
+    """How a run is trained up to a position: its phases, and the pieces of its rate."""
+    phases, begin = [], 0
+    for phase in schedule.phases:
+        if begin < tokens:
+            phases.append(replace(phase, tokens=min(phase.tokens, tokens - begin), until=None))
+        begin += phase.tokens
+    return phases, [piece for piece in schedule.rate.pieces(schedule.grid) if piece.start < tokens]
 
 
 def _check_start(schedule: Schedule, study: Study) -> None:
@@ -85,50 +153,40 @@ def _flops_marks(study: Study, arm: Arm) -> list[Mark]:
 
     With a rate that does not fork, such as a cosine, each budget would need a separate run, so there is one mark.
     """
-    accounting, budget = flops_accounting(study.ledger), budget_flops(study)
+    budget = budget_flops(study)
     shares: tuple[float, ...] = (1.0,)
     if arm.name == study.baseline and study.rate_for(arm).forks:
         shares = tuple(dict.fromkeys((*study.anchors, *sorted(_continual_budgets(study)))))
-    return [
-        Mark(
-            accounting=accounting.name,
-            budget_share=share,
-            budget_flops=round(budget * share),
-            schedule=accounting.mark(_run(study, arm), round(budget * share)),
-        )
-        for share in shares
-    ]
+    return [_mark(study, arm, EXACT_FLOPS, share, round(budget * share)) for share in shares]
 
 
 def _paper_marks(study: Study, arm: Arm) -> list[Mark]:
     """The mark of the recipe's closed form, if it has one and the study asks for it."""
-    accounting, run = PaperAccounting(), _run(study, arm)
-    if accounting.name not in study.accountings or not accounting.applies_to(run, BASELINE):
+    if PAPER not in study.accountings or not PaperAccounting().applies_to(_run(study, arm), BASELINE):
         return []
-    schedule = accounting.mark(run, accounting.budget(_full_training(study)))
-    return [
-        Mark(
-            accounting=accounting.name,
-            budget_share=1.0,
-            budget_flops=budget_flops(study),
-            schedule=schedule,
-        )
-    ]
+    return [_mark(study, arm, PAPER, 1.0, budget_flops(study))]
 
 
 def _tokens_marks(study: Study, arm: Arm) -> list[Mark]:
     """The mark at as many tokens as the baseline has, if the study asks for it."""
-    accounting, run = tokens_accounting(), _run(study, arm)
-    if accounting.name not in study.accountings:
+    if TOKENS not in study.accountings:
         return []
-    return [
-        Mark(
-            accounting=accounting.name,
-            budget_share=1.0,
-            budget_flops=budget_flops(study),
-            schedule=accounting.mark(run, study.baseline_tokens),
-        )
-    ]
+    return [_mark(study, arm, TOKENS, 1.0, budget_flops(study))]
+
+
+def _mark(study: Study, arm: Arm, accounting: str, share: float, budget: int) -> Mark:
+    schedule = _solve(study, _run(study, arm), accounting, budget)
+    return Mark(accounting=accounting, budget_share=share, budget_flops=budget, schedule=schedule)
+
+
+def _solve(study: Study, run: RecipeRun, accounting: str, budget: int) -> Schedule:
+    """The schedule of a run to its mark in an accounting; a budget in FLOPs counts only in exact FLOPs."""
+    if accounting == PAPER:
+        paper = PaperAccounting()
+        return paper.mark(run, paper.budget(_full_training(study)))
+    if accounting == TOKENS:
+        return tokens_accounting().mark(run, study.baseline_tokens)
+    return flops_accounting(study.ledger).mark(run, budget)
 
 
 def _continual_marks(study: Study, arm: Arm) -> list[Mark]:
@@ -144,6 +202,12 @@ def _continual_marks(study: Study, arm: Arm) -> list[Mark]:
     marks = []
     for share in study.continual_shares:
         schedule = run.continued(round(share * study.baseline_tokens))
+        if schedule.has_trigger:
+            raise InvalidValueError(
+                "need staged parts of known length, and a plateau may end a phase of this one",
+                field="continual_shares",
+                value=share,
+            )
         budget_share = accounting.price(schedule) / budget
         marks.append(
             Mark(

@@ -20,10 +20,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from deepen.schedule.phase import Schedule
+from deepen.schedule.plateau import Trigger
 from deepen.schedule.recipes import BASELINE, RECIPES
+from deepen.study.compile.decisions import Decide, Decision, undecided
 from deepen.study.compile.evaluation_points import EvaluationPoint, evaluation_points
-from deepen.study.compile.keys import piece_key, root_key, segment_key
-from deepen.study.compile.marks import Mark, compile_marks
+from deepen.study.compile.keys import canonical, piece_key, root_key, segment_key
+from deepen.study.compile.marks import Mark, compile_marks, decided_mark
 from deepen.study.compile.pieces import split_schedule
 from deepen.study.define.study import Arm, Study
 from deepen.train.segment import Segment
@@ -56,6 +59,7 @@ class Route:
     seed: int
     mark: Mark
     keys: tuple[str, ...]
+    decisions: tuple[Decision, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The route as study.json records it, so that the states of a run can be found."""
@@ -65,17 +69,22 @@ class Route:
             "accounting": self.mark.accounting,
             "budget_share": self.mark.budget_share,
             "keys": list(self.keys),
+            "decisions": [decision.to_json() for decision in self.decisions],
         }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tree:
-    """All segments of a study by key, parents before children, and the routes through them."""
+    """All segments of a study by key, parents before children, and the routes through them.
+
+    `checks` are the keys of the segments after which an open decision may be taken.
+    """
 
     study: Study
     data_fingerprint: str
     nodes: dict[str, Node]
     routes: tuple[Route, ...]
+    checks: frozenset[str] = frozenset()
 
     @property
     def mark_keys(self) -> frozenset[str]:
@@ -98,20 +107,37 @@ class _Draft:
     arm: Arm
     seed: int
     mark: Mark
-    pieces: tuple[tuple[str, Segment], ...]
+    pieces: "_Keyed"
+    decisions: tuple[Decision, ...] = ()
+    checks: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def cuts(self) -> Iterator[tuple[str, int]]:
+        """Where the route ends or leaves a piece, and where its losses are looked at, by key of the piece."""
+        yield from ((key, piece.end) for key, piece in self.pieces)
+        yield from self.checks
 
 
-def compile_study(study: Study, data_fingerprint: str) -> Tree:
+_Keyed = tuple[tuple[str, Segment], ...]
+"""Pieces with their keys."""
+
+
+def compile_study(study: Study, data_fingerprint: str, decide: Decide = undecided) -> Tree:
     """Compile a study into its tree, for data with this fingerprint.
+
+    Args:
+        study: the study.
+        data_fingerprint: identifies its data.
+        decide: looks up what training has decided so far.
 
     Raises:
         InvalidValueError: an arm does not fit the model or the tokens; the message names the arm.
     """
-    drafts = tuple(_drafts(study, data_fingerprint))
-    cuts: dict[str, set[int]] = defaultdict(set)  # by piece key: where routes end or leave the piece
+    drafts = tuple(_drafts(study, data_fingerprint, decide))
+    cuts: dict[str, set[int]] = defaultdict(set)  # by piece key
     for draft in drafts:
-        for key, piece in draft.pieces:
-            cuts[key].add(piece.end)
+        for key, end in draft.cuts:
+            cuts[key].add(end)
 
     nodes: dict[str, Node] = {}
     routes = []
@@ -123,13 +149,22 @@ def compile_study(study: Study, data_fingerprint: str) -> Tree:
                 parent = keys[-1] if keys else None
                 keys.append(segment_key(key, segment.end))
                 nodes.setdefault(keys[-1], Node(key=keys[-1], parent=parent, seed=draft.seed, segment=segment))
-        routes.append(Route(arm=draft.arm, seed=draft.seed, mark=draft.mark, keys=tuple(keys)))
+        routes.append(
+            Route(arm=draft.arm, seed=draft.seed, mark=draft.mark, keys=tuple(keys), decisions=draft.decisions)
+        )
     marks = {route.keys[-1] for route in routes}
+    is_open = [any(decision.is_open for decision in draft.decisions) for draft in drafts]
     return Tree(
         study=study,
         data_fingerprint=data_fingerprint,
         nodes={key: _with_evaluations(node, study, is_mark=key in marks) for key, node in nodes.items()},
         routes=tuple(routes),
+        checks=frozenset(
+            segment_key(key, end)
+            for draft, waits in zip(drafts, is_open, strict=True)
+            if waits
+            for key, end in draft.checks
+        ),
     )
 
 
@@ -147,19 +182,53 @@ def hash_own_recipes(study: Study) -> dict[str, str]:
             continue
         mark = next(mark for mark in compile_marks(study, arm) if mark.budget_share == 1.0)
         *_, (key, piece) = _keyed(split_schedule(mark.schedule, study.ledger), root="")
-        hashes[arm.name] = segment_key(key, piece.end)
+        plateaus = [canonical(phase.until) for phase in mark.schedule.phases if phase.until is not None]
+        hashes[arm.name] = segment_key(f"{key} {plateaus}" if plateaus else key, piece.end)
     return hashes
 
 
-def _drafts(study: Study, data_fingerprint: str) -> Iterator[_Draft]:
+def _drafts(study: Study, data_fingerprint: str, decide: Decide) -> Iterator[_Draft]:
     """The drafts of all routes of a study."""
-    ledger = study.ledger
     for arm in study.arms:
-        marks = [(mark, split_schedule(mark.schedule, ledger)) for mark in compile_marks(study, arm)]
+        marks = [(mark, split_schedule(mark.schedule, study.ledger)) for mark in compile_marks(study, arm)]
         for seed in study.seeds:
             root = root_key(study, data_fingerprint, seed)
             for mark, pieces in marks:
-                yield _Draft(arm=arm, seed=seed, mark=mark, pieces=tuple(_keyed(pieces, root)))
+                if mark.schedule.has_trigger:
+                    yield _decided_draft(study, arm, seed, mark, root, decide)
+                else:
+                    yield _Draft(arm=arm, seed=seed, mark=mark, pieces=tuple(_keyed(pieces, root)))
+
+
+def _decided_draft(study: Study, arm: Arm, seed: int, mark: Mark, root: str, decide: Decide) -> _Draft:
+    """The draft of a route with phases that a plateau may end: as decided, or with the latest end."""
+    decisions: list[Decision] = []
+    checks: list[tuple[str, int]] = []
+
+    def choose(schedule: Schedule, trigger: Trigger) -> int:
+        pieces = tuple(_keyed(split_schedule(schedule, study.ledger), root))
+        piece_keys = {at: _find_piece(pieces, at) for at in (*trigger.checks, trigger.latest)}
+        end = decide(trigger, {at: segment_key(key, at) for at, key in piece_keys.items()})
+        decisions.append(
+            Decision(trigger=trigger, end=trigger.latest if end is None else end, is_open=end is None)
+        )
+        checks.extend((key, at) for at, key in piece_keys.items())
+        return decisions[-1].end
+
+    decided = decided_mark(study, arm, mark, choose)
+    return _Draft(
+        arm=arm,
+        seed=seed,
+        mark=decided,
+        pieces=tuple(_keyed(split_schedule(decided.schedule, study.ledger), root)),
+        decisions=tuple(decisions),
+        checks=tuple(checks),
+    )
+
+
+def _find_piece(pieces: _Keyed, tokens: int) -> str:
+    """The key of the piece in which a position lies, or at whose end."""
+    return next(key for key, piece in pieces if piece.start < tokens <= piece.end)
 
 
 def _keyed(pieces: list[Segment], root: str) -> Iterator[tuple[str, Segment]]:

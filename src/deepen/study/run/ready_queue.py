@@ -40,12 +40,17 @@ class ReadyQueue:
     """
 
     def __init__(self, tree: Tree, pending: Collection[str]) -> None:
+        self._running: set[str] = set()
+        self.replan(tree, pending)
+
+    def replan(self, tree: Tree, pending: Collection[str]) -> None:
+        """Continue with another tree of the study; segments in training stay so."""
         self._nodes, self._children, self._remaining = tree.nodes, tree.children(), remaining_flops(tree)
-        self._unfinished = set(pending)
+        self._unfinished = {*pending, *self._running}
         self._ready: list[tuple[int, str]] = []
-        for key in self._unfinished:
+        for key in self._unfinished - self._running:
             if tree.nodes[key].parent not in self._unfinished:
-                self.put_back(tree.nodes[key])
+                self._push(key)
 
     @property
     def unfinished(self) -> int:
@@ -54,15 +59,24 @@ class ReadyQueue:
 
     def pop(self) -> Node | None:
         """The next segment to start; None if none is ready."""
-        return self._nodes[heapq.heappop(self._ready)[1]] if self._ready else None
+        if not self._ready:
+            return None
+        _, key = heapq.heappop(self._ready)
+        self._running.add(key)
+        return self._nodes[key]
 
     def put_back(self, node: Node) -> None:
         """Put back a segment that was started but not finished."""
-        heapq.heappush(self._ready, (-self._remaining[node.key], node.key))
+        self._running.discard(node.key)
+        self._push(node.key)
 
     def finish(self, node: Node) -> None:
         """Mark a segment as finished, so that its children can start."""
+        self._running.discard(node.key)
         self._unfinished.discard(node.key)
         for child in self._children.get(node.key, ()):
-            if child in self._unfinished:
-                self.put_back(self._nodes[child])
+            if child in self._unfinished and child not in self._running:
+                self._push(child)
+
+    def _push(self, key: str) -> None:
+        heapq.heappush(self._ready, (-self._remaining[key], key))

@@ -47,10 +47,24 @@ class RunLogs:
 
     def __init__(self, tree: Tree, store: Store, routes: Sequence[Route]) -> None:
         self.arm, self.seed = routes[0].arm, routes[0].seed
-        self._nodes, self._store = tree.nodes, store
-        longest = max(routes, key=lambda route: route.mark.schedule.tokens)
-        self._segments, self._marks = list(longest.keys), list(routes)
+        self._store = store
+        self._read: set[str] = set()  # keys of the segments and marks that were read to their end
+        self._follow(tree, routes)
         self._metrics, self._evaluations = self._open_logs()
+
+    def replan(self, tree: Tree, routes: Sequence[Route]) -> None:
+        """Continue with another tree of the study."""
+        current = self._segments[:1]
+        self._follow(tree, routes)
+        if self._segments[:1] != current:
+            self._metrics, self._evaluations = self._open_logs()
+
+    def _follow(self, tree: Tree, routes: Sequence[Route]) -> None:
+        """Follow the longest of an arm's routes, as far as it was not read yet."""
+        longest = max(routes, key=lambda route: route.mark.schedule.tokens)
+        self._nodes = tree.nodes
+        self._segments = [key for key in longest.keys if key not in self._read]
+        self._marks = [route for route in routes if _name_mark(route) not in self._read]
 
     @property
     def name(self) -> str:
@@ -69,10 +83,11 @@ class RunLogs:
             yield from self._read_segment()
             if not is_done:
                 break
-            self._segments.pop(0)
+            self._read.add(self._segments.pop(0))
             self._metrics, self._evaluations = self._open_logs()
         for route in [route for route in self._marks if self._is_done(route.keys[-1])]:
             yield from self._mark_rows(route)
+            self._read.add(_name_mark(route))
             self._marks.remove(route)
 
     def _is_done(self, key: str) -> bool:
@@ -95,6 +110,11 @@ class RunLogs:
         for line in self._store.segment(route.keys[-1]).lines("evals"):
             if line["tokens"] == end:
                 yield _mark_row(line, route.mark)
+
+
+def _name_mark(route: Route) -> str:
+    """A name for a mark, which a run has once."""
+    return f"{route.mark.accounting} {route.mark.budget_share}"
 
 
 class _GrowingLog:

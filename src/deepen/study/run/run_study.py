@@ -1,13 +1,14 @@
 """Run a study in its folder: compile, train, collect, judge, draw. Each step takes the result of the previous one.
 
-    tree    = compile_study(study, fingerprint)   the segments
-    jobs    = make_jobs(tree, dataset, folder)    the message to a worker, for each segment
-              train_tree(tree, store, jobs, ...)  trains the pending segments
+    tree    = compile_study(study, fingerprint, decide)   the segments
+    jobs    = make_jobs(tree, dataset, folder)            the message to a worker, for each segment
+              train_tree(WorkPlan(tree, jobs), ...)       trains the pending segments
     results = with_verdicts(collect(tree, store, dataset, ...))
               write_results(results, folder), draw(results, folder)
 
-The folder is locked during all steps. After an interruption, the results so far are written and drawn. If a
-trigger asks for a larger study, the same steps follow for it (see `triggers`).
+The folder is locked during all steps. Where a plateau may end a phase, training decides: the first two steps are
+repeated with each decision, while other segments are trained. After an interruption, the results so far are
+written and drawn. If a trigger asks for a larger study, the same steps follow for it (see `triggers`).
 """
 
 import logging
@@ -30,12 +31,13 @@ from deepen.study.results.collect import collect
 from deepen.study.results.results_file import RESULTS_FILE, ResultsError, load_results, write_results
 from deepen.study.results.schema import Results
 from deepen.study.results.verdicts import with_verdicts
+from deepen.study.run.decisions import Decisions
 from deepen.study.run.errors import Interrupted, WorkersLostError
 from deepen.study.run.forecast import Speed, warn_of_days
-from deepen.study.run.job import Job, make_jobs
+from deepen.study.run.job import make_jobs
 from deepen.study.run.progress import OnProgress, Preparation, StudyProgress, as_preparation, ignore_progress
 from deepen.study.run.rate_warnings import warn_of_late_growth
-from deepen.study.run.scheduler import train_tree
+from deepen.study.run.scheduler import WorkPlan, train_tree
 from deepen.study.run.start import keep_tokenizer_settings
 from deepen.study.run.triggers import Trigger, next_study
 from deepen.study.store.lineage import Lineage
@@ -116,21 +118,56 @@ def _run_once(
     study: Study, store: Store, dataset: Dataset, options: RunOptions, lock: WriterLock, clock: "_Clock"
 ) -> Results:
     """Run a study as it is, without asking triggers."""
-    tree = compile_study(study, dataset.fingerprint)
     inputs = hash_inputs(study, dataset)
-    store.open(study, inputs, _provenance(tree, options))
-    dataset = dataset.with_tokenizer_in(store.folder / "tokenizer")
+    planner = _Planner(study, store, dataset, options, inputs)
     if study.start is not None:
         keep_tokenizer_settings(study.start, store.folder / "tokenizer")
-    jobs = make_jobs(tree, dataset, store.folder, inputs["tasks"])
-    warn_of_late_growth(tree)
-    warn_of_days(tree, store, options.executor.jobs or 1, lambda: options.measure_speed(study))
+    warn_of_late_growth(planner.tree)
+    warn_of_days(planner.tree, store, options.executor.jobs or 1, lambda: options.measure_speed(study))
     try:
-        _train(tree, store, jobs, options, lock, clock)
+        _train(planner, store, options, lock, clock)
     except Interrupted as interrupted:
-        interrupted.results = _publish(tree, store, dataset, options, clock)
+        interrupted.results = _publish(planner.tree, store, planner.dataset, options, clock)
         raise
-    return _publish(tree, store, dataset, options, clock)
+    return _publish(planner.tree, store, planner.dataset, options, clock)
+
+
+class _Planner:
+    """Compiles a study, again whenever training has decided something, and records the tree in study.json.
+
+    Args:
+        study, store, dataset: the study, its folder, its data.
+        options: options of the run.
+        inputs: content hashes of the files that its results depend on.
+    """
+
+    def __init__(
+        self, study: Study, store: Store, dataset: Dataset, options: RunOptions, inputs: dict[str, Any]
+    ) -> None:
+        self._study, self._store, self._options, self._inputs = study, store, options, inputs
+        self._decisions = Decisions(store)
+        self.tree = compile_study(study, dataset.fingerprint)
+        self._record()
+        self.dataset = dataset.with_tokenizer_in(store.folder / "tokenizer")
+
+    @property
+    def plan(self) -> WorkPlan:
+        """What is to be trained."""
+        jobs = make_jobs(self.tree, self.dataset, self._store.folder, self._inputs["tasks"])
+        return WorkPlan(tree=self.tree, jobs=jobs)
+
+    def replan(self) -> WorkPlan | None:
+        """What is to be trained after the decisions so far; None if that has not changed."""
+        tree = compile_study(self._study, self.dataset.fingerprint, self._decisions.find)
+        if tree.routes == self.tree.routes:
+            return None
+        self._decisions.log_new(self.tree, tree)
+        self.tree = tree
+        self._record()
+        return self.plan
+
+    def _record(self) -> None:
+        self._store.open(self._study, self._inputs, _provenance(self.tree, self._options))
 
 
 def hash_inputs(study: Study, dataset: Dataset | None) -> dict[str, Any]:
@@ -147,17 +184,15 @@ def hash_inputs(study: Study, dataset: Dataset | None) -> dict[str, Any]:
     return inputs if dataset is None else {"data": dataset.identity, **inputs}
 
 
-def _train(
-    tree: Tree, store: Store, jobs: dict[str, Job], options: RunOptions, lock: WriterLock, clock: "_Clock"
-) -> None:
+def _train(planner: _Planner, store: Store, options: RunOptions, lock: WriterLock, clock: "_Clock") -> None:
     """Train pending segments; if an earlier writer died or its disk failed, hash every state first."""
     world = options.world
     try:
         train_tree(
-            tree,
+            planner.plan,
             store,
-            jobs,
             options.executor,
+            replan=planner.replan,
             threads=options.threads,
             policy=options.policy,
             verify=options.verify or lock.unverified,

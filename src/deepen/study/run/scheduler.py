@@ -6,11 +6,15 @@ The loop of the scheduler, until nothing is pending or a signal asks to stop:
     wait until a segment ends            finished: its children can start, and states no longer needed are pruned
                                          lost worker: submitted again, from its newest state (see `retries`)
                                          error of training: the run ends
+
+When a segment ends at a check of a plateau, the tree may change. The scheduler continues with a new `WorkPlan`;
+segments in training stay so.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
+from dataclasses import dataclass
 
 from deepen.study.compile.tree import Node, Tree
 from deepen.study.define.executor import ExecutorChoice
@@ -33,12 +37,20 @@ from deepen.study.store.study_folder import Store
 from deepen.train.distributed.processes import ONE_PROCESS, World
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkPlan:
+    """What is to be trained: a tree, and the job of each segment, by key."""
+
+    tree: Tree
+    jobs: Mapping[str, Job]
+
+
 def train_tree(
-    tree: Tree,
+    plan: WorkPlan,
     store: Store,
-    jobs: Mapping[str, Job],
     executor: ExecutorChoice,
     *,
+    replan: Callable[[], WorkPlan | None] = lambda: None,
     threads: int,
     policy: RetentionPolicy,
     verify: bool = False,
@@ -49,10 +61,11 @@ def train_tree(
     """Train the pending segments of a tree.
 
     Args:
-        tree: the tree of a study.
+        plan: the tree of a study, with its jobs.
         store: the study's folder.
-        jobs: the job of each segment, by key.
         executor: where segments are trained, and how many in parallel.
+        replan: returns the plan that follows from what is trained by now, or None if that stays as it is; called
+            at the start, and when a segment ends after which a decision may be taken.
         threads: CPU threads per segment. Another number rounds sums differently, so it is fixed for a study.
         policy: which states stay although they are not needed.
         verify: hash every byte of every state first, instead of checking sizes and headers.
@@ -66,24 +79,33 @@ def train_tree(
     """
     on_progress(Preparation("checking the states on disk"))
     stop_earlier_session(store.folder)
-    repair(tree, store, verify=verify)
-    pending = find_pending(tree, store)
-    for node in pending:
-        if store.segment(node.key).done is not None:
-            store.segment(node.key).reopen()
+    plan = _repair(plan, store, replan, verify=verify)
+    tree = plan.tree
+    pending = _open_pending(tree, store)
     stop = threading.Event()
     setting = Setting(folder=store.folder, threads=threads, stop=stop, world=world)
     with (
-        Tracking(tree, store, track),
+        Tracking(tree, store, track) as tracking,
         Watcher(tree, store, pending, on_progress) as watcher,
         stop_on_signals(stop) as request_stop,
         get_kind(executor).open(executor, setting) as workers,
     ):
         if world.control is not None:
             world.control.notes.on_stop = request_stop
-        _Scheduler(tree, store, jobs, pending, policy, watcher).run(workers, stop)
+        _Scheduler(plan, store, pending, policy, watcher, tracking, replan).run(workers, stop)
     if stop.is_set():
         raise Interrupted
+
+
+def _repair(plan: WorkPlan, store: Store, replan: Callable[[], WorkPlan | None], *, verify: bool) -> WorkPlan:
+    """Repair the segments of a plan, and those of the plans that follow from what they have trained."""
+    repair(plan.tree.nodes.values(), store, verify=verify)
+    seen = set(plan.tree.nodes)
+    while plan.tree.checks and (newer := replan()) is not None:
+        plan = newer
+        repair([node for key, node in plan.tree.nodes.items() if key not in seen], store, verify=verify)
+        seen |= plan.tree.nodes.keys()
+    return plan
 
 
 def find_pending(tree: Tree, store: Store) -> list[Node]:
@@ -106,6 +128,15 @@ def find_pending(tree: Tree, store: Store) -> list[Node]:
     return [node for node in tree.nodes.values() if node.key in pending]
 
 
+def _open_pending(tree: Tree, store: Store) -> list[Node]:
+    """The segments to train; those that are finished and must be trained again lose their done.json."""
+    pending = find_pending(tree, store)
+    for node in pending:
+        if store.segment(node.key).done is not None:
+            store.segment(node.key).reopen()
+    return pending
+
+
 def _is_evaluated_at_end(node: Node, folder: SegmentFolder) -> bool:
     """Whether the log has every evaluation that is due at a segment's end."""
     end = node.segment.end
@@ -118,19 +149,21 @@ class _Scheduler:
 
     def __init__(
         self,
-        tree: Tree,
+        plan: WorkPlan,
         store: Store,
-        jobs: Mapping[str, Job],
         pending: list[Node],
         policy: RetentionPolicy,
         watcher: Watcher,
+        tracking: Tracking,
+        replan: Callable[[], WorkPlan | None],
     ) -> None:
-        self._store, self._jobs, self._policy, self._watcher = store, jobs, policy, watcher
-        self._lineage = Lineage.from_tree(tree)
-        self._queue = ReadyQueue(tree, [node.key for node in pending])
+        self._plan, self._store, self._policy, self._find_plan = plan, store, policy, replan
+        self._watcher, self._tracking = watcher, tracking
+        self._lineage = Lineage.from_tree(plan.tree)
+        self._queue = ReadyQueue(plan.tree, [node.key for node in pending])
         self._attempts, self._refusals = Attempts(store), Refusals()
         self._running: dict[Future[Outcome], Node] = {}
-        self._lineage.prune(tree.nodes, store, policy)  # after a kill, or with a new policy
+        self._lineage.prune(plan.tree.nodes, store, policy)  # after a kill, or with a new policy
 
     def run(self, workers: SegmentExecutor, stop: threading.Event) -> None:
         """Train until nothing is pending, or until `stop` is set and every running segment has saved."""
@@ -157,7 +190,7 @@ class _Scheduler:
                 return
             self._watcher.begin(node)
             try:
-                future = workers.submit(self._jobs[node.key], self._attempts.begin(node))
+                future = workers.submit(self._plan.jobs[node.key], self._attempts.begin(node))
             except WorkersLostError as refusal:
                 self._watcher.end(node, finished=False)
                 if not self._running:
@@ -188,7 +221,17 @@ class _Scheduler:
 
     def _finish(self, node: Node) -> None:
         self._queue.finish(node)
+        if node.key in self._plan.tree.checks and (plan := self._find_plan()) is not None:
+            self._replan(plan)
         self._lineage.prune([key for key in (node.parent, node.key) if key], self._store, self._policy)
+
+    def _replan(self, plan: WorkPlan) -> None:
+        """Continue with another plan; segments in training stay so."""
+        pending = _open_pending(plan.tree, self._store)
+        self._plan, self._lineage = plan, Lineage.from_tree(plan.tree)
+        self._queue.replan(plan.tree, [node.key for node in pending])
+        self._watcher.replan(plan.tree, pending)
+        self._tracking.replan(plan.tree)
 
 
 def _describe_loss(error: BaseException) -> str:

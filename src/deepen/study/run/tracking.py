@@ -29,7 +29,7 @@ from deepen import durable
 from deepen.interop.trackers import OpenRun, TrackedRun, get_tracker
 from deepen.schedule.json_form import to_json
 from deepen.schedule.recipes import get_recipe
-from deepen.study.compile.tree import Tree
+from deepen.study.compile.tree import Route, Tree
 from deepen.study.define.study import Study
 from deepen.study.run.run_logs import Row, RunLogs
 from deepen.study.store.study_folder import Store
@@ -62,6 +62,11 @@ class Tracking:
             feed.start()
         return self
 
+    def replan(self, tree: Tree) -> None:
+        """Continue with another tree of the study."""
+        for feed in self._feeds:
+            feed.replan(tree)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
@@ -78,14 +83,17 @@ class _Feed:
     def __init__(self, name: str, tree: Tree, store: Store) -> None:
         self._name, self._study, self._folder = name, tree.study, store.folder
         self._record = _Record(store.folder / "trackers" / f"{name}.json")
-        by_run = groupby(tree.routes, key=lambda route: (route.arm.name, route.seed))
-        self._runs = [RunLogs(tree, store, list(routes)) for _, routes in by_run]
+        self._runs = [RunLogs(tree, store, routes) for routes in _routes_by_run(tree)]
+        self._newer: Tree | None = None
         self._open: dict[str, OpenRun] = {}
         self._is_over, self._advanced_at = threading.Event(), 0.0
         self._thread = threading.Thread(target=self._feed, name=f"tracker {name}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    def replan(self, tree: Tree) -> None:
+        self._newer = tree  # the thread takes it over
 
     def request_end(self) -> None:
         self._is_over.set()
@@ -106,6 +114,9 @@ class _Feed:
             is_last = False
             while not is_last:
                 is_last = self._is_over.wait(POLL_SECONDS)
+                if (newer := self._newer) is not None:
+                    for run, routes in zip(self._runs, _routes_by_run(newer), strict=True):
+                        run.replan(newer, routes)
                 for run in self._runs:
                     self._log_new_rows(run)
             for opened in self._open.values():
@@ -196,6 +207,12 @@ class _Record:
     def _write(self) -> None:
         self._path.parent.mkdir(exist_ok=True)
         durable.write_json(self._path, {"runs": self._runs})
+
+
+def _routes_by_run(tree: Tree) -> list[list[Route]]:
+    """The routes of each arm with each seed, in the study's order."""
+    by_run = groupby(tree.routes, key=lambda route: (route.arm.name, route.seed))
+    return [list(routes) for _, routes in by_run]
 
 
 def _describe(study: Study, run: RunLogs) -> dict[str, Any]:

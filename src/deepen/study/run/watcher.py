@@ -33,19 +33,25 @@ class Watcher:
     """
 
     def __init__(self, tree: Tree, store: Store, pending: Iterable[Node], on_progress: OnProgress) -> None:
-        self._tree, self._store, self._on_progress = tree, store, on_progress
-        self._tokens = {node.key: store.segment(node.key).tokens_saved for node in pending}
-        self._arms: dict[str, dict[str, None]] = {key: {} for key in tree.nodes}
-        for route in tree.routes:
-            for key in route.keys:
-                self._arms[key][route.arm.name] = None
-        self._runs = [
-            {key for route in routes for key in route.keys}
-            for _, routes in groupby(tree.routes, key=lambda route: (route.arm.name, route.seed))
-        ]
+        self._store, self._on_progress = store, on_progress
         self._running: dict[str, Node] = {}
         self._lock, self._is_over = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
+        self.replan(tree, pending)
+
+    def replan(self, tree: Tree, pending: Iterable[Node]) -> None:
+        """Continue with another tree of the study."""
+        tokens = {node.key: self._store.segment(node.key).tokens_saved for node in pending}
+        arms: dict[str, dict[str, None]] = {key: {} for key in tree.nodes}
+        for route in tree.routes:
+            for key in route.keys:
+                arms[key][route.arm.name] = None
+        runs = [
+            {key for route in routes for key in route.keys}
+            for _, routes in groupby(tree.routes, key=lambda route: (route.arm.name, route.seed))
+        ]
+        with self._lock:
+            self._tree, self._tokens, self._arms, self._runs = tree, tokens, arms, runs
 
     def __enter__(self) -> "Watcher":
         self.report()
@@ -70,7 +76,7 @@ class Watcher:
         with self._lock:
             del self._running[node.key]
             if finished:
-                del self._tokens[node.key]
+                self._tokens.pop(node.key, None)
             else:
                 with suppress(OSError):
                     self._tokens[node.key] = self._store.segment(node.key).tokens_saved
@@ -91,15 +97,15 @@ class Watcher:
             running = list(self._running.values())
         segments = tuple(self._read(node) for node in running)  # reads files, which may take long
         with self._lock:
-            unfinished = dict(self._tokens)
+            unfinished, nodes, runs = dict(self._tokens), self._tree.nodes.values(), self._runs
         for node, segment in zip(running, segments, strict=True):
             if node.key in unfinished and segment.step:
                 unfinished[node.key] = node.segment.start + segment.step * node.segment.batch_tokens
         return StudyProgress(
-            flops=sum(_trained_flops(node, unfinished) for node in self._tree.nodes.values()),
-            flops_total=sum(training_flops(node) for node in self._tree.nodes.values()),
-            runs_done=sum(not keys & unfinished.keys() for keys in self._runs),
-            runs_total=len(self._runs),
+            flops=sum(_trained_flops(node, unfinished) for node in nodes),
+            flops_total=sum(map(training_flops, nodes)),
+            runs_done=sum(not keys & unfinished.keys() for keys in runs),
+            runs_total=len(runs),
             running=segments,
         )
 
@@ -112,7 +118,7 @@ class Watcher:
         seconds = lines[-1]["seconds"] - lines[0]["seconds"] if lines else 0.0
         return SegmentProgress(
             key=node.key,
-            arms=tuple(self._arms[node.key]),
+            arms=tuple(self._arms.get(node.key, ())),
             seed=node.seed,
             depth=segment.depth,
             label=segment.label,

@@ -1,14 +1,14 @@
 """Check, repair and prune a study's folder. Repair runs before each training; check and prune are commands."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deepen import durable
 from deepen.os_errors import explain
-from deepen.study.compile.tree import Tree
+from deepen.study.compile.tree import Node
 from deepen.study.store.lineage import Lineage
 from deepen.study.store.retention import RetentionPolicy
 from deepen.study.store.segment_folder import LOGS, SegmentFolder
@@ -126,15 +126,15 @@ def _find_disorder(folder: SegmentFolder, spec: dict[str, Any], done: dict[str, 
             yield f"{path} is damaged: it does not reach the segment's end"
 
 
-def repair(tree: Tree, store: Store, *, verify: bool) -> None:
+def repair(nodes: Iterable[Node], store: Store, *, verify: bool) -> None:
     """Find damage before training continues, warn about it, and mark the damaged segments for training.
 
     Args:
-        tree: the segments to look at.
+        nodes: the segments to look at.
         store: the study's folder.
         verify: hash every byte of every state, instead of checking sizes and headers.
     """
-    for node in tree.nodes.values():
+    for node in nodes:
         folder = store.segment(node.key)
         if not folder.folder.is_dir():
             continue

@@ -5,6 +5,7 @@
     evals.jsonl      one line per evaluation
     state/           the newest training state
     done.json        progress, peak memory and digests of the logs at the segment's end
+    decisions.json   the plateaus that ended their phase at the segment's end, if there are any
 
 Logs are appended to, so a kill can leave their last line incomplete; every other file is replaced as a whole. A
 state records the length of the logs at its step, and their sha256 up to there. The logs are made durable before
@@ -78,6 +79,16 @@ class SegmentFolder:
     def done(self) -> dict[str, Any] | None:
         """The content of done.json; None if it is missing (the segment is not finished) or damaged."""
         return self._read("done.json")
+
+    @property
+    def decisions(self) -> list[dict[str, Any]]:
+        """The plateaus that ended their phase at the segment's end."""
+        plateaus: list[dict[str, Any]] = (self._read("decisions.json") or {}).get("plateaus", [])
+        return plateaus
+
+    def record_decision(self, plateau: Mapping[str, Any]) -> None:
+        """Record that a phase ends at the segment's end."""
+        durable.write_json(self.folder / "decisions.json", {"plateaus": [*self.decisions, dict(plateau)]})
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
@@ -210,9 +221,9 @@ class SegmentFolder:
     # Damage.
 
     def json_problems(self) -> list[str]:
-        """The problems of spec.json and done.json."""
+        """The problems of spec.json, done.json and decisions.json."""
         problems = []
-        for name in ("spec.json", "done.json"):
+        for name in ("spec.json", "done.json", "decisions.json"):
             try:
                 durable.read_json(self.folder / name)
             except durable.DamagedError as error:

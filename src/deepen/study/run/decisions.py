@@ -1,0 +1,97 @@
+"""Decide where phases end that a plateau may end, from the losses in a study's folder, and record it there.
+
+    decisions = Decisions(store)
+    tree = compile_study(study, fingerprint, decisions.find)
+
+A decision is recorded in the folder of the segment whose end decided, and is never taken again: on a GPU, a
+segment that is trained again can have slightly other losses. It is taken by the process that runs the study, never
+by one that only trains.
+"""
+
+import logging
+from collections.abc import Mapping
+
+from deepen.errors import RunError
+from deepen.schedule.plateau import Trigger, decide
+from deepen.study.compile.keys import canonical
+from deepen.study.compile.tree import Tree
+from deepen.study.store.log_lines import Line
+from deepen.study.store.study_folder import Store
+
+_log = logging.getLogger(__name__)
+
+
+class Decisions:
+    """The decisions in a study's folder.
+
+    Args:
+        store: the study's folder.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lines: dict[str, list[Line]] = {}  # of finished segments, whose logs no longer change
+
+    def find(self, trigger: Trigger, keys: Mapping[int, str]) -> int | None:
+        """Where the phase of a trigger ends; None if training has not decided yet: see `Decide`.
+
+        Raises:
+            RunError: the log of a finished segment misses steps.
+        """
+        question = canonical(trigger.plateau) | {"begin": trigger.begin, "latest": trigger.latest}
+        for at, key in keys.items():
+            if question in self._store.segment(key).decisions:
+                return at
+        trained = [at for at, key in keys.items() if self._store.segment(key).done is not None]
+        if not trained:
+            return None
+        lines = self._read_run(keys[trained[-1]])
+        checks = [at for at in trigger.checks if at in trained]
+        end = decide(trigger.plateau, checks, begin=trigger.begin, lines=lines)
+        if end is None and trigger.latest in trained:
+            end = trigger.latest
+        if end is not None:
+            self._store.segment(keys[end]).record_decision(question)
+        return end
+
+    def log_new(self, before: Tree, after: Tree) -> None:
+        """Log what is decided in a tree and was open in an earlier one of the same study."""
+        lines: dict[str, None] = {}  # marks of one run can have the same decisions
+        for old, new in zip(before.routes, after.routes, strict=True):
+            for nth, decision in enumerate(new.decisions):
+                if decision.is_open or (nth < len(old.decisions) and not old.decisions[nth].is_open):
+                    continue
+                how = "on a plateau of the loss" if decision.is_plateau else "at its latest end"
+                phase, end = decision.trigger.label, f"{decision.end:,}"
+                lines[f"{new.arm.name}, seed {new.seed}: phase {phase!r} ends at {end} tokens, {how}"] = None
+        for line in lines:
+            _log.info(line)
+
+    def _read_run(self, key: str) -> list[Line]:
+        """A line per step of the run that led to the end of a segment, in order."""
+        by_tokens: dict[int, Line] = {}
+        parent: str | None = key
+        while parent is not None:
+            spec = self._store.segment(parent).spec
+            lines = self._read_segment(parent)
+            if spec is None or not lines:
+                raise self._incomplete(parent)
+            by_tokens = {line["tokens"]: line for line in lines} | by_tokens
+            parent = spec["parent"]
+        lines = [by_tokens[tokens] for tokens in sorted(by_tokens)]
+        if [line["step"] for line in lines] != list(range(1, len(lines) + 1)):
+            raise self._incomplete(key)
+        return lines
+
+    def _read_segment(self, key: str) -> list[Line]:
+        if key not in self._lines:
+            self._lines[key] = self._store.segment(key).lines("metrics")
+        return self._lines[key]
+
+    def _incomplete(self, key: str) -> RunError:
+        self._lines.clear()
+        return RunError(
+            f"the losses that lead to {self._store.segment(key).folder} are incomplete, so that nothing can be "
+            "decided from them",
+            remedy="run the same command again: it repairs the folder",
+        )
