@@ -180,6 +180,27 @@ def test_unknown_recipes_and_options_are_refused_with_the_known_ones():
         get_recipe("small").schedule(MODEL, 1000, 1000, {"stages": 2})
 
 
+@pytest.mark.parametrize(
+    ("recipe", "options", "problem"),
+    [
+        ("two-phase", {"stages": "4"}, "stages is '4': it must be a whole number"),
+        ("two-phase", {"stages": True}, "stages is True: it must be a whole number"),
+        ("two-phase", {"round_down": 1}, "round_down is 1: it must be True or False"),
+        ("two-phase", {"partition": 4}, "partition is 4: it must be text"),
+        ("one-shot", {"grow_at": "0.5"}, "grow_at is '0.5': it must be a number or a list of numbers"),
+        ("one-shot", {"noise": None}, "noise is None: it must be a number"),
+        ("gradual", {"depths": [3, 6.0, 12]}, r"depths is \[3, 6.0, 12\]: it must be a whole number or a list"),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_refused(recipe: str, options: dict[str, object], problem: str):
+    with pytest.raises(InvalidValueError, match=f"^{problem}"):
+        get_recipe(recipe).schedule(MODEL, 200_000, 100_000, options)
+
+
+def test_a_whole_number_is_a_number_and_none_leaves_the_choice_to_the_recipe():
+    get_recipe("one-shot").schedule(MODEL, 200_000, 100_000, {"start_depth": None, "noise": 0})
+
+
 def test_two_functions_cannot_share_a_name():
     with pytest.raises(InvalidValueError, match="recipe 'full' is defined in deepen"):
         recipe("full")(late_growth)

@@ -128,6 +128,8 @@ class Recipe:
             )
         budget = {STAGED_TOKENS: baseline_tokens} if self.has_staged_part else {}
         if self.is_part_of_deepen:
+            for name, value in options.items():
+                known[name].check(value)
             return self.build(model, tokens, **budget, **options)
         try:
             # What the function prints, at each of many calls, is not part of a command's result.

@@ -9,14 +9,15 @@ Any callable is read: functions, lambdas, `functools.partial`, objects with `__c
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from traceback import extract_tb
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints
 
+from deepen.errors import InvalidValueError
 from deepen.schedule.phase import Schedule
 
 Build = Callable[..., Schedule]
@@ -62,6 +63,34 @@ class RecipeOption:
     takes_one: bool = True
     takes_several: bool = False
 
+    def check(self, value: Any) -> None:
+        """Check the type of a value; what it may be beyond that is checked by the recipe.
+
+        Raises:
+            InvalidValueError: it is of another type.
+        """
+        if value is None and self.default is None:
+            return
+        is_list = self.takes_several and isinstance(value, list | tuple)
+        values = value if is_list else (value,) if self.takes_one else ("",)
+        if self.kind is object or all(_is_a(self.kind, each) for each in values):
+            return
+        several = f"a list of {_PLURALS[self.kind]}" if self.takes_several else ""
+        single = _SINGULARS[self.kind] if self.takes_one else ""
+        use = " or ".join(filter(None, (single, several)))
+        raise InvalidValueError(f"is {value!r}: it must be {use}", field=self.name, value=value)
+
+
+_SINGULARS = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+_PLURALS = {int: "whole numbers", float: "numbers", str: "texts", bool: "True and False"}
+
+
+def _is_a(kind: type, value: object) -> bool:
+    """Whether a value can be used where a type is asked for: a whole number as a number, never a bool."""
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
 
 def read_name(build: Build) -> str:
     """The name of a function; `lambda` for one that has none, and for an object the name of its class."""
@@ -97,7 +126,8 @@ def read_options(build: Build) -> dict[str, RecipeOption]:
             help=help_texts.get(parameter.name, ""),
             **_read_annotation(hints.get(parameter.name, type(default))),
         )
-    return options | _read_shared_options(build)
+    shared = _find_shared_options(build)
+    return options if shared is None else {**options, **_read_typed_dict(shared)}
 
 
 def takes_any_option(build: Build) -> bool:
@@ -175,12 +205,10 @@ def _find_shared_options(build: Build) -> Any:
     return None
 
 
-def _read_shared_options(build: Build) -> dict[str, RecipeOption]:
-    shared = _find_shared_options(build)
-    if shared is None:
-        return {}
+@cache  # a TypedDict does not change
+def _read_typed_dict(shared: Any) -> Mapping[str, RecipeOption]:
     help_texts = _argument_help(inspect.getdoc(shared) or "")
-    return {
+    options = {
         name: RecipeOption(
             name=name,
             default=next((extra.value for extra in get_args(hint) if isinstance(extra, Default)), None),
@@ -189,6 +217,7 @@ def _read_shared_options(build: Build) -> dict[str, RecipeOption]:
         )
         for name, hint in get_type_hints(shared, include_extras=True).items()
     }
+    return MappingProxyType(options)
 
 
 def _hints(build: Build) -> dict[str, Any]:

@@ -72,13 +72,15 @@ def _make_option(name: str, recipes: Sequence[Recipe]) -> Option:
     """An option that one recipe or several have."""
     owners = {recipe.name: recipe.options[name] for recipe in recipes if name in recipe.options}
     first, defaults = next(iter(owners.values())), {str(option.default) for option in owners.values()}
-    is_stated = len(defaults) == 1 and first.default not in (None, "", ())
     takes = _value_type(first)
+    default_help = "the recipe's own"
+    if len(defaults) == 1 and first.default is not None:
+        default_help = "none" if first.default in ("", ()) else str(first.default).lower()
     return Option(
         name=name.replace("_", "-"),
         takes=takes,
         help=first.help.rstrip("."),
-        default_help="" if takes is None else str(first.default).lower() if is_stated else "the recipe's own",
+        default_help="" if takes is None else default_help,
         owners=tuple(owners),
     )
 
