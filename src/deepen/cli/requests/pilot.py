@@ -77,16 +77,11 @@ def design_pilot(plan: Plan, recipe: Sequence[str]) -> Pilot | None:
     fewest, most = TOKENS_PER_PARAMETER
     ratio = plan.baseline.schedule.tokens / big.parameters_non_embedding
     tokens = min(max(ratio, fewest), most) * model.parameters_non_embedding
-    words = [
-        *_scale_lengths(recipe, tokens / plan.baseline.schedule.tokens),
-        "--against",
-        _name_baseline(plan),
-        "--model",
-        small.name,
-    ]
-    words += ["--depth", str(model.depth)] if model.depth != small.depth else []
-    words += ["--tokens", str(max(1, round(tokens / 1e5)) * 100_000), "--seeds", str(SEEDS)]
+    share = tokens / plan.baseline.schedule.tokens
     try:
+        words = [*_scale_lengths(recipe, share), "--against", _name_baseline(plan), "--model", small.name]
+        words += ["--depth", str(model.depth)] if model.depth != small.depth else []
+        words += ["--tokens", str(max(1, round(tokens / 1e5)) * 100_000), "--seeds", str(SEEDS)]
         study = train.parse(words).study
         flops = sum(mark.flops for mark in plan_study(study).marks) * len(study.seeds)
     except (RequestError, ValueError):
