@@ -14,6 +14,8 @@ from deepen.study.define.study import Study
 from deepen.study.run.run_study import hash_inputs
 from deepen.study.store.errors import StoreError
 from deepen.study.store.study_folder import Store
+from deepen.train.optim.spec import OptimizerSpec
+from deepen.train.settings import TrainSettings
 
 ITEM = json.dumps({"ctx": "The Congress", "endings": ["met.", "of of", "ran", "sea"], "label": 0}) + "\n"
 
@@ -108,3 +110,10 @@ def test_a_lock_stays_unverified_until_a_holder_has_verified(tmp_path: Path):
         lock.unverified = False
     with Store(tmp_path).lock() as lock:
         assert not lock.unverified
+
+
+def test_another_optimizer_is_refused_by_its_kind(make_study: Callable[..., Study], tmp_path: Path):
+    store = Store(tmp_path / "study")
+    store.open(make_study(settings=TrainSettings(optimizer=OptimizerSpec.muon())), {})
+    with pytest.raises(StoreError, match=r"other settings \(settings; settings\.optimizer was MuonSpec\)"):
+        store.open(make_study(), {})

@@ -170,6 +170,8 @@ def _continues(key: str, old: Any, new: Any) -> bool:
 def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any]:
     """The name of the first value that differs, such as `settings.on_spike`, and its old value."""
     if isinstance(old, dict) and isinstance(new, dict):
+        if old.get("type") != new.get("type"):  # their fields cannot be compared
+            return key, old.get("type")
         for inner in sorted(old.keys() | new.keys()):
             if old.get(inner) != new.get(inner):
                 return _first_difference(f"{key}.{inner}", old.get(inner), new.get(inner))
