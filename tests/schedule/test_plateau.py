@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from deepen.errors import InvalidValueError
 from deepen.schedule.phase import Phase, Schedule
-from deepen.schedule.plateau import Plateau, decide
+from deepen.schedule.plateau import Plateau, Trigger, decide
 
 PLATEAU = Plateau(slope=0.2, check_tokens=1000, earliest=4000)
 CHECKS = PLATEAU.checks(begin=0, latest=20_000, batch_tokens=100)
@@ -89,8 +89,8 @@ def test_checks_lie_between_two_steps_of_the_phase():
     [({"earliest": 20_000}, 20_000), ({"patience": 17}, 20_000), ({"check_tokens": 17_000}, 20_000), ({}, 4900)],
 )
 def test_a_plateau_that_can_never_end_its_phase_is_refused(change, latest):
-    with pytest.raises(InvalidValueError, match="can never end the phase early"):
-        replace(PLATEAU, **change).checks(begin=0, latest=latest, batch_tokens=100)
+    with pytest.raises(InvalidValueError, match="can never end phase 'shallow' early"):
+        Trigger.place(replace(PLATEAU, **change), "shallow", begin=0, latest=latest, batch_tokens=100)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,6 @@ from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps, round_up_to_steps
 from deepen.schedule.phase import Part, Schedule
-from deepen.schedule.plateau import Trigger
 from deepen.schedule.ramp import Ramp, apply_ramps
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipe import Recipe
@@ -141,25 +140,6 @@ def compute_share(ledger: Ledger, schedule: Schedule, tokens: int) -> float:
         used += cost * min(left, phase.tokens) / phase.tokens
         left -= min(left, phase.tokens)
     return used / sum(costs)
-
-
-def decide_schedule(
-    run: RecipeRun, solve: Callable[[RecipeRun], Schedule], choose: Callable[[Schedule, Trigger], int]
-) -> Schedule:
-    """The schedule of a run to a mark, after all phases that a plateau may end were decided, one after another.
-
-    A decision changes what the run costs, so the mark is solved again after each.
-
-    Args:
-        run: the run.
-        solve: finds its schedule to the mark.
-        choose: the position in tokens at which the phase of a trigger ends, which the given schedule has.
-    """
-    schedule = solve(run)
-    while (trigger := schedule.trigger) is not None:
-        run = replace(run, decisions=(*run.decisions, choose(schedule, trigger)))
-        schedule = solve(run)
-    return schedule
 
 
 def nearest_schedule(run: RecipeRun, price: Price, budget: float, unit: str) -> Schedule:

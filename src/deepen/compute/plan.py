@@ -21,6 +21,7 @@ from deepen.compute.marks import RecipeRun
 from deepen.compute.memory import PhaseMemory, phase_memory
 from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan_request import PlanRequest, baseline_schedule
+from deepen.compute.triggers import check_triggers, decide_schedule, end_early
 from deepen.errors import InvalidValueError, look_up
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS, tokens_per_step
@@ -73,6 +74,8 @@ class Plan:
         impossible: for each accounting without such a run, the reason.
         staged_share: for each accounting, the price of the staged part ÷ the price of the baseline; empty for
             recipes without a staged part.
+        earliest: the run that costs as much if plateaus end phases as early as they can, while in `total` they do
+            not; None if no phase may end on a plateau.
         ratios: for each price of a backward pass in forward passes, tokens of the continual phase ÷ tokens of the
             baseline by the closed form of the recipe's paper; empty if it has none.
     """
@@ -85,6 +88,7 @@ class Plan:
     impossible: Mapping[str, str]
     staged_share: Mapping[str, float]
     ratios: Mapping[float, float]
+    earliest: PlannedRun | None = None
 
     @property
     def peak(self) -> PlannedPhase:
@@ -235,7 +239,17 @@ def make_plan(request: PlanRequest, clock: Clock | None = None) -> Plan:
         impossible=impossible,
         staged_share=_staged_shares(run, total, baseline, applicable),
         ratios=_closed_form_shares(run, applicable),
+        earliest=_earliest(request, clock, run, baseline, applicable[0]) if total.schedule.has_trigger else None,
     )
+
+
+def _earliest(
+    request: PlanRequest, clock: Clock | None, run: RecipeRun, baseline: PlannedRun, accounting: Accounting
+) -> PlannedRun:
+    """`Plan.earliest`."""
+    budget = accounting.budget(baseline.schedule)
+    schedule = decide_schedule(run, lambda run: accounting.mark(run, budget), end_early)
+    return _price_run(request, clock, schedule)
 
 
 def _find_marks(
@@ -251,6 +265,7 @@ def _find_marks(
     for accounting in accountings:
         try:
             schedule = accounting.mark(run, accounting.budget(baseline.schedule))
+            check_triggers(run, schedule)
         except ValueError as error:
             problem = f"{request.recipe_name} against {request.against_name}: {error}"
             if accounting is accountings[0]:

@@ -97,24 +97,10 @@ class Plateau:
             begin: tokens of the run at which the phase begins.
             latest: tokens of the run at which it ends at the latest.
             batch_tokens: tokens of a step of the phase.
-
-        Raises:
-            InvalidValueError: there are too few checks for the plateau ever to end the phase.
         """
         spacing = round_up_to_steps(self.check_tokens, batch_tokens) * batch_tokens
         first = round_up_to_steps(max(self.earliest, 1), batch_tokens) * batch_tokens
-        checks = tuple(range(begin + first, latest, spacing))
-        usable = sum(self.can_count(at, begin, batch_tokens) for at in checks)
-        if usable < self.patience:
-            raise InvalidValueError(
-                f"can never end the phase early: {usable} of the checks before {latest:,} tokens can count, and "
-                f"{self.patience} in a row must",
-                field="until",
-                value=self,
-                remedy="check earlier, more often or with less patience; a check counts if the last "
-                f"{self.window:g} of the run's tokens lies within the phase and has at least {MIN_STEPS} steps",
-            )
-        return checks
+        return tuple(range(begin + first, latest, spacing))
 
     def can_count(self, at: int, begin: int, batch_tokens: int) -> bool:
         """Whether the window of a check lies within the phase and has enough steps."""
@@ -144,11 +130,25 @@ class Trigger:
     def place(cls, plateau: Plateau, label: str, *, begin: int, latest: int, batch_tokens: int) -> "Trigger":
         """Place the checks of a plateau in its phase.
 
+        Args:
+            plateau: the plateau.
+            label: the phase's label.
+            begin, latest: tokens of the run at which the phase begins, and at which it ends at the latest.
+            batch_tokens: tokens of a step of the phase.
+
         Raises:
-            InvalidValueError: as `Plateau.checks`.
+            InvalidValueError: there are too few checks for the plateau ever to end the phase.
         """
         checks = plateau.checks(begin, latest, batch_tokens)
         counted = [at for at in checks if plateau.can_count(at, begin, batch_tokens)]
+        if len(counted) < plateau.patience:
+            raise InvalidValueError(
+                f"the plateau can never end phase {label!r} early: {len(counted)} of its {len(checks)} checks "
+                f"before {latest:,} tokens can count, and {plateau.patience} in a row must",
+                value=plateau,
+                remedy="check earlier, more often or with less patience, or use more tokens; a check counts if "
+                f"the last {plateau.window:g} of the run's tokens lies in the phase and has {MIN_STEPS} steps",
+            )
         earliest = counted[plateau.patience - 1]
         return cls(plateau=plateau, label=label, begin=begin, earliest=earliest, latest=latest, checks=checks)
 

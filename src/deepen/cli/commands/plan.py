@@ -74,6 +74,9 @@ def _plan_study(request: StudyPlanRequest) -> int:
             "steps": planned.steps,
             "tokens": planned.tokens,
             "flops": planned.flops,
+            "earliest": None
+            if (earliest := planned.earliest) is None
+            else {"steps": earliest.schedule.steps, "tokens": earliest.schedule.tokens},
             "rate": rate_name(planned.mark.schedule.rate),
             "peak_lr": planned.mark.schedule.rate.peak,
             "warnings": [f"arm {planned.arm} {late}. {REMEDY}"]

@@ -3,6 +3,7 @@
 from dataclasses import asdict, replace
 from typing import Any
 
+from deepen.cli.output.plan_plateau import describe_plateaus
 from deepen.cli.output.plan_rate import describe_rate
 from deepen.cli.requests.pilot import Pilot
 from deepen.compute.devices import Fleet
@@ -61,6 +62,7 @@ def describe_plan(
         "impossible_marks": dict(plan.impossible),
         "paper_ratios": [{"ratio": ratio, "continual_share": share} for ratio, share in plan.ratios.items()],
         "equal_tokens": _equal_tokens(plan, fleet.count if fleet else 1, price_per_hour),
+        "plateaus": describe_plateaus(plan),
         "rate": describe_rate(plan),
         "pilot": None if pilot is None else asdict(pilot) | {"seconds_on_two_cores": pilot.seconds},
         "limit": _limit(plan),

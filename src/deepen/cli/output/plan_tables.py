@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from deepen.cli.output.plan_answer import format_hours, format_money, name_baseline, print_answer
+from deepen.cli.output.plan_plateau import plateau_lines
 from deepen.cli.output.plan_rate import rate_lines
 from deepen.cli.output.tables import numbers, print_sentences, print_table, short, text
 from deepen.cli.requests.plan_options import RECIPE_PLAN
@@ -38,8 +39,8 @@ def print_plan(plan: dict[str, Any]) -> None:
     rows = (_row(plan, index, most) for index in range(len(plan["phases"])))
     print_answer(plan)
     print_table(_equal_compute(plan), columns, rows, droppable=("", "trainable", "tokens", "MFLOP/token", "steps"))
-    rate = rate_lines(plan["rate"])
-    print_sentences([*_totals(plan), *_marks(plan), *rate, *_memory(plan), _conventions(plan)], indent=10)
+    lines = [*_totals(plan), *_marks(plan), *plateau_lines(plan), *rate_lines(plan["rate"]), *_memory(plan)]
+    print_sentences([*lines, _conventions(plan)], indent=10)
 
 
 def _equal_compute(plan: dict[str, Any]) -> str:
@@ -259,7 +260,13 @@ def print_study_plan(
         ),
     )
     warnings = {mark["arm"]: warning for mark in reversed(marks) for warning in mark["warnings"]}
-    sentences = ["FLOPs count attention densely.", *(f"Warning: {text}." for text in reversed(warnings.values()))]
+    sentences = [
+        f"{mark['arm']} may grow earlier, on a plateau of its loss: its mark is between "
+        f"{mark['earliest']['steps']:,} and {mark['steps']:,} steps, the number in the table."
+        for mark in marks
+        if mark["earliest"] and mark["budget_share"] == 1.0
+    ]
+    sentences += ["FLOPs count attention densely.", *(f"Warning: {text}." for text in reversed(warnings.values()))]
     if time is not None:
         cost = "" if time["cost"] is None else f", {format_money(time['cost'])} in all"
         sentences = [

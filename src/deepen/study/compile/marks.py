@@ -28,7 +28,8 @@ from deepen.compute.accounting import (
     flops_accounting,
     tokens_accounting,
 )
-from deepen.compute.marks import RecipeRun, decide_schedule
+from deepen.compute.marks import RecipeRun
+from deepen.compute.triggers import check_triggers, decide_schedule, end_early
 from deepen.errors import InvalidValueError
 from deepen.schedule.phase import Schedule
 from deepen.schedule.plateau import Trigger
@@ -71,7 +72,7 @@ def compile_marks(study: Study, arm: Arm) -> list[Mark]:
         for mark in marks:
             _check_start(mark.schedule, study)
             mark.schedule.rate.pieces(mark.schedule.grid)  # raises if the run is too short for the rate
-            _check_triggers(mark, study, arm)
+            check_triggers(_run(study, arm), mark.schedule)
         return marks
     except ValueError as error:
         raise InvalidValueError(f"arm {arm.name}: {error}", value=arm.name) from None
@@ -94,43 +95,7 @@ def decided_mark(study: Study, arm: Arm, mark: Mark, choose: Callable[[Schedule,
 
 def earliest_mark(study: Study, arm: Arm, mark: Mark) -> Mark:
     """A mark of an arm if each of its phases that a plateau may end does so at its first opportunity."""
-    return decided_mark(study, arm, mark, lambda schedule, trigger: trigger.earliest)
-
-
-def _check_triggers(mark: Mark, study: Study, arm: Arm) -> None:
-    """Check that training up to the latest end of a phase does not depend on where the phase ends.
-
-    Otherwise there would be no run whose losses could decide. So a run twice as long must begin in the same way.
-    """
-    decided: list[Trigger] = []
-
-    def choose(schedule: Schedule, trigger: Trigger) -> int:
-        decided.append(trigger)
-        return trigger.latest
-
-    schedule = decided_mark(study, arm, mark, choose).schedule
-    if not decided:
-        return
-    run = replace(_run(study, arm), decisions=tuple(trigger.latest for trigger in decided))
-    longer = run.schedule(2 * schedule.tokens // study.batch_tokens)
-    latest = decided[-1].latest
-    if _training_before(latest, schedule) != _training_before(latest, longer):
-        raise InvalidValueError(
-            f"phase {decided[-1].label!r} may end on a plateau up to {latest:,} tokens, but the training up to "
-            "there depends on the length of the run, which is open until then",
-            remedy="use a rate that is constant up to there (WSD decays later, a cosine never is), or let the "
-            "phase end earlier at the latest",
-        )
-
-
-def _training_before(tokens: int, schedule: Schedule) -> tuple[object, ...]:
-    """How a run is trained up to a position: its phases, and the pieces of its rate."""
-    phases, begin = [], 0
-    for phase in schedule.phases:
-        if begin < tokens:
-            phases.append(replace(phase, tokens=min(phase.tokens, tokens - begin), until=None))
-        begin += phase.tokens
-    return phases, [piece for piece in schedule.rate.pieces(schedule.grid) if piece.start < tokens]
+    return decided_mark(study, arm, mark, end_early)
 
 
 def _check_start(schedule: Schedule, study: Study) -> None:

@@ -4,17 +4,22 @@ from dataclasses import dataclass
 
 from deepen.compute.ledger import phase_flops
 from deepen.errors import InvalidValuesError
-from deepen.study.compile.marks import Mark, budget_flops, compile_marks
+from deepen.study.compile.marks import Mark, budget_flops, compile_marks, earliest_mark
 from deepen.study.define.study import Study
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedMark:
-    """A mark of an arm, with the exact FLOPs of the run that ends there."""
+    """A mark of an arm, with the exact FLOPs of the run that ends there.
+
+    `earliest` is the mark if plateaus end phases as early as they can, while in `mark` they do not; None if no
+    phase may end on a plateau.
+    """
 
     arm: str
     mark: Mark
     flops: int
+    earliest: Mark | None = None
 
     @property
     def steps(self) -> int:
@@ -47,7 +52,12 @@ def plan_study(study: Study) -> StudyPlan:
     for arm in study.arms:
         try:
             marks += [
-                PlannedMark(arm=arm.name, mark=mark, flops=sum(phase_flops(study.ledger, mark.schedule)))
+                PlannedMark(
+                    arm=arm.name,
+                    mark=mark,
+                    flops=sum(phase_flops(study.ledger, mark.schedule)),
+                    earliest=earliest_mark(study, arm, mark) if mark.schedule.has_trigger else None,
+                )
                 for mark in compile_marks(study, arm)
             ]
         except ValueError as error:
