@@ -23,13 +23,14 @@ norm follows.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
+from deepen.compute.part_cost import PartCost, add_up
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
 from deepen.schedule.phase import Schedule
@@ -42,32 +43,6 @@ class Role(StrEnum):
     FORWARD = "forward only"
     THROUGH = "gradients run through"
     TRAINED = "trained"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PartCost:
-    """The cost of one part: a block's linears, attention core or norms, the embeddings, the final norm, the head.
-
-    Attributes:
-        part: the name of the part.
-        parameters: its number of parameters.
-        forward, recompute, activation_backward, weight_backward: FLOPs per token.
-        bytes: for a part without FLOPs, bytes of activations and table rows in fp32 that its forward pass reads
-            and writes per token.
-    """
-
-    part: str
-    parameters: int
-    forward: int = 0
-    recompute: int = 0
-    activation_backward: int = 0
-    weight_backward: int = 0
-    bytes: int = 0
-
-    @property
-    def total(self) -> int:
-        """Total FLOPs per token."""
-        return self.forward + self.recompute + self.activation_backward + self.weight_backward
 
 
 class _BlockParts(NamedTuple):
@@ -151,7 +126,7 @@ class Ledger:
             norms.append((count, block.norms))
             linears.append((count, block.linears))
             attention.append((count, block.attention))
-        blocks = (_add_up("norms", norms), _add_up("linears", linears), _add_up("attention", attention))
+        blocks = (add_up("norms", norms), add_up("linears", linears), add_up("attention", attention))
         once = (repeats * self.model.block_norm_parameters, repeats * self.model.linear_parameters, 0)
         return (
             embeddings,
@@ -282,13 +257,6 @@ class Ledger:
                 weight_backward=head if trained.trains_head_matrix(tied=model.tied) else 0,
             ),
         )
-
-
-def _add_up(name: str, costs: Sequence[tuple[int, PartCost]]) -> PartCost:
-    """The sum of pairs (count, cost), as one cost."""
-    numbers = [field.name for field in fields(PartCost) if field.name != "part"]
-    sums = {number: sum(count * getattr(cost, number) for count, cost in costs) for number in numbers}
-    return PartCost(part=name, **sums)
 
 
 def role_counts(trained: TrainedParts) -> dict[Role, int]:

@@ -30,6 +30,11 @@ in the rows of logits (`gpu`). Not counted are buffers inside kernels (some 100 
 CUDA context, cuBLAS's workspace, and what the allocator rounds up or cannot reuse. In fp32 with grouped queries a
 GPU has no flash attention and stores all context² scores; these are not counted either.
 
+Where layers share blocks (`Phase.layers`), weights, optimizer state and gradients count stored blocks, activations
+executed layers. The gradients of a block are summed, in the precision of matrix products, until the lowest of its
+layers has run backward. Of the lowest layer, if it is frozen but for norms that come after attention and MLP,
+attention is counted although it stores nothing.
+
 With sharding (FSDP2), weights, gradients and optimizer state are divided by the number of devices. Embeddings,
 final norm and head are gathered in fp32 all the time, blocks two at a time (the current one and the next).
 Autocast's copies are added, and stay for the backward pass unless blocks run twice. The gradients of one block are
@@ -40,8 +45,9 @@ buffers are not counted. They differ from run to run; where weights take most of
 
 from dataclasses import dataclass
 
-from deepen.compute.memory_moments import Moment, Step
+from deepen.compute.memory_moments import list_moments
 from deepen.compute.memory_settings import MemorySettings
+from deepen.compute.memory_step import Moment, Step
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase
 from deepen.schedule.trainable import TrainedParts
@@ -81,7 +87,7 @@ def phase_memory(model: ModelConfig, phase: Phase, trained: TrainedParts, settin
         settings: precision, micro-batches, devices and so on.
     """
     step = Step(model, phase, trained, settings)
-    peak = max(step.timeline(), key=lambda moment: moment.total)
+    peak = max(list_moments(step), key=lambda moment: moment.total)
     return PhaseMemory(
         weights=step.weights + peak.weight_copies,
         gradients=peak.gradients,
@@ -95,4 +101,4 @@ def phase_memory(model: ModelConfig, phase: Phase, trained: TrainedParts, settin
 
 def timeline(model: ModelConfig, phase: Phase, trained: TrainedParts, settings: MemorySettings) -> list[Moment]:
     """The moments of a step that can be its peak, in order. Arguments as in `phase_memory`."""
-    return list(Step(model, phase, trained, settings).timeline())
+    return list(list_moments(Step(model, phase, trained, settings)))

@@ -1,104 +1,47 @@
-"""The moments of a training step that can be the peak of its memory; `memory.py` explains them.
+"""The moments of a training step that can be the peak of its memory; `memory.py` explains them."""
 
-A `Step` knows what all its micro-batches have in common, and lists the moments of each.
-"""
-
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from deepen.compute.ledger import Ledger, Role, role_counts
-from deepen.compute.memory_settings import BYTES, MemorySettings, micro_batch_tokens
+from deepen.compute.memory_settings import micro_batch_tokens
+from deepen.compute.memory_step import FP32, INT64, Moment, Step
 from deepen.model.chunks import chunk_rows
-from deepen.model.config import ModelConfig
-from deepen.model.families import FAMILIES
-from deepen.schedule.phase import Phase
-from deepen.schedule.trainable import TrainedParts
-
-FP32, INT64 = 4, 8
-"""Bytes of a number that is fp32 at any precision, and of a token."""
 
 
-class Moment(NamedTuple):
-    """Bytes at a moment of a step, in addition to weights and optimizer state."""
+def list_moments(step: Step) -> Iterator[Moment]:
+    """The moments of a step that can be the peak, in order.
 
-    name: str
-    weight_copies: int
-    gradients: int
-    activations: int
-    logits: int
-    working: int
+    Three kinds of moments are left out, because they cannot be the peak. Blocks below the cut need less than a
+    trained block stores. The backward pass of the final norm needs no more than head and loss did. The
+    step of AdamW, unless it copies its state, needs no more than the end of the backward pass.
+    """
+    phase, settings = step.phase, step.settings
+    sequences = -(-phase.batch_tokens // (phase.context * settings.devices))
+    tokens = sequences * phase.context
+    first = micro_batch_tokens(settings.micro_batch_tokens, tokens, phase.context, step.model.vocab)
+    second = min(first, tokens - first)
+    if second < first:  # an equal second one needs at least as much, because gradients exist already
+        yield from _MicroBatch(step, first, has_gradients=step.replicated).moments()
+    if second:  # later ones are no larger
+        yield from _MicroBatch(step, second, has_gradients=True).moments()
+    if settings.optimizer.working_bytes or settings.optimizer.block_matrices:
+        yield step.optimizer_step()
 
-    @property
-    def total(self) -> int:
-        """Total bytes."""
-        return self.weight_copies + self.gradients + self.activations + self.logits + self.working
 
+class _Position(NamedTuple):
+    """A position in the backward pass of a micro-batch.
 
-class Step:
-    """What all micro-batches of a step have in common; sizes are in bytes.
-
-    `graph` holds the blocks that gradients enter, and `trained` the trained blocks among them. `weights` and
-    `gradients` are the bytes of all weights and of all gradients.
+    `trained` and `through` count the layers that have not run backward yet: those of trained blocks, and the
+    others. `blocks` counts the trained blocks that these layers execute, `begun` the trained blocks of which a
+    layer has run, and `unfinished` those of which a layer has run, but not all.
     """
 
-    def __init__(self, model: ModelConfig, phase: Phase, parts: TrainedParts, settings: MemorySettings) -> None:
-        self.model, self.phase, self.parts, self.settings = model, phase, parts, settings
-        self.family = FAMILIES[model.family]
-        self.graph = range(role_counts(parts)[Role.FORWARD], parts.depth)
-        self.trained = frozenset(parts.blocks)
-        self.trains_head_matrix = parts.trains_head_matrix(tied=model.tied)
-        self.replicated = settings.devices > 1 and not settings.sharded
-
-        self.operand = BYTES[settings.precision]
-        self.autocast = self.operand < FP32
-        self.copy = self.operand if self.autocast else 0  # bytes per number of a copy for a matrix product
-        self.shards = settings.devices if settings.sharded else 1
-        self.weights = FP32 * model.parameters_at(parts.depth) // self.shards
-        self.ledger = Ledger(model=model, optimizer=settings.optimizer)
-        self.gradients = FP32 * self.ledger.trainable_parameters(parts) // self.shards
-        self.table = model.table_parameters  # numbers in the embedding, and in the head
-        self.block_parameters = model.block_parameters
-        self.gathered = FP32 * model.parameters_at(min(2, parts.depth)) if settings.sharded else 0
-        self.block_copy = self.copy * sum(inputs * outputs for inputs, outputs in model.block_linears.values())
-
-    def timeline(self) -> Iterator[Moment]:
-        """The moments that can be the peak, in order.
-
-        Three kinds of moments are left out, because they cannot be the peak. Blocks below the cut need less than a
-        trained block stores. The backward pass of the final norm needs no more than head and loss did. The
-        step of AdamW, unless it copies its state, needs no more than the end of the backward pass.
-        """
-        phase, settings = self.phase, self.settings
-        sequences = -(-phase.batch_tokens // (phase.context * settings.devices))
-        tokens = sequences * phase.context
-        first = micro_batch_tokens(settings.micro_batch_tokens, tokens, phase.context, self.model.vocab)
-        second = min(first, tokens - first)
-        if second < first:  # an equal second one needs at least as much, because gradients exist already
-            yield from _MicroBatch(self, first, has_gradients=self.replicated).moments()
-        if second:  # later ones are no larger
-            yield from _MicroBatch(self, second, has_gradients=True).moments()
-        if settings.optimizer.working_bytes or settings.optimizer.block_matrices:
-            yield self.optimizer_step()
-
-    def optimizer_step(self) -> Moment:
-        """All gradients, and what the update of one parameter tensor needs, the largest of them.
-
-        A matrix whose update is orthogonalized is gathered as a whole on each device.
-        """
-        model, parts = self.model, self.parts
-        sizes = [0]
-        if self.trained:
-            sizes += [inputs * outputs for inputs, outputs in model.block_linears.values()]
-        if self.trains_head_matrix or parts.embeddings:
-            sizes.append(self.table)
-        if parts.embeddings:
-            sizes.append(model.position_parameters)
-        optimizer = self.settings.optimizer
-        working = optimizer.working_bytes * max(sizes) // self.shards
-        if self.trained and optimizer.block_matrices:
-            products = (optimizer.block_matrices.working_bytes(*shape) for shape in model.block_linears.values())
-            working = max(working, *products)
-        return Moment("optimizer step", self.gathered, self.gradients, 0, 0, working)
+    trained: int
+    through: int
+    blocks: int
+    begun: int
+    unfinished: int
 
 
 class _MicroBatch:
@@ -119,8 +62,8 @@ class _MicroBatch:
         self.kept_copy = 0 if checkpointing else step.block_copy  # of a block's weights, until its backward pass
         shared = step.family.shared_numbers(model, step.phase.context)
         self.working = {trained: self.working_in_block(trained) for trained in (True, False)}
-        self.norm_gradient = FP32 * model.norm_parameters if step.parts.head else 0
-        self.batch = 2 * INT64 * tokens + FP32 * shared  # inputs, targets, and tensors that all blocks share
+        self.norm_gradient = FP32 * model.norm_parameters if step.parts.trains_final_norm else 0
+        self.batch = 2 * INT64 * tokens + FP32 * shared  # inputs, targets, and tensors that all layers share
 
     def moments(self) -> Iterator[Moment]:
         """In order: head and loss, then the backward passes of the blocks and of the embeddings.
@@ -128,20 +71,32 @@ class _MicroBatch:
         If gradients enter no block, the forward pass of a block can need more than head and loss.
         """
         step = self.step
-        if step.parts.depth and not step.graph:
+        *backward, end = self.positions()
+        if step.parts.depth and not backward:
             yield self.forward_of_frozen_block()
-        yield self.head_and_loss()
-        trained, through = len(step.trained), len(step.graph) - len(step.trained)
-        for block in reversed(step.graph):
-            yield self.backward_of_block(block, trained, through)
-            if block in step.trained:
-                trained -= 1
-            else:
-                through -= 1
+        yield self.head_and_loss([*backward, end][0])
+        for position, block in zip(backward, reversed(step.graph), strict=True):
+            yield self.backward_of_layer(position, block)
         if step.parts.embeddings:
-            yield self.backward_of_embeddings()
-        elif step.graph:
-            yield self.backward_of_lowest_block()
+            yield self.backward_of_embeddings(end)
+        elif backward:
+            yield self.backward_of_lowest_layer(end)
+
+    def positions(self) -> Iterator[_Position]:
+        """The positions of the backward pass: before each layer, from the topmost down, and after the lowest."""
+        step = self.step
+        layers, left = Counter(step.graph), Counter(step.graph)
+        trained = sum(layers[block] for block in step.trained)
+        blocks, begun, unfinished = len(step.trained), 0, 0
+        for layer in range(len(step.graph), 0, -1):
+            yield _Position(trained, layer - trained, blocks, begun, unfinished)
+            block = step.graph[layer - 1]
+            if block in step.trained:
+                is_first, is_last = left[block] == layers[block], left[block] == 1
+                trained, blocks, begun = trained - 1, blocks - is_last, begun + is_first
+                unfinished += is_first - is_last
+            left[block] -= 1
+        yield _Position(0, 0, 0, begun, 0)
 
     def forward_of_frozen_block(self) -> Moment:
         """A block without gradients, inside its MLP, where three copies of the residual stream exist."""
@@ -157,7 +112,7 @@ class _MicroBatch:
             working=3 * self.stream + step.family.mlp_inputs * hidden + max(hidden, copies),
         )
 
-    def head_and_loss(self) -> Moment:
+    def head_and_loss(self, start: _Position) -> Moment:
         """All activations, a few rows of logits, and the gradients of the residual stream and of the head."""
         step, model = self.step, self.step.model
         rows = min(self.tokens, chunk_rows(model.vocab, gpu=step.settings.gpu))
@@ -168,41 +123,46 @@ class _MicroBatch:
         stream_copy = step.copy * model.width * self.tokens
         return Moment(
             "head and loss",
-            weight_copies=self.copies_after_forward() + step.copy * step.table,
+            weight_copies=self.copies_after_forward(start) + step.copy * step.table,
             gradients=(step.gradients if self.has_gradients else 0) + self.head_matrix_gradient(),
-            activations=self.activations(len(step.trained), len(step.graph) - len(step.trained))
-            + self.stored_by_final_norm(),
+            activations=self.activations(start) + self.stored_by_final_norm(),
             logits=(FP32 + step.copy) * rows * model.vocab,
             working=2 * self.stream + stream_copy + product,  # the top of the stream, and its gradient
         )
 
-    def backward_of_block(self, block: int, trained: int, through: int) -> Moment:
-        """A block in the middle of its MLP's backward pass.
-
-        Args:
-            block: its index.
-            trained, through: how many trained and other blocks have not run backward yet, including this one.
-        """
+    def backward_of_layer(self, position: _Position, block: int) -> Moment:
+        """The layer at a position, which executes `block`, in the middle of its MLP's backward pass."""
         step, is_trained = self.step, block in self.step.trained
         new_gradient = 0
         if is_trained:
             sharded = step.settings.sharded  # then all gradients of a block are whole until they are scattered
             new_gradient = FP32 * (step.block_parameters if sharded else step.model.width * step.model.mlp)
         return Moment(
-            f"backward of block {block}",
-            weight_copies=self.weight_copies(trained + through) + step.block_copy - self.kept_copy,
-            gradients=self.gradients(trained) + new_gradient,
-            activations=self.activations(trained, through) + self.stored[is_trained] - self.kept[is_trained],
+            self.name_layer(position.trained + position.through - 1),
+            weight_copies=self.weight_copies(position) + step.block_copy - self.kept_copy,
+            gradients=self.gradients(position) + new_gradient,
+            activations=self.activations(position) + self.stored[is_trained] - self.kept[is_trained],
             logits=0,
             working=self.working[is_trained],
         )
 
-    def backward_of_lowest_block(self) -> Moment:
-        """The end of a backward pass that stops below the lowest trained block."""
-        name = f"backward of block {self.step.graph.start}"
-        return Moment(name, self.weight_copies(0), self.gradients(0), self.activations(0, 0), 0, self.stream)
+    def backward_of_lowest_layer(self, end: _Position) -> Moment:
+        """The end of a backward pass that stops below the lowest layer with trained parts."""
+        return Moment(
+            self.name_layer(0),
+            self.weight_copies(end),
+            self.gradients(end),
+            self.activations(end),
+            logits=0,
+            working=self.stream,
+        )
 
-    def backward_of_embeddings(self) -> Moment:
+    def name_layer(self, number: int) -> str:
+        """The name of the backward pass of a layer, by its number among those that gradients enter."""
+        layer = len(self.step.parts.executed) - len(self.step.graph) + number
+        return f"backward of {'layer' if self.step.parts.layers else 'block'} {layer}"
+
+    def backward_of_embeddings(self, end: _Position) -> Moment:
         """The end of a backward pass without a cut: the tables get their gradients.
 
         A tied table's gradient is also allocated as a whole before it is added to its gradient as the head.
@@ -210,57 +170,63 @@ class _MicroBatch:
         gradient = FP32 * (self.step.model.position_parameters + self.step.table)
         return Moment(
             "backward of the embeddings",
-            weight_copies=self.weight_copies(0),
-            gradients=self.gradients(0) + gradient,
-            activations=self.activations(0, 0),
+            weight_copies=self.weight_copies(end),
+            gradients=self.gradients(end) + gradient,
+            activations=self.activations(end),
             logits=0,
             working=self.stream,
         )
 
-    def weight_copies(self, blocks: int) -> int:
-        """Gathered weights, and bf16 copies, while `blocks` blocks have not run backward yet."""
-        return self.step.gathered + self.kept_copy * blocks
+    def weight_copies(self, position: _Position) -> int:
+        """Gathered weights, and bf16 copies; all layers of a trained block use the same copy."""
+        return self.step.gathered + self.kept_copy * (position.blocks + position.through)
 
-    def copies_after_forward(self) -> int:
+    def copies_after_forward(self, start: _Position) -> int:
         """The same after the forward pass, when autocast still caches copies of checkpointed trained blocks."""
         step = self.step
         if not step.settings.activation_checkpointing:
-            return self.weight_copies(len(step.graph))
+            return self.weight_copies(start)
         if step.settings.sharded:
             return step.gathered  # the engine turns autocast's cache off
         return step.gathered + step.block_copy * len(step.trained)
 
-    def gradients(self, trained: int) -> int:
-        """Gradients of weights while `trained` trained blocks have not run backward yet."""
+    def gradients(self, position: _Position) -> int:
+        """Gradients of weights. While some layers of a block have not run backward, its gradient is apart."""
         step, model = self.step, self.step.model
         head = self.head_matrix_gradient() + self.norm_gradient
+        unfinished = step.operand * step.block_parameters * position.unfinished
         if self.has_gradients:
             # New gradients are added to existing ones and freed. The head's is kept longer if it is scattered
             # later, or if it belongs to a tied table, which gets another one from the embeddings.
             is_kept = step.settings.sharded or (model.tied and step.parts.embeddings)
-            return step.gradients + (head if is_kept else 0)
-        return head + FP32 * step.block_parameters // step.shards * (len(step.trained) - trained)
+            return step.gradients + unfinished + (head if is_kept else 0)
+        finished = position.begun - position.unfinished
+        return head + unfinished + FP32 * step.block_parameters // step.shards * finished
 
     def head_matrix_gradient(self) -> int:
         """The gradient of the head's matrix, if it is trained."""
         return FP32 * self.step.table if self.step.trains_head_matrix else 0
 
-    def activations(self, trained: int, through: int) -> int:
-        """The batch, and what `trained` trained and `through` other blocks store until their backward pass."""
-        return self.batch + self.kept[True] * trained + self.kept[False] * through
+    def activations(self, position: _Position) -> int:
+        """The batch, and what the layers store that have not run backward yet."""
+        return self.batch + self.kept[True] * position.trained + self.kept[False] * position.through
 
     def stored_by_block(self, trained: bool) -> int:
         """What a block that gradients enter stores for its backward pass, including its input."""
         step = self.step
         stored = step.family.stored_numbers(
-            step.model, trained=trained, autocast=step.autocast, gpu=step.settings.gpu
+            step.model,
+            trained=trained,
+            trains_norms=trained or step.parts.norms,
+            autocast=step.autocast,
+            gpu=step.settings.gpu,
         )
         return (FP32 * stored.fp32 + step.operand * stored.operands) * self.tokens
 
     def stored_by_final_norm(self) -> int:
         """The final norm's input and, in some families, its normalized input."""
         step = self.step
-        normalized = step.parts.head and step.family.norm_stores_normalized(gpu=step.settings.gpu)
+        normalized = step.parts.trains_final_norm and step.family.norm_stores_normalized(gpu=step.settings.gpu)
         return (2 if normalized else 1) * self.stream
 
     def working_in_block(self, trained: bool) -> int:
@@ -271,7 +237,8 @@ class _MicroBatch:
         if model.norm_position == "pre":
             return self.stream + stream_copy + inner
         # The norm after the MLP has freed what it stored. The gradient of its input is fp32, or a copy of that.
-        stores_normalized = trained and step.family.norm_stores_normalized(gpu=step.settings.gpu)
+        trains_norms = trained or step.parts.norms
+        stores_normalized = trains_norms and step.family.norm_stores_normalized(gpu=step.settings.gpu)
         input_gradient = stream_copy if step.autocast else self.stream
         in_mlp = self.stream + input_gradient + inner - (2 if stores_normalized else 1) * self.stream
         in_norm = (2 if step.settings.gpu else 6) * self.stream - stores_normalized * self.stream

@@ -105,12 +105,15 @@ class Family(ABC):
         """How many fp32 numbers are computed once per pass for all blocks, such as rotary angles."""
 
     @abstractmethod
-    def stored_numbers(self, sizes: Sizes, *, trained: bool, autocast: bool, gpu: bool) -> StoredNumbers:
+    def stored_numbers(
+        self, sizes: Sizes, *, trained: bool, trains_norms: bool, autocast: bool, gpu: bool
+    ) -> StoredNumbers:
         """What a block stores if gradients run through it.
 
         Args:
             sizes: the model's sizes.
-            trained: whether its own weights get gradients too, which need the inputs of its matrices.
+            trained: whether its matrices get gradients too, which need their inputs.
+            trains_norms: whether its norms get gradients.
             autocast: whether matrix products read bf16 copies.
             gpu: whether it runs on a GPU, where norms are a single kernel in every family.
         """
@@ -186,7 +189,9 @@ class Gpt2Family(Family):
         """GPT-2 shares nothing: its positions are added to the residual stream."""
         return 0
 
-    def stored_numbers(self, sizes: Sizes, *, trained: bool, autocast: bool, gpu: bool) -> StoredNumbers:
+    def stored_numbers(
+        self, sizes: Sizes, *, trained: bool, trains_norms: bool, autocast: bool, gpu: bool
+    ) -> StoredNumbers:
         """Two norms with mean and deviation; q, k, v, attention's output and log-sum-exp; the GELU's input."""
         operands = 4 * sizes.width + sizes.mlp
         if trained:
@@ -249,7 +254,9 @@ class LlamaFamily(Family):
         """Cosine and sine of each position's angles."""
         return context * sizes.head_width
 
-    def stored_numbers(self, sizes: Sizes, *, trained: bool, autocast: bool, gpu: bool) -> StoredNumbers:
+    def stored_numbers(
+        self, sizes: Sizes, *, trained: bool, trains_norms: bool, autocast: bool, gpu: bool
+    ) -> StoredNumbers:
         """Two norms with a root mean square; q, k, v, attention's output and log-sum-exp; gate, its SiLU, up.
 
         Norms of queries and keys store their inputs too.
@@ -258,8 +265,9 @@ class LlamaFamily(Family):
         qk_norms = {"none": 0, "per-head": sizes.heads + sizes.kv_heads, "all-heads": 2}[sizes.qk_norm]
         fp32 = 2 * sizes.width + qk + 2 + qk_norms + sizes.heads
         operands = 2 * sizes.query_width + 2 * sizes.key_width + 3 * sizes.mlp
-        if trained:
+        if trains_norms:
             fp32 += self.norm_stores_normalized(gpu=gpu) * (2 * sizes.width + qk)
+        if trained:
             inputs = 5 if autocast else 2  # of q, k, v, gate and up; autocast makes a copy for each of them
             operands += inputs * sizes.width + sizes.mlp  # and the input of down
         return StoredNumbers(fp32=fp32, operands=operands)
