@@ -17,9 +17,16 @@ Clock = Callable[[Phase, TrainedParts], float]
 def datasheet_clock(ledger: Ledger, fleet: Fleet) -> Clock:
     """Seconds at a constant share of the devices' peak.
 
-    The share refers to FLOPs that count attention densely, even if the ledger does not.
+    The share refers to FLOPs that count attention densely, even if the ledger does not. The devices divide a batch
+    among them, but each of them updates every matrix: the optimizer's matrix products are repeated.
     """
-    price = lru_cache(maxsize=4096)(replace(ledger, causal_exact=False).flops_per_step)
+    dense = replace(ledger, causal_exact=False)
+
+    @lru_cache(maxsize=4096)
+    def price(trained: TrainedParts, batch_tokens: int, context: int) -> int:
+        repeated = (fleet.count - 1) * dense.optimizer_products(trained)
+        return dense.flops_per_step(trained, batch_tokens, context) + repeated
+
     return lambda phase, trained: fleet.seconds(phase.steps * price(trained, phase.batch_tokens, phase.context))
 
 

@@ -154,6 +154,20 @@ def test_a_state_of_another_optimizer_continues_without_the_moments_that_do_not_
         assert kept == set(moments) - (matrices if spec is before else set())
 
 
+def test_a_matrix_whose_gradient_is_zero_only_decays(model: ModelConfig):
+    """As the inner matrices of a block do whose output projections begin at zero: nothing is divided by zero."""
+    network = build(model, 1)
+    optimizer = make_optimizer(network, MUON, {}, CPU)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    set_rates(optimizer, 0.5)
+    optimizer.step()
+    for name in model.block_linears:
+        weight = dict(network.named_parameters())[f"blocks.0.{name}.weight"]
+        torch.testing.assert_close(weight.detach(), before[f"blocks.0.{name}.weight"] * 0.95)
+
+
 def test_a_model_without_blocks_is_trained_by_adamw_alone(model: ModelConfig):
     optimizer = make_optimizer(build(model, 0), MUON, {}, CPU)
     assert [type(part) for part in optimizer.parts] == [torch.optim.AdamW]
