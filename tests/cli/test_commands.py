@@ -44,6 +44,10 @@ def test_doctor_finds_what_every_command_needs(capsys: pytest.CaptureFixture[str
         ["one-shot", "--start-depth", "0", "--operator", "random", "--grow-at", "0.3"],
         ["one-shot", "--start-depth", "4", "--rate", "cosine"],
         ["small", "--start-depth", "3"],
+        ["gradual", "--depths", "3,6,12", "--grow-at", "0.3,0.6", "--noise", "0.01"],
+        ["middle", "--variant", "lidas", "--residual-scale", "0.5"],
+        ["loop-untie", "--loops", "3", "--optimizer", "muon"],
+        ["one-shot", "--layout", "0-5,3-5,3-5", "--operator", "copy-zero"],
     ],
     ids=" ".join,
 )
