@@ -131,9 +131,8 @@ def growths(draw: st.DrawFn, old: int, new: int) -> Growth:
     rewarm: dict[str, Any] = {}
     if draw(st.booleans()):
         rewarm = {"rewarm_tokens": 2 * BATCH_TOKENS, "rewarm": draw(st.sampled_from(sorted(REWARMED)))}
-    kind = draw(
-        st.sampled_from([name for name in (*OPERATORS, *_LAYOUTS) if old or name in ("random", "identity")])
-    )
+    kinds = [*OPERATORS, *_LAYOUTS] if old else [name for name, each in OPERATORS.items() if not each.copies]
+    kind = draw(st.sampled_from(kinds))
     if kind in _LAYOUTS:
         operator, where = OPERATORS[_LAYOUTS[kind]], {"layout": draw(layouts(old, new))}
         is_scaled = not operator.zero_output
