@@ -22,7 +22,8 @@ from deepen.model.families import FAMILIES
 from deepen.model.parametrization import PARAMETRIZATIONS
 from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.ramp import Ramp, apply_ramps
-from deepen.schedule.rate import DECAY_UNITS, SHAPES, WSD, Constant, Cosine, Rate
+from deepen.schedule.rate import DECAY_UNITS, WSD, Constant, Cosine, Rate
+from deepen.schedule.rate_piece import SHAPES
 from deepen.schedule.recipes import RECIPES
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable
 from deepen.study.compile.pieces import split_schedule

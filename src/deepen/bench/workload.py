@@ -15,7 +15,7 @@ from deepen.growth.spec import Growth
 from deepen.model.build import build
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase
-from deepen.schedule.rate import RatePiece
+from deepen.schedule.rate_piece import RatePiece
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.train.engine import Engine
 from deepen.train.placement import SingleProcess

@@ -14,7 +14,7 @@ from deepen.compute.marks import RecipeRun
 from deepen.errors import InvalidValueError
 from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.plateau import Trigger
-from deepen.schedule.rate import RatePiece
+from deepen.schedule.rate_piece import RatePiece
 
 Choose = Callable[[Schedule, Trigger], int]
 """The position in tokens at which the phase of a trigger ends, which a schedule has."""

@@ -7,7 +7,6 @@ cosine.
 from dataclasses import dataclass
 
 from deepen.schedule.phase import Schedule
-from deepen.schedule.rate import RatePiece
 
 REMEDY = "Growth after the decay has begun usually loses: grow earlier, or use a rate that decays later"
 
@@ -48,13 +47,8 @@ def find_late_growth(schedule: Schedule) -> LateGrowth | None:
     tokens, depth = last
     pieces = schedule.rate.pieces(schedule.grid)
     piece = next(piece for piece in reversed(pieces) if piece.start <= tokens)
-    if not has_decayed(piece, tokens):
+    if not piece.has_decayed(tokens):
         return None
     return LateGrowth(
         depth=depth, tokens=tokens, share=tokens / begin, lr_share=piece.at(tokens) / schedule.rate.peak
     )
-
-
-def has_decayed(piece: RatePiece, tokens: int) -> bool:
-    """Whether a piece of a rate has fallen by the time that a number of tokens is trained."""
-    return piece.end_lr < piece.start_lr and piece.start < tokens

@@ -17,49 +17,17 @@ To add a rate, write a subclass of `WarmedUp` and add it to `RATES`.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, Self
 
 from deepen.errors import InvalidValueError
 from deepen.schedule.grid import StepGrid
-
-SHAPES: Mapping[str, Callable[[float], float]] = {
-    "linear": lambda share: share,
-    "cosine": lambda share: (1 - math.cos(math.pi * share)) / 2,
-    "sqrt": math.sqrt,
-}
-"""How much of its change a rate has made after a share of a piece. A decay in the shape "sqrt" is 1 − √share."""
+from deepen.schedule.rate_piece import SHAPES, RatePiece
 
 TOKENS, COMPUTE = "tokens", "compute"
 DECAY_UNITS = (TOKENS, COMPUTE)
 """What the share of a decay is counted in."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RatePiece:
-    """The rate between two positions of a run, from `start_lr` to `end_lr`.
-
-    `shape` is one of `SHAPES`, or "constant"; a constant piece has no end.
-    """
-
-    shape: str
-    start: int
-    end: int | None
-    start_lr: float
-    end_lr: float
-
-    @classmethod
-    def constant(cls, start: int, lr: float) -> "RatePiece":
-        """A constant rate from `start` on."""
-        return cls(shape="constant", start=start, end=None, start_lr=lr, end_lr=lr)
-
-    def at(self, tokens: int) -> float:
-        """The rate of the step that begins after `tokens` tokens of the run."""
-        if self.end is None:
-            return self.start_lr
-        share = SHAPES[self.shape]((tokens - self.start) / (self.end - self.start))
-        return self.start_lr + share * (self.end_lr - self.start_lr)
 
 
 class Rate(Protocol):

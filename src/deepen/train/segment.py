@@ -6,7 +6,7 @@ from deepen.errors import InvalidValueError
 from deepen.growth.grow import grow_by
 from deepen.growth.spec import GrowthStep
 from deepen.model.config import ModelConfig
-from deepen.schedule.rate import RatePiece
+from deepen.schedule.rate_piece import RatePiece
 from deepen.schedule.rewarm import Rewarm
 from deepen.schedule.trainable import TrainedParts
 from deepen.train.state import TrainState

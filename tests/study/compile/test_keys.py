@@ -11,7 +11,8 @@ from deepen.growth.layout import GrownBlock
 from deepen.growth.spec import Growth, GrowthStep
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
-from deepen.schedule.rate import WSD, Constant, RatePiece
+from deepen.schedule.rate import WSD, Constant
+from deepen.schedule.rate_piece import RatePiece
 from deepen.schedule.rewarm import Rewarm
 from deepen.schedule.trainable import TrainedParts
 from deepen.study.compile.keys import canonical, comparable

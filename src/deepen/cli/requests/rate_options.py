@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from deepen.cli.requests.command import Option
 from deepen.cli.requests.value_types import ValueType, number, one_of, read_number, whole_number
 from deepen.errors import InvalidValueError, InvalidValuesError, look_up
-from deepen.schedule.rate import DECAY_UNITS, RATES, SHAPES, Rate, rate_name
+from deepen.schedule.rate import DECAY_UNITS, RATES, Rate, rate_name
+from deepen.schedule.rate_piece import SHAPES
 from deepen.study.define.study import Arm
 
 

@@ -6,7 +6,7 @@ from deepen.compute.ledger import Ledger
 from deepen.compute.marks import compute_position
 from deepen.growth.spec import Growth
 from deepen.schedule.phase import Schedule
-from deepen.schedule.rate import RatePiece
+from deepen.schedule.rate_piece import RatePiece
 from deepen.schedule.rewarm import Rewarm, find_rewarms
 from deepen.schedule.trainable import TrainedParts
 

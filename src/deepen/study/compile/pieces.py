@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from deepen.compute.ledger import Ledger
 from deepen.schedule.phase import Schedule
-from deepen.schedule.rate import RatePiece
+from deepen.schedule.rate_piece import RatePiece
 from deepen.schedule.rewarm import Rewarm, find_rewarms
 from deepen.train.segment import Segment
 

@@ -13,7 +13,6 @@ from typing import Any
 from deepen import __version__
 from deepen.data.shards import Dataset
 from deepen.evaluate.task import VALIDATION
-from deepen.schedule.late_growth import has_decayed
 from deepen.schedule.rate import rate_name
 from deepen.schedule.recipes import get_recipe
 from deepen.study.compile.tree import Node, Route, Tree
@@ -130,7 +129,7 @@ class _Collector:
             if not self.tokens[key]:
                 return
             if segment.growth is not None:
-                is_late = has_decayed(segment.rate, segment.start)
+                is_late = segment.rate.has_decayed(segment.start)
                 yield GrowthResult(
                     tokens=segment.start,
                     flops=flops,

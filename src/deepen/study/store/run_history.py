@@ -14,7 +14,7 @@ from deepen.evaluate.task import VALIDATION
 from deepen.growth.layout import GrownBlock, describe_blocks, describe_layout
 from deepen.growth.spec import Growth, GrowthStep
 from deepen.interop.history import DataPosition, FinalScore, Trained, TrainedPhase
-from deepen.schedule.rate import RatePiece
+from deepen.schedule.rate_piece import RatePiece
 from deepen.schedule.recipes import get_recipe
 from deepen.schedule.trainable import TrainedParts
 from deepen.study.define.study import Study
