@@ -91,7 +91,7 @@ def check_share(share: float, field: str) -> float:
 def proportional_shares(stages: int, alpha: float) -> tuple[float, ...]:
     """Where all stages but the last end, as shares of the run, if stage i lasts in proportion to i**alpha.
 
-    Source: Saunshi et al. 2024, arXiv 2409.19044, section 2 (the schedule Prop-α).
+    Source: Saunshi et al. 2024, arXiv 2409.19044 (there Prop-α).
 
     Raises:
         InvalidValueError: `alpha` is not a number from 0 to 100.

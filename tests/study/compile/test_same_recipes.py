@@ -63,6 +63,5 @@ def test_two_ways_to_write_a_recipe_have_the_same_keys(one: tuple[Any, Any], oth
     )
     tree = compile_study(study, data_fingerprint="")
     keys = {name: {route.keys for route in tree.routes if route.arm.name == name} for name in ("one", "other")}
-    assert (
-        keys["other"] and keys["other"] <= keys["one"]
-    )  # as the baseline, the first has marks at other budgets too
+    # As the baseline, the first arm has marks at other budgets too.
+    assert keys["other"] and keys["other"] <= keys["one"]

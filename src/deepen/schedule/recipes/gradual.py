@@ -71,8 +71,8 @@ def gradual(
         placement: where new blocks go; the operator's own placement where left out.
         moments: what happens to the optimizer's moments at growth.
 
-    Source: Gong et al., "Efficient Training of BERT by Progressively Stacking", ICML 2019, section 3; Reddi et
-    al., "Efficient Training of Language Models using Few-Shot Learning", ICML 2023, section 3.
+    Source: Gong et al., "Efficient Training of BERT by Progressively Stacking", ICML 2019; Reddi et al.,
+    "Efficient Training of Language Models using Few-Shot Learning", ICML 2023.
     """
     blocks = _resolve_depths(model, as_tuple(depths), stages, partition)
     check_operator(operator, blocks[0])
@@ -120,8 +120,9 @@ def middle(
         grow_on: grow earlier where the training loss falls too slowly, such as plateau:slope=0.2,earliest=0.3.
         moments: what happens to the optimizer's moments at growth.
 
-    Source: Saunshi et al., "On the Inductive Bias of Stacking Towards Improving Reasoning", arXiv 2409.19044,
-    section 2 (MIDAS, and stage lengths Prop-α); Kapl et al., arXiv 2512.08819, section 2 (LIDAS).
+    Source: Saunshi et al., "On the Inductive Bias of Stacking Towards Improving Reasoning", arXiv 2409.19044
+    (MIDAS, and the lengths of stages); Kapl et al., "Do Depth-Grown Models Overcome the Curse of Depth?", arXiv 2512.08819
+    (LIDAS).
     """
     size = max(1, model.depth // 4) if new_blocks is None else new_blocks
     if not 1 <= size <= model.depth:

@@ -45,8 +45,8 @@ def loop_untie(
         grow_on: untie earlier where the training loss falls too slowly, such as plateau:slope=0.2,earliest=0.3.
         moments: what happens to the optimizer's moments when copies become blocks of their own.
 
-    Source: Schwethelm et al., "Iso-Depth Scaling Laws for Looped Language Models", arXiv 2604.21106, section 3
-    (looped models, with unlooped blocks below and above).
+    Source: Schwethelm et al., "How Much Is One Recurrence Worth? Iso-Depth Scaling Laws for Looped Language
+    Models", arXiv 2604.21106 (looped models, with unlooped blocks below and above).
     """
     layers = _loop_middle(model.depth, loops, looped_blocks)
     before, after = split_tokens(tokens, (check_share(untie_at, "untie_at"),))

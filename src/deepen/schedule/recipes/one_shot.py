@@ -87,7 +87,7 @@ def stack(
         grow_on: grow earlier where the training loss falls too slowly, such as plateau:slope=0.2,earliest=0.3.
         moments: what happens to the optimizer's moments at growth.
 
-    Source: Du et al., "Stacking Your Transformers", arXiv 2405.15319, section 3 (G_stack) and section 5.
+    Source: Du et al., "Stacking Your Transformers", arXiv 2405.15319, section 3 (G_stack).
     """
     if not 2 <= growth_factor <= model.depth:
         raise InvalidValueError(
