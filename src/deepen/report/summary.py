@@ -19,6 +19,7 @@ from deepen.report.averages import (
     average_tasks,
     mean,
 )
+from deepen.report.decided_growth import describe_decided_growths
 from deepen.report.excess import ArmExcess, summarize_excess
 from deepen.report.style import BASELINE_COLOUR, COLOURS, DASHES
 from deepen.report.units import MAX_NAME_LENGTH, cut
@@ -115,6 +116,7 @@ class StudySummary:
     arms: tuple[ArmSummary, ...]
     verdicts: tuple[Verdict, ...]
     excess: tuple[ArmExcess, ...]
+    decided_growths: tuple[str, ...]
     sharing: Sharing
     trained_share: float | None
 
@@ -170,6 +172,9 @@ def summarize(results: Results) -> StudySummary:
             for verdict in results.verdicts
         ),
         excess=summarize_excess(results),
+        decided_growths=tuple(
+            sentence for name, seeds in seeds_by_name.items() for sentence in describe_decided_growths(name, seeds)
+        ),
         sharing=results.sharing,
         trained_share=results.trained_share,
     )

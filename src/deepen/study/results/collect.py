@@ -124,6 +124,7 @@ class _Collector:
         """The growths of a route, as far as it is trained."""
         flops, depth = 0, route.mark.schedule.depth_at_start
         peak = route.mark.schedule.rate.peak
+        triggers = {each.end: "plateau" if each.is_plateau else "latest" for each in route.decisions}
         for key in route.keys:
             segment = self.tree.nodes[key].segment
             if not self.tokens[key]:
@@ -136,6 +137,7 @@ class _Collector:
                     depth_before=depth,
                     depth_after=segment.depth,
                     decayed_to=segment.rate.at(segment.start) / peak if is_late else None,
+                    trigger=triggers.get(segment.start, ""),
                 )
             depth = segment.depth
             flops += segment.flops

@@ -68,7 +68,8 @@ class CurvePoint(Record):
 class GrowthResult(Record):
     """A growth of a run: after how many tokens and FLOPs, and the blocks before and after.
 
-    `decayed_to`: the learning rate there as a share of its peak, if it has begun to decay; else None.
+    `decayed_to`: the learning rate there as a share of its peak, if it has begun to decay; else None. `trigger`: why
+    there, if training decided: "plateau", or "latest" if the loss reached none in time; empty if the recipe did.
     """
 
     tokens: int
@@ -76,6 +77,7 @@ class GrowthResult(Record):
     depth_before: int
     depth_after: int
     decayed_to: float | None
+    trigger: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
