@@ -27,7 +27,7 @@ from deepen.study.run.progress import OnProgress, Preparation, contain_errors, i
 from deepen.study.run.resources import choose_jobs
 from deepen.study.run.run_study import RunOptions, run_study
 from deepen.study.run.triggers import Trigger
-from deepen.study.store.retention import get_retention_policy
+from deepen.study.store.retention import DEFAULT_POLICY, get_retention_policy
 from deepen.study.store.study_folder import Store
 from deepen.train.device import pick_device
 from deepen.train.distributed.processes import ONE_PROCESS, World
@@ -43,7 +43,7 @@ def run(
     *,
     executor: ExecutorChoice | str = "local",
     threads: int | None = None,
-    keep: str = "last",
+    keep: str = DEFAULT_POLICY,
     verify: bool = False,
     shard: bool = False,
     report: bool = True,
@@ -64,7 +64,8 @@ def run(
             machine, with one segment per GPU or per core.
         threads: CPU threads per segment, and per process of `world`. By default the cores are shared equally, and
             OMP_NUM_THREADS is the most. A study keeps the number that it was started with.
-        keep: which states stay on disk: "last" (at the marks), "forks", or "all".
+        keep: which states stay on disk: "last" (at the marks), "trunk" (also where a larger budget would
+            continue), "forks", or "all".
         verify: hash every byte of every state first, instead of checking sizes and headers. This always happens
             after a process was killed or its disk failed.
         shard: divide the model among the processes of `world`, not only the batch.
@@ -91,6 +92,7 @@ def run(
     problems = ErrorCollector()
     choice = problems.attempt(lambda: _resolve_executor(executor, threads)) or ExecutorChoice()
     policy = problems.attempt(lambda: get_retention_policy(keep))
+    study = problems.attempt(lambda: store.continue_study(study)) or study
     if triggers:
         study = problems.attempt(lambda: store.with_recorded_additions(study)) or study
     study = problems.attempt(lambda: _with_recorded_precision(study, store)) or study

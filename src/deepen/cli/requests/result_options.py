@@ -7,7 +7,7 @@ from deepen.cli.requests.command import Option
 from deepen.cli.requests.parser import Arguments
 from deepen.cli.requests.value_types import FOLDER, MAX_NAME_BYTES, one_of
 from deepen.interop.trackers import TRACKERS
-from deepen.study.store.retention import RETENTION_POLICIES
+from deepen.study.store.retention import DEFAULT_POLICY, RETENTION_POLICIES
 
 RUNS_FOLDER = "deepen-runs"
 """Where results go, below the current folder, when --out is left out."""
@@ -25,7 +25,7 @@ KEEP_OPTION = Option(
     takes=one_of(RETENTION_POLICIES),
     help="states to keep on disk. "
     + "; ".join(f"{name}: {kept.help}" for name, kept in RETENTION_POLICIES.items()),
-    default="last",
+    default=DEFAULT_POLICY,
 )
 VERIFY_OPTION = Option(name="verify", help="first hash every byte of the states that exist")
 TRACK_OPTION = Option(

@@ -16,7 +16,7 @@ A phase that a plateau may end has its latest length in these schedules. Where i
 for each seed, and `decided_mark` then gives the schedule to the same budget.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -46,12 +46,14 @@ class Mark:
         budget_share: the mark's budget ÷ the budget of the study.
         budget_flops: the mark's budget, in exact FLOPs.
         schedule: the run that ends at the mark, in whole steps.
+        earlier_tokens: the study's earlier budget to which the mark belongs; 0 for its present one.
     """
 
     accounting: str
     budget_share: float
     budget_flops: int
     schedule: Schedule
+    earlier_tokens: int = 0
 
 
 def budget_flops(study: Study) -> int:
@@ -69,6 +71,7 @@ def compile_marks(study: Study, arm: Arm) -> list[Mark]:
         marks = [*_flops_marks(study, arm), *_paper_marks(study, arm)]
         if arm.name != study.baseline:
             marks += [*_tokens_marks(study, arm), *_continual_marks(study, arm)]
+        marks += _earlier_marks(study, arm, known=marks)
         for mark in marks:
             _check_start(mark.schedule, study)
             mark.schedule.rate.pieces(mark.schedule.grid)  # raises if the run is too short for the rate
@@ -76,6 +79,16 @@ def compile_marks(study: Study, arm: Arm) -> list[Mark]:
         return marks
     except ValueError as error:
         raise InvalidValueError(f"arm {arm.name}: {error}", value=arm.name) from None
+
+
+def _earlier_marks(study: Study, arm: Arm, known: Sequence[Mark]) -> Iterator[Mark]:
+    """The marks at equal FLOPs of the study's earlier budgets, apart from those that are known."""
+    schedules, budget = [mark.schedule for mark in known], budget_flops(study)
+    for tokens in reversed(study.earlier_tokens):
+        for mark in _flops_marks(study.at_budget(tokens), arm):
+            if mark.schedule not in schedules:
+                schedules.append(mark.schedule)
+                yield replace(mark, budget_share=mark.budget_flops / budget, earlier_tokens=tokens)
 
 
 def decided_mark(study: Study, arm: Arm, mark: Mark, choose: Callable[[Schedule, Trigger], int]) -> Mark:
@@ -86,6 +99,9 @@ def decided_mark(study: Study, arm: Arm, mark: Mark, choose: Callable[[Schedule,
         mark: the mark, as compiled.
         choose: the position in tokens at which the phase of a trigger ends, which the given schedule has.
     """
+
+    if mark.earlier_tokens:
+        study = study.at_budget(mark.earlier_tokens)
 
     def solve(run: RecipeRun) -> Schedule:
         return mark.schedule if not run.decisions else _solve(study, run, mark.accounting, mark.budget_flops)
@@ -203,7 +219,7 @@ def _run(study: Study, arm: Arm) -> RecipeRun:
         baseline_tokens=study.baseline_tokens,
         batch_ramp=arm.batch_ramp,
         context_ramp=arm.context_ramp,
-        rate=study.rate_for(arm),
+        rate=study.rate_for(arm).with_warmup_of(study.first_budget.baseline_tokens),
         ledger=study.ledger,
     )
 

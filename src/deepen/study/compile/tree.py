@@ -17,6 +17,7 @@ For example, `small` trains 2 steps of 10 tokens at depth 1, and `one-shot` trai
 
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -168,6 +169,21 @@ def compile_study(study: Study, data_fingerprint: str, decide: Decide = undecide
     )
 
 
+def find_trunk(tree: Tree) -> frozenset[str]:
+    """Keys of the segments from whose ends the same study with a larger budget would continue.
+
+    They are those that have new children in the tree of twice the budget. For a run of 100 steps whose decay
+    begins at 80, it is the segment that ends there; if it grows at half of its tokens, the one that ends at 50.
+    """
+    study = tree.study
+    longer = replace(study, tokens=2 * study.tokens, earlier_tokens=(*study.earlier_tokens, study.tokens))
+    with suppress(ValueError):  # a recipe of a user's own may refuse the length
+        nodes = compile_study(longer, tree.data_fingerprint).nodes
+        parents = (node.parent for node in nodes.values() if node.key not in tree.nodes)
+        return frozenset(key for key in parents if key in tree.nodes)
+    return frozenset()
+
+
 def hash_own_recipes(study: Study) -> dict[str, str]:
     """For each arm whose recipe is a user's own function, the hash of its training at equal compute.
 
@@ -180,7 +196,8 @@ def hash_own_recipes(study: Study) -> dict[str, str]:
     for arm in study.arms:
         if isinstance(arm.recipe, str) and RECIPES.get(arm.recipe, BASELINE).is_part_of_deepen:
             continue
-        mark = next(mark for mark in compile_marks(study, arm) if mark.budget_share == 1.0)
+        first = study.first_budget  # a larger budget does not change the hash
+        mark = next(mark for mark in compile_marks(first, arm) if mark.budget_share == 1.0)
         *_, (key, piece) = _keyed(split_schedule(mark.schedule, study.ledger), root="")
         plateaus = [canonical(phase.until) for phase in mark.schedule.phases if phase.until is not None]
         hashes[arm.name] = segment_key(f"{key} {plateaus}" if plateaus else key, piece.end)

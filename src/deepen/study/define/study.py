@@ -4,7 +4,7 @@ docs/studies.md explains every field, with an example.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,98 +14,14 @@ from deepen.errors import InvalidValueError, is_line
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.json_form import fields_from_json, fields_to_json
-from deepen.schedule.ramp import Ramp
 from deepen.schedule.rate import WSD, Rate
-from deepen.schedule.recipe import RecipeLike
-from deepen.schedule.recipes import find_registered
+from deepen.study.define.arm import Arm as Arm
+from deepen.study.define.arm import check_rate
 from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.start import Start
 from deepen.train.settings import TrainSettings
 
 ACCOUNTINGS = (EXACT_FLOPS, PAPER, TOKENS)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Arm:
-    """One of the compared ways to train: a recipe with options, under a name that is unique in the study.
-
-    Attributes:
-        name: the arm's name.
-        recipe: a recipe's name, or a function from a model and a number of tokens to a `Schedule`. A function that
-            is registered as a recipe becomes its name; another is identified by the schedules that it returns.
-        options: values for the function's further arguments.
-        rate: the learning rate over a run; None for the study's. A fair comparison tunes every arm alike.
-        peak: the peak of the study's rate, for this arm; None for the study's peak.
-        batch_ramp, context_ramp: tokens of a step and of a sequence along the run; None for the study's. Contexts
-            divide the study's, and a fair comparison gives the baseline the same ramps in a further arm.
-    """
-
-    name: str
-    recipe: RecipeLike
-    options: Mapping[str, Any] = field(default_factory=dict)
-    rate: Rate | None = None
-    peak: float | None = None
-    batch_ramp: Ramp | None = None
-    context_ramp: Ramp | None = None
-
-    def __post_init__(self) -> None:
-        if not is_line(self.name):
-            raise InvalidValueError(f"of an arm is {self.name!r}: it must be text in one line", field="name")
-        if callable(self.recipe) and (registered := find_registered(self.recipe)):
-            object.__setattr__(self, "recipe", registered.name)
-        if self.rate is not None:
-            _check_rate(self.rate, f"of arm {self.name!r} ")
-        if self.peak is not None:
-            self._check_peak(self.peak)
-        for name in ("batch_ramp", "context_ramp"):
-            ramp = getattr(self, name)
-            if not isinstance(ramp, Ramp | None):
-                raise InvalidValueError(
-                    f"of arm {self.name!r} is {ramp!r}: write deepen.Ramp(steps=((0.0, 256), (0.5, 1024)))",
-                    field=name,
-                    value=ramp,
-                )
-        if not isinstance(self.options, Mapping):
-            raise InvalidValueError(
-                f"of arm {self.name!r} are {self.options!r}: they must be a dict of names and values",
-                field="options",
-                value=self.options,
-            )
-        for name, value in self.options.items():
-            if not _is_plain(value):
-                raise InvalidValueError(
-                    f"of arm {self.name!r} have {name} {value!r:.60}: it must be a number, text, true or false, "
-                    "None, or a list of these",
-                    field="options",
-                    value=value,
-                )
-
-    def _check_peak(self, peak: float) -> None:
-        if isinstance(peak, bool) or not isinstance(peak, int | float) or not 0 < peak < math.inf:
-            raise InvalidValueError(
-                f"of arm {self.name!r} is {peak!r}: it must be a number above 0", field="peak", value=peak
-            )
-        if self.rate is not None:
-            raise InvalidValueError(
-                f"of arm {self.name!r} is given beside its own rate: set the peak of that rate",
-                field="peak",
-                value=peak,
-            )
-
-
-def _check_rate(rate: Rate, whose: str = "") -> None:
-    if not hasattr(rate, "pieces"):
-        peak = rate if isinstance(rate, float) else "..."
-        raise InvalidValueError(f"{whose}is {rate!r}: write deepen.WSD(peak={peak})", field="rate", value=rate)
-
-
-def _is_plain(value: object) -> bool:
-    """Whether JSON has a value, so that study.json can record it."""
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return value is None or isinstance(value, str | bool | int)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,6 +53,8 @@ class Study:
         tokenizer: the tokenizer that made the shards, where their folder has none: "gpt2", or the path of a
             tokenizer.json or of its folder.
         start: the checkpoint from which every run begins; None for fresh weights.
+        earlier_tokens: smaller budgets, in tokens of the baseline, with which the study was run before. Its arms
+            are compared there too, and its warm-up is that of the first, so that all budgets share training.
     """
 
     name: str
@@ -157,13 +75,15 @@ class Study:
     data_dtype: str | None = field(default=None, metadata={"identity": False})
     tokenizer: str = field(default="", metadata={"identity": False})
     start: Start | None = None
+    earlier_tokens: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_types()
         self._check_sizes()
         self._check_arms()
         self._check_seeds()
-        _check_rate(self.rate)
+        self._check_earlier_tokens()
+        check_rate(self.rate)
         if 1.0 not in self.anchors or not all(0 < share < math.inf for share in self.anchors):
             raise InvalidValueError(
                 f"are {self.anchors}: they must be above 0 and include 1.0, the budget at which arms are compared",
@@ -261,6 +181,25 @@ class Study:
             raise InvalidValueError(
                 f"are {self.seeds}: each must be at least 0 and below {2**32:,}", field="seeds", value=self.seeds
             )
+
+    def _check_earlier_tokens(self) -> None:
+        earlier = self.earlier_tokens
+        if list(earlier) != sorted(set(earlier)) or not all(self.batch_tokens <= t < self.tokens for t in earlier):
+            raise InvalidValueError(
+                f"are {earlier}: they must rise from at least one step to less than `tokens` {self.tokens:,}",
+                field="earlier_tokens",
+                value=earlier,
+            )
+
+    def at_budget(self, tokens: int) -> "Study":
+        """The study as it was run with one of its `earlier_tokens`."""
+        earlier = tuple(each for each in self.earlier_tokens if each < tokens)
+        return replace(self, tokens=tokens, earlier_tokens=earlier)
+
+    @property
+    def first_budget(self) -> "Study":
+        """The study as it was run first."""
+        return self.at_budget(min((self.tokens, *self.earlier_tokens)))
 
     @property
     def runs(self) -> int:

@@ -21,6 +21,7 @@ from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
 from deepen.study.run.executors.registry import get_kind
 from deepen.study.run.signals import signals_blocked
+from deepen.study.store.lineage import Lineage
 from deepen.study.store.retention import RetentionPolicy
 from deepen.study.store.study_folder import Store
 from deepen.train.device import pick_device
@@ -195,9 +196,9 @@ def _find_worker_problem() -> str:
 
 def _check_disk(tree: Tree, store: Store, executor: ExecutorChoice, policy: RetentionPolicy) -> None:
     """Raise an InvalidValueError unless there is room for the states that will stay, and those being written."""
-    children, study = tree.children(), tree.study
+    lineage, study = Lineage.from_tree(tree), tree.study
     sizes = {key: state_bytes(study, node.segment.depth) for key, node in tree.nodes.items()}
-    kept = [key for key in sizes if key in tree.mark_keys or policy.keeps(len(children.get(key, ())))]
+    kept = [key for key in sizes if lineage.keeps(key, policy)]
     largest, missing = max(sizes.values()), [key for key in kept if not store.segment(key).has_state]
     needed = sum(sizes[key] for key in missing) + (executor.jobs or 1) * largest
     free = shutil.disk_usage(nearest_existing(store.folder)).free

@@ -24,7 +24,7 @@ import torch
 from deepen import __version__
 from deepen.data.shards import Dataset
 from deepen.data.sources import open_data
-from deepen.study.compile.tree import Tree, compile_study, hash_own_recipes
+from deepen.study.compile.tree import Node, Tree, compile_study, hash_own_recipes
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
 from deepen.study.results.collect import collect
@@ -37,9 +37,10 @@ from deepen.study.run.forecast import Speed, warn_of_days
 from deepen.study.run.job import make_jobs
 from deepen.study.run.progress import OnProgress, Preparation, StudyProgress, as_preparation, ignore_progress
 from deepen.study.run.rate_warnings import warn_of_late_growth
-from deepen.study.run.scheduler import WorkPlan, train_tree
+from deepen.study.run.scheduler import WorkPlan, find_pending, train_tree
 from deepen.study.run.start import keep_tokenizer_settings
 from deepen.study.run.triggers import Trigger, next_study
+from deepen.study.store.larger_budget import log_continuation
 from deepen.study.store.lineage import Lineage
 from deepen.study.store.lock import WriterLock
 from deepen.study.store.retention import RetentionPolicy
@@ -147,6 +148,7 @@ class _Planner:
         self._study, self._store, self._options, self._inputs = study, store, options, inputs
         self._decisions = Decisions(store)
         self.tree = compile_study(study, dataset.fingerprint)
+        _log_continuation(self.tree, store)
         self._record()
         self.dataset = dataset.with_tokenizer_in(store.folder / "tokenizer")
 
@@ -168,6 +170,19 @@ class _Planner:
 
     def _record(self) -> None:
         self._store.open(self._study, self._inputs, _provenance(self.tree, self._options))
+
+
+def _log_continuation(tree: Tree, store: Store) -> None:
+    """Log how much is trained already of a study that continues from a smaller budget."""
+    recorded = store.recorded("study")
+    if recorded is not None and recorded["tokens"] < tree.study.tokens:
+        total = sum(_tokens(node) for node in tree.nodes.values())
+        pending = sum(_tokens(node) for node in find_pending(tree, store))
+        log_continuation(tree.study, recorded["tokens"], total - pending, total)
+
+
+def _tokens(node: Node) -> int:
+    return node.segment.end - node.segment.start
 
 
 def hash_inputs(study: Study, dataset: Dataset | None) -> dict[str, Any]:

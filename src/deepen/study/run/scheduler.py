@@ -11,6 +11,7 @@ When a segment ends at a check of a plateau, the tree may change. The scheduler 
 segments in training stay so.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
@@ -35,6 +36,8 @@ from deepen.study.store.retention import RetentionPolicy
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
 from deepen.train.distributed.processes import ONE_PROCESS, World
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,10 +133,16 @@ def find_pending(tree: Tree, store: Store) -> list[Node]:
 
 def _open_pending(tree: Tree, store: Store) -> list[Node]:
     """The segments to train; those that are finished and must be trained again lose their done.json."""
-    pending = find_pending(tree, store)
+    pending, again = find_pending(tree, store), 0
     for node in pending:
-        if store.segment(node.key).done is not None:
-            store.segment(node.key).reopen()
+        folder = store.segment(node.key)
+        if folder.done is not None:
+            again += 0 if folder.has_state else node.segment.end - node.segment.start
+            folder.reopen()
+    if again:
+        _log.warning(
+            "%s tokens are trained again: the states after them were pruned, and are needed now", f"{again:,}"
+        )
     return pending
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deepen.study.compile.tree import Tree
+from deepen.study.compile.tree import Tree, find_trunk
 from deepen.study.store.errors import StoreError
 from deepen.study.store.retention import RetentionPolicy
 from deepen.study.store.study_folder import Store
@@ -21,15 +21,17 @@ class Lineage:
     Attributes:
         children: for each segment, the keys of the segments that start from its final state.
         marks: keys of the segments that end in a mark.
+        trunk: keys of the segments from whose ends a larger budget would continue.
     """
 
     children: Mapping[str, Sequence[str]]
     marks: frozenset[str]
+    trunk: frozenset[str] = frozenset()
 
     @classmethod
     def from_tree(cls, tree: Tree) -> "Lineage":
         """The lineage of a compiled study."""
-        return cls(children=tree.children(), marks=tree.mark_keys)
+        return cls(children=tree.children(), marks=tree.mark_keys, trunk=find_trunk(tree))
 
     @classmethod
     def read(cls, store: Store) -> "Lineage":
@@ -44,11 +46,24 @@ class Lineage:
                 f"{store.folder} does not record which states are needed",
                 remedy="run its command once with this version of deepen (nothing is trained twice), then prune",
             )
-        return cls(children=recorded["children"], marks=frozenset(recorded["marks"]))
+        return cls(
+            children=recorded["children"],
+            marks=frozenset(recorded["marks"]),
+            trunk=frozenset(recorded.get("trunk", ())),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The lineage as study.json records it."""
-        return {"children": {key: list(keys) for key, keys in self.children.items()}, "marks": sorted(self.marks)}
+        return {
+            "children": {key: list(keys) for key, keys in self.children.items()},
+            "marks": sorted(self.marks),
+            "trunk": sorted(self.trunk),
+        }
+
+    def keeps(self, key: str, policy: RetentionPolicy) -> bool:
+        """Whether a segment's final state stays on disk for good."""
+        in_trunk = policy.keeps_trunk and key in self.trunk
+        return key in self.marks or in_trunk or policy.keeps(len(self.children.get(key, ())))
 
     def can_prune(self, key: str, store: Store, policy: RetentionPolicy, *, verify: bool = False) -> bool:
         """Whether a segment's final state can be removed.
@@ -60,7 +75,7 @@ class Lineage:
             verify: hash every byte of the later states first.
         """
         children = self.children.get(key, ())
-        if key in self.marks or not children or policy.keeps(len(children)):
+        if not children or self.keeps(key, policy):
             return False
         return store.segment(key).done is not None and all(
             self._is_replaced_by(child, store, verify) for child in children

@@ -22,12 +22,14 @@ class RetentionPolicy:
         help: the states that stay, in a few words.
         keeps: whether a state stays, given the number of segments that start from it.
         removes_states: whether the policy removes any states.
+        keeps_trunk: whether states from which a larger budget would continue stay (see `find_trunk`).
     """
 
     name: str
     help: str
     keeps: Callable[[int], bool]
     removes_states: bool = True
+    keeps_trunk: bool = False
 
 
 RETENTION_POLICIES: Mapping[str, RetentionPolicy] = {
@@ -35,6 +37,12 @@ RETENTION_POLICIES: Mapping[str, RetentionPolicy] = {
     for policy in (
         RetentionPolicy(
             name="last", help="states at the marks, and those still needed", keeps=lambda children: False
+        ),
+        RetentionPolicy(
+            name="trunk",
+            help="also those from which a larger budget would continue",
+            keeps=lambda children: False,
+            keeps_trunk=True,
         ),
         RetentionPolicy(
             name="forks",
@@ -49,6 +57,10 @@ RETENTION_POLICIES: Mapping[str, RetentionPolicy] = {
         ),
     )
 }
+
+
+DEFAULT_POLICY = "trunk"
+"""The policy of a run that names none."""
 
 
 def get_retention_policy(name: str) -> RetentionPolicy:

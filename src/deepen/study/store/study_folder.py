@@ -2,7 +2,8 @@
 
 study.json records the study, and the sha256 or fingerprint of every file that its results depend on. A folder can
 be continued with the same study or a larger one: arms, seeds, anchors, continual shares and accountings may be
-added, but not left out. Data and task files are compared by content, so they may have moved.
+added, but not left out, and the budget may rise (see `larger_budget`). Data and task files are compared by
+content, so they may have moved.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,10 +15,11 @@ from deepen import durable
 from deepen.study.compile.keys import comparable
 from deepen.study.define.study import Study
 from deepen.study.store.errors import StoreError
+from deepen.study.store.larger_budget import check_budget, continue_to_budget
 from deepen.study.store.lock import HOLDER, LOCK, WriterLock
 from deepen.study.store.segment_folder import SegmentFolder
 
-_CAN_GROW = ("arms", "seeds", "anchors", "continual_shares", "accountings")
+_CAN_GROW = ("arms", "seeds", "anchors", "continual_shares", "accountings", "earlier_tokens")
 """Lists of a study to which entries may be added in the same folder."""
 
 _BEFORE_STUDY_JSON = (LOCK, HOLDER, f"{HOLDER}.tmp", "study.json.tmp", "data")
@@ -83,8 +85,13 @@ class Store:
                 f"{self.folder / 'study.json'} is damaged: it has no study",
                 remedy="restore it from a copy, or name another `folder`",
             )
-        self._check_study(comparable(self._read_study(recorded["study"])), comparable(study))
+        self._check_study(self._read_study(recorded["study"]), study)
         self._check_inputs(recorded, inputs or {})
+
+    def continue_study(self, study: Study) -> Study:
+        """The study as this folder continues it, if it holds another budget of it; see `larger_budget`."""
+        content = self.recorded("study")
+        return study if content is None else continue_to_budget(study, self._read_study(content))
 
     def with_recorded_additions(self, study: Study) -> Study:
         """The study, extended by the entries of `_CAN_GROW` that this folder has in addition."""
@@ -108,15 +115,21 @@ class Store:
                 remedy="restore it from a copy, or name another `folder`",
             ) from None
 
-    def _check_study(self, old: dict[str, Any], new: dict[str, Any]) -> None:
-        differing = [key for key in new if not _continues(key, old.get(key), new[key])]
+    def _check_study(self, recorded: Study, study: Study) -> None:
+        differing = _find_differing(recorded, study)
+        if set(differing) <= {"tokens", "earlier_tokens"}:
+            check_budget(study, recorded, self.folder)
         if differing:
+            old, new = comparable(recorded), comparable(study)
             where, was = _first_difference(differing[0], old.get(differing[0]), new[differing[0]])
+            remedy = "name another `folder`, or request the same study or more of it"
+            if study.tokens > recorded.tokens:
+                remedy = "a larger budget continues this one if nothing else changes; or name another `folder`"
             raise StoreError(
                 f"{self.folder} holds a study with other settings ({', '.join(differing)}; {where} was {was})",
                 field="folder",
                 value=self.folder,
-                remedy="name another `folder`, or request the same study or more of it",
+                remedy=remedy,
             )
 
     def _check_inputs(self, recorded: dict[str, Any], inputs: Mapping[str, Any]) -> None:
@@ -158,6 +171,14 @@ def _missing(own: Sequence[Any], recorded: Sequence[Any]) -> list[Any]:
     """The recorded entries of a list that the study itself does not have."""
     known = [comparable(entry) for entry in own]  # a recorded recipe function is not the function
     return [entry for entry in recorded if comparable(entry) not in known]
+
+
+def _find_differing(recorded: Study, study: Study) -> list[str]:
+    """The fields in which a study is not the one that a folder records, or more of it."""
+    old, new = comparable(recorded), comparable(study)
+    if recorded.tokens in study.earlier_tokens:
+        old["tokens"] = new["tokens"]
+    return [key for key in new if not _continues(key, old.get(key), new[key])]
 
 
 def _continues(key: str, old: Any, new: Any) -> bool:
