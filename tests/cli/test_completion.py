@@ -43,7 +43,7 @@ def complete_in_bash(script: Path, line: str, folder: Path) -> set[str]:
         ("deepen st", {"study", "store"}),
         ("deepen store ", {"check", "prune"}),
         ("deepen store prune --k", {"--keep"}),
-        ("deepen store prune somewhere --keep ", {"last", "forks"}),
+        ("deepen store prune somewhere --keep ", {"last", "trunk", "forks"}),
         ("deepen train ", {*RECIPES, "runs", "mine.py"}),
         ("deepen train two-phase --sta", {"--stages", "--start-depth"}),
         ("deepen train --start-depth 3 one-shot --opera", {"--operator"}),
