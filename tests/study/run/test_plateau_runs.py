@@ -169,11 +169,11 @@ def test_what_is_decided_is_recorded_and_never_decided_again(
 def test_a_finished_study_trains_nothing_and_nothing_is_trained_beyond_a_decision(
     study: MakeStudy, run_study: Run, tmp_path: Path, dataset: Dataset
 ):
-    results = run_study(study(NOW), tmp_path)
+    results = run_study(study(NOW), tmp_path, keep="last")
     tree = decided_tree(study(NOW), dataset, tmp_path)
     assert set(Store(tmp_path).segment_keys()) == set(tree.nodes) and not tree.checks
     before = read_files(tmp_path)
-    assert run_study(study(NOW), tmp_path) == results
+    assert run_study(study(NOW), tmp_path, keep="last") == results
     assert differences(tmp_path, before) == {}
     kept = {path.parent.name for path in tmp_path.glob("segments/*/state")}
     assert kept == tree.mark_keys
