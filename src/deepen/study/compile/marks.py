@@ -75,7 +75,7 @@ def compile_marks(study: Study, arm: Arm) -> list[Mark]:
         for mark in marks:
             _check_start(mark.schedule, study)
             mark.schedule.rate.pieces(mark.schedule.grid)  # raises if the run is too short for the rate
-            check_triggers(_run(study, arm), mark.schedule)
+            check_triggers(_run(_with_budget(mark, study), arm), mark.schedule)
         return marks
     except ValueError as error:
         raise InvalidValueError(f"arm {arm.name}: {error}", value=arm.name) from None
@@ -91,6 +91,11 @@ def _earlier_marks(study: Study, arm: Arm, known: Sequence[Mark]) -> Iterator[Ma
                 yield replace(mark, budget_share=mark.budget_flops / budget, earlier_tokens=tokens)
 
 
+def _with_budget(mark: Mark, study: Study) -> Study:
+    """The study with the budget to which a mark belongs."""
+    return study.at_budget(mark.earlier_tokens) if mark.earlier_tokens else study
+
+
 def decided_mark(study: Study, arm: Arm, mark: Mark, choose: Callable[[Schedule, Trigger], int]) -> Mark:
     """A mark of an arm after all its phases that a plateau may end were decided.
 
@@ -99,9 +104,7 @@ def decided_mark(study: Study, arm: Arm, mark: Mark, choose: Callable[[Schedule,
         mark: the mark, as compiled.
         choose: the position in tokens at which the phase of a trigger ends, which the given schedule has.
     """
-
-    if mark.earlier_tokens:
-        study = study.at_budget(mark.earlier_tokens)
+    study = _with_budget(mark, study)
 
     def solve(run: RecipeRun) -> Schedule:
         return mark.schedule if not run.decisions else _solve(study, run, mark.accounting, mark.budget_flops)
