@@ -22,12 +22,11 @@ from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.presets import two_phase_arms
 from deepen.study.define.study import Arm, Study
 from llama_options import RELATIVES
+from tiny_models import VOCAB, tiny
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start: several tests share the cores
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test depends on a network
 torch.set_num_threads(1)
-
-VOCAB = 512
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -98,22 +97,6 @@ def noisy_data(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Da
 def noisy(noisy_data: Dataset) -> Tokens:
     """The training tokens of `noisy_data`."""
     return noisy_data.tokens("train")
-
-
-def tiny(family: str, *, tied: bool) -> ModelConfig:
-    """A minimal model with twelve blocks, as in the paper; in a llama, two heads share a key head."""
-    kv_heads = 1 if family == "llama" else 2
-    return ModelConfig(
-        name="test",
-        family=family,
-        depth=12,
-        width=8,
-        heads=2,
-        kv_heads=kv_heads,
-        context=16,
-        vocab=VOCAB,
-        tied=tied,
-    )
 
 
 @pytest.fixture(scope="session")

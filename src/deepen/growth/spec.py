@@ -46,11 +46,18 @@ class GrowthStep:
         """Indices of the new blocks."""
         return tuple(index for index, block in enumerate(self.blocks) if block.is_new)
 
-    def preserves_function(self, old: int) -> bool:
-        """Whether the logits stay equal up to rounding: all `old` blocks stay in order, new ones add nothing.
+    def preserves_function(self, old: int, layers: tuple[int, ...] = ()) -> bool:
+        """Whether the logits stay equal up to rounding: the old blocks stay in order, and new ones add nothing.
 
         This holds where the scale of a residual branch does not depend on the depth (`ModelConfig.branch_scale`).
+
+        Args:
+            old: stored blocks before growth.
+            layers: the block of each layer before growth, where layers share blocks. Blocks that are equal to
+                these, one by one, make the same function.
         """
+        if layers and not self.noise:
+            return self.blocks == follow_layout(layers, old)
         kept = [block.source for block in self.blocks if not block.is_new]
         return kept == [*range(old)] and all(block.zero_output for block in self.blocks if block.is_new)
 
@@ -112,10 +119,16 @@ class Growth:
                 value=self.rewarm,
                 remedy="give `rewarm_tokens`, or leave it out",
             )
+        for name in ("residual_scale", "noise"):  # 1 and 1.0 are written differently in a key
+            object.__setattr__(self, name, float(getattr(self, name)))
         self._check_copies(operator)
 
     def _check_layout(self) -> None:
         object.__setattr__(self, "layout", tuple(self.layout))
+        if wrong := [block for block in self.layout if type(block) is not int or block < 0]:
+            raise InvalidValueError(
+                f"has {wrong[0]!r}", field="layout", value=self.layout, remedy="it must be the index of a block"
+            )
         if self.operator not in LAYOUT_OPERATORS:
             raise InvalidValueError(
                 f"is {self.operator}, but `layout` names the blocks to copy",
