@@ -121,8 +121,8 @@ def middle(
         moments: what happens to the optimizer's moments at growth.
 
     Source: Saunshi et al., "On the Inductive Bias of Stacking Towards Improving Reasoning", arXiv 2409.19044
-    (MIDAS, and the lengths of stages); Kapl et al., "Do Depth-Grown Models Overcome the Curse of Depth?", arXiv 2512.08819
-    (LIDAS).
+    (MIDAS, and the lengths of stages); Kapl et al., "Do Depth-Grown Models Overcome the Curse of Depth?", arXiv
+    2512.08819 (LIDAS).
     """
     size = max(1, model.depth // 4) if new_blocks is None else new_blocks
     if not 1 <= size <= model.depth:
