@@ -50,3 +50,9 @@ def test_a_line_marks_the_blocks_that_growth_added():
     _, axes = draw("one-shot", start_depth=3, grow_at=0.5, operator="stack")
     added = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines]
     assert added == [(0.5, layer) for layer in range(3, 12)]
+
+
+def test_a_dotted_line_marks_where_a_plateau_may_end_a_phase():
+    _, axes = draw("one-shot", grow_at=0.5, grow_on="plateau:slope=0.2,earliest=0.4")
+    (dotted,) = (line for line in axes.lines if line.get_linestyle() == ":")
+    assert dotted.get_xdata()[0] == pytest.approx(0.2)

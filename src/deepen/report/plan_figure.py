@@ -71,7 +71,8 @@ def draw_schedule(schedule: Schedule, title: str, path: Path) -> None:
 def draw_blocks(axes: Axes, schedule: Schedule, divisor: float) -> None:
     """Draw each executed layer as a row, coloured by what training does with its block in each phase.
 
-    Layers that execute a block again are hatched. A line where a phase begins marks the blocks added there.
+    Layers that execute a block again are hatched. A line where a phase begins marks the blocks added there, a dotted
+    one where a plateau may end it at the earliest.
     """
     begin = 0
     for phase, trained, step in zip(schedule.phases, schedule.trained_parts, schedule.growth_steps, strict=True):
@@ -89,6 +90,9 @@ def draw_blocks(axes: Axes, schedule: Schedule, divisor: float) -> None:
             )
         for low in step.new_blocks if step is not None else ():
             axes.plot([left, left], [low, low + 1], color=_NEW_COLOUR, linewidth=3, clip_on=False, label="added")
+        if phase.until is not None:
+            first = (begin + phase.until.earliest) / divisor
+            axes.plot([first, first], [0, phase.depth], ":", color="black", label="may end from here on")
         begin += phase.tokens
     axes.set_ylabel("layers")
     axes.set_ylim(0, max(1, schedule.depth))
