@@ -284,5 +284,9 @@ def _check_name(field: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _check_final_share(share: float) -> None:
-    if not 0 <= share <= 1:
-        raise InvalidValueError(f"is {share}: it must be in [0, 1]", field="final_share", value=share)
+    if not 0 <= share < 1:
+        raise InvalidValueError(
+            f"is {share}: it must be at least 0 and below 1, so that the rate decays",
+            field="final_share",
+            value=share,
+        )

@@ -14,7 +14,8 @@ from deepen.evaluate.task import TaskError
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase, Schedule
-from deepen.schedule.rate import WSD, Constant, Cosine, Rate
+from deepen.schedule.rate import DECAY_UNITS, WSD, Constant, Cosine, Rate
+from deepen.schedule.rate_piece import SHAPES
 from deepen.schedule.recipe import record_recipe
 from deepen.study.compile.keys import comparable
 from deepen.study.define.evaluation import Evaluation, TaskFile
@@ -26,6 +27,13 @@ from deepen.train.settings import COMPILE, ON_SPIKE, TrainSettings
 SHARES = st.floats(0.01, 1, exclude_max=True)
 RATE: st.SearchStrategy[Rate] = st.one_of(
     st.builds(WSD, peak=SHARES, warmup_tokens=st.integers(0, 10**9), decay_share=SHARES, final_share=SHARES),
+    st.builds(
+        WSD,
+        warmup_share=SHARES,
+        decay_in=st.sampled_from(DECAY_UNITS),
+        decay_tokens=st.none() | st.integers(1, 10**9),
+        decay_shape=st.sampled_from(sorted(SHAPES)),
+    ),
     st.builds(Cosine, peak=SHARES, warmup_tokens=st.integers(0, 10**9), final_share=SHARES),
     st.builds(Constant, peak=SHARES),
 )

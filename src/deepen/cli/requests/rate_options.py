@@ -56,7 +56,7 @@ _SETTINGS = (
         name="warmup-share",
         takes=_SHARE,
         help="the same as a share of the baseline's tokens",
-        default_help="0.02",
+        default_help="0.02, or that of --preset",
     ),
     Option(
         name="decay-share",
