@@ -44,7 +44,7 @@ class TrainSettings:
                 f"is {self.optimizer!r}, not an OptimizerSpec",
                 field="optimizer",
                 value=self.optimizer,
-                remedy="use OptimizerSpec.adamw(...)",
+                remedy="use OptimizerSpec.adamw(...) or OptimizerSpec.muon(...)",
             )
         for name, allowed in (
             ("precision", (*PRECISIONS, AUTO)),

@@ -10,7 +10,8 @@ from deepen.model.config import ModelConfig
 from deepen.train.progress import Progress
 
 Moments = Mapping[str, Tensor]
-"""The optimizer state of one parameter; AdamW keeps `exp_avg` and `exp_avg_sq` of its shape, and `step`."""
+"""The optimizer state of one parameter; AdamW keeps `exp_avg` and `exp_avg_sq` of its shape, and `step`; Muon a
+`momentum_buffer` of its shape."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

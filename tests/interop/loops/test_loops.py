@@ -87,6 +87,25 @@ def test_a_model_grows_as_a_state_does(operator: str, moments: str, any_model: M
             assert all(torch.equal(deeper_optimizer.state[parameters[name]][key], kept[key]) for key in kept), name
 
 
+def test_torchs_muon_grows_beside_adamw(model: ModelConfig):
+    shallow, deeper = make_model(model, 2), make_model(model, 4, seed=1)
+    before, after = (
+        torch.optim.Muon([p for p in network.blocks.parameters() if p.dim() == 2], lr=1e-2)
+        for network in (shallow, deeper)
+    )
+    shallow(torch.arange(16).view(1, 16), torch.arange(16).view(1, 16)).backward()
+    before.step()
+    growth = Growth(operator="stack", moments="copy")
+    grow_model(shallow, deeper, growth)
+    grow_optimizer(before, after, shallow, deeper, growth)
+    matrices = {name: p for name, p in deeper.named_parameters() if p in after.state}
+    assert len(matrices) == 4 * len(model.block_linears)
+    for name, parameter in matrices.items():
+        source = name.replace("blocks.2", "blocks.0").replace("blocks.3", "blocks.1")
+        momentum = before.state[shallow.get_parameter(source)]["momentum_buffer"]
+        assert torch.equal(after.state[parameter]["momentum_buffer"], momentum)
+
+
 def test_new_blocks_that_are_not_copies_keep_the_deeper_models_own_weights(any_model: ModelConfig):
     model, deeper, fresh = (make_model(any_model, depth, seed) for depth, seed in ((2, 0), (5, 1), (5, 1)))
     grow_model(model, deeper, Growth(operator="random", placement="middle"))

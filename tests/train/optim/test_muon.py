@@ -1,5 +1,6 @@
 """Muon: which parameters it updates, and the exactness of runs that grow and are interrupted."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,6 +167,24 @@ def test_a_matrix_whose_gradient_is_zero_only_decays(model: ModelConfig):
     for name in model.block_linears:
         weight = dict(network.named_parameters())[f"blocks.0.{name}.weight"]
         torch.testing.assert_close(weight.detach(), before[f"blocks.0.{name}.weight"] * 0.95)
+
+
+def test_a_loaded_state_dict_continues_to_the_bit(model: ModelConfig):
+    torch.manual_seed(0)
+    networks = [build(model, 2) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    first, second = (make_optimizer(network, MUON, {}, CPU) for network in networks)
+    for step in range(3):
+        if step == 1:
+            networks[1].load_state_dict(networks[0].state_dict())
+            second.load_state_dict(deepcopy(first.state_dict()))
+        for one, other in zip(*(network.parameters() for network in networks), strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        for optimizer in (first, second)[: 2 if step else 1]:
+            set_rates(optimizer, 0.01)
+            optimizer.step()
+    assert all(map(torch.equal, *(network.parameters() for network in networks)))
 
 
 def test_a_model_without_blocks_is_trained_by_adamw_alone(model: ModelConfig):

@@ -78,9 +78,19 @@ class MuonAndAdamW(torch.optim.Optimizer):
     def __init__(self, *parts: torch.optim.Optimizer) -> None:
         super().__init__([group for part in parts for group in part.param_groups], {})
         self.parts = parts
-        self.param_groups = [group for part in parts for group in part.param_groups]
-        for part in parts:
+        self._share()
+
+    def _share(self) -> None:
+        """Let the parts use the groups and the state of the whole."""
+        groups = iter(self.param_groups)
+        for part in self.parts:
+            part.param_groups = [next(groups) for _ in part.param_groups]
             part.state = self.state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take loaded groups and state (`load_state_dict`)."""
+        super().__setstate__(state)
+        self._share()
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Take a step of both."""
