@@ -185,6 +185,7 @@ WRONG = {
     "plan gradual --depths 3,6": "--depths is 3,6: the depths must rise and end with the model's 12",
     "plan gradual --depths 3,12 --stages 3": "--stages is 3, but --depths has 2: leave one of them out",
     "plan gradual --grow-at 0.3,0.6": "--grow-at is 0.3,0.6: 4 stages need 3 rising shares, one for each growth",
+    "plan gradual --depths 0,12": "--operator 'last' copies blocks, and with --depths 0 there are none",
     "plan gradual --alpha -1": "--alpha is -1.0: use 0 for equal stages, 1 or 2 for longer late ones",
     "plan middle --new-blocks 13": "--new-blocks is 13: it must be 1 to 12, the model's depth",
     "plan middle --variant middas": "--variant 'middas' is unknown (did you mean 'midas'?): use midas, lidas",

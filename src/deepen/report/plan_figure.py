@@ -71,8 +71,8 @@ def draw_schedule(schedule: Schedule, title: str, path: Path) -> None:
 def draw_blocks(axes: Axes, schedule: Schedule, divisor: float) -> None:
     """Draw each executed layer as a row, coloured by what training does with its block in each phase.
 
-    Layers that execute a block again are hatched. A line where a phase begins marks the blocks added there, a dotted
-    one where a plateau may end it at the earliest.
+    Layers that execute a block again are hatched. A line where a phase begins marks the blocks added there, and a
+    dotted one where a plateau may end it at the earliest.
     """
     begin = 0
     for phase, trained, step in zip(schedule.phases, schedule.trained_parts, schedule.growth_steps, strict=True):

@@ -55,16 +55,21 @@ def resolve_start_depth(model: ModelConfig, start_depth: int | None) -> int:
     return depth
 
 
-def check_operator(operator: str, start_depth: int) -> None:
+def check_operator(operator: str, depth: int, *, field: str = "start_depth") -> None:
     """Check that there are blocks to copy, if the operator copies.
 
+    Args:
+        operator: the operator.
+        depth: blocks before the first growth.
+        field: the option that sets them.
+
     Raises:
-        InvalidValueError: it copies, and `start_depth` is 0.
+        InvalidValueError: it copies, and there are none.
     """
-    if start_depth == 0 and get_operator(operator).copies:
+    if depth == 0 and get_operator(operator).copies:
         usable = [name for name, other in OPERATORS.items() if not other.copies]
         raise InvalidValueError(
-            f"{operator!r} copies blocks, and with `start_depth` 0 there are none",
+            f"{operator!r} copies blocks, and with `{field}` 0 there are none",
             field="operator",
             value=operator,
             remedy=f"use {' or '.join(usable)}",

@@ -75,7 +75,7 @@ def gradual(
     "Efficient Training of Language Models using Few-Shot Learning", ICML 2023.
     """
     blocks = _resolve_depths(model, as_tuple(depths), stages, partition)
-    check_operator(operator, blocks[0])
+    check_operator(operator, blocks[0], field="depths")
     shares = _resolve_shares(as_tuple(grow_at), len(blocks), alpha)
     return Schedule(
         phases=_make_stages(tokens, blocks, shares, grow_on),
