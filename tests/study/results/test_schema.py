@@ -39,7 +39,7 @@ ARM = {
     "marks": [MARK],
     "tasks": [{"task": "hellaswag", "tokens": 64, "step": 2, "flops": 10, "seconds": 1.5, "value": 0.5, "n": 4,
                "stderr": 0.25, "metrics": {}, "dtype": ""}],
-    "peak_memory_bytes": 1000, "trained_share": 0.5,
+    "peak_memory_bytes": 1000, "trained_share": 0.5, "batch_ramp": "0:16,0.5:32", "context_ramp": "",
 }  # fmt: skip
 VERDICT = {
     "arm": "one-shot", "accounting": "flops", "budget_share": 1.0, "budget_flops": 10, "n_seeds": 2, "loss": 3.0,

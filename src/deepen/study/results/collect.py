@@ -118,6 +118,8 @@ class _Collector:
                 (self.done[key]["peak_memory_bytes"] for key in keys & self.done.keys()), default=0
             ),
             trained_share=self.trained_share(keys),
+            batch_ramp="" if arm.batch_ramp is None else str(arm.batch_ramp),
+            context_ramp="" if arm.context_ramp is None else str(arm.context_ramp),
         )
 
     def _growths(self, route: Route) -> Iterator[GrowthResult]:

@@ -140,7 +140,8 @@ class ArmResult(Record):
     `rate` and `peak_lr` are the shape and the peak of its learning rate, and `has_own_rate` whether it differs
     from the regime's; empty in files of deepen 0.1, where no arm has a rate of its own. `trained_share`: the FLOPs
     trained so far ÷ the FLOPs up to all its marks; 1 if it is finished. Curve, growths, tasks and segments are
-    those of its longest run; if that is unfinished, they end where training stopped.
+    those of its longest run; if that is unfinished, they end where training stopped. `batch_ramp` and
+    `context_ramp` are ramps as text, such as `0:256,0.5:1024`, and empty without one.
     """
 
     name: str
@@ -158,6 +159,8 @@ class ArmResult(Record):
     tasks: tuple[TaskResult, ...]
     peak_memory_bytes: int | None
     trained_share: float | None
+    batch_ramp: str
+    context_ramp: str
 
     @classmethod
     def from_json(cls, value: object) -> Self:
