@@ -196,6 +196,7 @@ WRONG = {
     "plan one-shot --layout 0-5,0-5 --operator last": "--operator is last, but --layout names the blocks to copy",
     "plan one-shot --grow-on plateau": "--grow-on is 'plateau': write plateau:slope=0.2, in nats per e-fold",
     "plan one-shot --grow-on plateau:slope=0": "--grow-on is 'plateau:slope=0': slope is 0.0: it must be",
+    "plan one-shot --grow-on plateau:slope=1,checks=0": "--grow-on is 'plateau:slope=1,checks=0': checks is 0: it",
     "plan one-shot --operator random --noise 0.1": "--noise is 0.1, but operator 'random' copies no blocks",
     "plan one-shot --residual-scale -1": "--residual-scale is -1.0: it must be a number of 0 or more",
     "plan one-shot --rewarm all": "--rewarm is all, but the rate does not rise again: give --rewarm-tokens",

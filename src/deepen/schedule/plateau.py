@@ -83,6 +83,10 @@ class Plateau:
                 value=earliest,
                 remedy="it is a share of the phase's tokens, at least 0 and below 1",
             )
+        if not (_is_whole(checks) and checks > 0):
+            raise InvalidValueError(
+                f"is {checks!r}: it must be a whole number above 0", field="checks", value=checks
+            )
         return cls(
             slope=slope,
             check_tokens=max(1, round(latest / checks)),
