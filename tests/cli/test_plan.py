@@ -388,3 +388,24 @@ def test_a_run_that_is_too_short_for_its_rate_is_a_warning(capsys: pytest.Captur
     assert rate["warnings"] == [
         "--warmup-tokens is 9,216, but the decay begins at 8,192 tokens, inside the warm-up"
     ]
+
+
+def test_the_trained_parameters_of_each_phase_add_up(capsys: pytest.CaptureFixture[str]):
+    phases = plan(capsys, "two-phase", "--stages", "2", "--train", "blocks:8-11,head", "--trainable")["phases"]
+    for phase in phases:
+        assert sum(each["parameters"] for each in phase["trainable"]) == phase["trainable_parameters"]
+    assert phases[2]["scope"] == "blocks:8-11,head"
+    assert {each["name"].split(".")[1] for each in phases[2]["trainable"] if each["tensors"] > 1} == {"8-11"}
+    assert "trainable" not in plan(capsys, "two-phase")["phases"][0]
+
+
+def test_the_list_of_parameters_is_printed_once_for_phases_that_train_the_same(capsys: pytest.CaptureFixture[str]):
+    assert main(["plan", "staged", "--stages", "2", "--trainable"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("blocks.0-5.mlp.up.weight") == printed.count("blocks.0-11.mlp.up.weight") == 1
+    assert "as in the phase before" in printed
+
+
+def test_full_training_is_the_baseline_of_a_model_that_trains_in_part(capsys: pytest.CaptureFixture[str]):
+    part = plan(capsys, "full", "--train", "blocks:11,head")
+    assert part["total"]["steps"] > part["baseline"]["steps"] and part["against_options"] == {}

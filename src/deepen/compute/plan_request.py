@@ -130,7 +130,10 @@ class PlanRequest:
     @property
     def against_options(self) -> dict[str, Any]:
         """The options that the baseline's recipe has too."""
-        return {name: value for name, value in self.options.items() if name in get_recipe(self.against).options}
+        against = get_recipe(self.against)
+        if against is BASELINE:  # which always trains everything
+            return {}
+        return {name: value for name, value in self.options.items() if name in against.options}
 
     @property
     def baseline_run(self) -> RecipeRun:

@@ -29,9 +29,13 @@ STAGED_TOKENS = "staged_tokens"
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """In an annotation, the allowed values of an option: `Annotated[str, OneOf(PLACEMENTS)]`."""
+    """In an annotation, the allowed values of an option: `Annotated[str, OneOf(PLACEMENTS)]`.
+
+    If it `is_open`, other texts are allowed too, and the recipe reads them.
+    """
 
     names: Iterable[str]
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class RecipeOption:
         default: its default; None means that the recipe derives the value from the model.
         help: one sentence.
         choices: the allowed values; empty means any value of that type.
+        is_open: whether other values than `choices` are allowed too.
         takes_one, takes_several: whether its value is a single one of that type (`float`), a list or tuple of them
             (`tuple[float, ...]`), or either (`float | Sequence[float]`).
     """
@@ -60,6 +65,7 @@ class RecipeOption:
     default: Any
     help: str
     choices: tuple[str, ...] = ()
+    is_open: bool = False
     takes_one: bool = True
     takes_several: bool = False
 
@@ -254,9 +260,12 @@ def _argument_help(docstring: str) -> dict[str, str]:
 def _read_annotation(annotation: Any) -> dict[str, Any]:
     """The fields of an option that follow from its annotation."""
     choices: tuple[str, ...] = ()
+    is_open = False
     if get_origin(annotation) is Annotated:
         annotation, *extras = get_args(annotation)
-        choices = tuple(name for extra in extras if isinstance(extra, OneOf) for name in extra.names)
+        for extra in extras:
+            if isinstance(extra, OneOf):
+                choices, is_open = tuple(extra.names), extra.is_open
     alternatives = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     single = {each for each in alternatives if each is not NoneType and _element_type(each) is None}
     listed = {_element_type(each) for each in alternatives} - {None}
@@ -266,7 +275,13 @@ def _read_annotation(annotation: Any) -> dict[str, Any]:
         kind, choices = str, get_args(kind)
     if kind not in (int, float, str, bool):
         return {"kind": object, "choices": choices}
-    return {"kind": kind, "choices": choices, "takes_one": bool(single), "takes_several": bool(listed)}
+    return {
+        "kind": kind,
+        "choices": choices,
+        "is_open": is_open,
+        "takes_one": bool(single),
+        "takes_several": bool(listed),
+    }
 
 
 def _element_type(annotation: Any) -> Any:

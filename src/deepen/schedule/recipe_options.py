@@ -22,7 +22,7 @@ from deepen.schedule.trainable import TRAINABLE_SETS
 OperatorName = Annotated[str, OneOf(OPERATORS)]
 PlacementName = Annotated[str, OneOf(PLACEMENTS)]
 MomentPolicyName = Annotated[str, OneOf(MOMENT_POLICIES)]
-TrainableName = Annotated[str, OneOf(TRAINABLE_SETS)]
+TrainableName = Annotated[str, OneOf(TRAINABLE_SETS, is_open=True)]
 
 Depths = int | Sequence[int]
 """An option for one depth or several."""

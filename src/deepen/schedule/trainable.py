@@ -209,7 +209,7 @@ TRAINABLE_SETS: Mapping[str, Trainable] = {
 _PARTS = ("head", "embeddings", "norms")
 _RANGE = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
 _HOW = (
-    f"use {', '.join(TRAINABLE_SETS)}, or a list of blocks:INDEX, blocks:FIRST-LAST, {' and '.join(_PARTS)}, "
+    f"use {', '.join(TRAINABLE_SETS)}, or a list of blocks:INDEX, blocks:FIRST-LAST, {', '.join(_PARTS)}, "
     "such as blocks:0,8-11,head"
 )
 

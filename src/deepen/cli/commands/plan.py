@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
-from deepen.cli.output.plan_json import describe_plan
-from deepen.cli.output.plan_tables import print_parts, print_plan, print_study_plan
+from deepen.cli.output.plan_json import describe_plan, describe_trainable
+from deepen.cli.output.plan_parts import print_parts, print_trainable
+from deepen.cli.output.plan_tables import print_plan, print_study_plan
 from deepen.cli.requests.pilot import design_pilot
 from deepen.cli.requests.plan import RecipePlanRequest, StudyPlanRequest
 from deepen.cli.requests.plan_options import CPU
@@ -27,12 +28,17 @@ def _plan_recipe(request: RecipePlanRequest) -> int:
     plan = make_plan(request.plan, _make_clock(request, fleet))
     pilot = None if plan.equal_tokens is None else design_pilot(plan, request.recipe_words)
     description = describe_plan(plan, fleet, request.timing, request.price_per_hour, pilot)
+    if request.show_trainable:
+        for phase, tensors in zip(description["phases"], describe_trainable(plan), strict=True):
+            phase["trainable"] = tensors
     if request.as_json:
         print(json.dumps(description, indent=1, allow_nan=False))
     else:
         print_plan(description)
         if request.show_parts:
             print_parts(plan)
+        if request.show_trainable:
+            print_trainable(description)
     if request.figure is not None:
         from deepen.report.plan_figure import draw_plan  # seconds to import, and seldom asked for
 

@@ -12,6 +12,7 @@ from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.memory_settings import micro_batch_tokens
 from deepen.compute.plan import Plan, PlannedPhase, PlannedRun
 from deepen.compute.timing import Timing
+from deepen.compute.trainable_tensors import list_trained_tensors
 
 
 def describe_plan(
@@ -125,6 +126,14 @@ def _phase(ledger: Ledger, planned: PlannedPhase) -> dict[str, Any]:
         "optimizer_flops": _optimizer_flops(ledger, planned),
         "parts": [asdict(part) for part in ledger.grouped_parts(trained, phase.context)],
     }
+
+
+def describe_trainable(plan: Plan) -> list[list[dict[str, Any]]]:
+    """For each phase, the tensors that it trains."""
+    return [
+        [asdict(tensors) for tensors in list_trained_tensors(plan.request.model, planned.trained)]
+        for planned in plan.phases
+    ]
 
 
 def _optimizer_flops(ledger: Ledger, planned: PlannedPhase) -> int:

@@ -10,7 +10,6 @@ from deepen.cli.output.plan_rate import rate_lines
 from deepen.cli.output.tables import numbers, print_sentences, print_table, short, text
 from deepen.cli.requests.plan_options import RECIPE_PLAN
 from deepen.compute.accounting import TOKENS
-from deepen.compute.plan import Plan
 from deepen.report.units import counted
 from deepen.study.define.study import Study
 
@@ -201,40 +200,6 @@ def _conventions(plan: dict[str, Any]) -> str:
     if plan["attention_flops"] == "dense":
         return f"FLOPs     of matrix products, attention counted densely; causal-exact, the run costs {causal:.4g}"
     return "FLOPs     of matrix products, attention counted causal-exact: only the keys a query may see"
-
-
-def print_parts(plan: Plan) -> None:
-    """Print each phase's FLOPs per token by part and direction."""
-    how = "causal-exact" if plan.request.ledger.causal_exact else "densely"
-    print_table(
-        "parts: MFLOP per token, forward, recomputed, and backward to activations and to weights; "
-        f"attention counted {how}; bytes per token where there are no FLOPs",
-        (
-            text("phase"),
-            text("part"),
-            numbers("parameters"),
-            numbers("forward"),
-            numbers("recompute"),
-            numbers("activations"),
-            numbers("weights"),
-            numbers("bytes"),
-        ),
-        (
-            (
-                planned.phase.label if nth == 0 else "",
-                part.part,
-                short(part.parameters),
-                *(
-                    f"{flops / 1e6:,.2f}"
-                    for flops in (part.forward, part.recompute, part.activation_backward, part.weight_backward)
-                ),
-                f"{part.bytes:,}",
-            )
-            for planned in plan.phases
-            for nth, part in enumerate(plan.request.ledger.grouped_parts(planned.trained, planned.phase.context))
-        ),
-        droppable=("recompute", "bytes"),
-    )
 
 
 def print_study_plan(

@@ -58,6 +58,7 @@ class RecipePlanRequest:
     timing: Timing | None
     price_per_hour: float | None
     show_parts: bool
+    show_trainable: bool
     figure: Path | None
     as_json: bool
 
@@ -114,6 +115,7 @@ def _parse_recipe_plan(arguments: Arguments, recipe: Recipe | None) -> RecipePla
         timing=timing,
         price_per_hour=arguments["price_per_hour"],
         show_parts="parts" in arguments,
+        show_trainable="trainable" in arguments,
         figure=arguments["figure"],
         as_json="json" in arguments,
     )

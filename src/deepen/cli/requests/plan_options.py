@@ -152,6 +152,7 @@ RECIPE_PLAN = Command(
                     default_help="1",
                 ),
                 Option(name="parts", help="show FLOPs and bytes of each part and direction"),
+                Option(name="trainable", help="show which parameters train in each phase, by name"),
             ),
         ),
         OptionGroup(

@@ -61,6 +61,8 @@ def _value_type_of_one(option: RecipeOption) -> ValueType:
         return whole_number(minimum=-(10**9), maximum=10**9)
     if option.kind is float:
         return ValueType(metavar="X", read=read_number, number=float)
+    if option.is_open:
+        return replace(TEXT, names=option.choices)
     if option.choices:
         return one_of(option.choices)
     if option.kind is str:
@@ -160,6 +162,7 @@ def parse_arm(
     baseline = Arm(name=BASELINE.name, recipe=BASELINE.name)
     if recipe is None:
         return baseline
+    _rename_trainable(arguments, recipe)
     for option in RECIPE_OPTIONS:
         if option.key in arguments and option.key not in recipe.options:
             has = ", ".join(map(as_flag, recipe.options)) or "none"
@@ -181,3 +184,19 @@ def parse_arm(
         return Arm(name=recipe.name, recipe=recipe.build, options=options)
 
     return arguments.attempt(make_arm) or baseline
+
+
+_TRAINABLE = ("train", "scope")
+"""What recipes call the option that says what is trained; a command line can use either."""
+
+
+def _rename_trainable(arguments: Arguments, recipe: Recipe) -> None:
+    """Give the option that says what is trained the name that it has in a recipe."""
+    given = [name for name in _TRAINABLE if name in arguments]
+    own = [name for name in _TRAINABLE if name in recipe.options]
+    if len(given) > 1 and own:
+        arguments.add(f"{' and '.join(map(as_flag, given))} both say what is trained: give one")
+        for name in given:
+            del arguments.values[name]
+    elif given and own:
+        arguments.values[own[0]] = arguments.values.pop(given[0])

@@ -32,7 +32,7 @@ from deepen.model.families import FAMILIES
 from deepen.model.presets import peak_rate, tokens_per_step
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipe import Recipe
-from deepen.schedule.recipes import get_recipe
+from deepen.schedule.recipes import BASELINE, get_recipe
 from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.presets import WARMUP_SHARE, preset_training
@@ -152,7 +152,8 @@ def _parse_comparison(arguments: Arguments, arm: Arm) -> dict[str, Any]:
             "accountings": (EXACT_FLOPS,),
         }
     recipe = get_recipe(arguments["against"])
-    shared = {name: value for name, value in arm.options.items() if name in recipe.options}
+    has_options = recipe is not BASELINE  # which always trains everything
+    shared = {name: value for name, value in arm.options.items() if has_options and name in recipe.options}
     baseline = Arm(name=recipe.name, recipe=recipe.build, options=shared)
     if ramped.name == baseline.name:
         raise InvalidValueError(f"is {arm.name}, the recipe itself", field="against", remedy="name another recipe")

@@ -42,7 +42,7 @@ def expand(
         operator: how new blocks get their weights.
         placement: where new blocks go.
         layout: instead of operator and placement, the blocks to copy, from bottom to top, such as 0-5,0-5.
-        scope: what is trained.
+        scope: what is trained: a name, or parts such as blocks:8-11,head,embeddings,norms.
         moments: what happens to the optimizer's moments at growth.
 
     Source: Wu et al., "LLaMA Pro: Progressive LLaMA with Block Expansion", arXiv 2401.02415, section 3.

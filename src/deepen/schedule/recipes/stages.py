@@ -95,7 +95,7 @@ def two_phase(
         stages: number of stages S.
         partition: how the blocks are divided over the stages: spread, front, back, even, floor, or sizes such as
             6,3,3.
-        scope: what is trained in the first phase of a stage.
+        scope: what is trained in the first phase of a stage: a name, or parts such as blocks:8-11,head.
         operator: how new blocks get their weights.
         placement: where new blocks go; the operator's own placement where left out.
         moments: what happens to the optimizer's moments at growth.
