@@ -292,7 +292,7 @@ WRONG = {
     "plan full --bench /dev/zero": "--bench /dev/zero is not a file: write one with",
     "plan full --shard --count 1 --device h100": "--shard needs devices to share among: give",
     "plan full --train blocks:8-12": "--train of phase 'full depth' is blocks:8-12, but the phase has 12 blocks",
-    "plan full --train heads": "--train is 'heads': 'heads' is not a part of a model: use all, new-blocks, new-blocks-",
+    "plan full --train heads": "--train is 'heads': 'heads' is not a part of a model: use all, new-",
     "train two-phase --scope blocks:3-1": "--scope is 'blocks:3-1': the range 3-1 runs downwards: use all",
     "plan two-phase --train head --scope norms": "--train and --scope both say what is trained: give one",
     "plan gradual --train head": "--train: recipe gradual has no such option; it has",
