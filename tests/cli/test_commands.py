@@ -24,7 +24,7 @@ def test_recipes_are_all_listed(capsys: pytest.CaptureFixture[str]):
     assert set(listing["recipes"]) == set(RECIPES)
     for entry in listing["recipes"].values():
         assert entry.keys() == {"summary", "promise", "source", "bars", "options"}
-        assert all(len(bars) == 20 for bars in entry["bars"].values())
+        assert all(len(bars) == 16 for bars in entry["bars"].values())
     assert listing["promises of operators"].keys() == listing["operators"].keys()
     assert main(["recipes"]) == 0
     printed = capsys.readouterr().out

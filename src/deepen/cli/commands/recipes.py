@@ -31,7 +31,7 @@ def run(request: RecipesRequest) -> int:
         return 0
     print_table(
         f"recipes, on {EXAMPLE.depth} blocks",
-        (text("recipe"), text("from the first token to the last"), text("what"), text("options")),
+        (text("recipe"), text("over the run"), text("what"), text("options")),
         (
             (
                 name,

@@ -15,7 +15,7 @@ _BARS = "·▁▂▃▄▅▆▇█"
 """Nothing at all, then one to eight eighths."""
 
 
-def draw_schedule(schedule: Schedule, width: int = 20) -> Iterator[tuple[str, str]]:
+def draw_schedule(schedule: Schedule, width: int = 16) -> Iterator[tuple[str, str]]:
     """The layers over the tokens and, where they differ, the trained ones and the stored blocks.
 
     Args:
