@@ -21,6 +21,7 @@ from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
 from deepen.growth.spec import Growth
 from deepen.schedule.phase import Schedule
+from deepen.schedule.plateau import Plateau
 from deepen.schedule.trainable import Trainable
 from deepen.study.compile.keys import piece_key, segment_key
 from deepen.study.compile.pieces import split_schedule
@@ -105,7 +106,7 @@ def keys(run: Run, schedule: Schedule) -> list[str]:
 @given(runs(), st.data())
 def test_a_schedule_that_is_written_in_another_way_has_the_same_keys(run: Run, data: st.DataObject):
     schedule = run.schedule
-    for rewrite in (name_trained_parts, name_growths, name_layers, split_phases, add_empty_phases, rename):
+    for rewrite in REWRITES:
         if data.draw(st.booleans(), label=rewrite.__name__):
             schedule = rewrite(schedule, data)
     again = schedule.in_steps(BATCH_TOKENS, CONTEXT)
@@ -138,8 +139,10 @@ def as_layout(growth: Growth, schedule: Schedule, place: int, old: int) -> Growt
     """The same growth as a layout; itself if its new blocks are fresh, mixed, or below what they copy."""
     step = schedule.growth_steps[place]
     assert step is not None
+    if all(block.source is None for block in step.blocks if block.is_new) and growth.moments == "keep":
+        return replace(growth, moments="copy")  # there are none to copy
     layout = tuple(block.source for block in step.blocks)
-    if None in layout or growth.operator in ("identity",):
+    if None in layout:
         return growth
     scales = {block.residual_scale for block in step.blocks if block.is_new}
     [scale] = scales
@@ -174,6 +177,19 @@ def split_phases(schedule: Schedule, data: st.DataObject) -> Schedule:
     return replace(schedule, phases=(*schedule.phases[:place], *parts, *schedule.phases[place + 1 :]))
 
 
+def add_plateaus(schedule: Schedule, data: st.DataObject) -> Schedule:
+    """Let a plateau decide where one phase ends, and decide it."""
+    if len(schedule.phases) == 1:
+        return schedule
+    place = data.draw(st.integers(0, len(schedule.phases) - 2), label="phase with a plateau")
+    phases, plateau = list(schedule.phases), Plateau(slope=0.1, check_tokens=1)
+    later = data.draw(st.integers(0, phases[place + 1].tokens), label="tokens until the latest end")
+    for n, (each, tokens) in enumerate(zip(phases[place : place + 2], (later, -later), strict=True), place):
+        phases[n] = replace(each, tokens=each.tokens + tokens, until=plateau if n == place else None)
+    end = sum(phase.tokens for phase in schedule.phases[: place + 1])
+    return replace(schedule, phases=tuple(phases)).decided([end])
+
+
 def add_empty_phases(schedule: Schedule, data: st.DataObject) -> Schedule:
     """Add a phase without tokens after one phase."""
     place = data.draw(st.integers(1, len(schedule.phases)), label="empty phase")
@@ -185,3 +201,7 @@ def add_empty_phases(schedule: Schedule, data: st.DataObject) -> Schedule:
 def rename(schedule: Schedule, data: st.DataObject) -> Schedule:
     """Give each phase another label."""
     return replace(schedule, phases=tuple(replace(phase, label=f"{n}") for n, phase in enumerate(schedule.phases)))
+
+
+REWRITES = (name_trained_parts, name_growths, name_layers, split_phases, add_plateaus, add_empty_phases, rename)
+"""What changes how a schedule is written, and not the training."""

@@ -84,6 +84,7 @@ def _model_rows(model: ModelConfig) -> list[tuple[str, str]]:
         ("attention heads", f"{model.heads} (keys and values: {model.kv_heads})"),
         ("context", f"{model.context:,} tokens"),
         ("vocabulary", f"{model.vocab:,}"),
+        ("parametrization", model.parametrization),
         ("parameters", f"{model.parameters:,} ({model.parameters_non_embedding:,} without embeddings and head)"),
     ]
 

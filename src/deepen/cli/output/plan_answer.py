@@ -84,9 +84,11 @@ def _title(plan: dict[str, Any]) -> list[str]:
     model = plan["model"]
     grouped = f", {model['kv_heads']} of keys" if model["kv_heads"] < model["heads"] else ""
     wide = f" of {model['head_width']}" if model["head_width"] * model["heads"] != model["width"] else ""
+    scales = "" if model["parametrization"] == "standard" else f", {model['parametrization']}"
     return [
         f"{plan['recipe']} on {model['name']}: {counted(model['depth'], 'block')} of width {model['width']:,}, "
-        f"{counted(model['heads'], 'head')}{wide}{grouped}, MLP {model['mlp']:,}, vocabulary {model['vocab']:,}",
+        f"{counted(model['heads'], 'head')}{wide}{grouped}, MLP {model['mlp']:,}, vocabulary {model['vocab']:,}"
+        f"{scales}",
         f"{model['parameters']:,} parameters, {model['parameters_non_embedding']:,} without embeddings",
     ]
 
