@@ -11,7 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from traceback import extract_tb
 from types import MappingProxyType, NoneType, UnionType
@@ -122,6 +122,16 @@ def read_options(build: Build) -> dict[str, RecipeOption]:
     Options that several recipes share can be the keys of a `TypedDict`, which the function takes as
     `**options: Unpack[Shared]`; their help is in its docstring.
     """
+    # The search for a mark builds a recipe many times, and reading annotations takes longer than building it.
+    return dict(_read_options_once(build) if inspect.isfunction(build) else _read_options(build))
+
+
+@lru_cache(maxsize=256)
+def _read_options_once(build: Build) -> Mapping[str, RecipeOption]:
+    return MappingProxyType(_read_options(build))
+
+
+def _read_options(build: Build) -> dict[str, RecipeOption]:
     hints, help_texts = _hints(build), _argument_help(_docstring(build))
     options = {}
     for parameter in _option_parameters(build):
@@ -211,10 +221,9 @@ def _find_shared_options(build: Build) -> Any:
     return None
 
 
-@cache  # a TypedDict does not change
-def _read_typed_dict(shared: Any) -> Mapping[str, RecipeOption]:
+def _read_typed_dict(shared: Any) -> dict[str, RecipeOption]:
     help_texts = _argument_help(inspect.getdoc(shared) or "")
-    options = {
+    return {
         name: RecipeOption(
             name=name,
             default=next((extra.value for extra in get_args(hint) if isinstance(extra, Default)), None),
@@ -223,7 +232,6 @@ def _read_typed_dict(shared: Any) -> Mapping[str, RecipeOption]:
         )
         for name, hint in get_type_hints(shared, include_extras=True).items()
     }
-    return MappingProxyType(options)
 
 
 def _hints(build: Build) -> dict[str, Any]:
