@@ -20,7 +20,7 @@ from deepen.study.compile.tree import compile_study
 from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.presets import quickstart
 from deepen.study.define.study import Arm, Study
-from deepen.train.optim.spec import AdamWSpec, OptimizerSpec
+from deepen.train.optim.spec import AdamWSpec, MuonSpec, OptimizerSpec
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
 
@@ -62,6 +62,7 @@ KEYS = {
         "300e1aaccf678302",
     ),
     "other settings": (study(settings=OTHER_SETTINGS), 2, "9675501ecdb0b771"),
+    "muon": (study(settings=TrainSettings(optimizer=OptimizerSpec.muon())), 2, "cb02eb6c8eb2384b"),
 }
 """A study, the index of a route, and the key at its end for data with fingerprint "data". If a key changes, all
 existing results must be trained again: this needs a higher FORMAT and a line in the changelog."""
@@ -85,6 +86,10 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     },
     AdamWSpec: {
         "state_precision": "fp32", "weight_decay": 0.1, "beta_1": 0.9, "beta_2": 0.95, "epsilon": 1e-8,
+    },
+    MuonSpec: {
+        "state_precision": "fp32", "weight_decay": 0.1, "beta_1": 0.9, "beta_2": 0.95, "epsilon": 1e-8,
+        "momentum": 0.95, "iterations": 5, "lr_factor": 1.0,
     },
     TrainedParts: {"norms": False, "layers": []},
     GrowthStep: {"moments": "keep", "noise": 0.0},
