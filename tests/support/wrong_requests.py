@@ -386,6 +386,13 @@ WRONG = {
     "grow / --layout 0-3,2-5 --depth 8": "--layout has the depth already: leave out --depth",
     "grow / --layout 0-3,2-5 --placement top": "--layout places all blocks: leave out --placement",
     "grow / --layout 0-3,2-5 --operator stack": "--operator is stack, but --layout names the blocks to copy",
+    "grow / --depth 4 --operator untie": "--operator 'untie' is unknown",
+    "grow / --depth 4 --noise -1": "--noise is -1: it must be at least 0 and at most 1e+30",
+    "grow / --depth 4 --noise x": "--noise is 'x': it must be a number",
+    "grow / --depth 4 --noise 0.1 --operator random": "--noise is 0.1, but operator 'random' copies no blocks",
+    "grow / --depth 4 --residual-scale nan": "--residual-scale is nan: it must be at least 0 and at most 1e+30",
+    "grow / --depth 4 --residual-scale 2 --operator copy-zero": "--residual-scale is 2.0, but operator 'copy-zero' "
+    "makes the output zero: leave it out",
     "grow / --depth 4 --shard-size 0": "--shard-size is 0: it must be above 0",
     "grow / --depth 4 --text x": "--text is given without --verify: add --verify",
     "export": "CKPT is missing: use a path",

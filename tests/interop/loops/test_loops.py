@@ -70,8 +70,9 @@ def test_a_model_grows_as_a_state_does(operator: str, moments: str, any_model: M
         depth=3,
         seed=0,
     )
+    scale = 1.0 if OPERATORS[operator].zero_output else 0.5
     for placement in PLACEMENTS:
-        growth = Growth(operator=operator, placement=placement, moments=moments)
+        growth = Growth(operator=operator, placement=placement, moments=moments, noise=0.1, residual_scale=scale)
         deeper = make_model(any_model, 7, seed=1)
         deeper_optimizer = torch.optim.AdamW(deeper.parameters())
         projections = any_model.zero_parameters

@@ -59,7 +59,7 @@ def grow_model(
             assert block is not None, "only blocks have two sources"
             tensor.lerp_(_find(old, upper, like=tensor, name=name).to(tensor), block.upper_share)
         if growth.noise and plan.is_copied(name) and tensor.dim() >= 2:
-            add_noise(tensor, growth.noise, generator(seed, "noise", name))
+            add_noise(tensor, growth.noise, generator(seed, "noise", *plan.locate(name)))
     if any(block.residual_scale != 1 for block in plan.blocks):
         _scale_outputs(plan, new, output_projections)
 
@@ -116,10 +116,11 @@ def grow_optimizer(
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What each block of the deeper model is, and the name of the list that holds it."""
+    """What each block of the deeper model is, the list that holds it, and the number of old blocks."""
 
     blocks: tuple[GrownBlock, ...]
     prefix: str
+    old: int
 
     def sources(self, name: str) -> tuple[str | None, str | None]:
         """The tensors of the old model, up to two, that fill one of the deeper one; None keeps it as it is."""
@@ -130,6 +131,12 @@ class _Plan:
         found = (block.source, block.upper_source)
         source, upper = (None if each is None else f"{self.prefix}.{each}.{rest}" for each in found)
         return source, upper
+
+    def locate(self, name: str) -> tuple[int, str]:
+        """How many blocks were created before that of a tensor, and the tensor's name within it."""
+        index, _, rest = name.removeprefix(f"{self.prefix}.").partition(".")
+        below = sum(block.is_new for block in self.blocks[: int(index)])
+        return self.old + below, rest
 
     def is_copied(self, name: str) -> bool:
         """Whether a tensor belongs to a new block that is made from old ones."""
@@ -151,7 +158,7 @@ def _plan_growth(model: nn.Module, deeper: nn.Module, growth: Growth, blocks: st
             field="deeper",
             value=depth,
         )
-    return _Plan(growth.resolve(old, depth).blocks, prefix)
+    return _Plan(growth.resolve(old, depth).blocks, prefix, old)
 
 
 def _scale_outputs(plan: _Plan, new: dict[str, Tensor], modules: Sequence[str]) -> None:
