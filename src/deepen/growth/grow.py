@@ -119,13 +119,13 @@ def _make_moments(state: Growable, block: GrownBlock) -> dict[str, Any]:
     """
     if block.source is None:
         return {}
-    own = deepcopy(_select_block(state.moments, block.source))
+    own = _select_block(state.moments, block.source)
     if block.upper_source is None:
-        return own
+        return deepcopy(own)
     upper = _select_block(state.moments, block.upper_source)
     return {
         name: {
-            key: torch.lerp(value, upper[name][key], block.upper_share) if value.dim() else value
+            key: torch.lerp(value, upper[name][key], block.upper_share) if value.dim() else value.clone()
             for key, value in moments.items()
         }
         for name, moments in own.items()
