@@ -26,7 +26,7 @@ from typing import Annotated
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.recipe import recipe
-from deepen.schedule.recipe_function import OneOf
+from deepen.schedule.option import OneOf
 
 
 @recipe("with-pauses")

@@ -9,9 +9,9 @@ import pytest
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
+from deepen.schedule.option import Default, OneOf, RecipeOption
 from deepen.schedule.phase import Part, Phase, Schedule
 from deepen.schedule.recipe import Recipe, recipe
-from deepen.schedule.recipe_function import Default, OneOf, RecipeOption
 from deepen.schedule.recipes import BASELINE, RECIPES, get_recipe
 from deepen.schedule.trainable import TRAINABLE_SETS
 

@@ -33,12 +33,12 @@ from typing import Any, Protocol, TypeVar
 
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
+from deepen.schedule.option import RecipeOption
 from deepen.schedule.phase import Schedule
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipe_function import (
     STAGED_TOKENS,
     Build,
-    RecipeOption,
     describe_failure,
     has_staged_part,
     read_code,

@@ -9,15 +9,14 @@ Any callable is read: functions, lambdas, `functools.partial`, objects with `__c
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from traceback import extract_tb
-from types import MappingProxyType, NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints
+from types import MappingProxyType
+from typing import Any, Unpack, get_args, get_origin, get_type_hints
 
-from deepen.errors import InvalidValueError
+from deepen.schedule.option import RecipeOption
 from deepen.schedule.phase import Schedule
 
 Build = Callable[..., Schedule]
@@ -25,77 +24,6 @@ Build = Callable[..., Schedule]
 
 STAGED_TOKENS = "staged_tokens"
 """The argument that makes a recipe one with a staged part."""
-
-
-@dataclass(frozen=True, slots=True)
-class OneOf:
-    """In an annotation, the allowed values of an option: `Annotated[str, OneOf(PLACEMENTS)]`.
-
-    If it `is_open`, other texts are allowed too, and the recipe reads them.
-    """
-
-    names: Iterable[str]
-    is_open: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Default:
-    """In an annotation of a `TypedDict` of shared options, the value of one that is left out."""
-
-    value: Any
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RecipeOption:
-    """An option of a recipe.
-
-    Attributes:
-        name: the argument of the recipe's function.
-        kind: the type of its value: `int`, `float`, `str` or `bool`; `object` for any other type.
-        default: its default; None means that the recipe derives the value from the model.
-        help: one sentence.
-        choices: the allowed values; empty means any value of that type.
-        is_open: whether other values than `choices` are allowed too.
-        takes_one, takes_several: whether its value is a single one of that type (`float`), a list or tuple of them
-            (`tuple[float, ...]`), or either (`float | Sequence[float]`).
-    """
-
-    name: str
-    kind: type
-    default: Any
-    help: str
-    choices: tuple[str, ...] = ()
-    is_open: bool = False
-    takes_one: bool = True
-    takes_several: bool = False
-
-    def check(self, value: Any) -> None:
-        """Check the type of a value; what it may be beyond that is checked by the recipe.
-
-        Raises:
-            InvalidValueError: it is of another type.
-        """
-        if value is None and self.default is None:
-            return
-        is_list = self.takes_several and isinstance(value, list | tuple)
-        values = value if is_list else (value,) if self.takes_one else ("",)
-        if self.kind is object or all(_is_a(self.kind, each) for each in values):
-            return
-        several = f"a list of {_PLURALS[self.kind]}" if self.takes_several else ""
-        single = _SINGULARS[self.kind] if self.takes_one else ""
-        use = " or ".join(filter(None, (single, several)))
-        raise InvalidValueError(f"is {value!r}: it must be {use}", field=self.name, value=value)
-
-
-_SINGULARS = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
-_PLURALS = {int: "whole numbers", float: "numbers", str: "texts", bool: "True and False"}
-
-
-def _is_a(kind: type, value: object) -> bool:
-    """Whether a value can be used where a type is asked for: a whole number as a number, never a bool."""
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
 
 
 def read_name(build: Build) -> str:
@@ -136,11 +64,11 @@ def _read_options(build: Build) -> dict[str, RecipeOption]:
     options = {}
     for parameter in _option_parameters(build):
         default = None if parameter.default is parameter.empty else parameter.default
-        options[parameter.name] = RecipeOption(
+        options[parameter.name] = RecipeOption.from_annotation(
+            hints.get(parameter.name, type(default)),
             name=parameter.name,
             default=default,
             help=help_texts.get(parameter.name, ""),
-            **_read_annotation(hints.get(parameter.name, type(default))),
         )
     shared = _find_shared_options(build)
     return options if shared is None else {**options, **_read_typed_dict(shared)}
@@ -224,12 +152,7 @@ def _find_shared_options(build: Build) -> Any:
 def _read_typed_dict(shared: Any) -> dict[str, RecipeOption]:
     help_texts = _argument_help(inspect.getdoc(shared) or "")
     return {
-        name: RecipeOption(
-            name=name,
-            default=next((extra.value for extra in get_args(hint) if isinstance(extra, Default)), None),
-            help=help_texts.get(name, ""),
-            **_read_annotation(hint),
-        )
+        name: RecipeOption.from_annotation(hint, name=name, help=help_texts.get(name, ""))
         for name, hint in get_type_hints(shared, include_extras=True).items()
     }
 
@@ -263,38 +186,3 @@ def _argument_help(docstring: str) -> dict[str, str]:
         elif entries:
             entries[-1][1].append(line)
     return {name: _one_line(" ".join(lines)) for names, lines in entries for name in names}
-
-
-def _read_annotation(annotation: Any) -> dict[str, Any]:
-    """The fields of an option that follow from its annotation."""
-    choices: tuple[str, ...] = ()
-    is_open = False
-    if get_origin(annotation) is Annotated:
-        annotation, *extras = get_args(annotation)
-        for extra in extras:
-            if isinstance(extra, OneOf):
-                choices, is_open = tuple(extra.names), extra.is_open
-    alternatives = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    single = {each for each in alternatives if each is not NoneType and _element_type(each) is None}
-    listed = {_element_type(each) for each in alternatives} - {None}
-    kinds = single | listed
-    kind = float if kinds == {int, float} else kinds.pop() if len(kinds) == 1 else object
-    if get_origin(kind) is Literal and all(isinstance(name, str) for name in get_args(kind)):
-        kind, choices = str, get_args(kind)
-    if kind not in (int, float, str, bool):
-        return {"kind": object, "choices": choices}
-    return {
-        "kind": kind,
-        "choices": choices,
-        "is_open": is_open,
-        "takes_one": bool(single),
-        "takes_several": bool(listed),
-    }
-
-
-def _element_type(annotation: Any) -> Any:
-    """The type of the elements of a list or tuple of any length; None for other annotations."""
-    arguments = get_args(annotation)
-    if get_origin(annotation) in (list, Sequence) or (get_origin(annotation) is tuple and arguments[1:] == (...,)):
-        return arguments[0]
-    return None

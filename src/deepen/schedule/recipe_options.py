@@ -15,8 +15,8 @@ from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS, get_operator
 from deepen.growth.spec import REWARMED, Growth
 from deepen.model.config import ModelConfig
+from deepen.schedule.option import Default, OneOf
 from deepen.schedule.plateau import Plateau
-from deepen.schedule.recipe_function import Default, OneOf
 from deepen.schedule.trainable import TRAINABLE_SETS
 
 OperatorName = Annotated[str, OneOf(OPERATORS)]

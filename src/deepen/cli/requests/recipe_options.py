@@ -18,8 +18,8 @@ from deepen.cli.requests.value_types import (
     whole_number,
 )
 from deepen.model.config import ModelConfig
+from deepen.schedule.option import RecipeOption
 from deepen.schedule.recipe import Recipe
-from deepen.schedule.recipe_function import RecipeOption
 from deepen.schedule.recipes import BASELINE, RECIPES
 from deepen.study.define.study import Arm
 

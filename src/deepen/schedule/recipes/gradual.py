@@ -18,10 +18,10 @@ from deepen.errors import InvalidValueError, look_up
 from deepen.growth.layout import find_middle_group
 from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
+from deepen.schedule.option import OneOf
 from deepen.schedule.partition import partition as divide_blocks
 from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.recipe import recipe
-from deepen.schedule.recipe_function import OneOf
 from deepen.schedule.recipe_options import (
     Depths,
     GrowthOptions,
