@@ -11,6 +11,7 @@ import pytest
 from compare import without_times
 from deepen.data.shards import Dataset
 from deepen.errors import InvalidValuesError
+from deepen.schedule.ramp import Ramp
 from deepen.schedule.rate import WSD, Constant, Cosine
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.evaluation import Evaluation
@@ -22,6 +23,7 @@ from deepen.study.store.study_folder import Store
 BATCH, STEPS = 32, 20
 FULL = Arm(name="full", recipe="full")
 ONE_SHOT = Arm(name="one-shot", recipe="one-shot", options={"start_depth": 1})
+RAMPED = Arm(name="full", recipe="full", batch_ramp=Ramp(steps=((0.0, 16), (0.5, 32))))
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def records(folder: Path) -> dict[str, Any]:
     return {"states": {path.parts[-3] for path in manifests}, "done": done}
 
 
-@pytest.mark.parametrize("arms", [(FULL,), (FULL, ONE_SHOT)], ids=["full", "growing"])
+@pytest.mark.parametrize("arms", [(FULL,), (FULL, ONE_SHOT), (RAMPED,)], ids=["full", "growing", "ramped"])
 def test_a_longer_run_continues_where_the_decay_left_the_stable_part(
     arms: tuple[Arm, ...], asked: Callable[..., Study], run_study: Callable[..., Any], tmp_path: Path
 ):
