@@ -62,13 +62,13 @@ _GROWTH = OptionGroup(
         Option(
             name="residual-scale",
             takes=number(minimum=0),
-            help="factor of the output of copied blocks",
+            help="factor of the output of copied blocks, a number of 0 or more",
             default="1",
         ),
         Option(
             name="noise",
             takes=number(minimum=0),
-            help="normal noise added to the matrices of copied blocks, in units of the root mean square of each",
+            help="normal noise added to the matrices of copied blocks, as a share of the root mean square of each",
             default="0",
         ),
         Option(
