@@ -265,6 +265,7 @@ def test_a_shorter_context_at_first_costs_less():
     assert plan.marks["tokens"].schedule.tokens == plan.baseline.schedule.tokens
     assert plan.marks["tokens"].flops < plan.baseline.flops
     assert plan.total.schedule.tokens > plan.baseline.schedule.tokens
+    assert (plan.request.run_name, plan.request.against_name) == ("full with ramp", "full")
 
 
 @st.composite

@@ -123,6 +123,12 @@ class PlanRequest:
         return get_recipe(self.recipe).name
 
     @property
+    def run_name(self) -> str:
+        """The name of the recipe's run: with a ramp it is not the recipe's usual one."""
+        has_ramp = self.batch_ramp is not None or self.context_ramp is not None
+        return f"{self.recipe_name} with ramp" if has_ramp else self.recipe_name
+
+    @property
     def against_name(self) -> str:
         """The name of the baseline's recipe."""
         return get_recipe(self.against).name

@@ -50,7 +50,7 @@ def draw_plan(plan: Plan, path: Path) -> None:
         _draw_compute(compute, plan, divisor)
         compute.set_xlabel(f"training tokens{unit}")
         figure.suptitle(
-            f"{request.recipe_name} on {request.model.name}, against {request.against_name} at equal exact FLOPs",
+            f"{request.run_name} on {request.model.name}, against {request.against_name} at equal exact FLOPs",
             x=0.01,
             ha="left",
         )
@@ -130,7 +130,7 @@ def _draw_compute(axes: Axes, plan: Plan, divisor: float) -> None:
     request = plan.request
     recipe_colour = _ROLE_COLOURS[Role.TRAINED]
     for total, name, colour, style in (
-        (plan.total, request.recipe_name, recipe_colour, "-"),
+        (plan.total, request.run_name, recipe_colour, "-"),
         (plan.baseline, request.against_name, _BASELINE_COLOUR, "--"),
     ):
         tokens = accumulate((phase.tokens / divisor for phase in total.schedule.phases), initial=0.0)

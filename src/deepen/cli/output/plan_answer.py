@@ -29,7 +29,7 @@ def _saving(plan: dict[str, Any]) -> list[str]:
     less = [f"{format_hours(saved['hours'])} h"] if plan["time"] else [f"{saved['flops']:.4g} FLOPs"]
     less += [format_money(saved["cost"])] if cost else []
     lines = [
-        f"saving    at equal tokens, {short(equal['tokens'])}, {plan['recipe']} costs "
+        f"saving    at equal tokens, {short(equal['tokens'])}, {plan['run']} costs "
         f"{100 * equal['flops_share']:.1f} % of {baseline}: {', '.join(amounts)}; saved: {' and '.join(less)}"
     ]
     if time := plan["time"]:
@@ -60,8 +60,8 @@ def _limit(plan: dict[str, Any]) -> list[str]:
         return []
     names = {
         "baseline": name_baseline(plan),
-        "equal_tokens": f"{plan['recipe']} at equal tokens",
-        "equal_compute": f"{plan['recipe']} at equal compute",
+        "equal_tokens": f"{plan['run']} at equal tokens",
+        "equal_compute": f"{plan['run']} at equal compute",
     }
     fits = {name: times for name, times in plan["limit"]["fits"].items() if times is not None}
     parts = [f"{names[name]} {_describe_fit(times)}" for name, times in fits.items()]

@@ -24,6 +24,9 @@ def describe_plan(
     exact = replace(ledger, causal_exact=True)
     return {
         "recipe": request.recipe_name,
+        "run": request.run_name,
+        "batch_ramp": None if request.batch_ramp is None else str(request.batch_ramp),
+        "context_ramp": None if request.context_ramp is None else str(request.context_ramp),
         "options": dict(request.options),
         "against": request.against_name,
         "against_options": request.against_options,

@@ -47,7 +47,7 @@ def _equal_compute(plan: dict[str, Any]) -> str:
     more = 100 * (total["tokens"] / baseline["tokens"] - 1)
     comparison = f"{abs(more):.1f} % {'more' if more > 0 else 'fewer'} tokens"
     return (
-        f"At equal compute {plan['recipe']} trains {counted(total['steps'], 'step')} where {plan['against']} "
+        f"At equal compute {plan['run']} trains {counted(total['steps'], 'step')} where {plan['against']} "
         f"trains {baseline['steps']:,}: {comparison}"
     )
 
@@ -76,7 +76,7 @@ def _totals(plan: dict[str, Any]) -> list[str]:
     total, baseline, budget, time = plan["total"], plan["baseline"], plan["budget"], plan["time"]
     lines = []
     for name, what, own in (
-        ("total", plan["recipe"], total),
+        ("total", plan["run"], total),
         ("baseline", name_baseline(plan), baseline),
     ):
         steps, tokens = counted(own["steps"], "step"), counted(own["tokens"], "token")
@@ -92,7 +92,7 @@ def _totals(plan: dict[str, Any]) -> list[str]:
         f"rounding  {asked} {unit} asked; {counted(baseline['steps'], 'whole step')} of {plan['against']} "
         f"{'is' if baseline['steps'] == 1 else 'are'} "
         f"{100 * (budget['got'] / budget['asked'] - 1):+.4f} % off, "
-        f"{total['steps']:,} of {plan['recipe']} then {100 * (total['flops'] / baseline['flops'] - 1):+.4f} %"
+        f"{total['steps']:,} of {plan['run']} then {100 * (total['flops'] / baseline['flops'] - 1):+.4f} %"
     )
     lines.append(f"optimizer {_describe_optimizer(plan)}")
     if time:
@@ -163,7 +163,7 @@ def _describe_mispricing(plan: dict[str, Any]) -> list[str]:
         if accounting in names and abs(off) >= 0.0005 and not same:
             more = f"{100 * abs(off):.1f} % {'more' if off > 0 else 'fewer'}"
             sentences.append(
-                f"{names[accounting]} {plan['recipe']} would get {more} FLOPs than {plan['against']} has: "
+                f"{names[accounting]} {plan['run']} would get {more} FLOPs than {plan['against']} has: "
                 f"{counted(mark['total_steps'], 'step')} where "
                 f"{plan['marks']['flops']['total_steps']:,} are equal."
             )
