@@ -122,6 +122,32 @@ def test_a_folder_of_any_decoder_grows_and_every_block_is_listed(
     assert lines[-1] == f'Load it: AutoModelForCausalLM.from_pretrained("{tmp_path / "two"}")'
 
 
+@pytest.mark.parametrize("kind", ["ours", "theirs"])
+def test_mixtures_scales_and_noise_are_listed(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+):
+    if kind == "theirs":
+        pytest.importorskip("transformers")
+    folder: Path = request.getfixturevalue(kind)
+    old = 3 if kind == "theirs" else request.getfixturevalue("model").depth
+    out = tmp_path / "out"
+    options = ["--operator", "interpolate", "--noise", "0.01", "--residual-scale", "0.5"]
+    assert main(["grow", str(folder), "--depth", str(2 * old), *options, "-o", str(out)]) == 0
+    printed = capsys.readouterr().out
+    lines = [line.split() for line in printed.splitlines()]
+    assert "1 new 50% of block 0 and 50% of 1, output × 0.5".split() in lines
+    assert f"{2 * old - 1} new copy of block {old - 1}, output × 0.5".split() in lines
+    assert "Noise was added to the matrices of copies: 0.01 of each matrix's root mean square" in printed
+    made = "interpolate, outputs of copies × 0.5, noise 0.01"
+    if kind == "theirs":
+        assert f"with operator {made}:" in (out / "README.md").read_text()
+    else:
+        checkpoint = find_checkpoint(out)
+        assert isinstance(checkpoint, DeepenCheckpoint)
+        grown = checkpoint.history[-1]
+        assert isinstance(grown, Grown) and grown.operator == made
+
+
 @pytest.mark.parametrize(
     ("layout", "notes"),
     [

@@ -48,6 +48,7 @@ class GrownCheckpoint:
         old_depth: blocks before growth.
         blocks: what each block is.
         old_parameters, parameters: parameters before and after growth.
+        noise: what was added to the matrices of copies; see `Growth`.
         comparison: the model before and after growth, on a text; None if it was not compared.
         not_compared: why it could not be compared; empty if nobody asked for it.
     """
@@ -57,6 +58,7 @@ class GrownCheckpoint:
     blocks: tuple[GrownBlock, ...]
     old_parameters: int
     parameters: int
+    noise: float = 0.0
     comparison: Comparison | None = None
     not_compared: str = ""
 
@@ -125,6 +127,7 @@ def _grow_state(
         blocks=step.blocks,
         old_parameters=model.parameters,
         parameters=deeper.parameters,
+        noise=growth.noise,
     )
     if text is not None:
         on_progress("comparing", None)
@@ -138,7 +141,7 @@ def _grow_state(
     event = Grown(
         old_depth=model.depth,
         new_depth=depth,
-        operator="layout" if growth.layout else growth.operator,
+        operator=f"{'layout' if growth.layout else growth.operator}{_describe_changes(growth)}",
         layout=describe_blocks(step.blocks),
     )
     write_checkpoint(out, grown, deeper, (*checkpoint.history, event), checkpoint.tokenizer)
@@ -164,6 +167,7 @@ def _grow_folder(
         blocks=step.blocks,
         old_parameters=growable.parameters,
         parameters=grown.parameters,
+        noise=growth.noise,
     )
     before = None
     if text is not None:
@@ -196,14 +200,18 @@ def _grow_folder(
 def _describe_growth(result: GrownCheckpoint, growth: Growth) -> str:
     """The section of the model card about the growth; the rest of the card describes the model before."""
     new = [number for number, block in enumerate(result.blocks) if block.is_new]
-    how = "a layout" if growth.layout else f"operator {growth.operator}"
-    how += "" if growth.residual_scale == 1 else f", outputs of copies × {growth.residual_scale:g}"
-    how += f", noise {growth.noise:g}" if growth.noise else ""
+    how = f"{'a layout' if growth.layout else f'operator {growth.operator}'}{_describe_changes(growth)}"
     return (
         f"\n## Growth\n\n`deepen grow` made this model deeper, with {how}: {count_blocks(result.old_depth)} "
         f"became {len(result.blocks)}, {result.old_parameters:,} parameters {result.parameters:,}. Its blocks, by "
         f"their numbers before: {describe_blocks(result.blocks)}. New blocks: {describe_layout(new)}.\n"
     )
+
+
+def _describe_changes(growth: Growth) -> str:
+    """In what copies differ from their source; empty if they do not."""
+    scale = "" if growth.residual_scale == 1 else f", outputs of copies × {growth.residual_scale:g}"
+    return f"{scale}{f', noise {growth.noise:g}' if growth.noise else ''}"
 
 
 def _check_unchanged(comparison: Comparison) -> None:

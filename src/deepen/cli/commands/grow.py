@@ -70,7 +70,9 @@ def _print(grown: GrownCheckpoint, next_step: str) -> None:
 
 
 def _describe_changes(grown: GrownCheckpoint) -> Iterator[str]:
-    """What growth changed about the old blocks: which are missing, and where their order is another."""
+    """What the table does not show: the noise, which old blocks are missing, and where their order is another."""
+    if grown.noise:
+        yield f"Noise was added to the matrices of copies: {grown.noise:g} of each matrix's root mean square"
     if gone := grown.left_out:
         what = f"Block {gone[0]} is" if len(gone) == 1 else f"Blocks {describe_layout(gone)} are"
         yield f"{what} left out"
@@ -141,6 +143,7 @@ def _to_json(grown: GrownCheckpoint) -> dict[str, Any]:
         "parameters": grown.parameters,
         "blocks": [asdict(block) | {"zero_output": block.zero_output} for block in grown.blocks],
         "new_blocks": [number for number, block in enumerate(grown.blocks) if block.is_new],
+        "noise": grown.noise,
         "left_out": list(grown.left_out),
         "comparison": None if comparison is None else asdict(comparison),
         "not_compared": grown.not_compared,
