@@ -135,7 +135,7 @@ def test_mixtures_scales_and_noise_are_listed(
     assert main(["grow", str(folder), "--depth", str(2 * old), *options, "-o", str(out)]) == 0
     printed = capsys.readouterr().out
     lines = [line.split() for line in printed.splitlines()]
-    assert "1 new 50% of block 0 and 50% of 1, output × 0.5".split() in lines
+    assert ["1", "new", "50%", "of", "block", "0", "and", "50%", "of", "1,", "output", "×", "0.5"] in lines
     assert f"{2 * old - 1} new copy of block {old - 1}, output × 0.5".split() in lines
     assert "Noise was added to the matrices of copies: 0.01 of each matrix's root mean square" in printed
     made = "interpolate, outputs of copies × 0.5, noise 0.01"
