@@ -19,7 +19,7 @@ from deepen.growth.spec import Growth
 from deepen.interop.loops import find_blocks, grow_model, grow_optimizer, plan_phases, set_trained_parts
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Schedule
+from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipes.expand import expand
 from deepen.schedule.recipes.stages import two_phase
@@ -176,7 +176,9 @@ def test_a_loop_of_ones_own_trains_what_the_engine_trains(scope: str, model: Mod
         torch.testing.assert_close(weight, state.weights[name], rtol=1e-5, atol=1e-6, msg=name)
 
 
-@pytest.mark.parametrize("trainable", TRAINABLE_SETS.values(), ids=str)
+@pytest.mark.parametrize(
+    "trainable", [*TRAINABLE_SETS.values(), Trainable.explicit((1,), embeddings=True, norms=True)], ids=str
+)
 def test_the_same_parameters_are_trained_as_by_the_engine(trainable: Trainable, llama: ModelConfig):
     trained = trainable.resolve(4, (1, 2))
     ours, theirs = build(llama, 4), build(llama, 4)
@@ -196,6 +198,14 @@ def test_a_tied_head_is_trained_with_the_embeddings_or_not_at_all(llama: ModelCo
     assert not model.head.weight.requires_grad
     set_trained_parts(model, Trainable.NEW_BLOCKS_EMBEDDINGS.resolve(4, (3,)))
     assert model.head.weight.requires_grad and not model.blocks[2].mlp.up.weight.requires_grad
+
+
+def test_layers_that_share_blocks_are_refused():
+    looped = Phase(depth=4, layers=(0, 1, 0, 1), tokens=4 * BATCH_TOKENS, label="looped")
+    with pytest.raises(
+        InvalidValueError, match="layers of phase 'looped' share blocks, which only deepen's own networks"
+    ):
+        plan_phases(Schedule(phases=(looped,)), batch_tokens=BATCH_TOKENS, context=CONTEXT)
 
 
 def test_the_phases_cover_the_run_without_gaps(model: ModelConfig):

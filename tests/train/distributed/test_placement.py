@@ -53,6 +53,8 @@ ARMS = [
         },
     ),
     Arm(name="from nothing", recipe="one-shot", options={"start_depth": 0, "operator": "random"}),
+    Arm(name="loops", recipe="loop-untie"),
+    Arm(name="norms", recipe="full", options={"train": "blocks:1,norms"}),
 ]
 
 
@@ -147,7 +149,7 @@ def expected(
     """By number of processes: the study that they train, and its results in one process."""
     studies = {
         2: parallel_study(model, *ARMS),
-        4: parallel_study(llama, *ARMS[:4], activation_checkpointing=True),
+        4: parallel_study(llama, *ARMS[:4], *ARMS[-2:], activation_checkpointing=True),
     }
     folder = tmp_path_factory.mktemp("one")
     return {

@@ -31,7 +31,8 @@ def find_blocks(model: nn.Module) -> str:
 def set_trained_parts(model: nn.Module, trained: TrainedParts, *, blocks: str = "") -> None:
     """Make exactly the trained parts require gradients, and drop the gradients of the others.
 
-    Outside the blocks, parameters of an `nn.Embedding` are embeddings and all others belong to the head. Frozen
+    Outside the blocks, parameters of an `nn.Embedding` are embeddings and all others belong to the head. Norms are
+    the modules whose class is called so, such as `nn.LayerNorm` or `LlamaRMSNorm`. Frozen
     parameters keep no gradient, because AdamW moves a weight whose gradient is zero. Call this before the model is
     wrapped: DDP reads `requires_grad` once.
 
@@ -69,12 +70,21 @@ def set_trained_parts(model: nn.Module, trained: TrainedParts, *, blocks: str = 
             value=trained,
             remedy="train both or neither: `scope` new-blocks or new-blocks-embeddings",
         )
+    norms = {
+        id(parameter)
+        for module in model.modules()
+        if "norm" in type(module).__name__.lower()
+        for parameter in module.parameters(recurse=False)
+    }
     for name, parameter in model.named_parameters():
         index = block_index(name, prefix)
+        is_trained_norm = trained.norms and id(parameter) in norms
         if index is not None:
-            parameter.requires_grad_(index in trained.blocks)
+            parameter.requires_grad_(index in trained.blocks or is_trained_norm)
+        elif id(parameter) in embeddings:
+            parameter.requires_grad_(trained.embeddings)
         else:
-            parameter.requires_grad_(trained.embeddings if id(parameter) in embeddings else trained.head)
+            parameter.requires_grad_(trained.head or is_trained_norm)
         if not parameter.requires_grad:
             parameter.grad = None
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from deepen.compute.ledger import Ledger
 from deepen.compute.marks import compute_position
+from deepen.errors import InvalidValueError
 from deepen.growth.spec import Growth
 from deepen.schedule.phase import Schedule
 from deepen.schedule.rate_piece import RatePiece
@@ -72,8 +73,17 @@ def plan_phases(
         ledger: prices a decay that is counted in compute; not needed for others.
 
     Raises:
-        InvalidValueError: see `Schedule.in_steps`; or the rate needs a ledger.
+        InvalidValueError: see `Schedule.in_steps`; or the rate needs a ledger; or layers share blocks, which
+            only deepen's own networks do.
     """
+    for phase in schedule.phases:
+        if phase.layers:
+            raise InvalidValueError(
+                f"of phase {phase.label!r} share blocks, which only deepen's own networks do",
+                field="layers",
+                value=phase.layers,
+                remedy="train it with deepen.run, or leave `layers` out",
+            )
     schedule = schedule.in_steps(batch_tokens, context)
     rate = schedule.rate
     if ledger is not None:
