@@ -21,7 +21,7 @@ def describe_decided_growths(name: str, seeds: Sequence[ArmResult]) -> list[str]
         if not any(growth.trigger in _REASONS for _, growth in grown):
             continue
         times = "; ".join(
-            f"seed {seed} after {count(growth.tokens)} tokens, {_REASONS.get(growth.trigger, 'as the recipe says')}"
+            f"seed {seed} after {count(growth.tokens)} tokens, {_REASONS.get(growth.trigger, 'by its recipe')}"
             for seed, growth in grown
         )
         first = grown[0][1]

@@ -148,9 +148,12 @@ def parse_plateau(grow_on: str, latest: int) -> Plateau | None:
     for setting in settings.split(",") if settings else ():
         name, _, text = setting.partition("=")
         try:
+            is_repeated = name.strip() in numbers
             numbers[name.strip()] = _PLATEAU_SETTINGS[name.strip()](text)
         except (KeyError, ValueError):
             kind = ""
+        else:
+            kind = "" if is_repeated else kind
     if kind != "plateau" or "slope" not in numbers:
         raise InvalidValueError(
             f"is {grow_on!r}",

@@ -35,7 +35,9 @@ ARM = {
     "options": {"start_depth": 6, "grow_at": 0.5, "operator": "stack", "partition": [2, 4], "x": None},
     "rate": "wsd", "peak_lr": 0.02, "has_own_rate": True,
     "seed": 3, "segments": ["a", "b"], "curve": [POINT],
-    "growths": [{"tokens": 32, "flops": 5, "depth_before": 2, "depth_after": 4, "decayed_to": 0.5, "trigger": "plateau"}],
+    "growths": [
+        {"tokens": 32, "flops": 5, "depth_before": 2, "depth_after": 4, "decayed_to": 0.5, "trigger": "plateau"}
+    ],
     "marks": [MARK],
     "tasks": [{"task": "hellaswag", "tokens": 64, "step": 2, "flops": 10, "seconds": 1.5, "value": 0.5, "n": 4,
                "stderr": 0.25, "metrics": {}, "dtype": ""}],

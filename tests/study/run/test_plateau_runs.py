@@ -11,6 +11,7 @@ import pytest
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from compare import without_times
+from deepen.cli.entry import main
 from deepen.data.shards import Dataset
 from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
@@ -18,12 +19,13 @@ from deepen.schedule.phase import Phase, Schedule
 from deepen.schedule.plateau import Plateau
 from deepen.schedule.rate import Cosine
 from deepen.study.compile.tree import Tree, compile_study
-from deepen.study.define.executor import local
+from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.study import Arm, Study
 from deepen.study.run.decisions import Decisions
 from deepen.study.run.errors import Interrupted
 from deepen.study.store.study_folder import Store
 from leftovers import differences, read_files
+from ranks import run_command
 
 Run = Callable[..., dict[str, Any]]
 MakeStudy = Callable[..., Study]
@@ -218,6 +220,40 @@ def test_two_workers_decide_like_one(study: MakeStudy, run_study: Run, tmp_path:
     several = study(BETWEEN, seeds=(0, 1))
     one = run_study(several, tmp_path / "one")
     assert without_times(run_study(several, tmp_path / "two", executor=local(2))) == without_times(one)
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_decide_like_those_here(study: MakeStudy, run_study: Run, tmp_path: Path):
+    """The process that runs the study decides, from the logs that the workers wrote."""
+    distributed = pytest.importorskip("distributed")
+    alone = study(BETWEEN, arms=study(BETWEEN).arms[1:], baseline="plateau", tokens=32 * STEP)
+    here = run_study(alone, tmp_path / "here")
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        executor = ExecutorChoice.parse(f"dask:{cluster.scheduler_address}")
+        there = run_study(alone, tmp_path / "there", executor)
+    assert without_times(there) == without_times(here)
+
+
+@pytest.mark.slow
+def test_under_torchrun_the_first_process_decides_once(dataset: Dataset, tmp_path: Path):
+    train = ["train", "one-shot", "--context", "16", "--batch-tokens", "64", "--steps", "64", "--rate", "constant"]
+    train += [
+        "--grow-at",
+        "0.7",
+        "--grow-on",
+        "plateau:slope=1000,earliest=0.6,patience=1",
+        "--start-depth",
+        "2",
+        "--depth",
+        "4",
+    ]
+    train += ["--data", str(dataset.folder), "--vocab", "512", "--out"]
+    assert run_command(2, [*train, str(tmp_path / "two")], {}) == [0, 0]
+    assert main([*train, str(tmp_path / "one")]) == 0
+    [two, one] = (Store(tmp_path / name).recorded("routes") for name in ("two", "one"))
+    assert [route["decisions"] for route in two] == [route["decisions"] for route in one]
+    assert [decision["ended"] for route in one for decision in route["decisions"]] == ["plateau"]
+    assert len(list((tmp_path / "two").glob("segments/*/decisions.json"))) == 1
 
 
 @pytest.mark.slow
