@@ -31,6 +31,7 @@ Defining a study
 
 Defining a recipe
     Schedule, Phase, Part, Growth, Trainable      the schedule that a recipe returns
+    Plateau                                       the end of a phase where the loss falls too slowly
     Ledger                                        exact FLOPs of training
 
 Progress, results and errors
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from deepen.schedule.phase import Part as Part
     from deepen.schedule.phase import Phase as Phase
     from deepen.schedule.phase import Schedule as Schedule
+    from deepen.schedule.plateau import Plateau as Plateau
     from deepen.schedule.ramp import Ramp as Ramp
     from deepen.schedule.rate import WSD as WSD
     from deepen.schedule.rate import Constant as Constant
@@ -103,6 +105,7 @@ _MODULES = {
     "Part": "deepen.schedule.phase",
     "Phase": "deepen.schedule.phase",
     "Schedule": "deepen.schedule.phase",
+    "Plateau": "deepen.schedule.plateau",
     "Ramp": "deepen.schedule.ramp",
     "WSD": "deepen.schedule.rate",
     "Constant": "deepen.schedule.rate",
