@@ -68,8 +68,9 @@ class CurvePoint(Record):
 class GrowthResult(Record):
     """A growth of a run: after how many tokens and FLOPs, and the blocks before and after.
 
-    `decayed_to`: the learning rate there as a share of its peak, if it has begun to decay; else None. `trigger`: if
-    training decided when, "plateau", or "latest" where the loss reached none; empty if the recipe did.
+    `decayed_to`: the learning rate there as a share of its peak, if it has begun to decay; else None.
+
+    `trigger`: what decided when: "plateau", or "latest" where the loss reached none in time; empty if the recipe did.
     """
 
     tokens: int
