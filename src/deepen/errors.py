@@ -151,4 +151,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def is_line(value: object) -> bool:
     """Whether a value is text of one line that can be printed and written as UTF-8, as names must be."""
-    return isinstance(value, str) and not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value)
+    if not isinstance(value, str):
+        return False
+    return value.isprintable() or not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value)

@@ -13,16 +13,18 @@ def check_layers(layers: tuple[int, ...], depth: int, label: str) -> tuple[int, 
     Raises:
         InvalidValueError: they are not whole numbers, leave a block out, or are not `depth`.
     """
+    if not layers:
+        return ()
     layers = tuple(layers)
     are_whole = all(type(block) is int and block >= 0 for block in layers)
-    if layers and not (are_whole and set(layers) == set(range(max(layers) + 1))):
+    if not (are_whole and set(layers) == set(range(max(layers) + 1))):
         raise InvalidValueError(
             f"of phase {label!r} are {layers}: they must name each block from 0 to the highest",
             field="layers",
             value=layers,
             remedy="such as (0, 1, 2, 0, 1, 2)",
         )
-    if layers and len(layers) != depth:
+    if len(layers) != depth:
         raise InvalidValueError(
             f"of phase {label!r} are {len(layers)}, but its depth is {depth}",
             field="layers",
