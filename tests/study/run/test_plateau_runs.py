@@ -111,6 +111,7 @@ def stopped_after(steps: int) -> Iterator[None]:
         hook.remove()
 
 
+@pytest.mark.slow
 def test_growth_comes_at_the_first_opportunity_or_at_the_latest_end(
     study: MakeStudy, run_study: Run, tmp_path: Path, dataset: Dataset
 ):
@@ -120,6 +121,7 @@ def test_growth_comes_at_the_first_opportunity_or_at_the_latest_end(
     assert growths(run_study(late, tmp_path / "late")) == {0: [trigger.latest]}
 
 
+@pytest.mark.slow
 def test_growth_on_a_plateau_is_the_same_training_as_growth_after_so_many_tokens(
     study: MakeStudy, run_study: Run, tmp_path: Path
 ):
@@ -135,6 +137,7 @@ def test_growth_on_a_plateau_is_the_same_training_as_growth_after_so_many_tokens
     assert one["marks"][0]["annealed"]
 
 
+@pytest.mark.slow
 def test_each_seed_and_each_growth_is_decided_by_its_own_losses(
     study: MakeStudy, run_study: Run, tmp_path: Path, dataset: Dataset
 ):
@@ -181,6 +184,7 @@ def test_a_finished_study_trains_nothing_and_nothing_is_trained_beyond_a_decisio
     assert kept == tree.mark_keys
 
 
+@pytest.mark.slow
 def test_an_arm_that_stays_shallow_shares_the_trunk(
     study: MakeStudy, run_study: Run, tmp_path: Path, dataset: Dataset
 ):
@@ -194,6 +198,7 @@ def test_an_arm_that_stays_shallow_shares_the_trunk(
     )
 
 
+@pytest.mark.slow
 def test_every_mark_of_an_arm_has_a_decayed_branch_from_one_trunk(
     study: MakeStudy, run_study: Run, tmp_path: Path, dataset: Dataset
 ):

@@ -70,7 +70,7 @@ class GrowthResult(Record):
 
     `decayed_to`: the learning rate there as a share of its peak, if it has begun to decay; else None.
 
-    `trigger`: what decided when: "plateau", or "latest" where the loss reached none in time; empty if the recipe did.
+    `trigger`: what decided when: "plateau", "latest" where the loss reached none in time, or empty for the recipe.
     """
 
     tokens: int
