@@ -97,14 +97,6 @@ class Phase:
         """Stored blocks; fewer than `depth` where layers share blocks."""
         return max(self.layers) + 1 if self.layers else self.depth
 
-    def with_defaults(self, batch_tokens: int, context: int) -> "Phase":
-        """The phase with the run's own batch and context where it has none."""
-        return replace(
-            self,
-            batch_tokens=self.batch_tokens if self.batch_tokens else batch_tokens,
-            context=self.context if self.context else context,
-        )
-
     def _check_whole(self, name: str) -> None:
         """Refuse a number such as 12 / 2, which is 6.0 in Python."""
         value = getattr(self, name)
@@ -284,26 +276,24 @@ class Schedule:
         phases = []
         growth: Growth | None = None  # of a phase that was dropped
         planned, placed = 0, 0  # tokens so far: as requested, and in whole steps
-        for phase, sequence in _with_later_sequences(
-            [phase.with_defaults(batch_tokens, context) for phase in self.phases]
-        ):
+        for phase, length, sequence in _with_sequences(self.phases, context):
             planned += phase.tokens
             growth = growth if phase.growth is None else phase.growth
             if phase.tokens == 0:
                 continue
-            batch, unit = phase.batch_tokens, lcm(phase.batch_tokens, sequence)
-            if context % phase.context:
+            batch = batch_tokens if phase.batch_tokens == 0 else phase.batch_tokens
+            unit = lcm(batch, sequence)
+            if context % length:
                 raise InvalidValueError(
-                    f"of phase {phase.label!r} is {phase.context}: it must divide {context}, the longest",
+                    f"of phase {phase.label!r} is {length}: it must divide {context}, the longest",
                     field="context",
-                    value=phase.context,
+                    value=length,
                 )
-            if batch % phase.context:
+            if batch % length:
                 raise InvalidValueError(
-                    f"phase {phase.label!r} has steps of {batch:,} tokens, not whole sequences of "
-                    f"{phase.context:,}",
+                    f"phase {phase.label!r} has steps of {batch:,} tokens, not whole sequences of {length:,}",
                     value=batch,
-                    remedy=f"use a multiple of {phase.context:,}",
+                    remedy=f"use a multiple of {length:,}",
                 )
             if phase.round_down:
                 tokens = round_down_to_steps(phase.tokens, unit) * unit
@@ -319,7 +309,8 @@ class Schedule:
                     remedy="use more tokens, fewer stages or a smaller batch",
                 )
             placed += tokens
-            phases.append(replace(phase, tokens=tokens, growth=growth))
+            whole = replace(phase, tokens=tokens, batch_tokens=batch, context=length, growth=growth)
+            phases.append(whole)
             growth = None
         if not phases:
             raise InvalidValueError(
@@ -328,11 +319,17 @@ class Schedule:
         return replace(self, phases=tuple(phases))
 
 
-def _with_later_sequences(phases: list[Phase]) -> Iterator[tuple[Phase, int]]:
-    """Each phase with the tokens that are whole sequences of every later phase; 1 for the last."""
-    contexts = [phase.context if phase.tokens else 1 for phase in phases]
-    later = [*accumulate(reversed(contexts), lcm, initial=1)]
-    return zip(phases, reversed(later[:-1]), strict=True)
+def _with_sequences(phases: Sequence[Phase], context: int) -> Iterator[tuple[Phase, int, int]]:
+    """Each phase with the tokens of its sequences, and those that are whole sequences of every later phase.
+
+    Args:
+        phases: the phases; those of 0 tokens do not count as later ones.
+        context: tokens of the sequences of a phase that has no own.
+    """
+    own = [context if phase.context == 0 else phase.context for phase in phases]
+    counted = [length if phase.tokens else 1 for phase, length in zip(phases, own, strict=True)]
+    later = [*accumulate(reversed(counted), lcm, initial=1)]
+    return zip(phases, own, reversed(later[:-1]), strict=True)
 
 
 @lru_cache(maxsize=1024)  # the search for a mark resolves the same phases repeatedly
