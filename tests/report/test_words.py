@@ -253,5 +253,5 @@ def test_an_arm_that_grew_after_the_decay_had_begun_is_named():
     growths = [{"tokens": 8, "depth_before": 1, "depth_after": 2, "decayed_to": share} for share in (None, 0.25)]
     late, early = arm("late") | {"growths": growths}, arm("early") | {"growths": growths[:1]}
     caveats = " ".join(describe_finding(study(verdict("late", "loses"), arms=(late, early))).caveats)
-    assert "late grew when its learning rate had decayed to 25 % of its peak: growth after the decay" in caveats
+    assert "late grew when its learning rate had decayed to 25 % of its peak: new blocks then learn" in caveats
     assert "early grew" not in caveats

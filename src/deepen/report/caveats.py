@@ -107,7 +107,7 @@ def _about_late_growth(study: StudySummary) -> str:
         for arm in study.arms
         if (share := arm.grown_at_lr_share) is not None
     ]
-    return f"{join(late)}: growth after the decay has begun usually loses." if late else ""
+    return f"{join(late)}: new blocks then learn at a low rate." if late else ""
 
 
 def _about_epochs(epochs: float | None) -> str:

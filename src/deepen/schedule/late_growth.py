@@ -1,4 +1,4 @@
-"""Growth after the learning rate has begun to decay, which usually loses: new blocks then learn at a low rate.
+"""Growth after the learning rate has begun to decay, which is reported to lose: new blocks learn at a low rate.
 
 Source: Bu 2025 (arXiv 2511.04981), where growth succeeds in the constant part of a rate and fails late under a
 cosine.
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from deepen.schedule.phase import Schedule
 
-REMEDY = "Growth after the decay has begun usually loses: grow earlier, or use a rate that decays later"
+REMEDY = "New blocks then learn at a low rate: grow earlier, or use a rate that decays later"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
