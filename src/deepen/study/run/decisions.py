@@ -62,8 +62,8 @@ class Decisions:
                 if decision.is_open or (nth < len(old.decisions) and not old.decisions[nth].is_open):
                     continue
                 how = "on a plateau of the loss" if decision.is_plateau else "at its latest end"
-                phase, end = decision.trigger.label, f"{decision.end:,}"
-                lines[f"{new.arm.name}, seed {new.seed}: phase {phase!r} ends at {end} tokens, {how}"] = None
+                phase, end = decision.trigger.label, f"{decision.end:,} of {new.mark.schedule.tokens:,} tokens"
+                lines[f"{new.arm.name}, seed {new.seed}: phase {phase!r} ends at {end}, {how}"] = None
         for line in lines:
             _log.info(line)
 
