@@ -87,7 +87,7 @@ class Ledger:
         """FLOPs per token of one block's linears, forward."""
         return 2 * sum(inputs * outputs for inputs, outputs in self.model.block_linears.values())
 
-    def _linears_of_input(self) -> int:
+    def _input_linears(self) -> int:
         """FLOPs per token of the linears that compute queries, keys and values, forward."""
         reading = FAMILIES[self.model.family].attention_inputs
         return 2 * sum(inputs * outputs for inputs, outputs in map(self.model.block_linears.__getitem__, reading))
@@ -202,7 +202,7 @@ class Ledger:
         model, executed = self.model, trained.executed
         if model.norm_position != "post" or trained.cut is None or trained.cut == len(executed):
             return _NOTHING
-        first, attention = self._linears_of_input(), self.attention_forward(context)
+        first, attention = self._input_linears(), self.attention_forward(context)
         if executed[trained.cut] in trained.blocks:
             return _Skipped(linears=first, attention=0)
         if model.qk_norm != "none":

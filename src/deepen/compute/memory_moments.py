@@ -76,11 +76,11 @@ class _MicroBatch:
             yield self.forward_of_frozen_block()
         yield self.head_and_loss([*backward, end][0])
         for position, block in zip(backward, reversed(step.graph), strict=True):
-            yield self.backward_of_layer(position, block)
+            yield self.layer_backward(position, block)
         if step.parts.embeddings:
-            yield self.backward_of_embeddings(end)
+            yield self.embeddings_backward(end)
         elif backward:
-            yield self.backward_of_lowest_layer(end)
+            yield self.lowest_layer_backward(end)
 
     def positions(self) -> Iterator[_Position]:
         """The positions of the backward pass: before each layer, from the topmost down, and after the lowest."""
@@ -130,7 +130,7 @@ class _MicroBatch:
             working=2 * self.stream + stream_copy + product,  # the top of the stream, and its gradient
         )
 
-    def backward_of_layer(self, position: _Position, block: int) -> Moment:
+    def layer_backward(self, position: _Position, block: int) -> Moment:
         """The layer at a position, which executes `block`, in the middle of its MLP's backward pass."""
         step, is_trained = self.step, block in self.step.trained
         new_gradient = 0
@@ -146,7 +146,7 @@ class _MicroBatch:
             working=self.working[is_trained],
         )
 
-    def backward_of_lowest_layer(self, end: _Position) -> Moment:
+    def lowest_layer_backward(self, end: _Position) -> Moment:
         """The end of a backward pass that stops below the lowest layer with trained parts."""
         return Moment(
             self.name_layer(0),
@@ -162,7 +162,7 @@ class _MicroBatch:
         layer = len(self.step.parts.executed) - len(self.step.graph) + number
         return f"backward of {'layer' if self.step.parts.layers else 'block'} {layer}"
 
-    def backward_of_embeddings(self, end: _Position) -> Moment:
+    def embeddings_backward(self, end: _Position) -> Moment:
         """The end of a backward pass without a cut: the tables get their gradients.
 
         A tied table's gradient is also allocated as a whole before it is added to its gradient as the head.

@@ -57,7 +57,7 @@ class Rate(Protocol):
         """The rate for a budget of `share` times as many tokens: lengths in tokens change with it."""
         ...
 
-    def with_warmup_of(self, budget: int) -> Self:
+    def fix_warmup(self, budget: int) -> Self:
         """The rate with the warm-up of a budget of so many tokens, whatever the budget of its runs."""
         ...
 
@@ -107,15 +107,15 @@ class WarmedUp:
         """The rate with its warm-up for a budget of `share` times as many tokens."""
         return replace(self, warmup_tokens=round(self.warmup_tokens * share))
 
-    def with_warmup_of(self, budget: int) -> Self:
-        """The rate with its warm-up in tokens; see `Rate.with_warmup_of`."""
+    def fix_warmup(self, budget: int) -> Self:
+        """The rate with its warm-up in tokens; see `Rate.fix_warmup`."""
         if self.warmup_share == 0:
             return self
         return replace(self, warmup_tokens=round(self.warmup_share * budget), warmup_share=0.0)
 
     def in_tokens(self, budget: int, position: Callable[[float], float]) -> Self:
         """The rate with its warm-up in tokens; see `Rate.in_tokens`."""
-        return self.with_warmup_of(budget)
+        return self.fix_warmup(budget)
 
     def _warm_up(self, grid: StepGrid) -> tuple[tuple[RatePiece, ...], int]:
         """The piece of the warm-up, and its end. A warm-up shorter than half a step has no piece and ends at 0.

@@ -11,10 +11,10 @@ from deepen.cli.requests.user_file import find_recipe, read_recipe
 from deepen.cli.requests.value_types import (
     TEXT,
     ValueType,
+    comma_separated,
     one_of,
     read_number,
     read_text,
-    several_of,
     whole_number,
 )
 from deepen.model.config import ModelConfig
@@ -47,13 +47,13 @@ _TRUTH = ValueType(metavar="true|false", read=_read_truth, names=("true", "false
 def _value_type(option: RecipeOption) -> ValueType | None:
     """What an option takes; None makes it a switch."""
     if option.takes_several:
-        return several_of(_value_type_of_one(option), or_one=option.takes_one)
+        return comma_separated(_single_value_type(option), or_one=option.takes_one)
     if option.kind is bool and not option.default:
         return None
-    return _value_type_of_one(option)
+    return _single_value_type(option)
 
 
-def _value_type_of_one(option: RecipeOption) -> ValueType:
+def _single_value_type(option: RecipeOption) -> ValueType:
     """The type of one value of an option; the range of numbers is checked by the recipe."""
     if option.kind is bool:
         return _TRUTH

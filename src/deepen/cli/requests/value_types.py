@@ -113,7 +113,7 @@ def some_of(names: Iterable[str], metavar: str = "NAME[,NAME...]") -> ValueType:
     return ValueType(metavar=metavar, read=read, names=one.names)
 
 
-def several_of(each: ValueType, *, or_one: bool = False) -> ValueType:
+def comma_separated(each: ValueType, *, or_one: bool = False) -> ValueType:
     """Values of a type, separated by commas, as a tuple; with `or_one` a single one is not put into a tuple."""
 
     def read(text: str) -> Any:

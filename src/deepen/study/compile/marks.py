@@ -222,7 +222,7 @@ def _run(study: Study, arm: Arm) -> RecipeRun:
         baseline_tokens=study.baseline_tokens,
         batch_ramp=arm.batch_ramp,
         context_ramp=arm.context_ramp,
-        rate=study.rate_for(arm).with_warmup_of(study.first_budget.baseline_tokens),
+        rate=study.rate_for(arm).fix_warmup(study.first_budget.baseline_tokens),
         ledger=study.ledger,
     )
 
