@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from deepen.report.excess import describe_excess, summarize_excess
 from deepen.study.results.schema import Results
 
@@ -32,6 +34,16 @@ def test_seeds_are_averaged_by_tokens_since_their_own_growth():
     assert (before.tokens, after.tokens) == (0, 500)
     assert (round(after.loss.mean, 6), round(after.loss.low, 6), round(after.loss.high, 6)) == (0.3, 0.2, 0.4)
     assert "after 1.00 k to 1.50 k tokens, by seed" in describe_excess(excess)
+
+
+def test_a_seed_that_was_measured_at_other_tokens_is_read_between_its_points():
+    other = grown(1, {1200: 4.2, 1500: 4.5, 2000: 4.0}, at=1200)
+    [excess] = summarize(
+        run("full", 0, FLAT), run("full", 1, FLAT | {1200: 4.0}), grown(0, {1000: 4.1, 1500: 4.1}), other
+    )
+    tokens, losses = zip(*((point.tokens, point.loss.mean) for point in excess.curves["tokens"]), strict=True)
+    assert tokens == (0, 300, 500)  # up to where both seeds are measured
+    assert losses == pytest.approx([0.15, 0.3, 0.2])
 
 
 def test_the_sentence_gives_the_token_at_which_the_arm_catches_up():

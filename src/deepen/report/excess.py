@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+import numpy as np
+
 from deepen.report.averages import SeedRange
 from deepen.report.units import MAX_NAME_LENGTH, count, counted, cut, decimal_places, signed
 from deepen.study.results.excess import Excess, excess_since_growth, find_crossing
@@ -36,7 +38,7 @@ class ArmExcess:
 
 
 def summarize_excess(results: Results) -> tuple[ArmExcess, ...]:
-    """Average the excess of each arm that grew over its seeds, at the points that all of them have in common."""
+    """Average the excess of each arm that grew over its seeds."""
     by_arm: dict[str, dict[int, list[Excess]]] = {}
     for excess in excess_since_growth(results):
         by_arm.setdefault(excess.arm, {}).setdefault(excess.seed, []).append(excess)
@@ -52,20 +54,27 @@ def summarize_excess(results: Results) -> tuple[ArmExcess, ...]:
 
 
 def _average(seeds: Sequence[Sequence[Excess]], panel: str) -> tuple[ExcessPoint, ...]:
-    by_position = [
+    """The mean over seeds, from the tokens at which all of them are measured to those at which all still are.
+
+    A seed that was measured at other tokens since its growth is read between its points.
+    """
+    curves = [
         {each.tokens_since_growth: found for each in seed if (found := _read(each, panel))} for seed in seeds
     ]
-    shared = set.intersection(*map(set, by_position))
-    if not shared:
-        by_position, shared = by_position[:1], set(by_position[0])
+    if not all(curves):
+        return ()
+    begin, end = max(map(min, curves)), min(map(max, curves))
+    decay = min(
+        max((tokens for tokens, (_, is_before) in curve.items() if is_before), default=-1) for curve in curves
+    )
     points = []
-    for tokens in sorted(shared):
-        losses = [seed[tokens][0] for seed in by_position]
+    for tokens in sorted({tokens for curve in curves for tokens in curve if begin <= tokens <= end}):
+        losses = [float(np.interp(tokens, list(curve), [loss for loss, _ in curve.values()])) for curve in curves]
         points.append(
             ExcessPoint(
                 tokens=tokens,
                 loss=SeedRange(fmean(losses), min(losses), max(losses)),
-                is_before_decay=all(seed[tokens][1] for seed in by_position),
+                is_before_decay=tokens <= decay,
             )
         )
     return tuple(points)
