@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from deepen.errors import ErrorCollector, InvalidValueError, InvalidValuesError, RunError
+from deepen.errors import ErrorCollector, InvalidValueError, InvalidValuesError, RunError, join_or
 
 WRONG = InvalidValueError("is 3", field="batch_tokens", value=3, remedy="use `batch_tokens` 4", allowed=("4",))
 
@@ -45,3 +45,8 @@ def test_all_errors_are_raised_together_in_order_without_duplicates():
 def test_other_errors_are_not_collected():
     with pytest.raises(ZeroDivisionError):
         ErrorCollector().attempt(lambda: 1 // 0)
+
+
+@pytest.mark.parametrize(("names", "words"), [("a", "a"), ("ab", "a or b"), ("abc", "a, b or c")])
+def test_alternatives_are_listed_in_words(names: str, words: str):
+    assert join_or(names) == words

@@ -138,9 +138,15 @@ def look_up(known: Mapping[str, T], name: str, *, field: str) -> T:
         InvalidValueError: the name is unknown; the error lists those that exist.
     """
     if not isinstance(name, str) or name not in known:
-        remedy = f"use {', '.join(known)}"
+        remedy = f"use {join_or(known)}"
         raise InvalidValueError(f"{name!r} is unknown", field=field, value=name, remedy=remedy, allowed=known)
     return known[name]
+
+
+def join_or(items: Iterable[str]) -> str:
+    """Alternatives in words: a; a or b; a, b or c."""
+    *others, last = items
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -80,7 +80,7 @@ def test_a_value_may_begin_with_a_dash_but_not_with_two():
 def test_an_option_can_have_a_short_form(words: list[str]):
     arguments = parse_arguments(COMMAND, ["oak", *words, "--colour", "-1"])
     assert [str(path) for path in arguments["note"]] == ["a"]
-    assert arguments.problems == ["--colour '-1' is unknown: use green, red"]
+    assert arguments.problems == ["--colour '-1' is unknown: use green or red"]
     assert problems("oak", "-n") == ["--note has no value: write --note FILE"]
 
 
@@ -107,14 +107,14 @@ def test_an_option_is_not_shortened():
 def test_every_problem_is_found_at_once():
     assert problems("oak", "beech", "--rate", "x", "--colour", "gren", "--wet=1", "-v") == [
         "--rate is 'x': it must be a number",
-        "--colour 'gren' is unknown (did you mean 'green'?): use green, red",
+        "--colour 'gren' is unknown (did you mean 'green'?): use green or red",
         "--wet takes no value: write --wet alone",
         "option -v is unknown: see deepen grow --help",
         "'beech' is one argument too many: see deepen grow --help",
     ]
     assert problems("--batch-tokens", "0") == [
         "--batch-tokens is 0: it must be at least 1",
-        "PLANT is missing: use oak, beech",
+        "PLANT is missing: use oak or beech",
     ]
 
 

@@ -60,7 +60,7 @@ def test_the_options_of_a_new_recipe_need_no_change_here():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == [
-        "error: --restart 'cald' is unknown (did you mean 'cold'?): use warm, cold",
+        "error: --restart 'cald' is unknown (did you mean 'cold'?): use warm or cold",
         "error: --pauses is 'x': it must be a whole number",
         "error: --stages: recipe with-pauses has no such option; "
         "it has --pauses, --share, --restart, --log-pauses",
@@ -176,7 +176,7 @@ def test_a_model_can_be_a_hugging_face_folder_whose_sizes_change_like_a_presets(
     [
         (
             '{"model_type": "gemma2"}',
-            "model_type of mine is 'gemma2': this kind of model is not trained: use one of",
+            "model_type of mine is 'gemma2': this kind of model is not trained: use gpt2",
         ),
         ("{", "config.json is not JSON"),
         ("[]", "config.json is not a JSON object"),

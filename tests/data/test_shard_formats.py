@@ -132,7 +132,7 @@ def broken_header(path: Path) -> None:
     [
         (raw, None, "x_train.npy has neither llm.c's header nor numpy's"),
         (raw, None, "name their type with data_dtype: uint16 or uint32"),
-        (raw, "int16", "data_dtype 'int16' is unknown: use uint16, uint32"),
+        (raw, "int16", "data_dtype 'int16' is unknown: use uint16 or uint32"),
         (floats, None, "is an array of float32 of shape (3000,), not of uint16 or uint32 tokens in a row"),
         (table, None, "is an array of uint16 of shape (10, 300), not"),
         (pickled, None, "is an array of pickled objects"),

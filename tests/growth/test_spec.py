@@ -38,7 +38,7 @@ def test_unknown_names_are_refused_when_a_growth_is_made(field: str, wrong: str)
             "residual_scale is 0.5, but operator 'copy-zero' makes the output zero: leave it out",
         ),
         ({"rewarm_tokens": -1}, "rewarm_tokens is -1: it must be a number of 0 or more"),
-        ({"rewarm": "some"}, "rewarm 'some' is unknown: use new-blocks, all"),
+        ({"rewarm": "some"}, "rewarm 'some' is unknown: use new-blocks or all"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused_when_a_growth_is_made(options: dict[str, Any], problem: str):

@@ -10,7 +10,7 @@ from deepen.interop.trackers import TRACKERS, _quiet, get_tracker
 
 
 def test_an_unknown_tracker_is_refused_with_the_known_ones():
-    with pytest.raises(InvalidValueError, match="'mlflow' is unknown: use tensorboard, wandb, trackio"):
+    with pytest.raises(InvalidValueError, match="'mlflow' is unknown: use tensorboard, wandb or trackio"):
         get_tracker("mlflow")
 
 

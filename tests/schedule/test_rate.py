@@ -71,8 +71,8 @@ def test_a_share_of_compute_becomes_tokens():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"decay_shape": "square"}, "decay_shape 'square' is unknown: use linear, cosine, sqrt"),
-        ({"decay_in": "flops"}, "decay_in 'flops' is unknown: use tokens, compute"),
+        ({"decay_shape": "square"}, "decay_shape 'square' is unknown: use linear, cosine or sqrt"),
+        ({"decay_in": "flops"}, "decay_in 'flops' is unknown: use tokens or compute"),
         ({"decay_share": 0.0}, r"decay_share is 0.0: it must be in \(0, 1\]"),
         ({"decay_tokens": 0}, "decay_tokens is 0: it must be at least 1"),
         ({"warmup_share": 1.0}, "warmup_share is 1.0: it must be at least 0 and below 1"),

@@ -22,7 +22,7 @@ from deepen.cli.output.streams import flush_output
 from deepen.cli.requests.argument_parser import build_parser
 from deepen.cli.requests.catalog import COMMANDS, OVERVIEW
 from deepen.cli.requests.parser import HelpRequestedError, RequestError
-from deepen.errors import nearest
+from deepen.errors import join_or, nearest
 from deepen.messages import print_messages
 from deepen.train.limits import check_room_for_torch
 
@@ -58,8 +58,8 @@ def _dispatch(words: list[str], world: "World | None") -> int:
         return 0
     name = words[0]
     if name not in COMMANDS:
-        known = ", ".join(COMMANDS)
-        return print_errors(WRONG_REQUEST, f"command {name!r} is unknown{nearest(name, COMMANDS)}: use {known}")
+        problem = f"command {name!r} is unknown{nearest(name, COMMANDS)}: use {join_or(COMMANDS)}"
+        return print_errors(WRONG_REQUEST, problem)
     return _run_command(name, words[1:], world)
 
 

@@ -16,7 +16,7 @@ from deepen.compute.clock import Clock
 from deepen.compute.ledger import Ledger
 from deepen.compute.marks import MAX_STEPS, RecipeRun
 from deepen.compute.memory_settings import MemorySettings
-from deepen.errors import InvalidValueError, InvalidValuesError
+from deepen.errors import InvalidValueError, InvalidValuesError, join_or
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.phase import Schedule
@@ -70,7 +70,7 @@ class PlanRequest:
     def _budget_errors(self) -> Iterator[InvalidValueError]:
         if self.budget_unit not in BUDGETS:
             yield InvalidValueError(
-                f"{self.budget_unit!r} is unknown: use {', '.join(BUDGETS)}",
+                f"{self.budget_unit!r} is unknown: use {join_or(BUDGETS)}",
                 field="budget_unit",
                 value=self.budget_unit,
                 allowed=BUDGETS,

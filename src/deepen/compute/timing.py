@@ -18,7 +18,7 @@ from typing import Any
 
 from deepen.compute.ledger import Role, role_counts
 from deepen.compute.memory_settings import BYTES
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, join_or
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase
@@ -65,7 +65,7 @@ class Timing:
     def __post_init__(self) -> None:
         if self.precision not in BYTES:
             raise InvalidValueError(
-                f"{self.precision!r} is unknown: use {' or '.join(BYTES)}",
+                f"{self.precision!r} is unknown: use {join_or(BYTES)}",
                 field="precision",
                 value=self.precision,
                 allowed=BYTES,

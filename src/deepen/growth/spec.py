@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from deepen.errors import InvalidValueError, look_up
+from deepen.errors import InvalidValueError, join_or, look_up
 from deepen.growth.layout import GrownBlock, count_blocks, describe_layout, follow_layout, get_placement
 from deepen.growth.moments import get_moment_policy
 from deepen.growth.operators import OPERATORS, NewBlock, Operator, get_operator
@@ -217,7 +217,7 @@ def _resolve(growth: Growth, old: int, depth: int, layers: tuple[int, ...]) -> G
             f"{growth.operator!r} copies blocks, and the model has none",
             field="operator",
             value=growth.operator,
-            remedy=f"use {' or '.join(usable)}",
+            remedy=f"use {join_or(usable)}",
             allowed=usable,
         )
     else:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, join_or
 from deepen.schedule.rate import RATES, Rate
 from deepen.schedule.recipe import RecipeLike, RecordedRecipe, record_recipe
 
@@ -68,7 +68,7 @@ def fields_from_json(kind: type[T], content: Any, place: str = "") -> T:
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     for name in content:
         if name not in known:
-            raise InvalidValueError(f"is unknown: use {', '.join(known)}", field=_at(place, name), allowed=known)
+            raise InvalidValueError(f"is unknown: use {join_or(known)}", field=_at(place, name), allowed=known)
     for name, field in known.items():
         if name not in content and field.default is MISSING and field.default_factory is MISSING:
             raise InvalidValueError("is missing", field=_at(place, name))
@@ -123,7 +123,7 @@ def _read_rate(content: Any, place: str) -> Rate:
     name = content.get("kind")
     if not isinstance(name, str) or name not in RATES:
         raise InvalidValueError(
-            f"{name!r} is unknown: use {', '.join(RATES)}", field=_at(place, "kind"), value=name, allowed=RATES
+            f"{name!r} is unknown: use {join_or(RATES)}", field=_at(place, "kind"), value=name, allowed=RATES
         )
     rest = {key: entry for key, entry in content.items() if key != "kind"}
     return fields_from_json(RATES[name], rest, place)

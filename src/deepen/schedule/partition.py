@@ -10,7 +10,7 @@ To add a policy, write its function and an entry in `POLICIES`.
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, join_or
 
 
 def partition(depth: int, stages: int, policy: str = "spread") -> tuple[int, ...]:
@@ -67,7 +67,7 @@ def _even(depth: int, stages: int) -> tuple[int, ...]:
             f"is {stages}, which does not divide {depth} blocks into equal stages",
             field="stages",
             value=stages,
-            remedy=f"use `partition` spread ({spread}), or `stages` {', '.join(divisors[:-1])} or {divisors[-1]}",
+            remedy=f"use `partition` spread ({spread}), or `stages` {join_or(divisors)}",
         )
     return _floor(depth, stages)
 

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, Self
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, join_or
 from deepen.schedule.grid import StepGrid
 from deepen.schedule.rate_piece import SHAPES, RatePiece
 
@@ -279,7 +279,7 @@ def rate_name(rate: Rate) -> str:
 def _check_name(field: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise InvalidValueError(
-            f"{value!r} is unknown: use {', '.join(allowed)}", field=field, value=value, allowed=allowed
+            f"{value!r} is unknown: use {join_or(allowed)}", field=field, value=value, allowed=allowed
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Annotated, Any, TypedDict, TypeVar
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, join_or
 from deepen.growth.layout import PLACEMENTS
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS, get_operator
@@ -72,7 +72,7 @@ def check_operator(operator: str, depth: int, *, field: str = "start_depth") -> 
             f"{operator!r} copies blocks, and with `{field}` 0 there are none",
             field="operator",
             value=operator,
-            remedy=f"use {' or '.join(usable)}",
+            remedy=f"use {join_or(usable)}",
             allowed=usable,
         )
 

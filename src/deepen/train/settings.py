@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, join_or
 from deepen.train.optim.spec import OptimizerSpec
 
 PRECISIONS = ("fp32", "bf16")
@@ -69,5 +69,5 @@ class TrainSettings:
 def _check_choice(name: str, value: str, allowed: Collection[str]) -> None:
     if value not in allowed:
         raise InvalidValueError(
-            f"{value!r} is unknown: use {', '.join(allowed)}", field=name, value=value, allowed=allowed
+            f"{value!r} is unknown: use {join_or(allowed)}", field=name, value=value, allowed=allowed
         )

@@ -428,7 +428,7 @@ def test_a_file_system_without_locks_is_an_error_of_one_line(
         (["prone", "x"], "did you mean 'prune'"),
         (["check", "nowhere"], "nowhere"),
         (["prune", "nowhere"], "--keep is missing"),
-        (["prune", "nowhere", "--keep", "all"], "use last, trunk, forks"),
+        (["prune", "nowhere", "--keep", "all"], "use last, trunk or forks"),
     ],
 )
 def test_a_wrong_request_is_answered_with_the_right_choices(

@@ -33,7 +33,7 @@ from short_runs import CPU
         ({"beta_1": 1.0}, "beta_1", "below 1"),
         ({"beta_2": -0.5}, "beta_2", "at least 0"),
         ({"epsilon": 0.0}, "epsilon", "above 0"),
-        ({"state_precision": "fp8"}, "state_precision", "use fp32, bf16"),
+        ({"state_precision": "fp8"}, "state_precision", "use fp32 or bf16"),
         ({"beta_2": 0.999, "state_precision": "bf16"}, "beta_2", "use at most 0.99, or state_precision fp32"),
     ],
 )
@@ -69,8 +69,8 @@ def test_a_spec_is_read_back_from_its_json():
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ({}, "kind None is unknown: use adamw, muon"),
-        ({"kind": "adam"}, "kind 'adam' is unknown: use adamw, muon"),
+        ({}, "kind None is unknown: use adamw or muon"),
+        ({"kind": "adam"}, "kind 'adam' is unknown: use adamw or muon"),
         ({"kind": "adamw", "beta_3": 0.9}, "adamw has no option 'beta_3'"),
     ],
 )

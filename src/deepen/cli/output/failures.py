@@ -14,7 +14,7 @@ from deepen.cli.output.stderr import STDERR
 from deepen.cli.requests.command import Command
 from deepen.cli.requests.parser import RequestError, describe_errors
 from deepen.cli.requests.run_request import RunRequest
-from deepen.errors import InvalidValueError, InvalidValuesError, RunError
+from deepen.errors import InvalidValueError, InvalidValuesError, RunError, join_or
 from deepen.os_errors import explain
 from deepen.resource_errors import explain_resource_error
 from deepen.study.run.errors import Interrupted
@@ -96,5 +96,5 @@ def _describe_kept(folder: Path) -> str:
 def _describe_resource(what: str, remedy: str, request: Request | None) -> str:
     """What has run out, and what helps: a smaller step, where the command has options for that."""
     flags = [option.flag for option in request.command.options if option.key in _SMALLER_STEP] if request else []
-    smaller = f"use a smaller {' or '.join(flags)}, or " if flags else ""
+    smaller = f"use a smaller {join_or(flags)}, or " if flags else ""
     return f"{what}: {smaller}{remedy}"

@@ -8,7 +8,7 @@ from deepen.cli.requests.data_info import InfoRequest
 from deepen.cli.requests.data_prepare import PrepareRequest
 from deepen.cli.requests.data_verify import VerifyRequest
 from deepen.cli.requests.parser import HelpRequestedError, RequestError
-from deepen.errors import nearest
+from deepen.errors import join_or, nearest
 
 _ACTIONS = {"prepare": data_prepare, "verify": data_verify, "info": data_info}
 
@@ -29,6 +29,6 @@ def parse(argv: Sequence[str]) -> DataRequest:
         raise HelpRequestedError(COMMAND)
     if name not in _ACTIONS:
         wrong = f"{name!r} is unknown{nearest(name, _ACTIONS)}" if argv else "is missing"
-        raise RequestError([f"ACTION {wrong}: use {', '.join(_ACTIONS)}"])
+        raise RequestError([f"ACTION {wrong}: use {join_or(_ACTIONS)}"])
     request: DataRequest = _ACTIONS[name].parse(argv[1:])
     return request

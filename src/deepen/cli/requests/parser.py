@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from deepen.cli.requests.command import Command, Option
-from deepen.errors import InvalidValueError, InvalidValuesError, nearest
+from deepen.errors import InvalidValueError, InvalidValuesError, join_or, nearest
 
 T = TypeVar("T")
 
@@ -216,8 +216,8 @@ def _read_argument(arguments: Arguments, words: Sequence[str], unsure: Sequence[
     arguments.argument = words[0] if words else ""
     if not arguments.argument:
         if not unsure:
-            others = (*argument.suggested, "or a path") if argument.suggested else ("a path",)
-            arguments.add(f"{argument.metavar} is missing: use {', '.join(known or others)}")
+            others = (*argument.suggested, "a path")
+            arguments.add(f"{argument.metavar} is missing: use {join_or(known or others)}")
     elif known and arguments.argument not in known:
         near = nearest(arguments.argument, known)
-        arguments.add(f"{argument.metavar} {arguments.argument!r} is unknown{near}: use {', '.join(known)}")
+        arguments.add(f"{argument.metavar} {arguments.argument!r} is unknown{near}: use {join_or(known)}")

@@ -23,6 +23,7 @@ from deepen.compute.ledger import Ledger
 from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan_request import BUDGETS, PlanRequest
 from deepen.compute.timing import Timing
+from deepen.errors import join_or
 from deepen.model.config import ModelConfig
 from deepen.model.presets import tokens_per_step
 from deepen.schedule.rate import WSD, Rate
@@ -200,7 +201,7 @@ def _check_device(arguments: Arguments, keys: Sequence[str]) -> None:
     if "device" not in arguments and "device" not in arguments.refused:
         for key in keys:
             if key in arguments:
-                arguments.add(f"{as_flag(key)} needs a --device: use {', '.join(DEVICES)} or {CPU}")
+                arguments.add(f"{as_flag(key)} needs a --device: use {join_or((*DEVICES, CPU))}")
 
 
 def _check_combinations(arguments: Arguments, recipe: Recipe | None) -> None:

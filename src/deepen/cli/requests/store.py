@@ -8,7 +8,7 @@ from deepen.cli.requests.command import Argument, Command, Example, Option, Opti
 from deepen.cli.requests.parser import Arguments, HelpRequestedError, RequestError, parse_arguments
 from deepen.cli.requests.result_options import JSON_OPTION
 from deepen.cli.requests.value_types import Completion, one_of
-from deepen.errors import nearest
+from deepen.errors import join_or, nearest
 from deepen.study.store.retention import RETENTION_POLICIES
 
 _PRUNABLE = {name: policy.help for name, policy in RETENTION_POLICIES.items() if policy.removes_states}
@@ -79,7 +79,7 @@ def parse(argv: Sequence[str]) -> StoreRequest:
         raise HelpRequestedError(COMMAND)
     if name not in actions:
         wrong = f"{name!r} is unknown{nearest(name, actions)}" if argv else "is missing"
-        raise RequestError([f"ACTION {wrong}: use {' or '.join(actions)}"])
+        raise RequestError([f"ACTION {wrong}: use {join_or(actions)}"])
     return _parse_action(parse_arguments(actions[name], argv[1:]))
 
 
@@ -89,7 +89,7 @@ def _parse_action(arguments: Arguments) -> StoreRequest:
         arguments.add(f"STUDY {folder} has no study.json: name the folder of a study that has run")
     prunes = arguments.command is PRUNE
     if prunes and "keep" not in arguments and "keep" not in arguments.refused:
-        arguments.add(f"--keep is missing: use {' or '.join(_PRUNABLE)}")
+        arguments.add(f"--keep is missing: use {join_or(_PRUNABLE)}")
     arguments.check()
     return StoreRequest(
         command=arguments.command,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deepen.durable import nearest_existing
-from deepen.errors import nearest
+from deepen.errors import join_or, nearest
 
 MAX_NAME_BYTES = 255
 """The longest name of a file or folder on the usual file systems."""
@@ -97,7 +97,7 @@ def one_of(names: Iterable[str], metavar: str = "NAME") -> ValueType:
 
     def read(text: str) -> str:
         if text not in known:
-            raise ValueError(f"{text!r} is unknown{nearest(text, known)}: use {', '.join(known)}")
+            raise ValueError(f"{text!r} is unknown{nearest(text, known)}: use {join_or(known)}")
         return text
 
     return ValueType(metavar=metavar, read=read, names=known)

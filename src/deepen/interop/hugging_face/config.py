@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, join_or
 from deepen.interop.hugging_face.entries import Entries, shorten
 from deepen.interop.hugging_face.rope import make_rope_scaling, parse_rope
 from deepen.model.config import ModelConfig
@@ -76,7 +76,7 @@ def parse_config(config: Mapping[str, Any], name: str) -> ModelConfig:
             f"of {name} is {shorten(model_type)}: this kind of model is not trained",
             field="model_type",
             value=model_type,
-            remedy=f"use one of {', '.join(MODEL_TYPES)}",
+            remedy=f"use {join_or(MODEL_TYPES)}",
             allowed=MODEL_TYPES,
         )
     defaults = {} if model_type == "gpt2" else _LLAMA_CLASSES[model_type].defaults

@@ -10,7 +10,7 @@ from typing import Any
 
 from deepen.compute.accounting import EXACT_FLOPS, PAPER, TOKENS
 from deepen.compute.ledger import Ledger
-from deepen.errors import InvalidValueError, is_line
+from deepen.errors import InvalidValueError, is_line, join_or
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.json_form import fields_from_json, fields_to_json
@@ -98,7 +98,7 @@ class Study:
             )
         if unknown := set(self.accountings) - set(ACCOUNTINGS):
             raise InvalidValueError(
-                f"{min(unknown)!r} is unknown: use {', '.join(ACCOUNTINGS)}",
+                f"{min(unknown)!r} is unknown: use {join_or(ACCOUNTINGS)}",
                 field="accountings",
                 value=min(unknown),
                 allowed=ACCOUNTINGS,
@@ -166,7 +166,7 @@ class Study:
             )
         if self.baseline not in names:
             raise InvalidValueError(
-                f"{self.baseline!r} is not an arm: use one of {', '.join(names)}",
+                f"{self.baseline!r} is not an arm: use {join_or(names)}",
                 field="baseline",
                 value=self.baseline,
                 allowed=names,

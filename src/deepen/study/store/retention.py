@@ -10,7 +10,7 @@ not part of a study's identity: each run in a folder may use another one. To add
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from deepen.errors import InvalidValueError, nearest
+from deepen.errors import InvalidValueError, join_or, nearest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,12 +70,11 @@ def get_retention_policy(name: str) -> RetentionPolicy:
         InvalidValueError: the name is unknown.
     """
     if name not in RETENTION_POLICIES:
-        known = ", ".join(RETENTION_POLICIES)
         raise InvalidValueError(
             f"{name!r} is unknown{nearest(name, RETENTION_POLICIES)}",
             field="keep",
             value=name,
-            remedy=f"use {known}",
+            remedy=f"use {join_or(RETENTION_POLICIES)}",
             allowed=RETENTION_POLICIES,
         )
     return RETENTION_POLICIES[name]

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple
 
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost, OrthogonalCost
-from deepen.errors import InvalidValueError, look_up
+from deepen.errors import InvalidValueError, join_or, look_up
 
 STATE_PRECISIONS = ("fp32", "bf16")
 
@@ -58,7 +58,7 @@ class OptimizerSpec(ABC):
     def __post_init__(self) -> None:
         if self.state_precision not in STATE_PRECISIONS:
             raise InvalidValueError(
-                f"{self.state_precision!r} is unknown: use {', '.join(STATE_PRECISIONS)}",
+                f"{self.state_precision!r} is unknown: use {join_or(STATE_PRECISIONS)}",
                 field="state_precision",
                 value=self.state_precision,
                 allowed=STATE_PRECISIONS,
@@ -95,14 +95,16 @@ class OptimizerSpec(ABC):
         options = dict(value)
         kind = options.pop("kind", None)
         if kind not in OPTIMIZERS:
-            names = ", ".join(OPTIMIZERS)
             raise InvalidValueError(
-                f"kind {kind!r} is unknown: use {names}", field="optimizer", value=kind, allowed=OPTIMIZERS
+                f"kind {kind!r} is unknown: use {join_or(OPTIMIZERS)}",
+                field="optimizer",
+                value=kind,
+                allowed=OPTIMIZERS,
             )
         known = [option.name for option in fields(OPTIMIZERS[kind])]
         if unknown := options.keys() - set(known):
             raise InvalidValueError(
-                f"{kind} has no option {min(unknown)!r}: use {', '.join(known)}",
+                f"{kind} has no option {min(unknown)!r}: use {join_or(known)}",
                 field="optimizer",
                 value=min(unknown),
                 allowed=known,

@@ -8,7 +8,7 @@ from typing import Any
 
 from deepen.data.preparation.blocks import BLOCK_BYTES, Block, Document, Problem
 from deepen.data.preparation.sources.compressed import DamagedFileError, read_chunks
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, join_or
 
 _BOM = b"\xef\xbb\xbf"
 _LICENCE_FIELDS = ("license", "licence")
@@ -140,6 +140,6 @@ def check_column(path: Path, column: str) -> None:
             f"{column!r} is not a field of {path}" if value is _MISSING else f"{column!r} in {path} is not text",
             field="text_column",
             value=column,
-            remedy=f"use {', '.join(names)}" if names else "its first record has no text",
+            remedy=f"use {join_or(names)}" if names else "its first record has no text",
             allowed=names,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deepen.data.preparation.blocks import BLOCK_BYTES, Block, Document, Problem
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, join_or
 from deepen.extras import import_extra
 
 _LICENCE_COLUMNS = ("license", "licence")
@@ -110,7 +110,7 @@ def check_schema(schema: Any, column: str, name: str) -> None:
             else f"{column!r} in {name} holds {kind}, not text",
             field="text_column",
             value=column,
-            remedy=f"use {', '.join(names)}" if names else "none of its columns holds text",
+            remedy=f"use {join_or(names)}" if names else "none of its columns holds text",
             allowed=names,
         )
 
