@@ -23,6 +23,7 @@ from deepen.study.store.study_folder import Store
 BATCH, STEPS = 32, 20
 FULL = Arm(name="full", recipe="full")
 ONE_SHOT = Arm(name="one-shot", recipe="one-shot", options={"start_depth": 1})
+EVERY_STEP = Evaluation(every_tokens=BATCH, validation_tokens=64)
 RAMPED = Arm(name="full", recipe="full", batch_ramp=Ramp(steps=((0.0, 16), (0.5, 32))))
 
 
@@ -127,6 +128,8 @@ def test_the_default_keeps_what_a_larger_budget_needs_and_last_does_not(
         (None, {"tokens": 40 * BATCH, "rate": WSD(peak=8e-3, warmup_tokens=500)}, "rate.warmup_tokens was 64"),
         (None, {"tokens": 40 * BATCH, "rate": Constant(peak=8e-3)}, "rate was WSD.* a larger budget continues"),
         (None, {"tokens": 40 * BATCH, "context": 8}, "context was 16"),
+        (None, {"evaluation": EVERY_STEP}, "evaluation.every_tokens was 160"),
+        (None, {"tokens": 40 * BATCH, "evaluation": EVERY_STEP}, "evaluation.every_tokens was 160"),
     ],
 )
 def test_what_cannot_be_continued_is_refused_in_one_line_and_nothing_is_lost(

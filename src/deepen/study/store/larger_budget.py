@@ -33,15 +33,19 @@ def continue_to_budget(study: Study, recorded: Study) -> Study:
     """
     budgets = {*study.earlier_tokens, *recorded.earlier_tokens, recorded.tokens}
     share = study.tokens / min(budgets)
+    if share == 1:  # the first budget: nothing follows from another one
+        return study
+    spacing, kept = study.evaluation, recorded.evaluation
+    step = max(1.0, share) * study.batch_tokens  # how far rounding to steps can move a spacing
     return replace(
         study,
         earlier_tokens=tuple(sorted(tokens for tokens in budgets if study.batch_tokens <= tokens < study.tokens)),
         rate=_keep_rate(study.rate, recorded.rate, share),
         arms=tuple(_keep_arm_rate(arm, recorded, share) for arm in study.arms),
         evaluation=replace(
-            study.evaluation,
-            every_tokens=recorded.evaluation.every_tokens,
-            tasks_every_tokens=recorded.evaluation.tasks_every_tokens,
+            spacing,
+            every_tokens=_keep_spacing(spacing.every_tokens, kept.every_tokens, share, step),
+            tasks_every_tokens=_keep_spacing(spacing.tasks_every_tokens, kept.tasks_every_tokens, share, step),
         ),
     )
 
@@ -91,6 +95,12 @@ def log_continuation(study: Study, recorded_tokens: int, trained: int, total: in
             _log.warning(
                 "%s is trained from its start again: its %s rate ends with the run", arm.name, rate_name(rate)
             )
+
+
+def _keep_spacing(tokens: int, recorded: int, share: float, step: float) -> int:
+    """The recorded spacing of evaluations, if the other one is the same for `share` times as many tokens."""
+    is_scaled = bool(tokens and recorded) and math.isclose(tokens, recorded * share, abs_tol=step)
+    return recorded if is_scaled else tokens
 
 
 def _keep_rate(rate: Rate, recorded: Rate, share: float) -> Rate:
