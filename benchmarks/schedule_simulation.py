@@ -62,11 +62,15 @@ class FirstComeQueue(ReadyQueue):
         self._line: deque[Node] = deque()
         super().__init__(tree, tree.nodes)
 
-    def put_back(self, node: Node) -> None:
-        self._line.append(node)
-
     def pop(self) -> Node | None:
-        return self._line.popleft() if self._line else None
+        if not self._line:
+            return None
+        node = self._line.popleft()
+        self._running.add(node.key)
+        return node
+
+    def _push(self, key: str) -> None:
+        self._line.append(self._nodes[key])
 
 
 def simulate(

@@ -15,6 +15,7 @@ from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan import Plan, plan_recipe
 from deepen.model.config import ModelConfig
 from deepen.schedule.ramp import Ramp
+from deepen.schedule.rate import Rate
 from deepen.schedule.recipe import RecipeLike
 from deepen.study.compile.study_plan import StudyPlan, plan_study
 from deepen.study.define.study import Study
@@ -42,6 +43,7 @@ def plan(
     causal_exact: bool = ...,
     memory: MemorySettings | None = ...,
     clock: Clock | None = ...,
+    rate: Rate | None = ...,
 ) -> Plan: ...
 def plan(what: Study | RecipeLike, **request: Any) -> Plan | StudyPlan:
     """Plan a study, or a recipe.

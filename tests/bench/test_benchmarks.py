@@ -17,6 +17,7 @@ ARGUMENTS = {
     "engine_overhead": f"{SMALL} --steps 8",
     "first_call": "1",
     "grow_time": "--gb 0.01 --turns 1",
+    "growth_in_memory": "--model nano --turns 1",
     "plan_time": "",
     "prepare_time": "--megabytes 5 --workers 1 --turns 1 --tokenizer byte",
     "saving_time": "--seconds 1",

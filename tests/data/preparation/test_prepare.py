@@ -240,7 +240,7 @@ def test_the_number_of_workers_does_not_change_the_result(tmp_path: Path, prepar
 
 @pytest.mark.slow
 def test_a_preparation_that_is_killed_leaves_no_process_and_continues(tmp_path: Path):
-    source = write_jsonl(tmp_path / "a.jsonl", make_documents(60_000))
+    source = write_jsonl(tmp_path / "a.jsonl", make_documents(150_000))
     command = [sys.executable, "-m", "deepen", "data", "prepare", str(source), "-o", str(tmp_path / "out")]
     command += ["--tokenizer", "byte", "--workers", "2", "--val-tokens", "20k"]
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):

@@ -48,7 +48,7 @@ def test_a_run_is_found_by_arm_and_seed_and_knows_its_history(folder: Path) -> N
     assert (run.arm, run.recipe, run.seed, checkpoint.seed) == ("one-shot", "one-shot", 1, 1)
     assert [(phase.depth, phase.growth) for phase in run.phases] == [
         (1, ""),
-        (2, "1 to 2 blocks, interleave, interleaved"),
+        (2, "1 to 2 blocks, from 0,0"),
     ]
     assert sum(phase.tokens for phase in run.phases) == run.tokens == checkpoint.progress.tokens
     results = json.loads((folder / "results.json").read_text())
