@@ -3,12 +3,8 @@
 from dataclasses import replace
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from deepen.compute import paper
 from deepen.compute.devices import DEVICES, Fleet
@@ -18,15 +14,12 @@ from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan import Plan, make_plan, plan_recipe
 from deepen.compute.plan_request import PlanRequest
 from deepen.errors import InvalidValueError, InvalidValuesError
-from deepen.growth.layout import PLACEMENTS
-from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.ramp import Ramp, apply_ramps
 from deepen.schedule.recipes import RECIPES, get_recipe
-from deepen.schedule.trainable import TRAINABLE_SETS, TrainedParts
-from deepen.train.trainable import freeze_rest
+from deepen.schedule.trainable import TrainedParts
 
 RAMPS = st.lists(st.sampled_from([0.1, 0.25, 0.5, 0.9]), unique=True).map(lambda shares: [0.0, *sorted(shares)])
 NANO, FLEET = PRESETS["nano"], Fleet(device=DEVICES["h100"], count=1, mfu=0.4)
@@ -266,42 +259,6 @@ def test_a_shorter_context_at_first_costs_less():
     assert plan.marks["tokens"].flops < plan.baseline.flops
     assert plan.total.schedule.tokens > plan.baseline.schedule.tokens
     assert (plan.request.run_name, plan.request.against_name) == ("full with ramp", "full")
-
-
-@st.composite
-def growing_runs(draw: st.DrawFn) -> tuple[ModelConfig, Schedule]:
-    """A run of any recipe, with ramps, in whole steps; small enough to be counted."""
-    model = replace(PRESETS[draw(st.sampled_from(["nano", "nano-llama"]))], depth=4, vocab=50)
-    recipe = draw(st.sampled_from(sorted(RECIPES)))
-    options: dict[str, object] = {}
-    if recipe in ("two-phase", "staged"):
-        options["stages"] = draw(st.integers(1, 4))
-        options["placement"] = draw(st.sampled_from(sorted(PLACEMENTS)))
-    if recipe == "two-phase":
-        options["scope"] = draw(st.sampled_from(sorted(TRAINABLE_SETS)))
-    schedule = get_recipe(recipe).schedule(model, 2048, 1024, options)
-    batch = draw(st.sampled_from([None, Ramp(steps=((0.0, 32), (0.6, 64)))]))
-    context = draw(st.sampled_from([None, Ramp(steps=((0.0, 8), (0.4, 16), (0.8, 32)))]))
-    return model, apply_ramps(schedule, batch=batch, context=context, batch_tokens=64).in_steps(64, 32)
-
-
-@pytest.mark.slow
-@settings(max_examples=25, deadline=None)
-@given(growing_runs())
-def test_any_run_costs_what_torchs_counter_counts(run: tuple[ModelConfig, Schedule]):
-    model, schedule = run
-    counted = 0
-    for phase, trained in zip(schedule.phases, schedule.trained_parts, strict=True):
-        network = build(model, phase.depth)
-        network.load_state_dict(init_weights(model, phase.depth, seed=0))
-        freeze_rest(network, trained)
-        tokens = torch.randint(model.vocab, (phase.batch_tokens // phase.context, phase.context + 1))
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            F.cross_entropy(
-                network(tokens[:, :-1], cut=trained.cut).flatten(0, 1), tokens[:, 1:].flatten()
-            ).backward()
-        counted += counter.get_total_flops() * (phase.tokens // phase.batch_tokens)
-    assert counted == sum(phase_flops(Ledger(model=model), schedule))
 
 
 def test_a_model_larger_than_this_machine_is_planned(request_of_70b: Plan):
