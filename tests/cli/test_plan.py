@@ -171,6 +171,7 @@ def test_what_growing_saves_at_equal_tokens_is_answered_first(capsys: pytest.Cap
         "one-shot --decay-in compute --decay-share 0.3 --rewarm all --rewarm-tokens 100M --warmup-tokens 90M",
         "one-shot --model llama-70b --start-depth 40 --operator stack --moments copy",
         "one-shot --start-depth 3 --depth 9 --against small",
+        "gradual --depths 3,6,12 --grow-at 0.3,0.6",
     ],
 )
 def test_the_pilot_is_a_right_request_of_the_same_shape(line: str, capsys: pytest.CaptureFixture[str]):
@@ -184,12 +185,18 @@ def test_the_pilot_is_a_right_request_of_the_same_shape(line: str, capsys: pytes
         name: pytest.approx(value * scale, rel=0.1) if name.endswith("_tokens") else value
         for name, value in result["options"].items()
     }
-    assert dict(arm.options) == expected and dict(baseline.options) == result["against_options"]
+    assert json.loads(json.dumps(dict(arm.options))) == expected
+    assert dict(baseline.options) == result["against_options"]
     assert request.study.baseline == result["against"] and "tokens" in request.study.accountings
     ratio = request.study.tokens / request.study.model.parameters_non_embedding
     assert 0.9 * 20 <= ratio <= 1.1 * 100
     flops = sum(mark.flops for mark in plan_study(request.study).marks) * len(request.study.seeds)
     assert result["pilot"]["flops"] == flops < 1e15
+
+
+def test_full_training_of_some_parts_is_told_from_the_baseline(capsys: pytest.CaptureFixture[str]):
+    result = plan(capsys, "full", "--train", "blocks:8-11,head")
+    assert (result["run"], result["against"]) == ("full with train blocks:8-11,head", "full")
 
 
 def test_the_baseline_itself_saves_nothing_and_needs_no_pilot(capsys: pytest.CaptureFixture[str]):

@@ -231,7 +231,7 @@ def print_study_plan(
         for mark in marks
         if mark["earliest"] and mark["budget_share"] == 1.0
     ]
-    sentences += ["FLOPs count attention densely.", *(f"Warning: {text}." for text in reversed(warnings.values()))]
+    sentences += ["FLOPs count attention densely.", *(f"Warning: {each}." for each in reversed(warnings.values()))]
     if time is not None:
         cost = "" if time["cost"] is None else f", {format_money(time['cost'])} in all"
         sentences = [

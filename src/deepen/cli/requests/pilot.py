@@ -57,10 +57,15 @@ def recipe_words(arguments: Arguments, options: Sequence[str]) -> tuple[str, ...
     passed_on = {*options, *(option.key for option in (PRESET_OPTION, OPTIMIZER_OPTION, *RATE_OPTIONS))}
     for option in arguments.command.options:
         if option.key in arguments and option.key in passed_on:
-            value = arguments[option.key]
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            words += [option.flag] if option.takes is None else [option.flag, text]
+            words += [option.flag] if option.takes is None else [option.flag, _write(arguments[option.key])]
     return tuple(words)
+
+
+def _write(value: object) -> str:
+    """A value as a command line has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def design_pilot(plan: Plan, recipe: Sequence[str]) -> Pilot | None:
