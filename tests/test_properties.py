@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
 from deepen.growth.spec import Growth
-from deepen.schedule.phase import Schedule
 from deepen.schedule.plateau import Plateau
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import Trainable
 from deepen.study.compile.keys import piece_key, segment_key
 from deepen.study.compile.pieces import split_schedule

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import deepen
-from deepen.compute.plan import plan_recipe
+from deepen.compute.plan_recipe import plan_recipe
 
 ROOT = Path(__file__).parent.parent
 FIXED = [
@@ -87,7 +87,7 @@ TYPES = {
     "deepen.load_results('x')": "deepen.study.results.schema.Results",
     "deepen.plan('full').peak.flops": "int",
     "deepen.Evaluation": "every_tokens: int",
-    "deepen.recipes.one_shot": "deepen.schedule.phase.Schedule",
+    "deepen.recipes.one_shot": "deepen.schedule.schedule.Schedule",
     "deepen.judge": "deepen.study.results.schema.Verdict",
 }
 

@@ -64,12 +64,12 @@ if TYPE_CHECKING:
     from deepen.planning import plan as plan
     from deepen.schedule.phase import Part as Part
     from deepen.schedule.phase import Phase as Phase
-    from deepen.schedule.phase import Schedule as Schedule
     from deepen.schedule.plateau import Plateau as Plateau
     from deepen.schedule.ramp import Ramp as Ramp
     from deepen.schedule.rate import WSD as WSD
     from deepen.schedule.rate import Constant as Constant
     from deepen.schedule.rate import Cosine as Cosine
+    from deepen.schedule.schedule import Schedule as Schedule
     from deepen.schedule.trainable import Trainable as Trainable
     from deepen.study.define.evaluation import Evaluation as Evaluation
     from deepen.study.define.evaluation import TaskFile as TaskFile
@@ -104,7 +104,7 @@ _MODULES = {
     "plan": "deepen.planning",
     "Part": "deepen.schedule.phase",
     "Phase": "deepen.schedule.phase",
-    "Schedule": "deepen.schedule.phase",
+    "Schedule": "deepen.schedule.schedule",
     "Plateau": "deepen.schedule.plateau",
     "Ramp": "deepen.schedule.ramp",
     "WSD": "deepen.schedule.rate",

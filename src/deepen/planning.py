@@ -12,7 +12,8 @@ from typing import Any, overload
 
 from deepen.compute.clock import Clock
 from deepen.compute.memory_settings import MemorySettings
-from deepen.compute.plan import Plan, plan_recipe
+from deepen.compute.plan import Plan
+from deepen.compute.plan_recipe import plan_recipe
 from deepen.model.config import ModelConfig
 from deepen.schedule.ramp import Ramp
 from deepen.schedule.rate import Rate
@@ -50,8 +51,8 @@ def plan(what: Study | RecipeLike, **request: Any) -> Plan | StudyPlan:
 
     Args:
         what: a study, the name of a recipe, or a function from a model and a number of tokens to a schedule.
-        request: for a recipe, the arguments of `deepen.compute.plan.plan_recipe`: model, options, a budget, and
-            others.
+        request: for a recipe, the arguments of `deepen.compute.plan_recipe.plan_recipe`: model, options, a
+            budget, and others.
 
     Raises:
         InvalidValueError, InvalidValuesError: the recipe or the study cannot be planned.

@@ -24,7 +24,8 @@ NEW_RECIPE = '''
 from typing import Annotated
 
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.recipe import recipe
 from deepen.schedule.option import OneOf
 

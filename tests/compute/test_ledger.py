@@ -13,8 +13,9 @@ from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
 from deepen.model.presets import PRESETS
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.recipes.stages import two_phase
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.train.optim.make import make_optimizer
 from deepen.train.optim.spec import OptimizerSpec

@@ -11,9 +11,9 @@ from deepen.compute.marks import RecipeRun, nearest_schedule
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
-from deepen.schedule.phase import Schedule
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipes import RECIPES, get_recipe
+from deepen.schedule.schedule import Schedule
 
 MODEL, BATCH, CONTEXT = PRESETS["nano"], 1024, 64
 

@@ -18,7 +18,8 @@ from deepen.data.shards import Tokens
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
 from deepen.model.presets import PRESETS
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import Trainable, TrainedParts
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.engine import Engine

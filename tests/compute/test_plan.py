@@ -11,7 +11,8 @@ from deepen.compute.devices import DEVICES, Fleet
 from deepen.compute.fit import find_fitting_settings
 from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.memory_settings import MemorySettings
-from deepen.compute.plan import Plan, make_plan, plan_recipe
+from deepen.compute.plan import Plan, make_plan
+from deepen.compute.plan_recipe import plan_recipe
 from deepen.compute.plan_request import PlanRequest
 from deepen.errors import InvalidValueError, InvalidValuesError
 from deepen.model.config import ModelConfig

@@ -17,9 +17,10 @@ from deepen.growth.operators import OPERATORS, UNTIE, get_operator
 from deepen.growth.spec import Growth
 from deepen.model.build import build, init_block
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipes.constant_depth import full
+from deepen.schedule.schedule import Schedule
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.engine import Engine
 from deepen.train.placement import SingleProcess

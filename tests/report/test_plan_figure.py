@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from deepen.model.presets import PRESETS
 from deepen.report.plan_figure import draw_blocks
-from deepen.schedule.phase import Schedule
 from deepen.schedule.recipes import RECIPES
+from deepen.schedule.schedule import Schedule
 
 MODEL = PRESETS["nano"]
 

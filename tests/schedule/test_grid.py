@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from deepen.errors import InvalidValueError
 from deepen.schedule.grid import StepGrid, round_to_steps, round_up_to_steps
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
+from deepen.schedule.schedule import Schedule
 
 
 @st.composite

@@ -6,8 +6,9 @@ from deepen.compute.ledger import Ledger
 from deepen.errors import InvalidValueError
 from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.rate import Constant
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import Trainable
 from deepen.study.compile.pieces import split_schedule
 

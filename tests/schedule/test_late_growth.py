@@ -1,8 +1,9 @@
 import pytest
 
 from deepen.schedule.late_growth import find_late_growth
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.rate import WSD, Constant, Cosine, Rate
+from deepen.schedule.schedule import Schedule
 
 
 def grown_at(tokens: int, rate: Rate) -> Schedule:

@@ -17,7 +17,8 @@ RECIPE = '''
 
 from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.recipe import recipe
 from deepen.schedule.recipe_options import OperatorName
 

@@ -13,11 +13,12 @@ from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 from deepen.schedule.option import RecipeOption
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipe import RecordedRecipe, record_recipe
 from deepen.schedule.recipe_function import Build, read_name, read_options
 from deepen.schedule.recipes import get_recipe
+from deepen.schedule.schedule import Schedule
 
 MODEL = PRESETS["nano"]
 

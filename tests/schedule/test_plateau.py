@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepen.errors import InvalidValueError
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.plateau import Plateau, Trigger, decide
+from deepen.schedule.schedule import Schedule
 
 PLATEAU = Plateau(slope=0.2, check_tokens=1000, earliest=4000)
 CHECKS = PLATEAU.checks(begin=0, latest=20_000, batch_tokens=100)

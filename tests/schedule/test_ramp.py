@@ -8,11 +8,12 @@ from deepen.cli.requests.ramp_options import read_ramp
 from deepen.compute.ledger import Ledger
 from deepen.errors import InvalidValueError
 from deepen.model.presets import PRESETS
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.ramp import Ramp, apply_ramps
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipes.one_shot import one_shot
 from deepen.schedule.recipes.stages import two_phase
+from deepen.schedule.schedule import Schedule
 from deepen.study.compile.pieces import split_schedule
 
 MODEL = PRESETS["nano"]

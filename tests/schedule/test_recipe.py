@@ -10,9 +10,10 @@ from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 from deepen.schedule.option import Default, OneOf, RecipeOption
-from deepen.schedule.phase import Part, Phase, Schedule
+from deepen.schedule.phase import Part, Phase
 from deepen.schedule.recipe import Recipe, recipe
 from deepen.schedule.recipes import BASELINE, RECIPES, get_recipe
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import TRAINABLE_SETS
 
 MODEL = PRESETS["nano"]

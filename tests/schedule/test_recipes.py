@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from deepen.errors import InvalidValueError
 from deepen.model.presets import PRESETS
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.plateau import Plateau
 from deepen.schedule.recipes import RECIPES, get_recipe
 from deepen.schedule.recipes.constant_depth import full, small
@@ -16,6 +16,7 @@ from deepen.schedule.recipes.loop_untie import loop_untie
 from deepen.schedule.recipes.one_shot import one_shot, stack
 from deepen.schedule.recipes.stages import STAGED_PRESETS, TWO_PHASE_PRESETS, staged, two_phase
 from deepen.schedule.recipes.unfreeze import unfreeze
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import Trainable
 
 MODEL = PRESETS["gpt2-124m"]

@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 
 from deepen.growth.spec import Growth
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.rewarm import Rewarm, find_rewarms
+from deepen.schedule.schedule import Schedule
 
 
 def growing(growth: Growth, *later: Growth | None, batch_tokens: int = 10) -> Schedule:

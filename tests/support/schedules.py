@@ -20,11 +20,12 @@ from deepen.growth.spec import REWARMED, Growth
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
 from deepen.model.parametrization import PARAMETRIZATIONS
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.ramp import Ramp, apply_ramps
 from deepen.schedule.rate import DECAY_UNITS, WSD, Constant, Cosine, Rate
 from deepen.schedule.rate_piece import SHAPES
 from deepen.schedule.recipes import RECIPES
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.optim.spec import OptimizerSpec

@@ -11,8 +11,9 @@ from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
 from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.rate import WSD
+from deepen.schedule.schedule import Schedule
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.engine import Engine
 from deepen.train.optim.spec import OptimizerSpec

@@ -17,9 +17,10 @@ from deepen.compute.clock import Clock
 from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.marks import Price, RecipeRun, nearest_schedule
 from deepen.schedule.grid import round_to_steps, round_up_to_steps
-from deepen.schedule.phase import Part, Schedule
+from deepen.schedule.phase import Part
 from deepen.schedule.recipe import Recipe
 from deepen.schedule.recipes import BASELINE
+from deepen.schedule.schedule import Schedule
 
 EXACT_FLOPS, PAPER, TOKENS, SECONDS = "flops", "paper", "tokens", "seconds"
 """Names of the accountings, in plans, studies and results."""

@@ -33,7 +33,7 @@ from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
 from deepen.compute.part_cost import PartCost, add_up
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
-from deepen.schedule.phase import Schedule
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import TrainedParts
 
 

@@ -23,10 +23,11 @@ from deepen.compute.ledger import Ledger, phase_flops
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps, round_up_to_steps
-from deepen.schedule.phase import Part, Schedule
+from deepen.schedule.phase import Part
 from deepen.schedule.ramp import Ramp, apply_ramps
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipe import Recipe
+from deepen.schedule.schedule import Schedule
 
 Price = Callable[[Schedule], float]
 """What a schedule in whole steps costs."""

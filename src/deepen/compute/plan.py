@@ -12,24 +12,18 @@ schedule and finds the run of the recipe that costs as much (see `compute.marks`
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from deepen.compute.accounting import TOKENS, Accounting, PaperAccounting, seconds_accounting
 from deepen.compute.clock import Clock
-from deepen.compute.ledger import Ledger, phase_flops
+from deepen.compute.ledger import phase_flops
 from deepen.compute.marks import RecipeRun
 from deepen.compute.memory import PhaseMemory, phase_memory
-from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan_request import PlanRequest, baseline_schedule
 from deepen.compute.triggers import check_triggers, decide_schedule, end_early
-from deepen.errors import InvalidValueError, look_up
-from deepen.model.config import ModelConfig
-from deepen.model.presets import PRESETS, tokens_per_step
-from deepen.schedule.phase import Part, Phase, Schedule
-from deepen.schedule.ramp import Ramp
-from deepen.schedule.rate import WSD, Rate
-from deepen.schedule.recipe import RecipeLike
-from deepen.schedule.recipes import BASELINE, get_recipe
+from deepen.errors import InvalidValueError
+from deepen.schedule.phase import Part, Phase
+from deepen.schedule.recipes import get_recipe
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import TrainedParts
 
 RATIOS = (1.0, 1.5, 2.0, 2.5, 3.0)
@@ -119,96 +113,6 @@ class Plan:
             "tokens_per_parameter": schedule.tokens / model.parameters_non_embedding,
             "hours": seconds / 3600,
         }[self.request.budget_unit]
-
-
-def plan_recipe(
-    recipe: RecipeLike,
-    *,
-    model: ModelConfig | str = "gpt2-124m",
-    options: Mapping[str, Any] | None = None,
-    tokens: float | None = None,
-    steps: float | None = None,
-    flops: float | None = None,
-    tokens_per_parameter: float | None = None,
-    hours: float | None = None,
-    batch_tokens: int | None = None,
-    context: int | None = None,
-    against: RecipeLike = BASELINE.name,
-    ratio: float = 1.0,
-    batch_ramp: Ramp | None = None,
-    context_ramp: Ramp | None = None,
-    causal_exact: bool = False,
-    memory: MemorySettings | None = None,
-    clock: Clock | None = None,
-    rate: Rate | None = None,
-) -> Plan:
-    """Plan a recipe at the compute of a baseline.
-
-    Args:
-        recipe: a recipe's name, or a function from a model and a number of tokens to a schedule.
-        model: the model at its full depth, or the name of a preset.
-        options: the recipe's options.
-        tokens, steps, flops, tokens_per_parameter, hours: the baseline's budget, in one of these units; by default
-            10,000 steps. Hours beside another unit are a limit: the plan says whether the runs fit. Hours need a
-            clock.
-        batch_tokens, context: tokens of a step and of a sequence; by default the usual ones for the model.
-        against: the baseline's recipe.
-        ratio: price of a backward pass in forward passes, in the closed form of a recipe's paper.
-        batch_ramp, context_ramp: batch and context during the run of the recipe; the baseline has the largest of
-            each throughout.
-        causal_exact: count only the half of the attention core that a causal mask leaves.
-        memory: the settings that determine a step's memory.
-        clock: gives seconds (see `compute.clock`).
-        rate: the learning rate, which changes no cost; None for WSD.
-
-    Raises:
-        InvalidValueError, InvalidValuesError: the request cannot be used; nothing is planned.
-    """
-    config = look_up(PRESETS, model, field="model") if isinstance(model, str) else model
-    budgets = {
-        "tokens": tokens,
-        "steps": steps,
-        "flops": flops,
-        "tokens_per_parameter": tokens_per_parameter,
-        "hours": hours,
-    }
-    given = {unit: amount for unit, amount in budgets.items() if amount is not None}
-    limit_hours = given.pop("hours", None) if len(given) > 1 else None
-    if len(given) > 1:
-        raise InvalidValueError(f"{' and '.join(given)} all set the budget: give one of them", value=given)
-    [(unit, amount)] = given.items() if given else [("steps", 10_000)]
-    if context_ramp is not None:
-        context = context_ramp.largest
-    elif context is None:
-        context = config.context
-    if batch_ramp is not None:
-        batch_tokens = batch_ramp.largest
-    elif batch_tokens is None:
-        batch_tokens = tokens_per_step(config, context)
-    memory = MemorySettings() if memory is None else memory
-    request = PlanRequest(
-        recipe=recipe,
-        model=config,
-        options={} if options is None else options,
-        budget=amount,
-        budget_unit=unit,
-        batch_tokens=batch_tokens,
-        context=context,
-        ledger=Ledger(
-            model=config,
-            causal_exact=causal_exact,
-            activation_checkpointing=memory.activation_checkpointing,
-            optimizer=memory.optimizer,
-        ),
-        memory=memory,
-        against=against,
-        ratio=ratio,
-        batch_ramp=batch_ramp,
-        context_ramp=context_ramp,
-        limit_hours=limit_hours,
-        rate=WSD() if rate is None else rate,
-    )
-    return make_plan(request, clock)
 
 
 def make_plan(request: PlanRequest, clock: Clock | None = None) -> Plan:

@@ -19,11 +19,11 @@ from deepen.compute.memory_settings import MemorySettings
 from deepen.errors import InvalidValueError, InvalidValuesError, join_or
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
-from deepen.schedule.phase import Schedule
 from deepen.schedule.ramp import Ramp
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipe import RecipeLike
 from deepen.schedule.recipes import BASELINE, get_recipe
+from deepen.schedule.schedule import Schedule
 
 BUDGETS = ("tokens", "steps", "flops", "tokens_per_parameter", "hours")
 """Units of a budget. Parameters exclude embeddings; hours are of wall-clock time."""

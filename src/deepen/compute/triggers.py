@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 from deepen.compute.marks import RecipeRun
 from deepen.errors import InvalidValueError
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.plateau import Trigger
 from deepen.schedule.rate_piece import RatePiece
+from deepen.schedule.schedule import Schedule
 
 Choose = Callable[[Schedule, Trigger], int]
 """The position in tokens at which the phase of a trigger ends, which a schedule has."""

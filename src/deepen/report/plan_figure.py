@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from deepen.compute.ledger import Role, phase_flops, roles
 from deepen.compute.plan import Plan
-from deepen.schedule.phase import Schedule
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import TrainedParts
 
 _ROLE_COLOURS = {Role.TRAINED: "#2166ac", Role.THROUGH: "#92c5de", Role.FORWARD: "#d9d9d9"}

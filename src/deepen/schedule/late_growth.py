@@ -6,7 +6,7 @@ cosine.
 
 from dataclasses import dataclass
 
-from deepen.schedule.phase import Schedule
+from deepen.schedule.schedule import Schedule
 
 REMEDY = "New blocks then learn at a low rate: grow earlier, or use a rate that decays later"
 

@@ -13,7 +13,8 @@ from itertools import pairwise
 from math import lcm
 
 from deepen.errors import InvalidValueError
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
+from deepen.schedule.schedule import Schedule
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -34,7 +34,6 @@ from typing import Any, Protocol, TypeVar
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.schedule.option import RecipeOption
-from deepen.schedule.phase import Schedule
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipe_function import (
     STAGED_TOKENS,
@@ -49,6 +48,7 @@ from deepen.schedule.recipe_function import (
     read_summary,
     takes_any_option,
 )
+from deepen.schedule.schedule import Schedule
 
 B = TypeVar("B", bound=Build)
 

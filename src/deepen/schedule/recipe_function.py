@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Unpack, get_args, get_origin, get_type_hints
 
 from deepen.schedule.option import RecipeOption
-from deepen.schedule.phase import Schedule
+from deepen.schedule.schedule import Schedule
 
 Build = Callable[..., Schedule]
 """A recipe's function: a model, a number of tokens and options → a schedule."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from deepen.growth.spec import Growth, GrowthStep
 from deepen.schedule.grid import StepGrid
-from deepen.schedule.phase import Schedule
+from deepen.schedule.schedule import Schedule
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

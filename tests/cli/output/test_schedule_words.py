@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from deepen.cli.output.schedule_words import describe_schedule, draw_bars, draw_schedule
 from deepen.growth.spec import Growth
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import Trainable
 
 

@@ -19,10 +19,11 @@ from deepen.growth.spec import Growth
 from deepen.interop.loops import find_blocks, grow_model, grow_optimizer, plan_phases, set_trained_parts
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipes.expand import expand
 from deepen.schedule.recipes.stages import two_phase
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.engine import Engine

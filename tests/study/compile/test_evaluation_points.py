@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from deepen.compute.ledger import Ledger
 from deepen.model.presets import PRESETS
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.rate import Constant
+from deepen.schedule.schedule import Schedule
 from deepen.study.compile.evaluation_points import EvaluationPoint, evaluation_points
 from deepen.study.compile.pieces import split_schedule
 from deepen.study.define.evaluation import Evaluation, TaskFile

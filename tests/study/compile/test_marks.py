@@ -12,10 +12,11 @@ from deepen.compute.plan import make_plan
 from deepen.compute.plan_request import PlanRequest
 from deepen.errors import InvalidValueError, InvalidValuesError
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.ramp import Ramp
 from deepen.schedule.rate import WSD, Cosine
 from deepen.schedule.recipes import RECIPES
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import TrainedParts
 from deepen.study.compile.marks import budget_flops, compile_marks
 from deepen.study.compile.study_plan import plan_study

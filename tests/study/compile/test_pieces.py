@@ -4,9 +4,10 @@ from hypothesis import strategies as st
 from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.marks import RecipeRun
 from deepen.model.presets import PRESETS
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.rate import WSD, Constant, Cosine
 from deepen.schedule.recipes import RECIPES, get_recipe
+from deepen.schedule.schedule import Schedule
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.segment import Segment
 

@@ -7,7 +7,8 @@ import pytest
 from deepen.growth.layout import parse_layout
 from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
+from deepen.schedule.schedule import Schedule
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.study import Arm, Study

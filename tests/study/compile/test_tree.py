@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Part, Schedule
+from deepen.schedule.phase import Part
 from deepen.schedule.rate import DECAY_UNITS, WSD, Cosine
 from deepen.schedule.recipe_function import Build
 from deepen.schedule.recipes.one_shot import one_shot
+from deepen.schedule.schedule import Schedule
 from deepen.study.compile.tree import Route, Tree, compile_study, hash_own_recipes
 from deepen.study.define.presets import paper
 from deepen.study.define.study import Arm, Study

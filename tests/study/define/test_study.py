@@ -13,10 +13,11 @@ from deepen.errors import InvalidValueError
 from deepen.evaluate.task import TaskError
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.rate import DECAY_UNITS, WSD, Constant, Cosine, Rate
 from deepen.schedule.rate_piece import SHAPES
 from deepen.schedule.recipe import record_recipe
+from deepen.schedule.schedule import Schedule
 from deepen.study.compile.keys import comparable
 from deepen.study.define.evaluation import Evaluation, TaskFile
 from deepen.study.define.presets import STUDIES, quickstart

@@ -14,9 +14,10 @@ from deepen.data.shards import Dataset
 from deepen.errors import InvalidValuesError
 from deepen.model.config import ModelConfig
 from deepen.report import draw_report
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.rate import Constant
 from deepen.schedule.recipe_function import Build
+from deepen.schedule.schedule import Schedule
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.executor import local
 from deepen.study.define.study import Arm, Study

@@ -15,9 +15,10 @@ from deepen.cli.entry import main
 from deepen.data.shards import Dataset
 from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.plateau import Plateau
 from deepen.schedule.rate import Cosine
+from deepen.schedule.schedule import Schedule
 from deepen.study.compile.tree import Tree, compile_study
 from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.study import Arm, Study

@@ -14,7 +14,8 @@ from deepen.compute.memory_settings import MemorySettings
 from deepen.data.preparation.in_memory import write_dataset
 from deepen.data.shards import Dataset, open_dataset
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import TrainedParts
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.distributed.leader import Leader, begin_engine

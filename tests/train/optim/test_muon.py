@@ -13,8 +13,9 @@ from deepen.data.shards import Dataset
 from deepen.growth.spec import Growth
 from deepen.model.build import build
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.rate import WSD
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import Trainable
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.checkpoint.state_folder import load_state, save_state

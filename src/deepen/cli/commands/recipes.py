@@ -14,10 +14,10 @@ from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS, UNTIE
 from deepen.model.presets import PRESETS
 from deepen.schedule.partition import POLICIES
-from deepen.schedule.phase import Schedule
 from deepen.schedule.rate import RATES
 from deepen.schedule.recipe import Recipe
 from deepen.schedule.recipes import RECIPES
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import TRAINABLE_SETS
 
 

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from deepen.compute.ledger import Role, roles
 from deepen.growth.spec import GrowthStep
-from deepen.schedule.phase import Schedule
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import Trainable
 
 _BARS = "·▁▂▃▄▅▆▇█"

@@ -6,9 +6,9 @@ from deepen.compute.ledger import Ledger
 from deepen.compute.marks import compute_position
 from deepen.errors import InvalidValueError
 from deepen.growth.spec import Growth
-from deepen.schedule.phase import Schedule
 from deepen.schedule.rate_piece import RatePiece
 from deepen.schedule.rewarm import Rewarm, find_rewarms
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import TrainedParts
 
 

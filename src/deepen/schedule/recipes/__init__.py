@@ -11,9 +11,9 @@ from pkgutil import iter_modules
 
 from deepen.errors import InvalidValueError, look_up
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Schedule
 from deepen.schedule.recipe import Recipe, RecipeLike, RecordedRecipe, registered_recipes
 from deepen.schedule.recipe_function import Build, read_name
+from deepen.schedule.schedule import Schedule
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")

@@ -1,9 +1,10 @@
 """Recipes that never grow: the baseline, and the shallow control."""
 
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.recipe import recipe
 from deepen.schedule.recipe_options import TrainableName, resolve_start_depth
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import Trainable, parse_trainable
 
 

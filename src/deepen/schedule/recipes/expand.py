@@ -5,7 +5,7 @@ from typing import Unpack
 from deepen.growth.layout import parse_layout
 from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.recipe import recipe
 from deepen.schedule.recipe_options import (
     GrowthOptions,
@@ -15,6 +15,7 @@ from deepen.schedule.recipe_options import (
     TrainableName,
     resolve_start_depth,
 )
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import Trainable, parse_trainable
 
 _DEFAULT_PLACEMENT = "interleaved"

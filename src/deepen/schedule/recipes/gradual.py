@@ -20,7 +20,7 @@ from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
 from deepen.schedule.option import OneOf
 from deepen.schedule.partition import partition as divide_blocks
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.recipe import recipe
 from deepen.schedule.recipe_options import (
     Depths,
@@ -37,6 +37,7 @@ from deepen.schedule.recipe_options import (
     split_tokens,
 )
 from deepen.schedule.recipes.stages import DEFAULT_STAGES
+from deepen.schedule.schedule import Schedule
 
 
 @recipe("gradual")

@@ -12,7 +12,7 @@ from typing import Unpack
 from deepen.errors import InvalidValueError
 from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.recipe import recipe
 from deepen.schedule.recipe_options import (
     GrowthOptions,
@@ -21,6 +21,7 @@ from deepen.schedule.recipe_options import (
     parse_plateau,
     split_tokens,
 )
+from deepen.schedule.schedule import Schedule
 
 
 @recipe("loop-untie")

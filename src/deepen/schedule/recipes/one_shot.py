@@ -6,7 +6,7 @@ from deepen.errors import InvalidValueError
 from deepen.growth.layout import parse_layout
 from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.recipe import recipe
 from deepen.schedule.recipe_options import (
     GrowthOptions,
@@ -21,6 +21,7 @@ from deepen.schedule.recipe_options import (
     resolve_start_depth,
     split_tokens,
 )
+from deepen.schedule.schedule import Schedule
 
 _DEFAULT_OPERATOR = "interleave"
 

@@ -23,7 +23,7 @@ from deepen.errors import InvalidValueError
 from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
 from deepen.schedule.partition import partition as divide_blocks
-from deepen.schedule.phase import Part, Phase, Schedule
+from deepen.schedule.phase import Part, Phase
 from deepen.schedule.recipe import recipe
 from deepen.schedule.recipe_options import (
     GrowthOptions,
@@ -32,6 +32,7 @@ from deepen.schedule.recipe_options import (
     PlacementName,
     TrainableName,
 )
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import Trainable, parse_trainable
 
 DEFAULT_STAGES = 4

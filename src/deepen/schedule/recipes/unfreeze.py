@@ -4,10 +4,11 @@ from itertools import accumulate
 
 from deepen.model.config import ModelConfig
 from deepen.schedule.partition import partition as divide_blocks
-from deepen.schedule.phase import Phase, Schedule
+from deepen.schedule.phase import Phase
 from deepen.schedule.recipe import recipe
 from deepen.schedule.recipe_options import check_share, split_tokens
 from deepen.schedule.recipes.stages import DEFAULT_STAGES
+from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import Trainable
 
 

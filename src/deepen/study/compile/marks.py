@@ -31,9 +31,9 @@ from deepen.compute.accounting import (
 from deepen.compute.marks import RecipeRun
 from deepen.compute.triggers import check_triggers, decide_schedule, end_early
 from deepen.errors import InvalidValueError
-from deepen.schedule.phase import Schedule
 from deepen.schedule.plateau import Trigger
 from deepen.schedule.recipes import BASELINE, get_recipe
+from deepen.schedule.schedule import Schedule
 from deepen.study.define.study import Arm, Study
 
 

@@ -15,9 +15,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 from deepen.compute.ledger import Ledger
-from deepen.schedule.phase import Schedule
 from deepen.schedule.rate_piece import RatePiece
 from deepen.schedule.rewarm import Rewarm, find_rewarms
+from deepen.schedule.schedule import Schedule
 from deepen.train.segment import Segment
 
 

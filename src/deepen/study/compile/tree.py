@@ -21,9 +21,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deepen.schedule.phase import Schedule
 from deepen.schedule.plateau import Trigger
 from deepen.schedule.recipes import BASELINE, RECIPES
+from deepen.schedule.schedule import Schedule
 from deepen.study.compile.decisions import Decide, Decision, undecided
 from deepen.study.compile.evaluation_points import EvaluationPoint, evaluation_points
 from deepen.study.compile.keys import canonical, piece_key, root_key, segment_key
