@@ -28,8 +28,8 @@ def grow_model(
 ) -> None:
     """Fill a deeper model: with the old model's weights, and with copies of its blocks if the operator copies.
 
-    New blocks that are not copies keep the weights of `deeper`, which its own code drew. `model` does not change,
-    and the two share no memory.
+    New blocks that are not copies keep the weights of `deeper`, which its own code drew. Buffers, such as a causal
+    mask, are copied as they are. `model` does not change, and the two share no memory.
 
     Args:
         model: the model before growth.
@@ -50,10 +50,13 @@ def grow_model(
         raise InvalidValueError(
             f"lacks {dropped[0]}, which the model before growth has", field="deeper", value=dropped[0]
         )
+    parameters = {name for name, _ in deeper.named_parameters(remove_duplicate=False)}
     for name, tensor in new.items():
         source, upper = plan.sources(name)
         if source is not None:
             tensor.copy_(_find(old, source, like=tensor, name=name))
+        if name not in parameters:
+            continue
         if upper is not None:
             block = plan.find(name)
             assert block is not None, "only blocks have two sources"
