@@ -79,6 +79,7 @@ class Phase:
                 f"of phase {self.label!r} is {self.train}, but the phase has {self.blocks} blocks",
                 field="train",
                 value=self.train,
+                remedy=f"blocks are counted from 0, so the topmost is {self.blocks - 1}",
             )
 
     @property

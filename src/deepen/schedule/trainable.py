@@ -240,7 +240,9 @@ def parse_trainable(text: str, field: str = "scope") -> Trainable:
         in_blocks = in_blocks or (name == "blocks" and bool(colon))
         found = _RANGE.fullmatch(rest if colon else name)
         if not in_blocks or found is None or (colon and name != "blocks"):
-            raise _not_trainable(text, field, f"{part.strip()!r} is not a part of a model")
+            is_set = part.strip() in TRAINABLE_SETS
+            problem = "is a whole set and stands alone" if is_set else "is not a part of a model"
+            raise _not_trainable(text, field, f"{part.strip()!r} {problem}")
         first, last = int(found[1]), int(found[2] or found[1])
         if first > last:
             raise _not_trainable(text, field, f"the range {found[0]} runs downwards")

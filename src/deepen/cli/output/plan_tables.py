@@ -45,9 +45,10 @@ def print_plan(plan: dict[str, Any]) -> None:
 def _equal_compute(plan: dict[str, Any]) -> str:
     total, baseline = plan["total"], plan["baseline"]
     more = 100 * (total["tokens"] / baseline["tokens"] - 1)
-    comparison = f"{abs(more):.1f} % {'more' if more > 0 else 'fewer'} tokens"
+    comparison = f"{abs(more):.1f} % {'more' if more > 0 else 'fewer'} tokens" if more else "as many tokens"
+    against = plan["against"] if plan["against"] != plan["run"] else "the baseline"
     return (
-        f"At equal compute {plan['run']} trains {counted(total['steps'], 'step')} where {plan['against']} "
+        f"At equal compute {plan['run']} trains {counted(total['steps'], 'step')} where {against} "
         f"trains {baseline['steps']:,}: {comparison}"
     )
 

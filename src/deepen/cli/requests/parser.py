@@ -98,7 +98,8 @@ def describe_errors(error: ValueError, command: Command) -> list[str]:
         return [line for each in error.errors for line in describe_errors(each, command)]
     if isinstance(error, InvalidValueError):
         line = error.describe(command.display_name)
-        near = nearest(error.value, error.allowed) if isinstance(error.value, str) else ""
+        name = error.value if isinstance(error.value, str) else ""
+        near = "" if {",", ":"} & set(name) else nearest(name, error.allowed)  # a list is no name
         return [line if near in line else f"{line}{near}"]
     return str(error).splitlines()
 

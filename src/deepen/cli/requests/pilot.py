@@ -78,7 +78,7 @@ def design_pilot(plan: Plan, recipe: Sequence[str]) -> Pilot | None:
     big = plan.request.model
     presets = [preset for preset in PRESETS.values() if preset.family == big.family]
     small = min(presets, key=lambda preset: preset.parameters)
-    model = replace(small, depth=big.depth)
+    model = replace(small, depth=big.depth, parametrization=big.parametrization)
     fewest, most = TOKENS_PER_PARAMETER
     ratio = plan.baseline.schedule.tokens / big.parameters_non_embedding
     tokens = min(max(ratio, fewest), most) * model.parameters_non_embedding
@@ -86,6 +86,8 @@ def design_pilot(plan: Plan, recipe: Sequence[str]) -> Pilot | None:
     try:
         words = [*_scale_lengths(recipe, share), "--against", _name_baseline(plan), "--model", small.name]
         words += ["--depth", str(model.depth)] if model.depth != small.depth else []
+        if model.parametrization != small.parametrization:
+            words += ["--parametrization", model.parametrization]
         words += ["--tokens", str(max(1, round(tokens / 1e5)) * 100_000), "--seeds", str(SEEDS)]
         study = train.parse(words).study
         flops = sum(mark.flops for mark in plan_study(study).marks) * len(study.seeds)

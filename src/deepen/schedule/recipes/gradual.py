@@ -39,6 +39,9 @@ from deepen.schedule.recipe_options import (
 from deepen.schedule.recipes.stages import DEFAULT_STAGES
 from deepen.schedule.schedule import Schedule
 
+DEFAULT_PARTITION = "spread"
+DEFAULT_ALPHA = 1.0
+
 
 @recipe("gradual")
 def gradual(
@@ -49,8 +52,8 @@ def gradual(
     grow_at: Shares = (),
     grow_on: str = "",
     stages: int = DEFAULT_STAGES,
-    partition: str = "spread",
-    alpha: float = 1.0,
+    partition: str = DEFAULT_PARTITION,
+    alpha: float = DEFAULT_ALPHA,
     operator: OperatorName = "last",
     placement: PlacementName = "",
     moments: MomentPolicyName = "copy",
@@ -102,7 +105,7 @@ def middle(
     *,
     new_blocks: int | None = None,
     variant: Annotated[str, OneOf(MIDDLE_GROUPS)] = "midas",
-    alpha: float = 1.0,
+    alpha: float = DEFAULT_ALPHA,
     grow_at: Shares = (),
     grow_on: str = "",
     moments: MomentPolicyName = "copy",
@@ -160,6 +163,13 @@ def _resolve_depths(model: ModelConfig, depths: tuple[int, ...], stages: int, pa
             value=stages,
             remedy="leave one of them out",
         )
+    if partition != DEFAULT_PARTITION:
+        raise InvalidValueError(
+            f"is {partition}, but `depths` divides the blocks",
+            field="partition",
+            value=partition,
+            remedy="leave one of them out",
+        )
     if any(after <= before for before, after in pairwise((-1, *depths))) or depths[-1] != model.depth:
         raise InvalidValueError(
             f"is {_join(depths)}",
@@ -176,6 +186,13 @@ def _resolve_shares(shares: tuple[float, ...], stages: int, alpha: float) -> tup
         return proportional_shares(stages, alpha)
     for share in shares:
         check_share(share, "grow_at")
+    if alpha != DEFAULT_ALPHA:
+        raise InvalidValueError(
+            f"is {alpha:g}, but `grow_at` sets the lengths of the stages",
+            field="alpha",
+            value=alpha,
+            remedy="leave one of them out",
+        )
     if any(after <= before for before, after in pairwise(shares)) or len(shares) != stages - 1:
         raise InvalidValueError(
             f"is {_join(shares)}",
