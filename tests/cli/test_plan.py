@@ -416,3 +416,5 @@ def test_the_list_of_parameters_is_printed_once_for_phases_that_train_the_same(c
 def test_full_training_is_the_baseline_of_a_model_that_trains_in_part(capsys: pytest.CaptureFixture[str]):
     part = plan(capsys, "full", "--train", "blocks:11,head")
     assert part["total"]["steps"] > part["baseline"]["steps"] and part["against_options"] == {}
+    assert (part["run"], part["against"]) == ("full with train blocks:11,head", "full")
+    assert "--against full" in part["pilot"]["command"]

@@ -253,3 +253,9 @@ def test_a_study_with_a_ramp_keeps_its_baseline_without():
     assert baseline == plain.study.arms[0] and ramped.study.baseline == plain.study.baseline
     assert [arm.name for arm in arms] == [f"{arm.name} with ramp" for arm in plain.study.arms]
     assert {str(arm.batch_ramp) for arm in arms} == {"0:256,0.5:1024"}
+
+
+def test_training_in_part_is_compared_with_full_training():
+    request = train.parse(["full", "--train", "blocks:8-11", "--against", "full"])
+    assert [arm.name for arm in request.study.arms] == ["full", "full with train blocks:8-11"]
+    assert request.study.baseline == "full" and "against-full" in request.folder.name

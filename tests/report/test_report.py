@@ -13,11 +13,12 @@ import pytest
 
 from deepen.data.shards import Dataset
 from deepen.report import draw_report
+from deepen.report.page import describe_rate
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.study import Arm, Study
 from deepen.study.results.collect import collect
 from deepen.study.results.results_file import write_results
-from deepen.study.results.schema import Results
+from deepen.study.results.schema import Regime, Results
 from deepen.study.results.verdicts import with_verdicts
 from deepen.study.store.study_folder import Store
 
@@ -142,3 +143,13 @@ def test_a_single_arm_has_a_report_of_its_run_and_no_verdicts(results: Results, 
         assert words not in shown.split("</style>")[1]
     figures = tmp_path / "report" / "figures"
     assert not list(figures.glob("verdicts.*")) and (figures / "overview.png").is_file()
+
+
+def test_the_rate_is_described_with_its_warm_up_and_decay():
+    known = {"rate": "wsd", "peak_lr": 0.003}
+    assert describe_rate(Regime.from_json(known)) == "warm-up, stable, decay, peak 0.003"
+    decay = {"decay_shape": "sqrt", "decay_share": 0.2, "decay_in": "compute", "final_share": 0.1}
+    assert describe_rate(Regime.from_json(known | {"warmup_tokens": 2000} | decay)) == (
+        "warm-up, stable, decay, peak 0.003, warm-up 2,000 tokens, sqrt decay over the last 20 % of the compute, "
+        "down to 10 % of the peak"
+    )

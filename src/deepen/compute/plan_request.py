@@ -125,17 +125,14 @@ class PlanRequest:
     @property
     def run_name(self) -> str:
         """The name of the recipe's run, which tells it from the recipe's usual one and from the baseline's."""
-        if self.batch_ramp is not None or self.context_ramp is not None:
-            return f"{self.recipe_name} with ramp"
-        if self.recipe_name == self.against_name and self.options != self.against_options:
-            options = ", ".join(f"{name} {value}" for name, value in self.options.items())
-            return f"{self.recipe_name} with {options}"
-        return self.recipe_name
+        name = get_recipe(self.recipe).name_run(self.options)
+        has_ramp = self.batch_ramp is not None or self.context_ramp is not None
+        return f"{name} with ramp" if has_ramp else name
 
     @property
     def against_name(self) -> str:
-        """The name of the baseline's recipe."""
-        return get_recipe(self.against).name
+        """The name of the baseline's run."""
+        return get_recipe(self.against).name_run(self.against_options)
 
     @property
     def against_options(self) -> dict[str, Any]:

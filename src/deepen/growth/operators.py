@@ -93,6 +93,8 @@ class Operator:
     def promise(self) -> str:
         """What holds at growth, in words."""
         logits = "the logits stay equal" if self.preserves_function else "the logits change"
+        if self.zero_output:
+            logits += " (not with depth-mup, which scales all branches by the new depth)"
         if self.interpolates:
             return f"{logits}; between two old blocks, new weights are their weighted mean"
         if not self.copies:

@@ -3,9 +3,17 @@
 from collections.abc import Sequence
 
 from deepen.report.units import count, counted
-from deepen.study.results.schema import ArmResult
+from deepen.study.results.schema import ArmResult, GrowthResult
 
 _REASONS = {"plateau": "on a plateau", "latest": "at the latest end"}
+
+
+def describe_depths(growth: GrowthResult) -> str:
+    """The depths before and after; of layers that shared blocks, the number of stored blocks."""
+    if growth.depth_before != growth.depth_after or growth.blocks_after is None:
+        return f"from {growth.depth_before} to {counted(growth.depth_after, 'block')}"
+    blocks = counted(growth.blocks_after, "block")
+    return f"from {growth.blocks_before} to {blocks} in {counted(growth.depth_after, 'layer')}"
 
 
 def describe_decided_growths(name: str, seeds: Sequence[ArmResult]) -> list[str]:
@@ -25,7 +33,5 @@ def describe_decided_growths(name: str, seeds: Sequence[ArmResult]) -> list[str]
             for seed, growth in grown
         )
         first = grown[0][1]
-        sentences.append(
-            f"{name} grew from {first.depth_before} to {counted(first.depth_after, 'block')}: {times}."
-        )
+        sentences.append(f"{name} grew {describe_depths(first)}: {times}.")
     return sentences

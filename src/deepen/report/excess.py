@@ -7,7 +7,8 @@ from statistics import fmean
 import numpy as np
 
 from deepen.report.averages import SeedRange
-from deepen.report.units import MAX_NAME_LENGTH, count, counted, cut, decimal_places, signed
+from deepen.report.decided_growth import describe_depths
+from deepen.report.units import MAX_NAME_LENGTH, count, cut, decimal_places, signed
 from deepen.study.results.excess import Excess, excess_since_growth, find_crossing
 from deepen.study.results.schema import GrowthResult, Results
 
@@ -93,8 +94,7 @@ def describe_excess(excess: ArmExcess) -> str:
     first = excess.growths[0]
     low, high = (f(growth.tokens for growth in excess.growths) for f in (min, max))
     when = f"{count(low)} tokens" if low == high else f"{count(low)} to {count(high)} tokens, by seed"
-    depths = f"{first.depth_before} to {counted(first.depth_after, 'block')}"
-    grew = f"{excess.arm} last grew from {depths}, after {when}."
+    grew = f"{excess.arm} last grew {describe_depths(first)}, after {when}."
     found = [_describe_crossing(excess, panel) for panel in PANELS]
     if not any(found):
         return f"{grew} It was not measured between its growth and the decay of the learning rate."

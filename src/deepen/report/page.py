@@ -17,6 +17,7 @@ from deepen.report.rows import DRAWING_WIDTH, DrawnRange, make_rows, make_unfini
 from deepen.report.summary import StudySummary
 from deepen.report.words import describe_finding
 from deepen.study.results.results_file import RESULTS_FILE
+from deepen.study.results.schema import Regime
 
 _RATE_NAMES = {"wsd": "warm-up, stable, decay", "cosine": "cosine decay", "constant": "constant"}
 MAX_FACT_LENGTH = 160
@@ -95,7 +96,7 @@ def _facts(study: StudySummary) -> list[tuple[str, str]]:
         ),
         ("Tokens per parameter", f"{regime.tokens_per_parameter:.3g}" if regime.tokens_per_parameter else ""),
         ("Batch", units.counted(regime.batch_tokens, "token") if regime.batch_tokens else ""),
-        ("Learning rate", _rate(regime.rate, regime.peak_lr)),
+        ("Learning rate", describe_rate(regime)),
         ("Precision", regime.precision),
         ("Seeds", ", ".join(str(seed) for seed in seeds)),
         ("Data", data.name),
@@ -113,9 +114,18 @@ def _facts(study: StudySummary) -> list[tuple[str, str]]:
     return [(label, units.cut(value, MAX_FACT_LENGTH)) for label, value in facts if value]
 
 
-def _rate(name: str, peak: float | None) -> str:
-    shape = _RATE_NAMES.get(name, name)
-    return f"{shape}, peak {peak:g}" if peak else shape
+def describe_rate(regime: Regime) -> str:
+    """Shape, peak, warm-up and decay of the rate, as far as they are known."""
+    parts = [_RATE_NAMES.get(regime.rate, regime.rate)]
+    parts += [f"peak {regime.peak_lr:g}"] if regime.peak_lr else []
+    parts += [f"warm-up {units.counted(regime.warmup_tokens, 'token')}"] if regime.warmup_tokens else []
+    if regime.decay_tokens:
+        parts.append(f"{regime.decay_shape} decay over the last {units.counted(regime.decay_tokens, 'token')}")
+    elif regime.decay_share:
+        share = f"{100 * regime.decay_share:.3g} % of the {regime.decay_in}"
+        parts.append(f"{regime.decay_shape} decay over the last {share}")
+    parts += [f"down to {100 * regime.final_share:.3g} % of the peak"] if regime.final_share is not None else []
+    return ", ".join(parts)
 
 
 def _count(value: float | None) -> str:

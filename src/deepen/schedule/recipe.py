@@ -109,6 +109,14 @@ class Recipe:
         is_registered = registered is not None and registered.build is self.build
         return is_registered and self.build.__module__.startswith("deepen.")
 
+    def name_run(self, options: Mapping[str, Any]) -> str:
+        """The name of a run: the recipe's, with what is trained if an option `train` limits it."""
+        own = self.options.get("train")
+        trained = options.get("train")
+        if own is None or trained in (None, own.default):
+            return self.name
+        return f"{self.name} with train {trained}"
+
     def schedule(
         self, model: ModelConfig, tokens: int, baseline_tokens: int, options: Mapping[str, Any]
     ) -> Schedule:

@@ -66,6 +66,11 @@ class Segment:
             )
 
     @property
+    def layers(self) -> int:
+        """Layers that the model executes; more than `depth` where layers share blocks."""
+        return len(self.trains.executed)
+
+    @property
     def rewarmed_blocks(self) -> tuple[int, ...]:
         """Indices of the blocks whose rate rises apart from that of the others."""
         return () if self.rewarm is None else self.rewarm.blocks

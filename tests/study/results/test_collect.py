@@ -158,3 +158,19 @@ def test_an_arm_that_is_not_trained_yet_is_collected_without_points(
     untrained = partial.arms[3]
     assert untrained.segments == untrained.curve == untrained.marks == untrained.tasks == ()
     assert untrained.trained_share == 0 and partial.trained_share is not None and 0 < partial.trained_share < 1
+
+
+@pytest.mark.slow
+def test_depth_is_the_number_of_executed_layers_everywhere(
+    make_study: Callable[..., Study], dataset: Dataset, tmp_path: Path, run_study: Callable[..., dict[str, Any]]
+):
+    arms = (Arm(name="loop-untie", recipe="loop-untie"),)
+    study = make_study(tokens=STEPS * BATCH, anchors=(1.0,), arms=arms, baseline="loop-untie")
+    results = run_study(study, tmp_path / "study")
+    [arm] = results["arms"]
+    [growth] = arm["growths"]
+    assert (growth["depth_before"], growth["depth_after"]) == (12, 12)
+    assert (growth["blocks_before"], growth["blocks_after"]) == (8, 12)
+    assert {point["depth"] for point in arm["curve"]} == {12}
+    store = Store(tmp_path / "study")
+    assert {line["depth"] for key in arm["segments"] for line in store.segment(key).lines("metrics")} == {12}

@@ -36,7 +36,8 @@ ARM = {
     "rate": "wsd", "peak_lr": 0.02, "has_own_rate": True,
     "seed": 3, "segments": ["a", "b"], "curve": [POINT],
     "growths": [
-        {"tokens": 32, "flops": 5, "depth_before": 2, "depth_after": 4, "decayed_to": 0.5, "trigger": "plateau"}
+        {"tokens": 32, "flops": 5, "depth_before": 2, "depth_after": 4, "decayed_to": 0.5, "trigger": "plateau",
+         "blocks_before": 6, "blocks_after": 12}
     ],
     "marks": [MARK],
     "tasks": [{"task": "hellaswag", "tokens": 64, "step": 2, "flops": 10, "seconds": 1.5, "value": 0.5, "n": 4,
@@ -60,6 +61,8 @@ REGIME = {
              "validation_tokens": 10, "epochs": 0.64},
     "task_files": {"hellaswag": "h"},
     "attention_flops": "dense", "machine": "a machine", "wall_seconds": 2.0,
+    "warmup_tokens": 64, "decay_shape": "linear", "decay_share": 0.2,
+    "decay_in": "tokens", "decay_tokens": None, "final_share": 0.0,
 }  # fmt: skip
 COMPLETE: dict[str, Any] = {
     "schema_version": SCHEMA_VERSION, "study": "test", "baseline": "full", "deepen_version": "0.1.0",

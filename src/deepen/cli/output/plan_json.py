@@ -13,6 +13,7 @@ from deepen.compute.memory_settings import micro_batch_tokens
 from deepen.compute.plan import Plan, PlannedPhase, PlannedRun
 from deepen.compute.timing import Timing
 from deepen.compute.trainable_tensors import list_trained_tensors
+from deepen.schedule.recipes import get_recipe
 
 
 def describe_plan(
@@ -28,7 +29,7 @@ def describe_plan(
         "batch_ramp": None if request.batch_ramp is None else str(request.batch_ramp),
         "context_ramp": None if request.context_ramp is None else str(request.context_ramp),
         "options": dict(request.options),
-        "against": request.against_name,
+        "against": get_recipe(request.against).name,
         "against_options": request.against_options,
         "model": {
             "name": model.name,

@@ -10,8 +10,9 @@ argparse finds the options and their texts; values are read here, because it wou
 
 import re
 from argparse import Action, ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from deepen.cli.requests.command import Command, Option
@@ -47,6 +48,7 @@ class Arguments:
         argument: the argument that is not an option; empty where it was left out.
         values: of the options that were given, by key.
         refused: keys of options whose value could not be read.
+        spellings: how fields are called that have several options, by the option that was given.
     """
 
     command: Command
@@ -54,6 +56,7 @@ class Arguments:
     values: dict[str, Any] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
+    spellings: dict[str, str] = field(default_factory=dict)
 
     def __contains__(self, key: str) -> bool:
         return key in self.values
@@ -82,7 +85,7 @@ class Arguments:
         try:
             return make()
         except ValueError as error:
-            for problem in describe_errors(error, self.command):
+            for problem in describe_errors(error, self.command, self.spellings):
                 self.add(problem)
             return None
 
@@ -92,12 +95,20 @@ class Arguments:
             raise RequestError(self.problems)
 
 
-def describe_errors(error: ValueError, command: Command) -> list[str]:
-    """The lines of an error, its fields called as the command's options, with the nearest allowed name."""
+def describe_errors(
+    error: ValueError, command: Command, spellings: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """The lines of an error, its fields called as the command's options, with the nearest allowed name.
+
+    Args:
+        error: the error.
+        command: the command whose options set the fields.
+        spellings: how some fields are called instead.
+    """
     if isinstance(error, InvalidValuesError):
-        return [line for each in error.errors for line in describe_errors(each, command)]
+        return [line for each in error.errors for line in describe_errors(each, command, spellings)]
     if isinstance(error, InvalidValueError):
-        line = error.describe(command.display_name)
+        line = error.describe(lambda field: spellings.get(field) or command.display_name(field))
         name = error.value if isinstance(error.value, str) else ""
         near = "" if {",", ":"} & set(name) else nearest(name, error.allowed)  # a list is no name
         return [line if near in line else f"{line}{near}"]

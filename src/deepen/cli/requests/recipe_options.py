@@ -181,7 +181,7 @@ def parse_arm(
 
     def make_arm() -> Arm:
         recipe.schedule(model, 2 * _AMPLE_TOKENS, _AMPLE_TOKENS, options)
-        return Arm(name=recipe.name, recipe=recipe.build, options=options)
+        return Arm(name=recipe.name_run(options), recipe=recipe.build, options=options)
 
     return arguments.attempt(make_arm) or baseline
 
@@ -193,6 +193,8 @@ _TRAINABLE = ("train", "scope")
 def _rename_trainable(arguments: Arguments, recipe: Recipe) -> None:
     """Give the option that says what is trained the name that it has in a recipe."""
     given = [name for name in _TRAINABLE if name in arguments]
+    for name in given:
+        arguments.spellings |= dict.fromkeys(_TRAINABLE, as_flag(name))
     own = [name for name in _TRAINABLE if name in recipe.options]
     if len(given) > 1 and own:
         arguments.add(f"{' and '.join(map(as_flag, given))} both say what is trained: give one")

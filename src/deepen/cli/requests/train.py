@@ -154,7 +154,7 @@ def _parse_comparison(arguments: Arguments, arm: Arm) -> dict[str, Any]:
     recipe = get_recipe(arguments["against"])
     has_options = recipe is not BASELINE  # which always trains everything
     shared = {name: value for name, value in arm.options.items() if has_options and name in recipe.options}
-    baseline = Arm(name=recipe.name, recipe=recipe.build, options=shared)
+    baseline = Arm(name=recipe.name_run(shared), recipe=recipe.build, options=shared)
     if ramped.name == baseline.name:
         raise InvalidValueError(f"is {arm.name}, the recipe itself", field="against", remedy="name another recipe")
     arms = {each.name: each for each in (baseline, add_ramps(arguments, baseline), ramped)}
@@ -182,5 +182,6 @@ def _folder_name(study: Study, sizes: str) -> str:
     given = {key: value for key, value in arm.options.items() if study.start is None or key != "start_depth"}
     given |= {key: ramp for key in ("batch_ramp", "context_ramp") if (ramp := getattr(arm, key)) is not None}
     options = "".join(f"-{key.replace('_', '-')}-{value}" for key, value in given.items())
-    against = f"-against-{study.baseline}" if study.baseline != arm.name else ""
+    baseline = get_recipe(study.arms[0].recipe).name
+    against = f"-against-{baseline}" if study.baseline != arm.name else ""
     return f"{get_recipe(arm.recipe).name}{options.replace(':', '-')}{against}-{sizes}-seed-{study.seeds[0]}"

@@ -124,8 +124,10 @@ class _Collector:
 
     def _growths(self, route: Route) -> Iterator[GrowthResult]:
         """The growths of a route, as far as it is trained."""
-        flops, depth = 0, route.mark.schedule.depth_at_start
-        peak = route.mark.schedule.rate.peak
+        schedule = route.mark.schedule
+        flops, blocks = 0, schedule.depth_at_start
+        layers = schedule.phases[0].depth if schedule.start_depth is None else blocks
+        peak = schedule.rate.peak
         triggers = {each.end: "plateau" if each.is_plateau else "latest" for each in route.decisions}
         for key in route.keys:
             segment = self.tree.nodes[key].segment
@@ -136,12 +138,14 @@ class _Collector:
                 yield GrowthResult(
                     tokens=segment.start,
                     flops=flops,
-                    depth_before=depth,
-                    depth_after=segment.depth,
+                    depth_before=layers,
+                    depth_after=segment.layers,
+                    blocks_before=blocks,
+                    blocks_after=segment.depth,
                     decayed_to=segment.rate.at(segment.start) / peak if is_late else None,
                     trigger=triggers.get(segment.start, ""),
                 )
-            depth = segment.depth
+            blocks, layers = segment.depth, segment.layers
             flops += segment.flops
 
     def _curve(self, route: Route) -> tuple[CurvePoint, ...]:
@@ -257,4 +261,10 @@ def _regime(tree: Tree, store: Store, dataset: Dataset, machine: str, wall_secon
         attention_flops="dense",
         machine=machine,
         wall_seconds=wall_seconds,
+        warmup_tokens=study.rate.fix_warmup(study.first_budget.baseline_tokens).warmup_tokens,
+        decay_shape=getattr(study.rate, "decay_shape", ""),
+        decay_share=getattr(study.rate, "decay_share", None),
+        decay_in=getattr(study.rate, "decay_in", ""),
+        decay_tokens=getattr(study.rate, "decay_tokens", None),
+        final_share=getattr(study.rate, "final_share", None),
     )

@@ -66,7 +66,10 @@ class CurvePoint(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GrowthResult(Record):
-    """A growth of a run: after how many tokens and FLOPs, and the blocks before and after.
+    """A growth of a run: after how many tokens and FLOPs, and the depth before and after.
+
+    `depth_before` and `depth_after` count executed layers, as `depth` does everywhere. `blocks_before` and
+    `blocks_after` count stored blocks, which are fewer where layers share them; None in files of older versions.
 
     `decayed_to`: the learning rate there as a share of its peak, if it has begun to decay; else None.
 
@@ -79,6 +82,8 @@ class GrowthResult(Record):
     depth_after: int
     decayed_to: float | None
     trigger: str
+    blocks_before: int | None
+    blocks_after: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -247,7 +252,8 @@ class DataFacts(Record):
 class Regime(Record):
     """The conditions of the comparison: model, tokens per parameter, rate, data, machine.
 
-    `task_files` has the sha256 of each task's file.
+    `task_files` has the sha256 of each task's file. The fields from `warmup_tokens` on are those of the rate (see
+    `deepen.WSD`), and empty where it has none, or in files of older versions.
     """
 
     model: str
@@ -269,6 +275,12 @@ class Regime(Record):
     attention_flops: str
     machine: str
     wall_seconds: float | None
+    warmup_tokens: int | None
+    decay_shape: str
+    decay_share: float | None
+    decay_in: str
+    decay_tokens: int | None
+    final_share: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

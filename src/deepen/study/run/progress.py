@@ -26,7 +26,7 @@ class SegmentProgress:
         key: the segment's key.
         arms: names of the arms that contain the segment.
         seed: its seed.
-        depth: blocks of the model.
+        depth: layers that the model executes.
         label: the label of its phase.
         step: steps of this segment that are done.
         steps: steps of this segment in all.

@@ -120,7 +120,7 @@ class Watcher:
             key=node.key,
             arms=tuple(self._arms.get(node.key, ())),
             seed=node.seed,
-            depth=segment.depth,
+            depth=segment.layers,
             label=segment.label,
             step=(tokens - segment.start) // segment.batch_tokens,
             steps=(segment.end - segment.start) // segment.batch_tokens,

@@ -207,7 +207,7 @@ class _StepLog:
             **measured,
             "flops": progress.flops,
             "seconds": progress.seconds,
-            "depth": segment.depth,
+            "depth": segment.layers,
             "phase": segment.label,
         })  # fmt: skip
         if time.monotonic() >= self._flush_at:
