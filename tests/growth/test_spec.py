@@ -82,3 +82,22 @@ def test_two_ways_to_write_a_growth_are_one_step(one: Growth, other: Growth):
 def test_an_empty_placement_becomes_the_operators_default():
     assert Growth(operator="interleave") == Growth(operator="interleave", placement="interleaved")
     assert Growth() == Growth(operator="random", placement="top", moments="keep")
+
+
+@pytest.mark.parametrize(
+    ("growth", "layers", "preserves"),
+    [
+        (Growth(operator="untie"), (0, 1, 0, 1), True),
+        (Growth(layout=(0, 1, 0, 1)), (0, 1, 0, 1), True),
+        (Growth(operator="untie", noise=0.1), (0, 1, 0, 1), False),
+        (Growth(operator="identity"), (0, 1, 0, 1), False),  # two layers of the four remain
+        (Growth(operator="stack", residual_scale=0, noise=0.1), (0, 1, 0, 1), False),
+        (Growth(operator="stack", residual_scale=0, noise=0.1), (), True),
+        (Growth(operator="identity"), (1, 0), False),
+        (Growth(layout=(1, 0, 1, 0), operator="copy-zero"), (1, 0), True),
+    ],
+)
+def test_shared_layers_are_compared_with_the_blocks_after_growth(
+    growth: Growth, layers: tuple[int, ...], preserves: bool
+):
+    assert growth.resolve(2, 4, layers).preserves_function(2, layers) == preserves

@@ -47,19 +47,21 @@ class GrowthStep:
         return tuple(index for index, block in enumerate(self.blocks) if block.is_new)
 
     def preserves_function(self, old: int, layers: tuple[int, ...] = ()) -> bool:
-        """Whether the logits stay equal up to rounding: the old blocks stay in order, and new ones add nothing.
+        """Whether the logits stay equal up to rounding.
 
-        This holds where the scale of a residual branch does not depend on the depth (`ModelConfig.branch_scale`).
+        They do if the blocks that add something to the residual stream are the layers before growth, in order and
+        unchanged. Where the scale of a residual branch depends on the depth (`ModelConfig.branch_scale`), it must
+        be the same before and after.
 
         Args:
             old: stored blocks before growth.
-            layers: the block of each layer before growth, where layers share blocks. Blocks that are equal to
-                these, one by one, make the same function.
+            layers: the block of each layer before growth, where layers share blocks.
         """
-        if layers and not self.noise:
-            return self.blocks == follow_layout(layers, old)
-        kept = [block.source for block in self.blocks if not block.is_new]
-        return kept == [*range(old)] and all(block.zero_output for block in self.blocks if block.is_new)
+        active = [block for block in self.blocks if not block.zero_output]
+        changed = any(
+            block.is_new and (self.noise or not block.is_copy or block.residual_scale != 1) for block in active
+        )
+        return not changed and [block.source for block in active] == [*(layers or range(old))]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
