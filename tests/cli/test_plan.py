@@ -383,6 +383,17 @@ def test_the_rate_of_a_plan_decays_over_the_share_of_tokens_or_of_compute(capsys
         assert abs(rate["decay"][by_unit[other]] - 0.3) > 0.02 and rate["warnings"] == []
 
 
+def test_a_plan_shows_how_the_model_grows(capsys: pytest.CaptureFixture[str]):
+    assert main(["plan", "staged", "--model", "nano", "--steps", "1000", "--stages", "3"]) == 0
+    assert "growth    4 to 8, 8 to 12 blocks: random, top; moments keep\n" in capsys.readouterr().out
+    line = "one-shot --model nano --steps 1000 --layout 0-5,0-5 --noise 0.1 --rewarm-tokens 2048"
+    assert main(["plan", *line.split()]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert (
+        "growth 6 to 12 blocks: layout 0-5,0-5, noise 0.1; moments copy; the rate of new blocks rises" in printed
+    )
+
+
 def test_growth_after_the_decay_has_begun_is_a_warning(capsys: pytest.CaptureFixture[str]):
     assert main(["plan", "one-shot", "--model", "nano", "--grow-at", "0.9"]) == 0
     assert "warning   one-shot grows to 12 blocks after 90 % of its tokens, when" in capsys.readouterr().out

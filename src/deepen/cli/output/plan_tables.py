@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from deepen.cli.output.plan_answer import format_hours, format_money, name_baseline, print_answer
+from deepen.cli.output.plan_growth import growth_lines
 from deepen.cli.output.plan_plateau import plateau_lines
 from deepen.cli.output.plan_rate import rate_lines
 from deepen.cli.output.tables import numbers, print_sentences, print_table, short, text
@@ -38,7 +39,14 @@ def print_plan(plan: dict[str, Any]) -> None:
     rows = (_row(plan, index, most) for index in range(len(plan["phases"])))
     print_answer(plan)
     print_table(_equal_compute(plan), columns, rows, droppable=("", "trainable", "tokens", "MFLOP/token", "steps"))
-    lines = [*_totals(plan), *_marks(plan), *plateau_lines(plan), *rate_lines(plan["rate"]), *_memory(plan)]
+    lines = [
+        *_totals(plan),
+        *_marks(plan),
+        *growth_lines(plan["growths"]),
+        *plateau_lines(plan),
+        *rate_lines(plan["rate"]),
+        *_memory(plan),
+    ]
     print_sentences([*lines, _conventions(plan)], indent=10)
 
 
