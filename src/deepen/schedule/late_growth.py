@@ -5,6 +5,7 @@ cosine.
 """
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 from deepen.schedule.schedule import Schedule
 
@@ -36,19 +37,16 @@ class LateGrowth:
 
 def find_late_growth(schedule: Schedule) -> LateGrowth | None:
     """The last growth of a schedule in whole steps, if the rate has begun to decay before it; else None."""
-    begin, depth = 0, schedule.depth_at_start
-    last = None
-    for phase in schedule.phases:
-        if phase.blocks > depth:
-            last = (begin, phase.blocks)
-        begin, depth = begin + phase.tokens, phase.blocks
-    if last is None:
+    begins = accumulate((phase.tokens for phase in schedule.phases[:-1]), initial=0)
+    growths = [
+        (begin, step) for begin, step in zip(begins, schedule.growth_steps, strict=True) if step is not None
+    ]
+    if not growths:
         return None
-    tokens, depth = last
+    tokens, last = growths[-1]
     pieces = schedule.rate.pieces(schedule.grid)
     piece = next(piece for piece in reversed(pieces) if piece.start <= tokens)
     if not piece.has_decayed(tokens):
         return None
-    return LateGrowth(
-        depth=depth, tokens=tokens, share=tokens / begin, lr_share=piece.at(tokens) / schedule.rate.peak
-    )
+    lr_share = piece.at(tokens) / schedule.rate.peak
+    return LateGrowth(depth=last.depth, tokens=tokens, share=tokens / schedule.tokens, lr_share=lr_share)
