@@ -260,6 +260,7 @@ WRONG = {
     "plan full --context 0": "--context is 0: it must be at least 1",
     "plan full --context x": "--context is 'x': it must be a whole number",
     'plan full --batch-ramp ""': "--batch-ramp is '': write share:tokens",
+    "plan full --batch-ramp foo": "--batch-ramp is 'foo': write share:tokens pairs, 0:256,0.5:1024",
     "plan full --batch-ramp 0": "--batch-ramp is '0': write share:tokens",
     "plan full --batch-ramp 0:1024:3": "--batch-ramp is '0:1024:3': write",
     "plan full --batch-ramp nan:1024": "--batch-ramp is 'nan:1024': write",

@@ -12,8 +12,10 @@ from deepen.study.define.study import Arm
 def read_ramp(text: str) -> Ramp:
     """A ramp such as 0:131072,0.25:524288."""
     tokens = whole_number(minimum=1)
+    pairs = [step.split(":") for step in text.split(",")]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"is {text!r}: write share:tokens pairs, 0:256,0.5:1024")
     try:
-        pairs = [step.split(":") for step in text.split(",")]
         return Ramp(steps=tuple((float(share), tokens.read(value)) for share, value in pairs))
     except ValueError as error:
         raise ValueError(f"is {text!r}: write share:tokens pairs, 0:256,0.5:1024 ({error})") from None
