@@ -4,6 +4,7 @@ from itertools import groupby
 from typing import Any
 
 from deepen.compute.plan import Plan
+from deepen.schedule.rescaled_growth import find_rescaled_growth
 
 
 def describe_growths(plan: Plan) -> list[dict[str, Any]]:
@@ -29,12 +30,19 @@ def describe_growths(plan: Plan) -> list[dict[str, Any]]:
     return growths
 
 
-def growth_lines(growths: list[dict[str, Any]]) -> list[str]:
-    """The growths in sentences, as `describe_growths` describes them: one for those that are alike."""
-    return [
+def describe_rescaled_growth(plan: Plan) -> str | None:
+    """What is wrong with a growth that keeps the function with another parametrization; None if nothing is."""
+    found = find_rescaled_growth(plan.total.schedule, plan.request.model)
+    return None if found is None else f"{plan.request.recipe_name} {found}"
+
+
+def growth_lines(plan: dict[str, Any]) -> list[str]:
+    """The growths of a plan in sentences: one for those that are alike, and a warning."""
+    lines = [
         f"growth    {', '.join(_depths(growth) for growth in alike)} blocks: {how}"
-        for how, alike in groupby(growths, key=_describe)
+        for how, alike in groupby(plan["growths"], key=_describe)
     ]
+    return [*lines, f"warning   {plan['growth_warning']}"] if plan["growth_warning"] else lines
 
 
 def _depths(growth: dict[str, Any]) -> str:

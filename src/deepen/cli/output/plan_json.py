@@ -3,7 +3,7 @@
 from dataclasses import asdict, replace
 from typing import Any
 
-from deepen.cli.output.plan_growth import describe_growths
+from deepen.cli.output.plan_growth import describe_growths, describe_rescaled_growth
 from deepen.cli.output.plan_plateau import describe_plateaus
 from deepen.cli.output.plan_rate import describe_rate
 from deepen.cli.requests.pilot import Pilot
@@ -70,6 +70,7 @@ def describe_plan(
         "equal_tokens": _equal_tokens(plan, fleet.count if fleet else 1, price_per_hour),
         "plateaus": describe_plateaus(plan),
         "growths": describe_growths(plan),
+        "growth_warning": describe_rescaled_growth(plan),
         "rate": describe_rate(plan),
         "pilot": None if pilot is None else asdict(pilot) | {"seconds_on_two_cores": pilot.seconds},
         "limit": _limit(plan),

@@ -42,7 +42,7 @@ def print_plan(plan: dict[str, Any]) -> None:
     lines = [
         *_totals(plan),
         *_marks(plan),
-        *growth_lines(plan["growths"]),
+        *growth_lines(plan),
         *plateau_lines(plan),
         *rate_lines(plan["rate"]),
         *_memory(plan),

@@ -34,9 +34,9 @@ from deepen.study.results.verdicts import with_verdicts
 from deepen.study.run.decisions import Decisions
 from deepen.study.run.errors import Interrupted, WorkersLostError
 from deepen.study.run.forecast import Speed, warn_of_days
+from deepen.study.run.growth_warnings import warn_of_growth
 from deepen.study.run.job import make_jobs
 from deepen.study.run.progress import OnProgress, Preparation, StudyProgress, as_preparation, ignore_progress
-from deepen.study.run.rate_warnings import warn_of_late_growth
 from deepen.study.run.scheduler import WorkPlan, find_pending, train_tree
 from deepen.study.run.start import keep_tokenizer_settings
 from deepen.study.run.triggers import Trigger, next_study
@@ -123,7 +123,7 @@ def _run_once(
     planner = _Planner(study, store, dataset, options, inputs)
     if study.start is not None:
         keep_tokenizer_settings(study.start, store.folder / "tokenizer")
-    warn_of_late_growth(planner.tree)
+    warn_of_growth(planner.tree)
     warn_of_days(planner.tree, store, options.executor.jobs or 1, lambda: options.measure_speed(study))
     try:
         _train(planner, store, options, lock, clock)
