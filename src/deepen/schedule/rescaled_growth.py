@@ -13,12 +13,12 @@ def find_rescaled_growth(schedule: Schedule, model: ModelConfig) -> str | None:
     blocks = depth = schedule.depth_at_start
     layers: tuple[int, ...] = ()
     for phase, step in zip(schedule.phases, schedule.growth_steps, strict=True):
-        if step is not None and depth and model.branch_scale(phase.depth) != model.branch_scale(depth):
-            if step.preserves_function(blocks, layers):
-                return (
-                    f"grows to {phase.depth} blocks by an operator that keeps the function, but with "
-                    f"{model.parametrization} all branches are divided by the new depth, which changes it: use "
-                    "parametrization standard, or interleave to twice the depth"
-                )
+        is_rescaled = depth > 0 and model.branch_scale(phase.depth) != model.branch_scale(depth)
+        if is_rescaled and step is not None and step.preserves_function(blocks, layers):
+            return (
+                f"grows to {phase.depth} blocks by an operator that keeps the function, but with "
+                f"{model.parametrization} all branches are divided by the new depth, which changes it: use "
+                "parametrization standard, or interleave to twice the depth"
+            )
         blocks, depth, layers = phase.blocks, phase.depth, phase.layers
     return None
