@@ -16,8 +16,8 @@ from deepen.report.layout import task_title
 from deepen.report.rows import DRAWING_WIDTH, DrawnRange, make_rows, make_unfinished_rows
 from deepen.report.summary import StudySummary
 from deepen.report.words import describe_finding
+from deepen.study.results.regime import Regime
 from deepen.study.results.results_file import RESULTS_FILE
-from deepen.study.results.schema import Regime
 
 _RATE_NAMES = {"wsd": "warm-up, stable, decay", "cosine": "cosine decay", "constant": "constant"}
 MAX_FACT_LENGTH = 160

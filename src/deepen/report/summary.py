@@ -23,10 +23,10 @@ from deepen.report.decided_growth import describe_decided_growths
 from deepen.report.excess import ArmExcess, summarize_excess
 from deepen.report.style import BASELINE_COLOUR, COLOURS, DASHES
 from deepen.report.units import MAX_NAME_LENGTH, cut
+from deepen.study.results.regime import Regime
 from deepen.study.results.schema import (
     ArmResult,
     Noise,
-    Regime,
     Results,
     Sharing,
     Verdict,

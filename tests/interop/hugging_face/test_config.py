@@ -22,7 +22,7 @@ MISTRAL = LLAMA | {"model_type": "mistral", "num_key_value_heads": 4}
 QWEN2 = LLAMA | {"model_type": "qwen2"}
 
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {  # the config, the entry that is at fault, what is said
-    "no type": ({}, "model_type", "is None: this kind of model is not trained: use one of gpt2, llama, mistral"),
+    "no type": ({}, "model_type", "is None: this kind of model is not trained: use gpt2, llama, mistral"),
     "another type": (
         {"model_type": "gemma3_text"},
         "model_type",

@@ -16,14 +16,13 @@ from deepen.evaluate.task import VALIDATION
 from deepen.schedule.rate import rate_name
 from deepen.schedule.recipes import get_recipe
 from deepen.study.compile.tree import Node, Route, Tree
+from deepen.study.results.regime import DataFacts, Regime
 from deepen.study.results.schema import (
     NO_NOISE,
     ArmResult,
     CurvePoint,
-    DataFacts,
     GrowthResult,
     MarkResult,
-    Regime,
     Results,
     Sharing,
     TaskResult,

@@ -19,6 +19,7 @@ from typing import Self
 from deepen.compute.accounting import EXACT_FLOPS, AtBudget
 from deepen.schedule.recipes import RECIPES
 from deepen.study.results.records import Record, read_record
+from deepen.study.results.regime import Regime
 
 SCHEMA_VERSION = 1
 """Increased when a key changes its meaning, not when a key is added. Files of deepen 0.1 have no version."""
@@ -234,53 +235,6 @@ class Verdict(AtBudget, Record):
     tasks: Mapping[str, tuple[TaskComparison, ...]]
     outcome: Outcome = Outcome.CANNOT_TELL
     sentence: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DataFacts(Record):
-    """The data, identified by content; `epochs` is the number of passes of the longest run over the data."""
-
-    name: str
-    fingerprint: str
-    tokenizer_sha256: str
-    train_tokens: int | None
-    validation_tokens: int | None
-    epochs: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Regime(Record):
-    """The conditions of the comparison: model, tokens per parameter, rate, data, machine.
-
-    `task_files` has the sha256 of each task's file. The fields from `warmup_tokens` on are those of the rate (see
-    `deepen.WSD`), and empty where it has none, or in files of older versions.
-    """
-
-    model: str
-    depth: int | None
-    width: int | None
-    parameters: int | None
-    parameters_non_embedding: int | None
-    context: int | None
-    vocab: int | None
-    baseline_tokens: int | None
-    tokens_per_parameter: float | None
-    rate: str
-    peak_lr: float | None
-    precision: str
-    batch_tokens: int | None
-    seeds: tuple[int, ...]
-    data: DataFacts
-    task_files: Mapping[str, str]
-    attention_flops: str
-    machine: str
-    wall_seconds: float | None
-    warmup_tokens: int | None
-    decay_shape: str
-    decay_share: float | None
-    decay_in: str
-    decay_tokens: int | None
-    final_share: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
