@@ -11,9 +11,11 @@ so field names inside a remedy are written in backticks:
 """
 
 import difflib
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral, Real
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -160,3 +162,13 @@ def is_line(value: object) -> bool:
     if not isinstance(value, str):
         return False
     return value.isprintable() or not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number by its type, as 6 is and 6.0 is not; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)

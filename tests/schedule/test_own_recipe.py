@@ -132,7 +132,7 @@ def one_phase(**changes: Any) -> Callable[[ModelConfig, int], Any]:
         (lambda model, tokens: None, "recipe lambda: returned None, not a deepen.Schedule"),
         (lambda model, tokens: [1], "recipe lambda: returned a value of type list, not a deepen.Schedule"),
         (one_phase(tokens=77), "recipe flat: returned 77 tokens where 1,000 were asked for: divide"),
-        (one_phase(tokens=float("nan")), "recipe flat: returned nan tokens"),
+        (one_phase(tokens=float("nan")), "recipe flat: tokens of phase 'all' is nan: it must be a number"),
         (one_phase(depth=13), "recipe flat: returned 13 layers, but the model has 12"),
         (one_phase(depth=6.0), "recipe flat: depth of phase 'all' is 6.0: it must be a whole number"),
         (one_phase(label="half a pair \ud83c"), "is 'half a pair \\ud83c': use text in one line"),

@@ -7,11 +7,11 @@ given depth, which says what each block becomes. Two ways to write the same grow
     Growth(layout=parse_layout("0-5,0-5"), moments="copy").resolve(6, 12)
 """
 
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from deepen.errors import InvalidValueError, join_or, look_up
+from deepen.errors import InvalidValueError, is_number, join_or, look_up
 from deepen.growth.layout import GrownBlock, count_blocks, describe_layout, follow_layout, get_placement
 from deepen.growth.moments import get_moment_policy
 from deepen.growth.operators import OPERATORS, NewBlock, Operator, get_operator
@@ -110,9 +110,9 @@ class Growth:
                 )
         for name in ("residual_scale", "noise", "rewarm_tokens"):
             value = getattr(self, name)
-            if not 0 <= value < math.inf:
+            if not (is_number(value) and value >= 0):
                 raise InvalidValueError(
-                    f"is {value}", field=name, value=value, remedy="it must be a number of 0 or more"
+                    f"is {value!r}", field=name, value=value, remedy="it must be a number of 0 or more"
                 )
         if self.rewarm != "new-blocks" and not self.rewarm_tokens:
             raise InvalidValueError(
@@ -126,6 +126,12 @@ class Growth:
         self._check_copies(operator)
 
     def _check_layout(self) -> None:
+        if not isinstance(self.layout, Iterable):
+            raise InvalidValueError(
+                f"is {self.layout!r}: it must be indices of blocks, such as (0, 1, 0, 1)",
+                field="layout",
+                value=self.layout,
+            )
         object.__setattr__(self, "layout", tuple(self.layout))
         if wrong := [block for block in self.layout if type(block) is not int or block < 0]:
             raise InvalidValueError(

@@ -4,6 +4,8 @@
 ()                    each block once
 """
 
+from collections.abc import Iterable
+
 from deepen.errors import InvalidValueError
 
 
@@ -15,9 +17,9 @@ def check_layers(layers: tuple[int, ...], depth: int, label: str) -> tuple[int, 
     """
     if not layers:
         return ()
-    layers = tuple(layers)
+    layers = tuple(layers) if isinstance(layers, Iterable) else (layers,)
     are_whole = all(type(block) is int and block >= 0 for block in layers)
-    if not (are_whole and set(layers) == set(range(max(layers) + 1))):
+    if not (are_whole and len(set(layers)) == max(layers) + 1):
         raise InvalidValueError(
             f"of phase {label!r} are {layers}: they must name each block from 0 to the highest",
             field="layers",

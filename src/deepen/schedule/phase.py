@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from operator import index
 
-from deepen.errors import InvalidValueError, is_line
+from deepen.errors import InvalidValueError, is_line, is_number
 from deepen.growth.spec import Growth
 from deepen.schedule.layers import check_layers
 from deepen.schedule.plateau import Plateau
@@ -67,9 +67,9 @@ class Phase:
                 raise InvalidValueError(
                     f"of phase {self.label!r} is {value!r}: use {use}", field=name, value=value
                 )
-        if self.tokens < 0:
+        if not (is_number(self.tokens) and self.tokens >= 0):
             raise InvalidValueError(
-                f"of phase {self.label!r} is {self.tokens}: it must be 0 or more",
+                f"of phase {self.label!r} is {self.tokens!r}: it must be a number of 0 or more",
                 field="tokens",
                 value=self.tokens,
             )

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from statistics import linear_regression
 from typing import Any
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, is_number, is_whole
 from deepen.schedule.grid import round_up_to_steps
 
 MIN_STEPS = 8
@@ -54,11 +54,11 @@ class Plateau:
 
     def __post_init__(self) -> None:
         for name, is_right, use in (
-            ("slope", _is_number(self.slope) and self.slope > 0, "a number above 0, in nats per e-fold of tokens"),
-            ("check_tokens", _is_whole(self.check_tokens) and self.check_tokens > 0, "a whole number above 0"),
-            ("earliest", _is_whole(self.earliest) and self.earliest >= 0, "a whole number of tokens, 0 or more"),
-            ("window", _is_number(self.window) and 0 < self.window < 1, "a share between 0 and 1"),
-            ("patience", _is_whole(self.patience) and self.patience > 0, "a whole number above 0"),
+            ("slope", is_number(self.slope) and self.slope > 0, "a number above 0, in nats per e-fold of tokens"),
+            ("check_tokens", is_whole(self.check_tokens) and self.check_tokens > 0, "a whole number above 0"),
+            ("earliest", is_whole(self.earliest) and self.earliest >= 0, "a whole number of tokens, 0 or more"),
+            ("window", is_number(self.window) and 0 < self.window < 1, "a share between 0 and 1"),
+            ("patience", is_whole(self.patience) and self.patience > 0, "a whole number above 0"),
         ):
             if not is_right:
                 value = getattr(self, name)
@@ -76,14 +76,14 @@ class Plateau:
             earliest: share of the tokens before the first check, in [0, 1).
             checks: number of checks over all of the tokens.
         """
-        if not (_is_number(earliest) and 0 <= earliest < 1):
+        if not (is_number(earliest) and 0 <= earliest < 1):
             raise InvalidValueError(
                 f"is {earliest!r}",
                 field="earliest",
                 value=earliest,
                 remedy="it is a share of the phase's tokens, at least 0 and below 1",
             )
-        if not (_is_whole(checks) and checks > 0):
+        if not (is_whole(checks) and checks > 0):
             raise InvalidValueError(
                 f"is {checks!r}: it must be a whole number above 0", field="checks", value=checks
             )
@@ -195,11 +195,3 @@ def fit_slope(plateau: Plateau, at: int, *, begin: int, losses: Sequence[tuple[i
     if start < begin or len(window) < MIN_STEPS:
         return None
     return linear_regression([math.log(tokens) for tokens, _ in window], [loss for _, loss in window]).slope
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

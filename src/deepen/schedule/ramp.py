@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import lcm
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, is_number, is_whole
 from deepen.schedule.phase import Phase
 from deepen.schedule.schedule import Schedule
 
@@ -28,13 +28,24 @@ class Ramp:
     steps: tuple[tuple[float, int], ...]
 
     def __post_init__(self) -> None:
+        is_list = isinstance(self.steps, Sequence) and all(
+            isinstance(step, Sequence) and len(step) == 2 and is_number(step[0]) for step in self.steps
+        )
+        if not is_list:
+            raise InvalidValueError(
+                f"is {self.steps!r}: it must be pairs of a share and a number of tokens, as in "
+                "((0.0, 256), (0.5, 1024))",
+                field="steps",
+                value=self.steps,
+            )
+        object.__setattr__(self, "steps", tuple((share, value) for share, value in self.steps))
         shares = [share for share, _ in self.steps]
         rising = all(before < after for before, after in pairwise(shares))  # False for NaN too
         if not shares or shares[0] != 0 or not rising or shares[-1] >= 1:
             raise InvalidValueError(
                 "shares of a ramp must begin at 0, rise, and stay below 1, as in 0:256,0.5:1024"
             )
-        if any(not isinstance(value, int) or value < 1 for _, value in self.steps):
+        if any(not is_whole(value) or value < 1 for _, value in self.steps):
             raise InvalidValueError("values of a ramp must be whole numbers of tokens, at least 1")
 
     def __str__(self) -> str:

@@ -16,12 +16,11 @@ the run's own tokens or compute.
 To add a rate, write a subclass of `WarmedUp` and add it to `RATES`.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
-from deepen.errors import InvalidValueError, join_or
+from deepen.errors import InvalidValueError, is_number, join_or
 from deepen.schedule.grid import StepGrid
 from deepen.schedule.rate_piece import SHAPES, RatePiece
 
@@ -30,6 +29,7 @@ DECAY_UNITS = (TOKENS, COMPUTE)
 """What the share of a decay is counted in."""
 
 
+@runtime_checkable
 class Rate(Protocol):
     """A learning rate over a run."""
 
@@ -84,15 +84,17 @@ class WarmedUp:
     warmup_share: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.peak) and self.peak > 0):
-            raise InvalidValueError(f"is {self.peak}: it must be a number above 0", field="peak", value=self.peak)
-        if self.warmup_tokens < 0:
+        if not (is_number(self.peak) and self.peak > 0):
             raise InvalidValueError(
-                f"is {self.warmup_tokens}: it must be 0 or more", field="warmup_tokens", value=self.warmup_tokens
+                f"is {self.peak!r}: it must be a number above 0", field="peak", value=self.peak
             )
-        if not 0 <= self.warmup_share < 1:
+        if not (is_number(self.warmup_tokens) and self.warmup_tokens >= 0):
             raise InvalidValueError(
-                f"is {self.warmup_share}: it must be at least 0 and below 1",
+                f"is {self.warmup_tokens!r}: it must be 0 or more", field="warmup_tokens", value=self.warmup_tokens
+            )
+        if not (is_number(self.warmup_share) and 0 <= self.warmup_share < 1):
+            raise InvalidValueError(
+                f"is {self.warmup_share!r}: it must be at least 0 and below 1",
                 field="warmup_share",
                 value=self.warmup_share,
             )
@@ -151,13 +153,13 @@ class WSD(WarmedUp):
 
     def __post_init__(self) -> None:
         WarmedUp.__post_init__(self)  # no super(): dataclasses with slots cannot call it without arguments
-        if not 0 < self.decay_share <= 1:
+        if not (is_number(self.decay_share) and 0 < self.decay_share <= 1):
             raise InvalidValueError(
-                f"is {self.decay_share}: it must be in (0, 1]", field="decay_share", value=self.decay_share
+                f"is {self.decay_share!r}: it must be in (0, 1]", field="decay_share", value=self.decay_share
             )
-        if self.decay_tokens is not None and self.decay_tokens < 1:
+        if not (self.decay_tokens is None or (is_number(self.decay_tokens) and self.decay_tokens >= 1)):
             raise InvalidValueError(
-                f"is {self.decay_tokens}: it must be at least 1", field="decay_tokens", value=self.decay_tokens
+                f"is {self.decay_tokens!r}: it must be at least 1", field="decay_tokens", value=self.decay_tokens
             )
         _check_name("decay_in", self.decay_in, DECAY_UNITS)
         _check_name("decay_shape", self.decay_shape, tuple(SHAPES))
@@ -284,9 +286,9 @@ def _check_name(field: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _check_final_share(share: float) -> None:
-    if not 0 <= share < 1:
+    if not (is_number(share) and 0 <= share < 1):
         raise InvalidValueError(
-            f"is {share}: it must be at least 0 and below 1, so that the rate decays",
+            f"is {share!r}: it must be at least 0 and below 1, so that the rate decays",
             field="final_share",
             value=share,
         )

@@ -1,11 +1,11 @@
 """Schedules: phases in order, how the model grows between them, and the learning rate over the whole run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import accumulate
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, is_whole
 from deepen.growth.spec import Growth, GrowthStep
 from deepen.schedule.grid import StepGrid
 from deepen.schedule.phase import Phase
@@ -33,6 +33,11 @@ class Schedule:
     start_depth: int | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.phases, Iterable):
+            raise InvalidValueError(
+                f"is {self.phases!r}: it must be a sequence of phases", field="phases", value=self.phases
+            )
+        object.__setattr__(self, "phases", tuple(self.phases))
         if not self.phases:
             raise InvalidValueError("is empty: a schedule needs at least one phase", field="phases", value=())
         for phase in self.phases:
@@ -40,6 +45,16 @@ class Schedule:
                 raise InvalidValueError(f"has {phase!r}, which is not a Phase", field="phases", value=phase)
         if not isinstance(self.growth, Growth):
             raise InvalidValueError(f"is {self.growth!r}: use Growth(...)", field="growth", value=self.growth)
+        if not isinstance(self.rate, Rate):
+            raise InvalidValueError(
+                f"is {self.rate!r}: use WSD(...), Cosine(...) or Constant(...)", field="rate", value=self.rate
+            )
+        if not (self.start_depth is None or (is_whole(self.start_depth) and self.start_depth >= 0)):
+            raise InvalidValueError(
+                f"is {self.start_depth!r}: it must be a whole number of 0 or more",
+                field="start_depth",
+                value=self.start_depth,
+            )
         depths = (self.depth_at_start, *(phase.blocks for phase in self.phases))
         for before, after in zip(depths, self.phases, strict=False):
             if after.blocks < before:

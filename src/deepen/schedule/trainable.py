@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, is_whole
 from deepen.growth.layout import describe_layout
 
 
@@ -138,7 +138,12 @@ class Trainable:
         cls, blocks: Iterable[int], *, head: bool = False, embeddings: bool = False, norms: bool = False
     ) -> "Trainable":
         """Blocks by index, with or without the head, the embeddings and the norms."""
-        indices = tuple(sorted(set(blocks)))
+        named = [*blocks] if isinstance(blocks, Iterable) else [blocks]
+        if wrong := [index for index in named if not is_whole(index)]:
+            raise InvalidValueError(
+                f"has {wrong[0]!r}: it must be indices of blocks, such as (8, 9)", field="blocks", value=blocks
+            )
+        indices = tuple(sorted({int(index) for index in named}))
         if indices and indices[0] < 0:
             raise InvalidValueError(
                 f"has index {indices[0]}: the lowest block is 0", field="blocks", value=indices

@@ -119,7 +119,7 @@ def changed(**changes: Any) -> dict[str, Any]:
         (changed(rate=None), "rate"),
         (changed(settings={"max_grad_norm": "none"}), "settings.max_grad_norm"),
         (changed(settings={"optimizer": {"kind": "sgd"}}), "optimizer"),
-        (changed(settings={"optimizer": {"kind": "adamw", "weight_decay": "much"}}), "settings.optimizer"),
+        (changed(settings={"optimizer": {"kind": "adamw", "weight_decay": "much"}}), "weight_decay"),
         (changed(settings={"optimizer": 3}), "settings.optimizer"),
         (changed(evaluation={"every_tokens": 0, "validation_tokens": 1}), "every_tokens"),
         (changed(seeds=[1, 1]), "seeds"),

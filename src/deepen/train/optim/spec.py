@@ -8,14 +8,13 @@ optimizer:
 3. in `make.py`, an entry that connects the two.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple
 
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost, OrthogonalCost
-from deepen.errors import InvalidValueError, join_or, look_up
+from deepen.errors import InvalidValueError, is_number, is_whole, join_or, look_up
 
 STATE_PRECISIONS = ("fp32", "bf16")
 
@@ -131,11 +130,11 @@ class AdamWSpec(OptimizerSpec):
 
     def __post_init__(self) -> None:
         OptimizerSpec.__post_init__(self)  # no super(): dataclasses with slots cannot call it without arguments
-        if not 0 <= self.weight_decay < math.inf:
+        if not (is_number(self.weight_decay) and self.weight_decay >= 0):
             raise _out_of_range("weight_decay", self.weight_decay, "it must be a number of 0 or more")
         for name in ("beta_1", "beta_2"):
             beta = getattr(self, name)
-            if not 0 <= beta < 1:
+            if not (is_number(beta) and 0 <= beta < 1):
                 raise _out_of_range(name, beta, "it must be at least 0 and below 1")
             if self.state_precision == "bf16" and beta > MAX_BF16_BETA:
                 raise _out_of_range(
@@ -144,7 +143,7 @@ class AdamWSpec(OptimizerSpec):
                     f"bf16 moments cannot change by steps so small; use at most {MAX_BF16_BETA}, or "
                     "`state_precision` fp32",
                 )
-        if not 0 < self.epsilon < math.inf:
+        if not (is_number(self.epsilon) and self.epsilon > 0):
             raise _out_of_range("epsilon", self.epsilon, "it must be a number above 0")
 
     @property
@@ -192,11 +191,11 @@ class MuonSpec(AdamWSpec):
 
     def __post_init__(self) -> None:
         AdamWSpec.__post_init__(self)
-        if not 0 <= self.momentum < 1:
+        if not (is_number(self.momentum) and 0 <= self.momentum < 1):
             raise _out_of_range("momentum", self.momentum, "it must be at least 0 and below 1")
-        if not 1 <= self.iterations <= MAX_ITERATIONS:
+        if not (is_whole(self.iterations) and 1 <= self.iterations <= MAX_ITERATIONS):
             raise _out_of_range("iterations", self.iterations, f"it must be 1 to {MAX_ITERATIONS}")
-        if not 0 < self.lr_factor < math.inf:
+        if not (is_number(self.lr_factor) and self.lr_factor > 0):
             raise _out_of_range("lr_factor", self.lr_factor, "it must be a number above 0")
 
     @property
@@ -229,4 +228,4 @@ OPTIMIZERS: dict[str, type[OptimizerSpec]] = {spec.kind: spec for spec in (AdamW
 
 
 def _out_of_range(name: str, value: float, remedy: str) -> InvalidValueError:
-    return InvalidValueError(f"is {value}", field=name, value=value, remedy=remedy)
+    return InvalidValueError(f"is {value!r}", field=name, value=value, remedy=remedy)
