@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import lcm
 
-from deepen.errors import InvalidValueError, is_number, is_whole
+from deepen.errors import InvalidValueError, is_whole
 from deepen.schedule.phase import Phase
 from deepen.schedule.schedule import Schedule
 
@@ -29,7 +29,8 @@ class Ramp:
 
     def __post_init__(self) -> None:
         is_list = isinstance(self.steps, Sequence) and all(
-            isinstance(step, Sequence) and len(step) == 2 and is_number(step[0]) for step in self.steps
+            isinstance(step, Sequence) and len(step) == 2 and isinstance(step[0], int | float)
+            for step in self.steps
         )
         if not is_list:
             raise InvalidValueError(

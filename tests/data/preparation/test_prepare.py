@@ -238,13 +238,20 @@ def test_the_number_of_workers_does_not_change_the_result(tmp_path: Path, prepar
     assert len(one) == 4 and one[1:] == three[1:]  # dataset.json has the names of the shards
 
 
+def stop_ignoring_interrupts() -> None:
+    """Undo what a shell does to a command that it starts in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 def test_a_preparation_that_is_killed_leaves_no_process_and_continues(tmp_path: Path):
-    source = write_jsonl(tmp_path / "a.jsonl", make_documents(150_000))
+    source = write_jsonl(tmp_path / "a.jsonl", make_documents(60_000))
     command = [sys.executable, "-m", "deepen", "data", "prepare", str(source), "-o", str(tmp_path / "out")]
     command += ["--tokenizer", "byte", "--workers", "2", "--val-tokens", "20k"]
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=stop_ignoring_interrupts
+        )
         spool = tmp_path / "out.unfinished" / "tokens"
         while process.poll() is None and not (spool.exists() and spool.stat().st_size):
             time.sleep(0.01)
