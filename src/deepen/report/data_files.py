@@ -28,10 +28,11 @@ from deepen.study.results.schema import MarkResult, Results
 
 PAIRS = (
     "interval",
+    "interval_alone",
     "interval_own_seeds",
-    "interval_bootstrap",
     "multiplier_interval",
     "multiplier_interval_bounds",
+    "seconds_multiplier_interval",
 )
 
 _NOT_IN_TABLES = ("correct",)

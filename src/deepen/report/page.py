@@ -106,7 +106,7 @@ def _facts(study: StudySummary) -> list[tuple[str, str]]:
         ("Attention priced as", regime.attention_flops),
         ("Noise floor", _fixed(noise.baseline_seed_std, 4)),
         ("Residual deviation, paired", _fixed(noise.residual_std, 4)),
-        ("Degrees of freedom", str(noise.degrees_of_freedom) if noise.degrees_of_freedom else ""),
+        ("Degrees of freedom", f"{noise.degrees_of_freedom:.3g}" if noise.degrees_of_freedom else ""),
         ("Machine", regime.machine),
         ("Wall clock", units.duration(regime.wall_seconds) if regime.wall_seconds else ""),
         ("deepen", study.version),

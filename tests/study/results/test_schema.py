@@ -44,13 +44,23 @@ ARM = {
                "stderr": 0.25, "metrics": {}, "dtype": ""}],
     "peak_memory_bytes": 1000, "trained_share": 0.5, "batch_ramp": "0:16,0.5:32", "context_ramp": "",
 }  # fmt: skip
+NOISE = {
+    "arms_std": 0.002, "arms_df": 5, "baseline_std": 0.01, "baseline_df": 2, "shared_std": None, "shared_df": 1,
+    "text_std": 0.001, "stderr": 0.01, "degrees_of_freedom": 2.5, "correlation": 0.5, "critical_value": 4.2,
+    "confidence": 0.95, "arms": 6, "seeds": 2, "unequal_p": 0.01, "half_width": 0.04, "arm_half_width": 0.006,
+    "detectable_multiplier": 1.2, "baseline_seed_std": 0.1, "residual_std": None,
+}  # fmt: skip
 VERDICT = {
-    "arm": "one-shot", "accounting": "flops", "budget_share": 1.0, "budget_flops": 10, "n_seeds": 2, "loss": 3.0,
-    "difference": -0.1,
-    "interval": [-0.2, 0.0], "interval_own_seeds": None, "interval_bootstrap": None, "compute_multiplier": 1.2,
-    "multiplier_interval": [1.0, 1.4], "multiplier_interval_bounds": [None, "above"], "multiplier_bound": None,
-    "tokens": 64, "flops": 10.0, "seconds": 1.5, "peak_memory_bytes": 1000,
+    "arm": "one-shot", "baseline": "full", "accounting": "flops", "budget_share": 1.0, "budget_flops": 10,
+    "n_seeds": 2, "seeds": [3, 4], "loss": 3.0, "difference": -0.1, "differences": [-0.1, -0.1],
+    "stderr": 0.01, "degrees_of_freedom": 2.5, "confidence": 0.95,
+    "interval": [-0.2, 0.0], "interval_alone": [-0.15, -0.05], "interval_own_seeds": None,
+    "compute_multiplier": 1.2, "multiplier_interval": [1.0, 1.4], "multiplier_interval_bounds": [None, "above"],
+    "multiplier_bound": None, "multiplier_withheld": "", "seconds_multiplier": 1.1,
+    "seconds_multiplier_interval": [0.9, 1.3], "tokens": 64, "flops": 10.0, "seconds": 1.5,
+    "peak_memory_bytes": 1000,
     "tasks": {"hellaswag": [{"seed": 3, "difference": 0.25, "mcnemar_p": 1.0}]},
+    "task_tests": {"hellaswag": {"difference": 0.25, "p": 0.5, "p_holm": 1.0}},
     "outcome": "cannot tell", "sentence": "one-shot: cannot tell",
 }  # fmt: skip
 REGIME = {
@@ -66,8 +76,9 @@ REGIME = {
 }  # fmt: skip
 COMPLETE: dict[str, Any] = {
     "schema_version": SCHEMA_VERSION, "study": "test", "baseline": "full", "deepen_version": "0.1.0",
-    "regime": REGIME, "noise": {"baseline_seed_std": 0.1, "residual_std": None, "degrees_of_freedom": 0},
-    "arms": [ARM], "verdicts": [VERDICT], "sharing": {"tokens_trained": 5, "tokens_if_separate": 9},
+    "regime": REGIME, "noise": NOISE, "arms": [ARM],
+    "verdicts": [VERDICT], "depth_verdicts": [VERDICT], "depth_noise": NOISE,
+    "sharing": {"tokens_trained": 5, "tokens_if_separate": 9},
     "trained_share": 0.75,
 }  # fmt: skip
 

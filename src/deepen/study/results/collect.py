@@ -46,6 +46,8 @@ def collect(tree: Tree, store: Store, dataset: Dataset, *, machine: str, wall_se
         noise=NO_NOISE,
         arms=collector.arms(),
         verdicts=(),
+        depth_verdicts=(),
+        depth_noise=NO_NOISE,
         sharing=collector.sharing(),
         trained_share=collector.trained_share(tree.nodes),
     )

@@ -13,35 +13,26 @@ missing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Self
 
 from deepen.compute.accounting import EXACT_FLOPS, AtBudget
 from deepen.schedule.recipes import RECIPES
 from deepen.study.results.records import Record, read_record
 from deepen.study.results.regime import Regime
+from deepen.study.results.verdict_schema import NO_NOISE as NO_NOISE
+from deepen.study.results.verdict_schema import Bound as Bound
+from deepen.study.results.verdict_schema import Interval as Interval
+from deepen.study.results.verdict_schema import Noise as Noise
+from deepen.study.results.verdict_schema import Outcome as Outcome
+from deepen.study.results.verdict_schema import TaskComparison as TaskComparison
+from deepen.study.results.verdict_schema import TaskTest as TaskTest
+from deepen.study.results.verdict_schema import Verdict as Verdict
 
 SCHEMA_VERSION = 1
 """Increased when a key changes its meaning, not when a key is added. Files of deepen 0.1 have no version."""
 
 
-Interval = tuple[float, float]
 Option = bool | int | float | str | tuple[int | float | str, ...] | None
-
-
-class Outcome(StrEnum):
-    """The outcome for an arm, compared with the baseline at equal compute."""
-
-    WINS = "wins"
-    LOSES = "loses"
-    CANNOT_TELL = "cannot tell"
-
-
-class Bound(StrEnum):
-    """The side of a number on which the true value lies, if the number is only a bound."""
-
-    ABOVE = "above"
-    BELOW = "below"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,63 +172,6 @@ class ArmResult(Record):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Noise(Record):
-    """Variation of the loss between seeds, in nats per token.
-
-    `baseline_seed_std` is the standard deviation of the baseline's loss over seeds. `residual_std` is the standard
-    deviation over all arms after subtracting the means of arm and seed, with its degrees of freedom.
-    """
-
-    baseline_seed_std: float | None
-    residual_std: float | None
-    degrees_of_freedom: int
-
-
-NO_NOISE = Noise(baseline_seed_std=None, residual_std=None, degrees_of_freedom=0)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TaskComparison(Record):
-    """An arm's accuracy minus the baseline's for one seed, with McNemar's exact p-value."""
-
-    seed: int
-    difference: float | None
-    mcnemar_p: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict(AtBudget, Record):
-    """The comparison of an arm with the baseline at one of its marks.
-
-    `difference` is the arm's loss minus the baseline's, in nats per token, mean over paired seeds; `interval` is
-    its 95 % interval. `compute_multiplier` is the compute that the baseline needs for the arm's loss ÷ the compute
-    that the arm used; if `multiplier_bound` is set, it is only a bound.
-    """
-
-    arm: str
-    accounting: str = EXACT_FLOPS
-    budget_share: float | None
-    budget_flops: float | None
-    n_seeds: int
-    loss: float | None
-    difference: float | None
-    interval: Interval | None
-    interval_own_seeds: Interval | None
-    interval_bootstrap: Interval | None
-    compute_multiplier: float | None
-    multiplier_interval: Interval | None
-    multiplier_interval_bounds: tuple[Bound | None, Bound | None] | None
-    multiplier_bound: Bound | None
-    tokens: int | None
-    flops: float | None
-    seconds: float | None
-    peak_memory_bytes: int | None
-    tasks: Mapping[str, tuple[TaskComparison, ...]]
-    outcome: Outcome = Outcome.CANNOT_TELL
-    sentence: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Sharing(Record):
     """Tokens trained, and the tokens that the same runs would have trained without shared segments."""
 
@@ -249,7 +183,9 @@ class Sharing(Record):
 class Results(Record):
     """The results of a study so far; `arms` has one entry per arm and seed.
 
-    `trained_share`: the FLOPs trained so far ÷ the FLOPs of the whole study; 1 if it is finished.
+    `trained_share`: the FLOPs trained so far ÷ the FLOPs of the whole study; 1 if it is finished. `noise` is the
+    noise of `verdicts`. `depth_verdicts` and `depth_noise` are the same comparison with the best fixed depth as
+    the baseline; empty where the study has none, or where it is the baseline itself.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -260,5 +196,7 @@ class Results(Record):
     noise: Noise
     arms: tuple[ArmResult, ...]
     verdicts: tuple[Verdict, ...]
+    depth_verdicts: tuple[Verdict, ...]
+    depth_noise: Noise
     sharing: Sharing
     trained_share: float | None

@@ -9,14 +9,12 @@ With losses (nats per token) of two arms on the same three seeds:
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy  # imports `scipy.stats`, which takes half a second, when it is first used
 
-from deepen.study.results.schema import Bound, Interval, Noise
-
-MIN_BOOTSTRAP_SEEDS = 5
+from deepen.study.results.schema import NO_NOISE, Bound, Interval, Noise
 
 
 def seed_noise(losses: Mapping[str, Sequence[float]], baseline: str) -> Noise:
@@ -29,10 +27,11 @@ def seed_noise(losses: Mapping[str, Sequence[float]], baseline: str) -> Noise:
     table = np.array(list(losses.values()), dtype=float)
     arms, seeds = table.shape
     if seeds < 2:
-        return Noise(baseline_seed_std=None, residual_std=None, degrees_of_freedom=0)
+        return NO_NOISE
     residual = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0, keepdims=True) + table.mean()
     freedom = (arms - 1) * (seeds - 1)
-    return Noise(
+    return replace(
+        NO_NOISE,
         baseline_seed_std=float(np.std(losses[baseline], ddof=1)),
         residual_std=math.sqrt(float((residual**2).sum()) / freedom) if freedom else None,
         degrees_of_freedom=freedom,
@@ -57,16 +56,6 @@ def own_interval(differences: Sequence[float], confidence: float = 0.95) -> Inte
     half_width = quantile * float(scipy.stats.sem(differences))
     centre = float(np.mean(differences))
     return centre - half_width, centre + half_width
-
-
-def bootstrap_interval(differences: Sequence[float], confidence: float = 0.95) -> Interval | None:
-    """Percentile bootstrap of the mean paired difference; None with fewer than five seeds."""
-    if len(differences) < MIN_BOOTSTRAP_SEEDS:
-        return None
-    result = scipy.stats.bootstrap(
-        (np.asarray(differences),), np.mean, confidence_level=confidence, method="percentile", rng=0
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
