@@ -2,7 +2,10 @@
 
 from typing import Any
 
-TIMES = ("seconds", "wall_seconds", "peak_memory_bytes", "logs", "sha256")
+TIMES = (
+    *("seconds", "steady_seconds", "wall_seconds", "seconds_multiplier", "seconds_multiplier_interval"),
+    *("peak_memory_bytes", "logs", "sha256"),
+)
 """Keys of times and memory, and of hashes of files that contain them."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deepen import durable
 from deepen.data.shards import Dataset
 from deepen.report import draw_report
 from deepen.study.compile.tree import Tree, compile_study
@@ -16,8 +17,10 @@ from deepen.study.define.evaluation import Evaluation, TaskFile
 from deepen.study.define.study import Arm, Study
 from deepen.study.results.collect import collect
 from deepen.study.results.schema import Results
+from deepen.study.results.seconds import seconds_factor
 from deepen.study.results.verdicts import with_verdicts
 from deepen.study.store.study_folder import Store
+from deepen.train.device import machine_name
 
 STEPS, BATCH = 24, 32
 
@@ -87,6 +90,27 @@ def test_arms_have_their_role_and_the_regime_has_its_inputs(results: Results, da
     assert regime.data.fingerprint == dataset.fingerprint
     assert regime.data.tokenizer_sha256 == dataset.tokenizer_sha256
     assert regime.task_files == {"hellaswag": tree.study.evaluation.tasks[0].sha256}
+
+
+def test_runs_are_priced_in_the_seconds_that_their_steps_took(results: Results):
+    assert results.regime.device == machine_name()
+    full, _, small = (arm.marks[0] for arm in results.arms)
+    assert full.steady_seconds is not None and full.steady_seconds > 0
+    factor = seconds_factor([small], [full])
+    assert factor is not None and small.steady_seconds is not None
+    assert factor * small.steady_seconds / small.flops == pytest.approx(full.steady_seconds / full.flops)
+
+
+def test_no_run_is_priced_in_seconds_where_two_devices_trained(
+    results: Results, tree: Tree, dataset: Dataset, folder: Path, tmp_path: Path
+):
+    shutil.copytree(folder / "study", tmp_path / "moved")
+    path = tmp_path / "moved" / "segments" / results.arms[0].segments[-1] / "done.json"
+    durable.write_json(path, (durable.read_json(path) or {}) | {"device": "another"})
+    moved = collect(tree, Store(tmp_path / "moved"), dataset, machine="here", wall_seconds=2.0)
+    assert moved.regime.device == "" and {mark.steady_seconds for arm in moved.arms for mark in arm.marks} == {
+        None
+    }
 
 
 def test_shared_segments_are_counted_once(tree: Tree, dataset: Dataset, results: Results, folder: Path):

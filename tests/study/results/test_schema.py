@@ -21,7 +21,7 @@ from deepen.study.results.schema import (
 
 MARK = {
     "accounting": "flops", "budget_share": 1.0, "budget_flops": 10**20 + 1, "tokens": 64, "step": 2,
-    "flops": 10**20 + 1, "seconds": 1.5, "val_loss": 3.0, "val_bits_per_byte": 1.2,
+    "flops": 10**20 + 1, "seconds": 1.5, "steady_seconds": 1.25, "val_loss": 3.0, "val_bits_per_byte": 1.2,
     "train_loss": 3.1, "annealed": True,
     "tasks": {"hellaswag": {"value": 0.5, "n": 4, "stderr": 0.25, "correct": "0110",
                             "metrics": {"acc": 0.5, "acc_stderr": 0.25}, "dtype": "float32"}},
@@ -70,7 +70,7 @@ REGIME = {
     "data": {"name": "words", "fingerprint": "f", "tokenizer_sha256": "t", "train_tokens": 100,
              "validation_tokens": 10, "epochs": 0.64},
     "task_files": {"hellaswag": "h"},
-    "attention_flops": "dense", "machine": "a machine", "wall_seconds": 2.0,
+    "attention_flops": "dense", "machine": "a machine", "device": "a GPU", "wall_seconds": 2.0,
     "warmup_tokens": 64, "decay_shape": "linear", "decay_share": 0.2,
     "decay_in": "tokens", "decay_tokens": None, "final_share": 0.0,
 }  # fmt: skip

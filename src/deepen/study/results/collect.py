@@ -28,6 +28,7 @@ from deepen.study.results.schema import (
     TaskResult,
     TaskScore,
 )
+from deepen.study.results.step_times import StepTimes, TimedSegment, step_seconds
 from deepen.study.store.log_lines import Line, last_steps, mean_loss
 from deepen.study.store.study_folder import Store
 
@@ -42,7 +43,7 @@ def collect(tree: Tree, store: Store, dataset: Dataset, *, machine: str, wall_se
         study=study.name,
         baseline=study.baseline,
         deepen_version=__version__,
-        regime=_regime(tree, store, dataset, machine, wall_seconds),
+        regime=_regime(tree, store, dataset, machine, collector.step_times.device, wall_seconds),
         noise=NO_NOISE,
         arms=collector.arms(),
         verdicts=(),
@@ -61,6 +62,7 @@ class _Collector:
         records = {key: store.segment(key).done for key in tree.nodes}
         self.done = {key: record for key, record in records.items() if record is not None}
         self.tokens = {key: self._tokens_trained(node) for key, node in tree.nodes.items()}
+        self.step_times = StepTimes(self._timed(node) for node in tree.nodes.values() if node.key in self.done)
 
     def arms(self) -> tuple[ArmResult, ...]:
         by_run = groupby(self.tree.routes, key=lambda route: (route.arm.name, route.seed))
@@ -88,6 +90,12 @@ class _Collector:
             return node.segment.end - node.segment.start
         steps = self.store.segment(node.key).lines("metrics")
         return steps[-1]["tokens"] - node.segment.start if steps else 0
+
+    def _timed(self, node: Node) -> TimedSegment:
+        """The times of a finished segment's steps."""
+        parent, lines = self.done.get(node.parent or ""), self.store.segment(node.key).lines("metrics")
+        before = None if parent is None else parent["progress"]["seconds"]
+        return TimedSegment(node.segment, step_seconds(lines, before), self.done[node.key].get("device", ""))
 
     def _is_finished(self, route: Route) -> bool:
         return route.keys[-1] in self.done
@@ -175,6 +183,7 @@ class _Collector:
             budget_share=route.mark.budget_share,
             budget_flops=route.mark.budget_flops,
             **_position(validation),
+            steady_seconds=self.step_times.steady_seconds(self.tree.nodes[key].segment for key in route.keys),
             val_loss=validation["value"],
             val_bits_per_byte=validation.get("metrics", {}).get("bits_per_byte"),
             train_loss=mean_loss(steps),
@@ -231,7 +240,7 @@ def _phase_at(route: Route, tokens: int) -> tuple[int, str]:
     return next((phase.depth, phase.label) for phase, end in zip(phases, ends, strict=True) if tokens <= end)
 
 
-def _regime(tree: Tree, store: Store, dataset: Dataset, machine: str, wall_seconds: float) -> Regime:
+def _regime(tree: Tree, store: Store, dataset: Dataset, machine: str, device: str, wall_seconds: float) -> Regime:
     study, model = tree.study, tree.study.model
     train_tokens, validation_tokens = dataset.count("train"), dataset.count("validation")
     longest = max(route.mark.schedule.tokens for route in tree.routes)
@@ -261,6 +270,7 @@ def _regime(tree: Tree, store: Store, dataset: Dataset, machine: str, wall_secon
         task_files=(store.recorded("inputs") or {}).get("tasks", {}),
         attention_flops="dense",
         machine=machine,
+        device=device,
         wall_seconds=wall_seconds,
         warmup_tokens=study.rate.fix_warmup(study.first_budget.baseline_tokens).warmup_tokens,
         decay_shape=getattr(study.rate, "decay_shape", ""),

@@ -22,8 +22,9 @@ class DataFacts(Record):
 class Regime(Record):
     """The conditions of the comparison: model, tokens per parameter, rate, data, machine.
 
-    `task_files` has the sha256 of each task's file. The fields from `warmup_tokens` on are those of the rate (see
-    `deepen.WSD`), and empty where it has none, or in files of older versions.
+    `machine` collected the results. `device` trained every step; it is empty where several did, and in files of
+    older versions. `task_files` has the sha256 of each task's file. The fields from `warmup_tokens` on are those
+    of the rate (see `deepen.WSD`), and empty where it has none, or in files of older versions.
     """
 
     model: str
@@ -44,6 +45,7 @@ class Regime(Record):
     task_files: Mapping[str, str]
     attention_flops: str
     machine: str
+    device: str
     wall_seconds: float | None
     warmup_tokens: int | None
     decay_shape: str

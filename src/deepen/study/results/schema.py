@@ -115,6 +115,10 @@ class MarkResult(AtBudget, Record):
     """An arm at the end of a run with a given budget. `annealed`: its learning rate is fully decayed there.
 
     `val_bits_per_byte` is the validation loss per byte of text; None if the data has no tokenizer.
+
+    `seconds` are those that training took. `steady_seconds` are those of its steps at the median time of each
+    kind of step in the study (see `step_times`); None if the study was trained on several devices, and in files of
+    older versions.
     """
 
     accounting: str = EXACT_FLOPS
@@ -124,6 +128,7 @@ class MarkResult(AtBudget, Record):
     step: int | None
     flops: float
     seconds: float
+    steady_seconds: float | None
     val_loss: float | None
     val_bits_per_byte: float | None
     train_loss: float | None

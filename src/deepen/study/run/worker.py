@@ -17,7 +17,7 @@ from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
 from deepen.train.checkpoint.saver import BackgroundSaver
 from deepen.train.checkpoint.state_check import StateError
-from deepen.train.device import peak_memory_bytes, pick_device, reset_peak_memory
+from deepen.train.device import machine_name, peak_memory_bytes, pick_device, reset_peak_memory
 from deepen.train.distributed.leader import begin_engine
 from deepen.train.distributed.processes import ONE_PROCESS, World
 from deepen.train.errors import TrainingError
@@ -121,7 +121,7 @@ def train_segment(
                 evaluated.update((tokens, task) for task in tasks)  # a save can return here without a step
             if tokens == segment.end:
                 saver.wait()
-                folder.finish(engine.state(), peak_memory_bytes(device))
+                folder.finish(engine.state(), peak_memory_bytes(device), machine_name())
                 return True
             if should_stop():
                 save()

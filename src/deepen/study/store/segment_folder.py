@@ -4,7 +4,7 @@
     metrics.jsonl    one line per training step
     evals.jsonl      one line per evaluation
     state/           the newest training state
-    done.json        progress, peak memory and digests of the logs at the segment's end
+    done.json        progress, peak memory, device and digests of the logs at the segment's end
     decisions.json   the plateaus that ended their phase at the segment's end, if there are any
 
 Logs are appended to, so a kill can leave their last line incomplete; every other file is replaced as a whole. A
@@ -111,12 +111,13 @@ class SegmentFolder:
         self._check_owner()
         save_state(state, self._state, self._log_digests(sizes), self._check_owner)
 
-    def finish(self, state: TrainState, peak_memory_bytes: int) -> None:
+    def finish(self, state: TrainState, peak_memory_bytes: int, device: str) -> None:
         """Save the final state, then write done.json."""
         self.save(state)
         done = {
             "progress": asdict(state.progress),
             "peak_memory_bytes": peak_memory_bytes,
+            "device": device,
             "logs": self._log_digests(self.log_sizes()),
         }
         self._check_owner()
