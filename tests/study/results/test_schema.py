@@ -34,7 +34,11 @@ ARM = {
     "name": "one-shot", "recipe": "one-shot", "is_control": False,
     "options": {"start_depth": 6, "grow_at": 0.5, "operator": "stack", "partition": [2, 4], "x": None},
     "rate": "wsd", "peak_lr": 0.02, "has_own_rate": True,
-    "seed": 3, "segments": ["a", "b"], "curve": [POINT],
+    "seed": 3, "segments": ["a", "b"],
+    "phases": [{"label": "shallow", "tokens": 32, "flops": 5, "depth": 4, "blocks": 2, "layers": [0, 1, 0, 1],
+                "trained": "new-blocks", "trained_layers": [1, 3], "cut": 1, "growth": "stack",
+                "new_layers": [1, 3]}],
+    "curve": [POINT],
     "growths": [
         {"tokens": 32, "flops": 5, "depth_before": 2, "depth_after": 4, "decayed_to": 0.5, "trigger": "plateau",
          "blocks_before": 6, "blocks_after": 12}
@@ -75,7 +79,8 @@ REGIME = {
     "decay_in": "tokens", "decay_tokens": None, "final_share": 0.0,
 }  # fmt: skip
 COMPLETE: dict[str, Any] = {
-    "schema_version": SCHEMA_VERSION, "study": "test", "baseline": "full", "deepen_version": "0.1.0",
+    "schema_version": SCHEMA_VERSION, "study": "test", "command": "deepen study test",
+    "baseline": "full", "deepen_version": "0.1.0",
     "regime": REGIME, "noise": NOISE, "arms": [ARM],
     "verdicts": [VERDICT], "depth_verdicts": [VERDICT], "depth_noise": NOISE,
     "sharing": {"tokens_trained": 5, "tokens_if_separate": 9},

@@ -11,11 +11,13 @@ from math import ceil
 from typing import Any
 
 from deepen import __version__
+from deepen.compute.accounting import EXACT_FLOPS
 from deepen.data.shards import Dataset
 from deepen.evaluate.task import VALIDATION
 from deepen.schedule.rate import rate_name
 from deepen.schedule.recipes import get_recipe
 from deepen.study.compile.tree import Node, Route, Tree
+from deepen.study.results.phases import record_phases
 from deepen.study.results.regime import DataFacts, Regime
 from deepen.study.results.schema import (
     NO_NOISE,
@@ -36,11 +38,14 @@ POINTS_BEFORE_FIRST_VALIDATION = 10
 """The steps of an unfinished run that was not validated yet become so many points of its curve."""
 
 
-def collect(tree: Tree, store: Store, dataset: Dataset, *, machine: str, wall_seconds: float) -> Results:
+def collect(
+    tree: Tree, store: Store, dataset: Dataset, *, machine: str, wall_seconds: float, command: str = ""
+) -> Results:
     """Collect the results so far, without verdicts."""
     study, collector = tree.study, _Collector(tree, store)
     return Results(
         study=study.name,
+        command=command,
         baseline=study.baseline,
         deepen_version=__version__,
         regime=_regime(tree, store, dataset, machine, collector.step_times.device, wall_seconds),
@@ -119,6 +124,7 @@ class _Collector:
             has_own_rate=rate != self.tree.study.rate,
             seed=seed,
             segments=tuple(key for key in longest.keys if self.tokens[key]),
+            phases=record_phases(_route_at_equal_compute(routes).mark.schedule, self.tree.study.ledger),
             curve=self._curve(longest),
             growths=tuple(self._growths(longest)),
             marks=tuple(self._mark(route) for route in routes if self._is_finished(route)),
@@ -207,6 +213,12 @@ class _Collector:
                 if line["tokens"] <= route.mark.schedule.tokens:
                     by_point[line["tokens"], line.get("task")] = line
         return [by_point[point] for point in sorted(by_point, key=lambda point: point[0])]
+
+
+def _route_at_equal_compute(routes: Sequence[Route]) -> Route:
+    """The route of an arm with one seed to its mark at the study's whole budget; the first one if it has none."""
+    equal = (EXACT_FLOPS, 1.0)
+    return next((each for each in routes if (each.mark.accounting, each.mark.budget_share) == equal), routes[0])
 
 
 def _curve_point(route: Route, line: Line, steps: Sequence[Line], val_loss: float | None) -> CurvePoint:

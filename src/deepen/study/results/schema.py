@@ -17,6 +17,7 @@ from typing import Self
 
 from deepen.compute.accounting import EXACT_FLOPS, AtBudget
 from deepen.schedule.recipes import RECIPES
+from deepen.study.results.phases import PhaseResult
 from deepen.study.results.records import Record, read_record
 from deepen.study.results.regime import Regime
 from deepen.study.results.verdict_schema import NO_NOISE as NO_NOISE
@@ -144,7 +145,8 @@ class ArmResult(Record):
     from the regime's; empty in files of deepen 0.1, where no arm has a rate of its own. `trained_share`: the FLOPs
     trained so far ÷ the FLOPs up to all its marks; 1 if it is finished. Curve, growths, tasks and segments are
     those of its longest run; if that is unfinished, they end where training stopped. `batch_ramp` and
-    `context_ramp` are ramps as text, such as `0:256,0.5:1024`, and empty without one.
+    `context_ramp` are ramps as text, such as `0:256,0.5:1024`, and empty without one. `phases` are those of the
+    run to the mark at equal compute, as planned where it is unfinished.
     """
 
     name: str
@@ -156,6 +158,7 @@ class ArmResult(Record):
     has_own_rate: bool
     seed: int
     segments: tuple[str, ...]
+    phases: tuple[PhaseResult, ...]
     curve: tuple[CurvePoint, ...]
     growths: tuple[GrowthResult, ...]
     marks: tuple[MarkResult, ...]
@@ -191,10 +194,13 @@ class Results(Record):
     `trained_share`: the FLOPs trained so far ÷ the FLOPs of the whole study; 1 if it is finished. `noise` is the
     noise of `verdicts`. `depth_verdicts` and `depth_noise` are the same comparison with the best fixed depth as
     the baseline; empty where the study has none, or where it is the baseline itself.
+
+    `command` is the command line that ran the study, without folders of its user; empty if a script did.
     """
 
     schema_version: int = SCHEMA_VERSION
     study: str
+    command: str
     baseline: str
     deepen_version: str
     regime: Regime
