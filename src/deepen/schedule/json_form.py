@@ -1,7 +1,7 @@
 """Conversion of dataclasses to JSON's types and back, for study.json and for other processes.
 
     content = to_json(Evaluation(every_tokens=64, validation_tokens=512))
-    # {"every_tokens": 64, "validation_tokens": 512, "tasks": [], "tasks_every_tokens": 0}
+    # {"every_tokens": 64, "validation_tokens": 512, "tasks": [], "tasks_every_tokens": 0, "mark_tokens": 10485760}
     from_json(Evaluation, content)  # the same value
 
 Reading checks every type, because the content may come from a stranger. A problem is an InvalidValueError whose

@@ -21,7 +21,8 @@ from deepen.study.results.schema import (
 
 MARK = {
     "accounting": "flops", "budget_share": 1.0, "budget_flops": 10**20 + 1, "tokens": 64, "step": 2,
-    "flops": 10**20 + 1, "seconds": 1.5, "steady_seconds": 1.25, "val_loss": 3.0, "val_bits_per_byte": 1.2,
+    "flops": 10**20 + 1, "seconds": 1.5, "steady_seconds": 1.25, "val_loss": 3.0, "val_tokens": 40,
+    "val_stderr": 0.1, "val_blocks": [3.1, 2.9], "val_bits_per_byte": 1.2,
     "train_loss": 3.1, "annealed": True,
     "tasks": {"hellaswag": {"value": 0.5, "n": 4, "stderr": 0.25, "correct": "0110",
                             "metrics": {"acc": 0.5, "acc_stderr": 0.25}, "dtype": "float32"}},
@@ -72,7 +73,7 @@ REGIME = {
     "vocab": 512, "baseline_tokens": 64, "tokens_per_parameter": 0.8, "rate": "wsd", "peak_lr": 0.01,
     "precision": "fp32", "batch_tokens": 32, "seeds": [3],
     "data": {"name": "words", "fingerprint": "f", "tokenizer_sha256": "t", "train_tokens": 100,
-             "validation_tokens": 10, "epochs": 0.64},
+             "validation_tokens": 10, "mark_tokens": 40, "epochs": 0.64},
     "task_files": {"hellaswag": "h"},
     "attention_flops": "dense", "machine": "a machine", "device": "a GPU", "wall_seconds": 2.0,
     "warmup_tokens": 64, "decay_shape": "linear", "decay_share": 0.2,
@@ -84,7 +85,7 @@ COMPLETE: dict[str, Any] = {
     "regime": REGIME, "noise": NOISE, "arms": [ARM],
     "verdicts": [VERDICT], "depth_verdicts": [VERDICT], "depth_noise": NOISE,
     "sharing": {"tokens_trained": 5, "tokens_if_separate": 9},
-    "trained_share": 0.75,
+    "trained_share": 0.75, "seeds_planned": 4, "looks": [2, 4], "primary": "one-shot",
 }  # fmt: skip
 
 

@@ -7,6 +7,9 @@ from deepen.errors import InvalidValueError
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.task_file import hash_task_file
 
+MARK_TOKENS = 20 * 524_288
+"""The most validation text that is used at a mark, in tokens: the set of Li, Fung & Huang 2024."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskFile:
@@ -40,7 +43,9 @@ class Evaluation:
 
     Attributes:
         every_tokens: tokens between two points of the validation curve.
-        validation_tokens: size of the validation set.
+        validation_tokens: size of the validation text at the points of the curve.
+        mark_tokens: the most validation text that is used at a mark, where losses are compared; the text of the
+            curve's points is the beginning of it.
         tasks: the tasks to score.
         tasks_every_tokens: tokens between two scores of a task during the run; 0 for scores at the marks only.
     """
@@ -49,12 +54,18 @@ class Evaluation:
     validation_tokens: int
     tasks: tuple[TaskFile, ...] = ()
     tasks_every_tokens: int = 0
+    mark_tokens: int = MARK_TOKENS
 
     def __post_init__(self) -> None:
-        for name, lowest in (("every_tokens", 1), ("validation_tokens", 1), ("tasks_every_tokens", 0)):
-            value = getattr(self, name)
+        for name in ("every_tokens", "validation_tokens", "tasks_every_tokens", "mark_tokens"):
+            value, lowest = getattr(self, name), 0 if name == "tasks_every_tokens" else 1
             if value < lowest:
                 raise InvalidValueError(f"is {value}: it must be at least {lowest}", field=name, value=value)
         names = [file.task for file in self.tasks]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise InvalidValueError(f"name {min(repeated)!r} twice: give each task one file", field="tasks")
+
+    @property
+    def max_mark_tokens(self) -> int:
+        """The most validation text at a mark, in tokens: at least that of the curve's points."""
+        return max(self.mark_tokens, self.validation_tokens)

@@ -10,7 +10,7 @@ from typing import Any
 
 from deepen.compute.accounting import EXACT_FLOPS, PAPER, TOKENS
 from deepen.compute.ledger import Ledger
-from deepen.errors import InvalidValueError, is_line, join_or
+from deepen.errors import InvalidValueError, is_line, join_or, nearest
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.json_form import fields_from_json, fields_to_json
@@ -55,6 +55,10 @@ class Study:
         start: the checkpoint from which every run begins; None for fresh weights.
         earlier_tokens: smaller budgets, in tokens of the baseline, with which the study was run before. Its arms
             are compared there too, and its warm-up is that of the first, so that all budgets share training.
+        seeds_planned: how many seeds are planned; no verdict is written with fewer. 0 for those that the study has
+            when its first verdict is written. Seeds that are added after a verdict make a further look.
+        primary: name of the arm that the study is about, declared before the first verdict; the others are then
+            exploratory. Empty for none.
     """
 
     name: str
@@ -76,6 +80,8 @@ class Study:
     tokenizer: str = field(default="", metadata={"identity": False})
     start: Start | None = None
     earlier_tokens: tuple[int, ...] = ()
+    seeds_planned: int = field(default=0, metadata={"identity": False})
+    primary: str = field(default="", metadata={"identity": False})
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -121,6 +127,7 @@ class Study:
             ("context", isinstance(self.context, int), whole),
             ("arms", isinstance(self.arms, Sequence) and self.arms, f"{sequence} of at least one deepen.Arm"),
             ("seeds", isinstance(self.seeds, Sequence), f"{sequence} of whole numbers, such as (0, 1)"),
+            ("seeds_planned", isinstance(self.seeds_planned, int) and self.seeds_planned >= 0, f"{whole}, or 0"),
             ("evaluation", isinstance(self.evaluation, Evaluation), "it must be a deepen.Evaluation"),
         ):
             if not is_right:
@@ -170,6 +177,15 @@ class Study:
                 field="baseline",
                 value=self.baseline,
                 allowed=names,
+            )
+        others = [name for name in names if name != self.baseline]
+        if self.primary and self.primary not in others:
+            raise InvalidValueError(
+                f"{self.primary!r} is not an arm beside the baseline{nearest(self.primary, others)}",
+                field="primary",
+                value=self.primary,
+                remedy=f"use {join_or(others)}" if others else "add an arm",
+                allowed=others,
             )
 
     def _check_seeds(self) -> None:

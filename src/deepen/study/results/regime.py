@@ -8,13 +8,18 @@ from deepen.study.results.records import Record
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataFacts(Record):
-    """The data, identified by content; `epochs` is the number of passes of the longest run over the data."""
+    """The data, identified by content; `epochs` is the number of passes of the longest run over the data.
+
+    `validation_tokens` are those of the points of the curves, `mark_tokens` those of the marks: the same and more.
+    `mark_tokens` is None in files of older versions, where both were the same.
+    """
 
     name: str
     fingerprint: str
     tokenizer_sha256: str
     train_tokens: int | None
     validation_tokens: int | None
+    mark_tokens: int | None = None
     epochs: float | None
 
 

@@ -115,7 +115,10 @@ class TaskResult(Record):
 class MarkResult(AtBudget, Record):
     """An arm at the end of a run with a given budget. `annealed`: its learning rate is fully decayed there.
 
-    `val_bits_per_byte` is the validation loss per byte of text; None if the data has no tokenizer.
+    `val_loss` is the mean over `val_tokens` tokens of validation text, `val_blocks` the means of its blocks of 16
+    windows, in order, and `val_stderr` its standard error over these blocks. In files of older versions it is the
+    mean over `Regime.data.validation_tokens`, and the three are empty. `val_bits_per_byte` is the validation loss
+    per byte of text; None if the data has no tokenizer.
 
     `seconds` are those that training took. `steady_seconds` are those of its steps at the median time of each
     kind of step in the study (see `step_times`); None if the study was trained on several devices, and in files of
@@ -131,6 +134,9 @@ class MarkResult(AtBudget, Record):
     seconds: float
     steady_seconds: float | None
     val_loss: float | None
+    val_tokens: int | None = None
+    val_stderr: float | None = None
+    val_blocks: tuple[float, ...] = ()
     val_bits_per_byte: float | None
     train_loss: float | None
     annealed: bool
@@ -196,6 +202,9 @@ class Results(Record):
     the baseline; empty where the study has none, or where it is the baseline itself.
 
     `command` is the command line that ran the study, without folders of its user; empty if a script did.
+    `seeds_planned`: how many seeds were planned before the first verdict; no verdict is written with fewer.
+    `looks`: the numbers of seeds with which verdicts were written, in order. `primary`: the arm that was declared
+    before the first verdict to be the one that the study is about; empty if none was.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -211,3 +220,6 @@ class Results(Record):
     depth_noise: Noise
     sharing: Sharing
     trained_share: float | None
+    seeds_planned: int = 0
+    looks: tuple[int, ...] = ()
+    primary: str = ""
