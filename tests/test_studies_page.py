@@ -20,6 +20,7 @@ EXAMPLE = ROOT / "docs" / "examples" / "my_study.py"
 DESCRIBED: dict[str, Any] = {
     "Study": deepen.Study,
     "Arm": deepen.Arm,
+    "Tuning": deepen.Tuning,
     "Evaluation": deepen.Evaluation,
     "TaskFile": deepen.TaskFile,
     "TrainSettings": deepen.TrainSettings,

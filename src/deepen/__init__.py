@@ -23,6 +23,7 @@ Checkpoints
 
 Defining a study
     Study, Arm, Evaluation, TaskFile              the arms to compare, and their evaluation
+    Tuning                                        the trials that choose each arm's learning rate
     ModelConfig, PRESETS                          models
     TrainSettings, OptimizerSpec                  optimizer, precision, gradient clipping
     WSD, Cosine, Constant                         learning rates
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from deepen.study.define.start import Start as Start
     from deepen.study.define.study import Arm as Arm
     from deepen.study.define.study import Study as Study
+    from deepen.study.define.tuning import Tuning as Tuning
     from deepen.study.results.results_file import load_results as load_results
     from deepen.study.results.schema import Results as Results
     from deepen.study.results.verdicts import judge as judge
@@ -117,6 +119,7 @@ _MODULES = {
     "Evaluation": "deepen.study.define.evaluation",
     "Study": "deepen.study.define.study",
     "TaskFile": "deepen.study.define.evaluation",
+    "Tuning": "deepen.study.define.tuning",
     "Results": "deepen.study.results.schema",
     "load_results": "deepen.study.results.results_file",
     "judge": "deepen.study.results.verdicts",

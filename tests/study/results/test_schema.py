@@ -48,6 +48,7 @@ ARM = {
     "tasks": [{"task": "hellaswag", "tokens": 64, "step": 2, "flops": 10, "seconds": 1.5, "value": 0.5, "n": 4,
                "stderr": 0.25, "metrics": {}, "dtype": ""}],
     "peak_memory_bytes": 1000, "trained_share": 0.5, "batch_ramp": "0:16,0.5:32", "context_ramp": "",
+    "rate_at_edge": True,
 }  # fmt: skip
 NOISE = {
     "arms_std": 0.002, "arms_df": 5, "baseline_std": 0.01, "baseline_df": 2, "shared_std": None, "shared_df": 1,
@@ -79,6 +80,16 @@ REGIME = {
     "warmup_tokens": 64, "decay_shape": "linear", "decay_share": 0.2,
     "decay_in": "tokens", "decay_tokens": None, "final_share": 0.0,
 }  # fmt: skip
+TUNING = {
+    "seeds": [1000], "share": 1.0, "tokens": 64, "flops": 10, "tokens_if_separate": 64, "trials_per_arm": 1,
+    "arms": [
+        {"name": "one-shot", "recipe": "one-shot", "depth": 12, "is_fixed_depth": False,
+         "trials": [{"peak": 0.02, "options": {"grow_at": 0.5}, "loss": 3.0, "losses": [3.0], "flops": 10,
+                     "tokens": 64, "refined": True}],
+         "chosen_peak": 0.02, "chosen_options": {"grow_at": 0.5}, "at_edge": True, "options_at_edge": ["grow_at"],
+         "is_best_fixed_depth": False, "flops": 10, "tokens": 64, "seconds": 1.5}
+    ],
+}  # fmt: skip
 COMPLETE: dict[str, Any] = {
     "schema_version": SCHEMA_VERSION, "study": "test", "command": "deepen study test",
     "baseline": "full", "deepen_version": "0.1.0",
@@ -86,6 +97,7 @@ COMPLETE: dict[str, Any] = {
     "verdicts": [VERDICT], "depth_verdicts": [VERDICT], "depth_noise": NOISE,
     "sharing": {"tokens_trained": 5, "tokens_if_separate": 9},
     "trained_share": 0.75, "seeds_planned": 4, "looks": [2, 4], "primary": "one-shot",
+    "tuning": TUNING, "best_fixed_depth": "small",
 }  # fmt: skip
 
 

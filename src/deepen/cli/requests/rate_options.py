@@ -155,11 +155,5 @@ def set_peaks(arms: tuple[Arm, ...], peaks: Iterable[Peak]) -> tuple[Arm, ...]:
     for peak in peaks:
         if peak.arm:
             arm = look_up(by_name, peak.arm, field="lr")
-            by_name[arm.name] = _set_peak(arm, peak.rate)
+            by_name[arm.name] = arm.with_peak(peak.rate)
     return tuple(by_name.values())
-
-
-def _set_peak(arm: Arm, peak: float) -> Arm:
-    if arm.rate is None:
-        return replace(arm, peak=peak)
-    return replace(arm, rate=replace(arm.rate, peak=peak))  # type: ignore[type-var]

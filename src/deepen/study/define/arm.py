@@ -5,7 +5,7 @@ docs/studies.md explains every field, with an example.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deepen.errors import InvalidValueError, is_line
@@ -69,6 +69,16 @@ class Arm:
                     field="options",
                     value=value,
                 )
+
+    def with_peak(self, peak: float) -> "Arm":
+        """The arm with another peak, of its own rate if it has one, else of the study's."""
+        if self.rate is None:
+            return replace(self, peak=peak)
+        return replace(self, rate=replace(self.rate, peak=peak))  # type: ignore[type-var]
+
+    def with_options(self, options: Mapping[str, Any]) -> "Arm":
+        """The arm with these options in addition to its own, or in place of them."""
+        return replace(self, options={**self.options, **options}) if options else self
 
     def _check_peak(self, peak: float) -> None:
         if isinstance(peak, bool) or not isinstance(peak, int | float) or not 0 < peak < math.inf:

@@ -10,7 +10,7 @@ from typing import Any
 
 from deepen.compute.accounting import EXACT_FLOPS, PAPER, TOKENS
 from deepen.compute.ledger import Ledger
-from deepen.errors import InvalidValueError, is_line, join_or, nearest
+from deepen.errors import InvalidValueError, is_line, is_whole, join_or, nearest
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.json_form import fields_from_json, fields_to_json
@@ -19,6 +19,7 @@ from deepen.study.define.arm import Arm as Arm
 from deepen.study.define.arm import check_rate
 from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.start import Start
+from deepen.study.define.tuning import Tuning
 from deepen.train.settings import TrainSettings
 
 ACCOUNTINGS = (EXACT_FLOPS, PAPER, TOKENS)
@@ -59,6 +60,10 @@ class Study:
             when its first verdict is written. Seeds that are added after a verdict make a further look.
         primary: name of the arm that the study is about, declared before the first verdict; the others are then
             exploratory. Empty for none.
+        tuning: the trials that choose each arm's rate, and options, before it is trained with the study's seeds;
+            None for the rates and options that are given.
+        depths: constant depths that are trained at the same compute, with the seeds of the trials. The best of
+            them is the second baseline, the best fixed depth; the model's full depth is always one of them.
     """
 
     name: str
@@ -82,6 +87,8 @@ class Study:
     earlier_tokens: tuple[int, ...] = ()
     seeds_planned: int = field(default=0, metadata={"identity": False})
     primary: str = field(default="", metadata={"identity": False})
+    tuning: Tuning | None = None
+    depths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -89,6 +96,9 @@ class Study:
         self._check_arms()
         self._check_seeds()
         self._check_earlier_tokens()
+        self._check_depths()
+        if self.has_trials:
+            self.trials.check(self.arms, self.seeds)
         check_rate(self.rate)
         if 1.0 not in self.anchors or not all(0 < share < math.inf for share in self.anchors):
             raise InvalidValueError(
@@ -206,6 +216,27 @@ class Study:
                 field="earlier_tokens",
                 value=earlier,
             )
+
+    def _check_depths(self) -> None:
+        are_whole = all(is_whole(depth) for depth in self.depths)
+        if not are_whole or not all(0 <= depth <= self.model.depth for depth in self.depths):
+            raise InvalidValueError(
+                f"are {self.depths}: they must be whole numbers up to the model's depth {self.model.depth}",
+                field="depths",
+                value=self.depths,
+            )
+        if len(set(self.depths)) != len(self.depths):
+            raise InvalidValueError(f"are {self.depths}: give each only once", field="depths", value=self.depths)
+
+    @property
+    def has_trials(self) -> bool:
+        """Whether there are trials, which choose something before the study's own seeds are trained."""
+        return self.tuning is not None or bool(self.depths)
+
+    @property
+    def trials(self) -> Tuning:
+        """The trials of each arm and each depth: without `tuning`, one with its rate."""
+        return Tuning() if self.tuning is None else self.tuning
 
     def at_budget(self, tokens: int) -> "Study":
         """The study as it was run with one of its `earlier_tokens`."""

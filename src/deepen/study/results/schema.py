@@ -20,6 +20,7 @@ from deepen.schedule.recipes import RECIPES
 from deepen.study.results.phases import PhaseResult
 from deepen.study.results.records import Record, read_record
 from deepen.study.results.regime import Regime
+from deepen.study.results.tuning import OptionValue, TuningResult
 from deepen.study.results.verdict_schema import NO_NOISE as NO_NOISE
 from deepen.study.results.verdict_schema import Bound as Bound
 from deepen.study.results.verdict_schema import Interval as Interval
@@ -31,9 +32,6 @@ from deepen.study.results.verdict_schema import Verdict as Verdict
 
 SCHEMA_VERSION = 1
 """Increased when a key changes its meaning, not when a key is added. Files of deepen 0.1 have no version."""
-
-
-Option = bool | int | float | str | tuple[int | float | str, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,12 +151,14 @@ class ArmResult(Record):
     those of its longest run; if that is unfinished, they end where training stopped. `batch_ramp` and
     `context_ramp` are ramps as text, such as `0:256,0.5:1024`, and empty without one. `phases` are those of the
     run to the mark at equal compute, as planned where it is unfinished.
+    `rate_at_edge`: the trials chose the lowest or the highest of the rates that were tried, so that a better one
+    may lie beyond.
     """
 
     name: str
     recipe: str
     is_control: bool
-    options: Mapping[str, Option]
+    options: Mapping[str, OptionValue]
     rate: str
     peak_lr: float | None
     has_own_rate: bool
@@ -173,6 +173,7 @@ class ArmResult(Record):
     trained_share: float | None
     batch_ramp: str
     context_ramp: str
+    rate_at_edge: bool = False
 
     @classmethod
     def from_json(cls, value: object) -> Self:
@@ -205,6 +206,10 @@ class Results(Record):
     `seeds_planned`: how many seeds were planned before the first verdict; no verdict is written with fewer.
     `looks`: the numbers of seeds with which verdicts were written, in order. `primary`: the arm that was declared
     before the first verdict to be the one that the study is about; empty if none was.
+
+    `tuning` has the trials that chose rates, options and the best fixed depth; None in a study without trials.
+    `best_fixed_depth` is the name of the arm with the best constant depth; empty if no depths were tried, or none
+    is chosen yet.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -223,3 +228,5 @@ class Results(Record):
     seeds_planned: int = 0
     looks: tuple[int, ...] = ()
     primary: str = ""
+    tuning: TuningResult | None = None
+    best_fixed_depth: str = ""
