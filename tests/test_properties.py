@@ -25,9 +25,9 @@ from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import Trainable
 from deepen.study.compile.keys import piece_key, segment_key
 from deepen.study.compile.pieces import split_schedule
+from deepen.train.begin import begin_segment
 from deepen.train.checkpoint.state_files import read_files, write_files
 from deepen.train.engine import Engine
-from deepen.train.segment import begin_segment
 from deepen.train.state import TrainState, initial_state
 from schedules import BATCH_TOKENS, CONTEXT, VOCAB, Run, make_ledger, runs
 from short_runs import CPU, discard, is_same

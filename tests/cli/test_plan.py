@@ -237,6 +237,9 @@ def test_a_study_is_planned_arm_by_arm(capsys: pytest.CaptureFixture[str]):
 def test_a_study_has_hours_and_a_price_and_pays_once_for_what_arms_share(capsys: pytest.CaptureFixture[str]):
     result = plan(capsys, "paper", "--device", "h100", "--count", "8", "--price-per-hour", "2.5")
     time, separate = result["time"], sum(mark["flops"] for mark in result["marks"])
+    sharing = result["sharing"]
+    assert sharing["tokens_if_separate"] == sum(mark["tokens"] for mark in result["marks"])
+    assert 0.5 < sharing["tokens_trained"] / sharing["tokens_if_separate"] < 0.8
     assert max(mark["flops"] for mark in result["marks"]) < time["flops"] < 0.7 * separate
     assert time["hours"] == pytest.approx(time["flops"] / (8 * DEVICES["h100"].peak_flops * 0.4) / 3600)
     assert time["cost"] == pytest.approx(time["hours"] * 8 * 2.5)

@@ -22,10 +22,10 @@ from deepen.schedule.rate import WSD
 from deepen.schedule.recipes.constant_depth import full
 from deepen.schedule.schedule import Schedule
 from deepen.study.compile.pieces import split_schedule
+from deepen.train.begin import begin_segment
 from deepen.train.engine import Engine
 from deepen.train.placement import SingleProcess
 from deepen.train.progress import Progress
-from deepen.train.segment import begin_segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
 from llama_options import RELATIVES

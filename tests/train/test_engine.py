@@ -22,13 +22,14 @@ from deepen.schedule.rate import WSD
 from deepen.schedule.recipes.stages import two_phase
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.study.compile.pieces import split_schedule
+from deepen.train.begin import begin_segment
 from deepen.train.engine import Engine
 from deepen.train.errors import TrainingError
 from deepen.train.optim.make import make_optimizer
 from deepen.train.optim.spec import OptimizerSpec
 from deepen.train.progress import Progress
 from deepen.train.read_back import ImmediateReadBack, LateReadBack
-from deepen.train.segment import Segment, begin_segment
+from deepen.train.segment import Segment
 from deepen.train.settings import PRECISIONS, TrainSettings
 from deepen.train.state import TrainState, initial_state
 from deepen.train.trainable import freeze_rest

@@ -15,11 +15,11 @@ from deepen.schedule.phase import Phase
 from deepen.schedule.rate import WSD
 from deepen.schedule.schedule import Schedule
 from deepen.study.compile.pieces import split_schedule
+from deepen.train.begin import begin_segment
 from deepen.train.engine import Engine
 from deepen.train.optim.spec import OptimizerSpec
 from deepen.train.placement import SingleProcess
 from deepen.train.progress import Progress
-from deepen.train.segment import begin_segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
 from short_runs import is_same

@@ -6,7 +6,7 @@ import pytest
 
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
-from deepen.train.segment import begin_segment
+from deepen.train.begin import begin_segment
 from deepen.train.state import initial_state
 from short_runs import BATCH_TOKENS, CONTEXT, short_segment
 

@@ -17,9 +17,10 @@ from deepen.model.build import build
 from deepen.model.config import ModelConfig
 from deepen.schedule.trainable import Trainable
 from deepen.study.store.checkpoints import find_checkpoint
+from deepen.train.begin import begin_segment
 from deepen.train.checkpoint.state_files import read_files, write_files
 from deepen.train.engine import Engine
-from deepen.train.segment import Segment, begin_segment
+from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
 from short_runs import BATCH_TOKENS, CONTEXT, CPU, discard, is_same, short_segment

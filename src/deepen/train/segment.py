@@ -1,15 +1,15 @@
-"""A segment: a stretch of training with one model and one batch size, and everything that determines it."""
+"""A segment: a stretch of training with one model and one batch size, and everything that determines it.
 
-from dataclasses import dataclass, field, replace
+It needs no torch, so that a study can be compiled and priced without.
+"""
+
+from dataclasses import dataclass, field
 
 from deepen.errors import InvalidValueError
-from deepen.growth.grow import grow_by
 from deepen.growth.spec import GrowthStep
-from deepen.model.config import ModelConfig
 from deepen.schedule.rate_piece import RatePiece
 from deepen.schedule.rewarm import Rewarm
 from deepen.schedule.trainable import TrainedParts
-from deepen.train.state import TrainState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,19 +91,3 @@ class Segment:
     def price(self, tokens: int) -> int:
         """FLOPs of training `tokens` tokens, which are whole steps."""
         return tokens // self.batch_tokens * self.flops_per_step
-
-
-def begin_segment(state: TrainState, segment: Segment, config: ModelConfig) -> TrainState:
-    """The state that a segment's training continues from: grown and without moments if the segment begins so.
-
-    Growth and a new context drop the recent losses: they make the loss jump, which must not count as a spike.
-    """
-    if state.progress.tokens > segment.start:
-        return state
-    assert state.progress.tokens == segment.start, "a segment begins where its parent ended"
-    if segment.growth is not None and state.depth < segment.growth.depth:
-        state = replace(grow_by(state, segment.growth, config), recent_losses=())
-    if segment.changes_context:
-        state = replace(state, recent_losses=())
-    state = replace(state, layers=segment.trains.layers)
-    return replace(state, moments={}) if segment.reset_moments else state

@@ -26,9 +26,9 @@ from deepen.schedule.recipes.stages import two_phase
 from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.study.compile.pieces import split_schedule
+from deepen.train.begin import begin_segment
 from deepen.train.engine import Engine
 from deepen.train.optim.make import make_optimizer
-from deepen.train.segment import begin_segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
 from deepen.train.trainable import freeze_rest

@@ -29,9 +29,9 @@ from deepen.study.define.study import Arm, Study
 from deepen.study.run.scheduler import find_pending
 from deepen.study.store.errors import StoreError
 from deepen.study.store.study_folder import Store
+from deepen.train.begin import begin_segment
 from deepen.train.engine import Engine
 from deepen.train.placement import SingleProcess
-from deepen.train.segment import begin_segment
 from deepen.train.state import initial_state
 from processes import wait_until
 

@@ -20,10 +20,10 @@ from deepen.study.define.study import Arm, Study
 from deepen.study.run.job import Job
 from deepen.study.run.worker import train_segment
 from deepen.study.store.study_folder import Store
+from deepen.train.begin import begin_segment
 from deepen.train.checkpoint.state_folder import load_state, save_state
 from deepen.train.errors import TrainingError
 from deepen.train.health.spikes import MIN_LOSSES, SPIKE_SCORE, WINDOW, spike_score
-from deepen.train.segment import begin_segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
 from short_runs import (

@@ -13,12 +13,12 @@ from deepen.model.config import ModelConfig
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipes.one_shot import one_shot
 from deepen.study.compile.pieces import split_schedule
+from deepen.train.begin import begin_segment
 from deepen.train.checkpoint.state_folder import load_state, save_state
 from deepen.train.engine import Engine
 from deepen.train.optim.adamw import MOMENTS
 from deepen.train.optim.make import make_optimizer
 from deepen.train.optim.spec import OptimizerSpec
-from deepen.train.segment import begin_segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
 from short_runs import CPU

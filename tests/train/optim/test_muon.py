@@ -18,13 +18,14 @@ from deepen.schedule.rate import WSD
 from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import Trainable
 from deepen.study.compile.pieces import split_schedule
+from deepen.train.begin import begin_segment
 from deepen.train.checkpoint.state_folder import load_state, save_state
 from deepen.train.engine import Engine
 from deepen.train.optim.make import make_optimizer, read_moments, set_rates
 from deepen.train.optim.spec import OptimizerSpec
 from deepen.train.progress import Progress
 from deepen.train.read_back import ImmediateReadBack, choose_read_back
-from deepen.train.segment import Segment, begin_segment
+from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
 from short_runs import CPU, is_same

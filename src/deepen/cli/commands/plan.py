@@ -15,6 +15,7 @@ from deepen.compute.plan import make_plan
 from deepen.schedule.late_growth import REMEDY, find_late_growth
 from deepen.schedule.rate import rate_name
 from deepen.study.compile.study_plan import plan_study
+from deepen.study.compile.tree import Tree, compile_study
 from deepen.train.limits import check_room_for_torch
 
 
@@ -72,6 +73,7 @@ def _make_clock(request: RecipePlanRequest, fleet: Fleet | None) -> Clock | None
 
 def _plan_study(request: StudyPlanRequest) -> int:
     study, plan = request.study, plan_study(request.study)
+    tree = compile_study(study, data_fingerprint="")  # identifies segments among themselves
     rows = [
         {
             "arm": planned.arm,
@@ -91,31 +93,29 @@ def _plan_study(request: StudyPlanRequest) -> int:
         }
         for planned in plan.marks
     ]
-    time = _study_time(request)
+    sharing = {"tokens_trained": tree.tokens, "tokens_if_separate": tree.tokens_if_separate}
+    time = _study_time(request, tree)
     if request.as_json:
         description = {
             "study": study.name,
             "budget_flops": plan.budget_flops,
             "attention_flops": "dense",
             "marks": rows,
+            "sharing": sharing,
             "time": time,
         }
         print(json.dumps(description, indent=1))
     else:
-        print_study_plan(study, rows, time)
+        print_study_plan(study, rows, sharing, time)
     return 0
 
 
-def _study_time(request: StudyPlanRequest) -> dict[str, Any] | None:
+def _study_time(request: StudyPlanRequest, tree: Tree) -> dict[str, Any] | None:
     """The FLOPs of all runs, training that several of them share counted once, and what they take on a device."""
     fleet = _make_fleet(request, request.study.settings.precision)
     if fleet is None:
         return None
-    check_room_for_torch()
-    from deepen.study.compile.tree import compile_study  # needs torch, which a plan without a device does not
-
-    segments = [node.segment for node in compile_study(request.study, data_fingerprint="").nodes.values()]
-    flops = sum(segment.flops for segment in segments)
+    flops = sum(node.segment.flops for node in tree.nodes.values())
     hours = fleet.seconds(flops) / 3600
     return {
         "flops": flops,

@@ -212,9 +212,12 @@ def _conventions(plan: dict[str, Any]) -> str:
 
 
 def print_study_plan(
-    study: Study, marks: Sequence[Mapping[str, Any]], time: Mapping[str, Any] | None = None
+    study: Study,
+    marks: Sequence[Mapping[str, Any]],
+    sharing: Mapping[str, int],
+    time: Mapping[str, Any] | None = None,
 ) -> None:
-    """Print the marks of a study's arms, their rates if an arm has its own, and the time of all runs."""
+    """Print the marks of a study's arms, what its runs share, and the time of all runs."""
     has_own_rates = any(study.rate_for(arm) != study.rate for arm in study.arms)
     print_table(
         f"{study.name}: {study.model.name}, {study.baseline_tokens:,} tokens, {study.batch_tokens:,} a step",
@@ -240,7 +243,13 @@ def print_study_plan(
         for mark in marks
         if mark["earliest"] and mark["budget_share"] == 1.0
     ]
-    sentences += ["FLOPs count attention densely.", *(f"Warning: {each}." for each in reversed(warnings.values()))]
+    trained, separate = sharing["tokens_trained"], sharing["tokens_if_separate"]
+    sentences += [
+        f"All runs together train {short(trained)} tokens, {trained / separate:.2f} of the {short(separate)} that "
+        "separate runs would train: runs that begin alike share their training.",
+        "FLOPs count attention densely.",
+        *(f"Warning: {each}." for each in reversed(warnings.values())),
+    ]
     if time is not None:
         cost = "" if time["cost"] is None else f", {format_money(time['cost'])} in all"
         sentences = [

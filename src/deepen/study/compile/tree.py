@@ -92,6 +92,16 @@ class Tree:
         """Keys of the segments that end in a mark."""
         return frozenset(route.keys[-1] for route in self.routes)
 
+    @property
+    def tokens(self) -> int:
+        """Tokens that the study trains: those of all segments."""
+        return sum(node.segment.end - node.segment.start for node in self.nodes.values())
+
+    @property
+    def tokens_if_separate(self) -> int:
+        """Tokens that the same runs would train if none shared a segment: those of all routes."""
+        return sum(route.mark.schedule.tokens for route in self.routes)
+
     def children(self) -> dict[str, list[str]]:
         """Keys of the segments that start from each segment's state."""
         children = defaultdict(list)

@@ -15,6 +15,7 @@ from deepen.study.run.job import Job
 from deepen.study.run.start import load_start, warn_if_chance
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
+from deepen.train.begin import begin_segment
 from deepen.train.checkpoint.saver import BackgroundSaver
 from deepen.train.checkpoint.state_check import StateError
 from deepen.train.device import machine_name, peak_memory_bytes, pick_device, reset_peak_memory
@@ -23,7 +24,6 @@ from deepen.train.distributed.processes import ONE_PROCESS, World
 from deepen.train.errors import TrainingError
 from deepen.train.health.spikes import WINDOW
 from deepen.train.progress import Progress
-from deepen.train.segment import begin_segment
 from deepen.train.state import TrainState, initial_state
 
 _log = logging.getLogger(__name__)
