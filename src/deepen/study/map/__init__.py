@@ -1,0 +1,1 @@
+"""A map: where growing pays, over recipes, tokens per parameter and models."""
