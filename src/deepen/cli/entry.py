@@ -29,7 +29,7 @@ from deepen.train.limits import check_room_for_torch
 if TYPE_CHECKING:
     from deepen.train.distributed.processes import World
 
-USE_TORCH = ("study", "train", "grow", "export", "sample", "store", "bench", "doctor", "eval")
+USE_TORCH = ("study", "train", "grow", "export", "sample", "store", "bench", "doctor", "eval", "verify")
 """The commands that import torch, which ends the process where it gets too little memory."""
 
 

@@ -13,6 +13,7 @@ COMMANDS = {
     "sample": "print text from a checkpoint",
     "plan": "what a recipe or a study costs; trains nothing",
     "bench": "what each kind of phase takes on this device, compared with the ledger",
+    "verify": "train one segment of somebody's study again, and compare its losses",
     "store": "check that a study's folder is whole; prune the states it no longer needs",
     "data": "make token shards of text; verify and describe shards",
     "eval": "score a checkpoint with lm-evaluation-harness",

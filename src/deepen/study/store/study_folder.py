@@ -85,27 +85,27 @@ class Store:
                 f"{self.folder / 'study.json'} is damaged: it has no study",
                 remedy="restore it from a copy, or name another `folder`",
             )
-        self._check_study(self._read_study(recorded["study"]), study)
+        self._check_study(self.read_study(recorded["study"]), study)
         self._check_inputs(recorded, inputs or {})
 
     def continue_study(self, study: Study) -> Study:
         """The study as this folder continues it, if it holds another budget of it; see `larger_budget`."""
         content = self.recorded("study")
-        return study if content is None else continue_to_budget(study, self._read_study(content))
+        return study if content is None else continue_to_budget(study, self.read_study(content))
 
     def with_recorded_additions(self, study: Study) -> Study:
         """The study, extended by the entries of `_CAN_GROW` that this folder has in addition."""
         content = self.recorded("study")
         if content is None:
             return study
-        recorded = self._read_study(content)
+        recorded = self.read_study(content)
         additions: dict[str, Any] = {}
         for key in _CAN_GROW:
             own = getattr(study, key)
             additions[key] = (*own, *_missing(own, getattr(recorded, key)))
         return replace(study, **additions)
 
-    def _read_study(self, content: Any) -> Study:
+    def read_study(self, content: Any) -> Study:
         """The study that study.json records."""
         try:
             return Study.from_json(content)
