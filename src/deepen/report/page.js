@@ -1,8 +1,22 @@
 "use strict";
 (() => {
   const charts = JSON.parse(document.getElementById("charts").textContent);
-  const ink = "#1d1d1b", soft = "#5c5c58", grid = "#ececea";
-  const font = { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink };
+  const root = document.documentElement;
+  const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+  let ink, soft, grid, line, paper, font;
+  const readColours = () => {
+    [ink, soft, grid, line, paper] = ["--ink", "--soft", "--grid", "--frame", "--paper"].map(css);
+    font = { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink };
+  };
+  // The style sheet has a variable for each colour that depends on the screen.
+  const TEXTS = ["name", "text", "legendgroup"];
+  const themed = (value, key) => {
+    if (typeof value === "string")
+      return !TEXTS.includes(key) && /^#[0-9a-f]{6}$/i.test(value) ? css("--c-" + value.slice(1).toLowerCase()) || value : value;
+    if (Array.isArray(value)) return value;
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, themed(each, name)]));
+  };
   const config = { responsive: true, displaylogo: false, displayModeBar: false };
   const state = { loss: "val", axis: "flops", scale: "linear" };
   const narrow = (div) => div.clientWidth < 700;
@@ -10,7 +24,7 @@
   // Wide: the legend beside the plot. Narrow: below it, and thinner margins.
   const frame = (div) => ({
     font, hovermode: "closest", dragmode: narrow(div) ? false : "zoom", plot_bgcolor: "rgba(0,0,0,0)", paper_bgcolor: "rgba(0,0,0,0)",
-    hoverlabel: { bgcolor: "#fff", align: "left", font: { ...font, size: 12.5 } },
+    hoverlabel: { bgcolor: paper, align: "left", font: { ...font, size: 12.5 } },
     margin: narrow(div) ? { l: 52, r: 8, t: 8, b: 48 } : { l: 64, r: 8, t: 10, b: 56 },
     legend: narrow(div)
       ? { orientation: "h", x: 0, y: -0.17, yanchor: "top", uirevision: "keep" }
@@ -18,7 +32,7 @@
   });
   const axis = (title, more) => ({
     title: { text: title, font: { size: 13, color: soft }, standoff: 10 }, gridcolor: grid, zeroline: false,
-    linecolor: "#8a8a86", showline: true, ticks: "outside", tickcolor: "#8a8a86", ticklen: 4, tickfont: { color: soft }, ...more,
+    linecolor: line, showline: true, ticks: "outside", tickcolor: line, ticklen: 4, tickfont: { color: soft }, ...more,
   });
 
   function drawLoss(div, chart) {
@@ -38,9 +52,9 @@
     };
     if (state.axis === "flops" && chart.budget_flops) {
       layout.shapes = [{ type: "line", xref: "x", yref: "paper", x0: chart.budget_flops, x1: chart.budget_flops, y0: 0, y1: 1,
-        layer: "below", line: { color: "#b5b5b0", width: 1 } }];
+        layer: "below", line: { color: line, width: 1 } }];
     }
-    Plotly.react(div, traces, layout, config);
+    Plotly.react(div, traces.map((trace) => themed(trace)), layout, config);
   }
 
   // A chart with one x axis and, where there is one, a horizontal line to compare with.
@@ -49,17 +63,20 @@
     if (chart.line) {
       const { y, label } = chart.line;
       layout.shapes = [{ type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: y, y1: y,
-        layer: "below", line: { color: "#777", width: 1, dash: "dash" } }];
+        layer: "below", line: { color: soft, width: 1, dash: "dash" } }];
       layout.annotations = [{ xref: "paper", yref: "y", x: 1, y, xanchor: "right", yanchor: "bottom", showarrow: false,
-        text: label, font: { size: 11.5, color: "#777" } }];
+        text: label, font: { size: 11.5, color: soft } }];
     }
-    Plotly.react(div, chart.traces, layout, config);
+    Plotly.react(div, chart.traces.map((trace) => themed(trace)), layout, config);
   }
 
-  const draw = () => document.querySelectorAll("[data-chart]").forEach((div) => {
-    const chart = charts[div.dataset.chart];
-    if (chart.losses) drawLoss(div, chart); else drawPlain(div, chart);
-  });
+  const draw = () => {
+    readColours();
+    document.querySelectorAll("[data-chart]").forEach((div) => {
+      const chart = charts[div.dataset.chart];
+      if (chart.losses) drawLoss(div, chart); else drawPlain(div, chart);
+    });
+  };
 
   document.querySelectorAll(".controls").forEach((controls) => {
     controls.hidden = false;
@@ -73,8 +90,9 @@
   addEventListener("resize", () => {
     if (pageIsNarrow() !== wasNarrow) { wasNarrow = pageIsNarrow(); draw(); }
   });
-  // Paper is narrower than the screen.
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  // Paper is narrower than the screen, and white.
   const resize = (size) => document.querySelectorAll("[data-chart]").forEach((div) => Plotly.relayout(div, size));
-  addEventListener("beforeprint", () => resize({ width: 680, height: 400 }));
-  addEventListener("afterprint", () => resize({ width: null, height: null, autosize: true }));
+  addEventListener("beforeprint", () => { root.classList.add("printing"); draw(); resize({ width: 680, height: 400 }); });
+  addEventListener("afterprint", () => { root.classList.remove("printing"); draw(); resize({ width: null, height: null, autosize: true }); });
 })();

@@ -13,7 +13,10 @@ from deepen.report.excess import PANELS, describe_excess
 from deepen.report.excess_figure import excess_chart
 from deepen.report.introduction import describe_comparison, describe_sharing
 from deepen.report.layout import task_title
+from deepen.report.roles import ADDED_COLOUR, ROLE_STYLES
 from deepen.report.rows import DRAWING_WIDTH, DrawnRange, make_rows, make_unfinished_rows
+from deepen.report.strips import STRIP_WIDTH, draw_strips
+from deepen.report.style import DARK, themed, variable_name
 from deepen.report.summary import StudySummary
 from deepen.report.words import describe_finding
 from deepen.study.results.regime import Regime
@@ -38,6 +41,7 @@ def render_page(study: StudySummary, figures: Sequence[str], data_files: Sequenc
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {"themed": themed, "variable_name": variable_name}
     charts = {f"task{i}": task_chart(study, task) for i, task in enumerate(study.task_names)}
     charts["loss"] = loss_chart(study)
     charts |= {f"excess-{panel}": excess_chart(study, panel) for panel in PANELS if study.excess}
@@ -45,6 +49,11 @@ def render_page(study: StudySummary, figures: Sequence[str], data_files: Sequenc
     baseline_marks = study.baseline.marks if study.baseline else ()
     return environment.get_template("page.html.j2").render(
         study=study,
+        dark_colours=DARK,
+        role_styles=ROLE_STYLES,
+        added_colour=ADDED_COLOUR,
+        strips=draw_strips(study),
+        strip_width=STRIP_WIDTH,
         finding=describe_finding(study),
         comparison=describe_comparison(study),
         rows=() if study.is_single_arm else make_rows(study),

@@ -11,22 +11,16 @@ from matplotlib.figure import Figure
 
 from deepen.compute.ledger import Role, phase_flops, roles
 from deepen.compute.plan import Plan
+from deepen.report.roles import ADDED_COLOUR, ROLE_STYLES, role_key
 from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import TrainedParts
 
-_ROLE_COLOURS = {Role.TRAINED: "#2166ac", Role.THROUGH: "#92c5de", Role.FORWARD: "#d9d9d9"}
-_ROLE_LABELS = {
-    Role.TRAINED: "trained",
-    Role.THROUGH: "frozen, gradients run through",
-    Role.FORWARD: "frozen, forward only",
-}
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
     "svg.hashsalt": "deepen",
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-_NEW_COLOUR = "#e08214"
 _BASELINE_COLOUR = "#b2182b"
 _UNITS = ((1e12, ", trillions"), (1e9, ", billions"), (1e6, ", millions"))
 _MARKS = {
@@ -82,14 +76,14 @@ def draw_blocks(axes: Axes, schedule: Schedule, divisor: float) -> None:
                 [left, right],
                 low,
                 high,
-                facecolor=_ROLE_COLOURS[rows.role],
+                facecolor=ROLE_STYLES[role_key(rows.role)].colour,
                 linewidth=0.4,
                 edgecolor="white",
                 hatch="////" if rows.is_repeat else None,
                 label=rows.label,
             )
         for low in step.new_blocks if step is not None else ():
-            axes.plot([left, left], [low, low + 1], color=_NEW_COLOUR, linewidth=3, clip_on=False, label="added")
+            axes.plot([left, left], [low, low + 1], color=ADDED_COLOUR, linewidth=3, clip_on=False, label="added")
         if phase.until is not None:
             first = (begin + phase.until.earliest) / divisor
             axes.plot([first, first], [0, phase.depth], ":", color="black", label="may end from here on")
@@ -111,7 +105,8 @@ class _Rows(NamedTuple):
     @property
     def label(self) -> str:
         """The entry of the legend."""
-        return _ROLE_LABELS[self.role] + (", a block executed again" if self.is_repeat else "")
+        label = ROLE_STYLES[role_key(self.role)].label
+        return f"{label}, a block executed again" if self.is_repeat else label
 
 
 def _group_layers(trained: TrainedParts) -> Iterator[tuple[_Rows, int, int]]:
@@ -128,7 +123,7 @@ def _group_layers(trained: TrainedParts) -> Iterator[tuple[_Rows, int, int]]:
 def _draw_compute(axes: Axes, plan: Plan, divisor: float) -> None:
     """Draw the FLOPs of the recipe and of the baseline against tokens, with the marks."""
     request = plan.request
-    recipe_colour = _ROLE_COLOURS[Role.TRAINED]
+    recipe_colour = ROLE_STYLES[role_key(Role.TRAINED)].colour
     for total, name, colour, style in (
         (plan.total, request.run_name, recipe_colour, "-"),
         (plan.baseline, request.against_name, _BASELINE_COLOUR, "--"),

@@ -23,6 +23,7 @@ from deepen.report.decided_growth import describe_decided_growths
 from deepen.report.excess import ArmExcess, summarize_excess
 from deepen.report.style import BASELINE_COLOUR, COLOURS, DASHES
 from deepen.report.units import MAX_NAME_LENGTH, cut
+from deepen.study.results.phases import PhaseResult
 from deepen.study.results.regime import Regime
 from deepen.study.results.schema import (
     ArmResult,
@@ -40,6 +41,7 @@ class SeedRun:
     """An arm with one seed. `trained_share`: the share of its compute that is trained; None in old files."""
 
     seed: int
+    phases: tuple[PhaseResult, ...]
     curve: tuple[AveragedPoint, ...]
     trained_share: float | None
 
@@ -207,7 +209,12 @@ def _summarize_arm(
         ),
         depth=curve[-1].depth if curve else None,
         runs=tuple(
-            SeedRun(seed=arm.seed, curve=average_curve([arm.curve]), trained_share=arm.trained_share)
+            SeedRun(
+                seed=arm.seed,
+                phases=arm.phases,
+                curve=average_curve([arm.curve]),
+                trained_share=arm.trained_share,
+            )
             for arm in seeds
         ),
         curve=curve,
