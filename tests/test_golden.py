@@ -76,7 +76,7 @@ def test_the_losses_of_a_short_run_are_the_golden_ones(
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "data_fingerprint": dataset.fingerprint,
-        "val_loss": arm["marks"][0]["val_loss"],
+        "val_loss": arm["curve"][-1]["val_loss"],
         "losses": [line["loss"] for line in lines],
     }
     file = GOLDEN / f"{'-'.join([recipe, *({family, optimizer} - {'gpt2', 'adamw'})])}.json"

@@ -5,7 +5,7 @@ from deepen.evaluate import formats
 from deepen.evaluate.encoding import split_by_length
 from deepen.evaluate.language import LastWord, Text
 from deepen.evaluate.multiple_choice import MultipleChoice
-from deepen.evaluate.task import VALIDATION, Task
+from deepen.evaluate.task import LOSSES, Task
 
 _ALL: tuple[Task, ...] = (
     MultipleChoice(
@@ -101,6 +101,6 @@ def register_task(task: Task) -> None:
     Raises:
         InvalidValueError: its name is taken.
     """
-    if task.name in TASKS or task.name == VALIDATION:
+    if task.name in TASKS or task.name in LOSSES:
         raise InvalidValueError(f"{task.name!r} is taken", field="task", value=task.name, remedy="choose another")
     TASKS[task.name] = task

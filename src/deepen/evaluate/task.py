@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 
 VALIDATION = "validation"
-"""The name of the validation loss in evals.jsonl; no task may have it."""
+"""The name of the validation loss in evals.jsonl, at the points of a curve; no task may have it."""
+
+MARK_VALIDATION = "validation at the mark"
+"""The name of the validation loss at a mark: on more text, with the loss of each window; no task may have it."""
+
+LOSSES = (VALIDATION, MARK_VALIDATION)
 
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}

@@ -34,13 +34,13 @@ def test_the_example_of_the_docstring():
         EvaluationPoint(tokens=12, tasks=("validation",)),
         EvaluationPoint(tokens=20, tasks=("validation", "hellaswag")),
         EvaluationPoint(tokens=32, tasks=("validation",)),
-        EvaluationPoint(tokens=40, tasks=("validation", "hellaswag")),
+        EvaluationPoint(tokens=40, tasks=("validation", "validation at the mark", "hellaswag")),
     )
 
 
 def test_the_end_of_a_segment_is_evaluated_only_at_a_mark_or_on_the_spacing():
     assert evaluation_points(segment(0, 3, 4), evaluation(100, 100), is_mark=False) == ()
-    at_mark = EvaluationPoint(tokens=12, tasks=("validation", "hellaswag"))
+    at_mark = EvaluationPoint(tokens=12, tasks=("validation", "validation at the mark", "hellaswag"))
     for task_every in (0, 100):  # 0: at the marks only
         points = evaluation_points(segment(0, 3, 4), evaluation(100, task_every), is_mark=True)
         assert points == (at_mark,)

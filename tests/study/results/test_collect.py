@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from deepen.study.define.study import Arm, Study
 from deepen.study.results.collect import collect
 from deepen.study.results.schema import Results
 from deepen.study.results.seconds import seconds_factor
+from deepen.study.results.validation_text import block_means
 from deepen.study.results.verdicts import with_verdicts
 from deepen.study.store.study_folder import Store
 from deepen.train.device import machine_name
@@ -72,10 +74,19 @@ def test_a_curve_has_a_point_for_each_validation_and_the_mean_loss_between(resul
         assert point.train_loss == pytest.approx(sum(losses[8 * i : 8 * i + 8]) / 8)
 
 
-def test_a_mark_has_the_loss_at_the_end_of_the_curve_and_its_tasks(results: Results):
+def test_a_mark_has_the_loss_of_more_text_than_the_curve_and_its_tasks(results: Results, folder: Path):
+    """The text of the curve's points is the beginning of the mark's, which is as long as the first budget here."""
     for arm in results.arms:
         [mark] = arm.marks
-        assert (mark.tokens, mark.val_loss) == (arm.curve[-1].tokens, arm.curve[-1].val_loss)
+        evals = folder / "study" / "segments" / arm.segments[-1] / "evals.jsonl"
+        lines = [json.loads(line) for line in evals.read_text().splitlines()]
+        [windows] = [line["windows"] for line in lines if "windows" in line]
+        assert mark.val_tokens == 16 * len(windows) == STEPS * BATCH == results.regime.data.mark_tokens
+        assert mark.val_loss == pytest.approx(sum(windows) / len(windows), abs=1e-6)
+        assert mark.tokens == arm.curve[-1].tokens
+        assert arm.curve[-1].val_loss == pytest.approx(sum(windows[:4]) / 4, abs=1e-6)
+        assert mark.val_blocks == block_means(windows) and len(mark.val_blocks) == 3
+        assert mark.val_stderr == pytest.approx(statistics.stdev(mark.val_blocks) / 3**0.5)
         assert mark.annealed and mark.budget_share == 1.0
         score, last = mark.tasks["hellaswag"], arm.tasks[-1]
         assert (score.value, score.n, last.tokens) == (last.value, 4, mark.tokens)

@@ -22,7 +22,7 @@ BATCH, STEPS = 32, 6
 def test_a_segment_that_becomes_a_mark_is_evaluated_on_the_tasks_it_lacks(
     make_study: Callable[..., Study], model: ModelConfig, dataset: Dataset, tmp_path: Path
 ):
-    """Its end had a validation already, by the spacing; tasks are evaluated at marks only."""
+    """Its end had a validation already, by the spacing, as in older versions; nothing is trained."""
     items = tmp_path / "items.jsonl"
     items.write_text(json.dumps({"ctx": "The Congress", "endings": ["met.", "ran away"], "label": 0}) + "\n")
     study = make_study(
@@ -48,7 +48,8 @@ def test_a_segment_that_becomes_a_mark_is_evaluated_on_the_tasks_it_lacks(
     assert find_pending(tree, store) == [node]
     folder.reopen()
     assert train_segment(job, lambda: False)
-    assert [line["task"] for line in folder.lines("evals")] == ["validation", "hellaswag"]
+    tasks = [line["task"] for line in folder.lines("evals")]
+    assert tasks == ["validation", "validation at the mark", "hellaswag"]
     assert find_pending(tree, store) == [] and folder.log_problems() == []
     assert len(folder.lines("metrics")) == STEPS
 
@@ -74,5 +75,5 @@ def test_a_stop_during_an_evaluation_does_not_wait_for_its_end(
         assert folder.state().progress.step == steps and folder.done is None
         assert len(folder.lines("evals")) == evaluations
     assert train_segment(job, lambda: False)
-    assert [line["step"] for line in folder.lines("evals")] == [STEPS // 2, STEPS]
+    assert [line["step"] for line in folder.lines("evals")] == [STEPS // 2, STEPS, STEPS]
     assert len(folder.lines("metrics")) == STEPS and folder.log_problems() == []

@@ -203,7 +203,8 @@ def train_for_steps(
     for node in find_pending(tree, store):
         job = Job(
             node=node, folder=folder, model=study.model, window=CONTEXT,
-            settings=study.settings, validation_tokens=study.evaluation.validation_tokens, dataset=dataset,
+            settings=study.settings, validation_tokens=study.evaluation.validation_tokens,
+            mark_tokens=study.mark_tokens, dataset=dataset,
         )  # fmt: skip
         if not train_segment(job, stop, world=replace(world, shard=shard)):
             break

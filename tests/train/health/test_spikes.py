@@ -150,7 +150,7 @@ def test_a_run_stopped_by_a_spike_keeps_every_step_and_continues_with_warn(
             [node] = tree.nodes.values()
             job = Job(
                 node=node, folder=store.folder, model=shallow, settings=study.settings,
-                validation_tokens=512, dataset=noisy_data, window=CONTEXT,
+                validation_tokens=512, mark_tokens=512, dataset=noisy_data, window=CONTEXT,
             )  # fmt: skip
             if on_spike == "stop":
                 with pytest.raises(TrainingError, match="spike"):

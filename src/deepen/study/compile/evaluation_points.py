@@ -1,18 +1,19 @@
 """Where a segment is evaluated: decided when a study is compiled, so that training only follows a list.
 
 The validation loss and each task have a spacing in tokens. Their points are the multiples of the spacing, each
-moved up to the next optimizer step. At a mark, everything is evaluated. For example, a segment of 10 steps of 4
-tokens that ends in a mark, with the validation loss every 10 tokens and a task every 20:
+moved up to the next optimizer step. At a mark, everything is evaluated, and the validation loss also on more text
+(`Study.mark_tokens`). For example, a segment of 10 steps of 4 tokens that ends in a mark, with the validation loss
+every 10 tokens and a task every 20:
 
     multiples of 10       10   20   30   40
     moved up to steps     12   20   32   40
-    evaluated             validation at 12 and 32; validation and the task at 20 and 40
+    evaluated             validation at 12 and 32; validation and the task at 20; both, and more text, at 40
 """
 
 from collections import defaultdict
 from dataclasses import dataclass
 
-from deepen.evaluate.task import VALIDATION
+from deepen.evaluate.task import MARK_VALIDATION, VALIDATION
 from deepen.schedule.grid import round_up_to_steps
 from deepen.study.define.evaluation import Evaluation
 from deepen.train.segment import Segment
@@ -20,7 +21,7 @@ from deepen.train.segment import Segment
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationPoint:
-    """The evaluations that are due at a number of tokens: names of tasks, or "validation" for the loss."""
+    """The evaluations that are due at a number of tokens: names of tasks, or of `LOSSES`."""
 
     tokens: int
     tasks: tuple[str, ...]
@@ -34,7 +35,7 @@ def evaluation_points(segment: Segment, evaluation: Evaluation, *, is_mark: bool
         evaluation: the spacings.
         is_mark: whether the segment ends in a mark.
     """
-    spacings = {VALIDATION: evaluation.every_tokens}
+    spacings = {VALIDATION: evaluation.every_tokens, MARK_VALIDATION: 0}
     spacings |= {file.task: evaluation.tasks_every_tokens for file in evaluation.tasks}
     due: dict[int, list[str]] = defaultdict(list)
     for name, spacing in spacings.items():

@@ -45,7 +45,7 @@ class Evaluation:
         every_tokens: tokens between two points of the validation curve.
         validation_tokens: size of the validation text at the points of the curve.
         mark_tokens: the most validation text that is used at a mark, where losses are compared; the text of the
-            curve's points is the beginning of it.
+            curve's points is the beginning of it (see also `Study.mark_tokens`).
         tasks: the tasks to score.
         tasks_every_tokens: tokens between two scores of a task during the run; 0 for scores at the marks only.
     """
@@ -64,8 +64,3 @@ class Evaluation:
         names = [file.task for file in self.tasks]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise InvalidValueError(f"name {min(repeated)!r} twice: give each task one file", field="tasks")
-
-    @property
-    def max_mark_tokens(self) -> int:
-        """The most validation text at a mark, in tokens: at least that of the curve's points."""
-        return max(self.mark_tokens, self.validation_tokens)

@@ -249,6 +249,15 @@ class Study:
         return self.at_budget(min((self.tokens, *self.earlier_tokens)))
 
     @property
+    def mark_tokens(self) -> int:
+        """The most validation tokens at a mark: at most those of the first budget, at least those of the curve.
+
+        So the marks of a short run take no longer than its training, and a larger budget keeps the text.
+        """
+        evaluation = self.evaluation
+        return max(evaluation.validation_tokens, min(evaluation.mark_tokens, self.first_budget.tokens))
+
+    @property
     def runs(self) -> int:
         """The number of runs: every arm with every seed."""
         return len(self.arms) * len(self.seeds)

@@ -13,7 +13,7 @@ from typing import Any
 from deepen import __version__
 from deepen.compute.accounting import EXACT_FLOPS
 from deepen.data.shards import Dataset
-from deepen.evaluate.task import VALIDATION
+from deepen.evaluate.task import LOSSES, MARK_VALIDATION, VALIDATION
 from deepen.schedule.rate import rate_name
 from deepen.schedule.recipes import get_recipe
 from deepen.study.compile.tree import Node, Route, Tree
@@ -31,6 +31,7 @@ from deepen.study.results.schema import (
     TaskScore,
 )
 from deepen.study.results.step_times import StepTimes, TimedSegment, step_seconds
+from deepen.study.results.validation_text import block_means, text_stderr
 from deepen.study.store.log_lines import Line, last_steps, mean_loss
 from deepen.study.store.study_folder import Store
 
@@ -182,7 +183,9 @@ class _Collector:
         tokens = route.mark.schedule.tokens
         evaluations = self.store.segment(route.keys[-1]).lines("evals")
         at_end = {line["task"]: line for line in evaluations if line["tokens"] == tokens}
-        validation = at_end.pop(VALIDATION)
+        losses = {name: at_end.pop(name) for name in LOSSES if name in at_end}
+        validation = losses.get(MARK_VALIDATION) or losses[VALIDATION]  # in older versions, only the curve's text
+        blocks = block_means(validation.get("windows", ()))
         steps = last_steps(self._lines(route, "metrics"), tokens, self.tree.study.evaluation.every_tokens)
         return MarkResult(
             accounting=route.mark.accounting,
@@ -191,6 +194,9 @@ class _Collector:
             **_position(validation),
             steady_seconds=self.step_times.steady_seconds(self.tree.nodes[key].segment for key in route.keys),
             val_loss=validation["value"],
+            val_tokens=validation["n"],
+            val_stderr=text_stderr(blocks),
+            val_blocks=blocks,
             val_bits_per_byte=validation.get("metrics", {}).get("bits_per_byte"),
             train_loss=mean_loss(steps),
             annealed=self.tree.study.rate_for(route.arm).annealed,
@@ -202,7 +208,7 @@ class _Collector:
         return tuple(
             TaskResult(task=line["task"], **_position(line), **_score(line))
             for line in self._lines(route, "evals")
-            if line["task"] != VALIDATION
+            if line["task"] not in LOSSES
         )
 
     def _lines(self, route: Route, log: str) -> list[Line]:
@@ -277,6 +283,7 @@ def _regime(tree: Tree, store: Store, dataset: Dataset, machine: str, device: st
             tokenizer_sha256=dataset.tokenizer_sha256,
             train_tokens=train_tokens,
             validation_tokens=min(study.evaluation.validation_tokens, validation_tokens - 1),
+            mark_tokens=min(study.mark_tokens, validation_tokens - 1) // study.context * study.context,
             epochs=longest / train_tokens,
         ),
         task_files=(store.recorded("inputs") or {}).get("tasks", {}),

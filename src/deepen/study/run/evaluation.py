@@ -13,11 +13,14 @@ from deepen.data.shards import Dataset, Tokens
 from deepen.errors import RunError
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.scoring import TASK_BATCH_TOKENS, CompletionScorer, LanguageModel
-from deepen.evaluate.task import DTYPES, VALIDATION, Score
+from deepen.evaluate.task import DTYPES, LOSSES, MARK_VALIDATION, VALIDATION, Score
 from deepen.evaluate.task_file import hash_task_file
-from deepen.evaluate.validation import VALIDATION_BATCH_TOKENS, validation_loss
+from deepen.evaluate.validation import VALIDATION_BATCH_TOKENS, mean_loss, window_losses
 from deepen.study.run.job import Examples, Job
 from deepen.train.engine import TrainingEngine
+
+_WINDOW_DIGITS = 6
+"""Decimals of the loss of a window in evals.jsonl; fp32 computes no more."""
 
 
 class EvaluationStopped(Exception):
@@ -25,18 +28,18 @@ class EvaluationStopped(Exception):
 
 
 def evaluate(
-    task: str,
+    tasks: Sequence[str],
     engine: TrainingEngine,
     job: Job,
     should_stop: Callable[[], bool],
     *,
     device: torch.device,
     processes: int = 1,
-) -> dict[str, Any]:
-    """Evaluate a model; returns one line of evals.jsonl.
+) -> list[dict[str, Any]]:
+    """Evaluate a model; returns a line of evals.jsonl for each task.
 
     Args:
-        task: the name of a task, or "validation".
+        tasks: names of tasks, or of `LOSSES`, which are computed in one pass over the text.
         engine: the segment's engine, at the point to evaluate.
         job: the segment.
         should_stop: called before each batch.
@@ -47,20 +50,18 @@ def evaluate(
         EvaluationStopped: `should_stop` returned true.
     """
     progress, model = engine.progress, _StoppableModel(engine, should_stop)
-    if task == VALIDATION:
-        score = _validate(model, job, device, processes)
-    else:
-        score = _score_task(task, model, job, device, processes)
-    return {
+    at = {
         "tokens": progress.tokens,
         "step": progress.step,
         "flops": progress.flops,
         "seconds": progress.seconds,
-        "task": task,
-        "split": "validation",
-        "dtype": DTYPES[job.settings.precision],
-        **score.to_json(),
     }
+    about = {"split": "validation", "dtype": DTYPES[job.settings.precision]}
+    scores = _validate([task for task in tasks if task in LOSSES], model, job, device, processes)
+    for task in tasks:
+        if task not in LOSSES:
+            scores[task] = _score_task(task, model, job, device, processes).to_json()
+    return [{**at, "task": task, **about, **scores[task]} for task in tasks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +88,34 @@ def load_inputs(job: Job) -> None:
             _load(examples, job.dataset)
 
 
-def _validate(model: LanguageModel, job: Job, device: torch.device, processes: int) -> Score:
-    score = validation_loss(
+def _validate(
+    losses: Sequence[str], model: LanguageModel, job: Job, device: torch.device, processes: int
+) -> dict[str, dict[str, Any]]:
+    """The scores of some of `LOSSES`; that of a mark has the loss of each window, in nats per token."""
+    if not losses:
+        return {}
+    sizes = {VALIDATION: job.validation_tokens, MARK_VALIDATION: job.mark_tokens}
+    losses_w = window_losses(
         model,
         _validation_tokens(job.dataset),
-        job.validation_tokens,
+        max(sizes[name] for name in losses),
         job.window,
         device=device,
         batch_tokens=VALIDATION_BATCH_TOKENS[device.type] * processes,
+        part=job.validation_tokens,
     )
-    size = _validation_bytes(job.dataset, score.n)
+    scores = {}
+    for name in losses:
+        of_size_w = losses_w[: sizes[name] // job.window]
+        scores[name] = _with_bits_per_byte(mean_loss(of_size_w, job.window), job.dataset).to_json()
+        if name == MARK_VALIDATION:
+            scores[name]["windows"] = [round(loss, _WINDOW_DIGITS) for loss in of_size_w.tolist()]
+    return scores
+
+
+def _with_bits_per_byte(score: Score, dataset: Dataset) -> Score:
+    """A validation loss with its value per byte of text, if there is a tokenizer."""
+    size = _validation_bytes(dataset, score.n)
     if size == 0:
         return score
     bits = Score(

@@ -31,7 +31,8 @@ class Job:
         settings: training settings.
         dataset: the data.
         window: the largest context of the study, in tokens; batches are cut from windows of this size.
-        validation_tokens: size of the validation set.
+        validation_tokens: size of the validation text at the points of the curve.
+        mark_tokens: size of the validation text at a mark.
         examples: the file of each task.
         start: the checkpoint from which the first segment of every run begins; None for fresh weights.
     """
@@ -43,6 +44,7 @@ class Job:
     dataset: Dataset
     window: int
     validation_tokens: int
+    mark_tokens: int
     examples: tuple[Examples, ...] = ()
     start: Start | None = None
 
@@ -91,6 +93,7 @@ def make_jobs(
             dataset=dataset,
             window=study.context,
             validation_tokens=study.evaluation.validation_tokens,
+            mark_tokens=study.mark_tokens,
             examples=examples,
             start=start,
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepen.compute.accounting import EXACT_FLOPS
-from deepen.evaluate.task import VALIDATION
+from deepen.evaluate.task import MARK_VALIDATION, VALIDATION
 from deepen.study.compile.marks import Mark
 from deepen.study.compile.tree import Route, Tree
 from deepen.study.store.log_lines import Line, parse_log_line
@@ -102,13 +102,17 @@ class RunLogs:
         """The new rows of the segment that is next, in the order of tokens."""
         segment = self._nodes[self._segments[0]].segment
         rows = [_step_row(line) for line in self._metrics.read() if line["tokens"] <= segment.end]
-        rows += [_evaluation_row(line) for line in self._evaluations.read() if line["tokens"] <= segment.end]
+        rows += [
+            _evaluation_row(line)
+            for line in self._evaluations.read()
+            if line["tokens"] <= segment.end and line["task"] != MARK_VALIDATION
+        ]
         yield from sorted(rows, key=lambda row: row.tokens)
 
     def _mark_rows(self, route: Route) -> Iterator[Row]:
         end = route.mark.schedule.tokens
         for line in self._store.segment(route.keys[-1]).lines("evals"):
-            if line["tokens"] == end:
+            if line["tokens"] == end and line["task"] != VALIDATION:
                 yield _mark_row(line, route.mark)
 
 
@@ -155,7 +159,7 @@ def _mark_row(line: Line, mark: Mark) -> Row:
     """A score at a mark; its name has the accounting where that is not exact FLOPs."""
     task = line["task"]
     where = "mark" if mark.accounting == EXACT_FLOPS else f"mark-{mark.accounting}"
-    name = f"{where}/{'val_loss' if task == VALIDATION else task}"
+    name = f"{where}/{'val_loss' if task == MARK_VALIDATION else task}"
     return _row(f"{where} {mark.budget_share} {task}", line, _scores(line, name))
 
 

@@ -133,12 +133,18 @@ def find_pending(tree: Tree, store: Store) -> list[Node]:
 
 def _open_pending(tree: Tree, store: Store) -> list[Node]:
     """The segments to train; those that are finished and must be trained again lose their done.json."""
-    pending, again = find_pending(tree, store), 0
+    pending, again, marks = find_pending(tree, store), 0, 0
     for node in pending:
         folder = store.segment(node.key)
         if folder.done is not None:
             again += 0 if folder.has_state else node.segment.end - node.segment.start
+            marks += node.key in tree.mark_keys and folder.has_state
             folder.reopen()
+    if marks:
+        _log.info(
+            "%s evaluated again, without training: validation text or tasks are missing there",
+            "1 mark is" if marks == 1 else f"{marks} marks are",
+        )
     if again:
         _log.warning(
             "%s tokens are trained again: the states after them were pruned, and are needed now", f"{again:,}"

@@ -140,4 +140,6 @@ def _trained_flops(node: Node, unfinished: dict[str, int]) -> int:
 def _is_evaluating(node: Node, folder: SegmentFolder, tokens: int) -> bool:
     """Whether an evaluation is due after the step that was logged last, and not logged yet."""
     due = {task for point in node.evaluations if point.tokens == tokens for task in point.tasks}
-    return bool(due - {line["task"] for line in folder.last_lines("evals") if line["tokens"] == tokens})
+    if not due:
+        return False
+    return bool(due - {line["task"] for line in folder.lines("evals") if line["tokens"] == tokens})

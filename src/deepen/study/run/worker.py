@@ -110,10 +110,7 @@ def train_segment(
             tokens = engine.progress.tokens
             if tasks := missing(tokens):
                 try:
-                    scores = [
-                        evaluate(task, engine, job, should_stop, device=device, processes=world.size)
-                        for task in tasks
-                    ]
+                    scores = evaluate(tasks, engine, job, should_stop, device=device, processes=world.size)
                 except EvaluationStopped:
                     save()
                     return False

@@ -10,7 +10,7 @@ from typing import Any
 
 from deepen import durable
 from deepen.data.description import FILE
-from deepen.evaluate.task import VALIDATION
+from deepen.evaluate.task import LOSSES, MARK_VALIDATION
 from deepen.growth.layout import GrownBlock, describe_blocks, describe_layout
 from deepen.growth.spec import Growth, GrowthStep
 from deepen.interop.history import DataPosition, FinalScore, Trained, TrainedPhase
@@ -44,7 +44,8 @@ def read_run(folder: Path, key: str, header: StateHeader, study: Study, *, arm: 
     averaged = last_steps(steps.values(), progress.tokens, study.evaluation.every_tokens)
     evaluations = [line for log in logs for line in _read_lines(log / "evals.jsonl", progress.tokens)]
     scores = {line["task"]: line for line in evaluations}
-    validation = scores.pop(VALIDATION, None)
+    losses = [scores.pop(name) for name in LOSSES if name in scores]
+    validation = max(losses, key=lambda line: (line["tokens"], line["task"] == MARK_VALIDATION), default=None)
     recipe = next((get_recipe(each.recipe).name for each in study.arms if each.name == arm), "")
     last = specs[-1]["recipe"]
     facts = _read_data_facts(folder, study)
