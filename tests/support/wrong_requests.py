@@ -1,11 +1,17 @@
 """Wrong requests, each with the beginning of an expected error line."""
 
 WRONG = {
-    'study ""': "NAME is missing: use quickstart, paper or a path",
+    'study ""': "NAME is missing: use quickstart, paper, fair or a path",
     "study .": "study '.' is unknown: use quickstart,",
     "study ../quickstart": "study '../quickstart' is unknown (did you",
     'study "quick start"': "study 'quick start' is unknown (did you",
     "study quickstart paper": "'paper' is one argument too many: see",
+    "study quickstart --budgets 5": "--budgets: study quickstart does not take it; fair does",
+    "study fair --budgets 5,x": "--budgets is 'x': it must be a number",
+    "study fair --budgets 0": "--budgets is 0: it must be above 0",
+    "study fair --recipes one-sho": "--recipes 'one-sho' is unknown (did you mean 'one-shot'?)",
+    "study fair --recipes small": "--recipes 'small' is unknown",
+    "study fair --preset paper-as-written": "--preset: study fair does not take it; paper does",
     "study quickstart --seeds": "--seeds has no value: write --seeds N",
     "study quickstart --seeds 1.5": "--seeds is '1.5': it must be a whole number",
     "study quickstart --seeds nan": "--seeds is 'nan': it must be a whole number",

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from deepen.cli.requests.command import Command
 from deepen.cli.requests.executor import parse_executor
+from deepen.cli.requests.model_options import parse_model
 from deepen.cli.requests.parser import Arguments, parse_arguments
 from deepen.cli.requests.result_options import parse_folder
 from deepen.cli.requests.run_request import RunRequest
@@ -83,7 +84,10 @@ def parse_study(arguments: Arguments) -> Study | None:
             arguments.add(f"study {name!r} is unknown{near}: use {', '.join(STUDIES)}, or a .py file")
         return None
     make = STUDIES[name]
-    own = arguments.given([*inspect.signature(make).parameters])
+    parameters = inspect.signature(make).parameters
+    own = arguments.given([*parameters])
     changes = {key: value for key, value in arguments.values.items() if key not in own}
+    if "model" in parameters:
+        own["model"] = parse_model(arguments, parameters["model"].default)
     study = arguments.attempt(lambda: make(**own))
     return None if study is None else change_study(arguments, study, changes)

@@ -7,7 +7,7 @@ from deepen.cli.requests.model_options import parse_model
 from deepen.cli.requests.parser import Arguments
 from deepen.cli.requests.ramp_options import add_ramps, has_ramps
 from deepen.cli.requests.rate_options import change_rate, set_peaks
-from deepen.cli.requests.study_options import STUDIES_WITH_PRESETS
+from deepen.cli.requests.study_options import OWN_OPTIONS
 from deepen.cli.requests.task_options import add_tasks, given_tasks
 from deepen.cli.requests.training_options import parse_settings
 from deepen.model.config import ModelConfig
@@ -19,10 +19,8 @@ from deepen.study.define.study import Arm, Study
 
 def change_study(arguments: Arguments, study: Study, changes: dict[str, Any]) -> Study | None:
     """The study with what a command line changes of it."""
-    if "preset" in changes:
-        arguments.add(
-            f"--preset: study {arguments.argument} has no presets; {', '.join(STUDIES_WITH_PRESETS)} has some"
-        )
+    for key in OWN_OPTIONS.keys() & changes.keys():
+        arguments.add(f"--{key}: study {arguments.argument} does not take it; {', '.join(OWN_OPTIONS[key])} does")
     if "tokens" in arguments and "scale" in arguments:
         arguments.add("--tokens and --scale both set the budget: give one of them")
 
@@ -37,6 +35,7 @@ def change_study(arguments: Arguments, study: Study, changes: dict[str, Any]) ->
         return replace(
             changed,
             tokens=tokens,
+            earlier_tokens=tuple(round(each * share) for each in study.earlier_tokens),
             rate=change_rate(changed.rate.scaled(share), changes),
             arms=_with_ramps(arguments, changed, arms),
             evaluation=add_tasks(evaluation, given_tasks(changes)),

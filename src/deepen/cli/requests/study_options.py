@@ -22,15 +22,24 @@ from deepen.cli.requests.training_options import (
 )
 from deepen.cli.requests.value_types import (
     Completion,
+    comma_separated,
     number,
+    some_of,
     whole_number,
 )
+from deepen.study.define.fair import BUDGETS, DEFAULT_RECIPES, FAIR_RECIPES
 from deepen.study.define.presets import DEFAULT_PRESET, STUDIES
 
 _THE_STUDYS = "the study's"
 
-STUDIES_WITH_PRESETS = tuple(name for name, make in STUDIES.items() if "preset" in signature(make).parameters)
 
+def _studies_with(parameter: str) -> tuple[str, ...]:
+    """The studies whose function takes a parameter."""
+    return tuple(name for name, make in STUDIES.items() if parameter in signature(make).parameters)
+
+
+OWN_OPTIONS = {key: _studies_with(key) for key in ("preset", "budgets", "recipes")}
+"""The options that only some studies take, with the names of these studies."""
 
 _STUDY_GROUPS = (
     OptionGroup(
@@ -59,7 +68,21 @@ _STUDY_GROUPS = (
                 PRESET_OPTION,
                 help="the paper as it is written, or as its code was released",
                 default_help=DEFAULT_PRESET,
-                owners=STUDIES_WITH_PRESETS,
+                owners=OWN_OPTIONS["preset"],
+            ),
+            Option(
+                name="recipes",
+                takes=some_of(FAIR_RECIPES),
+                help="the recipes to compare; their controls are added",
+                default_help=",".join(DEFAULT_RECIPES),
+                owners=OWN_OPTIONS["recipes"],
+            ),
+            Option(
+                name="budgets",
+                takes=comma_separated(number("TOKENS", maximum=1e6)),
+                help="budgets to compare them at: the baseline's tokens per parameter, embeddings apart",
+                default_help=",".join(f"{budget:g}" for budget in BUDGETS),
+                owners=OWN_OPTIONS["budgets"],
             ),
             replace(TOKENS_OPTION, default_help=_THE_STUDYS),
             Option(
@@ -128,6 +151,10 @@ STUDY = Command(
         Example(
             line="deepen study paper --data sotu --model nano --scale 6e-6 --jobs 1",
             purpose="the paper's protocol on a small model, scaled down to seconds",
+        ),
+        Example(
+            line="deepen study fair --model micro --budgets 5,10,20 --recipes one-shot,stack --seeds 3",
+            purpose="recipes at several budgets, every arm tuned alike",
         ),
     ),
 )

@@ -1,4 +1,7 @@
-"""Named studies: `quickstart` takes minutes on two cores, `paper` is the experiment of Li, Fung & Huang 2024."""
+"""Named studies: `quickstart` takes minutes on two cores, `paper` is the experiment of Li, Fung & Huang 2024.
+
+The third is `fair`, in a module of its own.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -7,6 +10,7 @@ from deepen.model.presets import PEAK_RATES, PRESETS, TOKENS_PER_STEP, pad_vocab
 from deepen.schedule.rate import RATES, WSD, Rate
 from deepen.schedule.recipes.stages import STAGED_PRESETS, TWO_PHASE_PRESETS
 from deepen.study.define.evaluation import Evaluation
+from deepen.study.define.fair import fair
 from deepen.study.define.study import Arm, Study
 from deepen.train.settings import TrainSettings
 
@@ -165,5 +169,5 @@ def paper(*, preset: str = DEFAULT_PRESET, rate: str = "", scale: float = 1.0) -
     )
 
 
-STUDIES: Mapping[str, Callable[..., Study]] = {"quickstart": quickstart, "paper": paper}
+STUDIES: Mapping[str, Callable[..., Study]] = {"quickstart": quickstart, "paper": paper, "fair": fair}
 """Every study by its name."""
