@@ -21,7 +21,7 @@ from math import inf, isfinite, sqrt
 from statistics import fmean
 from typing import Any
 
-from deepen.evaluate.task import VALIDATION
+from deepen.evaluate.task import MARK_VALIDATION, VALIDATION
 
 Line = Mapping[str, Any]
 """A line of metrics.jsonl or evals.jsonl."""
@@ -34,6 +34,8 @@ ROUNDING = {"fp32": 1e-5, "bf16": 2e-3}
 
 TELLING_SHARE = 1 / 3
 """Rounding hides another training where it may move a loss by this share of the scatter between batches."""
+
+_LOSS_NAMES = {VALIDATION: "validation loss", MARK_VALIDATION: "validation loss at the mark"}
 
 
 class Agreement(StrEnum):
@@ -132,14 +134,15 @@ def compare_evaluations(
     """
     old, new = ({(line["task"], line["tokens"]): line["value"] for line in lines} for lines in (recorded, again))
     tasks = dict.fromkeys(task for task, _ in old | new)
+    new_in_this_version = {MARK_VALIDATION} - {task for task, _ in old}  # older versions did not measure it
     return tuple(
         _compare(
-            "validation loss" if task == VALIDATION else task,
+            _LOSS_NAMES.get(task, task),
             ((at, old.get((task, at)), new.get((task, at))) for each, at in old | new if each == task),
             allowance,
         )
         for task in tasks
-        if task == VALIDATION or not allowance.tokens
+        if (task in _LOSS_NAMES or not allowance.tokens) and task not in new_in_this_version
     )
 
 

@@ -71,7 +71,7 @@ def replay(
     for point in job.node.evaluations:
         if evaluates and point.tokens <= until:
             engine.run(point.tokens, log)
-            evaluations += [evaluate(task, engine, job, lambda: False, device=device) for task in point.tasks]
+            evaluations += evaluate(point.tasks, engine, job, lambda: False, device=device)
     engine.run(until, log)
     return Replay(steps=steps, evaluations=evaluations, state=engine.state())
 
