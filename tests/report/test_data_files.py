@@ -39,8 +39,9 @@ def make_results() -> Results:
 
 def test_pandas_reads_the_same_from_csv_and_from_parquet(tmp_path: Path):
     tables = make_tables(make_results())
-    assert write_csv(tables, tmp_path) == ("curves.csv", "marks.csv", "verdicts.csv")
-    assert write_parquet(tables, tmp_path) == ("curves.parquet", "marks.parquet", "verdicts.parquet")
+    names = ("curves", "marks", "verdicts", "paper-table")
+    assert write_csv(tables, tmp_path) == tuple(f"{name}.csv" for name in names)
+    assert write_parquet(tables, tmp_path) == tuple(f"{name}.parquet" for name in names)
     for name in tables:
         text = pd.read_csv(tmp_path / f"{name}.csv")
         binary = pd.read_parquet(tmp_path / f"{name}.parquet")

@@ -95,26 +95,150 @@ def test_what_was_found_names_arms_with_their_differences_and_intervals():
     assert "and one more arm" in find(*["wins"] * 4).found
 
 
-def test_a_saving_is_computed_from_the_multiplier():
-    assert "1.25 times what arm 0 spent to reach the same loss, a saving of 20 %" in find("wins").compute
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (
+            {"multiplier_interval": [1.02, 1.6]},
+            "full training would reach the loss of arm 0 with about 1.25 times its compute (95 %: 1.02 to 1.60), "
+            "a saving of 20 % (2 to 38 %).",
+        ),
+        (
+            {"multiplier_interval": [1.02, 1.4], "multiplier_interval_bounds": [None, "above"]},
+            "about 1.25 times its compute (95 %: 1.02 to above 1.40), a saving of 20 % (at least 2 %).",
+        ),
+        (
+            {"multiplier_interval": [1.25, 1.4], "multiplier_bound": "above", "confidence": 0.9875},
+            "with at least 1.25 times its compute (98.75 %), a saving of at least 20 %.",
+        ),
+        (
+            {"compute_multiplier": 1.4, "multiplier_interval": [1.25, 1.4], "multiplier_bound": "above"},
+            "with at least 1.25 times its compute",  # a file of an older version
+        ),
+    ],
+)
+def test_a_multiplier_and_its_saving_have_intervals_or_are_bounds(more: dict[str, Any], sentence: str):
+    compute = describe_finding(study(verdict("arm 0", "wins", **more))).compute
+    assert sentence in compute
+
+
+def test_the_multiplier_in_seconds_is_a_sentence_of_its_own_and_a_withheld_one_has_its_reason():
+    seconds = {"seconds_multiplier": 1.1, "seconds_multiplier_interval": [0.9, 1.4]}
+    assert (
+        "In seconds, as measured here: 1.10× (0.90 to 1.40)."
+        in describe_finding(study(verdict("a", "wins", **seconds))).compute
+    )
+    none = {"compute_multiplier": None, "multiplier_withheld": "its rate is the highest that was tried"}
+    some = describe_finding(study(verdict("a", "wins"), verdict("b", "wins", **none))).compute
+    assert "No multiplier is claimed for b: its rate is the highest that was tried." in some
+    assert "No multiplier is claimed: its rate" in describe_finding(study(verdict("b", "wins", **none))).compute
 
 
 @pytest.mark.parametrize(
-    ("small_loses", "sentence"),
+    ("small", "half_width", "sentence"),
     [
-        (True, ""),
-        (False, "the small model alone does at least as well"),
-        (None, "No small model was trained alone"),
+        (0.05, 0.02, ""),
+        (
+            -0.049,
+            0.02,
+            "The small model alone cannot be told from grown (+0.0010, 95 % interval −0.0190 to +0.0210)",
+        ),
+        (
+            -0.10,
+            0.02,
+            "But the small model alone does better still than grown (−0.050, 95 % interval −0.070 to −0.030)",
+        ),
+        (-0.10, None, "The small model alone cannot be told from grown (−0.050), so the gain may be one of size"),
+        (None, 0.02, "No small model was trained alone"),
     ],
 )
-def test_a_win_is_compared_with_a_smaller_model_alone(small_loses: bool | None, sentence: str):
-    """Whether an arm is a smaller model is read from its depth, never from a name."""
+def test_a_win_is_compared_with_a_smaller_model_alone(
+    small: float | None, half_width: float | None, sentence: str
+):
+    """With the interval between two arms. Whether an arm is a smaller model is read from its depth."""
     verdicts, arms = [verdict("grown", "wins")], [arm("grown")]
-    if small_loses is not None:
-        verdicts.append(verdict("shallow", "loses" if small_loses else "wins"))
+    if small is not None:
+        verdicts.append(verdict("shallow", "wins", difference=small))
         arms.append(arm("shallow", depth=6, is_control=True))
-    found = " ".join(describe_finding(study(*verdicts, arms=tuple(arms))).limits)
+    noise = {"arm_half_width": half_width}
+    found = " ".join(describe_finding(study(*verdicts, arms=tuple(arms), noise=noise)).limits)
     assert sentence in found and ("small model" in found) == bool(sentence)
+
+
+@pytest.mark.parametrize(
+    ("against_full", "against_depth", "headline", "limit"),
+    [
+        (
+            ("wins", "wins"),
+            ("wins", "cannot tell"),
+            "both arms beat full training. One of them beats the best fixed depth, depth 6, too.",
+            "Growing pays with arm 0 (−0.050, 95 % interval −0.070 to −0.030): it beats the best fixed depth, ",
+        ),
+        (
+            ("wins",),
+            ("wins",),
+            "arm 0 beats full training. It beats the best fixed depth, depth 6, too.",
+            "Growing pays with arm 0",
+        ),
+        (
+            ("wins", "wins"),
+            ("loses", "cannot tell"),
+            "both arms beat full training. None of them is shown to beat the best fixed depth, depth 6.",
+            "Growing is not shown to pay: no arm beats both full training and the best fixed depth, depth 6. The "
+            "nearest to depth 6 is arm 1 (+0.0010",
+        ),
+        (("loses",), ("wins",), "arm 0 does worse than full training.", "Growing is not shown to pay"),
+    ],
+)
+def test_growing_is_said_to_pay_only_where_it_beats_both_baselines(
+    against_full: tuple[str, ...], against_depth: tuple[str, ...], headline: str, limit: str
+):
+    names = [f"arm {i}" for i in range(len(against_full))]
+    both = study(
+        *map(verdict, names, against_full),
+        arms=(*map(arm, names), arm("depth 6", depth=6, is_control=True)),
+        depth_verdicts=[verdict(*each, baseline="depth 6") for each in zip(names, against_depth, strict=True)],
+        best_fixed_depth="depth 6",
+    )
+    finding = describe_finding(both)
+    assert finding.headline == f"At equal compute, {headline}"
+    assert limit in finding.limits[0] and "small model" not in " ".join(finding.limits)
+
+
+def test_the_headline_is_about_the_primary_arm_and_never_about_controls():
+    arms = (arm("a"), arm("b"), arm("small", is_control=True))
+    verdicts = (verdict("a", "loses"), verdict("b", "wins"), verdict("small", "wins"))
+    finding = describe_finding(study(*verdicts, arms=arms))
+    assert finding.headline == "At equal compute, one of two arms beats full training and one does worse."
+    assert "Controls, which show where a gain comes from: small (−0.050, 95 %" in finding.found
+    declared = describe_finding(study(*verdicts, arms=arms, primary="a"))
+    assert declared.headline == "At equal compute, a does worse than full training."
+    assert "the loss of a with" in declared.compute and "the loss of b" not in declared.compute
+
+
+def test_few_tokens_per_parameter_stand_in_the_headline_and_no_outcome_is_emphasized():
+    arms = (arm("a"), arm("small", is_control=True))
+    for tokens, prefix in (
+        (5.0, "At equal compute, with only 5.0 tokens per parameter, a"),
+        (20, "At equal compute, a"),
+    ):
+        found = study(
+            verdict("a", "wins"),
+            verdict("small", "wins"),
+            verdict("a", "wins", accounting="paper"),
+            arms=arms,
+            regime={"tokens_per_parameter": tokens},
+        )
+        assert describe_finding(found).headline == f"{prefix} beats full training."
+        rows = {(row.arm, row.mark): (row.outcome, row.is_decisive) for row in make_rows(found)}
+        assert rows["a", ""] == ("wins", tokens == 20) and rows["small", ""] == ("wins", False)
+        assert rows["a", "the paper’s mark"] == ("", False)
+
+
+def test_a_study_with_fewer_seeds_than_planned_has_no_finding_yet():
+    arms = (arm("a"), arm("full") | {"seed": 1}, arm("a") | {"seed": 1})
+    headline = describe_finding(study(arms=arms, seeds_planned=5)).headline
+    assert headline == "There is no finding yet: five seeds are planned, and two of them done."
 
 
 def test_an_arm_that_grew_is_not_the_small_model_even_if_it_ends_shallower():
@@ -169,30 +293,29 @@ def test_the_papers_mark_is_described_as_unequal_compute():
     marks = [*arm("a")["marks"], arm("a")["marks"][0] | {"accounting": "paper", "flops": 1100}]
     compute = describe_finding(study(verdict("a", "wins"), paper, arms=(arm("a") | {"marks": marks},))).compute
     assert (
-        "By the paper’s own accounting a wins, but that mark is not equal in exact FLOPs (1.10 times the "
-        "baseline’s at most)"
+        "At the paper’s own marks the difference is −0.050; they are not equal in exact FLOPs (1.10 times the "
+        "baseline’s at most) and decide nothing."
     ) in compute
 
 
-@pytest.mark.parametrize(
-    ("outcomes", "winners"),
-    [
-        (["loses"], "accounting arm 0 does not win, but"),
-        (["loses", "cannot tell"], "accounting neither arm wins, but"),
-        (["loses"] * 3, "accounting none of the three arms wins, but"),
-        (["wins", "loses"], "accounting one of two arms wins, but"),
-        (["wins", "wins", "loses"], "accounting two of three arms win, but"),
-        (["wins"] * 2, "accounting both arms win, but"),
-    ],
-)
-def test_winners_by_the_papers_accounting_are_counted(outcomes: list[str], winners: str):
-    verdicts = [verdict(f"arm {i}", outcome, accounting="paper") for i, outcome in enumerate(outcomes)]
-    assert winners in describe_finding(study(*verdicts)).compute
+def test_nothing_wins_or_loses_at_the_papers_marks():
+    verdicts = [verdict(f"arm {i}", outcome, accounting="paper") for i, outcome in enumerate(["wins", "loses"])]
+    compute = describe_finding(study(*verdicts)).compute
+    assert "the difference is −0.050 to +0.050;" in compute and "win" not in compute
 
 
-def test_several_arms_that_cannot_be_told_apart_have_several_intervals():
-    assert "the interval of the difference includes zero" in find("cannot tell").found
-    assert "the intervals of the differences include zero" in find("cannot tell", "cannot tell").found
+def test_what_cannot_be_told_says_what_it_excludes():
+    one = describe_finding(study(verdict("a", "cannot tell", multiplier_interval=[0.9, 1.12]))).found
+    assert (
+        "the interval of the difference includes zero. It excludes gains above 0.019 nats (1.12 times the "
+        "compute) and losses above 0.021."
+    ) in one
+    cut = verdict("a", "cannot tell", multiplier_interval=[0.9, 1.4], multiplier_interval_bounds=[None, "above"])
+    assert "gains above 0.019 nats and losses" in describe_finding(study(cut)).found
+    two = find("cannot tell", "cannot tell").found
+    assert "the intervals of the differences include zero. They exclude gains above 0.019" in two
+    without = describe_finding(study(verdict("a", "cannot tell", interval=None))).found
+    assert "without an interval a difference cannot be distinguished from chance." in without
 
 
 @pytest.mark.parametrize(
@@ -219,9 +342,11 @@ def test_caveats_follow_from_the_regime(regime: dict[str, Any], caveat: str):
 
 
 def test_caveats_follow_from_seeds_noise_and_decay():
-    noise = {"baseline_seed_std": 0.0123}
+    noise = {"critical_value": 4.0, "detectable_multiplier": 1.09, "seeds": 3}
     caveats = " ".join(describe_finding(study(verdict("a", "wins"), arms=(arm("a"),), noise=noise)).caveats)
-    assert "Three seeds, which is few" in caveats and "0.0123 nats per token" in caveats
+    assert "Three seeds, which is few, compared seed by seed: take the verdicts as exploratory." in caveats
+    assert "Three seeds could tell a multiplier of 1.09 or more, with probability 0.8." in caveats
+    assert "earlier deepen" not in caveats and "earlier deepen" in " ".join(find("wins").caveats)
     assert "Every point compared ends a run whose learning rate was fully decayed." in caveats
     undecayed = study(verdict("a", "wins", n_seeds=1), arms=(arm("a", annealed=False),))
     caveats = " ".join(describe_finding(undecayed).caveats)

@@ -2,9 +2,11 @@
 
     page = draw_report(load_results("runs/quickstart"), "runs/quickstart")
 
-`summary` averages the results over seeds (with `averages`). `page` (with `introduction`, `words`, `caveats` and
-`rows`), `curves` and `figures` (with `loss_figure`, `task_figure` and `forest`) show the summary; `layout` has the
-axes, ranges and labels that they share. `data_files` writes the numbers as tables.
+`summary` averages the results over seeds (with `arm_summary` and `averages`). `page`, `curves` and `figures`
+(with `loss_figure`, `task_figure` and `forest`) show the summary; `layout` has the axes, ranges and labels that
+they share. The page's sentences: `introduction`, `words` (the finding, with `gains`, `compute_words` and
+`caveats`), `decided` (how the verdicts were decided, with `tuning_words`) and `task_words`. Its tables: `rows`
+and `seed_rows`. `data_files` writes the numbers as tables, `paper_table` the one for a paper.
 """
 
 from __future__ import annotations
@@ -29,12 +31,13 @@ def draw_report(results: Results, folder: Path | str) -> Path:
     from deepen.report.figures import write_figures
     from deepen.report.files import write_file
     from deepen.report.page import render_page
+    from deepen.report.paper_table import write_latex
     from deepen.report.summary import summarize
 
     summary = summarize(results)
     report_folder = Path(folder) / "report"
     figures = write_figures(summary, report_folder / "figures")
-    data_files = write_csv(make_tables(results), report_folder)
+    data_files = (*write_csv(make_tables(results), report_folder), *write_latex(results, report_folder))
     page = report_folder / "index.html"
     write_file(page, render_page(summary, figures, data_files).encode("utf-8"))
     return page

@@ -2,15 +2,20 @@
 
 from collections.abc import Sequence
 
-from deepen.report.summary import StudySummary
-from deepen.report.units import capitalized, count, fixed, in_words, join, percent, plural
+from deepen.report.summary import COMPUTE_OPTIMAL, StudySummary
+from deepen.report.units import capitalized, count, fixed, join, percent, plural
+from deepen.report.units import ratio as shown_ratio
 from deepen.study.results.schema import Verdict
 
-COMPUTE_OPTIMAL = (15, 30)
-"""The range of tokens per non-embedding parameter that counts as near the compute-optimal 20."""
 FEW_SEEDS = 5
+EXPLORATORY_SEEDS = 3
+"""Verdicts of so many seeds or fewer are exploratory."""
 TINY_MODEL, LARGE_MODEL = 2e7, 1e9
 """Parameters below which a model is tiny, and from which it is large."""
+_OLD_INTERVALS = (
+    "These intervals are those of an earlier deepen, which are often too narrow: the command that ran the study "
+    "judges it again, and trains nothing."
+)
 
 
 def list_caveats(study: StudySummary, exact: Sequence[Verdict]) -> tuple[str, ...]:
@@ -33,32 +38,33 @@ def _about_seeds(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
     if not seeds:
         return []
     if seeds == 1:
-        return [
-            "One seed: there is no interval and no noise floor, so no difference here can be distinguished from "
-            "chance."
-        ]
-    few = ", which is few" if seeds < FEW_SEEDS else ""
-    sentences = [f"{capitalized(plural(seeds, 'seed'))}{few}, compared seed by seed."]
-    seed_std = study.noise.baseline_seed_std
-    if seed_std is not None:
-        sentences.append(
-            "The noise floor, one standard deviation of the baseline’s loss over seeds, is "
-            f"{fixed(seed_std, 4)} nats per token."
-        )
-    intervals = sum(v.interval is not None for v in exact)
-    if intervals > 2:
-        sentences.append(
-            f"The intervals are 95 % each: of {in_words(intervals)}, the chance that at least one misses is "
-            f"up to {percent(min(1.0, intervals * 0.05))}."
-        )
+        return ["One seed: there is no interval, so no difference here can be distinguished from chance."]
+    what = ", which is few," if seeds < FEW_SEEDS else ""
+    explore = ": take the verdicts as exploratory" if seeds <= EXPLORATORY_SEEDS else ""
+    sentences = [f"{capitalized(plural(seeds, 'seed'))}{what} compared seed by seed{explore}."]
+    if exact and study.noise.critical_value is None:
+        return [*sentences, _OLD_INTERVALS]
+    if (power := describe_power(study)) and exact:
+        sentences.append(power)
     return sentences
+
+
+def describe_power(study: StudySummary) -> str:
+    """The smallest multiplier that the study could detect, in a sentence; empty if it is unknown."""
+    detectable, seeds = study.noise.detectable_multiplier, study.noise.seeds
+    if detectable is None or not seeds:
+        return ""
+    return (
+        f"{capitalized(plural(seeds, 'seed'))} could tell a multiplier of {fixed(detectable, 2)} or more, with "
+        "probability 0.8."
+    )
 
 
 def _about_tokens_per_parameter(ratio: float | None) -> str:
     if ratio is None:
         return ""
     low, high = COMPUTE_OPTIMAL
-    start = f"The baseline saw {_ratio(ratio)} tokens per non-embedding parameter:"
+    start = f"The baseline saw {shown_ratio(ratio)} tokens per non-embedding parameter:"
     if ratio < low:
         return f"{start} well under 20, an under-trained regime in which almost anything that grows looks good."
     if ratio <= high:
@@ -113,8 +119,6 @@ def _about_late_growth(study: StudySummary) -> str:
 def _about_epochs(epochs: float | None) -> str:
     if epochs is None or epochs <= 1.005:
         return ""
-    return f"The longest arm read its data {_ratio(epochs)} times: repeated tokens teach less than fresh ones."
-
-
-def _ratio(value: float) -> str:
-    return fixed(value, 1) if value < 9.95 else fixed(value, 0)
+    return (
+        f"The longest arm read its data {shown_ratio(epochs)} times: repeated tokens teach less than fresh ones."
+    )

@@ -3,7 +3,8 @@
     curves      one line per arm, seed and point of its curve
     tasks       one line per arm, seed and score during training
     marks       one line per arm, seed and mark
-    verdicts    one line per verdict
+    verdicts    one line per verdict, depth-verdicts those against the best fixed depth
+    paper-table one line per verdict at equal exact FLOPs: what a paper's table has (`paper_table` writes LaTeX)
     excess      one line per arm that grew, seed and point since its last growth
 
 Columns have the names of the keys in results.json; a pair has two columns, such as `interval_low` and
@@ -22,6 +23,7 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from deepen.extras import import_extra
 from deepen.report.files import write_file
+from deepen.report.paper_table import make_paper_rows
 from deepen.study.results.excess import excess_since_growth
 from deepen.study.results.records import Record
 from deepen.study.results.schema import MarkResult, Results
@@ -56,6 +58,8 @@ def make_tables(results: Results) -> dict[str, Table]:
     made = {name: _make_table(_with_run(*entry) for entry in entries) for name, entries in tables.items()}
     made["excess"] = _make_table(_cells(excess) for excess in excess_since_growth(results))
     made["verdicts"] = _make_table(_cells(verdict) for verdict in results.verdicts)
+    made["depth-verdicts"] = _make_table(_cells(verdict) for verdict in results.depth_verdicts)
+    made["paper-table"] = _make_table(_cells(row) for row in make_paper_rows(results))
     return {name: table for name, table in made.items() if table.lines}
 
 

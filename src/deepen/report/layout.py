@@ -7,8 +7,8 @@ import numpy as np
 from deepen.compute.accounting import PAPER, TOKENS, AtBudget
 from deepen.evaluate.registry import TASKS
 from deepen.report.summary import ArmSummary, StudySummary
-from deepen.report.units import UNKNOWN, cut, done_percent, fixed, power
-from deepen.study.results.schema import Bound, Verdict
+from deepen.report.units import cut, done_percent, power
+from deepen.study.results.schema import Verdict
 
 AXES = {"tokens": "tokens", "flops": "exact FLOPs", "seconds": "seconds"}
 LOSSES = {"val": "validation loss", "train": "training loss"}
@@ -99,13 +99,18 @@ def sort_verdicts(study: StudySummary) -> list[Verdict]:
 
 
 def difference_range(study: StudySummary) -> tuple[float, float]:
-    """The range of a plot of differences. It includes zero and all points; very wide intervals are clipped."""
-    differences = [(v.difference, v.interval) for v in study.verdicts if v.difference is not None]
-    seed_std = study.noise.baseline_seed_std or 0.0
-    reach = 2 * max([abs(difference) for difference, _ in differences] + [seed_std])
-    ends = [-1.5 * seed_std, 1.5 * seed_std]
-    for difference, interval in differences:
-        ends += [min(max(end, -reach), reach) for end in (*(interval or ()), difference)]
+    """The range of a plot of differences.
+
+    It includes zero, the differences that the study cannot tell from it, and all means; very wide intervals and
+    distant seeds are clipped.
+    """
+    compared = [v for v in study.verdicts if v.difference is not None]
+    half_width = study.noise.half_width or 0.0
+    reach = 2 * max([abs(v.difference or 0.0) for v in compared] + [half_width])
+    ends = [-1.1 * half_width, 1.1 * half_width]
+    for verdict in compared:
+        shown = (*(verdict.interval or ()), *verdict.differences, verdict.difference or 0.0)
+        ends += [min(max(end, -reach), reach) for end in shown]
     low, high = min(ends), max(ends)
     margin = 0.06 * (high - low) if high > low else 0.01
     return low - margin, high + margin
@@ -117,11 +122,3 @@ def accounting_note(verdict: AtBudget) -> str:
         return "" if verdict.is_whole_budget else f"at {verdict.budget_share:.2f} × the budget"
     names = {PAPER: "the paper’s mark", TOKENS: "equal tokens"}
     return names.get(verdict.accounting, f"{verdict.accounting} mark")
-
-
-def multiplier_text(verdict: Verdict) -> str:
-    """A compute multiplier (1.18×) or a bound on it (> 1.40×)."""
-    if verdict.compute_multiplier is None:
-        return UNKNOWN
-    bound = {Bound.ABOVE: "> ", Bound.BELOW: "< ", None: ""}[verdict.multiplier_bound]
-    return f"{bound}{fixed(verdict.compute_multiplier, 2)}×"

@@ -9,15 +9,19 @@ from plotly.offline import get_plotlyjs
 from deepen.compute.accounting import PAPER
 from deepen.report import units
 from deepen.report.curves import loss_chart, task_chart
+from deepen.report.decided import describe_procedure
 from deepen.report.excess import PANELS, describe_excess
 from deepen.report.excess_figure import excess_chart
+from deepen.report.intervals import confidence_text
 from deepen.report.introduction import describe_comparison, describe_sharing
 from deepen.report.layout import task_title
 from deepen.report.roles import ADDED_COLOUR, ROLE_STYLES
-from deepen.report.rows import DRAWING_WIDTH, DrawnRange, make_rows, make_unfinished_rows
+from deepen.report.rows import DRAWING_WIDTH, DrawnRange, Row, make_rows, make_unfinished_rows
+from deepen.report.seed_rows import make_seed_rows
 from deepen.report.strips import STRIP_WIDTH, draw_strips
 from deepen.report.style import DARK, themed, variable_name
 from deepen.report.summary import StudySummary
+from deepen.report.task_words import describe_task_tests
 from deepen.report.words import describe_finding
 from deepen.study.results.regime import Regime
 from deepen.study.results.results_file import RESULTS_FILE
@@ -56,11 +60,16 @@ def render_page(study: StudySummary, figures: Sequence[str], data_files: Sequenc
         strip_width=STRIP_WIDTH,
         finding=describe_finding(study),
         comparison=describe_comparison(study),
-        rows=() if study.is_single_arm else make_rows(study),
+        decided=describe_procedure(study),
+        comparisons=_comparisons(study),
+        seed_rows=() if study.is_single_arm else make_seed_rows(study),
+        confidence=confidence_text,
         unfinished=make_unfinished_rows(study),
-        range=DrawnRange(study),
         drawing_width=DRAWING_WIDTH,
-        tasks=[(f"task{i}", task_title(name)) for i, name in enumerate(study.task_names)],
+        tasks=[
+            (f"task{i}", task_title(name), describe_task_tests(study, name))
+            for i, name in enumerate(study.task_names)
+        ],
         excess=[(f"excess-{panel}", title) for panel, title in PANELS.items() if study.excess],
         excess_sentences=[describe_excess(excess) for excess in study.excess],
         facts=_facts(study),
@@ -78,6 +87,16 @@ def render_page(study: StudySummary, figures: Sequence[str], data_files: Sequenc
     )
 
 
+def _comparisons(study: StudySummary) -> list[tuple[str, StudySummary, list[Row], DrawnRange]]:
+    """The tables of verdicts against each baseline: title, study, rows, and the range of their drawings."""
+    if study.is_single_arm:
+        return []
+    compared = {"Verdicts": study}
+    if against_depth := study.against_best_depth:
+        compared[f"Verdicts against the best fixed depth, {against_depth.baseline_words}"] = against_depth
+    return [(title, each, make_rows(each), DrawnRange(each)) for title, each in compared.items()]
+
+
 def _encode_for_script(value: object) -> str:
     """Encode JSON so that it cannot end its script element or begin a comment in it."""
     encoded = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
@@ -86,7 +105,7 @@ def _encode_for_script(value: object) -> str:
 
 def _facts(study: StudySummary) -> list[tuple[str, str]]:
     """Labels and values of the known facts about a study."""
-    regime, data, noise = study.regime, study.regime.data, study.noise
+    regime, data = study.regime, study.regime.data
     seeds = study.baseline.seeds if study.baseline else ()
     facts = [
         ("Model", regime.model),
@@ -114,9 +133,6 @@ def _facts(study: StudySummary) -> list[tuple[str, str]]:
         ("Validation tokens along curves", _count(data.validation_tokens if data.mark_tokens else None)),
         ("Epochs" if study.is_single_arm else "Epochs, longest arm", _fixed(data.epochs, 2)),
         ("Attention priced as", regime.attention_flops),
-        ("Noise floor", _fixed(noise.baseline_seed_std, 4)),
-        ("Residual deviation, paired", _fixed(noise.residual_std, 4)),
-        ("Degrees of freedom", f"{noise.degrees_of_freedom:.3g}" if noise.degrees_of_freedom else ""),
         ("Machine", regime.machine),
         ("Wall clock", units.duration(regime.wall_seconds) if regime.wall_seconds else ""),
         ("deepen", study.version),

@@ -1,17 +1,23 @@
 """The rows of the tables on the page and on the terminal: verdicts, and runs that are unfinished.
 
-Cells are text. The page also draws the interval of a verdict, at pixel positions.
+Cells are text. The page also draws the interval of a verdict and its seeds, at pixel positions.
 """
 
 from dataclasses import dataclass
 
 from deepen.report import units
 from deepen.report.averages import AveragedMark
-from deepen.report.layout import accounting_note, difference_range, multiplier_text, sort_verdicts
+from deepen.report.intervals import (
+    interval_text,
+    multiplier_interval_text,
+    multiplier_text,
+    seconds_interval_text,
+    seconds_multiplier_text,
+)
+from deepen.report.layout import accounting_note, difference_range, sort_verdicts
 from deepen.report.style import UNKNOWN_COLOUR
 from deepen.report.summary import ArmSummary, SeedRun, StudySummary
-from deepen.report.words import exact_flops_ratio, interval_text, multiplier_interval_text
-from deepen.study.results.schema import Verdict
+from deepen.study.results.schema import Outcome, Verdict
 
 DRAWING_WIDTH = 190
 """Width of the drawing of an interval in each row, in pixels."""
@@ -19,9 +25,10 @@ DRAWING_WIDTH = 190
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnInterval:
-    """A difference and its interval as pixel positions; `clipped_*`: this end is outside the drawing."""
+    """A difference, its interval and its seeds in pixels; `clipped_*`: this end is outside the drawing."""
 
     at: float
+    seeds: tuple[float, ...]
     low: float | None
     high: float | None
     clipped_low: bool
@@ -32,7 +39,9 @@ class DrawnInterval:
 class Row:
     """A verdict, or the baseline. `mark` names a mark other than equal exact FLOPs at the study's budget.
 
-    `budget` is the budget ÷ the study's, if it is another.
+    `budget` is the budget ÷ the study's, if it is another. `outcome` is empty at marks where exact FLOPs are not
+    equal, because they decide nothing. `is_decisive`: whether the outcome may be emphasized, which it may not for
+    a control, or after few tokens per parameter.
     """
 
     arm: str
@@ -50,10 +59,13 @@ class Row:
     drawing: DrawnInterval | None
     multiplier: str
     multiplier_interval: str
+    seconds_multiplier: str = ""
+    seconds_interval: str = ""
     tokens: str
     seconds: str
     memory: str
     outcome: str
+    is_decisive: bool = False
     sentence: str
 
 
@@ -62,10 +74,10 @@ class DrawnRange:
 
     def __init__(self, study: StudySummary) -> None:
         self.low, self.high = difference_range(study)
-        seed_std = study.noise.baseline_seed_std
+        half_width = study.noise.half_width
         self.zero = self.pixels(0.0)
-        self.band = (self.pixels(-seed_std), self.pixels(seed_std)) if seed_std else None
-        """One standard deviation of the baseline over seeds, on both sides of zero."""
+        self.band = (self.pixels(-half_width), self.pixels(half_width)) if half_width else None
+        """The mean differences that the study cannot tell from zero."""
 
     def pixels(self, difference: float) -> float:
         """The position of a difference; one outside the range is drawn at the edge."""
@@ -79,6 +91,11 @@ class DrawnRange:
         interval = verdict.interval
         return DrawnInterval(
             at=self.pixels(verdict.difference),
+            seeds=tuple(
+                self.pixels(each)
+                for each in verdict.differences
+                if len(verdict.differences) > 1 and self.low <= each <= self.high
+            ),
             low=self.pixels(interval[0]) if interval else None,
             high=self.pixels(interval[1]) if interval else None,
             clipped_low=interval is not None and interval[0] < self.low,
@@ -118,7 +135,7 @@ def _baseline_row(arm: ArmSummary, mark: AveragedMark) -> Row:
 
 def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange, places: int) -> Row:
     arm = study.find_arm(verdict.arm)
-    note, ratio = accounting_note(verdict), exact_flops_ratio(study, verdict)
+    note, ratio = accounting_note(verdict), study.exact_flops_ratio(verdict)
     flops_ratio = "" if verdict.is_exact or not ratio else f"{ratio:.2f} ×"
     return Row(
         arm=verdict.arm,
@@ -134,11 +151,19 @@ def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange,
         interval=interval_text(verdict.interval, places),
         drawing=drawn_range.draw(verdict),
         multiplier=multiplier_text(verdict),
-        multiplier_interval="" if verdict.multiplier_bound else multiplier_interval_text(verdict),
+        multiplier_interval=multiplier_interval_text(verdict),
+        seconds_multiplier=seconds_multiplier_text(verdict),
+        seconds_interval=seconds_interval_text(verdict),
         tokens=units.count(verdict.tokens),
         seconds=units.duration(verdict.seconds),
         memory=units.memory(verdict.peak_memory_bytes),
-        outcome=verdict.outcome,
+        outcome=verdict.outcome if verdict.is_exact else "",
+        is_decisive=(
+            verdict.is_exact
+            and verdict.outcome is not Outcome.CANNOT_TELL
+            and not study.is_control(verdict)
+            and not study.is_undertrained
+        ),
         sentence=verdict.sentence,
     )
 

@@ -6,110 +6,43 @@ The results have one entry per arm and seed; the summary has one per arm, with a
     summary   one-shot: SeedRange(mean=4.15, low=4.10, high=4.20) at 64 tokens
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from deepen.report.averages import (
-    AveragedMark,
-    AveragedPoint,
-    AveragedScore,
-    average_curve,
-    average_marks,
-    average_tasks,
-    mean,
-)
+from deepen.report.arm_summary import ArmSummary as ArmSummary
+from deepen.report.arm_summary import SeedRun as SeedRun
+from deepen.report.arm_summary import summarize_arm
+from deepen.report.averages import AveragedMark
 from deepen.report.decided_growth import describe_decided_growths
 from deepen.report.excess import ArmExcess, summarize_excess
 from deepen.report.style import BASELINE_COLOUR, COLOURS, DASHES
 from deepen.report.units import MAX_NAME_LENGTH, cut
-from deepen.study.results.phases import PhaseResult
+from deepen.schedule.recipes import BASELINE
 from deepen.study.results.regime import Regime
 from deepen.study.results.schema import (
     ArmResult,
     Noise,
+    Outcome,
     Results,
     Sharing,
     Verdict,
 )
+from deepen.study.results.tuning import TuningResult
 
 MAX_SENTENCE_LENGTH = 600
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedRun:
-    """An arm with one seed. `trained_share`: the share of its compute that is trained; None in old files."""
-
-    seed: int
-    phases: tuple[PhaseResult, ...]
-    curve: tuple[AveragedPoint, ...]
-    trained_share: float | None
-
-    @property
-    def is_unfinished(self) -> bool:
-        """Whether a part of its compute is not trained."""
-        return self.trained_share is not None and self.trained_share < 1
-
-    def last_loss(self, kind: str) -> float | None:
-        """The last validation loss (`val`) or training loss (`train`)."""
-        losses = [loss for point in self.curve if (loss := point.loss(kind))]
-        return losses[-1].mean if losses else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmSummary:
-    """All seeds of an arm.
-
-    `curve` is their mean as far as all have got, `depth` the depth at its end, `own_rate` the arm's learning rate
-    if it is not the regime's, `grown_at_lr_share` the lowest learning rate at a growth as a share of its peak, if
-    a growth came after the decay had begun.
-    """
-
-    name: str
-    colour: str
-    dash: str
-    is_baseline: bool
-    is_control: bool
-    own_rate: str
-    grown_at_lr_share: float | None
-    depth: int | None
-    runs: tuple[SeedRun, ...]
-    curve: tuple[AveragedPoint, ...]
-    marks: tuple[AveragedMark, ...]
-    tasks: Mapping[str, tuple[AveragedScore, ...]]
-    peak_memory_bytes: float | None
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seeds of its runs."""
-        return tuple(run.seed for run in self.runs)
-
-    @property
-    def trained_share(self) -> float | None:
-        """The share of its compute that is trained, over all seeds; None in old files."""
-        return mean(run.trained_share for run in self.runs)
-
-    @property
-    def tails(self) -> tuple[tuple[AveragedPoint, ...], ...]:
-        """The curves of single seeds from where not all seeds have got as far."""
-        shared = self.curve[-1].tokens if self.curve else 0
-        curves = [tuple(point for point in run.curve if point.tokens >= shared) for run in self.runs]
-        return tuple(curve for curve in curves if len(curve) > 1 and len(self.runs) > 1)
-
-    def ends(self, kind: str) -> list[AveragedPoint]:
-        """The points where the loss (`val` or `train`) of unfinished seeds was last measured."""
-        measured = [[point for point in run.curve if point.loss(kind)] for run in self.runs if run.is_unfinished]
-        return [curve[-1] for curve in measured if curve]
-
-    @property
-    def mark_at_equal_compute(self) -> AveragedMark | None:
-        """The mark at the baseline's whole budget in exact FLOPs; None if it is not trained."""
-        return next((m for m in self.marks if m.is_exact and m.is_whole_budget), None)
+COMPUTE_OPTIMAL = (15, 30)
+"""The range of tokens per non-embedding parameter that counts as near the compute-optimal 20."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySummary:
-    """Everything that the page and the figures show; the baseline is the first arm."""
+    """Everything that the page and the figures show; the baseline is the first arm.
+
+    `baseline_words`: the baseline in sentences, "full training" or the arm's name. `primary`, `seeds_planned`,
+    `looks`, `best_fixed_depth` and `tuning` are as in `Results`.
+    """
 
     name: str
     version: str
@@ -117,6 +50,14 @@ class StudySummary:
     noise: Noise
     arms: tuple[ArmSummary, ...]
     verdicts: tuple[Verdict, ...]
+    depth_noise: Noise
+    depth_verdicts: tuple[Verdict, ...]
+    baseline_words: str
+    primary: str
+    seeds_planned: int
+    looks: tuple[int, ...]
+    best_fixed_depth: str
+    tuning: TuningResult | None
     excess: tuple[ArmExcess, ...]
     decided_growths: tuple[str, ...]
     sharing: Sharing
@@ -135,6 +76,57 @@ class StudySummary:
     def baseline_mark(self) -> AveragedMark | None:
         """The baseline at its whole budget; None if it is not trained."""
         return self.baseline.mark_at_equal_compute if self.baseline else None
+
+    @cached_property
+    def against_best_depth(self) -> "StudySummary | None":
+        """The same study with its best fixed depth as the baseline; None if it was not compared with one."""
+        if not self.depth_verdicts:
+            return None
+        best = self.depth_verdicts[0].baseline
+        return replace(
+            self,
+            arms=tuple(replace(arm, is_baseline=arm.name == best) for arm in self.arms),
+            noise=self.depth_noise,
+            verdicts=self.depth_verdicts,
+            depth_verdicts=(),
+            baseline_words=best,
+        )
+
+    @property
+    def is_undertrained(self) -> bool:
+        """Whether the baseline saw so few tokens that almost anything that grows looks good."""
+        ratio = self.regime.tokens_per_parameter
+        return ratio is not None and ratio < COMPUTE_OPTIMAL[0]
+
+    def is_control(self, verdict: Verdict) -> bool:
+        """Whether the arm of a verdict isolates a cause, so that it is not there to win."""
+        arm = self.find_arm(verdict.arm)
+        return arm is not None and arm.is_control
+
+    @property
+    def finished_seeds(self) -> int:
+        """The number of seeds with which every arm is trained at equal compute."""
+        return len(set.intersection(*(set(arm.losses_at_equal_compute) for arm in self.arms))) if self.arms else 0
+
+    def choose(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
+        """The verdict on the primary arm alone if one was declared and is among these; else those on all arms."""
+        return [v for v in verdicts if v.arm == self.primary] or self.without_controls(verdicts)
+
+    def without_controls(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
+        """The verdicts on arms that are there to win; all verdicts where there are only controls."""
+        return [v for v in verdicts if not self.is_control(v)] or list(verdicts)
+
+    @property
+    def exact_verdicts(self) -> list[Verdict]:
+        """The verdicts at equal exact FLOPs and at the study's budget."""
+        return [v for v in self.verdicts if v.is_exact and v.is_whole_budget and v.difference is not None]
+
+    def exact_flops_ratio(self, verdict: Verdict) -> float | None:
+        """The exact FLOPs of an arm at the mark of a verdict ÷ the baseline's."""
+        arm, base = self.find_arm(verdict.arm), self.baseline_mark
+        marks = arm.marks if arm else ()
+        mark = next((m for m in marks if m.accounting == verdict.accounting and m.is_whole_budget), None)
+        return mark.flops / base.flops if mark and base and base.flops else None
 
     @property
     def is_single_arm(self) -> bool:
@@ -157,22 +149,22 @@ def summarize(results: Results) -> StudySummary:
     arms = [_summarize_other(name, seeds_by_name[name], rank) for rank, name in enumerate(others)]
     if baseline in seeds_by_name:
         seeds = seeds_by_name[baseline]
-        arms.insert(0, _summarize_arm(baseline, seeds, BASELINE_COLOUR, "solid", is_baseline=True))
+        arms.insert(0, summarize_arm(baseline, seeds, BASELINE_COLOUR, "solid", is_baseline=True))
     return StudySummary(
         name=cut(results.study, MAX_NAME_LENGTH) if results.study else "study",
         version=cut(results.deepen_version, MAX_NAME_LENGTH),
         regime=results.regime,
         noise=results.noise,
         arms=tuple(arms),
-        verdicts=tuple(
-            replace(
-                verdict,
-                arm=_shown_name(verdict.arm),
-                accounting=cut(verdict.accounting, MAX_NAME_LENGTH),
-                sentence=cut(verdict.sentence, MAX_SENTENCE_LENGTH),
-            )
-            for verdict in results.verdicts
-        ),
+        verdicts=_shorten(results.verdicts),
+        depth_noise=results.depth_noise,
+        depth_verdicts=_shorten(results.depth_verdicts),
+        primary=_shown_name(results.primary) if results.primary else "",
+        seeds_planned=results.seeds_planned,
+        looks=results.looks,
+        best_fixed_depth=_shown_name(results.best_fixed_depth) if results.best_fixed_depth else "",
+        tuning=results.tuning,
+        baseline_words=_name_baseline(baseline, seeds_by_name.get(baseline, ())),
         excess=summarize_excess(results),
         decided_growths=tuple(
             sentence for name, seeds in seeds_by_name.items() for sentence in describe_decided_growths(name, seeds)
@@ -182,6 +174,25 @@ def summarize(results: Results) -> StudySummary:
     )
 
 
+def _shorten(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    return tuple(
+        replace(
+            verdict,
+            arm=_shown_name(verdict.arm),
+            baseline=_shown_name(verdict.baseline),
+            accounting=cut(verdict.accounting, MAX_NAME_LENGTH),
+            sentence=cut(verdict.sentence, MAX_SENTENCE_LENGTH),
+            multiplier_withheld=cut(verdict.multiplier_withheld, MAX_SENTENCE_LENGTH),
+        )
+        for verdict in verdicts
+    )
+
+
+def _name_baseline(name: str, seeds: Sequence[ArmResult]) -> str:
+    is_full = name == BASELINE.name or not seeds or seeds[0].recipe == BASELINE.name
+    return "full training" if is_full else name
+
+
 def _shown_name(name: str) -> str:
     return cut(name, MAX_NAME_LENGTH) if name else "unnamed"
 
@@ -189,42 +200,14 @@ def _shown_name(name: str) -> str:
 def _summarize_other(name: str, seeds: Sequence[ArmResult], rank: int) -> ArmSummary:
     """Summarize an arm other than the baseline; `rank` chooses its colour and dash."""
     colour, dash = COLOURS[rank % len(COLOURS)], DASHES[rank // len(COLOURS) % len(DASHES)]
-    return _summarize_arm(name, seeds, colour, dash, is_baseline=False)
+    return summarize_arm(name, seeds, colour, dash, is_baseline=False)
 
 
-def _summarize_arm(
-    name: str, seeds: Sequence[ArmResult], colour: str, dash: str, *, is_baseline: bool
-) -> ArmSummary:
-    curve = average_curve([arm.curve for arm in seeds if arm.curve])
-    peaks = [float(arm.peak_memory_bytes) for arm in seeds if arm.peak_memory_bytes is not None]
-    return ArmSummary(
-        name=name,
-        colour=colour,
-        dash=dash,
-        is_baseline=is_baseline,
-        is_control=seeds[0].is_control,
-        own_rate=_describe_own_rate(seeds[0]),
-        grown_at_lr_share=min(
-            (g.decayed_to for arm in seeds for g in arm.growths if g.decayed_to is not None), default=None
-        ),
-        depth=curve[-1].depth if curve else None,
-        runs=tuple(
-            SeedRun(
-                seed=arm.seed,
-                phases=arm.phases,
-                curve=average_curve([arm.curve]),
-                trained_share=arm.trained_share,
-            )
-            for arm in seeds
-        ),
-        curve=curve,
-        marks=average_marks([mark for arm in seeds for mark in arm.marks]),
-        tasks=average_tasks([result for arm in seeds for result in arm.tasks]),
-        peak_memory_bytes=max(peaks, default=None),
-    )
+def with_outcome(verdicts: Sequence[Verdict], outcome: Outcome) -> list[Verdict]:
+    """The verdicts with an outcome."""
+    return [v for v in verdicts if v.outcome is outcome]
 
 
-def _describe_own_rate(arm: ArmResult) -> str:
-    if not arm.has_own_rate or arm.peak_lr is None:
-        return ""
-    return f"{cut(arm.rate, MAX_NAME_LENGTH)}, peak {arm.peak_lr:g}"
+def by_difference(verdict: Verdict) -> float:
+    """The difference in loss, to sort verdicts by."""
+    return verdict.difference or 0.0

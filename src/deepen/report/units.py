@@ -78,6 +78,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
+def ratio(value: float | None) -> str:
+    """A ratio with two digits: 5.0, 42."""
+    return UNKNOWN if value is None else fixed(value, 1 if value < 9.95 else 0)
+
+
 def done_percent(share: float) -> str:
     """A share that is done in whole per cent; 100 % only if nothing is left."""
     return "less than 1 %" if 0 < share < 0.01 else f"{floor(100 * share)} %"

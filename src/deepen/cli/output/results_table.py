@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from deepen.cli.output.tables import Column, numbers, print_lines, print_sentences, print_table, text
+from deepen.report.intervals import confidence_text
 from deepen.report.introduction import describe_budget, describe_sharing
-from deepen.report.rows import Row, UnfinishedRow, make_rows, make_unfinished_rows
-from deepen.report.summary import summarize
+from deepen.report.rows import UnfinishedRow, make_rows, make_unfinished_rows
+from deepen.report.summary import StudySummary, summarize
 from deepen.report.units import capitalized, counted, duration
 from deepen.report.words import describe_finding
 from deepen.schedule.recipes import BASELINE
@@ -19,19 +20,20 @@ _VERDICT_COLUMNS = {
     "budget": numbers("budget"),
     "loss": numbers("loss"),
     "difference": numbers("difference"),
-    "interval": numbers("95 % interval"),
+    "interval": numbers("interval"),
     "multiplier": numbers("multiplier"),
     "multiplier_interval": numbers("its interval"),
+    "seconds_multiplier": numbers("in seconds"),
     "flops_ratio": numbers("FLOPs"),
     "tokens": numbers("tokens"),
     "seconds": numbers("time"),
     "memory": numbers("peak memory"),
     "outcome": text("outcome"),
 }
-_DROPPABLE = ("its interval", "peak memory", "time", "tokens", "FLOPs")
+_DROPPABLE = ("its interval", "peak memory", "time", "tokens", "FLOPs", "in seconds")
 _MULTIPLIER = (
     "The multiplier is the compute that the baseline needs to reach an arm's loss, divided by the compute that "
-    "the arm used: above 1, the arm saves compute."
+    "the arm used: above 1, the arm saves compute. ≥ and ≤: only a bound is known."
 )
 _UNFINISHED_COLUMNS = {
     "arm": text("arm"),
@@ -56,11 +58,13 @@ def print_results(results: Results, out: Path) -> None:
         budget = describe_budget(study)
         print_sentences([f"{finding.found} {capitalized(budget)}." if budget else finding.found])
         _print_hint(results)
-    rows = [] if study.is_single_arm else sorted(make_rows(study), key=lambda row: row.mark)
-    for mark, group in groupby(rows, key=lambda row: row.mark):
-        _print_verdicts(study.name, mark, list(group))
+    if not study.is_single_arm:
+        _print_verdicts(study.name, study)
+    if study.against_best_depth:
+        best = study.against_best_depth.baseline_words
+        _print_verdicts(f"{study.name}, against the best fixed depth, {best}", study.against_best_depth)
     if study.verdicts:
-        print_sentences([_MULTIPLIER, ""])
+        print_sentences([_MULTIPLIER, _describe_intervals(study), ""])
     _print_unfinished(f"{study.name}: unfinished runs, with their last losses", make_unfinished_rows(study))
     print_sentences(filter(None, (describe_sharing(study), f"Wall time: {duration(study.regime.wall_seconds)}.")))
     print_report(out)
@@ -97,11 +101,21 @@ def print_report(out: Path) -> None:
     print_lines([f"Report: {out / 'report' / 'index.html'}"])
 
 
-def _print_verdicts(study: str, mark: str, rows: Sequence[Row]) -> None:
-    """Print the table of verdicts at equal exact FLOPs, or at another mark, which is named."""
-    where = f"equal exact FLOPs, {mark}" if rows[0].is_exact else f"{mark}, where exact FLOPs are not equal"
-    title = f"{study}: validation loss at {where if mark else 'equal exact FLOPs'}"
-    _print_rows(title, _VERDICT_COLUMNS, rows, _DROPPABLE)
+def _print_verdicts(title: str, study: StudySummary) -> None:
+    """Print a table of verdicts at equal exact FLOPs, and one for each other mark, which is named."""
+    for mark, group in groupby(sorted(make_rows(study), key=lambda row: row.mark), key=lambda row: row.mark):
+        rows = list(group)
+        where = f"equal exact FLOPs, {mark}" if rows[0].is_exact else f"{mark}, where exact FLOPs are not equal"
+        whole = f"{title}: validation loss at {where if mark else 'equal exact FLOPs'}"
+        _print_rows(whole, _VERDICT_COLUMNS, rows, _DROPPABLE)
+
+
+def _describe_intervals(study: StudySummary) -> str:
+    """What the intervals of the tables promise."""
+    noise = study.noise
+    if noise.critical_value is None or noise.arms < 2:
+        return f"Intervals have {confidence_text(noise.confidence)}."
+    return f"Intervals hold together with {confidence_text(noise.confidence)} in each table."
 
 
 def _print_unfinished(title: str, rows: Sequence[UnfinishedRow]) -> None:
