@@ -49,6 +49,7 @@ def run(
     report: bool = True,
     triggers: Sequence[Trigger] = (),
     track: Sequence[str] = (),
+    command: str = "",
     on_progress: OnProgress = ignore_progress,
     world: World | None = None,
 ) -> Results:
@@ -75,6 +76,7 @@ def run(
         track: trackers that show the runs: "tensorboard", "wandb", "trackio" (see `deepen.interop.trackers`). What
             they have not received yet of an existing folder follows. One that fails is logged once, and training
             continues.
+        command: the command line that runs the study, to be recorded in its results.
         on_progress: called about once a second with a `StudyProgress`, or a `Preparation` before and after
             training (see `deepen.study.run.progress`); an error that it raises is logged, and training continues.
         world: the processes that train each segment together, led by this one; by default this process alone.
@@ -120,6 +122,7 @@ def run(
         triggers=tuple(triggers),
         on_progress=on_progress,
         track=tuple(track),
+        command=command,
         measure_speed=lambda study: _measure_speed(study, choice, threads, world, on_progress),
         draw=draw_report if report else (lambda results, folder: None),
     )

@@ -27,6 +27,7 @@ def draw_report(results: Results, folder: Path | str) -> Path:
     temporary name and then renamed, so that a reader never sees a part of it.
     """
     # Imported here because the drawing libraries take a second to import.
+    from deepen.report.config import read_config
     from deepen.report.data_files import make_tables, write_csv
     from deepen.report.figures import write_figures
     from deepen.report.files import write_file
@@ -39,5 +40,5 @@ def draw_report(results: Results, folder: Path | str) -> Path:
     figures = write_figures(summary, report_folder / "figures")
     data_files = (*write_csv(make_tables(results), report_folder), *write_latex(results, report_folder))
     page = report_folder / "index.html"
-    write_file(page, render_page(summary, figures, data_files).encode("utf-8"))
+    write_file(page, render_page(summary, figures, data_files, read_config(Path(folder))).encode("utf-8"))
     return page

@@ -83,6 +83,20 @@
     controls.addEventListener("change", (event) => { state[event.target.name] = event.target.value; draw(); });
     controls.querySelectorAll("input:checked").forEach((input) => { state[input.name] = input.value; });
   });
+  document.querySelectorAll(".copy button").forEach((button) => {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const text = button.previousElementSibling;
+      try {
+        await navigator.clipboard.writeText(text.textContent);
+        button.textContent = "Copied";
+      } catch {  // a page that was opened as a file may not write to the clipboard: select the text instead
+        getSelection().selectAllChildren(text);
+        button.textContent = "Selected";
+      }
+      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    });
+  });
   draw();
   // The legend moves where the page becomes narrow or wide.
   const pageIsNarrow = () => document.body.clientWidth < 700;

@@ -8,6 +8,7 @@ from plotly.offline import get_plotlyjs
 
 from deepen.compute.accounting import PAPER
 from deepen.report import units
+from deepen.report.config import STUDY_FILE
 from deepen.report.curves import loss_chart, task_chart
 from deepen.report.decided import describe_procedure
 from deepen.report.excess import PANELS, describe_excess
@@ -30,13 +31,16 @@ _RATE_NAMES = {"wsd": "warm-up, stable, decay", "cosine": "cosine decay", "const
 MAX_FACT_LENGTH = 160
 
 
-def render_page(study: StudySummary, figures: Sequence[str], data_files: Sequence[str] = ()) -> str:
+def render_page(
+    study: StudySummary, figures: Sequence[str], data_files: Sequence[str] = (), config: str = ""
+) -> str:
     """Render the page as HTML.
 
     Args:
         study: the summary of the study.
         figures: names of the files in `figures/`.
         data_files: names of the CSV files beside the page.
+        config: the definition of the study, from study.json; empty without that file.
     """
     environment = Environment(
         loader=PackageLoader("deepen.report", "."),
@@ -80,6 +84,8 @@ def render_page(study: StudySummary, figures: Sequence[str], data_files: Sequenc
         has_marks=bool(marks),
         has_curves=any(arm.curve or arm.marks for arm in study.arms),
         results_file=RESULTS_FILE,
+        study_file=STUDY_FILE,
+        config=config,
         figures=figures,
         data_files=data_files,
         charts=_encode_for_script(charts),

@@ -31,6 +31,7 @@ from deepen.study.results.schema import (
 from deepen.study.results.tuning import TuningResult
 
 MAX_SENTENCE_LENGTH = 600
+MAX_COMMAND_LENGTH = 2000
 
 COMPUTE_OPTIMAL = (15, 30)
 """The range of tokens per non-embedding parameter that counts as near the compute-optimal 20."""
@@ -45,6 +46,7 @@ class StudySummary:
     """
 
     name: str
+    command: str
     version: str
     regime: Regime
     noise: Noise
@@ -152,6 +154,7 @@ def summarize(results: Results) -> StudySummary:
         arms.insert(0, summarize_arm(baseline, seeds, BASELINE_COLOUR, "solid", is_baseline=True))
     return StudySummary(
         name=cut(results.study, MAX_NAME_LENGTH) if results.study else "study",
+        command=cut(results.command, MAX_COMMAND_LENGTH),
         version=cut(results.deepen_version, MAX_NAME_LENGTH),
         regime=results.regime,
         noise=results.noise,

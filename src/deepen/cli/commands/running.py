@@ -19,6 +19,7 @@ def run_study(request: RunRequest, world: World | None) -> Results:
             verify=request.verify,
             shard=request.shard,
             track=request.track,
+            command=request.command_line,
             on_progress=on_progress,
             world=world,
         )

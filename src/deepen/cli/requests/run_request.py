@@ -14,12 +14,14 @@ class RunRequest:
 
     Attributes:
         command: the table by whose options errors are described.
+        command_line: the command line as text, for the results.
         folder: where it is kept.
         executor, threads, keep, verify, shard, track: as in `deepen.run`.
         as_json: whether the result is printed as JSON.
     """
 
     command: Command
+    command_line: str
     study: Study
     folder: Path
     executor: ExecutorChoice

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from deepen.cli.requests.command import Command
+from deepen.cli.requests.command_line import describe_command_line
 from deepen.cli.requests.executor import parse_executor
 from deepen.cli.requests.model_options import parse_model
 from deepen.cli.requests.parser import Arguments, parse_arguments
@@ -60,6 +61,7 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest | Stu
     assert study is not None and folder is not None
     return RunRequest(
         command=COMMAND,
+        command_line=describe_command_line("study", argv),
         study=study,
         folder=folder,
         executor=local(1) if distributed else executor,

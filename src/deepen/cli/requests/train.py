@@ -10,6 +10,7 @@ from deepen.cli.requests.budget_options import (
     parse_tokens,
 )
 from deepen.cli.requests.checkpoint_options import parse_start
+from deepen.cli.requests.command_line import describe_command_line
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS, describe_sizes, parse_model
 from deepen.cli.requests.parser import Arguments
 from deepen.cli.requests.ramp_options import add_ramps, check_ramps
@@ -74,6 +75,7 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest:
     assert study is not None and folder is not None
     return RunRequest(
         command=arguments.command,
+        command_line=describe_command_line("train", argv),
         study=study,
         folder=folder,
         executor=local(1) if distributed or study.runs == 1 else ExecutorChoice(),

@@ -65,6 +65,7 @@ class RunOptions:
         triggers: functions that may extend the study after its results are known.
         on_progress: called about once a second; it must not raise.
         track: names of trackers that show the runs.
+        command: the command line that runs the study, recorded in its results; empty without one.
         measure_speed: measures how fast a segment of a study is trained; None if it cannot be known.
         draw: called with the results and the study's folder after the results are written.
     """
@@ -77,6 +78,7 @@ class RunOptions:
     triggers: tuple[Trigger, ...] = ()
     on_progress: OnProgress = ignore_progress
     track: tuple[str, ...] = ()
+    command: str = ""
     measure_speed: Callable[[Study], Speed | None] = lambda study: None
     draw: Callable[[Results, Path], object] = lambda results, folder: None
 
@@ -227,7 +229,14 @@ def _train(planner: _Planner, store: Store, options: RunOptions, lock: WriterLoc
 def _publish(tree: Tree, store: Store, dataset: Dataset, options: RunOptions, clock: "_Clock") -> Results:
     """Collect, judge, write and draw the results so far."""
     options.on_progress(Preparation("writing the results"))
-    collected = collect(tree, store, dataset, machine=machine_name(), wall_seconds=clock.wall_seconds)
+    collected = collect(
+        tree,
+        store,
+        dataset,
+        machine=machine_name(),
+        wall_seconds=clock.wall_seconds,
+        command=options.command,
+    )
     results = with_verdicts(collected)
     write_results(results, store.folder)
     options.draw(results, store.folder)
