@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from deepen.evaluate.registry import TASKS
+from deepen.report.budgets import draw_budgets, has_several_budgets
 from deepen.report.excess_figure import draw_excess
 from deepen.report.files import write_file
 from deepen.report.forest import draw_forest
@@ -29,6 +30,8 @@ def write_figures(study: StudySummary, folder: Path) -> tuple[str, ...]:
             written += _save(draw_losses(study, kind), folder, title.replace(" ", "-"))
         if not study.is_single_arm:
             written += _save(_draw_verdicts(study), folder, "verdicts")
+        if has_several_budgets(study):
+            written += _save(draw_budgets(study), folder, "budgets")
         if study.excess:
             written += _save(draw_excess(study), folder, "excess-loss-since-growth")
         for task in study.task_names:

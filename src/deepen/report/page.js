@@ -59,7 +59,8 @@
 
   // A chart with one x axis and, where there is one, a horizontal line to compare with.
   function drawPlain(div, chart) {
-    const layout = { ...frame(div), xaxis: axis(chart.x, { rangemode: "tozero" }), yaxis: axis(chart.title, {}) };
+    const layout = { ...frame(div), xaxis: axis(chart.x, chart.ticks
+      ? { type: "log", tickvals: chart.ticks.values, ticktext: chart.ticks.labels } : { rangemode: "tozero" }), yaxis: axis(chart.title, {}) };
     if (chart.line) {
       const { y, label } = chart.line;
       layout.shapes = [{ type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: y, y1: y,

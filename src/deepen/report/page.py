@@ -8,6 +8,7 @@ from plotly.offline import get_plotlyjs
 
 from deepen.compute.accounting import PAPER
 from deepen.report import units
+from deepen.report.budgets import BUDGET_PANELS, budget_chart, has_several_budgets
 from deepen.report.config import STUDY_FILE
 from deepen.report.curves import loss_chart, task_chart
 from deepen.report.decided import describe_procedure
@@ -52,6 +53,8 @@ def render_page(
     environment.filters |= {"themed": themed, "variable_name": variable_name}
     charts = {f"task{i}": task_chart(study, task) for i, task in enumerate(study.task_names)}
     charts["loss"] = loss_chart(study)
+    budgets = [*BUDGET_PANELS.items()] if has_several_budgets(study) else []
+    charts |= {panel: budget_chart(study, panel) for panel, _ in budgets}
     charts |= {f"excess-{panel}": excess_chart(study, panel) for panel in PANELS if study.excess}
     marks = [mark for arm in study.arms for mark in arm.marks]
     baseline_marks = study.baseline.marks if study.baseline else ()
@@ -74,6 +77,7 @@ def render_page(
             (f"task{i}", task_title(name), describe_task_tests(study, name))
             for i, name in enumerate(study.task_names)
         ],
+        budgets=budgets,
         excess=[(f"excess-{panel}", title) for panel, title in PANELS.items() if study.excess],
         excess_sentences=[describe_excess(excess) for excess in study.excess],
         facts=_facts(study),
