@@ -18,6 +18,7 @@ WRONG = {
     "study quickstart --seeds inf": "--seeds is 'inf': it must be a whole number",
     "study quickstart --seeds 5B": "--seeds is 5B: it must be at most 1,000",
     "study quickstart --seeds -1": "--seeds is -1: it must be at least 1",
+    "study quickstart --primary smal": "--primary 'smal' is not an arm beside the baseline (did you mean 'small'",
     "study quickstart --seeds=": "--seeds is '': it must be a whole number",
     "study quickstart --tokens 1e400": "--tokens is 1e400: it must be at most",
     "study quickstart --tokens -5": "--tokens is -5: it must be at least 1",

@@ -40,6 +40,7 @@ def change_study(arguments: Arguments, study: Study, changes: dict[str, Any]) ->
             arms=_with_ramps(arguments, changed, arms),
             evaluation=add_tasks(evaluation, given_tasks(changes)),
             seeds=tuple(range(changes["seeds"])) if "seeds" in changes else study.seeds,
+            primary=changes.get("primary", study.primary),
             data=str(changes.get("data", study.data)),
             data_dtype=changes.get("data_dtype", study.data_dtype),
             tokenizer=changes.get("tokenizer", study.tokenizer),

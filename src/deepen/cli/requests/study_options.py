@@ -21,6 +21,7 @@ from deepen.cli.requests.training_options import (
     SPIKE_OPTION,
 )
 from deepen.cli.requests.value_types import (
+    TEXT,
     Completion,
     comma_separated,
     number,
@@ -61,7 +62,13 @@ _STUDY_GROUPS = (
             Option(
                 name="seeds",
                 takes=whole_number(minimum=1, maximum=1000),
-                help="number of seeds",
+                help="number of seeds; no verdict is written with fewer",
+                default_help=_THE_STUDYS,
+            ),
+            Option(
+                name="primary",
+                takes=replace(TEXT, metavar="ARM"),
+                help="the arm that the study is about, declared before its first verdict",
                 default_help=_THE_STUDYS,
             ),
             replace(

@@ -42,6 +42,23 @@ def load_results(folder: Path | str) -> Results:
     return results
 
 
+def find_results(folder: Path | str, *, on_damage: str = "") -> Results | None:
+    """The results in a study's folder; None if there are none, or if they are damaged.
+
+    Args:
+        folder: the study's folder.
+        on_damage: what is lost if they are damaged, for a warning; empty for none.
+    """
+    if not (Path(folder) / RESULTS_FILE).exists():
+        return None
+    try:
+        return load_results(folder)
+    except ResultsError as error:
+        if on_damage:
+            _log.warning("%s; it is rewritten, and %s", error.problem, on_damage)
+        return None
+
+
 def write_results(results: Results, folder: Path | str) -> None:
     """Write the results.json of a study's folder; a reader always finds the old file or the new one."""
     durable.write_json(Path(folder) / RESULTS_FILE, results.to_json())

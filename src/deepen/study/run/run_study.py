@@ -3,7 +3,7 @@
     tree    = compile_study(study, fingerprint, decide)   the segments
     jobs    = make_jobs(tree, dataset, folder)            the message to a worker, for each segment
               train_tree(WorkPlan(tree, jobs), ...)       trains the pending segments
-    results = with_verdicts(collect(tree, store, dataset, ...))
+    results = judge_as_planned(collect(tree, store, dataset, ...), plan, with_verdicts)
               write_results(results, folder), draw(results, folder)
 
 The folder is locked during all steps. Where a plateau may end a phase, training decides: the first two steps are
@@ -28,7 +28,8 @@ from deepen.study.compile.tree import Node, Tree, compile_study, hash_own_recipe
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
 from deepen.study.results.collect import collect
-from deepen.study.results.results_file import RESULTS_FILE, ResultsError, load_results, write_results
+from deepen.study.results.looks import Plan, judge_as_planned
+from deepen.study.results.results_file import find_results, write_results
 from deepen.study.results.schema import Results
 from deepen.study.results.verdicts import with_verdicts
 from deepen.study.run.decisions import Decisions
@@ -108,7 +109,8 @@ def run_study(study: Study, store: Store, options: RunOptions, dataset: Dataset 
                 dtype=study.data_dtype,
                 tokenizer=study.tokenizer,
             )
-        clock = _Clock(_recorded_wall_seconds(store.folder), options.on_progress)
+        before = find_results(store.folder, on_damage="the looks and the wall time of earlier runs are lost")
+        clock = _Clock(before.regime.wall_seconds or 0.0 if before else 0.0, options.on_progress)
         while True:
             results = _run_once(study, store, dataset, options, lock, clock)
             larger = next_study(study, results, options.triggers)
@@ -237,7 +239,7 @@ def _publish(tree: Tree, store: Store, dataset: Dataset, options: RunOptions, cl
         wall_seconds=clock.wall_seconds,
         command=options.command,
     )
-    results = with_verdicts(collected)
+    results = judge_as_planned(collected, Plan.continued(tree.study, find_results(store.folder)), with_verdicts)
     write_results(results, store.folder)
     options.draw(results, store.folder)
     return results
@@ -257,17 +259,6 @@ def _provenance(tree: Tree, options: RunOptions) -> dict[str, Any]:
         "lineage": Lineage.from_tree(tree).to_json(),
         "routes": [route.to_json() for route in tree.routes],
     }
-
-
-def _recorded_wall_seconds(folder: Path) -> float:
-    """Wall time of earlier runs, from results.json; 0 if it is missing or damaged."""
-    if not (folder / RESULTS_FILE).exists():
-        return 0.0
-    try:
-        return load_results(folder).regime.wall_seconds or 0.0
-    except ResultsError as error:
-        _log.warning("%s; it is rewritten, and the wall time of earlier runs is lost", error.problem)
-        return 0.0
 
 
 class _Clock:
