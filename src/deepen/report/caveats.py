@@ -75,11 +75,12 @@ def _about_tokens_per_parameter(ratio: float | None) -> str:
 def _about_size(parameters: float | None) -> str:
     if parameters is None:
         return ""
+    seen = f"Seen at one size, a model of {count(parameters)}"
     if parameters < TINY_MODEL:
-        return f"The model has {count(parameters)} parameters; one this small says little about a large one."
+        return f"{seen} parameters; one this small says little about a large one."
     if parameters < LARGE_MODEL:
-        return f"The model has {count(parameters)} parameters; larger ones may behave differently."
-    return f"The model has {count(parameters)} parameters."
+        return f"{seen} parameters; larger ones may behave differently."
+    return f"{seen} parameters."
 
 
 def _about_decay(study: StudySummary) -> str:

@@ -131,7 +131,7 @@ def _validation(study: StudySummary) -> str:
     if tokens is None:
         return ""
     if text_std is None:
-        return f"{count(tokens)} tokens. On others the differences would be others; the intervals ignore that."
+        return f"{count(tokens)} tokens. Other text would give other differences; the intervals ignore that."
     return (
         f"{count(tokens)} tokens. Which text is validated on adds a standard error of {fixed(text_std, 4)}, which "
         "the intervals include."
@@ -139,9 +139,10 @@ def _validation(study: StudySummary) -> str:
 
 
 def _varies(study: StudySummary) -> str:
-    text = ", validation text" if study.noise.text_std is not None else ""
-    not_text = "" if text else ", validation text"
+    allowed, unseen = ["data order", "initialization", "rounding"], ["corpus", "tokenizer", "model size"]
+    (allowed if study.noise.text_std is not None else unseen).append("validation text")
+    unseen.append("learning-rate schedule")
     return (
-        f"The intervals allow for data order, initialization, rounding{text}. They cannot show what another "
-        f"corpus, tokenizer, model size{not_text} or learning-rate schedule would change."
+        f"The intervals allow for {join(allowed)}. They cannot show what another {', '.join(unseen[:-1])} or "
+        f"{unseen[-1]} would change."
     )

@@ -32,6 +32,8 @@ def write_figures(study: StudySummary, folder: Path) -> tuple[str, ...]:
             written += _save(_draw_verdicts(study), folder, "verdicts")
         if has_several_budgets(study):
             written += _save(draw_budgets(study), folder, "budgets")
+        if study.against_best_depth:
+            written += _save(_draw_verdicts(study.against_best_depth), folder, "verdicts-against-best-depth")
         if study.excess:
             written += _save(draw_excess(study), folder, "excess-loss-since-growth")
         for task in study.task_names:

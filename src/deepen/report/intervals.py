@@ -9,7 +9,14 @@ from deepen.study.results.schema import Bound, Interval, Verdict
 
 Bounds = tuple[Bound | None, Bound | None]
 
-_LIMITS = {Bound.ABOVE: "at least ", Bound.BELOW: "at most "}
+_LIMITS = {
+    (Bound.ABOVE, False): ("at least", "≥"),
+    (Bound.ABOVE, True): ("more than", ">"),
+    (Bound.BELOW, False): ("at most", "≤"),
+    (Bound.BELOW, True): ("less than", "<"),
+}
+"""Words and signs for bounds; true: the whole interval lies beyond the measured budgets."""
+
 _ENDS = {Bound.ABOVE: "above ", Bound.BELOW: "below ", None: ""}
 
 
@@ -43,19 +50,19 @@ def seconds_interval_text(verdict: Verdict) -> str:
 
 def multiplier_text(verdict: Verdict) -> str:
     """A compute multiplier (1.18×), or a bound on it (≥ 1.17×)."""
-    return _short_factor(_claimed(verdict), verdict.multiplier_bound)
+    return _short_factor(_claimed(verdict), verdict)
 
 
 def seconds_multiplier_text(verdict: Verdict) -> str:
     """A multiplier in seconds (1.18×), or a bound on it (≥ 1.17×); empty where seconds were not measured alike."""
     known = verdict.seconds_multiplier
-    return "" if known is None else _short_factor(known, verdict.multiplier_bound)
+    return "" if known is None else _short_factor(known, verdict)
 
 
 def times_text(verdict: Verdict) -> str:
     """A compute multiplier in a sentence: about 1.22 times, or at least 1.17 times."""
-    limit = verdict.multiplier_bound
-    return f"{'about ' if limit is None else _LIMITS[limit]}{fixed(_claimed(verdict), 2)} times"
+    limit = _limit(verdict)
+    return f"{limit[0] if limit else 'about'} {fixed(_claimed(verdict), 2)} times"
 
 
 def times_confidence_text(verdict: Verdict) -> str:
@@ -90,8 +97,17 @@ def _claimed(verdict: Verdict) -> float | None:
     return interval[0] if verdict.multiplier_bound is Bound.ABOVE else interval[1]
 
 
-def _short_factor(value: float | None, limit: Bound | None) -> str:
+def _limit(verdict: Verdict) -> tuple[str, str] | None:
+    """Word and sign of a multiplier that is only a bound; None for an estimate."""
+    bound = verdict.multiplier_bound
+    if bound is None:
+        return None
+    low, high = verdict.multiplier_interval_bounds or (None, None)
+    return _LIMITS[bound, bound == (low if bound is Bound.ABOVE else high)]
+
+
+def _short_factor(value: float | None, verdict: Verdict) -> str:
     if value is None:
         return UNKNOWN
-    sign = {Bound.ABOVE: "≥ ", Bound.BELOW: "≤ ", None: ""}[limit]
-    return f"{sign}{fixed(value, 2)}×"
+    limit = _limit(verdict)
+    return f"{f'{limit[1]} ' if limit else ''}{fixed(value, 2)}×"

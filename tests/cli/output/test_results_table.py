@@ -44,7 +44,7 @@ def test_the_finding_comes_first_then_the_table_whole_at_every_width(
     assert shown.startswith(
         "At equal compute, with only 5.0 tokens per parameter, all three arms beat full training."
     )
-    assert "- The model has 100 k parameters; one this small says little about a large one." in lines
+    assert "- Seen at one size, a model of 100 k parameters; one this small says little" in shown
     assert shown.index("well under 20") < shown.index("[s]: validation loss at equal exact FLOPs")
     for name in NAMES:
         rows = [line for line in lines if line.startswith(f"{name} ")]
