@@ -23,6 +23,7 @@ Checkpoints
 
 Defining a study
     Study, Arm, Evaluation, TaskFile              the arms to compare, and their evaluation
+    fair                                          a study by the rules of a fair comparison
     Tuning                                        the trials that choose each arm's learning rate
     ModelConfig, PRESETS                          models
     TrainSettings, OptimizerSpec                  optimizer, precision, gradient clipping
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from deepen.study.define.evaluation import Evaluation as Evaluation
     from deepen.study.define.evaluation import TaskFile as TaskFile
     from deepen.study.define.executor import ExecutorChoice as ExecutorChoice
+    from deepen.study.define.fair import fair as fair
     from deepen.study.define.start import Start as Start
     from deepen.study.define.study import Arm as Arm
     from deepen.study.define.study import Study as Study
@@ -114,6 +116,7 @@ _MODULES = {
     "Cosine": "deepen.schedule.rate",
     "Trainable": "deepen.schedule.trainable",
     "ExecutorChoice": "deepen.study.define.executor",
+    "fair": "deepen.study.define.fair",
     "Start": "deepen.study.define.start",
     "Arm": "deepen.study.define.study",
     "Evaluation": "deepen.study.define.evaluation",
