@@ -157,7 +157,7 @@ def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange,
         tokens=units.count(verdict.tokens),
         seconds=units.duration(verdict.seconds),
         memory=units.memory(verdict.peak_memory_bytes),
-        outcome=verdict.outcome if verdict.is_exact else "",
+        outcome=(verdict.outcome or "") if verdict.is_exact else "",
         is_decisive=(
             verdict.is_exact
             and verdict.outcome is not Outcome.CANNOT_TELL

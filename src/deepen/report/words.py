@@ -109,7 +109,7 @@ def _claim(where: str, arms: Sequence[Verdict], full: str) -> str:
             Outcome.WINS: "beats",
             Outcome.LOSES: "does worse than",
             Outcome.CANNOT_TELL: "cannot be told apart from",
-        }[arms[0].outcome]
+        }[arms[0].outcome or Outcome.CANNOT_TELL]
         return f"{where} {arms[0].arm} {claim} {full}."
     wins, loses, unknown = (len(with_outcome(arms, outcome)) for outcome in Outcome)
     total = in_words(len(arms))

@@ -53,7 +53,8 @@ ARM = {
 NOISE = {
     "arms_std": 0.002, "arms_df": 5, "baseline_std": 0.01, "baseline_df": 2, "shared_std": None, "shared_df": 1,
     "text_std": 0.001, "stderr": 0.01, "degrees_of_freedom": 2.5, "correlation": 0.5, "critical_value": 4.2,
-    "confidence": 0.95, "arms": 6, "seeds": 2, "unequal_p": 0.01, "half_width": 0.04, "arm_half_width": 0.006,
+    "confidence": 0.95, "arms": 6, "seeds": 2, "budgets": 3, "slope": 0.2,
+    "unequal_p": 0.01, "half_width": 0.04, "arm_half_width": 0.006,
     "detectable_multiplier": 1.2, "baseline_seed_std": 0.1, "residual_std": None,
 }  # fmt: skip
 VERDICT = {

@@ -52,7 +52,8 @@ def test_an_arm_that_is_better_by_more_than_the_noise_wins():
     assert (wins.arm, wins.outcome, loses.arm, loses.outcome) == ("one-shot", Outcome.WINS, "small", Outcome.LOSES)
     assert wins.difference == pytest.approx(-0.099) and wins.n_seeds == 2
     assert wins.interval is not None and wins.interval[0] < wins.difference < wins.interval[1] < 0
-    assert noise.degrees_of_freedom == 2 and noise.baseline_seed_std == pytest.approx(0.02 / 2**0.5)
+    assert noise.degrees_of_freedom == pytest.approx(2) and (noise.arms, noise.seeds, noise.budgets) == (2, 2, 3)
+    assert noise.baseline_std == pytest.approx(0.0, abs=1e-9) and noise.arms_std == pytest.approx(0.001)
     assert wins.sentence.startswith(
         "one-shot wins at equal exact FLOPs: its loss is 0.099 nats below the baseline"
     )
@@ -75,7 +76,7 @@ def test_within_the_noise_the_outcome_is_cannot_tell():
 def test_one_seed_gives_no_interval():
     verdicts, noise = judge(comparison(seeds=1), "full")
     assert all(v.interval is None and v.outcome is Outcome.CANNOT_TELL for v in verdicts)
-    assert noise.residual_std is None and "one seed gives no interval" in verdicts[0].sentence
+    assert noise == NO_NOISE and "one seed gives no interval" in verdicts[0].sentence
 
 
 def test_an_arm_that_lacks_a_seed_is_not_judged_yet():
@@ -107,11 +108,12 @@ def test_an_arm_is_compared_with_the_baseline_at_each_of_its_budgets():
         if entry["name"] != "small":
             losses = {"full": 3.6, "one-shot": 3.62}
             entry["marks"] = (*entry["marks"], mark(losses[entry["name"]] + 0.02 * entry["seed"], share=1.69))
-    verdicts, noise = judge(arms, "full")
+    verdicts, _ = judge(arms, "full")
     assert [(v.arm, v.budget_share) for v in verdicts] == [("one-shot", 1.0), ("one-shot", 1.69), ("small", 1.0)]
     assert verdicts[1].difference == pytest.approx(0.02) and verdicts[1].outcome is Outcome.LOSES
     assert "loses at equal exact FLOPs (1.69 times the budget)" in verdicts[1].sentence
-    assert (verdicts[0], verdicts[2], noise) == (*_without_later_budgets(arms)[0], noise)
+    before, _ = _without_later_budgets(arms)
+    assert [(v.difference, v.outcome) for v in before] == [(v.difference, v.outcome) for v in verdicts[::2]]
 
 
 def _without_later_budgets(arms: list[dict[str, Any]]) -> Any:

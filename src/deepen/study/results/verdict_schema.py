@@ -4,11 +4,12 @@ docs/statistics.md has the procedure behind every number. All fields may be miss
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Self
 
 from deepen.compute.accounting import EXACT_FLOPS, AtBudget
-from deepen.study.results.records import Record
+from deepen.study.results.records import Record, read_record
 
 Interval = tuple[float, float]
 
@@ -45,6 +46,8 @@ class Noise(Record):
         confidence: with which all intervals hold together, such as 0.95.
         arms: number of arms, and of joint intervals, at the study's budget.
         seeds: number of seeds.
+        budgets: number of the baseline's budgets from which its noise is measured.
+        slope: by how much the baseline's loss falls per e-fold of compute, at the study's budget.
         unequal_p: p-value of the F test that the baseline is as noisy as the arms.
         half_width: half width of the joint interval of an arm's difference from the baseline.
         arm_half_width: half width of the interval of the difference between two arms.
@@ -67,6 +70,8 @@ class Noise(Record):
     confidence: float | None
     arms: int
     seeds: int
+    budgets: int
+    slope: float | None
     unequal_p: float | None
     half_width: float | None
     arm_half_width: float | None
@@ -134,7 +139,7 @@ class Verdict(AtBudget, Record):
         peak_memory_bytes: the largest over seeds.
         tasks: tasks compared for each seed.
         task_tests: tasks compared over all seeds.
-        outcome: the outcome at equal exact FLOPs.
+        outcome: the outcome at equal exact FLOPs; None at other marks, which decide nothing.
         sentence: the verdict in words.
     """
 
@@ -167,5 +172,14 @@ class Verdict(AtBudget, Record):
     peak_memory_bytes: int | None
     tasks: Mapping[str, tuple[TaskComparison, ...]]
     task_tests: Mapping[str, TaskTest]
-    outcome: Outcome = Outcome.CANNOT_TELL
+    outcome: Outcome | None = Outcome.CANNOT_TELL
     sentence: str
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """Read a verdict; one without an outcome, as in files of strangers, cannot tell."""
+        if isinstance(value, cls):
+            return value
+        verdict = read_record(cls, value)
+        has_outcome = isinstance(value, Mapping) and "outcome" in value
+        return verdict if has_outcome else replace(verdict, outcome=Outcome.CANNOT_TELL)

@@ -4,248 +4,319 @@
 
 There is one verdict per mark of an arm, if arm and baseline were measured at the mark's budget with every seed of
 the baseline. They are compared seed by seed, because runs with the same seed share data order and initialization.
+docs/statistics.md explains the intervals: `strata` has the noise, `multiplier` the compute multiplier.
 """
 
-from collections import defaultdict
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
-from deepen.compute.accounting import EXACT_FLOPS, PAPER, TOKENS
+from deepen.errors import InvalidValueError
+from deepen.study.results.multiplier import BaselineCurve, Claim, claim_multiplier
+from deepen.study.results.paired_runs import (
+    BySeed,
+    MarkKey,
+    Measured,
+    Pairing,
+    losses_by_seed,
+    pair_runs,
+)
+from deepen.study.results.power import describe_noise
 from deepen.study.results.schema import (
     NO_NOISE,
     ArmResult,
-    Bound,
     Interval,
-    MarkResult,
     Noise,
     Outcome,
     Results,
-    TaskComparison,
     Verdict,
 )
-from deepen.study.results.statistics import (
-    Multiplier,
-    compute_multiplier,
-    mcnemar,
+from deepen.study.results.seconds import seconds_factor
+from deepen.study.results.strata import (
+    Strata,
+    Stratum,
+    measure_strata,
     own_interval,
-    pooled_interval,
-    seed_noise,
+    student_quantile,
+    text_error,
 )
+from deepen.study.results.task_tests import compare_tasks, holm
+from deepen.study.results.verdict_sentence import describe_verdict
+
+CONFIDENCE = 0.95
+
+NEAR_BUDGETS = 2.0
+"""The baseline's noise at a budget is measured at all its budgets within this factor."""
 
 
 def judge(
-    arms: Sequence[ArmResult] | Sequence[Mapping[str, Any]], baseline: str
+    arms: Sequence[ArmResult] | Sequence[Mapping[str, Any]],
+    baseline: str,
+    *,
+    look: int = 1,
+    looks: int = 1,
 ) -> tuple[tuple[Verdict, ...], Noise]:
     """Compare all arms with the baseline at the budget of each of their marks.
 
     Args:
         arms: `Results.arms`, or the JSON value of `arms` in results.json; one entry per arm and seed.
-        baseline: name of the baseline arm.
+        baseline: name of the baseline arm; any arm can be the baseline.
+        look, looks: which look at the results this is, of how many. More looks take more confidence for each.
 
     Returns:
-        The verdicts, and the seed noise on which their intervals are based.
+        The verdicts, and the noise on which the intervals at the study's budget are based.
+
+    Raises:
+        InvalidValueError: `look` is not one of `looks`.
     """
+    confidence = joint_confidence(look, looks)
     records = [ArmResult.from_json(arm) for arm in arms]
-    measured = _measure_by_seed(records, baseline)
-    references = {
-        key.budget_share: by_seed
-        for key, by_seed in measured.items()
-        if key.arm == baseline and key.accounting == EXACT_FLOPS
-    }
-    complete = {
-        key: by_seed
-        for key, by_seed in measured.items()
-        if key.arm != baseline and by_seed.keys() == references.get(key.budget_share, {}).keys()
-    }
-    noise = _seed_noise(complete, references, baseline)
-    curve = _baseline_curve([arm for arm in records if arm.name == baseline])
-    verdicts = [
-        _Comparison(
-            key=key,
-            pairs=tuple((by_seed[seed], base) for seed, base in references[key.budget_share].items()),
-            noise=noise,
-            baseline_curve=curve,
-        ).verdict()
-        for key, by_seed in complete.items()
-    ]
-    return tuple(verdicts), noise
+    judged = _Judgement(pairing=pair_runs(records, baseline), confidence=confidence)
+    return judged.verdicts(), judged.noise
+
+
+def joint_confidence(look: int, looks: int) -> float:
+    """The confidence of the joint intervals: 0.95 with one look, and together over all looks otherwise.
+
+    Raises:
+        InvalidValueError: `look` is not one of `looks`.
+    """
+    if not 1 <= look <= looks:
+        raise InvalidValueError(f"is {look}: it must be from 1 to `looks`, {looks}", field="look", value=look)
+    return CONFIDENCE if looks == 1 else 1 - (1 - CONFIDENCE) * 2.0**-look
 
 
 def with_verdicts(results: Results) -> Results:
-    """Add the verdicts and the seed noise to collected results."""
-    verdicts, noise = judge(results.arms, results.baseline)
-    return replace(results, verdicts=verdicts, noise=noise)
+    """Add the verdicts and the noise to collected results, also those against the best fixed depth."""
+    look = _find_look(results)
+    verdicts, noise = judge(results.arms, results.baseline, look=look, looks=max(look, len(results.looks)))
+    depth = results.best_fixed_depth
+    if not depth or depth == results.baseline:
+        return replace(results, verdicts=verdicts, noise=noise, depth_verdicts=(), depth_noise=NO_NOISE)
+    depth_verdicts, depth_noise = judge(results.arms, depth, look=look, looks=max(look, len(results.looks)))
+    return replace(results, verdicts=verdicts, noise=noise, depth_verdicts=depth_verdicts, depth_noise=depth_noise)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Measured:
-    """An arm with one seed at a mark."""
-
-    arm: ArmResult
-    mark: MarkResult
-    val_loss: float
+def _find_look(results: Results) -> int:
+    """Which of the looks of a study this is, by its number of seeds; the next one if it is not recorded yet."""
+    seeds = len({arm.seed for arm in results.arms if arm.name == results.baseline})
+    return 1 + sum(recorded < seeds for recorded in results.looks)
 
 
-class _MarkKey(NamedTuple):
-    """A mark of an arm, whatever the seed; the budget is a share of the study's."""
+@dataclass(frozen=True, kw_only=True)
+class _Judgement:
+    """The comparison of all arms with the baseline."""
 
-    arm: str
-    accounting: str
-    budget_share: float
+    pairing: Pairing
+    confidence: float
+
+    def verdicts(self) -> tuple[Verdict, ...]:
+        verdicts = [self._compare(key, by_seed).verdict() for key, by_seed in self.pairing.complete.items()]
+        return _with_corrected_tests(verdicts)
+
+    @property
+    def noise(self) -> Noise:
+        """The noise at the study's budget."""
+        share = self.pairing.main_share
+        if self._main is None:
+            return NO_NOISE
+        curve = self._curve(share, self._main)
+        has_slope = len(curve.budgets) > 1 and curve.has_slope
+        return describe_noise(self._main, curve.log_slope if has_slope else None)
+
+    @cached_property
+    def _main(self) -> Strata | None:
+        """The noise at the study's budget; None with one seed, or without an arm."""
+        return self._measure(self.pairing.main_share)
+
+    def _strata(self, share: float) -> Strata | None:
+        """The noise at a budget: measured there, if all arms of the study's budget are, else at that one."""
+        arms = self.pairing.arms_at(share)
+        if self._main is None or share == self.pairing.main_share or len(arms) < self._main.k:
+            return self._main
+        return self._measure(share)
+
+    def _measure(self, share: float) -> Strata | None:
+        base, keys = self.pairing.reference(share), self.pairing.arms_at(share)
+        seeds = list(base)
+        if len(seeds) < 2 or not keys:
+            return None
+        arms = [self.pairing.complete[key] for key in keys]
+        near = [
+            by_seed
+            for each, by_seed in self._budgets(seeds).items()
+            if 1 / NEAR_BUDGETS <= each / share <= NEAR_BUDGETS
+        ]
+        names = [key.arm for key in keys]
+        strata = measure_strata(names, losses_by_seed(arms, seeds), losses_by_seed(near, seeds), self.confidence)
+        texts = [text for arm in arms if (text := _text_error(arm, base, seeds))]
+        if not texts:
+            return strata
+        return replace(
+            strata, text_variance=fmean(text.mean_square for text in texts), text_freedom=texts[0].freedom
+        )
+
+    def _budgets(self, seeds: Sequence[int]) -> dict[float, BySeed]:
+        """The budgets at which the baseline was measured with all of these seeds."""
+        return {
+            share: by_seed
+            for share, by_seed in self.pairing.references.items()
+            if all(seed in by_seed for seed in seeds)
+        }
+
+    def _curve(self, share: float, strata: Strata | None) -> BaselineCurve:
+        base = self.pairing.reference(share)
+        budgets = self._budgets(list(base))
+        here = fmean(run.mark.flops for run in base.values()) or 1.0
+        return BaselineCurve(
+            budgets=[fmean(runs[seed].mark.flops for seed in base) / here for runs in budgets.values()],
+            losses=[fmean(runs[seed].val_loss for seed in base) for runs in budgets.values()],
+            noise=strata.baseline.mean_square / strata.n if strata else 0.0,
+            critical=strata.critical_value if strata else 0.0,
+        )
+
+    def _compare(self, key: MarkKey, by_seed: BySeed) -> "_Comparison":
+        base = self.pairing.reference(key.budget_share)
+        strata = self._strata(key.budget_share)
+        strata = None if strata is None else strata.for_arm(key.arm, len(base))
+        return _Comparison(
+            key=key,
+            pairs=tuple((by_seed[seed], run) for seed, run in base.items()),
+            strata=strata,
+            text=_text_error(by_seed, base, list(base)),
+            curve=self._curve(key.budget_share, strata),
+        )
 
 
-_BySeed = dict[int, _Measured]
+def _text_error(arm: BySeed, base: BySeed, seeds: Sequence[int]) -> Stratum | None:
+    return text_error(*([by_seed[seed].mark.val_blocks for seed in seeds] for by_seed in (arm, base)))
 
 
-def _measure_by_seed(arms: Sequence[ArmResult], baseline: str) -> dict[_MarkKey, _BySeed]:
-    """The measurements at every mark.
-
-    If marks have no `budget_share`, the study's budget is the first budget of an arm other than the baseline.
-    """
-    others = (mark.budget_flops for arm in arms if arm.name != baseline for mark in arm.marks)
-    whole = next((budget for budget in others if budget), 1.0)
-    measured: dict[_MarkKey, _BySeed] = defaultdict(dict)
-    for arm in arms:
-        for mark in arm.marks:
-            if mark.val_loss is not None:
-                share = (mark.budget_flops or whole) / whole if mark.budget_share is None else mark.budget_share
-                found = _Measured(arm=arm, mark=mark, val_loss=mark.val_loss)
-                measured[_MarkKey(arm.name, mark.accounting, share)][arm.seed] = found
-    return measured
-
-
-def _seed_noise(complete: Mapping[_MarkKey, _BySeed], references: Mapping[float, _BySeed], baseline: str) -> Noise:
-    """The noise at the study's budget."""
-    reference = references.get(1.0)
-    if reference is None:
-        return NO_NOISE
-    losses = {baseline: [base.val_loss for base in reference.values()]}
-    for key, by_seed in complete.items():
-        if key.budget_share == 1.0 and key.accounting == EXACT_FLOPS:
-            losses[key.arm] = [by_seed[seed].val_loss for seed in reference]
-    return seed_noise(losses, baseline)
-
-
-def _baseline_curve(seeds: Sequence[ArmResult]) -> list[tuple[float, float]]:
-    """FLOPs and mean loss of the baseline: at its marks, or along its curve if no mark is annealed."""
-    losses: dict[float, list[float]] = defaultdict(list)
-    for arm in seeds:
-        annealed = any(mark.annealed for mark in arm.marks)
-        for point in arm.marks if annealed else arm.curve:
-            if point.val_loss is not None:
-                losses[point.flops].append(point.val_loss)
-    return [(flops, fmean(reached)) for flops, reached in sorted(losses.items())]
+def _with_corrected_tests(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Correct the p-values of tasks for all arms and tasks that are compared at the same mark."""
+    marks = dict.fromkeys((v.accounting, v.budget_share) for v in verdicts)
+    corrected: dict[tuple[int, str], float] = {}
+    for mark in marks:
+        corrected |= holm(
+            {
+                (nth, task): test.p
+                for nth, verdict in enumerate(verdicts)
+                if (verdict.accounting, verdict.budget_share) == mark
+                for task, test in verdict.task_tests.items()
+                if test.p is not None
+            }
+        )
+    return tuple(
+        replace(
+            verdict,
+            task_tests={
+                task: replace(test, p_holm=corrected.get((nth, task))) for task, test in verdict.task_tests.items()
+            },
+        )
+        for nth, verdict in enumerate(verdicts)
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Comparison:
-    """An arm and the baseline at a mark of the arm; `pairs` has an (arm, baseline) pair per seed."""
+    """An arm and the baseline at a mark of the arm.
 
-    key: _MarkKey
-    pairs: tuple[tuple[_Measured, _Measured], ...]
-    noise: Noise
-    baseline_curve: list[tuple[float, float]]
+    Attributes:
+        key: the mark.
+        pairs: an (arm, baseline) pair per seed.
+        strata: the noise; None if there is no interval.
+        text: the variance that comes from the choice of the validation text; None if it is unknown.
+        curve: the baseline's losses.
+    """
+
+    key: MarkKey
+    pairs: tuple[tuple[Measured, Measured], ...]
+    strata: Strata | None
+    text: Stratum | None
+    curve: BaselineCurve
 
     def verdict(self) -> Verdict:
         """Compute the verdict."""
-        differences = [arm.val_loss - base.val_loss for arm, base in self.pairs]
-        difference = fmean(differences)
-        interval = pooled_interval(differences, self.noise)
-        base_loss = fmean(base.val_loss for _, base in self.pairs)
-        multiplier = self._multiplier(base_loss + difference)
-        ends = self._multiplier_ends(base_loss, interval)
-        outcome = _outcome(interval)
-        first = self.pairs[0][0].mark
-        return Verdict(
+        differences = tuple(arm.val_loss - base.val_loss for arm, base in self.pairs)
+        difference, variance, strata = fmean(differences), self._variance, self.strata
+        interval = alone = None
+        if strata is not None and variance is not None:
+            interval = _around(difference, strata.critical_value * math.sqrt(variance))
+            student = student_quantile(strata.degrees_of_freedom, strata.confidence)
+            alone = _around(difference, student * math.sqrt(variance))
+        claim = self._claim(difference)
+        factor = seconds_factor([arm.mark for arm, _ in self.pairs], [base.mark for _, base in self.pairs])
+        tasks, task_tests = compare_tasks(self.pairs)
+        first, loss = self.pairs[0], fmean(arm.val_loss for arm, _ in self.pairs)
+        confidence = strata.confidence if strata else CONFIDENCE
+        verdict = Verdict(
             arm=self.key.arm,
-            baseline=self.pairs[0][1].arm.name,
+            baseline=first[1].arm.name,
             accounting=self.key.accounting,
             budget_share=self.key.budget_share,
-            budget_flops=first.budget_flops,
+            budget_flops=first[0].mark.budget_flops,
             n_seeds=len(self.pairs),
             seeds=tuple(arm.arm.seed for arm, _ in self.pairs),
-            differences=tuple(differences),
-            loss=base_loss + difference,
+            loss=loss,
             difference=difference,
-            stderr=None,
-            degrees_of_freedom=None,
-            confidence=0.95,
+            differences=differences,
+            stderr=None if variance is None else math.sqrt(variance),
+            degrees_of_freedom=strata.degrees_of_freedom if strata else None,
+            confidence=strata.confidence if strata else None,
             interval=interval,
-            interval_alone=None,
-            interval_own_seeds=own_interval(differences),
-            compute_multiplier=None if multiplier is None else multiplier.value,
-            multiplier_interval=None if ends is None else (ends[0].value, ends[1].value),
-            multiplier_interval_bounds=None if ends is None else (ends[0].bound, ends[1].bound),
-            multiplier_bound=None if multiplier is None else multiplier.bound,
-            multiplier_withheld="",
-            seconds_multiplier=None,
-            seconds_multiplier_interval=None,
-            tokens=first.tokens,
-            flops=self._flops,
+            interval_alone=alone,
+            interval_own_seeds=own_interval(differences, confidence),
+            compute_multiplier=claim.value,
+            multiplier_interval=claim.interval,
+            multiplier_interval_bounds=claim.interval_bounds,
+            multiplier_bound=claim.bound,
+            multiplier_withheld=claim.withheld,
+            seconds_multiplier=None if factor is None or claim.value is None else factor * claim.value,
+            seconds_multiplier_interval=_scaled(claim.interval, factor),
+            tokens=first[0].mark.tokens,
+            flops=fmean(arm.mark.flops for arm, _ in self.pairs),
             seconds=fmean(arm.mark.seconds for arm, _ in self.pairs),
             peak_memory_bytes=max(arm.arm.peak_memory_bytes or 0 for arm, _ in self.pairs),
-            tasks=self._tasks(),
-            task_tests={},
-            outcome=outcome,
-            sentence=self._sentence(outcome, difference, interval, multiplier),
+            tasks=tasks,
+            task_tests=task_tests,
+            outcome=_outcome(interval) if self.key.is_exact else None,
+            sentence="",
         )
+        return replace(verdict, sentence=describe_verdict(verdict, self._flops_ratio))
 
     @property
-    def _flops(self) -> float:
-        return fmean(arm.mark.flops for arm, _ in self.pairs)
-
-    def _multiplier(self, loss: float) -> Multiplier | None:
-        flops = [flops for flops, _ in self.baseline_curve]
-        losses = [reached for _, reached in self.baseline_curve]
-        return compute_multiplier(loss, self._flops, flops, losses)
-
-    def _multiplier_ends(
-        self, base_loss: float, interval: Interval | None
-    ) -> tuple[Multiplier, Multiplier] | None:
-        """The multipliers at the ends of an interval of differences; the higher loss gives the lower one."""
-        if interval is None:
+    def _variance(self) -> float | None:
+        """The variance of the mean difference; None if there is no interval."""
+        if self.strata is None:
             return None
-        low, high = self._multiplier(base_loss + interval[1]), self._multiplier(base_loss + interval[0])
-        return None if low is None or high is None else (low, high)
+        text = self.text.mean_square if self.text else 0.0
+        return self.strata.variance - self.strata.text_variance + text
 
-    def _tasks(self) -> dict[str, tuple[TaskComparison, ...]]:
-        """McNemar's test per seed, on the tasks that were scored for both."""
-        compared: dict[str, list[TaskComparison]] = defaultdict(list)
-        for arm, base in self.pairs:
-            for task, score in arm.mark.tasks.items():
-                against = base.mark.tasks.get(task)
-                if against is None or score.correct is None or against.correct is None:
-                    continue
-                gain, p = mcnemar(score.correct, against.correct)
-                compared[task].append(TaskComparison(seed=arm.arm.seed, difference=gain, mcnemar_p=p))
-        return {task: tuple(comparisons) for task, comparisons in compared.items()}
+    @property
+    def _flops_ratio(self) -> float:
+        arm, base = (fmean(run.mark.flops for run in runs) for runs in zip(*self.pairs, strict=True))
+        return arm / (base or 1.0)
 
-    def _sentence(
-        self, outcome: Outcome, difference: float, interval: Interval | None, multiplier: Multiplier | None
-    ) -> str:
-        name, accounting, share = self.key
-        where = "at equal exact FLOPs"
-        if share != 1.0:
-            where += f" ({share:.2f} times the budget)"
-        flops_ratio = self._flops / fmean(base.mark.flops for _, base in self.pairs)
-        if accounting == PAPER:
-            where = f"at the paper's own mark ({100 * (flops_ratio - 1):+.1f} % exact FLOPs)"
-        if accounting == TOKENS:
-            where = f"at equal tokens ({100 * flops_ratio:.0f} % of the exact FLOPs)"
-        size = f"{abs(difference):.3f} nats {'below' if difference < 0 else 'above'} the baseline"
-        if interval is None:
-            why = "one seed gives no interval"
-        else:
-            why = f"95 % interval {interval[0]:+.3f} to {interval[1]:+.3f}"
-        if outcome is Outcome.CANNOT_TELL:
-            return f"{name}: cannot tell {where} whether it pays: its loss is {size} ({why})."
-        text = f"{name} {outcome} {where}: its loss is {size} ({why})"
-        if multiplier is None:
-            return f"{text}. There is no compute multiplier: the baseline was not measured at several budgets."
-        limit = {Bound.ABOVE: "more than ", Bound.BELOW: "less than ", None: ""}[multiplier.bound]
-        return f"{text}; the baseline would need {limit}{multiplier.value:.2f} times the compute for it."
+    def _claim(self, difference: float) -> Claim:
+        """The multiplier; at exact FLOPs the compute is equal apart from the rounding to whole steps."""
+        for runs, whose in zip(zip(*self.pairs, strict=True), (self.key.arm, "the baseline"), strict=True):
+            if any(run.arm.rate_at_edge for run in runs):
+                return Claim(withheld=f"the chosen rate of {whose} is at the edge of those that were tried")
+        ratio = 1.0 if self.key.is_exact else self._flops_ratio
+        if not ratio:
+            return Claim(withheld="the FLOPs of the arm are unknown")
+        return claim_multiplier(self.curve, difference, self._variance, scale=1 / ratio)
+
+
+def _around(centre: float, half_width: float) -> Interval:
+    return centre - half_width, centre + half_width
+
+
+def _scaled(interval: Interval | None, factor: float | None) -> Interval | None:
+    return None if interval is None or factor is None else (factor * interval[0], factor * interval[1])
 
 
 def _outcome(interval: Interval | None) -> Outcome:
