@@ -77,3 +77,8 @@ def test_budgets_are_numbers_above_0(budgets: tuple[float, ...]):
     with pytest.raises(InvalidValueError) as refused:
         fair(budgets=budgets)
     assert refused.value.field == "budgets"
+
+
+def test_one_budget_is_enough() -> None:
+    study = fair(model=PRESETS["nano"], budgets=(20,), recipes=("one-shot",), seeds=1)
+    assert study.earlier_tokens == ()

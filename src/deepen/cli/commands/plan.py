@@ -1,7 +1,7 @@
 """`deepen plan RECIPE` and `deepen plan STUDY`: what training would cost; nothing is trained."""
 
 import json
-from typing import Any
+from typing import Any, Protocol
 
 from deepen.cli.output.plan_json import describe_plan, describe_trainable
 from deepen.cli.output.plan_parts import print_parts, print_trainable
@@ -19,13 +19,24 @@ from deepen.study.compile.tree import Tree, compile_study
 from deepen.train.limits import check_room_for_torch
 
 
+class FleetRequest(Protocol):
+    """A request that may name devices: see `RecipePlanRequest`."""
+
+    @property
+    def device(self) -> str: ...  # noqa: D102
+    @property
+    def count(self) -> int: ...  # noqa: D102
+    @property
+    def mfu(self) -> float: ...  # noqa: D102
+
+
 def run(request: RecipePlanRequest | StudyPlanRequest) -> int:
     """Print the plan."""
     return _plan_study(request) if isinstance(request, StudyPlanRequest) else _plan_recipe(request)
 
 
 def _plan_recipe(request: RecipePlanRequest) -> int:
-    fleet = _make_fleet(request, request.plan.memory.precision)
+    fleet = make_fleet(request, request.plan.memory.precision)
     plan = make_plan(request.plan, _make_clock(request, fleet))
     pilot = None if plan.equal_tokens is None else design_pilot(plan, request.recipe_words)
     description = describe_plan(plan, fleet, request.timing, request.price_per_hour, pilot)
@@ -49,7 +60,7 @@ def _plan_recipe(request: RecipePlanRequest) -> int:
     return 0
 
 
-def _make_fleet(request: RecipePlanRequest | StudyPlanRequest, precision: str) -> Fleet | None:
+def make_fleet(request: FleetRequest, precision: str) -> Fleet | None:
     """The devices that a request names; a CPU is measured first."""
     if not request.device:
         return None
@@ -112,7 +123,7 @@ def _plan_study(request: StudyPlanRequest) -> int:
 
 def _study_time(request: StudyPlanRequest, tree: Tree) -> dict[str, Any] | None:
     """The FLOPs of all runs, training that several of them share counted once, and what they take on a device."""
-    fleet = _make_fleet(request, request.study.settings.precision)
+    fleet = make_fleet(request, request.study.settings.precision)
     if fleet is None:
         return None
     flops = sum(node.segment.flops for node in tree.nodes.values())

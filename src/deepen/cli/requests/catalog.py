@@ -12,6 +12,7 @@ COMMANDS = {
     "export": "write a checkpoint in Hugging Face's format",
     "sample": "print text from a checkpoint",
     "plan": "what a recipe or a study costs; trains nothing",
+    "advise": "what a measured map suggests for a model and a budget, and what would test it",
     "bench": "what each kind of phase takes on this device, compared with the ledger",
     "verify": "train one segment of somebody's study again, and compare its losses",
     "store": "check that a study's folder is whole; prune the states it no longer needs",

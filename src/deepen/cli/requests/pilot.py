@@ -16,6 +16,7 @@ from deepen.cli.requests.parser import Arguments, RequestError
 from deepen.cli.requests.rate_options import RATE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION
 from deepen.compute.plan import Plan
+from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 from deepen.schedule.recipe import record_recipe
 from deepen.schedule.recipes import get_recipe
@@ -68,6 +69,12 @@ def _write(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
+def smallest_preset(big: ModelConfig) -> ModelConfig:
+    """The smallest preset of a model's family."""
+    presets = [preset for preset in PRESETS.values() if preset.family == big.family]
+    return min(presets, key=lambda preset: preset.parameters)
+
+
 def design_pilot(plan: Plan, recipe: Sequence[str]) -> Pilot | None:
     """The pilot of a plan; None if the recipe cannot be trained on a small model.
 
@@ -76,8 +83,7 @@ def design_pilot(plan: Plan, recipe: Sequence[str]) -> Pilot | None:
         recipe: the words that name its recipe, the options of the recipe, and the optimizer.
     """
     big = plan.request.model
-    presets = [preset for preset in PRESETS.values() if preset.family == big.family]
-    small = min(presets, key=lambda preset: preset.parameters)
+    small = smallest_preset(big)
     model = replace(small, depth=big.depth, parametrization=big.parametrization)
     fewest, most = TOKENS_PER_PARAMETER
     ratio = plan.baseline.schedule.tokens / big.parameters_non_embedding

@@ -52,7 +52,7 @@ def _read_device(text: str) -> str:
     return name
 
 
-_FLEET_OPTIONS = (
+FLEET_OPTIONS = (
     Option(
         name="device",
         takes=ValueType(metavar="NAME", read=_read_device, names=(*DEVICES, CPU)),
@@ -73,7 +73,7 @@ _FLEET_OPTIONS = (
         default_help=str(DEFAULT_MFU),
     ),
 )
-_PRICE_OPTION = Option(
+PRICE_OPTION = Option(
     name="price-per-hour",
     takes=number("PRICE"),
     help="price of a device for an hour, in any currency",
@@ -158,14 +158,14 @@ RECIPE_PLAN = Command(
         OptionGroup(
             title="Time and price",
             options=(
-                *_FLEET_OPTIONS,
+                *FLEET_OPTIONS,
                 Option(
                     name="bench",
                     takes=FILE,
                     help="figures of deepen bench, in place of --device and --mfu",
                     default_help="none",
                 ),
-                _PRICE_OPTION,
+                PRICE_OPTION,
             ),
         ),
         OptionGroup(
@@ -227,7 +227,7 @@ STUDY_PLAN = Command(
     ),
     groups=(
         *STUDY.groups[:-1],
-        OptionGroup(title="Time and price", options=(*_FLEET_OPTIONS, _PRICE_OPTION)),
+        OptionGroup(title="Time and price", options=(*FLEET_OPTIONS, PRICE_OPTION)),
         replace(
             STUDY.groups[-1],
             options=(*STUDY.groups[-1].options[:-1], replace(JSON_OPTION, help="print the plan as JSON")),

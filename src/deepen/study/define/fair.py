@@ -84,7 +84,7 @@ def fair(
             validation_tokens=_VALIDATION_STEPS * batch_tokens,
         ),
         accountings=(EXACT_FLOPS,),
-        rate=WSD(peak=peak, warmup_tokens=round(_WARMUP_SHARE * min(tokens, *earlier))),
+        rate=WSD(peak=peak, warmup_tokens=round(_WARMUP_SHARE * min((tokens, *earlier)))),
         tuning=Tuning(rates=rates_around(peak, _TUNED_RATES)),
         depths=default_depths(model),
     )

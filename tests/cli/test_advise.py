@@ -1,0 +1,51 @@
+"""`deepen advise` as its user sees it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deepen.cli.entry import main
+from deepen.study.map.schema import write_map
+from maps import make_map
+
+WORDS = ["advise", "--depth", "24", "--width", "1024", "--tokens", "20e9"]
+PRICED = ["--device", "h100", "--count", "8", "--price-per-hour", "2.5"]
+
+
+def test_without_a_map_it_says_so_and_names_the_study_that_would_tell(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(WORDS) == 0
+    printed = capsys.readouterr().out
+    assert "No map: none ships with this version" in printed
+    assert "advice    test first" in printed
+    assert "deepen " in printed.splitlines()[-1] and "--depth 24" in printed.splitlines()[-1]
+
+
+def test_an_extrapolation_is_marked_in_the_table_and_in_the_advice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_map(make_map(), tmp_path)
+    assert main([*WORDS, "--map", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "advice    test first: one-shot" in printed
+    assert "1.20 *" in printed and "* an extrapolation" in printed
+    assert "- extrapolated: parameters without embeddings" in printed
+
+
+def test_hours_and_money_saved_follow_from_the_multiplier(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_map(make_map(), tmp_path)
+    assert main([*WORDS, *PRICED, "--map", str(tmp_path / "map.json"), "--json"]) == 0
+    advice = json.loads(capsys.readouterr().out)
+    best, full = advice["arms"][0], advice["full_training"]
+    share = 1 - 1 / best["multiplier"]
+    assert best["saved"]["hours"] == pytest.approx(share * full["hours"])
+    assert best["saved"]["cost"] == pytest.approx(share * full["hours"] * 8 * 2.5)
+    assert advice["model"]["width"] == 1024 and advice["conclusion"] == "test first"
+
+
+def test_a_file_that_is_no_map_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "map.json").write_text("{}")
+    assert main([*WORDS, "--map", str(tmp_path)]) != 0
+    assert "is not a map" in capsys.readouterr().err
