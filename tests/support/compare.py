@@ -3,7 +3,14 @@
 from typing import Any
 
 TIMES = (
-    *("seconds", "steady_seconds", "wall_seconds", "seconds_multiplier", "seconds_multiplier_interval"),
+    *(
+        "seconds",
+        "steady_seconds",
+        "step_time_spread",
+        "wall_seconds",
+        "seconds_multiplier",
+        "seconds_multiplier_interval",
+    ),
     *("peak_memory_bytes", "logs", "sha256"),
 )
 """Keys of times and memory, and of hashes of files that contain them."""

@@ -10,6 +10,8 @@ from deepen.study.results.schema import Verdict
 FEW_SEEDS = 5
 EXPLORATORY_SEEDS = 3
 """Verdicts of so many seeds or fewer are exploratory."""
+UNEVEN_STEPS = 1.2
+"""The ratio of the quartiles of equal steps' times from which on measured seconds are rough."""
 TINY_MODEL, LARGE_MODEL = 2e7, 1e9
 """Parameters below which a model is tiny, and from which it is large."""
 _OLD_INTERVALS = (
@@ -28,6 +30,7 @@ def list_caveats(study: StudySummary, exact: Sequence[Verdict]) -> tuple[str, ..
         _about_rates(study),
         _about_late_growth(study),
         _about_epochs(study.regime.data.epochs),
+        _about_step_times(study, exact),
     ]
     return tuple(caveat for caveat in caveats if caveat)
 
@@ -115,6 +118,17 @@ def _about_late_growth(study: StudySummary) -> str:
         if (share := arm.grown_at_lr_share) is not None
     ]
     return f"{join(late)}: new blocks then learn at a low rate." if late else ""
+
+
+def _about_step_times(study: StudySummary, exact: Sequence[Verdict]) -> str:
+    """Whether the machine was too busy for its seconds to be trusted."""
+    spread = study.regime.step_time_spread
+    if spread is None or spread < UNEVEN_STEPS or not any(verdict.seconds_multiplier for verdict in exact):
+        return ""
+    return (
+        f"The machine was busy: the middle half of equal steps differ by up to {percent(spread - 1)} in time, so "
+        "the multipliers in seconds are rough."
+    )
 
 
 def _about_epochs(epochs: float | None) -> str:

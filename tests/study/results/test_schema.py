@@ -77,7 +77,8 @@ REGIME = {
     "data": {"name": "words", "fingerprint": "f", "tokenizer_sha256": "t", "train_tokens": 100,
              "validation_tokens": 10, "mark_tokens": 40, "epochs": 0.64},
     "task_files": {"hellaswag": "h"},
-    "attention_flops": "dense", "machine": "a machine", "device": "a GPU", "wall_seconds": 2.0,
+    "attention_flops": "dense", "machine": "a machine", "device": "a GPU", "step_time_spread": 1.1,
+    "wall_seconds": 2.0,
     "warmup_tokens": 64, "decay_shape": "linear", "decay_share": 0.2,
     "decay_in": "tokens", "decay_tokens": None, "final_share": 0.0,
 }  # fmt: skip

@@ -60,6 +60,13 @@ def test_steps_of_several_or_unknown_devices_have_no_time(devices: tuple[str, st
     assert times.device == "" and times.steady_seconds([segment(6, 1)]) is None
 
 
+def test_the_spread_tells_a_quiet_machine_from_a_busy_one():
+    quiet = [timed(6, *[2.0] * 40), timed(12, *[3.0] * 40)]
+    busy = timed(12, 3.0, *[3.0, 6.0] * 20)
+    assert StepTimes(quiet).spread == 1 and StepTimes([*quiet, busy, busy]).spread == pytest.approx(2)
+    assert StepTimes([timed(6, *[2.0] * 5)]).spread is None
+
+
 def test_seconds_of_steps_are_the_differences_of_the_log():
     lines = [{"tokens": 32, "seconds": 5.5}, {"tokens": 64, "seconds": 6.0}]
     assert step_seconds(lines, 4.0) == [1.5, 0.5] and step_seconds(lines, None) == [5.5, 0.5]

@@ -49,7 +49,7 @@ def collect(
         command=command,
         baseline=study.baseline,
         deepen_version=__version__,
-        regime=_regime(tree, store, dataset, machine, collector.step_times.device, wall_seconds),
+        regime=_regime(tree, store, dataset, machine, collector.step_times, wall_seconds),
         noise=NO_NOISE,
         arms=collector.arms(),
         verdicts=(),
@@ -258,7 +258,9 @@ def _phase_at(route: Route, tokens: int) -> tuple[int, str]:
     return next((phase.depth, phase.label) for phase, end in zip(phases, ends, strict=True) if tokens <= end)
 
 
-def _regime(tree: Tree, store: Store, dataset: Dataset, machine: str, device: str, wall_seconds: float) -> Regime:
+def _regime(
+    tree: Tree, store: Store, dataset: Dataset, machine: str, times: StepTimes, wall_seconds: float
+) -> Regime:
     study, model = tree.study, tree.study.model
     train_tokens, validation_tokens = dataset.count("train"), dataset.count("validation")
     longest = max(route.mark.schedule.tokens for route in tree.routes)
@@ -289,7 +291,8 @@ def _regime(tree: Tree, store: Store, dataset: Dataset, machine: str, device: st
         task_files=(store.recorded("inputs") or {}).get("tasks", {}),
         attention_flops="dense",
         machine=machine,
-        device=device,
+        device=times.device,
+        step_time_spread=times.spread,
         wall_seconds=wall_seconds,
         warmup_tokens=study.rate.fix_warmup(study.first_budget.baseline_tokens).warmup_tokens,
         decay_shape=getattr(study.rate, "decay_shape", ""),

@@ -28,8 +28,10 @@ class Regime(Record):
     """The conditions of the comparison: model, tokens per parameter, rate, data, machine.
 
     `machine` collected the results. `device` trained every step; it is empty where several did, and in files of
-    older versions. `task_files` has the sha256 of each task's file. The fields from `warmup_tokens` on are those
-    of the rate (see `deepen.WSD`), and empty where it has none, or in files of older versions.
+    older versions. `step_time_spread`: the upper quartile of the times of equal steps ÷ the lower.
+
+    `task_files` has the sha256 of each task's file. The fields from `warmup_tokens` on are those of the rate (see
+    `deepen.WSD`), and empty where it has none, or in files of older versions.
     """
 
     model: str
@@ -51,6 +53,7 @@ class Regime(Record):
     attention_flops: str
     machine: str
     device: str
+    step_time_spread: float | None
     wall_seconds: float | None
     warmup_tokens: int | None
     decay_shape: str

@@ -17,12 +17,15 @@ no other. Growing, evaluating and saving are not training, and are in no step.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from statistics import median
+from statistics import median, quantiles
 from typing import NamedTuple
 
 from deepen.schedule.trainable import TrainedParts
 from deepen.study.store.log_lines import Line
 from deepen.train.segment import Segment
+
+MIN_STEPS = 20
+"""The number of steps from which on their quartiles say something."""
 
 
 class StepKind(NamedTuple):
@@ -49,6 +52,8 @@ class StepTimes:
 
     Attributes:
         device: the device that trained all of them; empty if they were trained on several, or it is unknown.
+        spread: the upper quartile of the times of a kind ÷ the lower, of the kind where it is largest: about 1 on
+            a quiet machine. None if no kind has enough steps.
     """
 
     def __init__(self, timed: Iterable[TimedSegment]) -> None:
@@ -60,6 +65,8 @@ class StepTimes:
             later[_kind(segment)] += step_seconds[1:]
             devices.add(device)
         self.device = min(devices) if len(devices) == 1 else ""
+        ratios = [high / low for low, _, high in map(_quartiles, later.values()) if low > 0]
+        self.spread = max(ratios, default=None) if self.device else None
         self._medians = {kind: median(later[kind] or first[kind]) for kind in first if first[kind]}
 
     def steady_seconds(self, segments: Iterable[Segment]) -> float | None:
@@ -84,6 +91,14 @@ def step_seconds(lines: Sequence[Line], seconds_before: float | None) -> list[fl
     """
     ends = [seconds_before or 0.0, *(line["seconds"] for line in lines)]
     return [after - before for before, after in pairwise(ends)]
+
+
+def _quartiles(seconds: Sequence[float]) -> tuple[float, float, float]:
+    """Quartiles of step times; zeros if there are too few."""
+    if len(seconds) < MIN_STEPS:
+        return 0.0, 0.0, 0.0
+    low, middle, high = quantiles(seconds, n=4)
+    return low, middle, high
 
 
 def _kind(segment: Segment) -> StepKind:
