@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 from deepen.evaluate.registry import TASKS
 from deepen.report.budgets import draw_budgets, has_several_budgets
+from deepen.report.depths import collect_depths
+from deepen.report.depths_figure import draw_depths
 from deepen.report.excess_figure import draw_excess
 from deepen.report.files import write_file
 from deepen.report.forest import draw_forest
@@ -20,6 +22,8 @@ from deepen.report.loss_figure import draw_losses, draw_overview
 from deepen.report.style import MATPLOTLIB
 from deepen.report.summary import StudySummary
 from deepen.report.task_figure import draw_losses_and_task, draw_task
+from deepen.report.tuning import draw_tuning
+from deepen.report.tuning_figure import draw_tuning_figure
 
 
 def write_figures(study: StudySummary, folder: Path) -> tuple[str, ...]:
@@ -34,6 +38,10 @@ def write_figures(study: StudySummary, folder: Path) -> tuple[str, ...]:
             written += _save(draw_budgets(study), folder, "budgets")
         if study.against_best_depth:
             written += _save(_draw_verdicts(study.against_best_depth), folder, "verdicts-against-best-depth")
+        if (depths := collect_depths(study)).is_drawn:
+            written += _save(draw_depths(depths), folder, "loss-against-depth")
+        if draw_tuning(study).panels:
+            written += _save(draw_tuning_figure(study), folder, "loss-against-rate")
         if study.excess:
             written += _save(draw_excess(study), folder, "excess-loss-since-growth")
         for task in study.task_names:

@@ -12,6 +12,8 @@ from deepen.report.budgets import BUDGET_PANELS, budget_chart, has_several_budge
 from deepen.report.config import STUDY_FILE
 from deepen.report.curves import loss_chart, task_chart
 from deepen.report.decided import describe_procedure
+from deepen.report.depths import collect_depths
+from deepen.report.depths_figure import depths_chart
 from deepen.report.excess import PANELS, describe_excess
 from deepen.report.excess_figure import excess_chart
 from deepen.report.intervals import confidence_text
@@ -24,6 +26,7 @@ from deepen.report.strips import STRIP_WIDTH, draw_strips
 from deepen.report.style import DARK, themed, variable_name
 from deepen.report.summary import StudySummary
 from deepen.report.task_words import describe_task_tests
+from deepen.report.tuning import PANEL_HEIGHT, PANEL_WIDTH, draw_tuning
 from deepen.report.words import describe_finding
 from deepen.study.results.regime import Regime
 from deepen.study.results.results_file import RESULTS_FILE
@@ -55,6 +58,8 @@ def render_page(
     charts["loss"] = loss_chart(study)
     budgets = [*BUDGET_PANELS.items()] if has_several_budgets(study) else []
     charts |= {panel: budget_chart(study, panel) for panel, _ in budgets}
+    depths = collect_depths(study)
+    charts |= {"depths": depths_chart(depths)} if depths.is_drawn else {}
     charts |= {f"excess-{panel}": excess_chart(study, panel) for panel in PANELS if study.excess}
     marks = [mark for arm in study.arms for mark in arm.marks]
     baseline_marks = study.baseline.marks if study.baseline else ()
@@ -65,6 +70,10 @@ def render_page(
         added_colour=ADDED_COLOUR,
         strips=draw_strips(study),
         strip_width=STRIP_WIDTH,
+        depths=depths,
+        tuning=draw_tuning(study),
+        panel_width=PANEL_WIDTH,
+        panel_height=PANEL_HEIGHT,
         finding=describe_finding(study),
         comparison=describe_comparison(study),
         decided=describe_procedure(study),

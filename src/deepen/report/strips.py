@@ -127,9 +127,7 @@ def draw_strips(study: StudySummary) -> Strips:
             for arm, phases in drawn
         ),
         height=height,
-        ticks=tuple(
-            (_place(longest * share, longest), count(longest * share)) for share in (0, 0.25, 0.5, 0.75, 1)
-        ),
+        ticks=tuple(_ticks(longest)),
     )
 
 
