@@ -31,7 +31,7 @@ def change_study(arguments: Arguments, study: Study, changes: dict[str, Any]) ->
         evaluation = _scale_evaluation(study.evaluation, share, changed.batch_tokens)
         if "points" in changes:
             evaluation = _evaluate_at_points(evaluation, tokens, changes["points"], changed.batch_tokens)
-        arms = set_peaks(tuple(_scale_rate(arm, share) for arm in changed.arms), changes.get("lr", ()))
+        arms = set_peaks(tuple(arm.scaled(share) for arm in changed.arms), changes.get("lr", ()))
         return replace(
             changed,
             tokens=tokens,
@@ -73,11 +73,6 @@ def _with_ramps(arguments: Arguments, study: Study, arms: tuple[Arm, ...]) -> tu
         return arms
     baseline = next(arm for arm in arms if arm.name == study.baseline)
     return (baseline, *(add_ramps(arguments, arm) for arm in arms))
-
-
-def _scale_rate(arm: Arm, share: float) -> Arm:
-    """An arm in a run with `share` as many tokens: a rate of its own keeps its shape and its peak."""
-    return arm if arm.rate is None else replace(arm, rate=arm.rate.scaled(share))
 
 
 def _evaluate_at_points(evaluation: Evaluation, tokens: int, points: int, batch_tokens: int) -> Evaluation:

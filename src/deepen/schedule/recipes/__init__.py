@@ -24,6 +24,9 @@ RECIPES: Mapping[str, Recipe] = registered_recipes()
 BASELINE = RECIPES["full"]
 """Full depth from the start: the default baseline of other recipes."""
 
+CONSTANT_DEPTH = RECIPES["small"]
+"""A constant depth that its option `start_depth` gives."""
+
 
 def get_recipe(recipe: RecipeLike) -> Recipe:
     """The recipe with a name, or with a function.

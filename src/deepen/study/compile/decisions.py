@@ -1,4 +1,4 @@
-"""What training decides: where the phases end that a plateau may end."""
+"""What training decides: where the phases end that a plateau may end, and which trial is the best."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +15,14 @@ The mapping has the key of the segment that ends at each check and at the latest
 
 def undecided(trigger: Trigger, keys: Mapping[int, str]) -> None:
     """Before training, nothing is decided."""
+
+
+FindLoss = Callable[[str], float | None]
+"""Returns the validation loss at the end of the segment with a key; None until that is trained."""
+
+
+def unknown_loss(key: str) -> None:
+    """Before training, no loss is known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

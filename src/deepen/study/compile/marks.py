@@ -1,10 +1,10 @@
 """The marks of a study's arms: the points at which arms are compared, and the schedules that end there.
 
 Every arm is compared at the point where it has used as many exact FLOPs as full training for the study's tokens.
-The baseline is also measured at other shares of this budget. An arm whose recipe has a closed form in its paper is
-also measured at that mark, and an arm with a staged part after each of the study's `continual_shares`. A study can
-ask for a mark at equal tokens. For example, the marks of `two-phase` in 4 stages, and those of its baseline, in a
-study of 10,000 steps with `continual_shares=(1.0,)`:
+The baseline and the best fixed depth are also measured at other shares of this budget. An arm whose recipe has a
+closed form in its paper is also measured at that mark, and an arm with a staged part after each of the study's
+`continual_shares`. A study can ask for a mark at equal tokens. For example, the marks of `two-phase` in 4 stages,
+and those of its baseline, in a study of 10,000 steps with `continual_shares=(1.0,)`:
 
     flops, 1.00 of the budget    13,106 steps    baseline 10,000 steps
     paper                        14,688 steps    baseline 10,000 steps
@@ -61,31 +61,55 @@ def budget_flops(study: Study) -> int:
     return round(flops_accounting(study.ledger).budget(_full_training(study)))
 
 
-def compile_marks(study: Study, arm: Arm) -> list[Mark]:
+def compile_marks(study: Study, arm: Arm, *, at_anchors: bool = False) -> list[Mark]:
     """Compute the marks of an arm.
+
+    Args:
+        study, arm: the study and the arm.
+        at_anchors: whether the arm is measured at the study's other budgets, as the baseline is.
 
     Raises:
         InvalidValueError: the arm's recipe does not fit the study's model or tokens; the message names the arm.
     """
+    at_anchors = at_anchors or arm.name == study.baseline
     try:
-        marks = [*_flops_marks(study, arm), *_paper_marks(study, arm)]
+        marks = [*_flops_marks(study, arm, at_anchors=at_anchors), *_paper_marks(study, arm)]
         if arm.name != study.baseline:
             marks += [*_tokens_marks(study, arm), *_continual_marks(study, arm)]
-        marks += _earlier_marks(study, arm, known=marks)
+        marks += _earlier_marks(study, arm, known=marks, at_anchors=at_anchors)
         for mark in marks:
-            _check_start(mark.schedule, study)
-            mark.schedule.rate.pieces(mark.schedule.grid)  # raises if the run is too short for the rate
-            check_triggers(_run(_with_budget(mark, study), arm), mark.schedule)
+            _check_mark(study, arm, mark)
         return marks
     except ValueError as error:
         raise InvalidValueError(f"arm {arm.name}: {error}", value=arm.name) from None
 
 
-def _earlier_marks(study: Study, arm: Arm, known: Sequence[Mark]) -> Iterator[Mark]:
+def compile_trial(study: Study, arm: Arm) -> Mark:
+    """Compute the mark at which trials of an arm are compared: the one at equal FLOPs.
+
+    Raises:
+        InvalidValueError: as in `compile_marks`.
+    """
+    try:
+        mark = _mark(study, arm, EXACT_FLOPS, 1.0, budget_flops(study))
+        _check_mark(study, arm, mark)
+        return mark
+    except ValueError as error:
+        raise InvalidValueError(f"a trial of arm {arm.name}: {error}", value=arm.name) from None
+
+
+def _check_mark(study: Study, arm: Arm, mark: Mark) -> None:
+    """Check that the run to a mark can be trained."""
+    _check_start(mark.schedule, study)
+    mark.schedule.rate.pieces(mark.schedule.grid)  # raises if the run is too short for the rate
+    check_triggers(_run(_with_budget(mark, study), arm), mark.schedule)
+
+
+def _earlier_marks(study: Study, arm: Arm, known: Sequence[Mark], *, at_anchors: bool) -> Iterator[Mark]:
     """The marks at equal FLOPs of the study's earlier budgets, apart from those that are known."""
     schedules, budget = [mark.schedule for mark in known], budget_flops(study)
     for tokens in reversed(study.earlier_tokens):
-        for mark in _flops_marks(study.at_budget(tokens), arm):
+        for mark in _flops_marks(study.at_budget(tokens), arm, at_anchors=at_anchors):
             if mark.schedule not in schedules:
                 schedules.append(mark.schedule)
                 yield replace(mark, budget_share=mark.budget_flops / budget, earlier_tokens=tokens)
@@ -132,14 +156,14 @@ def _check_start(schedule: Schedule, study: Study) -> None:
         )
 
 
-def _flops_marks(study: Study, arm: Arm) -> list[Mark]:
-    """The mark at equal FLOPs, and for the baseline the marks at other budgets.
+def _flops_marks(study: Study, arm: Arm, *, at_anchors: bool) -> list[Mark]:
+    """The mark at equal FLOPs, and for a baseline the marks at other budgets.
 
     With a rate that does not fork, such as a cosine, each budget would need a separate run, so there is one mark.
     """
     budget = budget_flops(study)
     shares: tuple[float, ...] = (1.0,)
-    if arm.name == study.baseline and study.rate_for(arm).forks:
+    if at_anchors and study.rate_for(arm).forks:
         shares = tuple(dict.fromkeys((*study.anchors, *sorted(_continual_budgets(study)))))
     return [_mark(study, arm, EXACT_FLOPS, share, round(budget * share)) for share in shares]
 

@@ -19,17 +19,17 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
-from deepen.schedule.plateau import Trigger
 from deepen.schedule.recipes import BASELINE, RECIPES
-from deepen.schedule.schedule import Schedule
-from deepen.study.compile.decisions import Decide, Decision, undecided
+from deepen.study.compile.decisions import Decide, FindLoss, undecided, unknown_loss
 from deepen.study.compile.evaluation_points import EvaluationPoint, evaluation_points
-from deepen.study.compile.keys import canonical, piece_key, root_key, segment_key
-from deepen.study.compile.marks import Mark, compile_marks, decided_mark
+from deepen.study.compile.keys import canonical, segment_key
+from deepen.study.compile.marks import compile_marks
 from deepen.study.compile.pieces import split_schedule
-from deepen.study.define.study import Arm, Study
+from deepen.study.compile.routes import Draft, Drafter, keyed
+from deepen.study.compile.routes import Route as Route
+from deepen.study.compile.tuning import Choices, choose
+from deepen.study.define.study import Study
 from deepen.train.segment import Segment
 
 
@@ -53,44 +53,41 @@ class Node:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Route:
-    """The segments, by key, from the start of an arm with one seed to one of its marks."""
-
-    arm: Arm
-    seed: int
-    mark: Mark
-    keys: tuple[str, ...]
-    decisions: tuple[Decision, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The route as study.json records it, so that the states of a run can be found."""
-        return {
-            "arm": self.arm.name,
-            "seed": self.seed,
-            "accounting": self.mark.accounting,
-            "budget_share": self.mark.budget_share,
-            "keys": list(self.keys),
-            "decisions": [decision.to_json() for decision in self.decisions],
-        }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Tree:
     """All segments of a study by key, parents before children, and the routes through them.
 
-    `checks` are the keys of the segments after which an open decision may be taken.
+    Attributes:
+        study: the study.
+        data_fingerprint: identifies its data.
+        nodes: the segments.
+        routes: the routes of the arms. Those of an arm that waits for its trials have the study's rate, and are
+            not trained.
+        tuning: the trials, and what they have chosen.
+        checks: keys of the segments after which an open decision may be taken, or a trial be over.
+        waiting: keys of the segments that are only in runs of arms that wait for a choice.
     """
 
     study: Study
     data_fingerprint: str
     nodes: dict[str, Node]
     routes: tuple[Route, ...]
+    tuning: Choices[Route]
     checks: frozenset[str] = frozenset()
+    waiting: frozenset[str] = frozenset()
 
     @property
     def mark_keys(self) -> frozenset[str]:
         """Keys of the segments that end in a mark."""
         return frozenset(route.keys[-1] for route in self.routes)
+
+    @property
+    def trial_ends(self) -> frozenset[str]:
+        """Keys of the segments at whose ends trials end. Nothing continues from their states."""
+        return frozenset(route.keys[-1] for _, route in self.tuning.runs)
+
+    def has_same_training(self, other: "Tree") -> bool:
+        """Whether the same segments are to be trained, for the same runs."""
+        return (self.routes, self.nodes.keys(), self.waiting) == (other.routes, other.nodes.keys(), other.waiting)
 
     @property
     def tokens(self) -> int:
@@ -100,7 +97,8 @@ class Tree:
     @property
     def tokens_if_separate(self) -> int:
         """Tokens that the same runs would train if none shared a segment: those of all routes."""
-        return sum(route.mark.schedule.tokens for route in self.routes)
+        trials = (route for _, route in self.tuning.runs)
+        return sum(route.mark.schedule.tokens for route in (*self.routes, *trials))
 
     def children(self) -> dict[str, list[str]]:
         """Keys of the segments that start from each segment's state."""
@@ -111,48 +109,34 @@ class Tree:
         return children
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Draft:
-    """A route before its pieces are cut into segments: the pieces with their keys."""
-
-    arm: Arm
-    seed: int
-    mark: Mark
-    pieces: "_Keyed"
-    decisions: tuple[Decision, ...] = ()
-    checks: tuple[tuple[str, int], ...] = ()
-
-    @property
-    def cuts(self) -> Iterator[tuple[str, int]]:
-        """Where the route ends or leaves a piece, and where its losses are looked at, by key of the piece."""
-        yield from ((key, piece.end) for key, piece in self.pieces)
-        yield from self.checks
-
-
-_Keyed = tuple[tuple[str, Segment], ...]
-"""Pieces with their keys."""
-
-
-def compile_study(study: Study, data_fingerprint: str, decide: Decide = undecided) -> Tree:
+def compile_study(
+    study: Study, data_fingerprint: str, decide: Decide = undecided, find_loss: FindLoss = unknown_loss
+) -> Tree:
     """Compile a study into its tree, for data with this fingerprint.
 
     Args:
         study: the study.
         data_fingerprint: identifies its data.
-        decide: looks up what training has decided so far.
+        decide: looks up where training has ended phases so far.
+        find_loss: looks up the losses of trials so far.
 
     Raises:
         InvalidValueError: an arm does not fit the model or the tokens; the message names the arm.
     """
-    drafts = tuple(_drafts(study, data_fingerprint, decide))
+    choices = choose(study, data_fingerprint, decide, find_loss)
+    drafts = tuple(
+        _drafts(choices, Drafter(study=choices.study, data_fingerprint=data_fingerprint, decide=decide))
+    )
+    trials = [run for _, run in choices.runs]
     cuts: dict[str, set[int]] = defaultdict(set)  # by piece key
-    for draft in drafts:
+    for draft in (*trials, *drafts):
         for key, end in draft.cuts:
             cuts[key].add(end)
 
     nodes: dict[str, Node] = {}
-    routes = []
-    for draft in drafts:
+
+    def cut(draft: Draft) -> Route:
+        """The route of a draft, whose segments are added to the nodes."""
         keys: list[str] = []
         for key, piece in draft.pieces:
             ends = sorted(end for end in cuts[key] if end <= piece.end)
@@ -160,23 +144,20 @@ def compile_study(study: Study, data_fingerprint: str, decide: Decide = undecide
                 parent = keys[-1] if keys else None
                 keys.append(segment_key(key, segment.end))
                 nodes.setdefault(keys[-1], Node(key=keys[-1], parent=parent, seed=draft.seed, segment=segment))
-        routes.append(
-            Route(arm=draft.arm, seed=draft.seed, mark=draft.mark, keys=tuple(keys), decisions=draft.decisions)
-        )
-    marks = {route.keys[-1] for route in routes}
-    is_open = [any(decision.is_open for decision in draft.decisions) for draft in drafts]
-    return Tree(
-        study=study,
-        data_fingerprint=data_fingerprint,
-        nodes={key: _with_evaluations(node, study, is_mark=key in marks) for key, node in nodes.items()},
-        routes=tuple(routes),
-        checks=frozenset(
-            segment_key(key, end)
-            for draft, waits in zip(drafts, is_open, strict=True)
-            if waits
-            for key, end in draft.checks
-        ),
-    )
+        return Route(arm=draft.arm, seed=draft.seed, mark=draft.mark, keys=tuple(keys), decisions=draft.decisions)
+
+    tuning = choices.convert(cut)
+    routes = tuple(cut(draft) for draft in drafts)
+    tree = Tree(study=study, data_fingerprint=data_fingerprint, nodes=nodes, routes=routes, tuning=tuning)
+    checks = {segment_key(key, end) for draft in (*trials, *drafts) if draft.is_open for key, end in draft.checks}
+    checks |= {route.keys[-1] for trial, route in tuning.runs if not trial.losses}
+    return replace(tree, nodes=_with_evaluations(tree), checks=frozenset(checks), waiting=_find_waiting(tree))
+
+
+def _find_waiting(tree: Tree) -> frozenset[str]:
+    ready = [route for route in tree.routes if route.arm.name not in tree.tuning.waiting]
+    trained = {key for route in (*ready, *(route for _, route in tree.tuning.runs)) for key in route.keys}
+    return frozenset(tree.nodes.keys() - trained)
 
 
 def find_trunk(tree: Tree) -> frozenset[str]:
@@ -185,7 +166,7 @@ def find_trunk(tree: Tree) -> frozenset[str]:
     They are those that have new children in the tree of twice the budget. For a run of 100 steps whose decay
     begins at 80, it is the segment that ends there; if it grows at half of its tokens, the one that ends at 50.
     """
-    study = tree.study
+    study = tree.tuning.study  # without trials: their states are not kept
     longer = replace(study, tokens=2 * study.tokens, earlier_tokens=(*study.earlier_tokens, study.tokens))
     with suppress(ValueError):  # a recipe of a user's own may refuse the length
         nodes = compile_study(longer, tree.data_fingerprint).nodes
@@ -208,63 +189,18 @@ def hash_own_recipes(study: Study) -> dict[str, str]:
             continue
         first = study.first_budget  # a larger budget does not change the hash
         mark = next(mark for mark in compile_marks(first, arm) if mark.budget_share == 1.0)
-        *_, (key, piece) = _keyed(split_schedule(mark.schedule, study.ledger), root="")
+        *_, (key, piece) = keyed(split_schedule(mark.schedule, study.ledger), root="")
         plateaus = [canonical(phase.until) for phase in mark.schedule.phases if phase.until is not None]
         hashes[arm.name] = segment_key(f"{key} {plateaus}" if plateaus else key, piece.end)
     return hashes
 
 
-def _drafts(study: Study, data_fingerprint: str, decide: Decide) -> Iterator[_Draft]:
-    """The drafts of all routes of a study."""
+def _drafts(choices: Choices[Draft], drafter: Drafter) -> Iterator[Draft]:
+    """The drafts of all routes of a study, apart from its trials."""
+    study = choices.study
     for arm in study.arms:
-        marks = [(mark, split_schedule(mark.schedule, study.ledger)) for mark in compile_marks(study, arm)]
-        for seed in study.seeds:
-            root = root_key(study, data_fingerprint, seed)
-            for mark, pieces in marks:
-                if mark.schedule.has_trigger:
-                    yield _decided_draft(study, arm, seed, mark, root, decide)
-                else:
-                    yield _Draft(arm=arm, seed=seed, mark=mark, pieces=tuple(_keyed(pieces, root)))
-
-
-def _decided_draft(study: Study, arm: Arm, seed: int, mark: Mark, root: str, decide: Decide) -> _Draft:
-    """The draft of a route with phases that a plateau may end: as decided, or with the latest end."""
-    decisions: list[Decision] = []
-    checks: list[tuple[str, int]] = []
-
-    def choose(schedule: Schedule, trigger: Trigger) -> int:
-        pieces = tuple(_keyed(split_schedule(schedule, study.ledger), root))
-        piece_keys = {at: _find_piece(pieces, at) for at in (*trigger.checks, trigger.latest)}
-        end = decide(trigger, {at: segment_key(key, at) for at, key in piece_keys.items()})
-        decisions.append(
-            Decision(trigger=trigger, end=trigger.latest if end is None else end, is_open=end is None)
-        )
-        checks.extend((key, at) for at, key in piece_keys.items())
-        return decisions[-1].end
-
-    decided = decided_mark(study, arm, mark, choose)
-    return _Draft(
-        arm=arm,
-        seed=seed,
-        mark=decided,
-        pieces=tuple(_keyed(split_schedule(decided.schedule, study.ledger), root)),
-        decisions=tuple(decisions),
-        checks=tuple(checks),
-    )
-
-
-def _find_piece(pieces: _Keyed, tokens: int) -> str:
-    """The key of the piece in which a position lies, or at whose end."""
-    return next(key for key, piece in pieces if piece.start < tokens <= piece.end)
-
-
-def _keyed(pieces: list[Segment], root: str) -> Iterator[tuple[str, Segment]]:
-    """Each piece with its key, which depends on all pieces before it."""
-    previous = root
-    for piece in pieces:
-        key = piece_key(previous, piece)
-        yield key, piece
-        previous = segment_key(key, piece.end)
+        marks = compile_marks(study, arm, at_anchors=arm.name == choices.best_fixed_depth)
+        yield from drafter.drafts(arm, study.seeds, marks)
 
 
 def _cut(piece: Segment, ends: list[int]) -> Iterator[Segment]:
@@ -278,6 +214,18 @@ def _cut(piece: Segment, ends: list[int]) -> Iterator[Segment]:
         start = end
 
 
-def _with_evaluations(node: Node, study: Study, *, is_mark: bool) -> Node:
-    points = evaluation_points(node.segment, study.evaluation, is_mark=is_mark)
-    return replace(node, evaluations=points)
+def _with_evaluations(tree: Tree) -> dict[str, Node]:
+    """The nodes of a tree with the evaluations that are due; of trials, only the loss at their ends."""
+    evaluation, routes = tree.study.evaluation, tree.routes
+    in_runs = {key for route in routes for key in route.keys}
+    return {
+        key: replace(
+            node,
+            evaluations=evaluation_points(
+                node.segment,
+                evaluation if key in in_runs else evaluation.at_ends,
+                is_mark=key in tree.mark_keys or key in tree.trial_ends,
+            ),
+        )
+        for key, node in tree.nodes.items()
+    }

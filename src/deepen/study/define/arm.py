@@ -80,6 +80,10 @@ class Arm:
         """The arm with these options in addition to its own, or in place of them."""
         return replace(self, options={**self.options, **options}) if options else self
 
+    def scaled(self, share: float) -> "Arm":
+        """The arm in a run with `share` as many tokens: a rate of its own keeps its shape and its peak."""
+        return self if self.rate is None else replace(self, rate=self.rate.scaled(share))
+
     def _check_peak(self, peak: float) -> None:
         if isinstance(peak, bool) or not isinstance(peak, int | float) or not 0 < peak < math.inf:
             raise InvalidValueError(

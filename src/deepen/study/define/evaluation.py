@@ -1,6 +1,6 @@
 """How the runs of a study are evaluated: validation loss, and tasks with the files of their examples."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deepen.errors import InvalidValueError
@@ -64,3 +64,12 @@ class Evaluation:
         names = [file.task for file in self.tasks]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise InvalidValueError(f"name {min(repeated)!r} twice: give each task one file", field="tasks")
+
+    @property
+    def at_ends(self) -> "Evaluation":
+        """The evaluation of a run of which only the loss at its end counts."""
+        return replace(self, every_tokens=_NEVER, tasks=(), tasks_every_tokens=0)
+
+
+_NEVER = 10**18
+"""A spacing in tokens that no run reaches."""

@@ -243,6 +243,17 @@ class Study:
         earlier = tuple(each for each in self.earlier_tokens if each < tokens)
         return replace(self, tokens=tokens, earlier_tokens=earlier)
 
+    def scaled(self, share: float) -> "Study":
+        """The study with a share of its budget, in whole steps: rates in tokens and earlier budgets fit that."""
+        tokens = max(1, round_to_steps(share * self.tokens, self.batch_tokens)) * self.batch_tokens
+        return replace(
+            self,
+            tokens=tokens,
+            earlier_tokens=tuple(each for each in self.earlier_tokens if each < tokens),
+            rate=self.rate.scaled(share),
+            arms=tuple(arm.scaled(share) for arm in self.arms),
+        )
+
     @property
     def first_budget(self) -> "Study":
         """The study as it was run first."""

@@ -17,6 +17,7 @@ from deepen.evaluate.task import LOSSES, MARK_VALIDATION, VALIDATION
 from deepen.schedule.rate import rate_name
 from deepen.schedule.recipes import get_recipe
 from deepen.study.compile.tree import Node, Route, Tree
+from deepen.study.results.collect_tuning import collect_tuning
 from deepen.study.results.phases import record_phases
 from deepen.study.results.regime import DataFacts, Regime
 from deepen.study.results.schema import (
@@ -57,6 +58,8 @@ def collect(
         depth_noise=NO_NOISE,
         sharing=collector.sharing(),
         trained_share=collector.trained_share(tree.nodes),
+        tuning=collect_tuning(tree, collector.done),
+        best_fixed_depth=tree.tuning.best_fixed_depth,
     )
 
 
@@ -65,7 +68,8 @@ class _Collector:
 
     def __init__(self, tree: Tree, store: Store) -> None:
         self.tree, self.store = tree, store
-        records = {key: store.segment(key).done for key in tree.nodes}
+        records = {key: store.segment(key).done for key in tree.nodes.keys() - tree.waiting}
+        self.at_edge = {each.arm.name for each in tree.tuning.arms if each.is_at_edge}
         self.done = {key: record for key, record in records.items() if record is not None}
         self.tokens = {key: self._tokens_trained(node) for key, node in tree.nodes.items()}
         self.step_times = StepTimes(self._timed(node) for node in tree.nodes.values() if node.key in self.done)
@@ -79,7 +83,9 @@ class _Collector:
         return Sharing(
             tokens_trained=sum(segment.end - segment.start for segment in segments),
             tokens_if_separate=sum(
-                route.mark.schedule.tokens for route in self.tree.routes if self._is_finished(route)
+                route.mark.schedule.tokens
+                for route in (*self.tree.routes, *(run for _, run in self.tree.tuning.runs))
+                if self._is_finished(route)
             ),
         )
 
@@ -91,7 +97,9 @@ class _Collector:
         return trained / total
 
     def _tokens_trained(self, node: Node) -> int:
-        """The tokens of a segment that are trained; 0 if it has not begun."""
+        """The tokens of a segment that are trained; 0 if it has not begun, or waits for trials."""
+        if node.key in self.tree.waiting:
+            return 0
         if node.key in self.done:
             return node.segment.end - node.segment.start
         steps = self.store.segment(node.key).lines("metrics")
@@ -136,6 +144,7 @@ class _Collector:
             trained_share=self.trained_share(keys),
             batch_ramp="" if arm.batch_ramp is None else str(arm.batch_ramp),
             context_ramp="" if arm.context_ramp is None else str(arm.context_ramp),
+            rate_at_edge=arm.name in self.at_edge,
         )
 
     def _growths(self, route: Route) -> Iterator[GrowthResult]:

@@ -1,20 +1,23 @@
 """Decide where phases end that a plateau may end, from the losses in a study's folder, and record it there.
 
     decisions = Decisions(store)
-    tree = compile_study(study, fingerprint, decisions.find)
+    tree = compile_study(study, fingerprint, decisions.find, decisions.find_loss)
 
 A decision is recorded in the folder of the segment whose end decided, and is never taken again: on a GPU, a
 segment that is trained again can have slightly other losses. It is taken by the process that runs the study, never
 by one that only trains.
+
+The choice between trials is not recorded: it follows from their losses, which are.
 """
 
 import logging
 from collections.abc import Mapping
 
 from deepen.errors import RunError
+from deepen.evaluate.task import MARK_VALIDATION
 from deepen.schedule.plateau import Trigger, decide
 from deepen.study.compile.keys import canonical
-from deepen.study.compile.tree import Tree
+from deepen.study.compile.tree import Route, Tree
 from deepen.study.store.log_lines import Line
 from deepen.study.store.study_folder import Store
 
@@ -31,6 +34,7 @@ class Decisions:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lines: dict[str, list[Line]] = {}  # of finished segments, whose logs no longer change
+        self._losses: dict[str, float] = {}  # at the ends of finished trials
 
     def find(self, trigger: Trigger, keys: Mapping[int, str]) -> int | None:
         """Where the phase of a trigger ends; None if training has not decided yet: see `Decide`.
@@ -54,18 +58,54 @@ class Decisions:
             self._store.segment(keys[end]).record_decision(question)
         return end
 
+    def find_loss(self, key: str) -> float | None:
+        """The validation loss at the end of a segment; None until it is trained and evaluated there."""
+        if key not in self._losses:
+            folder = self._store.segment(key)
+            done = folder.done
+            if done is None:
+                return None
+            end = done["progress"]["tokens"]
+            lines = [
+                line for line in folder.lines("evals") if (line["tokens"], line["task"]) == (end, MARK_VALIDATION)
+            ]
+            if not lines:
+                return None
+            self._losses[key] = lines[-1]["value"]
+        return self._losses[key]
+
     def log_new(self, before: Tree, after: Tree) -> None:
         """Log what is decided in a tree and was open in an earlier one of the same study."""
         lines: dict[str, None] = {}  # marks of one run can have the same decisions
-        for old, new in zip(before.routes, after.routes, strict=True):
+        known = {_name_route(route): route.decisions for route in before.routes}
+        for new in after.routes:
+            old = known.get(_name_route(new), ())
             for nth, decision in enumerate(new.decisions):
-                if decision.is_open or (nth < len(old.decisions) and not old.decisions[nth].is_open):
+                if decision.is_open or (nth < len(old) and not old[nth].is_open):
                     continue
                 how = "on a plateau of the loss" if decision.is_plateau else "at its latest end"
                 phase, end = decision.trigger.label, f"{decision.end:,} of {new.mark.schedule.tokens:,} tokens"
                 lines[f"{new.arm.name}, seed {new.seed}: phase {phase!r} ends at {end}, {how}"] = None
         for line in lines:
             _log.info(line)
+
+    def log_choices(self, before: Tree, after: Tree) -> None:
+        """Log what trials have chosen in a tree and had not in an earlier one of the same study."""
+        was_open = {each.arm.name: each.is_open for each in before.tuning.arms}
+        for each in after.tuning.arms:
+            if (chosen := each.chosen) is not None and was_open.get(each.arm.name, True):
+                options = "".join(f", {name} {value}" for name, value in each.options(chosen).items())
+                _log.info(
+                    "%s: peak rate %g%s, the best of %d trials%s",
+                    each.arm.name,
+                    chosen.peak,
+                    options,
+                    len(each.trials),
+                    ", at the edge of the rates that were tried" if each.is_at_edge else "",
+                )
+        best = after.tuning.best_fixed_depth
+        if best and best != before.tuning.best_fixed_depth:
+            _log.info("the best fixed depth is that of %s", best)
 
     def _read_run(self, key: str) -> list[Line]:
         """A line per step of the run that led to the end of a segment, in order."""
@@ -95,3 +135,9 @@ class Decisions:
             "decided from them",
             remedy="run the same command again: it repairs the folder",
         )
+
+
+def _name_route(route: Route) -> tuple[str, int, str, float, int]:
+    """What identifies a route among those of its study, whatever is decided."""
+    mark = route.mark
+    return route.arm.name, route.seed, mark.accounting, mark.budget_share, mark.earlier_tokens

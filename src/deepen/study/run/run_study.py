@@ -1,14 +1,15 @@
 """Run a study in its folder: compile, train, collect, judge, draw. Each step takes the result of the previous one.
 
-    tree    = compile_study(study, fingerprint, decide)   the segments
+    tree    = compile_study(study, fingerprint, ...)      the segments
     jobs    = make_jobs(tree, dataset, folder)            the message to a worker, for each segment
               train_tree(WorkPlan(tree, jobs), ...)       trains the pending segments
     results = judge_as_planned(collect(tree, store, dataset, ...), plan, with_verdicts)
               write_results(results, folder), draw(results, folder)
 
-The folder is locked during all steps. Where a plateau may end a phase, training decides: the first two steps are
-repeated with each decision, while other segments are trained. After an interruption, the results so far are
-written and drawn. If a trigger asks for a larger study, the same steps follow for it (see `triggers`).
+The folder is locked during all steps. Where a plateau may end a phase, or trials choose a rate, training decides:
+the first two steps are repeated with each decision, while other segments are trained. After an interruption, the
+results so far are written and drawn. If a trigger asks for a larger study, the same steps follow for it (see
+`triggers`).
 """
 
 import logging
@@ -164,11 +165,12 @@ class _Planner:
 
     def replan(self) -> WorkPlan | None:
         """What is to be trained after the decisions so far; None if that has not changed."""
-        tree = compile_study(self._study, self.dataset.fingerprint, self._decisions.find)
-        if tree.routes == self.tree.routes:
+        before, decisions = self.tree, self._decisions
+        self.tree = compile_study(self._study, self.dataset.fingerprint, decisions.find, decisions.find_loss)
+        decisions.log_choices(before, self.tree)
+        if self.tree.has_same_training(before):
             return None
-        self._decisions.log_new(self.tree, tree)
-        self.tree = tree
+        decisions.log_new(before, self.tree)
         self._record()
         return self.plan
 
@@ -258,6 +260,7 @@ def _provenance(tree: Tree, options: RunOptions) -> dict[str, Any]:
         "machine": machine_name(),
         "lineage": Lineage.from_tree(tree).to_json(),
         "routes": [route.to_json() for route in tree.routes],
+        "trials": [{**route.to_json(), "peak": trial.peak} for trial, route in tree.tuning.runs],
     }
 
 

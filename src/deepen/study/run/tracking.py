@@ -81,7 +81,7 @@ class _Feed:
     """Logs all runs of a study to one tracker, from a thread of its own."""
 
     def __init__(self, name: str, tree: Tree, store: Store) -> None:
-        self._name, self._study, self._folder = name, tree.study, store.folder
+        self._name, self._study, self._store, self._folder = name, tree.study, store, store.folder
         self._record = _Record(store.folder / "trackers" / f"{name}.json")
         self._runs = [RunLogs(tree, store, routes) for routes in _routes_by_run(tree)]
         self._newer: Tree | None = None
@@ -115,8 +115,7 @@ class _Feed:
             while not is_last:
                 is_last = self._is_over.wait(POLL_SECONDS)
                 if (newer := self._newer) is not None:
-                    for run, routes in zip(self._runs, _routes_by_run(newer), strict=True):
-                        run.replan(newer, routes)
+                    self._replan(newer)
                 for run in self._runs:
                     self._log_new_rows(run)
             for opened in self._open.values():
@@ -127,6 +126,16 @@ class _Feed:
                 self._name,
                 " ".join(f"{type(error).__name__}: {error}".split()),
             )
+
+    def _replan(self, tree: Tree) -> None:
+        """Follow the runs of another tree of the study, some of which may be new."""
+        known = {(run.arm.name, run.seed): run for run in self._runs}
+        for routes in _routes_by_run(tree):
+            run = known.get((routes[0].arm.name, routes[0].seed))
+            if run is None:
+                self._runs.append(RunLogs(tree, self._store, routes))
+            else:
+                run.replan(tree, routes)
 
     def _log_new_rows(self, run: RunLogs) -> None:
         """Log the new rows of a run, and close it when no more can follow."""
@@ -210,8 +219,9 @@ class _Record:
 
 
 def _routes_by_run(tree: Tree) -> list[list[Route]]:
-    """The routes of each arm with each seed, in the study's order."""
-    by_run = groupby(tree.routes, key=lambda route: (route.arm.name, route.seed))
+    """The routes of each arm with each seed, in the study's order; of no arm that waits for its trials."""
+    ready = [route for route in tree.routes if route.arm.name not in tree.tuning.waiting]
+    by_run = groupby(ready, key=lambda route: (route.arm.name, route.seed))
     return [list(routes) for _, routes in by_run]
 
 

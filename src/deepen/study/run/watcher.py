@@ -42,14 +42,19 @@ class Watcher:
     def replan(self, tree: Tree, pending: Iterable[Node]) -> None:
         """Continue with another tree of the study."""
         tokens = {node.key: self._store.segment(node.key).tokens_saved for node in pending}
+        tokens |= dict.fromkeys(tree.waiting, 0)
         arms: dict[str, dict[str, None]] = {key: {} for key in tree.nodes}
         for route in tree.routes:
             for key in route.keys:
                 arms[key][route.arm.name] = None
+        for trial, route in tree.tuning.runs:
+            for key in route.keys:
+                arms[key][trial.name] = None
         runs = [
             {key for route in routes for key in route.keys}
             for _, routes in groupby(tree.routes, key=lambda route: (route.arm.name, route.seed))
         ]
+        runs += [{*route.keys} for _, route in tree.tuning.runs]
         with self._lock:
             self._tree, self._tokens, self._arms, self._runs = tree, tokens, arms, runs
 

@@ -22,16 +22,23 @@ class Lineage:
         children: for each segment, the keys of the segments that start from its final state.
         marks: keys of the segments that end in a mark.
         trunk: keys of the segments from whose ends a larger budget would continue.
+        trial_ends: keys of the segments at whose ends trials end, of which only the loss is needed.
     """
 
     children: Mapping[str, Sequence[str]]
     marks: frozenset[str]
     trunk: frozenset[str] = frozenset()
+    trial_ends: frozenset[str] = frozenset()
 
     @classmethod
     def from_tree(cls, tree: Tree) -> "Lineage":
         """The lineage of a compiled study."""
-        return cls(children=tree.children(), marks=tree.mark_keys, trunk=find_trunk(tree))
+        return cls(
+            children=tree.children(),
+            marks=tree.mark_keys,
+            trunk=find_trunk(tree),
+            trial_ends=tree.trial_ends - tree.mark_keys,
+        )
 
     @classmethod
     def read(cls, store: Store) -> "Lineage":
@@ -50,6 +57,7 @@ class Lineage:
             children=recorded["children"],
             marks=frozenset(recorded["marks"]),
             trunk=frozenset(recorded.get("trunk", ())),
+            trial_ends=frozenset(recorded.get("trial_ends", ())),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -58,6 +66,7 @@ class Lineage:
             "children": {key: list(keys) for key, keys in self.children.items()},
             "marks": sorted(self.marks),
             "trunk": sorted(self.trunk),
+            "trial_ends": sorted(self.trial_ends),
         }
 
     def keeps(self, key: str, policy: RetentionPolicy) -> bool:
@@ -75,7 +84,7 @@ class Lineage:
             verify: hash every byte of the later states first.
         """
         children = self.children.get(key, ())
-        if not children or self.keeps(key, policy):
+        if self.keeps(key, policy) or not (children or key in self.trial_ends):
             return False
         return store.segment(key).done is not None and all(
             self._is_replaced_by(child, store, verify) for child in children
@@ -91,7 +100,7 @@ class Lineage:
         children = self.children.get(key, ())
         return (
             key not in self.marks
-            and bool(children)
+            and (bool(children) or key in self.trial_ends)
             and all(self._is_replaced_by(child, store, verify) for child in children)
         )
 

@@ -1,0 +1,308 @@
+"""The trials of a study, and what they choose: the rate and the options of every arm, and the best fixed depth.
+
+Trials are runs like all others, in the same tree. What is tried next and what is chosen follows from the losses of
+the trials that are finished, so a study is compiled again when one has ended:
+
+    compiled    full at 4e-3, 8e-3, 1.6e-2      one-shot at the same
+    trained     losses 3.30, 3.24, 3.26         3.25, 3.27, 3.31
+    compiled    full at 1.13e-2 too             one-shot at 2e-3 too: its best rate was the lowest
+    trained     loss 3.23                       3.28
+    compiled    full with 1.13e-2, with the study's seeds      one-shot with 4e-3, with the study's seeds
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any, Generic, TypeVar
+
+from deepen.errors import InvalidValueError
+from deepen.schedule.recipes import CONSTANT_DEPTH, get_recipe
+from deepen.schedule.schedule import Schedule
+from deepen.schedule.trainable import Trainable
+from deepen.study.compile.decisions import Decide, FindLoss
+from deepen.study.compile.marks import budget_flops, compile_trial
+from deepen.study.compile.routes import Draft, Drafter, Route
+from deepen.study.define.study import Arm, Study
+
+R = TypeVar("R", Draft, Route)
+S = TypeVar("S", Draft, Route)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial(Generic[R]):
+    """A trial of an arm.
+
+    Attributes:
+        arm: the arm as it is tried, with its peak rate and options.
+        peak: the peak of its rate.
+        runs: its run with each seed of the trials.
+        losses: their losses; empty until all are trained.
+        is_refined: whether it was added to the grid.
+    """
+
+    arm: Arm
+    peak: float
+    runs: tuple[R, ...]
+    losses: tuple[float, ...]
+    is_refined: bool = False
+
+    @property
+    def loss(self) -> float:
+        """The mean loss over the seeds."""
+        return fmean(self.losses)
+
+    @property
+    def name(self) -> str:
+        """The trial in a few words."""
+        return f"{self.arm.name}, trial at {self.peak:g}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArmTrials(Generic[R]):
+    """The trials of an arm, or of a constant depth, and the one that is chosen.
+
+    Attributes:
+        arm: the arm as the study has it.
+        option_names: the options that are tuned.
+        fixed_depth: its depth, if it is a candidate for the best fixed depth; else None.
+        trials: its trials, in the order in which they were made.
+        trials_to_come: how many more will be made.
+    """
+
+    arm: Arm
+    option_names: tuple[str, ...]
+    fixed_depth: int | None
+    trials: tuple[Trial[R], ...]
+    trials_to_come: int = 0
+
+    @property
+    def chosen(self) -> Trial[R] | None:
+        """The trial with the lowest loss, the earliest of equal ones; None while trials are missing."""
+        if self.trials_to_come or not all(trial.losses for trial in self.trials):
+            return None
+        return min(self.trials, key=lambda trial: trial.loss)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the choice has still to be made."""
+        return self.chosen is None
+
+    @property
+    def tried_peaks(self) -> list[float]:
+        """The rates that were tried with the options of the chosen trial, in rising order."""
+        chosen = self.chosen
+        return sorted(_losses_by_peak(self.trials, chosen)) if chosen else []
+
+    @property
+    def is_at_edge(self) -> bool:
+        """Whether the chosen rate is the lowest or the highest of several that were tried."""
+        peaks = self.tried_peaks
+        return len(peaks) > 1 and self.chosen is not None and self.chosen.peak in (peaks[0], peaks[-1])
+
+    def convert(self, to: Callable[[R], S]) -> "ArmTrials[S]":
+        """The same trials with other values for the runs."""
+        return ArmTrials(
+            arm=self.arm,
+            option_names=self.option_names,
+            fixed_depth=self.fixed_depth,
+            trials=tuple(
+                Trial(
+                    arm=trial.arm,
+                    peak=trial.peak,
+                    runs=tuple(to(run) for run in trial.runs),
+                    losses=trial.losses,
+                    is_refined=trial.is_refined,
+                )
+                for trial in self.trials
+            ),
+            trials_to_come=self.trials_to_come,
+        )
+
+    def options(self, trial: Trial[R]) -> dict[str, Any]:
+        """The values of a trial for the options that are tuned."""
+        return {name: trial.arm.options[name] for name in self.option_names}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choices(Generic[R]):
+    """What the trials of a study have chosen so far.
+
+    Attributes:
+        study: the study with the rates and options that are chosen, and with an arm for the best fixed depth.
+        arms: the trials of every arm and every depth.
+        waiting: names of the arms whose runs wait for a choice.
+        best_fixed_depth: name of the arm with the best constant depth; empty while it is open, or if the study
+            compares no depths.
+        budget_flops: FLOPs of a run of a trial.
+    """
+
+    study: Study
+    arms: tuple[ArmTrials[R], ...] = ()
+    waiting: frozenset[str] = frozenset()
+    best_fixed_depth: str = ""
+    budget_flops: int = 0
+
+    @property
+    def runs(self) -> Iterator[tuple[Trial[R], R]]:
+        """Every run of every trial."""
+        for arm in self.arms:
+            for trial in arm.trials:
+                yield from ((trial, run) for run in trial.runs)
+
+    def convert(self, to: Callable[[R], S]) -> "Choices[S]":
+        """The same choices with other values for the runs."""
+        return Choices(
+            study=self.study,
+            arms=tuple(each.convert(to) for each in self.arms),
+            waiting=self.waiting,
+            best_fixed_depth=self.best_fixed_depth,
+            budget_flops=self.budget_flops,
+        )
+
+
+def choose(study: Study, data_fingerprint: str, decide: Decide, find_loss: FindLoss) -> Choices[Draft]:
+    """Compile the trials of a study, and choose as far as their losses are known.
+
+    Raises:
+        InvalidValueError: a trial does not fit the model or the tokens; the message names its arm.
+    """
+    if not study.has_trials:
+        return Choices(study=study)
+    trial_study = study if study.trials.share == 1 else study.scaled(study.trials.share)
+    drafter = Drafter(study=trial_study, data_fingerprint=data_fingerprint, decide=decide)
+    candidates = find_candidates(study, trial_study)
+    total = study.trials.trials_per_arm([arm for arm, _ in candidates])
+
+    def run(arm: Arm, *, is_refined: bool) -> Trial[Draft]:
+        runs = tuple(drafter.drafts(arm, study.trials.seeds, [compile_trial(trial_study, arm)]))
+        losses = [None if draft.is_open else find_loss(draft.end_key) for draft in runs]
+        known = tuple(loss for loss in losses if loss is not None)
+        return Trial(
+            arm=arm,
+            peak=study.rate_for(arm).peak,
+            runs=runs,
+            losses=known if len(known) == len(losses) else (),
+            is_refined=is_refined,
+        )
+
+    arms = tuple(_try_arm(study, arm, depth, total, run) for arm, depth in candidates)
+    return _resolve(study, arms, budget_flops=budget_flops(trial_study))
+
+
+def find_candidates(study: Study, trial_study: Study) -> list[tuple[Arm, int | None]]:
+    """The arms that get trials, and the arms of the constant depths that the study has none of.
+
+    Returns:
+        Each with its depth, if it is a candidate for the best fixed depth.
+
+    Raises:
+        InvalidValueError: a recipe does not fit the model, or an arm has the name of a depth and is not it.
+    """
+    depths = sorted({*study.depths, study.model.depth}) if study.depths else []
+    arms: list[tuple[Arm, int | None]] = []
+    for arm in study.arms:
+        depth = _find_constant_depth(arm, compile_trial(trial_study, arm).schedule)
+        is_new = depth in depths and depth not in [known for _, known in arms]
+        arms.append((arm, depth if is_new else None))
+    known = {depth for _, depth in arms}
+    for depth in depths:
+        if depth not in known:
+            arms.append((_depth_arm(study, depth), depth))
+    return arms if study.tuning else [(arm, depth) for arm, depth in arms if depth is not None]
+
+
+def _find_constant_depth(arm: Arm, schedule: Schedule) -> int | None:
+    """The depth of a schedule that trains all of a model of one depth from the start to the end; else None."""
+    depths = {phase.depth for phase in schedule.phases}
+    is_whole = all(phase.train == Trainable.ALL and not phase.layers for phase in schedule.phases)
+    is_plain = arm.rate is None and arm.batch_ramp is None and arm.context_ramp is None
+    return depths.pop() if len(depths) == 1 and is_whole and is_plain else None
+
+
+def _depth_arm(study: Study, depth: int) -> Arm:
+    arm = Arm(name=f"depth {depth}", recipe=CONSTANT_DEPTH.name, options={"start_depth": depth})
+    if arm.name in [each.name for each in study.arms]:
+        raise InvalidValueError(
+            f"has the name {arm.name!r} of a fixed depth, and trains something else",
+            field="arms",
+            value=arm.name,
+            remedy="give it another name",
+        )
+    return arm
+
+
+def _try_arm(
+    study: Study, arm: Arm, depth: int | None, total: int, run: Callable[..., Trial[Draft]]
+) -> ArmTrials[Draft]:
+    """The trials of an arm: the grid, then one more whenever the losses of all earlier ones are known."""
+    own = get_recipe(arm.recipe).options
+    trials = [run(tried, is_refined=False) for tried in study.trials.grid(arm)]
+    while len(trials) < total and all(trial.losses for trial in trials):
+        best = min(trials, key=lambda trial: trial.loss)
+        losses = _losses_by_peak(trials, best)
+        trials.append(run(best.arm.with_peak(next_peak(losses)), is_refined=True))
+    return ArmTrials(
+        arm=arm,
+        option_names=tuple(name for name in study.trials.options if name in own),
+        fixed_depth=depth,
+        trials=tuple(trials),
+        trials_to_come=total - len(trials),
+    )
+
+
+def _losses_by_peak(trials: Sequence[Trial[R]], like: Trial[R]) -> dict[float, float]:
+    """The losses of the trials with the options of one of them, by their peak rates."""
+    return {trial.peak: trial.loss for trial in trials if trial.arm.options == like.arm.options}
+
+
+def next_peak(losses: Mapping[float, float]) -> float:
+    """The peak rate to try next: beside the best, or beyond it where it is the lowest or the highest.
+
+    Beside it, the wider of the two gaps is halved in log scale, of equal gaps the one whose other end is better:
+
+        next_peak({4e-3: 3.30, 8e-3: 3.24, 1.6e-2: 3.26})    # 0.0113, between 8e-3 and 1.6e-2
+        next_peak({4e-3: 3.25, 8e-3: 3.27, 1.6e-2: 3.31})    # 0.002, as far below as the next one is above
+
+    Args:
+        losses: the loss of each rate that was tried.
+    """
+    peaks = sorted(losses)
+    best = min(peaks, key=lambda peak: losses[peak])
+    nth = peaks.index(best)
+    beside = [*peaks[max(0, nth - 1) : nth], *peaks[nth + 1 : nth + 2]]
+    if len(beside) == 2:
+        other = max(beside, key=lambda peak: (round(abs(math.log(peak / best)), 2), -losses[peak]))
+        found = math.sqrt(best * other)
+    else:
+        found = best**2 / beside[0] if beside else 2 * best
+    rounded = float(f"{found:.3g}")
+    return found if rounded in losses else rounded
+
+
+def _resolve(study: Study, arms: tuple[ArmTrials[Draft], ...], budget_flops: int) -> Choices[Draft]:
+    """The study with what its trials have chosen, and the arms that wait for a choice."""
+    chosen = {each.arm.name: each.chosen for each in arms}
+    waiting = {name for name, trial in chosen.items() if trial is None}
+    candidates = [each for each in arms if each.fixed_depth is not None]
+    best = min(candidates, key=_chosen_loss, default=None)
+    if best is not None and any(each.is_open for each in candidates):
+        best = None
+        # The best of them is measured at the study's other budgets too, for which early states are needed.
+        waiting |= {each.arm.name for each in candidates} - {study.baseline}
+    if waiting and study.continual_shares:
+        waiting |= {arm.name for arm in study.arms}  # the marks of the baseline depend on the options of the arms
+    resolved = [trial.arm if (trial := chosen.get(arm.name)) else arm for arm in study.arms]
+    if best is not None and best.chosen is not None and best.arm not in study.arms:
+        resolved.append(best.chosen.arm)
+    return Choices(
+        study=replace(study, arms=tuple(resolved), tuning=None, depths=()),
+        arms=arms,
+        waiting=frozenset(waiting),
+        best_fixed_depth="" if best is None else best.arm.name,
+        budget_flops=budget_flops,
+    )
+
+
+def _chosen_loss(arm: ArmTrials[Draft]) -> float:
+    return math.inf if arm.chosen is None else arm.chosen.loss
