@@ -10,6 +10,7 @@ from deepen.cli.requests.rate_options import change_rate, set_peaks
 from deepen.cli.requests.study_options import OWN_OPTIONS
 from deepen.cli.requests.task_options import add_tasks, given_tasks
 from deepen.cli.requests.training_options import parse_settings
+from deepen.cli.requests.tuning_options import add_trials
 from deepen.model.config import ModelConfig
 from deepen.model.presets import peak_rate
 from deepen.schedule.grid import round_to_steps
@@ -32,7 +33,7 @@ def change_study(arguments: Arguments, study: Study, changes: dict[str, Any]) ->
         if "points" in changes:
             evaluation = _evaluate_at_points(evaluation, tokens, changes["points"], changed.batch_tokens)
         arms = set_peaks(tuple(arm.scaled(share) for arm in changed.arms), changes.get("lr", ()))
-        return replace(
+        changed = replace(
             changed,
             tokens=tokens,
             earlier_tokens=tuple(round(each * share) for each in study.earlier_tokens),
@@ -46,6 +47,7 @@ def change_study(arguments: Arguments, study: Study, changes: dict[str, Any]) ->
             tokenizer=changes.get("tokenizer", study.tokenizer),
             settings=parse_settings(arguments, study.settings),
         )
+        return add_trials(changed, changes)
 
     return arguments.attempt(change)
 

@@ -20,6 +20,7 @@ from deepen.cli.requests.training_options import (
     SHARD_OPTION,
     SPIKE_OPTION,
 )
+from deepen.cli.requests.tuning_options import TUNING_OPTIONS
 from deepen.cli.requests.value_types import (
     TEXT,
     Completion,
@@ -111,6 +112,7 @@ _STUDY_GROUPS = (
             replace(TASK_OPTION, default_help=_THE_STUDYS),
         ),
     ),
+    OptionGroup(title="Equal tuning, and the best fixed depth", options=TUNING_OPTIONS),
     OptionGroup(
         title="Training steps",
         options=(
@@ -155,6 +157,10 @@ STUDY = Command(
     examples=(
         Example(line="deepen study quickstart", purpose="the paper's comparison in minutes on two CPU cores"),
         Example(line="deepen study quickstart --seeds 4", purpose="more seeds, beside those that are there"),
+        Example(
+            line="deepen study quickstart --tune-rate 3 --depths 3,6,12",
+            purpose="three rates for every arm and depth, and the best fixed depth as a second baseline",
+        ),
         Example(
             line="deepen study paper --data sotu --model nano --scale 6e-6 --jobs 1",
             purpose="the paper's protocol on a small model, scaled down to seconds",

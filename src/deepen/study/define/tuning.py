@@ -21,6 +21,7 @@ from deepen.schedule.recipes import get_recipe
 from deepen.study.define.arm import Arm
 
 MAX_TRIALS = 1000
+MAX_REPEATS = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +61,11 @@ class Tuning:
                     field="options",
                     value=values,
                 )
-        for name, lowest, highest in (("trials", 0, MAX_TRIALS), ("seed", 0, 2**32 - 1), ("repeats", 1, 100)):
+        for name, lowest, highest in (
+            ("trials", 0, MAX_TRIALS),
+            ("seed", 0, 2**32 - 1),
+            ("repeats", 1, MAX_REPEATS),
+        ):
             value = getattr(self, name)
             if not is_whole(value) or not lowest <= value <= highest:
                 raise InvalidValueError(
@@ -102,24 +107,24 @@ class Tuning:
         """
         if shared := sorted(set(self.seeds) & set(seeds)):
             raise InvalidValueError(
-                f"gives trials the seed {shared[0]}, which is one of the study's",
-                field="tuning",
+                f"is {self.seed}, and trials get {shared[0]}, one of the study's seeds",
+                field="seed",
                 value=self.seed,
-                remedy="let its `seed` be another, so that the runs that are compared are not those of the choice",
+                remedy="use another, so that the runs that are compared are not those that chose",
             )
         for name in self.options:
             if not any(name in get_recipe(arm.recipe).options for arm in arms):
                 raise InvalidValueError(
-                    f"has values for {name}, an option that no arm's recipe has", field="tuning", value=name
+                    f"give values of {name}, and no arm's recipe has this option", field="options", value=name
                 )
         for arm in arms:
             size = len(self.grid(arm))
             if self.trials and size > self.trials:
                 raise InvalidValueError(
-                    f"has {self.trials} trials, but the grid of arm {arm.name!r} has {size}",
-                    field="tuning",
+                    f"is {self.trials}, but the grid of arm {arm.name!r} has {size}",
+                    field="trials",
                     value=self.trials,
-                    remedy=f"let its `trials` be {size} or more, or try fewer values",
+                    remedy=f"use `trials` {size} or more, or fewer values",
                 )
             if self.rates and arm.peak is not None:
                 raise InvalidValueError(

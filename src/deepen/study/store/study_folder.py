@@ -1,9 +1,9 @@
 """A study's folder: study.json, one folder per segment, results.json.
 
 study.json records the study, and the sha256 or fingerprint of every file that its results depend on. A folder can
-be continued with the same study or a larger one: arms, seeds, anchors, continual shares and accountings may be
-added, but not left out, and the budget may rise (see `larger_budget`). Data and task files are compared by
-content, so they may have moved.
+be continued with the same study or a larger one: arms, seeds, anchors, continual shares, accountings, depths and
+trials may be added, but not left out, and the budget may rise (see `larger_budget`). Data and task files are
+compared by content, so they may have moved.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from deepen.study.store.larger_budget import check_budget, continue_to_budget
 from deepen.study.store.lock import HOLDER, LOCK, WriterLock
 from deepen.study.store.segment_folder import SegmentFolder
 
-_CAN_GROW = ("arms", "seeds", "anchors", "continual_shares", "accountings", "earlier_tokens")
+_CAN_GROW = ("arms", "seeds", "anchors", "continual_shares", "accountings", "earlier_tokens", "depths")
 """Lists of a study to which entries may be added in the same folder."""
 
 _BEFORE_STUDY_JSON = (LOCK, HOLDER, f"{HOLDER}.tmp", "study.json.tmp", "data")
@@ -185,7 +185,17 @@ def _continues(key: str, old: Any, new: Any) -> bool:
     """Whether a folder whose study has the value `old` can be continued with `new`."""
     if key in _CAN_GROW and isinstance(old, list):
         return all(entry in new for entry in old)
+    if key == "tuning" and new is not None:
+        return old is None or _has_trials(new, old)
     return bool(old == new)
+
+
+def _has_trials(new: dict[str, Any], old: dict[str, Any]) -> bool:
+    """Whether a tuning has all trials of another one."""
+    more = all(new[key] >= old[key] for key in ("trials", "repeats"))
+    more_values = all(set(values) <= set(new["options"].get(name, ())) for name, values in old["options"].items())
+    same = all(new[key] == old[key] for key in ("seed", "share"))
+    return same and more and more_values and set(old["rates"]) <= set(new["rates"])
 
 
 def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any]:
