@@ -48,8 +48,8 @@ TUNING_OPTIONS = (
     Option(
         name="tune-rate",
         takes=ValueType(metavar="RATE[,RATE...]|N", read=_read_rates),
-        help="peak learning rates to try for every arm, with seeds of their own, before it is trained with the best; "
-        "a whole number of them is a grid of factors of 2 around --lr",
+        help="peak learning rates to try for every arm, with seeds of their own, before it is trained with the "
+        "best; a whole number of them is a grid of factors of 2 around --lr",
         default_help="none: the rates that are given",
         fields=("rates", "tuning"),
     ),
