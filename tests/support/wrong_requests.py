@@ -8,6 +8,7 @@ WRONG = {
     "study quickstart paper": "'paper' is one argument too many: see",
     "study quickstart --budgets 5": "--budgets: study quickstart does not take it; fair does",
     "study fair --budgets 5,x": "--budgets is 'x': it must be a number",
+    "study fair --lr 1e-2": "--lr would change nothing: fair chooses every rate by trials",
     "study fair --budgets 0": "--budgets is 0: it must be above 0",
     "study fair --recipes one-sho": "--recipes 'one-sho' is unknown (did you mean 'one-shot'?)",
     "study fair --recipes small": "--recipes 'small' is unknown",

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from deepen.cli.requests.command import Option
 from deepen.cli.requests.value_types import ValueType, comma_separated, number, whole_number
+from deepen.errors import InvalidValueError
 from deepen.study.define.study import Study
 from deepen.study.define.tuning import MAX_REPEATS, MAX_TRIALS, Tuning, rates_around
 
@@ -31,7 +32,6 @@ def _read_option(text: str) -> TunedOption:
     if not (name.strip() and equals and values.strip()):
         raise ValueError(f"is {text!r}: write NAME=VALUE,VALUE such as grow_at=0.3,0.5,0.7")
     read = tuple(_read_value(value.strip()) for value in values.split(","))
-    read = tuple(_read_value(value.strip()) for value in values.split(","))
     return TunedOption(name.strip().replace("-", "_"), read)
 
 
@@ -50,7 +50,7 @@ TUNING_OPTIONS = (
         takes=ValueType(metavar="RATE[,RATE...]|N", read=_read_rates),
         help="peak learning rates to try for every arm, with seeds of their own, before it is trained with the "
         "best; a whole number of them is a grid of factors of 2 around --lr",
-        default_help="none: the rates that are given",
+        default_help="the study's: 3 around the model's rate in fair, none in others",
         fields=("rates", "tuning"),
     ),
     Option(
@@ -86,7 +86,7 @@ TUNING_OPTIONS = (
         name="depths",
         takes=comma_separated(whole_number("DEPTH", maximum=10_000)),
         help="constant depths to train at the same compute; the best of them is the second baseline",
-        default_help="none",
+        default_help="the study's: a quarter of the model's depth and up in fair, none in others",
     ),
 )
 """What trials choose, and how many there are."""
@@ -100,9 +100,15 @@ def add_trials(study: Study, changes: Mapping[str, Any]) -> Study:
         changes: values of options by key; others are ignored.
 
     Raises:
-        InvalidValueError: the trials do not fit the study.
+        InvalidValueError: the trials do not fit the study, or choose the rate that `lr` gives.
     """
     given: dict[str, Any] = {}
+    if "lr" in changes and "tune_rate" not in changes and study.tuning is not None and study.tuning.rates:
+        raise InvalidValueError(
+            f"would change nothing: {study.name} chooses every rate by trials",
+            field="lr",
+            remedy="name the rates to try, or their number, with `tune_rate`",
+        )
     if "tune_rate" in changes:
         rates = changes["tune_rate"]
         given["rates"] = rates_around(study.rate.peak, rates) if isinstance(rates, int) else rates
