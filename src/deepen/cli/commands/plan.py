@@ -105,6 +105,7 @@ def _plan_study(request: StudyPlanRequest) -> int:
         for planned in plan.marks
     ]
     sharing = {"tokens_trained": tree.tokens, "tokens_if_separate": tree.tokens_if_separate}
+    trials = _describe_trials(tree)
     time = _study_time(request, tree)
     if request.as_json:
         description = {
@@ -113,12 +114,30 @@ def _plan_study(request: StudyPlanRequest) -> int:
             "attention_flops": "dense",
             "marks": rows,
             "sharing": sharing,
+            "trials": trials,
             "time": time,
         }
         print(json.dumps(description, indent=1))
     else:
-        print_study_plan(study, rows, sharing, time)
+        print_study_plan(study, rows, sharing, trials, time)
     return 0
+
+
+def _describe_trials(tree: Tree) -> dict[str, Any] | None:
+    """The trials of a study; None if it has none."""
+    tuning = tree.tuning
+    if not tuning.arms:
+        return None
+    keys = {key for _, run in tuning.runs for key in run.keys}
+    return {
+        "arms": [each.arm.name for each in tuning.arms],
+        "trials_per_arm": len(tuning.arms[0].trials) + tuning.arms[0].trials_to_come,
+        "runs": sum(1 for _ in tuning.runs) + tuning.runs_to_come,
+        "seeds": list(tree.study.trials.seeds),
+        "share": tree.study.trials.share,
+        "flops": sum(tree.nodes[key].segment.flops for key in keys) + tuning.runs_to_come * tuning.budget_flops,
+        "fixed_depths": [each.fixed_depth for each in tuning.arms if each.fixed_depth is not None],
+    }
 
 
 def _study_time(request: StudyPlanRequest, tree: Tree) -> dict[str, Any] | None:
@@ -126,7 +145,7 @@ def _study_time(request: StudyPlanRequest, tree: Tree) -> dict[str, Any] | None:
     fleet = make_fleet(request, request.study.settings.precision)
     if fleet is None:
         return None
-    flops = sum(node.segment.flops for node in tree.nodes.values())
+    flops = sum(node.segment.flops for node in tree.nodes.values()) + tree.flops_to_come
     hours = fleet.seconds(flops) / 3600
     return {
         "flops": flops,

@@ -8,6 +8,7 @@ from deepen.cli.output.plan_answer import format_hours, format_money, name_basel
 from deepen.cli.output.plan_growth import growth_lines
 from deepen.cli.output.plan_plateau import plateau_lines
 from deepen.cli.output.plan_rate import rate_lines
+from deepen.cli.output.plan_trials import describe_trials
 from deepen.cli.output.tables import numbers, print_sentences, print_table, short, text
 from deepen.cli.requests.plan_options import RECIPE_PLAN
 from deepen.compute.accounting import TOKENS
@@ -215,6 +216,7 @@ def print_study_plan(
     study: Study,
     marks: Sequence[Mapping[str, Any]],
     sharing: Mapping[str, int],
+    trials: Mapping[str, Any] | None = None,
     time: Mapping[str, Any] | None = None,
 ) -> None:
     """Print the marks of a study's arms, what its runs share, and the time of all runs."""
@@ -243,6 +245,7 @@ def print_study_plan(
         for mark in marks
         if mark["earliest"] and mark["budget_share"] == 1.0
     ]
+    sentences += describe_trials(trials) if trials else ()
     trained, separate = sharing["tokens_trained"], sharing["tokens_if_separate"]
     sentences += [
         f"All runs together train {short(trained)} tokens, {trained / separate:.2f} of the {short(separate)} that "

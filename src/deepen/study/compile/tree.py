@@ -85,6 +85,15 @@ class Tree:
         """Keys of the segments at whose ends trials end. Nothing continues from their states."""
         return frozenset(route.keys[-1] for _, route in self.tuning.runs)
 
+    @property
+    def flops_to_come(self) -> int:
+        """FLOPs of what follows from losses to come, at most: further trials, and the best fixed depth."""
+        flops = self.tuning.runs_to_come * self.tuning.budget_flops
+        if self.tuning.is_depth_open:  # it is measured where the baseline is
+            runs = [route for route in self.routes if route.arm.name == self.study.baseline]
+            flops += sum(self.nodes[key].segment.flops for key in {key for route in runs for key in route.keys})
+        return flops
+
     def has_same_training(self, other: "Tree") -> bool:
         """Whether the same segments are to be trained, for the same runs."""
         return (self.routes, self.nodes.keys(), self.waiting) == (other.routes, other.nodes.keys(), other.waiting)

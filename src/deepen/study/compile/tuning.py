@@ -150,6 +150,16 @@ class Choices(Generic[R]):
             for trial in arm.trials:
                 yield from ((trial, run) for run in trial.runs)
 
+    @property
+    def runs_to_come(self) -> int:
+        """Runs of the trials that follow from the losses of those that are compiled."""
+        return sum(each.trials_to_come * len(each.trials[0].runs) for each in self.arms)
+
+    @property
+    def is_depth_open(self) -> bool:
+        """Whether the best fixed depth has still to be chosen."""
+        return not self.best_fixed_depth and any(each.fixed_depth is not None for each in self.arms)
+
     def convert(self, to: Callable[[R], S]) -> "Choices[S]":
         """The same choices with other values for the runs."""
         return Choices(

@@ -103,12 +103,13 @@ class Watcher:
         segments = tuple(self._read(node) for node in running)  # reads files, which may take long
         with self._lock:
             unfinished, nodes, runs = dict(self._tokens), self._tree.nodes.values(), self._runs
+            to_come = self._tree.flops_to_come
         for node, segment in zip(running, segments, strict=True):
             if node.key in unfinished and segment.step:
                 unfinished[node.key] = node.segment.start + segment.step * node.segment.batch_tokens
         return StudyProgress(
             flops=sum(_trained_flops(node, unfinished) for node in nodes),
-            flops_total=sum(map(training_flops, nodes)),
+            flops_total=sum(map(training_flops, nodes)) + to_come,
             runs_done=sum(not keys & unfinished.keys() for keys in runs),
             runs_total=len(runs),
             running=segments,
