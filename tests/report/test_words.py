@@ -258,11 +258,13 @@ def test_verdicts_at_other_budgets_are_a_sentence_of_their_own():
     study_of_four = study(verdict("a", "wins", budget_share=1.0), *later)
     finding = describe_finding(study_of_four)
     assert finding.headline == "At equal compute, a beats full training."
-    assert "Trained on and compared at 1.27 to 1.69 times the budget, b wins and a loses." in finding.compute
+    assert "At other budgets, b wins at 1.69 times the study’s and a loses at 1.27 times the" in finding.compute
     rows = {(row.arm, row.mark, row.budget, row.note) for row in make_rows(study_of_four) if row.arm != "full"}
     assert ("a", "", "", "") in rows
     assert ("b", "other budgets", "1.69 ×", "at 1.69 × the budget") in rows
-    assert "can be told apart" in describe_finding(study(later[2])).compute
+    assert "At 1.62 times the budget, no arm can be told apart" in describe_finding(study(later[2])).compute
+    few = study(verdict("a", "wins"), verdict("a", "wins", budget_share=0.5), regime={"tokens_per_parameter": 20})
+    assert {row.budget: row.is_decisive for row in make_rows(few) if row.arm == "a"} == {"": True, "0.50 ×": False}
 
 
 def test_a_control_that_wins_is_not_a_gain_of_growing():

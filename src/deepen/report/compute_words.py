@@ -18,7 +18,6 @@ from deepen.study.results.schema import Outcome, Verdict
 
 def describe_compute(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
     """What the differences are worth in compute, given the verdicts at equal exact FLOPs."""
-    arms = study.without_controls(exact)
     known = [v for v in study.choose(exact) if v.compute_multiplier]
     wins, loses = with_outcome(known, Outcome.WINS), with_outcome(known, Outcome.LOSES)
     sentences = []
@@ -31,7 +30,7 @@ def describe_compute(study: StudySummary, exact: Sequence[Verdict]) -> list[str]
         worst = max(loses, key=by_difference)
         sentences.append(f"{'At the other end:' if wins else 'In compute:'} {_reach(study, worst)}.")
         sentences += _in_seconds(worst)
-    return sentences + _withheld(arms) + _at_the_papers_mark(study) + _compare_beyond(study)
+    return sentences + describe_withheld(exact) + _at_the_papers_mark(study) + _compare_beyond(study)
 
 
 def _reach(study: StudySummary, verdict: Verdict) -> str:
@@ -49,13 +48,13 @@ def _in_seconds(verdict: Verdict) -> list[str]:
     return [f"In seconds, as measured here: {number}{f' ({interval})' if interval else ''}."]
 
 
-def _withheld(arms: Sequence[Verdict]) -> list[str]:
-    """Why no multiplier is claimed, by reason."""
-    withheld = sorted((v for v in arms if v.multiplier_withheld), key=lambda v: v.multiplier_withheld)
+def describe_withheld(exact: Sequence[Verdict]) -> list[str]:
+    """Why no multiplier is claimed, by reason, in sentences."""
+    withheld = sorted((v for v in exact if v.multiplier_withheld), key=lambda v: v.multiplier_withheld)
     sentences = []
     for reason, group in groupby(withheld, key=lambda v: v.multiplier_withheld):
         names = [v.arm for v in group]
-        of = "" if len(names) == len(arms) else f" for {join(names)}"
+        of = "" if len(names) == len(exact) else f" for {join(names)}"
         sentences.append(f"No multiplier is claimed{of}: {reason}.")
     return sentences
 
@@ -77,17 +76,22 @@ def _at_the_papers_mark(study: StudySummary) -> list[str]:
 
 
 def _compare_beyond(study: StudySummary) -> list[str]:
-    """What changes at other budgets than the study's."""
+    """What changes at other budgets than the study's: which arms win and lose, and where."""
     others = [v for v in study.verdicts if v.is_exact and not v.is_whole_budget and v.difference is not None]
     if not others:
         return []
-    shares = [v.budget_share for v in others if v.budget_share is not None]
-    low, high = fixed(min(shares), 2), fixed(max(shares), 2)
-    budgets = f"{low} times the budget" if low == high else f"{low} to {high} times the budget"
-    arms = study.without_controls(others)
+    arms = sorted(study.without_controls(others), key=lambda v: v.budget_share or 0.0)
     wins, loses = with_outcome(arms, Outcome.WINS), with_outcome(arms, Outcome.LOSES)
-    results = [f"{join([v.arm for v in wins])} {'wins' if len(wins) == 1 else 'win'}"] if wins else []
-    results += [f"{join([v.arm for v in loses])} {'loses' if len(loses) == 1 else 'lose'}"] if loses else []
-    if not results:
-        results = [f"no arm can be told apart from {study.baseline_words}"]
-    return [f"Trained on and compared at {budgets}, {join(results)}."]
+    results = [*_at_budgets(wins, "wins"), *_at_budgets(loses, "loses")]
+    if results:
+        return [f"At other budgets, {join(results)}."]
+    shares = join([fixed(share, 2) for share in dict.fromkeys(v.budget_share for v in arms)])
+    return [f"At {shares} times the budget, no arm can be told apart from {study.baseline_words}."]
+
+
+def _at_budgets(verdicts: Sequence[Verdict], does: str) -> list[str]:
+    """Each arm with the budgets at which it wins or loses: a wins at 0.25 and 0.50 times the study's."""
+    shares: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        shares.setdefault(verdict.arm, []).append(fixed(verdict.budget_share, 2))
+    return [f"{arm} {does} at {join(at)} times the study’s" for arm, at in shares.items()]

@@ -13,9 +13,12 @@ from deepen.report.intervals import confidence_text
 from deepen.report.summary import StudySummary
 from deepen.report.tuning_words import describe_tuning
 from deepen.report.units import capitalized, count, fixed, in_words, join, plural
+from deepen.study.results.power import detectable_multiplier
 from deepen.study.results.schema import Noise
 
 SIGNIFICANT = 0.05
+MORE_SEEDS = (3, 5, 8)
+"""Numbers of seeds for which the box says what they could tell: the first that is larger than the study's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,7 @@ def describe_procedure(study: StudySummary) -> tuple[Decided, ...]:
         "Second baseline": _second_baseline(study),
         "Intervals": _intervals(study.noise),
         "Noise": _noise(study),
-        "Power": describe_power(study),
+        "Power": _power(study),
         "Validation text": _validation(study),
         "What varies": _varies(study),
     }
@@ -123,6 +126,15 @@ def _with_range(std: float, freedom: int | None) -> str:
         return fixed(std, 4)
     low, high = (std * (freedom / float(scipy.stats.chi2.ppf(q, freedom))) ** 0.5 for q in (0.975, 0.025))
     return f"{fixed(std, 4)} ({fixed(low, 4)} to {fixed(high, 4)})"
+
+
+def _power(study: StudySummary) -> str:
+    """What this study could tell, and what more seeds could."""
+    noise, power = study.noise, describe_power(study)
+    for seeds in MORE_SEEDS:
+        if power and seeds > noise.seeds and (detectable := detectable_multiplier(noise, seeds=seeds)):
+            return f"{power} {capitalized(in_words(seeds))} could tell {fixed(detectable, 2)}."
+    return power
 
 
 def _validation(study: StudySummary) -> str:

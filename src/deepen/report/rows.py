@@ -162,7 +162,7 @@ def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange,
             verdict.is_exact
             and verdict.outcome is not Outcome.CANNOT_TELL
             and not study.is_control(verdict)
-            and not study.is_undertrained
+            and not study.is_undertrained_at(verdict.budget_share)
         ),
         sentence=verdict.sentence,
     )

@@ -89,7 +89,7 @@ class StudySummary:
             self,
             arms=tuple(replace(arm, is_baseline=arm.name == best) for arm in self.arms),
             noise=self.depth_noise,
-            verdicts=self.depth_verdicts,
+            verdicts=tuple(v for v in self.depth_verdicts if v.is_exact),
             depth_verdicts=(),
             baseline_words=best,
         )
@@ -97,8 +97,12 @@ class StudySummary:
     @property
     def is_undertrained(self) -> bool:
         """Whether the baseline saw so few tokens that almost anything that grows looks good."""
+        return self.is_undertrained_at(1.0)
+
+    def is_undertrained_at(self, budget_share: float | None) -> bool:
+        """Whether that is so at a share of the study's budget; None for the whole budget."""
         ratio = self.regime.tokens_per_parameter
-        return ratio is not None and ratio < COMPUTE_OPTIMAL[0]
+        return ratio is not None and ratio * (budget_share or 1.0) < COMPUTE_OPTIMAL[0]
 
     def is_control(self, verdict: Verdict) -> bool:
         """Whether the arm of a verdict isolates a cause, so that it is not there to win."""

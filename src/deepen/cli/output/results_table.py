@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deepen.cli.output.tables import Column, numbers, print_lines, print_sentences, print_table, text
+from deepen.report.compute_words import describe_withheld
 from deepen.report.intervals import confidence_text
 from deepen.report.introduction import describe_budget, describe_sharing
 from deepen.report.rows import UnfinishedRow, make_rows, make_unfinished_rows
@@ -64,7 +65,8 @@ def print_results(results: Results, out: Path) -> None:
         best = study.against_best_depth.baseline_words
         _print_verdicts(f"{study.name}, against the best fixed depth, {best}", study.against_best_depth)
     if study.verdicts:
-        print_sentences([_MULTIPLIER, _describe_intervals(study), ""])
+        withheld = describe_withheld(study.exact_verdicts)
+        print_sentences([_MULTIPLIER, *withheld, _describe_intervals(study), ""])
     _print_unfinished(f"{study.name}: unfinished runs, with their last losses", make_unfinished_rows(study))
     print_sentences(filter(None, (describe_sharing(study), f"Wall time: {duration(study.regime.wall_seconds)}.")))
     print_report(out)
