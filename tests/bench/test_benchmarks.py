@@ -25,6 +25,7 @@ ARGUMENTS = {
     "step_profile": f"{SMALL} --steps 1",
     "task_scoring": "--model nano --vocab 512 --examples 2",
     "step_time": f"{SMALL} --steps 8",
+    "verdict_coverage": "--studies 2 --seeds 2",
 }
 SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem != "sizes")
 

@@ -94,13 +94,14 @@ class Strata:
         """Satterthwaite's degrees of freedom of `variance`.
 
         With two seeds and one budget of the baseline, they are those of the variance between seeds alone: the
-        formula's are too many there.
+        formula's are too many there. Excess noise never adds any.
         """
         fewest = self.n - 1
         if self.variance == 0 or (self.m == 1 and self.n == 2):
             return fewest
         parts = sum(part.mean_square**2 / part.freedom for part in self.parts if part.freedom)
-        return max(fewest, self.variance**2 / parts)
+        found = max(fewest, self.variance**2 / parts)
+        return min(found, replace(self, own_excess=0.0).degrees_of_freedom) if self.own_excess else found
 
     @property
     def correlation(self) -> float:
