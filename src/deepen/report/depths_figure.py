@@ -11,7 +11,7 @@ from deepen.report.layout import legend_label
 from deepen.report.style import BASELINE_COLOUR
 from deepen.report.units import fixed
 
-DEPTH_AXIS = "depth: blocks, of arms that grow the mean over their tokens"
+DEPTH_AXIS = "depth in blocks, mean over the tokens"
 LOSS_AXIS = "validation loss (nats per token)"
 _TRIALS = "constant depths, seeds of the trials"
 _OWN = "constant depths"

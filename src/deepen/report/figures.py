@@ -1,4 +1,7 @@
-"""The static figures, for papers: PNG at 200 dpi and SVG, reproducible to the byte."""
+"""The static figures, for papers: PNG at 200 dpi and SVG, reproducible to the byte.
+
+PNG figures are white; SVG figures are dark in a browser that prefers dark (see `dark_svg`).
+"""
 
 import io
 import re
@@ -12,6 +15,7 @@ from matplotlib.figure import Figure
 
 from deepen.evaluate.registry import TASKS
 from deepen.report.budgets import draw_budgets, has_several_budgets
+from deepen.report.dark_svg import follow_screen
 from deepen.report.depths import collect_depths
 from deepen.report.depths_figure import draw_depths
 from deepen.report.excess_figure import draw_excess
@@ -74,5 +78,8 @@ def _save(figure: Figure, folder: Path, name: str, formats: Sequence[str] = ("pn
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
             figure.savefig(buffer, format=kind, dpi=200, metadata=metadata, facecolor="white")
-        write_file(folder / f"{name}.{kind}", buffer.getvalue())
+        content = buffer.getvalue()
+        if kind == "svg":
+            content = follow_screen(content.decode()).encode()
+        write_file(folder / f"{name}.{kind}", content)
     return [f"{name}.{kind}" for kind in formats]

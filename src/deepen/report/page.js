@@ -27,7 +27,7 @@
     hoverlabel: { bgcolor: paper, align: "left", font: { ...font, size: 12.5 } },
     margin: narrow(div) ? { l: 52, r: 8, t: 8, b: 48 } : { l: 64, r: 8, t: 10, b: 56 },
     legend: narrow(div)
-      ? { orientation: "h", x: 0, y: -0.17, yanchor: "top", uirevision: "keep" }
+      ? { orientation: "h", x: 0, y: div.classList.contains("short") ? -0.24 : -0.17, yanchor: "top", uirevision: "keep" }
       : { x: 1.02, y: 1, uirevision: "keep" },
   });
   const axis = (title, more) => ({
