@@ -90,8 +90,12 @@ def test_a_single_arm_that_is_unfinished_is_described_by_how_far_it_is():
 
 def test_what_was_found_names_arms_with_their_differences_and_intervals():
     found = find("wins", "loses", "cannot tell").found
-    assert "lower than full training’s with arm 0 (−0.050, 95 % interval −0.070 to −0.030)" in found
+    assert "lower than full training’s with arm 0 (−0.050; −0.070 to −0.030)" in found
     assert "It is higher with arm 1 (+0.050" in found and "For arm 2 (+0.001" in found
+    assert found.endswith(
+        "In brackets: the difference in nats per token, arm minus full training, and its 95 % interval; "
+        "lower is better."
+    )
     assert "and one more arm" in find(*["wins"] * 4).found
 
 
@@ -210,7 +214,7 @@ def test_the_headline_is_about_the_primary_arm_and_never_about_controls():
     verdicts = (verdict("a", "loses"), verdict("b", "wins"), verdict("small", "wins"))
     finding = describe_finding(study(*verdicts, arms=arms))
     assert finding.headline == "At equal compute, one of two arms beats full training and one does worse."
-    assert "Controls, which show where a gain comes from: small (−0.050, 95 %" in finding.found
+    assert "Controls, which show where a gain comes from: small (−0.050; −0.070" in finding.found
     declared = describe_finding(study(*verdicts, arms=arms, primary="a"))
     assert declared.headline == "At equal compute, a does worse than full training."
     assert "the loss of a with" in declared.compute and "the loss of b" not in declared.compute

@@ -3,7 +3,7 @@
 Cells are text. The page also draws the interval of a verdict and its seeds, at pixel positions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deepen.report import units
 from deepen.report.averages import AveragedMark
@@ -104,13 +104,15 @@ class DrawnRange:
 
 
 def make_rows(study: StudySummary) -> list[Row]:
-    """The rows of a study's table."""
+    """The rows of a study's table. Where no multiplier is claimed, none is shown, not even the baseline's."""
     verdicts, drawn_range = sort_verdicts(study), DrawnRange(study)
     places = units.decimal_places([v.difference for v in verdicts if v.difference is not None])
     rows = [_verdict_row(study, verdict, drawn_range, places) for verdict in verdicts]
     if study.baseline and study.baseline_mark:
         rows.insert(0, _baseline_row(study.baseline, study.baseline_mark))
-    return rows
+    if any(verdict.compute_multiplier for verdict in verdicts):
+        return rows
+    return [replace(row, multiplier="") for row in rows]
 
 
 def _baseline_row(arm: ArmSummary, mark: AveragedMark) -> Row:

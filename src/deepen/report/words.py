@@ -149,7 +149,11 @@ def _found(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
         sentences.append(f"For {_name_arms(unknown, places)} this study cannot tell: {_explain_unknown(unknown)}")
     if controls:
         sentences.append(f"Controls, which show where a gain comes from: {_name_arms(controls, places)}.")
-    sentences.append(f"Differences are in nats per token, arm minus {full}; lower is better.")
+    known = [v for v in exact if v.interval]
+    interval = f", and its {confidence_text(known[0].confidence)} interval" if known else ""
+    sentences.append(
+        f"In brackets: the difference in nats per token, arm minus {full}{interval}; lower is better."
+    )
     return sentences
 
 
@@ -206,8 +210,7 @@ def _name_arms(verdicts: Sequence[Verdict], places: int) -> str:
     """The first arms with their differences and intervals, and the number of others."""
     names = []
     for verdict in verdicts[:MAX_NAMED_ARMS]:
-        confidence = confidence_text(verdict.confidence)
-        interval = f", {confidence} interval {interval_text(verdict.interval, places)}" if verdict.interval else ""
+        interval = f"; {interval_text(verdict.interval, places)}" if verdict.interval else ""
         names.append(f"{verdict.arm} ({signed(verdict.difference, places)}{interval})")
     more = len(verdicts) - len(names)
     return join([*names, plural(more, "more arm")] if more else names)
