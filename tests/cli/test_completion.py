@@ -8,9 +8,9 @@ import pytest
 
 from deepen.cli.entry import main
 from deepen.cli.requests.catalog import COMMANDS
+from deepen.cli.requests.study_options import STUDY_NAMES
 from deepen.model.presets import PRESETS
 from deepen.schedule.recipes import RECIPES
-from deepen.study.define.presets import STUDIES
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def complete_in_bash(script: Path, line: str, folder: Path) -> set[str]:
         ("deepen plan full --device h", {"h100", "h200"}),
         ("deepen completion ", {"bash", "zsh", "fish"}),
         ("deepen report ", {"runs"}),
-        ("deepen study ", {*STUDIES, "runs", "mine.py"}),
+        ("deepen study ", {*STUDY_NAMES, "runs", "mine.py"}),
         ("deepen train full --out ", {"runs"}),
         ("deepen plan full --bench m", {"mine.py"}),
         ("deepen nonsense ", {*COMMANDS, "help", "version"}),

@@ -3,6 +3,7 @@
 import json
 from typing import Any, Protocol
 
+from deepen.cli.output.map_tables import describe_map_plan, print_map_plan
 from deepen.cli.output.plan_json import describe_plan, describe_trainable
 from deepen.cli.output.plan_parts import print_parts, print_trainable
 from deepen.cli.output.plan_tables import print_plan, print_study_plan
@@ -16,6 +17,7 @@ from deepen.schedule.late_growth import REMEDY, find_late_growth
 from deepen.schedule.rate import rate_name
 from deepen.study.compile.study_plan import plan_study
 from deepen.study.compile.tree import Tree, compile_study
+from deepen.study.map.plan import plan_map, price_tree
 from deepen.train.limits import check_room_for_torch
 
 
@@ -32,7 +34,9 @@ class FleetRequest(Protocol):
 
 def run(request: RecipePlanRequest | StudyPlanRequest) -> int:
     """Print the plan."""
-    return _plan_study(request) if isinstance(request, StudyPlanRequest) else _plan_recipe(request)
+    if isinstance(request, StudyPlanRequest):
+        return _plan_map(request) if request.map_studies else _plan_study(request)
+    return _plan_recipe(request)
 
 
 def _plan_recipe(request: RecipePlanRequest) -> int:
@@ -106,7 +110,7 @@ def _plan_study(request: StudyPlanRequest) -> int:
     ]
     sharing = {"tokens_trained": tree.tokens, "tokens_if_separate": tree.tokens_if_separate}
     trials = _describe_trials(tree)
-    time = _study_time(request, tree)
+    time = _study_time(request, price_tree(tree))
     if request.as_json:
         description = {
             "study": study.name,
@@ -140,12 +144,21 @@ def _describe_trials(tree: Tree) -> dict[str, Any] | None:
     }
 
 
-def _study_time(request: StudyPlanRequest, tree: Tree) -> dict[str, Any] | None:
-    """The FLOPs of all runs, training that several of them share counted once, and what they take on a device."""
+def _plan_map(request: StudyPlanRequest) -> int:
+    plan = plan_map(request.map_studies)
+    time = _study_time(request, plan.flops)
+    if request.as_json:
+        print(json.dumps(describe_map_plan(plan) | {"time": time}, indent=1))
+    else:
+        print_map_plan(plan, time)
+    return 0
+
+
+def _study_time(request: StudyPlanRequest, flops: int) -> dict[str, Any] | None:
+    """What FLOPs of all runs, training that several of them share counted once, take on a device."""
     fleet = make_fleet(request, request.study.settings.precision)
     if fleet is None:
         return None
-    flops = sum(node.segment.flops for node in tree.nodes.values()) + tree.flops_to_come
     hours = fleet.seconds(flops) / 3600
     return {
         "flops": flops,

@@ -2,17 +2,23 @@
 
 from pathlib import Path
 
+from deepen.cli.output.map_tables import print_map
 from deepen.cli.output.results_table import print_arm, print_results
 from deepen.cli.output.tables import numbers, print_sentences, print_table, text
 from deepen.cli.requests.report import ReportRequest
 from deepen.errors import InvalidValueError
 from deepen.report import draw_report
+from deepen.report.draw_map import draw_map
+from deepen.study.map.run_map import collect_map, find_studies
+from deepen.study.map.schema import load_map, write_map
 from deepen.study.results.results_file import load_results, write_results
 from deepen.study.results.schema import Results
 
 
 def run(request: ReportRequest) -> int:
     """Draw the report and print the results and where it is; or write tables and print which."""
+    if request.is_map:
+        return _draw_map(request)
     results = load_results(request.folder)
     if request.out != request.folder:
         request.out.mkdir(parents=True, exist_ok=True)
@@ -22,6 +28,16 @@ def run(request: ReportRequest) -> int:
         return 0
     draw_report(results, request.out)
     (print_arm if len(results.arms) == 1 else print_results)(results, request.out)
+    return 0
+
+
+def _draw_map(request: ReportRequest) -> int:
+    """Draw a map again, from the results of its studies as they are now, where these are there."""
+    found = collect_map(request.folder) if find_studies(request.folder) else load_map(request.folder)
+    request.out.mkdir(parents=True, exist_ok=True)
+    write_map(found, request.out)
+    draw_map(found, request.out)
+    print_map(found, request.out)
     return 0
 
 

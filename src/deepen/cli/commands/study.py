@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from deepen.cli.output.failures import WRONG_REQUEST
 from deepen.cli.output.tables import numbers, print_sentences, print_table, short, text
-from deepen.cli.requests.run_request import RunRequest
+from deepen.cli.requests.map_options import MAP
+from deepen.cli.requests.run_request import MapRequest, RunRequest
 from deepen.cli.requests.study import StudyListRequest
 from deepen.study.define.presets import STUDIES
+from deepen.study.map.models import DEFAULT_MODELS
 
 if TYPE_CHECKING:
     from deepen.train.distributed.processes import World
@@ -19,6 +21,10 @@ def run(request: RunRequest | StudyListRequest, world: "World | None" = None) ->
     if isinstance(request, StudyListRequest):
         _print_studies()
         return WRONG_REQUEST  # nothing was asked for
+    if isinstance(request, MapRequest):
+        from deepen.cli.commands.study_map import run_map  # imports torch, for seconds
+
+        return run_map(request)
     from deepen.cli.commands.running import run_study  # imports torch, for seconds
     from deepen.cli.output.results_table import print_results
     from deepen.study.run.errors import Interrupted
@@ -42,6 +48,8 @@ def _print_studies() -> None:
         study, summary = make(), (inspect.getdoc(make) or "").split("\n\n")[0]
         arms = ", ".join(arm.name for arm in study.arms)
         rows.append((name, f"{summary}\nArms: {arms}", study.model.name, short(study.tokens)))
+    models = ", ".join(model.name for model in DEFAULT_MODELS)
+    rows.append((MAP, "A study like fair for each of several models: where growing pays.", models, ""))
     print_table("deepen study NAME", (text("name"), text("what"), text("model"), numbers("tokens")), rows)
     print_sentences([
         "A Python file that assigns a deepen.Study to `study` is a study too: deepen study mine.py",

@@ -246,22 +246,32 @@ def print_study_plan(
         if mark["earliest"] and mark["budget_share"] == 1.0
     ]
     sentences += describe_trials(trials) if trials else ()
-    trained, separate = sharing["tokens_trained"], sharing["tokens_if_separate"]
     sentences += [
-        f"All runs together train {short(trained)} tokens, {trained / separate:.2f} of the {short(separate)} that "
-        "separate runs would train: runs that begin alike share their training.",
+        describe_sharing(sharing["tokens_trained"], sharing["tokens_if_separate"]),
         "FLOPs count attention densely.",
         *(f"Warning: {each}." for each in reversed(warnings.values())),
     ]
-    if time is not None:
-        cost = "" if time["cost"] is None else f", {format_money(time['cost'])} in all"
-        sentences = [
-            f"All runs together: {time['flops']:.4g} FLOPs, training that several share counted once: "
-            f"{format_hours(time['hours'])} h{cost}.",
-            f"That is an estimate for {_describe_fleet(time)}, for training steps alone, without evaluation.",
-            *sentences,
-        ]
-    print_sentences(sentences)
+    print_sentences([*describe_time(time), *sentences])
+
+
+def describe_sharing(trained: int, separate: int) -> str:
+    """What runs train together, in tokens, compared with what they would train separately."""
+    return (
+        f"All runs together train {short(trained)} tokens, {trained / separate:.2f} of the {short(separate)} that "
+        "separate runs would train: runs that begin alike share their training."
+    )
+
+
+def describe_time(time: Mapping[str, Any] | None) -> list[str]:
+    """What all runs together take on a device, in sentences; none without a device."""
+    if time is None:
+        return []
+    cost = "" if time["cost"] is None else f", {format_money(time['cost'])} in all"
+    return [
+        f"All runs together: {time['flops']:.4g} FLOPs, training that several share counted once: "
+        f"{format_hours(time['hours'])} h{cost}.",
+        f"That is an estimate for {_describe_fleet(time)}, for training steps alone, without evaluation.",
+    ]
 
 
 def _bar(share: float) -> str:

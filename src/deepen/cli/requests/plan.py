@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from deepen.cli.requests.budget_options import parse_batch_tokens, parse_context
 from deepen.cli.requests.command import Command, as_flag
+from deepen.cli.requests.map_options import MAP
 from deepen.cli.requests.model_options import parse_model
 from deepen.cli.requests.optimizer_options import parse_optimizer
 from deepen.cli.requests.parser import Arguments, first_argument, parse_arguments
@@ -15,7 +16,8 @@ from deepen.cli.requests.plan_options import CPU, DEFAULT_STEPS, RECIPE_PLAN, ST
 from deepen.cli.requests.ramp_options import check_ramps
 from deepen.cli.requests.rate_options import change_rate
 from deepen.cli.requests.recipe_options import parse_arm, parse_recipe
-from deepen.cli.requests.study import parse_study
+from deepen.cli.requests.study import parse_studies
+from deepen.cli.requests.study_options import STUDY_NAMES
 from deepen.cli.requests.user_file import names_file
 from deepen.compute.bench_file import read_timing
 from deepen.compute.devices import DEFAULT_MFU, DEVICES
@@ -28,7 +30,7 @@ from deepen.model.config import ModelConfig
 from deepen.model.presets import tokens_per_step
 from deepen.schedule.rate import WSD, Rate
 from deepen.schedule.recipe import Recipe
-from deepen.study.define.presets import STUDIES, WARMUP_SHARE, preset_training
+from deepen.study.define.presets import WARMUP_SHARE, preset_training
 from deepen.study.define.study import Arm, Study
 from deepen.train.optim.spec import OptimizerSpec
 
@@ -66,10 +68,14 @@ class RecipePlanRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyPlanRequest:
-    """A study to plan; `device`, `count`, `mfu` and `price_per_hour` are as in `RecipePlanRequest`."""
+    """A study to plan; `map_studies` are those of a map, of which it is the first.
+
+    `device`, `count`, `mfu` and `price_per_hour` are as in `RecipePlanRequest`.
+    """
 
     command: ClassVar[Command] = STUDY_PLAN
     study: Study
+    map_studies: tuple[Study, ...] = ()
     device: str
     count: int
     mfu: float
@@ -80,18 +86,19 @@ class StudyPlanRequest:
 def parse(argv: Sequence[str]) -> RecipePlanRequest | StudyPlanRequest:
     """Parse the command line; which options there are depends on what is planned."""
     first = first_argument(argv, (*RECIPE_PLAN.options, *STUDY_PLAN.options))
-    if first in STUDIES or names_file(first):
+    if first in STUDY_NAMES or names_file(first):
         return _parse_study_plan(parse_arguments(STUDY_PLAN, argv))
     return _parse_recipe_plan(*parse_recipe(RECIPE_PLAN, argv))
 
 
 def _parse_study_plan(arguments: Arguments) -> StudyPlanRequest:
-    study = parse_study(arguments)
+    studies = parse_studies(arguments)
     _check_device(arguments, ("mfu", "price_per_hour"))
     arguments.check()
-    assert study is not None
+    assert studies
     return StudyPlanRequest(
-        study=study,
+        study=studies[0],
+        map_studies=studies if arguments.argument == MAP else (),
         device=arguments.get("device", ""),
         count=arguments["count"],
         mfu=arguments.get("mfu", DEFAULT_MFU),

@@ -16,7 +16,7 @@ from deepen.cli.requests.ramp_options import RAMP_OPTIONS
 from deepen.cli.requests.rate_options import RATE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS
 from deepen.cli.requests.result_options import JSON_OPTION
-from deepen.cli.requests.study_options import STUDY
+from deepen.cli.requests.study_options import STUDY, STUDY_NAMES
 from deepen.cli.requests.training_options import CHECKPOINTING_OPTION, PRECISION_OPTION
 from deepen.cli.requests.user_file import ANY_RECIPE
 from deepen.cli.requests.value_types import (
@@ -31,7 +31,6 @@ from deepen.cli.requests.value_types import (
 )
 from deepen.compute.devices import DEFAULT_MFU, DEVICES
 from deepen.schedule.recipes import BASELINE, RECIPES
-from deepen.study.define.presets import STUDIES
 from deepen.train.settings import PRECISIONS
 
 ATTENTION = ("dense", "causal-exact")
@@ -87,9 +86,9 @@ RECIPE_PLAN = Command(
     "trained.\n\nWith a study: what `deepen study` with the same options would train, arm by arm.",
     argument=Argument(
         metavar="RECIPE",
-        help=f"{', '.join(RECIPES)}, or one in a file, ./mine.py:my_recipe; or a study: {', '.join(STUDIES)}, "
+        help=f"{', '.join(RECIPES)}, or one in a file, ./mine.py:my_recipe; or a study: {', '.join(STUDY_NAMES)}, "
         "or its file, mine.py",
-        names=(*RECIPES, *STUDIES),
+        names=(*RECIPES, *STUDY_NAMES),
         completion=Completion.FILES,
     ),
     groups=(
@@ -221,8 +220,8 @@ STUDY_PLAN = Command(
     "options are those of `deepen study`.",
     argument=Argument(
         metavar="STUDY",
-        help=f"{', '.join(STUDIES)}, or a Python file that assigns a `deepen.Study` to `study`",
-        suggested=tuple(STUDIES),
+        help=f"{', '.join(STUDY_NAMES)}, or a Python file that assigns a `deepen.Study` to `study`",
+        suggested=STUDY_NAMES,
         completion=Completion.FILES,
     ),
     groups=(

@@ -8,11 +8,15 @@ from typing import ClassVar
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.parser import parse_arguments
 from deepen.cli.requests.value_types import FOLDER, Completion, is_writable_folder
+from deepen.study.map.schema import MAP_FILE
 
 COMMAND = Command(
     name="report",
-    about="Draw the figures and the page of a study again, from its results.json, or write its numbers as tables.",
-    argument=Argument(metavar="STUDY", help="folder of a study that has run", completion=Completion.FOLDERS),
+    about="Draw the figures and the page of a study or a map again, from its results.json or map.json, or write a "
+    "study's numbers as tables.",
+    argument=Argument(
+        metavar="STUDY", help="folder of a study or a map that has run", completion=Completion.FOLDERS
+    ),
     groups=(
         OptionGroup(
             title="Output",
@@ -43,12 +47,13 @@ COMMAND = Command(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportRequest:
-    """The folder of the study, the folder of its report, and whether only tables are written."""
+    """The folder of the study or map, the folder of its report, and whether only tables are written."""
 
     command: ClassVar[Command] = COMMAND
     folder: Path
     out: Path
     tables_only: bool
+    is_map: bool
 
 
 def parse(argv: Sequence[str]) -> ReportRequest:
@@ -56,10 +61,15 @@ def parse(argv: Sequence[str]) -> ReportRequest:
     arguments = parse_arguments(COMMAND, argv)
     folder = Path(arguments.argument)
     out = Path(arguments.get("out", folder))
-    if arguments.argument and not (folder / "results.json").is_file():
+    is_map = (folder / MAP_FILE).is_file()
+    if is_map and "csv" in arguments:
+        arguments.add(
+            "--csv: a map's numbers are in its map.csv; name the folder of one of its studies, or leave it out"
+        )
+    elif arguments.argument and not is_map and not (folder / "results.json").is_file():
         arguments.add(f"STUDY {folder} has no results.json: name the folder of a study that has run")
     elif not is_writable_folder(out):
         given = f"--out {out}" if out != folder else f"STUDY {out}"
         arguments.add(f"{given} cannot be written to: name a folder for the report with --out")
     arguments.check()
-    return ReportRequest(folder=folder, out=out, tables_only="csv" in arguments)
+    return ReportRequest(folder=folder, out=out, tables_only="csv" in arguments, is_map=is_map)

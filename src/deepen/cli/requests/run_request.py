@@ -1,7 +1,8 @@
 """What `study` and `train` ask for alike: a study, and how and where to run it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Self
 
 from deepen.cli.requests.command import Command
 from deepen.study.define.executor import ExecutorChoice
@@ -31,3 +32,15 @@ class RunRequest:
     shard: bool
     track: tuple[str, ...]
     as_json: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MapRequest(RunRequest):
+    """Several studies to run or to continue, in folders below `folder`; `study` is the first of them."""
+
+    studies: tuple[Study, ...]
+
+    @classmethod
+    def from_run(cls, request: RunRequest, studies: tuple[Study, ...]) -> Self:
+        """The request with several studies."""
+        return cls(**{field.name: getattr(request, field.name) for field in fields(request)}, studies=studies)

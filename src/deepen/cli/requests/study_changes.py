@@ -21,7 +21,9 @@ from deepen.study.define.study import Arm, Study
 def change_study(arguments: Arguments, study: Study, changes: dict[str, Any]) -> Study | None:
     """The study with what a command line changes of it."""
     for key in OWN_OPTIONS.keys() & changes.keys():
-        arguments.add(f"--{key}: study {arguments.argument} does not take it; {', '.join(OWN_OPTIONS[key])} does")
+        owners = OWN_OPTIONS[key]
+        do = "does" if len(owners) == 1 else "do"
+        arguments.add(f"--{key}: study {arguments.argument} does not take it; {' and '.join(owners)} {do}")
     if "tokens" in arguments and "scale" in arguments:
         arguments.add("--tokens and --scale both set the budget: give one of them")
 

@@ -7,6 +7,7 @@ from deepen.cli.requests.budget_options import BATCH_OPTION, CONTEXT_OPTION, TOK
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.data_options import DATA_DTYPE_OPTION, DATA_OPTION, TOKENIZER_OPTION
 from deepen.cli.requests.executor import EXECUTOR_OPTION, JOBS_OPTION, THREADS_OPTION
+from deepen.cli.requests.map_options import MAP, MODELS_OPTION
 from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
 from deepen.cli.requests.optimizer_options import MOMENT_PRECISION_OPTION, OPTIMIZER_OPTION
 from deepen.cli.requests.ramp_options import RAMP_OPTIONS
@@ -40,7 +41,15 @@ def _studies_with(parameter: str) -> tuple[str, ...]:
     return tuple(name for name, make in STUDIES.items() if parameter in signature(make).parameters)
 
 
-OWN_OPTIONS = {key: _studies_with(key) for key in ("preset", "budgets", "recipes")}
+STUDY_NAMES = (*STUDIES, MAP)
+"""What can be run by name: the studies, and the map, which is several."""
+
+OWN_OPTIONS = {
+    "preset": _studies_with("preset"),
+    "models": (MAP,),
+    "budgets": (*_studies_with("budgets"), MAP),
+    "recipes": (*_studies_with("recipes"), MAP),
+}
 """The options that only some studies take, with the names of these studies."""
 
 _STUDY_GROUPS = (
@@ -48,6 +57,7 @@ _STUDY_GROUPS = (
         title="Model and batch",
         options=(
             replace(MODEL_OPTION, help="another model", default_help=_THE_STUDYS),
+            MODELS_OPTION,
             *SIZE_OPTIONS,
             replace(BATCH_OPTION, default_help=_THE_STUDYS),
             replace(CONTEXT_OPTION, default_help="the study's, at most the model's positions"),
@@ -133,8 +143,8 @@ STUDY = Command(
     "The same command continues what was interrupted, and adds what is new, such as more seeds.",
     argument=Argument(
         metavar="NAME",
-        help=f"{', '.join(STUDIES)}, or a Python file that assigns a `deepen.Study` to `study`",
-        suggested=tuple(STUDIES),
+        help=f"{', '.join(STUDY_NAMES)}, or a Python file that assigns a `deepen.Study` to `study`",
+        suggested=STUDY_NAMES,
         completion=Completion.FILES,
     ),
     groups=(
@@ -168,6 +178,10 @@ STUDY = Command(
         Example(
             line="deepen study fair --model micro --budgets 5,10,20 --recipes one-shot,stack --seeds 3",
             purpose="recipes at several budgets, every arm tuned alike",
+        ),
+        Example(
+            line="deepen study map --models 4x48,4x64,6x96,8x128 --recipes one-shot,stack --seeds 3",
+            purpose="the same for several sizes: where growing pays",
         ),
     ),
 )

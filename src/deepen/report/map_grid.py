@@ -1,0 +1,144 @@
+"""The heat maps of a map, one per arm: models by tokens per parameter, shared by the page and the figure."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from deepen.report.units import UNKNOWN, fixed, signed
+from deepen.study.map.schema import MapCell, MapModel, MapResults
+from deepen.study.results.verdict_schema import Bound, Outcome
+
+FULL_COLOUR_AT = 1.5
+"""The multiplier with the full colour of a gain; its inverse has the full colour of a loss."""
+
+_SIGNS = {Bound.ABOVE: "> ", Bound.BELOW: "< ", None: ""}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Square:
+    """A square of a heat map: a cell, or None where nothing was measured.
+
+    Attributes:
+        cell: the cell.
+        break_even_right, break_even_below: whether the line where growing breaks even runs along that side.
+    """
+
+    cell: MapCell | None
+    break_even_right: bool = False
+    break_even_below: bool = False
+
+    @property
+    def strength(self) -> float:
+        """How strong the colour is: 1 at a multiplier of `FULL_COLOUR_AT`, −1 at its inverse, 0 at 1."""
+        multiplier = self.cell.multiplier if self.cell is not None else None
+        if not multiplier or multiplier <= 0:
+            return 0.0
+        return max(-1.0, min(1.0, math.log(multiplier) / math.log(FULL_COLOUR_AT)))
+
+    @property
+    def is_hatched(self) -> bool:
+        """Whether the cell cannot be told from no effect."""
+        return self.cell is not None and self.cell.outcome is Outcome.CANNOT_TELL
+
+    @property
+    def multiplier(self) -> str:
+        """The multiplier, a bound on it, or a dash."""
+        return UNKNOWN if self.cell is None else describe_multiplier(self.cell.multiplier, self.cell.bound)
+
+    @property
+    def interval(self) -> str:
+        """The multiplier's interval, or, without one, the difference in nats per token."""
+        if self.cell is None:
+            return ""
+        if self.cell.multiplier is None:
+            return "" if self.cell.difference is None else f"{signed(self.cell.difference)} nats"
+        return describe_interval(self.cell)
+
+    @property
+    def sentence(self) -> str:
+        """The cell in a sentence."""
+        cell = self.cell
+        if cell is None:
+            return "not measured"
+        what = f"{cell.arm} {cell.outcome.value}" if cell.outcome is not Outcome.CANNOT_TELL else "cannot tell"
+        parts = [f"{what} on {cell.model.name} at {cell.tokens_per_parameter:.3g} tokens per parameter"]
+        if cell.difference is not None:
+            parts.append(f"difference {signed(cell.difference)} nats")
+        if cell.withheld:
+            parts.append(f"no multiplier: {cell.withheld}")
+        if cell.seconds_multiplier is not None:
+            parts.append(f"in seconds {fixed(cell.seconds_multiplier, 2)}×")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grid:
+    """The heat map of one arm: a row per model, small ones first, a column per budget."""
+
+    arm: str
+    budgets: tuple[float, ...]
+    rows: tuple[tuple[MapModel, tuple[Square, ...]], ...]
+
+
+def make_grids(found: MapResults) -> tuple[Grid, ...]:
+    """The heat maps of all arms, with the same rows and columns."""
+    models, budgets = found.models, group_budgets(found)
+    return tuple(_make_grid(found, arm, models, budgets) for arm in found.arms)
+
+
+def group_budgets(found: MapResults) -> tuple[float, ...]:
+    """The budgets of a map in tokens per parameter; within 5 % they are one, as whole steps move them a little."""
+    groups: list[list[float]] = []
+    for value in sorted(cell.tokens_per_parameter for cell in found.cells if cell.tokens_per_parameter > 0):
+        if groups and value <= 1.05 * groups[-1][0]:
+            groups[-1].append(value)
+        else:
+            groups.append([value])
+    return tuple(float(f"{median(group):.2g}") for group in groups)
+
+
+def describe_multiplier(multiplier: float | None, bound: Bound | None) -> str:
+    """A multiplier (1.18×) or a bound on it (> 1.40×)."""
+    if multiplier is None:
+        return UNKNOWN
+    return f"{_SIGNS[bound]}{fixed(multiplier, 2)}×"
+
+
+def describe_interval(cell: MapCell) -> str:
+    """The interval of a multiplier: 1.02 to 1.31, or 1.02 to > 1.40 where it ends beyond the measured budgets."""
+    if cell.interval is None:
+        return ""
+    bounds = cell.bounds or (None, None)
+    low, high = (f"{_SIGNS[bound]}{fixed(end, 2)}" for end, bound in zip(cell.interval, bounds, strict=True))
+    return f"{low} to {high}"
+
+
+def _make_grid(found: MapResults, arm: str, models: Sequence[MapModel], budgets: Sequence[float]) -> Grid:
+    cells = {(cell.model.name, _nearest(budgets, cell)): cell for cell in found.cells if cell.arm == arm}
+    table = [[cells.get((model.name, budget)) for budget in budgets] for model in models]
+    return Grid(
+        arm=arm,
+        budgets=tuple(budgets),
+        rows=tuple((model, tuple(_squares(table, row))) for row, model in enumerate(models)),
+    )
+
+
+def _nearest(budgets: Sequence[float], cell: MapCell) -> float:
+    return min(budgets, key=lambda budget: abs(budget - cell.tokens_per_parameter))
+
+
+def _squares(table: Sequence[Sequence[MapCell | None]], row: int) -> Iterator[Square]:
+    """The squares of a row. The line breaks even between neighbours of which one gains and the other does not."""
+    for column, cell in enumerate(table[row]):
+        right = table[row][column + 1] if column + 1 < len(table[row]) else None
+        below = table[row + 1][column] if row + 1 < len(table) else None
+        yield Square(
+            cell=cell, break_even_right=_breaks_even(cell, right), break_even_below=_breaks_even(cell, below)
+        )
+
+
+def _breaks_even(one: MapCell | None, other: MapCell | None) -> bool:
+    if one is None or other is None or one.multiplier is None or other.multiplier is None:
+        return False
+    return (one.multiplier > 1) != (other.multiplier > 1)

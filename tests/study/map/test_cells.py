@@ -1,0 +1,89 @@
+"""The cells of a map are the verdicts of its studies, and nothing else."""
+
+from dataclasses import replace
+from typing import Any
+
+from deepen.study.map.cells import read_cells
+from deepen.study.results.schema import Results
+from deepen.study.results.verdict_schema import Outcome
+
+BUDGET = 1e9
+
+
+def _mark(share: float, tokens: int) -> dict[str, Any]:
+    return {
+        "accounting": "flops",
+        "budget_share": share,
+        "budget_flops": BUDGET * share,
+        "tokens": tokens,
+        "val_loss": 4.0,
+    }
+
+
+def _verdict(arm: str, share: float, outcome: str = "wins", accounting: str = "flops") -> dict[str, Any]:
+    return {
+        "arm": arm,
+        "accounting": accounting,
+        "budget_share": share,
+        "budget_flops": BUDGET * share,
+        "difference": -0.1,
+        "compute_multiplier": 1.1,
+        "outcome": outcome,
+        "seeds": [0, 1],
+    }
+
+
+def _results(**changes: Any) -> Results:
+    arms = [
+        {"name": "full", "recipe": "full", "seed": 0, "marks": [_mark(0.5, 1000), _mark(1.0, 2000)]},
+        {"name": "one-shot", "recipe": "one-shot", "seed": 0, "options": {"grow_at": 0.7}},
+        {"name": "small 2", "recipe": "small", "seed": 0},
+        {"name": "depth 3", "recipe": "small", "is_control": False, "seed": 0},
+    ]
+    content = {
+        "study": "fair",
+        "baseline": "full",
+        "regime": {"model": "4x64", "depth": 4, "width": 64, "parameters_non_embedding": 100},
+        "arms": arms,
+        "best_fixed_depth": "depth 3",
+        "verdicts": [
+            _verdict("one-shot", 1.0),
+            _verdict("one-shot", 0.5),
+            _verdict("one-shot", 1.0, accounting="paper"),
+            _verdict("small 2", 1.0),
+            _verdict("depth 3", 1.0),
+        ],
+        "depth_verdicts": [_verdict("one-shot", 1.0, "loses"), _verdict("one-shot", 0.5)],
+    }
+    return Results.from_json(content | changes)
+
+
+def test_a_cell_is_a_growing_arm_at_a_budget_in_exact_flops() -> None:
+    cells = list(read_cells(_results(), "studies/4x64"))
+    assert [(cell.arm, cell.tokens, cell.tokens_per_parameter) for cell in cells] == [
+        ("one-shot", 1000, 10.0),
+        ("one-shot", 2000, 20.0),
+    ]
+    assert cells[0].options == {"grow_at": 0.7}
+    assert cells[0].model.parameters_non_embedding == 100
+    assert cells[0].study == "studies/4x64"
+
+
+def test_the_best_fixed_depth_is_compared_at_the_same_budget() -> None:
+    small, large = read_cells(_results(), "")
+    assert (small.beats_best_fixed_depth, large.beats_best_fixed_depth) == (True, False)
+
+
+def test_where_full_depth_is_the_best_fixed_depth_its_verdict_counts() -> None:
+    results = _results(best_fixed_depth="full", depth_verdicts=[])
+    assert [cell.beats_best_fixed_depth for cell in read_cells(results, "") if cell.arm == "one-shot"] == [
+        True,
+        True,
+    ]
+
+
+def test_without_depths_nothing_is_known_of_the_best_one() -> None:
+    results = _results(best_fixed_depth="")
+    results = replace(results, arms=tuple(arm for arm in results.arms if arm.name != "depth 3"))
+    assert {cell.beats_best_fixed_depth for cell in read_cells(results, "")} == {None}
+    assert {cell.outcome for cell in read_cells(results, "")} == {Outcome.WINS}
