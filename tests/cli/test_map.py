@@ -21,7 +21,15 @@ def test_the_plan_prices_all_models_and_what_their_runs_share(capsys: pytest.Cap
             [8 * study["parameters_non_embedding"], 16 * study["parameters_non_embedding"]], rel=0.1
         )
     assert plan["flops"] == sum(study["flops"] for study in plan["studies"])
-    assert plan["sharing"]["tokens_trained"] <= 0.6 * plan["sharing"]["tokens_if_separate"]
+
+
+@pytest.mark.parametrize("options", ["", "--seeds 3"])
+def test_a_map_trains_at_most_six_tenths_of_the_tokens_of_separate_runs(
+    capsys: pytest.CaptureFixture[str], options: str
+) -> None:
+    assert main(["plan", "map", "--models", "4x64", *options.split(), "--json"]) == 0
+    sharing = json.loads(capsys.readouterr().out)["sharing"]
+    assert sharing["tokens_trained"] <= 0.6 * sharing["tokens_if_separate"]
 
 
 def test_a_map_refuses_the_folder_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

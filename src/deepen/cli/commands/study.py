@@ -10,7 +10,7 @@ from deepen.cli.requests.map_options import MAP
 from deepen.cli.requests.run_request import MapRequest, RunRequest
 from deepen.cli.requests.study import StudyListRequest
 from deepen.study.define.presets import STUDIES
-from deepen.study.map.models import DEFAULT_MODELS
+from deepen.study.map.define import DEFAULT_MODELS
 
 if TYPE_CHECKING:
     from deepen.train.distributed.processes import World

@@ -7,7 +7,7 @@ from deepen.cli.requests.value_types import ValueType, comma_separated
 from deepen.errors import nearest
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
-from deepen.study.map.models import DEFAULT_MODELS, sized_model
+from deepen.study.map.define import DEFAULT_MODELS, sized_model
 
 MAP = "map"
 """The name of the map among the studies."""

@@ -23,7 +23,7 @@ from deepen.errors import nearest
 from deepen.study.define.executor import local
 from deepen.study.define.presets import STUDIES
 from deepen.study.define.study import Study
-from deepen.study.map.models import DEFAULT_MODELS
+from deepen.study.map.define import DEFAULT_MODELS, MAP_RECIPES, TRIAL_SHARE, study_in_map
 from deepen.study.map.plan import check_map
 
 COMMAND = STUDY
@@ -101,10 +101,11 @@ def _parse_map(arguments: Arguments) -> tuple[Study, ...]:
     models = arguments.get("models", DEFAULT_MODELS)
     studies, problems = [], defaultdict[str, list[str]](list)
     for model in models:
-        asked = replace(arguments, values={**own, "model": model}, problems=[])
+        asked = replace(arguments, values={"recipes": MAP_RECIPES, **own, "model": model}, problems=[])
         study = parse_study(asked, "fair")
         if study is not None:
-            studies.append(replace(study, name=model.name, model=replace(study.model, name=model.name)))
+            named = replace(study, model=replace(study.model, name=model.name))
+            studies.append(study_in_map(named, trial_share=None if "tune_share" in arguments else TRIAL_SHARE))
         for problem in asked.problems:
             problems[problem].append(model.name)
     for problem, names in problems.items():

@@ -32,6 +32,7 @@ from deepen.cli.requests.value_types import (
 )
 from deepen.study.define.fair import BUDGETS, DEFAULT_RECIPES, FAIR_RECIPES
 from deepen.study.define.presets import DEFAULT_PRESET, STUDIES
+from deepen.study.map.define import MAP_RECIPES
 
 _THE_STUDYS = "the study's"
 
@@ -92,7 +93,7 @@ _STUDY_GROUPS = (
                 name="recipes",
                 takes=some_of(FAIR_RECIPES),
                 help="the recipes to compare; their controls are added",
-                default_help=",".join(DEFAULT_RECIPES),
+                default_help=f"{','.join(DEFAULT_RECIPES)}; of a map {','.join(MAP_RECIPES)}",
                 owners=OWN_OPTIONS["recipes"],
             ),
             Option(
@@ -180,7 +181,7 @@ STUDY = Command(
             purpose="recipes at several budgets, every arm tuned alike",
         ),
         Example(
-            line="deepen study map --models 4x48,4x64,6x96,8x128 --recipes one-shot,stack --seeds 3",
+            line="deepen study map --models 4x48,4x64,6x96,8x128 --seeds 3",
             purpose="the same for several sizes: where growing pays",
         ),
     ),
