@@ -1,12 +1,14 @@
 """The study `fair`: one model, several budgets, several recipes, by the rules of docs/fair-comparison.md.
 
-fair(model=PRESETS["nano"], budgets=(5, 10, 20, 40), recipes=("one-shot", "stack"))
+For a model of 12 blocks:
 
-arms       full, one-shot (6 blocks, then 12), stack (3, then 12)
-controls   small 3 and small 6: the models that the two begin with, for all the compute
-budgets    5, 10, 20 and 40 tokens per parameter; each run ends in a decay of its own, from a shared trunk
-tuning     three rates for every arm and every constant depth, on a seed that is not reported
-depths     3, 4, 6, 8 and 12 blocks at the same compute: the best of them is the second baseline
+    fair(model=PRESETS["nano"], budgets=(5, 10, 20, 40), recipes=("one-shot", "stack"))
+
+    arms       full, one-shot (6 blocks, then 12), stack (3, then 12)
+    controls   small 3 and small 6: the models that the two begin with, for all the compute
+    budgets    5, 10, 20 and 40 tokens per parameter; each run ends in a decay of its own, from a shared trunk
+    tuning     three rates for every arm and every constant depth, on a seed that is not reported
+    depths     3, 4, 6, 8 and 12 blocks at the same compute: the best of them is the second baseline
 """
 
 from collections.abc import Iterator, Sequence
