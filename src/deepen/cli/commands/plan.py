@@ -18,6 +18,7 @@ from deepen.schedule.rate import rate_name
 from deepen.study.compile.study_plan import plan_study
 from deepen.study.compile.tree import Tree, compile_study
 from deepen.study.map.plan import plan_map, price_tree
+from deepen.study.results.results_file import find_results
 from deepen.train.limits import check_room_for_torch
 
 
@@ -87,6 +88,10 @@ def _make_clock(request: RecipePlanRequest, fleet: Fleet | None) -> Clock | None
 
 
 def _plan_study(request: StudyPlanRequest) -> int:
+    from deepen.cli.output.plan_power import describe_power, print_power  # numpy: seldom needed
+    from deepen.study.results.looks import find_looks
+    from deepen.study.results.planned_power import plan_power
+
     study, plan = request.study, plan_study(request.study)
     tree = compile_study(study, data_fingerprint="")  # identifies segments among themselves
     rows = [
@@ -111,6 +116,8 @@ def _plan_study(request: StudyPlanRequest) -> int:
     sharing = {"tokens_trained": tree.tokens, "tokens_if_separate": tree.tokens_if_separate}
     trials = _describe_trials(tree)
     time = _study_time(request, price_tree(tree))
+    before = find_results(request.folder)
+    powers = plan_power(plan, before)
     if request.as_json:
         description = {
             "study": study.name,
@@ -119,11 +126,14 @@ def _plan_study(request: StudyPlanRequest) -> int:
             "marks": rows,
             "sharing": sharing,
             "trials": trials,
+            "power": describe_power(powers, request.folder),
             "time": time,
         }
         print(json.dumps(description, indent=1))
     else:
         print_study_plan(study, rows, sharing, trials, time)
+        looks = () if before is None else find_looks(before)
+        print_power(powers, max(study.seeds_planned, len(study.seeds)), looks, request.folder)
     return 0
 
 

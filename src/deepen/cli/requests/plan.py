@@ -16,7 +16,8 @@ from deepen.cli.requests.plan_options import CPU, DEFAULT_STEPS, RECIPE_PLAN, ST
 from deepen.cli.requests.ramp_options import check_ramps
 from deepen.cli.requests.rate_options import change_rate
 from deepen.cli.requests.recipe_options import parse_arm, parse_recipe
-from deepen.cli.requests.study import parse_studies
+from deepen.cli.requests.result_options import parse_folder
+from deepen.cli.requests.study import names_study_folder, parse_studies
 from deepen.cli.requests.study_options import STUDY_NAMES
 from deepen.cli.requests.user_file import names_file
 from deepen.compute.bench_file import read_timing
@@ -70,11 +71,13 @@ class RecipePlanRequest:
 class StudyPlanRequest:
     """A study to plan; `map_studies` are those of a map, of which it is the first.
 
+    `folder` is that of its results, from which its spreads are taken if it has run.
     `device`, `count`, `mfu` and `price_per_hour` are as in `RecipePlanRequest`.
     """
 
     command: ClassVar[Command] = STUDY_PLAN
     study: Study
+    folder: Path
     map_studies: tuple[Study, ...] = ()
     device: str
     count: int
@@ -86,18 +89,23 @@ class StudyPlanRequest:
 def parse(argv: Sequence[str]) -> RecipePlanRequest | StudyPlanRequest:
     """Parse the command line; which options there are depends on what is planned."""
     first = first_argument(argv, (*RECIPE_PLAN.options, *STUDY_PLAN.options))
-    if first in STUDY_NAMES or names_file(first):
+    if first in STUDY_NAMES or names_file(first) or names_study_folder(first):
         return _parse_study_plan(parse_arguments(STUDY_PLAN, argv))
     return _parse_recipe_plan(*parse_recipe(RECIPE_PLAN, argv))
 
 
 def _parse_study_plan(arguments: Arguments) -> StudyPlanRequest:
-    studies = parse_studies(arguments)
+    studies = parse_studies(arguments, or_folder=True)
     _check_device(arguments, ("mfu", "price_per_hour"))
+    if names_study_folder(arguments.argument):
+        folder = Path(arguments.get("out", arguments.argument))
+    else:
+        folder = parse_folder(arguments, studies[0].name if studies else "")
     arguments.check()
     assert studies
     return StudyPlanRequest(
         study=studies[0],
+        folder=folder,
         map_studies=studies if arguments.argument == MAP else (),
         device=arguments.get("device", ""),
         count=arguments["count"],

@@ -216,11 +216,12 @@ RECIPE_PLAN = Command(
 )
 STUDY_PLAN = Command(
     name="plan",
-    about="Show the points at which the arms of a study are compared, and what they cost. Nothing is trained. The "
-    "options are those of `deepen study`.",
+    about="Show the points at which the arms of a study are compared, what they cost, and the smallest gain that "
+    "so many seeds can detect. Nothing is trained. The options are those of `deepen study`.",
     argument=Argument(
         metavar="STUDY",
-        help=f"{', '.join(STUDY_NAMES)}, or a Python file that assigns a `deepen.Study` to `study`",
+        help=f"{', '.join(STUDY_NAMES)}, a Python file that assigns a `deepen.Study` to `study`, or the folder of "
+        "a study, which is planned with the spreads that it has measured",
         suggested=STUDY_NAMES,
         completion=Completion.FILES,
     ),

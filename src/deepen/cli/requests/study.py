@@ -22,6 +22,7 @@ from deepen.cli.requests.user_file import names_file, read_study
 from deepen.errors import nearest
 from deepen.study.define.executor import local
 from deepen.study.define.presets import STUDIES
+from deepen.study.define.recorded import read_recorded_study
 from deepen.study.define.study import Study
 from deepen.study.map.define import DEFAULT_MODELS, MAP_RECIPES, TRIAL_SHARE, study_in_map
 from deepen.study.map.plan import check_map
@@ -84,10 +85,24 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest | Map
     return MapRequest.from_run(request, studies) if is_map else request
 
 
-def parse_studies(arguments: Arguments) -> tuple[Study, ...]:
-    """The study that a command line names, or those of its map; none where there are problems with it."""
+def names_study_folder(text: str) -> bool:
+    """Whether a word names the folder of a study."""
+    return bool(text) and text not in STUDY_NAMES and (Path(text) / "study.json").is_file()
+
+
+def parse_studies(arguments: Arguments, *, or_folder: bool = False) -> tuple[Study, ...]:
+    """The study that a command line names, or those of its map; none where there are problems with it.
+
+    Args:
+        arguments: the command line.
+        or_folder: whether it may name the folder of a study.
+    """
     if arguments.argument == MAP:
         return _parse_map(arguments)
+    if or_folder and names_study_folder(arguments.argument):
+        recorded = arguments.attempt(lambda: read_recorded_study(Path(arguments.argument)))
+        changed = None if recorded is None else change_study(arguments, recorded, arguments.values)
+        return () if changed is None else (changed,)
     study = parse_study(arguments, arguments.argument)
     return () if study is None else (study,)
 

@@ -112,18 +112,28 @@ def detectable_multiplier(noise: Noise, *, seeds: int | None = None) -> float | 
     n = noise.seeds if seeds is None else seeds
     if n < 2 or noise.shared_std is None:
         return None
-    strata = Strata(
-        arms=Stratum(mean_square=(noise.arms_std or 0.0) ** 2, freedom=(noise.arms - 1) * (n - 1)),
-        baseline=Stratum(mean_square=(noise.baseline_std or 0.0) ** 2, freedom=(noise.budgets - 1) * (n - 1)),
-        between=Stratum(mean_square=noise.shared_std**2, freedom=n - 1),
+    return _detectable(_expected_strata(noise, n), noise.slope)
+
+
+def with_seeds(noise: Noise, seeds: int) -> Noise:
+    """The noise to expect with another number of seeds, at least 2, if what was measured is the true noise."""
+    return noise if noise.shared_std is None else describe_noise(_expected_strata(noise, seeds), noise.slope)
+
+
+def _expected_strata(noise: Noise, seeds: int) -> Strata:
+    """The sources of noise with a number of seeds, from those of a study."""
+    shared_std = noise.shared_std or 0.0
+    return Strata(
+        arms=Stratum(mean_square=(noise.arms_std or 0.0) ** 2, freedom=(noise.arms - 1) * (seeds - 1)),
+        baseline=Stratum(mean_square=(noise.baseline_std or 0.0) ** 2, freedom=(noise.budgets - 1) * (seeds - 1)),
+        between=Stratum(mean_square=shared_std**2, freedom=seeds - 1),
         excess={},
         k=noise.arms,
         m=noise.budgets,
-        n=n,
+        n=seeds,
         text_variance=(noise.text_std or 0.0) ** 2,
         confidence=noise.confidence or 0.95,
     )
-    return _detectable(strata, noise.slope)
 
 
 def _detectable(strata: Strata, slope: float | None) -> float | None:
