@@ -17,7 +17,7 @@ _BOUNDS = {
     (Bound.BELOW, False): "at most",
     (Bound.BELOW, True): "less than",
 }
-"""Words for a bound that is an end of the interval, or the largest or smallest budget of the baseline."""
+"""Words for a bound: an end of the interval, or, where that is beyond the budgets, the last of these."""
 
 
 def describe_verdict(verdict: Verdict, flops_ratio: float) -> str:
@@ -73,7 +73,9 @@ def _excluded(verdict: Verdict, places: int) -> str:
     multipliers = verdict.multiplier_interval
     _, bound = verdict.multiplier_interval_bounds or (None, None)
     times = f" ({multipliers[1]:.2f} times the compute)" if multipliers and bound is None else ""
-    return f"; this excludes gains above {-low:.{places}f} nats{times} and losses above {high:.{places}f}"
+    gains = f"gains above {-low:.{places}f} nats{times}" if round(low, places) else "any gain"
+    losses = f"losses above {high:.{places}f} nats" if round(high, places) else "any loss"
+    return f"; this excludes {gains} and {losses}"
 
 
 def _multiplier(verdict: Verdict) -> str:
@@ -84,8 +86,9 @@ def _multiplier(verdict: Verdict) -> str:
     reach = "the baseline would reach that loss with"
     percent = percent_text(verdict.confidence)
     if verdict.multiplier_bound is not None:
-        is_measured_end = verdict.multiplier_bound in (verdict.multiplier_interval_bounds or ())
-        least = _BOUNDS[verdict.multiplier_bound, is_measured_end]
+        low_bound, high_bound = verdict.multiplier_interval_bounds or (None, None)
+        end_bound = low_bound if verdict.multiplier_bound is Bound.ABOVE else high_bound
+        least = _BOUNDS[verdict.multiplier_bound, end_bound is not None]
         return f"; {reach} {least} {verdict.compute_multiplier:.2f} times the compute ({percent})"
     shown = _interval_text(verdict)
     certainty = f" ({percent}: {shown})" if shown else ""
