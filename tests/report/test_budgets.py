@@ -57,6 +57,13 @@ def test_a_budget_is_a_share_where_the_tokens_per_parameter_are_unknown():
     assert "tokens" not in budget_chart(unknown, "budget-loss")["x"]
 
 
+@pytest.mark.parametrize("share", [0.0, -1.0])
+def test_a_budget_that_no_logarithm_has_is_left_out(share: float):
+    odd = study(verdict(1.0, -0.1), verdict(0.25, 0.05), verdict(share, 0.0))
+    assert budget_chart(odd, "budget-difference") == budget_chart(TWO, "budget-difference")
+    draw_budgets(odd)
+
+
 @pytest.mark.parametrize("verdicts", [(), (verdict(1.0, -0.1),), (verdict(1.0, -0.1), verdict(1.0, 0.1, "paper"))])
 def test_a_study_with_one_budget_has_no_such_section(verdicts: tuple[dict[str, Any], ...]):
     one = study(*verdicts)

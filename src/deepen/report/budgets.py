@@ -87,9 +87,13 @@ def budget_chart(study: StudySummary, panel: str) -> dict[str, Any]:
 def _losses(study: StudySummary) -> Iterator[tuple[ArmSummary, list[_Point]]]:
     """The mean loss of each arm at its budgets; the baseline was measured at more of them than the others."""
     for arm in study.arms:
-        marks = sorted((mark for mark in arm.marks if mark.is_exact and mark.val), key=lambda mark: mark.flops)
-        if marks:
-            yield arm, [_Point(budget=_budget(study, m.budget_share), value=m.val.mean) for m in marks if m.val]
+        points = [
+            _Point(budget=budget, value=mark.val.mean)
+            for mark in arm.marks
+            if mark.is_exact and mark.val and (budget := _budget(study, mark.budget_share)) > 0
+        ]
+        if points:
+            yield arm, sorted(points, key=lambda point: point.budget)
 
 
 def _differences(study: StudySummary) -> Iterator[tuple[ArmSummary, list[_Point]]]:
@@ -97,24 +101,21 @@ def _differences(study: StudySummary) -> Iterator[tuple[ArmSummary, list[_Point]
     arms = [arm for arm in study.arms if not arm.is_baseline]
     for rank, arm in enumerate(arms):
         aside = 1 + _STEP_ASIDE * (rank - (len(arms) - 1) / 2)
-        verdicts = [v for v in study.verdicts if v.arm == arm.name and v.is_exact and v.difference is not None]
-        if verdicts:
-            yield (
-                arm,
-                [
-                    _Point(
-                        budget=_budget(study, verdict.budget_share) * aside,
-                        value=verdict.difference or 0.0,
-                        interval=verdict.interval,
-                    )
-                    for verdict in sorted(verdicts, key=lambda verdict: verdict.budget_share or 1.0)
-                ],
-            )
+        points = [
+            _Point(budget=budget * max(aside, 0.5), value=verdict.difference, interval=verdict.interval)
+            for verdict in study.verdicts
+            if verdict.arm == arm.name
+            and verdict.is_exact
+            and verdict.difference is not None
+            and (budget := _budget(study, verdict.budget_share)) > 0
+        ]
+        if points:
+            yield arm, sorted(points, key=lambda point: point.budget)
 
 
 def _budget(study: StudySummary, share: float | None) -> float:
     """A budget on the x axis: tokens per parameter, or the share of the study's budget if these are unknown."""
-    return (share or 1.0) * (study.regime.tokens_per_parameter or 1.0)
+    return (1.0 if share is None else share) * (study.regime.tokens_per_parameter or 1.0)
 
 
 def _axis(study: StudySummary) -> str:
@@ -125,7 +126,7 @@ def _axis(study: StudySummary) -> str:
 def _ticks(study: StudySummary) -> dict[float, str]:
     """The budgets at which arms are compared, with their labels."""
     shares = {verdict.budget_share for verdict in study.verdicts if verdict.is_exact}
-    budgets = sorted({_budget(study, share) for share in shares})
+    budgets = sorted({budget for share in shares if (budget := _budget(study, share)) > 0})
     return {budget: f"{budget:.3g}" for budget in budgets}
 
 
