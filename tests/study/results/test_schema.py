@@ -87,7 +87,7 @@ TUNING = {
     "arms": [
         {"name": "one-shot", "recipe": "one-shot", "depth": 12, "is_fixed_depth": False,
          "trials": [{"peak": 0.02, "options": {"grow_at": 0.5}, "loss": 3.0, "losses": [3.0], "flops": 10,
-                     "tokens": 64, "refined": True}],
+                     "tokens": 64, "refined": True, "diverged": False}],
          "chosen_peak": 0.02, "chosen_options": {"grow_at": 0.5}, "at_edge": True, "options_at_edge": ["grow_at"],
          "is_best_fixed_depth": False, "flops": 10, "tokens": 64, "seconds": 1.5}
     ],

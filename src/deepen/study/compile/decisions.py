@@ -18,7 +18,10 @@ def undecided(trigger: Trigger, keys: Mapping[int, str]) -> None:
 
 
 FindLoss = Callable[[str], float | None]
-"""Returns the validation loss at the end of the segment with a key; None until that is trained."""
+"""Returns the validation loss at the end of the segment with a key; None until that is trained.
+
+It is infinite if the training that leads to it diverged.
+"""
 
 
 def unknown_loss(key: str) -> None:

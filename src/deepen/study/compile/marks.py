@@ -55,6 +55,11 @@ class Mark:
     schedule: Schedule
     earlier_tokens: int = 0
 
+    def with_peak(self, peak: float) -> "Mark":
+        """The mark of a run that is the same but for the peak of its rate."""
+        rate = replace(self.schedule.rate, peak=peak)  # type: ignore[type-var]
+        return replace(self, schedule=replace(self.schedule, rate=rate))
+
 
 def budget_flops(study: Study) -> int:
     """A study's budget: the exact FLOPs of full training for the baseline's tokens."""

@@ -15,8 +15,9 @@ For example, `small` trains 2 steps of 10 tokens at depth 1, and `one-shot` trai
     sharing    60 tokens are trained, instead of 80 without sharing
 """
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -28,7 +29,8 @@ from deepen.study.compile.marks import compile_marks
 from deepen.study.compile.pieces import split_schedule
 from deepen.study.compile.routes import Draft, Drafter, keyed
 from deepen.study.compile.routes import Route as Route
-from deepen.study.compile.tuning import Choices, choose
+from deepen.study.compile.trials import Choices
+from deepen.study.compile.tuning import choose
 from deepen.study.define.study import Study
 from deepen.train.segment import Segment
 
@@ -65,6 +67,7 @@ class Tree:
         tuning: the trials, and what they have chosen.
         checks: keys of the segments after which an open decision may be taken, or a trial be over.
         waiting: keys of the segments that are only in runs of arms that wait for a choice.
+        given_up: keys of the segments that are only in trials that diverged, and are not trained.
     """
 
     study: Study
@@ -74,6 +77,7 @@ class Tree:
     tuning: Choices[Route]
     checks: frozenset[str] = frozenset()
     waiting: frozenset[str] = frozenset()
+    given_up: frozenset[str] = frozenset()
 
     @property
     def mark_keys(self) -> frozenset[str]:
@@ -94,9 +98,23 @@ class Tree:
             flops += sum(self.nodes[key].segment.flops for key in {key for route in runs for key in route.keys})
         return flops
 
+    def can_change(self, find_loss: FindLoss) -> bool:
+        """Whether the losses of trials so far, or a decision, can change the tree.
+
+        A trial that ends changes nothing while others of its arm are in training.
+        """
+        if self.checks - self.trial_ends:
+            return True
+        return any(
+            each.is_open
+            and all(find_loss(run.keys[-1]) is not None for trial in each.trials for run in trial.runs)
+            for each in self.tuning.arms
+        ) or any(find_loss(run.keys[-1]) == math.inf for run in self.tuning.open_runs)
+
     def has_same_training(self, other: "Tree") -> bool:
         """Whether the same segments are to be trained, for the same runs."""
-        return (self.routes, self.nodes.keys(), self.waiting) == (other.routes, other.nodes.keys(), other.waiting)
+        same_segments = self.nodes.keys() - self.given_up == other.nodes.keys() - other.given_up
+        return same_segments and (self.routes, self.waiting) == (other.routes, other.waiting)
 
     @property
     def tokens(self) -> int:
@@ -159,14 +177,24 @@ def compile_study(
     routes = tuple(cut(draft) for draft in drafts)
     tree = Tree(study=study, data_fingerprint=data_fingerprint, nodes=nodes, routes=routes, tuning=tuning)
     checks = {segment_key(key, end) for draft in (*trials, *drafts) if draft.is_open for key, end in draft.checks}
-    checks |= {route.keys[-1] for trial, route in tuning.runs if not trial.losses}
-    return replace(tree, nodes=_with_evaluations(tree), checks=frozenset(checks), waiting=_find_waiting(tree))
+    checks |= {route.keys[-1] for route in tuning.open_runs}
+    waiting = [route for route in routes if route.arm.name in choices.waiting]
+    return replace(
+        tree,
+        nodes=_with_evaluations(tree),
+        checks=frozenset(checks),
+        waiting=_find_only_in(waiting, tree),
+        given_up=_find_only_in([*tuning.given_up], tree),
+    )
 
 
-def _find_waiting(tree: Tree) -> frozenset[str]:
-    ready = [route for route in tree.routes if route.arm.name not in tree.tuning.waiting]
-    trained = {key for route in (*ready, *(route for _, route in tree.tuning.runs)) for key in route.keys}
-    return frozenset(tree.nodes.keys() - trained)
+def _find_only_in(routes: Sequence[Route], tree: Tree) -> frozenset[str]:
+    """Keys of the segments that are in these routes, and in no other route or trial."""
+    named = {id(route) for route in routes}
+    others = (route for route in (*tree.routes, *(run for _, run in tree.tuning.runs)) if id(route) not in named)
+    return frozenset(
+        {key for route in routes for key in route.keys} - {key for route in others for key in route.keys}
+    )
 
 
 def find_trunk(tree: Tree) -> frozenset[str]:

@@ -11,164 +11,18 @@ the trials that are finished, so a study is compiled again when one has ended:
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from statistics import fmean
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from deepen.errors import InvalidValueError
 from deepen.schedule.recipes import CONSTANT_DEPTH, get_recipe
 from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import Trainable
 from deepen.study.compile.decisions import Decide, FindLoss
-from deepen.study.compile.marks import budget_flops, compile_trial
-from deepen.study.compile.routes import Draft, Drafter, Route
+from deepen.study.compile.marks import Mark, budget_flops, compile_trial
+from deepen.study.compile.routes import Draft, Drafter
+from deepen.study.compile.trials import ArmTrials, Choices, Trial, find_best, losses_by_peak
 from deepen.study.define.study import Arm, Study
-
-R = TypeVar("R", Draft, Route)
-S = TypeVar("S", Draft, Route)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Trial(Generic[R]):
-    """A trial of an arm.
-
-    Attributes:
-        arm: the arm as it is tried, with its peak rate and options.
-        peak: the peak of its rate.
-        runs: its run with each seed of the trials.
-        losses: their losses; empty until all are trained.
-        is_refined: whether it was added to the grid.
-    """
-
-    arm: Arm
-    peak: float
-    runs: tuple[R, ...]
-    losses: tuple[float, ...]
-    is_refined: bool = False
-
-    @property
-    def loss(self) -> float:
-        """The mean loss over the seeds."""
-        return fmean(self.losses)
-
-    @property
-    def name(self) -> str:
-        """The trial in a few words."""
-        return f"{self.arm.name}, trial at {self.peak:g}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ArmTrials(Generic[R]):
-    """The trials of an arm, or of a constant depth, and the one that is chosen.
-
-    Attributes:
-        arm: the arm as the study has it.
-        option_names: the options that are tuned.
-        fixed_depth: its depth, if it is a candidate for the best fixed depth; else None.
-        trials: its trials, in the order in which they were made.
-        trials_to_come: how many more will be made.
-    """
-
-    arm: Arm
-    option_names: tuple[str, ...]
-    fixed_depth: int | None
-    trials: tuple[Trial[R], ...]
-    trials_to_come: int = 0
-
-    @property
-    def chosen(self) -> Trial[R] | None:
-        """The trial with the lowest loss, the earliest of equal ones; None while trials are missing."""
-        if self.trials_to_come or not all(trial.losses for trial in self.trials):
-            return None
-        return min(self.trials, key=lambda trial: trial.loss)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the choice has still to be made."""
-        return self.chosen is None
-
-    @property
-    def tried_peaks(self) -> list[float]:
-        """The rates that were tried with the options of the chosen trial, in rising order."""
-        chosen = self.chosen
-        return sorted(_losses_by_peak(self.trials, chosen)) if chosen else []
-
-    @property
-    def is_at_edge(self) -> bool:
-        """Whether the chosen rate is the lowest or the highest of several that were tried."""
-        peaks = self.tried_peaks
-        return len(peaks) > 1 and self.chosen is not None and self.chosen.peak in (peaks[0], peaks[-1])
-
-    def convert(self, to: Callable[[R], S]) -> "ArmTrials[S]":
-        """The same trials with other values for the runs."""
-        return ArmTrials(
-            arm=self.arm,
-            option_names=self.option_names,
-            fixed_depth=self.fixed_depth,
-            trials=tuple(
-                Trial(
-                    arm=trial.arm,
-                    peak=trial.peak,
-                    runs=tuple(to(run) for run in trial.runs),
-                    losses=trial.losses,
-                    is_refined=trial.is_refined,
-                )
-                for trial in self.trials
-            ),
-            trials_to_come=self.trials_to_come,
-        )
-
-    def options(self, trial: Trial[R]) -> dict[str, Any]:
-        """The values of a trial for the options that are tuned."""
-        return {name: trial.arm.options[name] for name in self.option_names}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Choices(Generic[R]):
-    """What the trials of a study have chosen so far.
-
-    Attributes:
-        study: the study with the rates and options that are chosen, and with an arm for the best fixed depth.
-        arms: the trials of every arm and every depth.
-        waiting: names of the arms whose runs wait for a choice.
-        best_fixed_depth: name of the arm with the best constant depth; empty while it is open, or if the study
-            compares no depths.
-        budget_flops: FLOPs of a run of a trial.
-    """
-
-    study: Study
-    arms: tuple[ArmTrials[R], ...] = ()
-    waiting: frozenset[str] = frozenset()
-    best_fixed_depth: str = ""
-    budget_flops: int = 0
-
-    @property
-    def runs(self) -> Iterator[tuple[Trial[R], R]]:
-        """Every run of every trial."""
-        for arm in self.arms:
-            for trial in arm.trials:
-                yield from ((trial, run) for run in trial.runs)
-
-    @property
-    def runs_to_come(self) -> int:
-        """Runs of the trials that follow from the losses of those that are compiled."""
-        return sum(each.trials_to_come * len(each.trials[0].runs) for each in self.arms)
-
-    @property
-    def is_depth_open(self) -> bool:
-        """Whether the best fixed depth has still to be chosen."""
-        return not self.best_fixed_depth and any(each.fixed_depth is not None for each in self.arms)
-
-    def convert(self, to: Callable[[R], S]) -> "Choices[S]":
-        """The same choices with other values for the runs."""
-        return Choices(
-            study=self.study,
-            arms=tuple(each.convert(to) for each in self.arms),
-            waiting=self.waiting,
-            best_fixed_depth=self.best_fixed_depth,
-            budget_flops=self.budget_flops,
-        )
 
 
 def choose(study: Study, data_fingerprint: str, decide: Decide, find_loss: FindLoss) -> Choices[Draft]:
@@ -184,17 +38,17 @@ def choose(study: Study, data_fingerprint: str, decide: Decide, find_loss: FindL
     candidates = find_candidates(study, trial_study)
     total = study.trials.trials_per_arm([arm for arm, _ in candidates])
 
+    marks: dict[str, Mark] = {}  # which take long to compute, and differ between rates in the peak alone
+
     def run(arm: Arm, *, is_refined: bool) -> Trial[Draft]:
-        runs = tuple(drafter.drafts(arm, study.trials.seeds, [compile_trial(trial_study, arm)]))
-        losses = [None if draft.is_open else find_loss(draft.end_key) for draft in runs]
-        known = tuple(loss for loss in losses if loss is not None)
-        return Trial(
-            arm=arm,
-            peak=study.rate_for(arm).peak,
-            runs=runs,
-            losses=known if len(known) == len(losses) else (),
-            is_refined=is_refined,
-        )
+        key = f"{arm.name} {arm.options}"
+        if key not in marks:
+            marks[key] = compile_trial(trial_study, arm)
+        mark = marks[key].with_peak(trial_study.rate_for(arm).peak)
+        runs = tuple(drafter.drafts(arm, study.trials.seeds, [mark]))
+        losses = tuple(None if draft.is_open else find_loss(draft.end_key) for draft in runs)
+        peak = study.rate_for(arm).peak
+        return Trial(arm=arm, peak=peak, runs=runs, losses=losses, is_refined=is_refined)
 
     arms = tuple(_try_arm(study, arm, depth, total, run) for arm, depth in candidates)
     return _resolve(study, arms, budget_flops=budget_flops(trial_study))
@@ -248,9 +102,8 @@ def _try_arm(
     """The trials of an arm: the grid, then one more whenever the losses of all earlier ones are known."""
     own = get_recipe(arm.recipe).options
     trials = [run(tried, is_refined=False) for tried in study.trials.grid(arm)]
-    while len(trials) < total and all(trial.losses for trial in trials):
-        best = min(trials, key=lambda trial: trial.loss)
-        losses = _losses_by_peak(trials, best)
+    while len(trials) < total and (best := find_best(trials)) is not None:
+        losses = losses_by_peak(trials, best)
         trials.append(run(best.arm.with_peak(next_peak(losses)), is_refined=True))
     return ArmTrials(
         arm=arm,
@@ -259,11 +112,6 @@ def _try_arm(
         trials=tuple(trials),
         trials_to_come=total - len(trials),
     )
-
-
-def _losses_by_peak(trials: Sequence[Trial[R]], like: Trial[R]) -> dict[float, float]:
-    """The losses of the trials with the options of one of them, by their peak rates."""
-    return {trial.peak: trial.loss for trial in trials if trial.arm.options == like.arm.options}
 
 
 def next_peak(losses: Mapping[float, float]) -> float:
@@ -315,4 +163,5 @@ def _resolve(study: Study, arms: tuple[ArmTrials[Draft], ...], budget_flops: int
 
 
 def _chosen_loss(arm: ArmTrials[Draft]) -> float:
-    return math.inf if arm.chosen is None else arm.chosen.loss
+    chosen = arm.chosen
+    return math.inf if chosen is None or chosen.loss is None else chosen.loss

@@ -1,12 +1,13 @@
 """Collecting the trials of a study, from its compiled tree and the records of its finished segments."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from deepen.schedule.recipes import get_recipe
 from deepen.study.compile.routes import Route
 from deepen.study.compile.tree import Tree
-from deepen.study.compile.tuning import ArmTrials, Trial
+from deepen.study.compile.trials import ArmTrials, Trial
 from deepen.study.results.tuning import Trial as TrialResult
 from deepen.study.results.tuning import TunedArm, TuningResult
 
@@ -62,11 +63,12 @@ def _collect_trial(tree: Tree, arm: ArmTrials[Route], trial: Trial[Route]) -> Tr
     return TrialResult(
         peak=trial.peak,
         options=arm.options(trial),
-        loss=trial.loss if trial.losses else None,
-        losses=trial.losses,
+        loss=None if trial.loss == inf else trial.loss,
+        losses=tuple(loss for loss in trial.losses if loss is not None and loss != inf),
         flops=_flops(tree, run),
         tokens=run.mark.schedule.tokens,
         refined=trial.is_refined,
+        diverged=inf in trial.losses,
     )
 
 

@@ -14,6 +14,7 @@ class Trial(Record):
 
     `options` are those that are tuned. `loss` is the mean over the trials' seeds of the validation loss, in nats
     per token, and `losses` has that of each seed, in their order; None and empty until all of them are finished.
+    `diverged`: a run's loss was not finite, so that the trial was given up; it counts as the highest loss.
     `flops` and `tokens` are those of one of its runs. `refined`: it was added beside or beyond the best of the
     earlier trials, and is not part of the grid.
     """
@@ -25,6 +26,7 @@ class Trial(Record):
     flops: float
     tokens: int
     refined: bool
+    diverged: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

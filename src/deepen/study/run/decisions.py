@@ -11,6 +11,7 @@ The choice between trials is not recorded: it follows from their losses, which a
 """
 
 import logging
+import math
 from collections.abc import Mapping
 
 from deepen.errors import RunError
@@ -59,10 +60,16 @@ class Decisions:
         return end
 
     def find_loss(self, key: str) -> float | None:
-        """The validation loss at the end of a segment; None until it is trained and evaluated there."""
+        """The validation loss at the end of a trial's last segment.
+
+        Returns:
+            None until it is trained and evaluated there; infinity if the trial was given up.
+        """
         if key not in self._losses:
             folder = self._store.segment(key)
             done = folder.done
+            if folder.has_diverged:
+                return math.inf
             if done is None:
                 return None
             end = done["progress"]["tokens"]

@@ -133,6 +133,8 @@ def _run_once(
     try:
         _train(planner, store, options, lock, clock)
     except Interrupted as interrupted:
+        if planner.tree.tuning.arms:
+            planner.refresh()  # for the losses of the trials that are over
         interrupted.results = _publish(planner.tree, store, planner.dataset, options, clock)
         raise
     return _publish(planner.tree, store, planner.dataset, options, clock)
@@ -163,10 +165,17 @@ class _Planner:
         jobs = make_jobs(self.tree, self.dataset, self._store.folder, self._inputs["tasks"])
         return WorkPlan(tree=self.tree, jobs=jobs)
 
+    def refresh(self) -> None:
+        """Compile the study with the decisions and the losses of trials so far."""
+        decisions = self._decisions
+        self.tree = compile_study(self._study, self.dataset.fingerprint, decisions.find, decisions.find_loss)
+
     def replan(self) -> WorkPlan | None:
         """What is to be trained after the decisions so far; None if that has not changed."""
+        if not self.tree.can_change(self._decisions.find_loss):
+            return None
         before, decisions = self.tree, self._decisions
-        self.tree = compile_study(self._study, self.dataset.fingerprint, decisions.find, decisions.find_loss)
+        self.refresh()
         decisions.log_choices(before, self.tree)
         if self.tree.has_same_training(before):
             return None

@@ -36,6 +36,7 @@ from deepen.study.store.retention import RetentionPolicy
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
 from deepen.train.distributed.processes import ONE_PROCESS, World
+from deepen.train.errors import TrainingError
 
 _log = logging.getLogger(__name__)
 
@@ -115,13 +116,13 @@ def find_pending(tree: Tree, store: Store) -> list[Node]:
     """The segments to train, parents first.
 
     A finished segment is pending again if its state was pruned and a pending child needs it, or if a mark was
-    added at its end afterwards and an evaluation is missing there. Segments of arms that wait for their trials
-    are not pending.
+    added at its end afterwards and an evaluation is missing there. Segments of arms that wait for their trials,
+    and of trials that diverged, are not pending.
     """
     children, pending = tree.children(), set[str]()
-    waiting, marks, trial_ends = tree.waiting, tree.mark_keys, tree.trial_ends
+    left_out, marks, trial_ends = tree.waiting | tree.given_up, tree.mark_keys, tree.trial_ends
     for node in reversed(tree.nodes.values()):
-        if node.key in waiting:
+        if node.key in left_out:
             continue
         folder = store.segment(node.key)
         is_mark, is_end = node.key in marks, node.key in marks or node.key in trial_ends
@@ -182,6 +183,7 @@ class _Scheduler:
         self._queue = ReadyQueue(plan.tree, [node.key for node in pending])
         self._attempts, self._refusals = Attempts(store), Refusals()
         self._running: dict[Future[Outcome], Node] = {}
+        self._has_given_up = False
         self._lineage.prune(plan.tree.nodes, store, policy)  # after a kill, or with a new policy
 
     def run(self, workers: SegmentExecutor, stop: threading.Event) -> None:
@@ -200,6 +202,7 @@ class _Scheduler:
                     self._finish(node)
                 else:
                     self._queue.put_back(node)
+                    self._replan_after_divergence()
 
     def _submit_ready(self, workers: SegmentExecutor, stop: threading.Event) -> None:
         """Submit segments while workers are free."""
@@ -233,10 +236,29 @@ class _Scheduler:
                 self._attempts.lose_worker(node, _describe_loss(error))
             return False
         if outcome.error is not None:
+            if isinstance(outcome.error, TrainingError) and self._give_up_trials(node, outcome.error):
+                return False
             raise explain_segment_error(outcome.error, f"{node.segment.label}, seed {node.seed}")
         if not outcome.finished and not stop.is_set():
             self._attempts.lose_worker(node, "its machine asked it to stop")
         return outcome.finished
+
+    def _give_up_trials(self, node: Node, error: TrainingError) -> bool:
+        """Give up the trials that lead through a segment, if no other run does; whether it was so."""
+        tree = self._plan.tree
+        if any(node.key in route.keys for route in tree.routes if route.arm.name not in tree.tuning.waiting):
+            return False
+        for trial, route in tree.tuning.runs:
+            if node.key in route.keys:
+                _log.warning("%s, seed %d, is given up: %s", trial.name, route.seed, error.problem)
+                self._store.segment(route.keys[-1]).record_divergence(error.problem)
+        self._has_given_up = True
+        return True
+
+    def _replan_after_divergence(self) -> None:
+        if self._has_given_up and (plan := self._find_plan()) is not None:
+            self._replan(plan)
+        self._has_given_up = False
 
     def _finish(self, node: Node) -> None:
         self._queue.finish(node)

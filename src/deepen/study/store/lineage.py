@@ -23,12 +23,14 @@ class Lineage:
         marks: keys of the segments that end in a mark.
         trunk: keys of the segments from whose ends a larger budget would continue.
         trial_ends: keys of the segments at whose ends trials end, of which only the loss is needed.
+        given_up: keys of the segments of trials that diverged, which are not trained.
     """
 
     children: Mapping[str, Sequence[str]]
     marks: frozenset[str]
     trunk: frozenset[str] = frozenset()
     trial_ends: frozenset[str] = frozenset()
+    given_up: frozenset[str] = frozenset()
 
     @classmethod
     def from_tree(cls, tree: Tree) -> "Lineage":
@@ -38,6 +40,7 @@ class Lineage:
             marks=tree.mark_keys,
             trunk=find_trunk(tree),
             trial_ends=tree.trial_ends - tree.mark_keys,
+            given_up=tree.given_up,
         )
 
     @classmethod
@@ -58,6 +61,7 @@ class Lineage:
             marks=frozenset(recorded["marks"]),
             trunk=frozenset(recorded.get("trunk", ())),
             trial_ends=frozenset(recorded.get("trial_ends", ())),
+            given_up=frozenset(recorded.get("given_up", ())),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -67,6 +71,7 @@ class Lineage:
             "marks": sorted(self.marks),
             "trunk": sorted(self.trunk),
             "trial_ends": sorted(self.trial_ends),
+            "given_up": sorted(self.given_up),
         }
 
     def keeps(self, key: str, policy: RetentionPolicy) -> bool:
@@ -93,6 +98,8 @@ class Lineage:
     def _is_replaced_by(self, key: str, store: Store, verify: bool) -> bool:
         """Whether a segment is done and its final state is good; if that is pruned, the states after it count."""
         folder = store.segment(key)
+        if key in self.given_up:
+            return True
         if folder.done is None:
             return False
         if folder.has_state:

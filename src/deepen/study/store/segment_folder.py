@@ -6,6 +6,7 @@
     state/           the newest training state
     done.json        progress, peak memory, device and digests of the logs at the segment's end
     decisions.json   the plateaus that ended their phase at the segment's end, if there are any
+    diverged.json    why a trial that would end at the segment's end was given up, if it was
 
 Logs are appended to, so a kill can leave their last line incomplete; every other file is replaced as a whole. A
 state records the length of the logs at its step, and their sha256 up to there. The logs are made durable before
@@ -89,6 +90,16 @@ class SegmentFolder:
     def record_decision(self, plateau: Mapping[str, Any]) -> None:
         """Record that a phase ends at the segment's end."""
         durable.write_json(self.folder / "decisions.json", {"plateaus": [*self.decisions, dict(plateau)]})
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether the trial that would end at the segment's end was given up."""
+        return self._read("diverged.json") is not None
+
+    def record_divergence(self, reason: str) -> None:
+        """Record why the trial that would end at the segment's end is given up."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        durable.write_json(self.folder / "diverged.json", {"reason": reason})
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:

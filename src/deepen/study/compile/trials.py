@@ -1,0 +1,181 @@
+"""The trials of a study as values: what was tried for every arm, and what follows from it."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Generic, TypeVar
+
+from deepen.study.compile.routes import Draft, Route
+from deepen.study.define.study import Arm, Study
+
+R = TypeVar("R", Draft, Route)
+S = TypeVar("S", Draft, Route)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial(Generic[R]):
+    """A trial of an arm.
+
+    Attributes:
+        arm: the arm as it is tried, with its peak rate and options.
+        peak: the peak of its rate.
+        runs: its run with each seed of the trials.
+        losses: their losses; None until a run is trained, infinity if it diverged.
+        is_refined: whether it was added to the grid.
+    """
+
+    arm: Arm
+    peak: float
+    runs: tuple[R, ...]
+    losses: tuple[float | None, ...]
+    is_refined: bool = False
+
+    @property
+    def loss(self) -> float | None:
+        """The mean loss over the seeds; None until all runs are trained."""
+        known = [loss for loss in self.losses if loss is not None]
+        return fmean(known) if len(known) == len(self.losses) else None
+
+    @property
+    def name(self) -> str:
+        """The trial in a few words."""
+        return f"{self.arm.name}, trial at {self.peak:g}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArmTrials(Generic[R]):
+    """The trials of an arm, or of a constant depth, and the one that is chosen.
+
+    Attributes:
+        arm: the arm as the study has it.
+        option_names: the options that are tuned.
+        fixed_depth: its depth, if it is a candidate for the best fixed depth; else None.
+        trials: its trials, in the order in which they were made.
+        trials_to_come: how many more will be made.
+    """
+
+    arm: Arm
+    option_names: tuple[str, ...]
+    fixed_depth: int | None
+    trials: tuple[Trial[R], ...]
+    trials_to_come: int = 0
+
+    @property
+    def chosen(self) -> Trial[R] | None:
+        """The trial with the lowest loss, the earliest of equal ones; None while trials are missing."""
+        return None if self.trials_to_come else find_best(self.trials)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the choice has still to be made."""
+        return self.chosen is None
+
+    @property
+    def tried_peaks(self) -> list[float]:
+        """The rates that were tried with the options of the chosen trial, in rising order."""
+        chosen = self.chosen
+        return sorted(losses_by_peak(self.trials, chosen)) if chosen else []
+
+    @property
+    def is_at_edge(self) -> bool:
+        """Whether the chosen rate is the lowest or the highest of several that were tried."""
+        peaks = self.tried_peaks
+        return len(peaks) > 1 and self.chosen is not None and self.chosen.peak in (peaks[0], peaks[-1])
+
+    def convert(self, to: Callable[[R], S]) -> "ArmTrials[S]":
+        """The same trials with other values for the runs."""
+        return ArmTrials(
+            arm=self.arm,
+            option_names=self.option_names,
+            fixed_depth=self.fixed_depth,
+            trials=tuple(
+                Trial(
+                    arm=trial.arm,
+                    peak=trial.peak,
+                    runs=tuple(to(run) for run in trial.runs),
+                    losses=trial.losses,
+                    is_refined=trial.is_refined,
+                )
+                for trial in self.trials
+            ),
+            trials_to_come=self.trials_to_come,
+        )
+
+    def options(self, trial: Trial[R]) -> dict[str, Any]:
+        """The values of a trial for the options that are tuned."""
+        return {name: trial.arm.options[name] for name in self.option_names}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choices(Generic[R]):
+    """What the trials of a study have chosen so far.
+
+    Attributes:
+        study: the study with the rates and options that are chosen, and with an arm for the best fixed depth.
+        arms: the trials of every arm and every depth.
+        waiting: names of the arms whose runs wait for a choice.
+        best_fixed_depth: name of the arm with the best constant depth; empty while it is open, or if the study
+            compares no depths.
+        budget_flops: FLOPs of a run of a trial.
+    """
+
+    study: Study
+    arms: tuple[ArmTrials[R], ...] = ()
+    waiting: frozenset[str] = frozenset()
+    best_fixed_depth: str = ""
+    budget_flops: int = 0
+
+    @property
+    def runs(self) -> Iterator[tuple[Trial[R], R]]:
+        """Every run of every trial."""
+        for arm in self.arms:
+            for trial in arm.trials:
+                yield from ((trial, run) for run in trial.runs)
+
+    @property
+    def open_runs(self) -> Iterator[R]:
+        """The runs of trials that are not trained yet."""
+        for arm in self.arms:
+            for trial in arm.trials:
+                yield from (run for run, loss in zip(trial.runs, trial.losses, strict=True) if loss is None)
+
+    @property
+    def given_up(self) -> Iterator[R]:
+        """The runs of trials that diverged."""
+        for arm in self.arms:
+            for trial in arm.trials:
+                yield from (run for run, loss in zip(trial.runs, trial.losses, strict=True) if loss == math.inf)
+
+    @property
+    def runs_to_come(self) -> int:
+        """Runs of the trials that follow from the losses of those that are compiled."""
+        return sum(each.trials_to_come * len(each.trials[0].runs) for each in self.arms)
+
+    @property
+    def is_depth_open(self) -> bool:
+        """Whether the best fixed depth has still to be chosen."""
+        return not self.best_fixed_depth and any(each.fixed_depth is not None for each in self.arms)
+
+    def convert(self, to: Callable[[R], S]) -> "Choices[S]":
+        """The same choices with other values for the runs."""
+        return Choices(
+            study=self.study,
+            arms=tuple(each.convert(to) for each in self.arms),
+            waiting=self.waiting,
+            best_fixed_depth=self.best_fixed_depth,
+            budget_flops=self.budget_flops,
+        )
+
+
+def find_best(trials: Sequence[Trial[R]]) -> Trial[R] | None:
+    """The trial with the lowest loss, the earliest of equal ones; None while one is not trained."""
+    losses = [trial.loss for trial in trials]
+    known = [loss for loss in losses if loss is not None]
+    return trials[losses.index(min(known))] if len(known) == len(losses) else None
+
+
+def losses_by_peak(trials: Sequence[Trial[R]], like: Trial[R]) -> dict[float, float]:
+    """The losses of the trials with the options of one of them, by their peak rates."""
+    alike = [trial for trial in trials if trial.arm.options == like.arm.options]
+    return {trial.peak: trial.loss for trial in alike if trial.loss is not None}
