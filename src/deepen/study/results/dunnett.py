@@ -79,7 +79,7 @@ def _find_root(function: Callable[[float], float], low: float, high: float) -> f
     for _ in range(100):
         middle = (low * at_high - high * at_low) / (at_high - at_low)
         value = function(middle)
-        if abs(value) < 1e-7 or high - low < 1e-6 * high:
+        if abs(value) < 1e-6 or high - low < 1e-6 * high:
             return middle
         if value > 0:
             high, at_high = middle, value

@@ -13,6 +13,7 @@ freedom by Satterthwaite (Biometrics Bulletin 2, 1946); docs/statistics.md deriv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean
 
 import numpy as np
@@ -36,7 +37,7 @@ class Stratum:
     freedom: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Strata:
     """The noise of k arms and their baseline, in squared nats per token, for one run.
 
@@ -65,7 +66,7 @@ class Strata:
     text_freedom: int = 0
     confidence: float = 0.95
 
-    @property
+    @cached_property
     def parts(self) -> tuple[Stratum, ...]:
         """The parts of the variance of a mean difference, each with its degrees of freedom."""
         weights = (1 - 1 / self.k, 1.0, 1 - 1 / self.m)
@@ -84,12 +85,12 @@ class Strata:
         """The noise of the difference of one arm over a number of seeds, with the excess of its own."""
         return replace(self, n=seeds, own_excess=self.excess.get(name, 0.0))
 
-    @property
+    @cached_property
     def variance(self) -> float:
         """The variance of an arm's mean difference."""
         return sum(part.mean_square for part in self.parts)
 
-    @property
+    @cached_property
     def degrees_of_freedom(self) -> float:
         """Satterthwaite's degrees of freedom of `variance`.
 
@@ -109,7 +110,7 @@ class Strata:
         own = (self.arms.mean_square + self.own_excess) / self.n + self.text_variance
         return min(max(1 - own / self.variance, 0.0), MAX_CORRELATION) if self.variance else 0.0
 
-    @property
+    @cached_property
     def critical_value(self) -> float:
         """Half width of joint intervals ÷ standard error: one number for all arms without excess noise."""
         return critical_value(self.k, self.correlation, self.degrees_of_freedom, self.confidence)
