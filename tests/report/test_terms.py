@@ -44,3 +44,5 @@ def test_every_link_within_the_page_has_a_target():
     page = re.sub(r"<script.*?</script>", "", render_page(summarize(Results.from_json(content)), ()), flags=re.S)
     links = set(re.findall(r'href="#([^"]+)"', page))
     assert len(links) > 5 and links <= set(re.findall(r' id="([^"]+)"', page))
+    explained = set(re.findall(r' id="(word-[^"]+)"', page))
+    assert explained == {link for link in links if link.startswith("word-")}  # only the words that are used

@@ -33,7 +33,7 @@ def depths_chart(depths: Depths) -> dict[str, Any]:
         "traces": traces,
         "x": DEPTH_AXIS,
         "title": LOSS_AXIS,
-        "line": None if reference is None else {"y": reference.loss, "label": label},
+        "line": None if reference is None else {"y": reference.loss, "label": label, "side": "left"},
     }
 
 

@@ -23,6 +23,8 @@ from deepen.report.files import write_file
 from deepen.report.forest import draw_forest
 from deepen.report.layout import LOSSES, sort_verdicts
 from deepen.report.loss_figure import draw_losses, draw_overview
+from deepen.report.strips import draw_strips
+from deepen.report.strips_figure import draw_strips_figure
 from deepen.report.style import MATPLOTLIB
 from deepen.report.summary import StudySummary
 from deepen.report.task_figure import draw_losses_and_task, draw_task
@@ -34,6 +36,8 @@ def write_figures(study: StudySummary, folder: Path) -> tuple[str, ...]:
     """Draw all figures into a folder and return the names of the files."""
     written: list[str] = []
     with matplotlib.rc_context(MATPLOTLIB):
+        if (strips := draw_strips(study)).strips:
+            written += _save(draw_strips_figure(strips), folder, "arms")
         for kind, title in LOSSES.items():
             written += _save(draw_losses(study, kind), folder, title.replace(" ", "-"))
         if not study.is_single_arm:

@@ -62,10 +62,10 @@
     const layout = { ...frame(div), xaxis: axis(chart.x, chart.ticks
       ? { type: "log", tickvals: chart.ticks.values, ticktext: chart.ticks.labels } : { rangemode: "tozero" }), yaxis: axis(chart.title, {}) };
     if (chart.line) {
-      const { y, label } = chart.line;
+      const { y, label, side = "right" } = chart.line;
       layout.shapes = [{ type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: y, y1: y,
         layer: "below", line: { color: soft, width: 1, dash: "dash" } }];
-      layout.annotations = [{ xref: "paper", yref: "y", x: 1, y, xanchor: "right", yanchor: "bottom", showarrow: false,
+      layout.annotations = [{ xref: "paper", yref: "y", x: side === "right" ? 1 : 0, y, xanchor: side, yanchor: "bottom", showarrow: false,
         text: label, font: { size: 11.5, color: soft } }];
     }
     Plotly.react(div, chart.traces.map((trace) => themed(trace)), layout, config);

@@ -26,7 +26,7 @@ from deepen.report.strips import STRIP_WIDTH, draw_strips
 from deepen.report.style import DARK, themed, variable_name
 from deepen.report.summary import StudySummary
 from deepen.report.task_words import describe_task_tests
-from deepen.report.terms import TERMS, anchor, link_term
+from deepen.report.terms import TermLinks, anchor
 from deepen.report.tuning import PANEL_HEIGHT, PANEL_WIDTH, draw_tuning
 from deepen.report.words import describe_finding
 from deepen.study.results.regime import Regime
@@ -55,7 +55,8 @@ def render_page(
         lstrip_blocks=True,
     )
     environment.filters |= {"themed": themed, "variable_name": variable_name, "anchor": anchor}
-    environment.globals["term"] = link_term
+    links = TermLinks()
+    environment.globals["term"] = links.link
     charts = {f"task{i}": task_chart(study, task) for i, task in enumerate(study.task_names)}
     charts["loss"] = loss_chart(study)
     budgets = [*BUDGET_PANELS.items()] if has_several_budgets(study) else []
@@ -68,7 +69,7 @@ def render_page(
     return environment.get_template("page.html.j2").render(
         study=study,
         dark_colours=DARK,
-        terms=TERMS,
+        links=links,
         role_styles=ROLE_STYLES,
         added_colour=ADDED_COLOUR,
         strips=draw_strips(study),

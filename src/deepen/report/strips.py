@@ -121,7 +121,7 @@ def draw_strips(study: StudySummary) -> Strips:
                 arm=arm,
                 bars=tuple(_draw_bars(phases, longest, height)),
                 added=tuple(_draw_added(phases, longest, height)),
-                sentence=describe_phases(phases, arm),
+                sentence=describe_phases(phases, own_rate="" if study.tuning else arm.own_rate),
                 note=_describe_seeds(arm),
             )
             for arm, phases in drawn
@@ -226,11 +226,15 @@ def _describe_seeds(arm: ArmSummary) -> str:
     return f"drawn for seed {arm.runs[0].seed}; other seeds grow at other tokens" if differ else ""
 
 
-def describe_phases(phases: Sequence[PhaseResult], arm: ArmSummary | None = None) -> str:
-    """What the phases of a run do, in two or three short sentences without measured numbers."""
+def describe_phases(phases: Sequence[PhaseResult], own_rate: str = "") -> str:
+    """What the phases of a run do, in two or three short sentences without measured numbers.
+
+    Args:
+        phases: the phases.
+        own_rate: the learning rate, where it differs from the study's and was not tuned.
+    """
     sentences = [_describe_depths(phases), _describe_growth(phases), _describe_training(phases)]
-    if arm is not None and arm.own_rate:
-        sentences.append(f"its learning rate is its own: {arm.own_rate}")
+    sentences += [f"its learning rate is its own: {own_rate}"] if own_rate else []
     return " ".join(f"{capitalized(sentence)}." for sentence in sentences if sentence)
 
 

@@ -26,10 +26,7 @@ TERMS = {
         "how new blocks get their weights: random, identity, copy-zero, stack, interleave, last, middle, "
         "interpolate …"
     ),
-    "exact FLOPs": (
-        "every multiplication and addition of training, counted for each part of the network; equal "
-        "compute means equal exact FLOPs"
-    ),
+    "exact FLOPs": "every multiplication and addition of training, counted for each part of the network",
     "mark": "a point on an arm's curve at which its compute equals a given budget",
     "annealed point": "a loss measured at the end of a run whose learning rate was fully decayed",
     "nats per token": (
@@ -75,12 +72,24 @@ def anchor(term: str) -> str:
     return "word-" + re.sub(r"[^a-z0-9]+", "-", term.lower())
 
 
-def link_term(term: str, shown: str = "") -> Markup:
-    """A link to a term's explanation on the page.
+class TermLinks:
+    """Links to the explanations of terms, and a record of the terms that were linked."""
 
-    Args:
-        term: one of `TERMS`.
-        shown: the text of the link, if it is another form of the term.
-    """
-    assert term in TERMS, f"{term} is not explained"
-    return Markup('<a class="term" href="#{}">{}</a>').format(anchor(term), escape(shown or term))
+    def __init__(self) -> None:
+        self._linked: set[str] = set()
+
+    @property
+    def used(self) -> dict[str, str]:
+        """The linked terms with their explanations, in the order of `TERMS`."""
+        return {term: meaning for term, meaning in TERMS.items() if term in self._linked}
+
+    def link(self, term: str, shown: str = "") -> Markup:
+        """A link to the explanation of a term.
+
+        Args:
+            term: one of `TERMS`.
+            shown: the text of the link, if it is another form of the term.
+        """
+        assert term in TERMS, f"{term} is not explained"
+        self._linked.add(term)
+        return Markup('<a class="term" href="#{}">{}</a>').format(anchor(term), escape(shown or term))
