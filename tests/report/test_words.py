@@ -192,6 +192,18 @@ def test_a_win_is_compared_with_a_smaller_model_alone(
             "nearest to depth 6 is arm 1 (+0.0010",
         ),
         (("loses",), ("wins",), "arm 0 does worse than full training.", "Growing is not shown to pay"),
+        (
+            ("wins", "wins"),
+            ("loses", "loses"),
+            "both arms beat full training. All of them do worse than the best fixed depth, depth 6.",
+            "Growing does not pay here: every arm does worse than the best fixed depth, depth 6. The nearest",
+        ),
+        (
+            ("cannot tell",),
+            ("loses",),
+            "arm 0 cannot be told apart from full training. It does worse than the best fixed depth, depth 6.",
+            "Growing does not pay here: arm 0 does worse than the best fixed depth, depth 6. The nearest",
+        ),
     ],
 )
 def test_growing_is_said_to_pay_only_where_it_beats_both_baselines(
@@ -267,6 +279,9 @@ def test_verdicts_at_other_budgets_are_a_sentence_of_their_own():
     assert ("a", "", "", "") in rows
     assert ("b", "other budgets", "1.69 ×", "at 1.69 × the budget") in rows
     assert "At 1.62 times the budget, no arm can be told apart" in describe_finding(study(later[2])).compute
+    alone = verdict("small", "wins", budget_share=1.4)
+    at_anchors = study(*later, alone, arms=(arm("small", is_control=True),))
+    assert "small" not in [row.arm for row in make_rows(at_anchors)], "only a control has this budget"
     few = study(verdict("a", "wins"), verdict("a", "wins", budget_share=0.5), regime={"tokens_per_parameter": 20})
     assert {row.budget: row.is_decisive for row in make_rows(few) if row.arm == "a"} == {"": True, "0.50 ×": False}
 
@@ -354,6 +369,8 @@ def test_caveats_follow_from_seeds_noise_and_decay():
     assert "Three seeds could tell a multiplier of 1.09 or more, with probability 0.8." in caveats
     assert "earlier deepen" not in caveats and "earlier deepen" in " ".join(find("wins").caveats)
     assert "Every point compared ends a run whose learning rate was fully decayed." in caveats
+    large = study(verdict("a", "wins"), noise=noise | {"detectable_multiplier": 20.2})
+    assert "Three seeds could not tell even a multiplier of 5 here." in describe_finding(large).caveats
     undecayed = study(verdict("a", "wins", n_seeds=1), arms=(arm("a", annealed=False),))
     caveats = " ".join(describe_finding(undecayed).caveats)
     assert "One seed: there is no interval" in caveats
@@ -376,6 +393,8 @@ def test_arms_with_a_rate_of_their_own_are_named_with_it():
     caveats = " ".join(describe_finding(described).caveats)
     assert "mine (cosine, peak 0.02) has a learning rate of its own: the comparison is fair only if" in caveats
     assert not any("rate of its own" in caveat for caveat in find("wins").caveats)
+    tuned = study(verdict("mine", "wins"), arms=(own,), tuning={"arms": [{"name": "full"}, {"name": "mine"}]})
+    assert not any("rate of its own" in caveat for caveat in describe_finding(tuned).caveats)
     [row] = [row for row in make_rows(described) if row.arm == "mine"]
     assert row.note == "rate: cosine, peak 0.02"
 

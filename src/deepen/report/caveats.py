@@ -12,6 +12,8 @@ EXPLORATORY_SEEDS = 3
 """Verdicts of so many seeds or fewer are exploratory."""
 UNEVEN_STEPS = 1.2
 """The ratio of the quartiles of equal steps' times from which on measured seconds are rough."""
+MAX_SHOWN_MULTIPLIER = 5
+"""A detectable multiplier above this is not shown: a study that can tell no smaller one can tell nothing."""
 TINY_MODEL, LARGE_MODEL = 2e7, 1e9
 """Parameters below which a model is tiny, and from which it is large."""
 _OLD_INTERVALS = (
@@ -57,10 +59,10 @@ def describe_power(study: StudySummary) -> str:
     detectable, seeds = study.noise.detectable_multiplier, study.noise.seeds
     if detectable is None or not seeds:
         return ""
-    return (
-        f"{capitalized(plural(seeds, 'seed'))} could tell a multiplier of {fixed(detectable, 2)} or more, with "
-        "probability 0.8."
-    )
+    subject = capitalized(plural(seeds, "seed"))
+    if detectable > MAX_SHOWN_MULTIPLIER:
+        return f"{subject} could not tell even a multiplier of {MAX_SHOWN_MULTIPLIER} here."
+    return f"{subject} could tell a multiplier of {fixed(detectable, 2)} or more, with probability 0.8."
 
 
 def _about_tokens_per_parameter(ratio: float | None) -> str:
@@ -102,8 +104,9 @@ def _about_decay(study: StudySummary) -> str:
 
 
 def _about_rates(study: StudySummary) -> str:
-    """Whether arms have learning rates of their own."""
-    own = [f"{arm.name} ({arm.own_rate})" for arm in study.arms if arm.own_rate]
+    """Whether arms have learning rates of their own that no trials chose."""
+    tuned = {arm.name for arm in study.tuning.arms} if study.tuning else set()
+    own = [f"{arm.name} ({arm.own_rate})" for arm in study.arms if arm.own_rate and arm.name not in tuned]
     if not own:
         return ""
     have = "has a learning rate of its own" if len(own) == 1 else "have learning rates of their own"

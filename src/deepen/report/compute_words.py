@@ -77,7 +77,8 @@ def _at_the_papers_mark(study: StudySummary) -> list[str]:
 
 def _compare_beyond(study: StudySummary) -> list[str]:
     """What changes at other budgets than the study's: which arms win and lose, and where."""
-    others = [v for v in study.verdicts if v.is_exact and not v.is_whole_budget and v.difference is not None]
+    verdicts = filter(study.shows, study.verdicts)
+    others = [v for v in verdicts if v.is_exact and not v.is_whole_budget and v.difference is not None]
     if not others:
         return []
     arms = sorted(study.without_controls(others), key=lambda v: v.budget_share or 0.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import scipy  # imports `scipy.stats`, which takes half a second, when it is first used
 
-from deepen.report.caveats import describe_power
+from deepen.report.caveats import MAX_SHOWN_MULTIPLIER, describe_power
 from deepen.report.intervals import confidence_text
 from deepen.report.summary import StudySummary
 from deepen.report.tuning_words import describe_tuning
@@ -132,7 +132,10 @@ def _power(study: StudySummary) -> str:
     """What this study could tell, and what more seeds could."""
     noise, power = study.noise, describe_power(study)
     for seeds in MORE_SEEDS:
-        if power and seeds > noise.seeds and (detectable := detectable_multiplier(noise, seeds=seeds)):
+        if power and seeds > noise.seeds:
+            detectable = detectable_multiplier(noise, seeds=seeds)
+            if detectable is None or detectable > MAX_SHOWN_MULTIPLIER:
+                return power
             return f"{power} {capitalized(in_words(seeds))} could tell {fixed(detectable, 2)}."
     return power
 

@@ -38,6 +38,12 @@ def _compare_with_best_depth(
         beats = "it beats" if len(both) == 1 else "they beat"
         return [f"Growing pays with {_name(both)}: {beats} the best fixed depth, {best}, too."]
     nearest = min((second for _, second in pairs), key=by_difference)
+    if all(second.outcome is Outcome.LOSES for _, second in pairs):
+        who = nearest.arm if len(pairs) == 1 else "every arm"
+        return [
+            f"Growing does not pay here: {who} does worse than the best fixed depth, {best}. The nearest to it is "
+            f"{_name([nearest])}."
+        ]
     return [
         f"Growing is not shown to pay: no arm beats both {study.baseline_words} and the best fixed depth, {best}. "
         f"The nearest to {best} is {_name([nearest])}."

@@ -93,7 +93,7 @@ def sort_verdicts(study: StudySummary) -> list[Verdict]:
     """The verdicts in the order of the arms: at the study's budget, by other accountings, at other budgets."""
     order = {arm.name: i for i, arm in enumerate(study.arms)}
     return sorted(
-        study.verdicts,
+        filter(study.shows, study.verdicts),
         key=lambda v: (order.get(v.arm, len(order)), not v.is_whole_budget, not v.is_exact, v.budget_share or 1.0),
     )
 

@@ -127,6 +127,13 @@ class StudySummary:
         """The verdicts at equal exact FLOPs and at the study's budget."""
         return [v for v in self.verdicts if v.is_exact and v.is_whole_budget and v.difference is not None]
 
+    def shows(self, verdict: Verdict) -> bool:
+        """Whether a verdict is shown: one at a budget at which only baselines and controls are compared is not."""
+        if verdict.is_whole_budget:
+            return True
+        to_win = [v for v in self.verdicts if not self.is_control(v) and v.arm != BASELINE.name]
+        return not to_win or verdict.budget_share in {v.budget_share for v in to_win}
+
     def exact_flops_ratio(self, verdict: Verdict) -> float | None:
         """The exact FLOPs of an arm at the mark of a verdict ÷ the baseline's."""
         arm, base = self.find_arm(verdict.arm), self.baseline_mark

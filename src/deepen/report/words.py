@@ -89,12 +89,16 @@ def _headline(study: StudySummary, exact: Sequence[Verdict]) -> str:
 
 
 def _claim_about_depth(study: StudySummary, arms: Sequence[Verdict]) -> list[str]:
-    """How many of the arms that beat the baseline beat the best fixed depth too."""
+    """How many of the arms that beat the baseline beat the best fixed depth too, or that all do worse than it."""
     against_depth, wins = study.against_best_depth, {v.arm for v in with_outcome(arms, Outcome.WINS)}
-    if against_depth is None or not wins:
+    if against_depth is None:
         return []
-    both = [v for v in with_outcome(against_depth.exact_verdicts, Outcome.WINS) if v.arm in wins]
-    best = f"the best fixed depth, {against_depth.baseline_words}"
+    best, seconds = f"the best fixed depth, {against_depth.baseline_words}", against_depth.exact_verdicts
+    if {v.arm for v in arms} <= {v.arm for v in with_outcome(seconds, Outcome.LOSES)}:
+        return [f"{'It does' if len(arms) == 1 else 'All of them do'} worse than {best}."]
+    if not wins:
+        return []
+    both = [v for v in with_outcome(seconds, Outcome.WINS) if v.arm in wins]
     if not both:
         return [f"{'It is not' if len(wins) == 1 else 'None of them is'} shown to beat {best}."]
     if len(both) == len(wins):

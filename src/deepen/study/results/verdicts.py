@@ -302,9 +302,9 @@ class _Comparison:
 
     def _claim(self, difference: float) -> Claim:
         """The multiplier; at exact FLOPs the compute is equal apart from the rounding to whole steps."""
-        for runs, whose in zip(zip(*self.pairs, strict=True), (self.key.arm, "the baseline"), strict=True):
+        for runs, whose in zip(zip(*self.pairs, strict=True), ("the", "the baseline's"), strict=True):
             if any(run.arm.rate_at_edge for run in runs):
-                return Claim(withheld=f"the chosen rate of {whose} is at the edge of those that were tried")
+                return Claim(withheld=f"{whose} chosen rate is at the edge of those that were tried")
         ratio = 1.0 if self.key.is_exact else self._flops_ratio
         if not ratio:
             return Claim(withheld="the FLOPs of the arm are unknown")
