@@ -68,7 +68,8 @@ def read_tree(store: Store, study: Study | None = None) -> Tree:
     else:
         store.check(study)
     fingerprint = store.recorded("data_fingerprint") or ""
-    return compile_study(study, fingerprint, Decisions(store).find)
+    decisions = Decisions(store)
+    return compile_study(study, fingerprint, decisions.find, decisions.find_loss)
 
 
 def choose(
@@ -93,9 +94,10 @@ def choose(
             f"{arm!r} is unknown{nearest(arm, names)}: use {join_or(names)}", field="arm", value=arm, allowed=names
         )
     arms: dict[str, dict[str, None]] = {}
-    for route in tree.routes:
+    trials = ((trial.name, route) for trial, route in tree.tuning.runs)
+    for name, route in (*((route.arm.name, route) for route in tree.routes), *trials):
         for each in route.keys:
-            arms.setdefault(each, {})[route.arm.name] = None
+            arms.setdefault(each, {})[name] = None
     done = [each for each in tree.nodes if store.segment(each).done is not None and (not arm or arm in arms[each])]
     if not done:
         raise StoreError(
