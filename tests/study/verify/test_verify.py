@@ -11,7 +11,10 @@ import pytest
 
 from deepen import durable
 from deepen.errors import InvalidValueError
+from deepen.schedule.rate import WSD
+from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.study import Study
+from deepen.study.define.tuning import Tuning
 from deepen.study.store.study_folder import Store
 from deepen.study.verify.agreement import Agreement
 from deepen.study.verify.choice import choose, read_tree
@@ -199,3 +202,26 @@ def test_a_path_begins_after_the_nearest_good_state(folder: Path) -> None:
 def test_wrong_requests(folder: Path, wrong: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidValueError, match=message):
         verify(Store(folder), **wrong)  # type: ignore[arg-type]
+
+
+def test_a_trial_is_reproduced_too(
+    make_study: Callable[..., Study], run_study: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The tree is compiled with what the trials have chosen."""
+    whole = make_study()
+    study = replace(
+        whole,
+        arms=whole.arms[:1],
+        anchors=(1.0,),
+        tokens=8 * 32,
+        rate=WSD(peak=8e-3, warmup_tokens=32),
+        evaluation=Evaluation(every_tokens=8 * 32, validation_tokens=64),
+        tuning=Tuning(rates=(4e-3, 8e-3, 1.6e-2)),
+    )
+    run_study(study, tmp_path / "study")
+    store = Store(tmp_path / "study")
+    tree = read_tree(store)
+    assert set(store.segment_keys()) == tree.nodes.keys()
+    trial = choose(tree, store, key=next(iter(tree.trial_ends)))
+    assert trial.arms == ("a trial of full",)
+    assert verify(store, key=trial.node.key).is_confirmed

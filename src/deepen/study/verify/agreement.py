@@ -3,7 +3,7 @@
 On the kind of machine that trained a study, every number must be equal to the bit. Elsewhere numbers are rounded
 differently, and training amplifies the difference. By how much is measured: the segment is trained a second time
 from weights that are moved by about one rounding error. The recorded losses may differ by `ALLOWED_FACTOR` times
-the distance between these two trainings, and by the rounding of one evaluation:
+the distance between these two trainings, some steps later, and by the rounding of one evaluation:
 
     step   again     moved     allowed                              recorded
     1      6.84630   6.84630   0.00007 = 1e-5 * 6.85                6.84631: agrees
@@ -28,6 +28,10 @@ Line = Mapping[str, Any]
 
 ALLOWED_FACTOR = 10.0
 """Other kernels round every step differently, the moved weights differ in the first only: so a multiple."""
+
+LOOK_AHEAD = 5
+"""Rounding can grow from 1e-6 to 0.03 nats within 20 steps, and does so a few steps apart in two trainings: so the
+distance is that of so many steps later."""
 
 ROUNDING = {"fp32": 1e-5, "bf16": 2e-3}
 """By how much the losses of the same weights may differ between machines, as a share of the loss, by precision."""
@@ -74,7 +78,8 @@ class Allowance:
 
     Attributes:
         tokens: tokens of the run after each step.
-        drift: up to that step, the largest distance in nats of two trainings that differ by a rounding error.
+        drift: the largest distance in nats, up to `LOOK_AHEAD` steps after that step, of two trainings that differ
+            by a rounding error.
         share: the rounding of one evaluation, as a share of the loss.
     """
 
@@ -86,7 +91,10 @@ class Allowance:
     def measure(cls, again: Sequence[Line], moved: Sequence[Line], precision: str) -> "Allowance":
         """The allowance that two trainings of the same steps show."""
         distances = [_distance(a["loss"], b["loss"]) for a, b in zip(again, moved, strict=True)]
-        return cls(tuple(line["tokens"] for line in again), tuple(accumulate(distances, max)), ROUNDING[precision])
+        largest = list(accumulate(distances, max))
+        ahead = (*largest[LOOK_AHEAD:], *(largest[-1:] * LOOK_AHEAD))
+        tokens = tuple(line["tokens"] for line in again)
+        return cls(tokens, ahead[: len(tokens)], ROUNDING[precision])
 
     def at(self, tokens: int, loss: float) -> float:
         """The allowed difference of a loss after `tokens` tokens, in nats."""

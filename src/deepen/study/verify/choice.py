@@ -94,7 +94,7 @@ def choose(
             f"{arm!r} is unknown{nearest(arm, names)}: use {join_or(names)}", field="arm", value=arm, allowed=names
         )
     arms: dict[str, dict[str, None]] = {}
-    trials = ((trial.name, route) for trial, route in tree.tuning.runs)
+    trials = ((f"a trial of {trial.arm.name}", route) for trial, route in tree.tuning.runs)
     for name, route in (*((route.arm.name, route) for route in tree.routes), *trials):
         for each in route.keys:
             arms.setdefault(each, {})[name] = None
