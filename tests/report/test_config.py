@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from deepen.cli.requests import study, train
 from deepen.cli.requests.command_line import describe_command_line
 from deepen.durable import write_json
 from deepen.report.config import MAX_LINE_LENGTH, lay_out, read_config
@@ -34,6 +35,15 @@ def test_the_home_folder_is_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "/home/me" not in line
     assert shlex.split(line) == ["deepen", "study", "my study.py", "--out", "~/my runs", "--data=~/d"]
     assert " ~/'my runs' " in line  # a shell replaces ~ only outside quotes
+
+
+def test_a_request_to_run_has_the_command_line_it_came_from():
+    for parse, words in (
+        (study.parse, ["quickstart", "--seeds", "1"]),
+        (train.parse, ["full", "--model", "nano"]),
+    ):
+        name = parse.__module__.rpartition(".")[2]
+        assert parse(words).command_line == f"deepen {name} {' '.join(words)}"
 
 
 def test_a_folder_without_a_study_has_no_definition(tmp_path: Path):

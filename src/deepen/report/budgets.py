@@ -42,8 +42,11 @@ class _Point:
 
 
 def has_several_budgets(study: StudySummary) -> bool:
-    """Whether an arm is compared with the baseline at more than one budget."""
-    return any(len(points) > 1 for _, points in _differences(study))
+    """Whether an arm is compared with the baseline at more than one budget.
+
+    The best fixed depth always is, because multipliers are read from its other budgets, and does not count.
+    """
+    return any(len(points) > 1 for arm, points in _differences(study) if arm.name != study.best_fixed_depth)
 
 
 def draw_budgets(study: StudySummary) -> Figure:

@@ -29,11 +29,13 @@ def depths_chart(depths: Depths) -> dict[str, Any]:
     traces += [_point(point, "") for point in depths.measured]
     reference = depths.reference
     label = "" if reference is None else f"lowest constant depth: {escape(reference.arm, quote=False)}"
+    deepest = max((point.depth for point in (*depths.measured, *depths.tuned)), default=0.0)
+    side = "left" if reference is not None and reference.depth > deepest / 2 else "right"  # away from its point
     return {
         "traces": traces,
         "x": DEPTH_AXIS,
         "title": LOSS_AXIS,
-        "line": None if reference is None else {"y": reference.loss, "label": label, "side": "left"},
+        "line": None if reference is None else {"y": reference.loss, "label": label, "side": side},
     }
 
 
