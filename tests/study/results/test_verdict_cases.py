@@ -58,7 +58,7 @@ def test_one_arm_is_judged_from_its_own_differences_and_the_baselines_noise():
 
 def test_one_budget_has_no_multiplier_and_wants_three_seeds():
     found = judged(study(2, budgets=(1.0,)))
-    assert all(v.compute_multiplier is None and "one budget" in v.multiplier_withheld for v in found.values())
+    assert all(v.compute_multiplier is None and "several budgets" in v.multiplier_withheld for v in found.values())
     assert width(judged(study(3, budgets=(1.0,)))["arm 0"]) < width(found["arm 0"]) / 4
 
 
@@ -190,3 +190,23 @@ def test_tasks_are_corrected_for_all_arms_and_tasks():
     assert all(test.p is not None and test.p_holm is not None for test in tests.values())
     assert tests["arm 4"].p == pytest.approx(min(1.0, 6 * (tests["arm 4"].p or 0)) / 6, rel=1e-6)
     assert all((test.p_holm or 0) >= (test.p or 0) for test in tests.values())
+
+
+def test_marks_without_flops_have_no_multiplier():
+    arms = study()
+    for arm in arms:
+        for mark in arm["marks"]:
+            del mark["flops"]
+    found = judged(arms)
+    assert all("several budgets" in verdict.multiplier_withheld for verdict in found.values())
+    assert found["arm 4"].interval == judged(study())["arm 4"].interval
+
+
+def test_runs_without_any_noise_are_judged():
+    arms = study()
+    for arm in arms:
+        for mark in arm["marks"]:
+            mark["val_loss"] = 4.0 - mark["budget_share"] - 0.1 * (arm["name"] == "arm 1")
+    found, noise = judged(arms), judge(arms, "full")[1]
+    assert found["arm 1"].outcome is Outcome.WINS and found["arm 2"].outcome is Outcome.CANNOT_TELL
+    assert noise.detectable_multiplier is None or noise.detectable_multiplier == pytest.approx(1.0)

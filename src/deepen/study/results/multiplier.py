@@ -162,8 +162,8 @@ def claim_multiplier(
         variance: of this difference; None if it is unknown, as with one seed.
         scale: FLOPs of the baseline at the budget of the comparison ÷ FLOPs of the arm.
     """
-    if len(curve.budgets) < 2:
-        return Claim(withheld="the baseline was measured at one budget")
+    if len(set(curve.budgets)) < 2:
+        return Claim(withheld="the baseline was not measured at several budgets")
     if not curve.has_slope:
         return Claim(withheld="the baseline's own gain from compute cannot be told from none")
     lowest, highest = scale * min(curve.budgets), scale * max(curve.budgets)

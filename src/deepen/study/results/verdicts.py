@@ -124,7 +124,7 @@ class _Judgement:
         if self._main is None:
             return NO_NOISE
         curve = self._curve(share, self._main)
-        has_slope = len(curve.budgets) > 1 and curve.has_slope
+        has_slope = len(set(curve.budgets)) > 1 and curve.has_slope
         return describe_noise(self._main, curve.log_slope if has_slope else None)
 
     @cached_property
@@ -169,11 +169,15 @@ class _Judgement:
 
     def _curve(self, share: float, strata: Strata | None) -> BaselineCurve:
         base = self.pairing.reference(share)
-        budgets = self._budgets(list(base))
-        here = fmean(run.mark.flops for run in base.values()) or 1.0
+        here = fmean(run.mark.flops for run in base.values())
+        points = [
+            (fmean(runs[seed].mark.flops for seed in base) / here, fmean(runs[seed].val_loss for seed in base))
+            for runs in self._budgets(list(base)).values()
+            if here > 0 and all(runs[seed].mark.flops > 0 for seed in base)
+        ]
         return BaselineCurve(
-            budgets=[fmean(runs[seed].mark.flops for seed in base) / here for runs in budgets.values()],
-            losses=[fmean(runs[seed].val_loss for seed in base) for runs in budgets.values()],
+            budgets=[budget for budget, _ in points],
+            losses=[loss for _, loss in points],
             noise=strata.baseline.mean_square / strata.n if strata else 0.0,
             critical=strata.critical_value if strata else 0.0,
         )
