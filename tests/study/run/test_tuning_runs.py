@@ -132,3 +132,4 @@ def test_a_rate_at_which_training_diverges_is_given_up_and_the_study_goes_on(stu
         [arm] = results.tuning.arms
         assert [trial.diverged for trial in arm.trials] == [False, True]
         assert arm.chosen_peak == 8e-3 and results.arms[0].marks
+        assert results.trained_share == 1

@@ -57,7 +57,7 @@ def collect(
         depth_verdicts=(),
         depth_noise=NO_NOISE,
         sharing=collector.sharing(),
-        trained_share=collector.trained_share(tree.nodes),
+        trained_share=collector.trained_share(tree.nodes.keys() - tree.given_up),
         tuning=collect_tuning(tree, collector.done),
         best_fixed_depth=tree.tuning.best_fixed_depth,
     )

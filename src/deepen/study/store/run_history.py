@@ -15,7 +15,7 @@ from deepen.growth.layout import GrownBlock, describe_blocks, describe_layout
 from deepen.growth.spec import Growth, GrowthStep
 from deepen.interop.history import DataPosition, FinalScore, Trained, TrainedPhase
 from deepen.schedule.rate_piece import RatePiece
-from deepen.schedule.recipes import get_recipe
+from deepen.schedule.recipes import CONSTANT_DEPTH, get_recipe
 from deepen.schedule.trainable import TrainedParts
 from deepen.study.define.study import Study
 from deepen.study.store.errors import StoreError
@@ -46,7 +46,8 @@ def read_run(folder: Path, key: str, header: StateHeader, study: Study, *, arm: 
     scores = {line["task"]: line for line in evaluations}
     losses = [scores.pop(name) for name in LOSSES if name in scores]
     validation = max(losses, key=lambda line: (line["tokens"], line["task"] == MARK_VALIDATION), default=None)
-    recipe = next((get_recipe(each.recipe).name for each in study.arms if each.name == arm), "")
+    recipes = (get_recipe(each.recipe).name for each in study.arms if each.name == arm)
+    recipe = next(recipes, CONSTANT_DEPTH.name if study.depths else "")  # the best fixed depth, if it is no arm's
     last = specs[-1]["recipe"]
     facts = _read_data_facts(folder, study)
     first = 0 if study.start is None else study.start.first_token(fingerprint, study.context, header.seed)
