@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
-from deepen.schedule.rate import Constant
+from deepen.schedule.rate import WSD, Constant
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.evaluation import Evaluation, TaskFile
 from deepen.study.define.study import Arm, Study
@@ -77,3 +77,33 @@ def test_a_stop_during_an_evaluation_does_not_wait_for_its_end(
     assert train_segment(job, lambda: False)
     assert [line["step"] for line in folder.lines("evals")] == [STEPS // 2, STEPS, STEPS]
     assert len(folder.lines("metrics")) == STEPS and folder.log_problems() == []
+
+
+def test_a_mark_is_evaluated_again_from_its_own_state_alone(
+    make_study: Callable[..., Study], model: ModelConfig, dataset: Dataset, tmp_path: Path
+):
+    """The state before its decay is pruned by then; nothing is trained again, also after an interruption."""
+    study = make_study(
+        model=replace(model, depth=1),
+        tokens=STEPS * BATCH,
+        arms=(Arm(name="full", recipe="full"),),
+        anchors=(1.0,),
+        rate=WSD(peak=1e-3, warmup_tokens=BATCH),
+        evaluation=Evaluation(every_tokens=STEPS * BATCH, validation_tokens=64),
+    )
+    tree, store = compile_study(study, dataset.fingerprint), Store(tmp_path / "study")
+    store.open(study, {})
+    jobs = make_jobs(tree, dataset, store.folder)
+    *before, last = tree.nodes.values()
+    for node in before:
+        assert train_segment(jobs[node.key], lambda: False)
+    point = last.evaluations[-1]
+    older = replace(last, evaluations=(replace(point, tasks=("validation",)),))
+    assert train_segment(replace(jobs[last.key], node=older), lambda: False)
+    for node in before:
+        store.segment(node.key).remove_state()
+    assert find_pending(tree, store) == [last]
+    store.segment(last.key).reopen()
+    assert find_pending(tree, store) == [last]
+    assert train_segment(jobs[last.key], lambda: False)
+    assert find_pending(tree, store) == []

@@ -116,23 +116,26 @@ def find_pending(tree: Tree, store: Store) -> list[Node]:
     """The segments to train, parents first.
 
     A finished segment is pending again if its state was pruned and a pending child needs it, or if a mark was
-    added at its end afterwards and an evaluation is missing there. Segments of arms that wait for their trials,
-    and of trials that diverged, are not pending.
+    added at its end afterwards and an evaluation is missing there. For an evaluation alone, its own state is enough,
+    and the one before it is not needed. Segments of arms that wait for their trials, and of trials that diverged,
+    are not pending.
     """
-    children, pending = tree.children(), set[str]()
+    children, pending, trained = tree.children(), set[str](), set[str]()
     left_out, marks, trial_ends = tree.waiting | tree.given_up, tree.mark_keys, tree.trial_ends
     for node in reversed(tree.nodes.values()):
         if node.key in left_out:
             continue
         folder = store.segment(node.key)
         is_mark, is_end = node.key in marks, node.key in marks or node.key in trial_ends
-        needs_state = is_mark or any(child in pending for child in children.get(node.key, ()))
+        needs_state = is_mark or any(child in trained for child in children.get(node.key, ()))
         if (
             folder.done is None
             or (needs_state and not folder.has_state)
             or (is_end and not _is_evaluated_at_end(node, folder))
         ):
             pending.add(node.key)
+            if folder.tokens_saved < node.segment.end:
+                trained.add(node.key)
     return [node for node in tree.nodes.values() if node.key in pending]
 
 
