@@ -116,9 +116,9 @@ def find_pending(tree: Tree, store: Store) -> list[Node]:
     """The segments to train, parents first.
 
     A finished segment is pending again if its state was pruned and a pending child needs it, or if a mark was
-    added at its end afterwards and an evaluation is missing there. For an evaluation alone, its own state is enough,
-    and the one before it is not needed. Segments of arms that wait for their trials, and of trials that diverged,
-    are not pending.
+    added at its end afterwards and an evaluation is missing there. For an evaluation alone, its own state is
+    enough, and the one before it is not needed. Segments of arms that wait for their trials, and of trials that
+    diverged, are not pending.
     """
     children, pending, trained = tree.children(), set[str](), set[str]()
     left_out, marks, trial_ends = tree.waiting | tree.given_up, tree.mark_keys, tree.trial_ends
