@@ -67,3 +67,15 @@ def test_a_pair_has_two_columns(tmp_path: Path):
     assert list(verdicts["interval_low"].fillna(-1)) == [-1, 0] and verdicts["interval_high"][1] == 1.5
     assert verdicts["multiplier_interval_bounds_low"][1] == "below"
     assert list(verdicts["outcome"]) == ["loses", "cannot tell"]
+
+
+def test_every_trial_has_a_line(tmp_path: Path):
+    options = [{"grow_at": share} for share in (0.3, 0.5)]
+    trials = [
+        {"peak": 0.01, "options": each, "loss": 4.0 + each["grow_at"], "flops": 5, "tokens": 3} for each in options
+    ]
+    tuned = {"name": "one-shot", "depth": 12, "trials": trials, "chosen_peak": 0.01, "chosen_options": options[0]}
+    write_csv(make_tables(Results.from_json({"arms": [], "tuning": {"arms": [tuned]}})), tmp_path)
+    table = pd.read_csv(tmp_path / "trials.csv")
+    assert list(table["options"]) == ["grow_at 0.3", "grow_at 0.5"]
+    assert list(table["loss"]) == [4.3, 4.5] and list(table["is_chosen"]) == [True, False]

@@ -5,6 +5,7 @@
     marks       one line per arm, seed and mark
     verdicts    one line per verdict, depth-verdicts those against the best fixed depth
     paper-table one line per verdict at equal exact FLOPs: what a paper's table has (`paper_table` writes LaTeX)
+    trials      one line per trial that chose a rate, an option or a depth
     excess      one line per arm that grew, seed and point since its last growth
 
 Columns have the names of the keys in results.json; a pair has two columns, such as `interval_low` and
@@ -27,6 +28,7 @@ from deepen.report.paper_table import make_paper_rows
 from deepen.study.results.excess import excess_since_growth
 from deepen.study.results.records import Record
 from deepen.study.results.schema import MarkResult, Results
+from deepen.study.results.tuning import Trial, TunedArm
 
 PAIRS = (
     "interval",
@@ -56,6 +58,8 @@ def make_tables(results: Results) -> dict[str, Table]:
         for name, field in (("curves", "curve"), ("tasks", "tasks"), ("marks", "marks"))
     }
     made = {name: _make_table(_with_run(*entry) for entry in entries) for name, entries in tables.items()}
+    tuned = results.tuning.arms if results.tuning else ()
+    made["trials"] = _make_table(_with_tuned(arm, trial) for arm in tuned for trial in arm.trials)
     made["excess"] = _make_table(_cells(excess) for excess in excess_since_growth(results))
     made["verdicts"] = _make_table(_cells(verdict) for verdict in results.verdicts)
     made["depth-verdicts"] = _make_table(_cells(verdict) for verdict in results.depth_verdicts)
@@ -93,6 +97,15 @@ def _with_run(arm: str, seed: int, entry: Record) -> Iterator[Cell]:
     yield "arm", str, arm
     yield "seed", int, seed
     yield from _cells(entry)
+
+
+def _with_tuned(arm: TunedArm, trial: Trial) -> Iterator[Cell]:
+    yield "arm", str, arm.name
+    yield "depth", int, arm.depth
+    yield "is_fixed_depth", bool, arm.is_fixed_depth
+    yield "options", str, ", ".join(f"{name} {value}" for name, value in trial.options.items())
+    yield from _cells(trial)
+    yield "is_chosen", bool, trial == arm.chosen
 
 
 def _cells(record: Record) -> Iterator[Cell]:

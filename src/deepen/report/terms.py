@@ -40,9 +40,7 @@ TERMS = {
         "an interval of a difference that is wide enough for all intervals of the study to hold together "
         "with the stated confidence"
     ),
-    "cannot tell": (
-        "the joint interval includes zero: this study has too few seeds, or too much noise, for this arm"
-    ),
+    "cannot tell": ("the joint interval includes zero: the study shows neither a gain nor a loss of this arm"),
     "compute multiplier": (
         "the compute the baseline needs to reach an arm's loss, divided by the compute the arm used; "
         "above 1 the arm is better"
