@@ -17,9 +17,9 @@ from deepen.evaluate.task import LOSSES, MARK_VALIDATION, VALIDATION
 from deepen.schedule.rate import rate_name
 from deepen.schedule.recipes import get_recipe
 from deepen.study.compile.tree import Node, Route, Tree
+from deepen.study.results.collect_regime import collect_regime
 from deepen.study.results.collect_tuning import collect_tuning
 from deepen.study.results.phases import record_phases
-from deepen.study.results.regime import DataFacts, Regime
 from deepen.study.results.schema import (
     NO_NOISE,
     ArmResult,
@@ -50,7 +50,7 @@ def collect(
         command=command,
         baseline=study.baseline,
         deepen_version=__version__,
-        regime=_regime(tree, store, dataset, machine, collector.step_times, wall_seconds),
+        regime=collect_regime(tree, store, dataset, machine, collector.step_times, wall_seconds),
         noise=NO_NOISE,
         arms=collector.arms(),
         verdicts=(),
@@ -265,48 +265,3 @@ def _phase_at(route: Route, tokens: int) -> tuple[int, str]:
     phases = route.mark.schedule.phases
     ends = accumulate(phase.tokens for phase in phases)
     return next((phase.depth, phase.label) for phase, end in zip(phases, ends, strict=True) if tokens <= end)
-
-
-def _regime(
-    tree: Tree, store: Store, dataset: Dataset, machine: str, times: StepTimes, wall_seconds: float
-) -> Regime:
-    study, model = tree.study, tree.study.model
-    train_tokens, validation_tokens = dataset.count("train"), dataset.count("validation")
-    longest = max(route.mark.schedule.tokens for route in tree.routes)
-    return Regime(
-        model=model.name,
-        depth=model.depth,
-        width=model.width,
-        parameters=model.parameters,
-        parameters_non_embedding=model.parameters_non_embedding,
-        context=study.context,
-        vocab=model.vocab,
-        baseline_tokens=study.baseline_tokens,
-        tokens_per_parameter=study.baseline_tokens / model.parameters_non_embedding,
-        rate=rate_name(study.rate),
-        peak_lr=study.rate.peak,
-        precision=study.settings.precision,
-        batch_tokens=study.batch_tokens,
-        seeds=study.seeds,
-        data=DataFacts(
-            name=dataset.name,
-            fingerprint=dataset.fingerprint,
-            tokenizer_sha256=dataset.tokenizer_sha256,
-            train_tokens=train_tokens,
-            validation_tokens=min(study.evaluation.validation_tokens, validation_tokens - 1),
-            mark_tokens=min(study.mark_tokens, validation_tokens - 1) // study.context * study.context,
-            epochs=longest / train_tokens,
-        ),
-        task_files=(store.recorded("inputs") or {}).get("tasks", {}),
-        attention_flops="dense",
-        machine=machine,
-        device=times.device,
-        step_time_spread=times.spread,
-        wall_seconds=wall_seconds,
-        warmup_tokens=study.rate.fix_warmup(study.first_budget.baseline_tokens).warmup_tokens,
-        decay_shape=getattr(study.rate, "decay_shape", ""),
-        decay_share=getattr(study.rate, "decay_share", None),
-        decay_in=getattr(study.rate, "decay_in", ""),
-        decay_tokens=getattr(study.rate, "decay_tokens", None),
-        final_share=getattr(study.rate, "final_share", None),
-    )
