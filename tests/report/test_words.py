@@ -202,7 +202,7 @@ def test_a_win_is_compared_with_a_smaller_model_alone(
             ("cannot tell",),
             ("loses",),
             "arm 0 cannot be told apart from full training. It does worse than the best fixed depth, depth 6.",
-            "Growing does not pay here: arm 0 does worse than the best fixed depth, depth 6. The nearest",
+            "Growing does not pay here: arm 0 (+0.050, 95 % interval +0.030 to +0.070) does worse than the best",
         ),
     ],
 )

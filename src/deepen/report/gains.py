@@ -39,11 +39,10 @@ def _compare_with_best_depth(
         return [f"Growing pays with {_name(both)}: {beats} the best fixed depth, {best}, too."]
     nearest = min((second for _, second in pairs), key=by_difference)
     if all(second.outcome is Outcome.LOSES for _, second in pairs):
-        who = nearest.arm if len(pairs) == 1 else "every arm"
-        return [
-            f"Growing does not pay here: {who} does worse than the best fixed depth, {best}. The nearest to it is "
-            f"{_name([nearest])}."
-        ]
+        worse = f"does worse than the best fixed depth, {best}"
+        if len(pairs) == 1:
+            return [f"Growing does not pay here: {_name([nearest])} {worse}."]
+        return [f"Growing does not pay here: every arm {worse}. The nearest to it is {_name([nearest])}."]
     return [
         f"Growing is not shown to pay: no arm beats both {study.baseline_words} and the best fixed depth, {best}. "
         f"The nearest to {best} is {_name([nearest])}."
