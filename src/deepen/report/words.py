@@ -77,8 +77,9 @@ def describe_finding(study: StudySummary) -> Finding:
 
 
 def _headline(study: StudySummary, exact: Sequence[Verdict]) -> str:
-    if not exact and study.seeds_planned > study.finished_seeds > 0:
-        planned, done = plural(study.seeds_planned, "seed"), in_words(study.finished_seeds)
+    planned_seeds = max(study.seeds_planned, len(study.regime.seeds))  # more may follow after a verdict
+    if not exact and planned_seeds > study.finished_seeds > 0:
+        planned, done = plural(planned_seeds, "seed"), in_words(study.finished_seeds)
         return f"There is no finding yet: {planned} are planned, and {done} of them done."
     if not exact:
         return f"There is no finding yet: no arm has been compared with {study.baseline_words} at equal compute."
