@@ -8,7 +8,7 @@ from typing import Any
 from deepen.cli.commands.plan import make_fleet
 from deepen.cli.output.advice import print_advice
 from deepen.cli.requests.advise import AdviseRequest
-from deepen.cli.requests.pilot import SEEDS, TOKENS_PER_PARAMETER, Pilot, design_pilot, smallest_preset
+from deepen.cli.requests.pilot import SEEDS, Pilot, design_pilot, smallest_preset
 from deepen.compute.plan_recipe import plan_recipe
 from deepen.study.advise import Advice, ArmAdvice, advise, find_shipped_map
 from deepen.study.compile.tree import compile_study
@@ -17,6 +17,10 @@ from deepen.study.map.schema import load_map
 
 DEFAULT_TEST = "one-shot"
 """The recipe that is tested where no map suggests another."""
+
+
+TEST_BUDGETS = (5, 100)
+"""The fewest and the most tokens per parameter of a test: fewer are not enough steps, more take long."""
 
 
 def run(request: AdviseRequest) -> int:
@@ -116,7 +120,7 @@ def _design_test(advice: Advice, request: AdviseRequest) -> Pilot | None:
 def _design_fair(advice: Advice, recipe: str) -> Pilot:
     small = smallest_preset(advice.model)
     model = replace(small, depth=advice.model.depth)
-    fewest, most = TOKENS_PER_PARAMETER
+    fewest, most = TEST_BUDGETS
     budget = round(min(max(advice.tokens_per_parameter, fewest), most))
     study = fair(model=model, budgets=(budget,), recipes=(recipe,), seeds=SEEDS)
     tree = compile_study(study, data_fingerprint="")

@@ -42,9 +42,8 @@ def print_advice(advice: dict[str, Any]) -> None:
         minutes = max(1, round(test["seconds_on_two_cores"] / 60))
         duration = counted(minutes, "minute") if minutes < 120 else counted(round(minutes / 60), "hour")
         print_sentences([
-            f"test      this study tests it on a small model of as many blocks, with 20 to 100 tokens per "
-            f"parameter: at most {test['flops']:.2g} FLOPs, an estimated {duration} on two CPU cores. What holds "
-            "for a small model need not hold for a large one",
+            f"test      this study tests it on a small model of as many blocks: at most {test['flops']:.2g} FLOPs, an "
+            f"estimated {duration} on two CPU cores. What holds for a small model need not hold for a large one",
         ], indent=10)  # fmt: skip
         print_lines([f"          {test['command']}"])
 
@@ -66,8 +65,13 @@ def _row(arm: dict[str, Any]) -> list[str]:
         "" if arm["ceiling"] is None else f"{arm['ceiling']:.2f}",
         f"{100 * arm['saved']['share']:.0f} %",
         f"{arm['wins']} of {arm['cells']}",
-        f"{arm['wins_against_best_fixed_depth']} of {arm['compared_with_best_fixed_depth']}",
+        _describe_depth_wins(arm),
     ]
+
+
+def _describe_depth_wins(arm: dict[str, Any]) -> str:
+    compared = arm["compared_with_best_fixed_depth"]
+    return f"{arm['wins_against_best_fixed_depth']} of {compared}" if compared else "not compared"
 
 
 def _conclude(advice: dict[str, Any]) -> list[str]:
