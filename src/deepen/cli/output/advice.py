@@ -42,8 +42,9 @@ def print_advice(advice: dict[str, Any]) -> None:
         minutes = max(1, round(test["seconds_on_two_cores"] / 60))
         duration = counted(minutes, "minute") if minutes < 120 else counted(round(minutes / 60), "hour")
         print_sentences([
-            f"test      this study tests it on a small model of as many blocks: at most {test['flops']:.2g} FLOPs, an "
-            f"estimated {duration} on two CPU cores. What holds for a small model need not hold for a large one",
+            f"test      this study tests it on a small model of as many blocks: at most {test['flops']:.2g} "
+            f"FLOPs, an estimated {duration} on two CPU cores. What holds for a small model need not hold for a "
+            "large one",
         ], indent=10)  # fmt: skip
         print_lines([f"          {test['command']}"])
 
