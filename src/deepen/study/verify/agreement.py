@@ -33,8 +33,9 @@ LOOK_AHEAD = 5
 """Rounding can grow from 1e-6 to 0.03 nats within 20 steps, and does so a few steps apart in two trainings: so the
 distance is that of so many steps later."""
 
-ROUNDING = {"fp32": 1e-5, "bf16": 2e-3}
-"""By how much the losses of the same weights may differ between machines, as a share of the loss, by precision."""
+ROUNDING = {"fp32": 1e-5, "bf16": 2e-4}
+"""By how much the losses of the same weights may differ between machines, as a share of the loss, by precision. On
+nano, batches added in other parts differ by 1e-7, and bf16 differs from fp32 by 5e-5."""
 
 TELLING_SHARE = 1 / 3
 """Rounding hides another training where it may move a loss by this share of the scatter between batches."""
