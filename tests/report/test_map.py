@@ -9,7 +9,7 @@ import pytest
 
 from deepen.report.draw_map import draw_map
 from deepen.report.map_grid import group_budgets, make_grids
-from deepen.report.map_words import describe_laws, describe_map
+from deepen.report.map_words import describe_laws, describe_map, describe_withheld
 from deepen.study.map.law import fit_laws
 from deepen.study.map.schema import MapResults
 
@@ -72,6 +72,12 @@ def test_a_cell_that_cannot_tell_is_hatched_and_shows_its_difference() -> None:
     unsure, sure = grid.rows[0][1]
     assert unsure.is_hatched and not sure.is_hatched
     assert (unsure.multiplier, unsure.interval, unsure.strength) == ("–", "−0.010 nats", 0.0)
+
+
+def test_reasons_for_missing_multipliers_are_counted() -> None:
+    reason = {"withheld": "the rate is at the edge"}
+    found = _map(_cell("small", 5, None, **reason), _cell("small", 20, None, **reason), _cell("large", 5, 1.2))
+    assert describe_withheld(found) == ["No multiplier in 2 of 3 cells: the rate is at the edge."]
 
 
 def test_the_headline_counts_both_baselines(found: MapResults) -> None:

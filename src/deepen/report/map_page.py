@@ -3,7 +3,7 @@
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from deepen.report.map_grid import make_grids
-from deepen.report.map_words import describe_laws, describe_map, describe_scope, describe_shared
+from deepen.report.map_words import describe_laws, describe_map, describe_scope, describe_shared, describe_withheld
 from deepen.report.units import count, done_percent
 from deepen.study.map.schema import MAP_FILE, MapResults
 
@@ -29,6 +29,7 @@ def render_map(found: MapResults, files: tuple[str, ...]) -> str:
         scope=describe_scope(found),
         grids=make_grids(found),
         laws=describe_laws(found),
+        withheld=describe_withheld(found),
         sharing=describe_shared(found),
         files=(f"../{MAP_FILE}", *files),
     )

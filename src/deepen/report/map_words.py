@@ -1,6 +1,7 @@
 """What a map found, in sentences."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import scipy  # imports `scipy.stats`, which takes half a second, when it is first used
@@ -46,6 +47,12 @@ def describe_scope(found: MapResults) -> str:
         f"{join([f'{budget:g}' for budget in budgets])} tokens per parameter, {join(found.arms)}; "
         f"{join([str(each) for each in seeds])} {'seed' if seeds == [1] else 'seeds'}, at equal exact FLOPs."
     )
+
+
+def describe_withheld(found: MapResults) -> list[str]:
+    """In how many cells no multiplier is claimed, for each reason."""
+    reasons = Counter(cell.withheld for cell in found.cells if cell.multiplier is None and cell.withheld)
+    return [f"No multiplier in {n} of {len(found.cells)} cells: {reason}." for reason, n in reasons.items()]
 
 
 def describe_laws(found: MapResults) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from deepen.cli.output.plan_tables import describe_sharing, describe_time
 from deepen.cli.output.tables import numbers, print_lines, print_sentences, print_table, short, text
 from deepen.report.map_grid import describe_interval, describe_multiplier
-from deepen.report.map_words import describe_laws, describe_map, describe_scope, describe_shared
+from deepen.report.map_words import describe_laws, describe_map, describe_scope, describe_shared, describe_withheld
 from deepen.report.units import signed
 from deepen.study.map.plan import MapPlan, price_tree
 from deepen.study.map.schema import MapCell, MapResults
@@ -84,7 +84,7 @@ def print_map(found: MapResults, folder: Path) -> None:
             map(_row, found.cells),
             droppable=("in seconds", "best fixed depth"),
         )
-        print_sentences([*describe_laws(found), ""])
+        print_sentences([*describe_withheld(found), *describe_laws(found), ""])
     unfinished = [study.model.name for study in found.studies if (study.trained_share or 0.0) < 1]
     if unfinished:
         print_sentences([f"Unfinished: {', '.join(unfinished)}."])
