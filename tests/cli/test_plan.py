@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from deepen import durable
 from deepen.cli.entry import main
 from deepen.cli.requests import train
 from deepen.compute.devices import DEVICES
 from deepen.study.compile.study_plan import plan_study
+from deepen.study.define.presets import quickstart
+from deepen.study.results.power import expected_noise
 
 
 def plan(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
@@ -232,6 +235,26 @@ def test_a_study_is_planned_arm_by_arm(capsys: pytest.CaptureFixture[str]):
     steps = {(m["arm"], m["accounting"], m["budget_share"]): m["steps"] for m in result["marks"]}
     assert steps["full", "flops", 1.0] == 10_000
     assert [steps[f"two-phase S={s}", "paper", 1.0] for s in (4, 8, 12)] == [14_688, 15_469, 15_729]
+
+
+def test_the_folder_of_a_study_is_planned_with_the_spreads_that_it_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    noise = expected_noise(arms_std=0.002, baseline_std=0.02, slope=0.2, arms=6, seeds=2)
+    verdict = {"arm": "small", "n_seeds": 2, "interval": [-0.1, 0.1]}
+    results = {"arms": [], "verdicts": [verdict], "noise": noise.to_json(), "looks": [2], "seeds_planned": 2}
+    durable.write_json(tmp_path / "study.json", {"study": quickstart().to_json()})
+    durable.write_json(tmp_path / "results.json", results)
+    result, reference = plan(capsys, str(tmp_path)), plan(capsys, "quickstart", "--out", str(tmp_path / "new"))
+    assert result["marks"] == reference["marks"] and len(reference["power"]) == 2
+    [power] = result["power"]
+    assert (power["spreads"], power["baseline_std"]) == (str(tmp_path), pytest.approx(0.02))
+    assert {each["seeds"]: each["confidence"] for each in power["detectable"]} == pytest.approx(
+        {2: 0.95, 3: 0.9875, 5: 0.9875, 8: 0.9875}
+    )
+    assert main(["plan", str(tmp_path), "--seeds", "4"]) == 0
+    shown = capsys.readouterr().out
+    assert "4, planned" in shown and "98.75 % the 6 intervals" in shown and "0.0200" in shown
 
 
 def test_a_study_has_hours_and_a_price_and_pays_once_for_what_arms_share(capsys: pytest.CaptureFixture[str]):

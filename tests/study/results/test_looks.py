@@ -58,11 +58,11 @@ def test_no_verdict_is_written_before_the_planned_seeds_are_finished(study: Call
 
 def test_seeds_that_are_added_after_a_verdict_make_a_look_with_more_confidence(study: Callable[..., Study]):
     first = judged(collected(2, 2), study(2))
-    assert first.looks == (2,)
+    assert (first.looks, first.noise.confidence) == ((2,), pytest.approx(0.95))
     interrupted = judged(collected(4, 3), study(4), first)
     assert (interrupted.verdicts, interrupted.looks, interrupted.seeds_planned) == ((), (2,), 2)
     second = judged(collected(4, 4), study(4), interrupted)
-    assert second.looks == (2, 4)
+    assert (second.looks, second.noise.confidence) == ((2, 4), pytest.approx(0.9875))
     again = judged(collected(4, 4), study(4), second)
     assert again == second
 
@@ -72,7 +72,7 @@ def test_seeds_that_are_added_before_a_verdict_make_no_look(study: Callable[...,
     alone = judged(collected(1, 1), study(1))
     assert len(alone.verdicts) == 2 and alone.looks == ()
     more = judged(collected(3, 3), study(3), alone)
-    assert (more.looks, more.seeds_planned) == ((3,), 3)
+    assert (more.looks, more.seeds_planned, more.noise.confidence) == ((3,), 3, pytest.approx(0.95))
 
 
 def test_a_verdict_of_an_older_version_is_a_look(study: Callable[..., Study]):

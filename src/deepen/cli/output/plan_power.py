@@ -47,7 +47,8 @@ def print_power(powers: Sequence[PlannedPower], seeds: int, looks: Sequence[int]
     )
     noise = powers[0].noise
     intervals = "the interval holds" if noise.arms == 1 else f"the {noise.arms} intervals hold together"
-    sentences = [f"With 95 % {intervals}. {_describe_spreads(powers)}"]
+    confidence = next((each.confidence for each in powers[0].detectable if each.seeds == seeds), 0.95)
+    sentences = [f"With {100 * confidence:.4g} % {intervals}. {_describe_spreads(powers)}"]
     if powers[0].detectable[0].multiplier is None:
         sentences.append("No multiplier is claimed: the baseline is measured at one budget only.")
     if looks:
