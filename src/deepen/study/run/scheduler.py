@@ -134,7 +134,7 @@ def find_pending(tree: Tree, store: Store) -> list[Node]:
             or (is_end and not _is_evaluated_at_end(node, folder))
         ):
             pending.add(node.key)
-            if folder.tokens_saved < node.segment.end:
+            if folder.tokens_saved < node.segment.end or folder.log_problems():
                 trained.add(node.key)
     return [node for node in tree.nodes.values() if node.key in pending]
 
