@@ -9,7 +9,10 @@ from deepen.cli.entry import main
 from deepen.study.map.law import predict
 from deepen.study.map.schema import load_map
 
-TINY = "--models 2x8,2x16 --recipes one-shot --budgets 8,16 --seeds 2 --vocab 512 --context 16 --batch-tokens 512"
+TINY = (
+    "--models 2x8,2x16 --recipes one-shot --budgets 8,16 --seeds 1 --vocab 512 --context 16 --batch-tokens 512 "
+    "--tune-rate 1.6e-2 --depths 2"
+)
 
 
 def test_the_plan_prices_all_models_and_what_their_runs_share(capsys: pytest.CaptureFixture[str]) -> None:
