@@ -122,7 +122,7 @@ def quickstart() -> Study:
             Arm(name="small", recipe="small", options={"start_depth": 6}),
         ),
         evaluation=Evaluation(every_tokens=steps // 10 * batch_tokens, validation_tokens=32_768),
-        seeds=(0, 1),
+        seeds=(0, 1, 2),
         rate=WSD(peak=PEAK_RATES["nano"], warmup_tokens=round(tokens * WARMUP_SHARE)),
     )
 
