@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deepen import judge
-from deepen.study.results.power import detectable_multiplier, expected_noise
+from deepen.study.judge.power import detectable_multiplier, expected_noise
 from deepen.study.results.schema import Bound, Verdict
 
 SLOPE, EXPONENT = 0.22, 0.3

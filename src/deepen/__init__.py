@@ -81,9 +81,9 @@ if TYPE_CHECKING:
     from deepen.study.define.study import Arm as Arm
     from deepen.study.define.study import Study as Study
     from deepen.study.define.tuning import Tuning as Tuning
+    from deepen.study.judge.verdicts import judge as judge
     from deepen.study.results.results_file import load_results as load_results
     from deepen.study.results.schema import Results as Results
-    from deepen.study.results.verdicts import judge as judge
     from deepen.study.run.errors import Interrupted as Interrupted
     from deepen.study.run.progress import Preparation as Preparation
     from deepen.study.run.progress import SegmentProgress as SegmentProgress
@@ -125,7 +125,7 @@ _MODULES = {
     "Tuning": "deepen.study.define.tuning",
     "Results": "deepen.study.results.schema",
     "load_results": "deepen.study.results.results_file",
-    "judge": "deepen.study.results.verdicts",
+    "judge": "deepen.study.judge.verdicts",
     "Interrupted": "deepen.study.run.errors",
     "Preparation": "deepen.study.run.progress",
     "SegmentProgress": "deepen.study.run.progress",

@@ -12,7 +12,7 @@ from deepen.cli.requests import train
 from deepen.compute.devices import DEVICES
 from deepen.study.compile.study_plan import plan_study
 from deepen.study.define.presets import quickstart
-from deepen.study.results.power import expected_noise
+from deepen.study.judge.power import expected_noise
 
 
 def plan(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:

@@ -28,9 +28,9 @@ from deepen.errors import InvalidValueError
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.task import TaskError
 from deepen.model.presets import PRESETS
-from deepen.report.data_files import make_tables, write_csv, write_parquet
-from deepen.report.page import render_page
-from deepen.report.summary import summarize
+from deepen.report.page.page import render_page
+from deepen.report.summary.study_summary import summarize
+from deepen.report.tables.data_files import make_tables, write_csv, write_parquet
 from deepen.study.define.presets import quickstart
 from deepen.study.results.results_file import ResultsError, load_results
 from deepen.study.store.errors import StoreError

@@ -13,14 +13,14 @@ import pytest
 
 from deepen.data.shards import Dataset
 from deepen.report import draw_report
-from deepen.report.page import describe_rate
+from deepen.report.page.page import describe_rate
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.study import Arm, Study
+from deepen.study.judge.verdicts import with_verdicts
 from deepen.study.results.collect import collect
 from deepen.study.results.regime import Regime
 from deepen.study.results.results_file import write_results
 from deepen.study.results.schema import Results
-from deepen.study.results.verdicts import with_verdicts
 from deepen.study.store.study_folder import Store
 
 pytestmark = pytest.mark.slow

@@ -27,13 +27,13 @@ def draw_report(results: Results, folder: Path | str) -> Path:
     temporary name and then renamed, so that a reader never sees a part of it.
     """
     # Imported here because the drawing libraries take a second to import.
-    from deepen.report.config import read_config
-    from deepen.report.data_files import make_tables, write_csv
-    from deepen.report.figures import write_figures
+    from deepen.report.figures.all_figures import write_figures
     from deepen.report.files import write_file
-    from deepen.report.page import render_page
-    from deepen.report.paper_table import write_latex
-    from deepen.report.summary import summarize
+    from deepen.report.page.config import read_config
+    from deepen.report.page.page import render_page
+    from deepen.report.summary.study_summary import summarize
+    from deepen.report.tables.data_files import make_tables, write_csv
+    from deepen.report.tables.paper_table import write_latex
 
     summary = summarize(results)
     report_folder = Path(folder) / "report"

@@ -6,7 +6,7 @@ import numpy as np
 
 from deepen.compute.accounting import PAPER, TOKENS, AtBudget
 from deepen.evaluate.registry import TASKS
-from deepen.report.summary import ArmSummary, StudySummary
+from deepen.report.summary.study_summary import ArmSummary, StudySummary
 from deepen.report.units import cut, done_percent, power
 from deepen.study.results.schema import Verdict
 

@@ -16,11 +16,11 @@ from deepen.report import draw_report
 from deepen.study.compile.tree import Tree, compile_study
 from deepen.study.define.evaluation import Evaluation, TaskFile
 from deepen.study.define.study import Arm, Study
+from deepen.study.judge.verdicts import with_verdicts
 from deepen.study.results.collect import collect
 from deepen.study.results.schema import Results
 from deepen.study.results.seconds import seconds_factor
 from deepen.study.results.validation_text import block_means
-from deepen.study.results.verdicts import with_verdicts
 from deepen.study.store.study_folder import Store
 from deepen.train.device import machine_name
 

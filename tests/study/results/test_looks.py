@@ -10,9 +10,9 @@ import pytest
 from deepen.errors import InvalidValueError
 from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.study import Arm, Study
+from deepen.study.judge.verdicts import with_verdicts
 from deepen.study.results.looks import Plan, count_finished_seeds, find_looks, judge_as_planned
 from deepen.study.results.schema import Results
-from deepen.study.results.verdicts import with_verdicts
 
 ARMS = {"full": 4.0, "one-shot": 3.9, "small": 3.95}
 

@@ -57,7 +57,7 @@ def _plan_recipe(request: RecipePlanRequest) -> int:
         if request.show_trainable:
             print_trainable(description)
     if request.figure is not None:
-        from deepen.report.plan_figure import draw_plan  # seconds to import, and seldom asked for
+        from deepen.report.figures.plan_figure import draw_plan  # seconds to import, and seldom asked for
 
         draw_plan(plan, request.figure)
         if not request.as_json:
@@ -89,8 +89,8 @@ def _make_clock(request: RecipePlanRequest, fleet: Fleet | None) -> Clock | None
 
 def _plan_study(request: StudyPlanRequest) -> int:
     from deepen.cli.output.plan_power import describe_power, print_power  # numpy: seldom needed
+    from deepen.study.judge.planned_power import plan_power
     from deepen.study.results.looks import find_looks
-    from deepen.study.results.planned_power import plan_power
 
     study, plan = request.study, plan_study(request.study)
     tree = compile_study(study, data_fingerprint="")  # identifies segments among themselves

@@ -54,7 +54,7 @@ def run(request: RecipesRequest) -> int:
 
 def _draw_figures(folder: Path) -> None:
     """Draw NAME.png for each recipe."""
-    from deepen.report.plan_figure import draw_schedule as draw_figure  # seconds to import
+    from deepen.report.figures.plan_figure import draw_schedule as draw_figure  # seconds to import
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, recipe in RECIPES.items():

@@ -8,7 +8,7 @@ from deepen.cli.output.tables import numbers, print_sentences, print_table, text
 from deepen.cli.requests.report import ReportRequest
 from deepen.errors import InvalidValueError
 from deepen.report import draw_report
-from deepen.report.draw_map import draw_map
+from deepen.report.map.draw import draw_map
 from deepen.study.map.run_map import collect_map, find_studies
 from deepen.study.map.schema import load_map, write_map
 from deepen.study.results.results_file import load_results, write_results
@@ -42,7 +42,7 @@ def _draw_map(request: ReportRequest) -> int:
 
 
 def _write_tables(results: Results, folder: Path) -> None:
-    from deepen.report.data_files import make_tables, write_csv, write_parquet
+    from deepen.report.tables.data_files import make_tables, write_csv, write_parquet
 
     tables = make_tables(results)
     files = [write_csv(tables, folder)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from deepen.cli.commands.running import run_study
 from deepen.cli.output.map_tables import print_map
 from deepen.cli.requests.run_request import MapRequest
-from deepen.report.draw_map import draw_map
+from deepen.report.map.draw import draw_map
 from deepen.study.define.study import Study
 from deepen.study.map import run_map as maps
 from deepen.study.results.schema import Results

@@ -6,8 +6,8 @@ from typing import Any
 
 from deepen.cli.output.plan_tables import describe_sharing, describe_time
 from deepen.cli.output.tables import numbers, print_lines, print_sentences, print_table, short, text
-from deepen.report.map_grid import describe_interval, describe_multiplier
-from deepen.report.map_words import describe_laws, describe_map, describe_scope, describe_shared, describe_withheld
+from deepen.report.map.grid import describe_interval, describe_multiplier
+from deepen.report.map.words import describe_laws, describe_map, describe_scope, describe_shared, describe_withheld
 from deepen.report.units import signed
 from deepen.study.map.plan import MapPlan, price_tree
 from deepen.study.map.schema import MapCell, MapResults

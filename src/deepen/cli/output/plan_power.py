@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deepen.cli.output.tables import numbers, print_sentences, print_table, text
-from deepen.study.results.planned_power import Detectable, PlannedPower
+from deepen.study.judge.planned_power import Detectable, PlannedPower
 
 
 def describe_power(powers: Sequence[PlannedPower], folder: Path) -> list[dict[str, Any]]:

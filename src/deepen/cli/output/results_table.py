@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from deepen.cli.output.tables import Column, numbers, print_lines, print_sentences, print_table, text
-from deepen.report.compute_words import describe_withheld
 from deepen.report.intervals import confidence_text
-from deepen.report.introduction import describe_budget, describe_sharing
-from deepen.report.rows import UnfinishedRow, make_rows, make_unfinished_rows
-from deepen.report.summary import StudySummary, summarize
+from deepen.report.page.rows import UnfinishedRow, make_rows, make_unfinished_rows
+from deepen.report.summary.study_summary import StudySummary, summarize
 from deepen.report.units import capitalized, counted, duration
-from deepen.report.words import describe_finding
+from deepen.report.words.compute import describe_withheld
+from deepen.report.words.finding import describe_finding
+from deepen.report.words.introduction import describe_budget, describe_sharing
 from deepen.schedule.recipes import BASELINE
 from deepen.study.results.schema import Results
 

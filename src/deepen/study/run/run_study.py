@@ -28,11 +28,11 @@ from deepen.data.sources import open_data
 from deepen.study.compile.tree import Node, Tree, compile_study, hash_own_recipes
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
+from deepen.study.judge.verdicts import with_verdicts
 from deepen.study.results.collect import collect
 from deepen.study.results.looks import Plan, judge_as_planned
 from deepen.study.results.results_file import find_results, write_results
 from deepen.study.results.schema import Results
-from deepen.study.results.verdicts import with_verdicts
 from deepen.study.run.decisions import Decisions
 from deepen.study.run.errors import Interrupted, WorkersLostError
 from deepen.study.run.forecast import Speed, warn_of_days

@@ -5,10 +5,10 @@ from typing import Any
 
 from deepen.data.shards import Dataset
 from deepen.study.compile.tree import Tree
+from deepen.study.judge.verdicts import with_verdicts
 from deepen.study.results.collect import collect
 from deepen.study.results.results_file import RESULTS_FILE, load_results
 from deepen.study.results.schema import MarkResult, Results
-from deepen.study.results.verdicts import with_verdicts
 from deepen.study.store.study_folder import Store
 
 

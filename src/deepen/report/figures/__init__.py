@@ -1,0 +1,1 @@
+"""Figures of results and plans: static, and as JSON for the page."""

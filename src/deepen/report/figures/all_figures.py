@@ -1,0 +1,89 @@
+"""The static figures, for papers: PNG at 200 dpi and SVG, reproducible to the byte.
+
+PNG figures are white; SVG figures are dark in a browser that prefers dark (see `dark_svg`).
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from deepen.evaluate.registry import TASKS
+from deepen.report.figures.budgets import draw_budgets, has_several_budgets
+from deepen.report.figures.dark_svg import follow_screen
+from deepen.report.figures.depths import collect_depths
+from deepen.report.figures.depths_figure import draw_depths
+from deepen.report.figures.excess_figure import draw_excess
+from deepen.report.figures.forest import draw_forest
+from deepen.report.figures.loss_figure import draw_losses, draw_overview
+from deepen.report.figures.strips import draw_strips
+from deepen.report.figures.strips_figure import draw_strips_figure
+from deepen.report.figures.task_figure import draw_losses_and_task, draw_task
+from deepen.report.figures.tuning import draw_tuning
+from deepen.report.figures.tuning_figure import draw_tuning_figure
+from deepen.report.files import write_file
+from deepen.report.layout import LOSSES, sort_verdicts
+from deepen.report.style import MATPLOTLIB
+from deepen.report.summary.study_summary import StudySummary
+
+
+def write_figures(study: StudySummary, folder: Path) -> tuple[str, ...]:
+    """Draw all figures into a folder and return the names of the files."""
+    written: list[str] = []
+    with matplotlib.rc_context(MATPLOTLIB):
+        if (strips := draw_strips(study)).strips:
+            written += _save(draw_strips_figure(strips), folder, "arms")
+        for kind, title in LOSSES.items():
+            written += _save(draw_losses(study, kind), folder, title.replace(" ", "-"))
+        if not study.is_single_arm:
+            written += _save(_draw_verdicts(study), folder, "verdicts")
+        if has_several_budgets(study):
+            written += _save(draw_budgets(study), folder, "budgets")
+        if study.against_best_depth:
+            written += _save(_draw_verdicts(study.against_best_depth), folder, "verdicts-against-best-depth")
+        if (depths := collect_depths(study)).is_drawn:
+            written += _save(draw_depths(depths), folder, "loss-against-depth")
+        if draw_tuning(study).panels:
+            written += _save(draw_tuning_figure(study), folder, "loss-against-rate")
+        if study.excess:
+            written += _save(draw_excess(study), folder, "excess-loss-since-growth")
+        for task in study.task_names:
+            name = _task_file_name(task)
+            written += _save(draw_task(study, task), folder, name)
+            written += _save(draw_losses_and_task(study, task), folder, f"losses-and-{name}")
+        written += _save(draw_overview(study), folder, "overview", formats=("png",))
+    return tuple(written)
+
+
+def _draw_verdicts(study: StudySummary) -> Figure:
+    rows = max(1, len(sort_verdicts(study)))
+    figure = Figure(figsize=(7.2, 1.3 + 0.3 * rows), layout="constrained")
+    draw_forest(figure.subplots(), study)
+    return figure
+
+
+def _task_file_name(task: str) -> str:
+    """A safe file name: no task name from results.json can lead to another folder or overwrite another figure."""
+    slug = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")
+    return slug if task in TASKS else f"task-{slug}"
+
+
+def _save(figure: Figure, folder: Path, name: str, formats: Sequence[str] = ("png", "svg")) -> list[str]:
+    """Write a figure; a character that the font lacks, such as an emoji in an arm's name, is drawn as a box."""
+    FigureCanvasAgg(figure)
+    for kind in formats:
+        buffer = io.BytesIO()
+        metadata = {"Date": None} if kind == "svg" else None
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
+            figure.savefig(buffer, format=kind, dpi=200, metadata=metadata, facecolor="white")
+        content = buffer.getvalue()
+        if kind == "svg":
+            content = follow_screen(content.decode()).encode()
+        write_file(folder / f"{name}.{kind}", content)
+    return [f"{name}.{kind}" for kind in formats]

@@ -1,0 +1,1 @@
+"""The page, figure and table of a map."""

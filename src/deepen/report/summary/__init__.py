@@ -1,0 +1,1 @@
+"""Results averaged over seeds: what the page, the figures and the sentences show."""

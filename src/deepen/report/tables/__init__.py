@@ -1,0 +1,1 @@
+"""Numbers as tables for other programs and for papers."""

@@ -1,0 +1,96 @@
+"""Where a gain comes from: from growing, or from fewer blocks, which a model of fixed depth has too.
+
+An arm that beats full training may do so because full depth is too deep for this width and budget. So growing
+is said to pay only where an arm also beats the best fixed depth. A study without fixed depths may have a small
+model as a control: it is compared with the best of the arms that win, through the interval between two arms, in
+which the noise of the baseline cancels.
+"""
+
+from collections.abc import Sequence
+
+from deepen.report.intervals import confidence_text, interval_text
+from deepen.report.summary.study_summary import StudySummary, by_difference, with_outcome
+from deepen.report.units import decimal_places, join, signed
+from deepen.study.results.schema import Outcome, Verdict
+
+
+def describe_gains(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
+    """Whether gains come from growing, in sentences, given the verdicts at equal exact FLOPs."""
+    arms = [v for v in exact if not study.is_control(v)]
+    if study.against_best_depth:
+        return _compare_with_best_depth(study, study.against_best_depth, arms)
+    wins = with_outcome(arms, Outcome.WINS)
+    return _compare_with_small_models(study, exact, wins) if wins else []
+
+
+def _compare_with_best_depth(
+    study: StudySummary, against_depth: StudySummary, arms: Sequence[Verdict]
+) -> list[str]:
+    """Growing pays where an arm beats both baselines."""
+    best = against_depth.baseline_words
+    by_arm = {v.arm: v for v in against_depth.exact_verdicts}
+    pairs = [(v, by_arm[v.arm]) for v in arms if v.arm in by_arm]
+    if not pairs:
+        return []
+    both = [second for first, second in pairs if {first.outcome, second.outcome} == {Outcome.WINS}]
+    if both:
+        both.sort(key=by_difference)
+        beats = "it beats" if len(both) == 1 else "they beat"
+        return [f"Growing pays with {_name(both)}: {beats} the best fixed depth, {best}, too."]
+    nearest = min((second for _, second in pairs), key=by_difference)
+    if all(second.outcome is Outcome.LOSES for _, second in pairs):
+        worse = f"does worse than the best fixed depth, {best}"
+        if len(pairs) == 1:
+            return [f"Growing does not pay here: {_name([nearest])} {worse}."]
+        return [f"Growing does not pay here: every arm {worse}. The nearest to it is {_name([nearest])}."]
+    return [
+        f"Growing is not shown to pay: no arm beats both {study.baseline_words} and the best fixed depth, {best}. "
+        f"The nearest to {best} is {_name([nearest])}."
+    ]
+
+
+def _compare_with_small_models(
+    study: StudySummary, exact: Sequence[Verdict], wins: Sequence[Verdict]
+) -> list[str]:
+    """Whether a gain may come from the smaller size."""
+    small = [v for v in exact if _is_small_model(study, v)]
+    if not small:
+        return ["No small model was trained alone here, so a gain may come from size and not from growing."]
+    alone, best = min(small, key=by_difference), min(wins, key=by_difference)
+    difference, half_width = by_difference(alone) - by_difference(best), study.noise.arm_half_width
+    if half_width is not None and difference > half_width:
+        return []
+    places = decimal_places([difference])
+    shown = signed(difference, places)
+    if half_width is not None:
+        interval = interval_text((difference - half_width, difference + half_width), places)
+        shown = f"{shown}, {confidence_text(best.confidence)} interval {interval}"
+    if half_width is not None and difference < -half_width:
+        return [
+            f"But the small model alone does better still than {best.arm} ({shown}): at this budget fewer blocks "
+            "are enough to explain the gain; whether growing adds anything cannot be seen here."
+        ]
+    return [
+        f"The small model alone cannot be told from {best.arm} ({shown}), so the gain may be one of size and not "
+        "of growing."
+    ]
+
+
+def _is_small_model(study: StudySummary, verdict: Verdict) -> bool:
+    """Whether the arm of a verdict always had fewer blocks than the study's model, and did not grow."""
+    arm, full_depth = study.find_arm(verdict.arm), study.regime.depth
+    if arm is None or arm.depth is None or full_depth is None:
+        return False
+    return arm.depth < full_depth and all(point.depth == arm.depth for point in arm.curve)
+
+
+def _name(verdicts: Sequence[Verdict]) -> str:
+    """Arms with their differences and intervals."""
+    places = decimal_places([by_difference(v) for v in verdicts])
+    names = []
+    for v in verdicts:
+        interval = (
+            f", {confidence_text(v.confidence)} interval {interval_text(v.interval, places)}" if v.interval else ""
+        )
+        names.append(f"{v.arm} ({signed(v.difference, places)}{interval})")
+    return join(names)
