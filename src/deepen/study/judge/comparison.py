@@ -11,9 +11,7 @@ from deepen.study.judge.task_tests import compare_tasks
 from deepen.study.judge.verdict_sentence import describe_verdict
 from deepen.study.results.schema import Interval, Outcome, Verdict
 from deepen.study.results.seconds import seconds_factor
-
-CONFIDENCE = 0.95
-"""The confidence of the joint intervals, with one look."""
+from deepen.study.results.verdict_schema import CONFIDENCE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,11 +8,12 @@ which is exact to 1e-4 here.
 """
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 import scipy  # imports `scipy.special` when it is first used
+
+from deepen.study.results.verdict_schema import CONFIDENCE
 
 _NODES_OF_SHARED = np.linspace(0.0, 7.0, 36)
 """Positions of the shared standard normal variable; negative ones give the same probability."""
@@ -23,7 +24,7 @@ _NODES_OF_SCALE = 57
 
 @lru_cache(maxsize=4096)
 def critical_value(
-    comparisons: int, correlation: float, degrees_of_freedom: float, confidence: float = 0.95
+    comparisons: int, correlation: float, degrees_of_freedom: float, confidence: float = CONFIDENCE
 ) -> float:
     """The two-sided quantile of the largest of several Student's t variables that are equally correlated.
 
@@ -44,10 +45,11 @@ def critical_value(
     log_scales, weights = _scale_distribution(degrees_of_freedom)
     scales = np.exp(log_scales)
 
-    def excess(quantile: float) -> float:
-        return float(weights @ _all_within(quantile * scales, comparisons, correlation)) - confidence
-
-    return _find_root(excess, low, high)
+    while high - low > 1e-5 * high:
+        middle = (low + high) / 2
+        within = float(weights @ _all_within(middle * scales, comparisons, correlation))
+        low, high = (middle, high) if within < confidence else (low, middle)
+    return high
 
 
 def _scale_distribution(degrees_of_freedom: float) -> tuple[np.ndarray, np.ndarray]:
@@ -70,22 +72,3 @@ def _all_within(limits: np.ndarray, comparisons: int, correlation: float) -> np.
     lower = scipy.special.ndtr((-limits[:, None] - shared) / own)
     within: np.ndarray = (upper - lower) ** comparisons @ (weights / weights.sum())
     return within
-
-
-def _find_root(function: Callable[[float], float], low: float, high: float) -> float:
-    """The root of an increasing function between two positions, by false position (the Illinois variant)."""
-    at_low, at_high = function(low), function(high)
-    last_sign = 0
-    for _ in range(100):
-        middle = (low * at_high - high * at_low) / (at_high - at_low)
-        value = function(middle)
-        if abs(value) < 1e-6 or high - low < 1e-6 * high:
-            return middle
-        if value > 0:
-            high, at_high = middle, value
-            at_low = at_low / 2 if last_sign > 0 else at_low
-        else:
-            low, at_low = middle, value
-            at_high = at_high / 2 if last_sign < 0 else at_high
-        last_sign = 1 if value > 0 else -1
-    return middle

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from deepen.study.judge.dunnett import critical_value
 from deepen.study.judge.multiplier import EXPONENT
 from deepen.study.judge.strata import MAX_CORRELATION, Strata, Stratum
-from deepen.study.results.verdict_schema import NO_NOISE, Noise
+from deepen.study.results.verdict_schema import CONFIDENCE, NO_NOISE, Noise
 
 POWER = 0.8
 """The probability with which an arm whose multiplier is detectable wins."""
@@ -35,7 +35,7 @@ def expected_noise(
     seeds: int,
     budgets: int = 3,
     text_std: float = 0.0,
-    confidence: float = 0.95,
+    confidence: float = CONFIDENCE,
 ) -> Noise:
     """The noise to expect of a study, from the standard deviations of single runs.
 
@@ -132,7 +132,7 @@ def _expected_strata(noise: Noise, seeds: int) -> Strata:
         m=noise.budgets,
         n=seeds,
         text_variance=(noise.text_std or 0.0) ** 2,
-        confidence=noise.confidence or 0.95,
+        confidence=noise.confidence or CONFIDENCE,
     )
 
 

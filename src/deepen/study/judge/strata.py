@@ -21,7 +21,7 @@ import scipy  # imports `scipy.special` when it is first used
 from numpy.typing import NDArray
 
 from deepen.study.judge.dunnett import critical_value
-from deepen.study.results.verdict_schema import Interval
+from deepen.study.results.verdict_schema import CONFIDENCE, Interval
 
 MAX_CORRELATION = 0.95
 """The largest correlation of two differences for which Dunnett's critical value is taken."""
@@ -64,7 +64,7 @@ class Strata:
     own_excess: float = 0.0
     text_variance: float = 0.0
     text_freedom: int = 0
-    confidence: float = 0.95
+    confidence: float = CONFIDENCE
 
     @cached_property
     def parts(self) -> tuple[Stratum, ...]:
@@ -137,21 +137,16 @@ class Strata:
         return student_quantile(self.arms.freedom, self.confidence) * math.sqrt(variance)
 
 
-def measure_strata(names: Sequence[str], arms: Losses, baseline: Losses, confidence: float = 0.95) -> Strata:
+def measure_strata(names: Sequence[str], arms: Losses, baseline: Losses, confidence: float = CONFIDENCE) -> Strata:
     """Measure the three sources of noise, without the choice of the validation text.
 
     Args:
         names: names of the k arms.
-        arms: losses of the arms at one budget, (k, n).
+        arms: losses of the arms at one budget, (k, n); at least two seeds.
         baseline: losses of the baseline at several budgets, (m, n); the seeds are those of the arms.
         confidence: with which the intervals of all arms should hold together.
-
-    Raises:
-        ValueError: there are fewer than two seeds.
     """
     (k, n), m = arms.shape, len(baseline)
-    if n < 2:
-        raise ValueError("noise takes two seeds")
     own = _residuals(arms)
     arms_stratum = _mean_square(own, (k - 1) * (n - 1))
     between = arms.mean(axis=0) - baseline.mean(axis=0)
@@ -211,7 +206,7 @@ def student_quantile(degrees_of_freedom: float, confidence: float) -> float:
     return float(scipy.special.stdtrit(degrees_of_freedom, (1 + confidence) / 2))
 
 
-def own_interval(differences: Sequence[float], confidence: float = 0.95) -> Interval | None:
+def own_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
     """Student's t interval of these paired differences alone; very wide with two or three seeds."""
     n = len(differences)
     if n < 2:

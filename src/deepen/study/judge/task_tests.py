@@ -46,12 +46,6 @@ def compare_tasks(pairs: Pairs) -> tuple[dict[str, tuple[TaskComparison, ...]], 
     return {task: tuple(found) for task, found in per_seed.items()}, tests
 
 
-def mcnemar(first: str, second: str) -> tuple[float, float]:
-    """Difference in accuracy (first − second) and exact McNemar p-value, from a 0 or 1 per example."""
-    outcomes = _outcomes(first) - _outcomes(second)
-    return float(outcomes.mean()), sign_flip_p(outcomes)
-
-
 def sign_flip_p(differences: np.ndarray) -> float:
     """The exact two-sided p-value of a sum of whole numbers, if each is as likely as its negative.
 

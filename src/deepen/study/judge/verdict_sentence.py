@@ -5,7 +5,7 @@ difference and no outcome.
 """
 
 from deepen.compute.accounting import PAPER, TOKENS
-from deepen.study.results.verdict_schema import Bound, Interval, Outcome, Verdict
+from deepen.study.results.verdict_schema import CONFIDENCE, Bound, Interval, Outcome, Verdict
 
 SMALL_HALF_WIDTH = 0.002
 """Below this half width of an interval, in nats, losses are shown with four decimals instead of three."""
@@ -42,7 +42,7 @@ def describe_verdict(verdict: Verdict, flops_ratio: float) -> str:
 
 def percent_text(confidence: float | None) -> str:
     """A confidence as text: 95 %, 97.5 %."""
-    return f"{100 * (confidence or 0.95):.4g} %"
+    return f"{100 * (confidence or CONFIDENCE):.4g} %"
 
 
 def _describe_mark(verdict: Verdict, flops_ratio: float) -> str:

@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from deepen.errors import InvalidValueError
-from deepen.study.judge.comparison import CONFIDENCE, Comparison
+from deepen.study.judge.comparison import Comparison
 from deepen.study.judge.multiplier import BaselineCurve
 from deepen.study.judge.paired_runs import (
     BySeed,
@@ -38,6 +38,7 @@ from deepen.study.results.schema import (
     Results,
     Verdict,
 )
+from deepen.study.results.verdict_schema import CONFIDENCE
 
 NEAR_BUDGETS = 2.0
 """The baseline's noise at a budget is measured at all its budgets within this factor."""

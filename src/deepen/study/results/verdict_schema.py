@@ -13,6 +13,9 @@ from deepen.study.results.records import Record, read_record
 
 Interval = tuple[float, float]
 
+CONFIDENCE = 0.95
+"""The confidence of the joint intervals, with one look."""
+
 
 class Outcome(StrEnum):
     """The outcome for an arm, compared with the baseline at equal compute."""
