@@ -24,6 +24,7 @@ from deepen.report.roles import ADDED_COLOUR, ROLE_STYLES
 from deepen.report.style import DARK, themed, variable_name
 from deepen.report.summary.excess import PANELS, describe_excess
 from deepen.report.summary.study_summary import StudySummary
+from deepen.report.words.compute import describe_withheld
 from deepen.report.words.decided import describe_procedure
 from deepen.report.words.finding import describe_finding
 from deepen.report.words.introduction import describe_comparison, describe_sharing
@@ -82,6 +83,7 @@ def render_page(
         comparison=describe_comparison(study),
         decided=describe_procedure(study),
         comparisons=_comparisons(study),
+        withheld=lambda compared: describe_withheld(compared.exact_verdicts),
         seed_rows=() if study.is_single_arm else make_seed_rows(study),
         confidence=confidence_text,
         unfinished=make_unfinished_rows(study),
