@@ -7,11 +7,18 @@ import numpy as np
 from deepen.compute.accounting import PAPER, TOKENS, AtBudget
 from deepen.evaluate.registry import TASKS
 from deepen.report.summary.study_summary import ArmSummary, StudySummary
-from deepen.report.units import cut, done_percent, power
+from deepen.report.units import count, cut, done_percent, power
 from deepen.study.results.schema import Verdict
 
 AXES = {"tokens": "tokens", "flops": "exact FLOPs", "seconds": "seconds"}
 LOSSES = {"val": "validation loss", "train": "training loss"}
+
+
+def loss_title(study: StudySummary, kind: str) -> str:
+    """The title of an axis of losses, `val` or `train`, with the text on which they are drawn."""
+    if kind != "val" or not study.draws_marks_on_curve_text:
+        return f"{LOSSES[kind]} (nats per token)"
+    return f"{LOSSES[kind]} (nats per token, first {count(study.regime.data.validation_tokens or 0)} tokens)"
 
 
 def choose_unit(axis: str, top: float) -> tuple[float, str]:
@@ -75,8 +82,8 @@ def loss_window(study: StudySummary, kind: str) -> tuple[float, float] | None:
         None if nothing was measured.
     """
     lines = [line for arm in study.arms for line in (arm.curve, *arm.tails)]
-    curves = [[loss for point in line if (loss := point.loss(kind))] for line in lines]
-    marks = [loss for arm in study.arms for mark in arm.marks if (loss := mark.loss(kind))]
+    curves = [[loss for point in line if (loss := point.drawn_loss(kind))] for line in lines]
+    marks = [loss for arm in study.arms for mark in arm.marks if (loss := mark.drawn_loss(kind))]
     shown = [loss for curve in curves for loss in curve] + marks
     if not shown:
         return None

@@ -5,6 +5,7 @@ from typing import Any
 from deepen.report.style import BASELINE_COLOUR, COLOURS
 from deepen.report.summary.averages import SeedRange
 from deepen.report.summary.study_summary import StudySummary, summarize
+from deepen.report.words.introduction import describe_validation_text
 from deepen.study.results.schema import Results
 
 
@@ -97,3 +98,26 @@ def test_names_are_cut_to_what_fits_on_a_page_and_verdicts_still_find_their_arm(
     [verdict] = study.verdicts
     assert study.find_arm(verdict.arm) is study.arms[0] and len(verdict.arm) == 60 and len(verdict.sentence) == 600
     assert summary(arm("", 0, {})).arms[0].name == "unnamed"
+
+
+def with_texts(blocks: list[float], curve_tokens: int = 256) -> StudySummary:
+    """A run whose mark was measured on blocks of 16 windows of 8 tokens, its curve on the first tokens."""
+    mark = point(8, 9.0, accounting="flops", budget_share=1.0, val_blocks=blocks)
+    data = {"validation_tokens": curve_tokens, "mark_tokens": 128 * len(blocks)}
+    return summary(arm("full", 0, {8: 3.5}, marks=[mark]), regime={"context": 8, "data": data})
+
+
+def test_a_mark_is_drawn_on_the_text_of_its_curve():
+    study = with_texts([3.0, 4.0, 8.0])
+    assert study.baseline_mark is not None and study.draws_marks_on_curve_text
+    assert study.baseline_mark.drawn_loss("val") == SeedRange(3.5, 3.5, 3.5)
+    assert study.baseline_mark.loss("val") == SeedRange(9.0, 9.0, 9.0)
+    assert "first 256 tokens" in describe_validation_text(study)
+
+
+def test_a_mark_whose_loss_on_the_text_of_the_curve_is_unknown_keeps_its_own():
+    part_of_a_block = with_texts([3.0, 4.0, 8.0], curve_tokens=200)
+    assert part_of_a_block.baseline_mark is not None and not part_of_a_block.draws_marks_on_curve_text
+    assert part_of_a_block.baseline_mark.drawn_loss("val") == SeedRange(9.0, 9.0, 9.0)
+    assert "need not lie on its line" in describe_validation_text(part_of_a_block)
+    assert describe_validation_text(with_texts([3.0, 4.0], curve_tokens=256)) == ""

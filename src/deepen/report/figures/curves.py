@@ -10,7 +10,16 @@ from html import escape
 from itertools import groupby
 from typing import Any, TypeVar
 
-from deepen.report.layout import AXES, LOSSES, accounting_note, arm_label, chance_level, loss_window, task_unit
+from deepen.report.layout import (
+    AXES,
+    LOSSES,
+    accounting_note,
+    arm_label,
+    chance_level,
+    loss_title,
+    loss_window,
+    task_unit,
+)
 from deepen.report.summary.averages import AveragedMark, AveragedPoint, AveragedScore, SeedRange
 from deepen.report.summary.study_summary import ArmSummary, StudySummary
 from deepen.report.units import count, counted, duration, fixed, scientific
@@ -34,7 +43,7 @@ def loss_chart(study: StudySummary) -> dict[str, Any]:
     return {
         "traces": traces,
         "axes": AXES,
-        "losses": {kind: f"{title} (nats per token)" for kind, title in LOSSES.items()},
+        "losses": {kind: loss_title(study, kind) for kind in LOSSES},
         "windows": {kind: loss_window(study, kind) for kind in LOSSES},
         "budget_flops": mark.flops if mark and not study.is_single_arm else None,
     }
@@ -215,7 +224,7 @@ P = TypeVar("P", bound=AveragedPoint)
 
 def _measured(points: Sequence[P], kind: str) -> tuple[list[P], list[SeedRange]]:
     """The points at which a loss was measured, and these losses."""
-    known = [(point, loss) for point in points if (loss := point.loss(kind))]
+    known = [(point, loss) for point in points if (loss := point.drawn_loss(kind))]
     return [point for point, _ in known], [loss for _, loss in known]
 
 
@@ -230,6 +239,8 @@ def _hover(arm: ArmSummary, point: AveragedPoint, where: str) -> str:
         if loss:
             seeds = f" ({fixed(loss.low)} to {fixed(loss.high)} over seeds)" if loss.high > loss.low else ""
             lines.append(f"{title} {fixed(loss.mean)}{seeds}")
+    if isinstance(point, AveragedMark) and point.curve_val:
+        lines.append(f"on the curves’ part of the validation text {fixed(point.curve_val.mean)}")
     lines.append(f"{count(point.tokens)} tokens · {scientific(point.flops)} FLOPs · {duration(point.seconds)}")
     phase = [escape(point.phase, quote=False)] if point.phase else []
     if point.depth is not None:

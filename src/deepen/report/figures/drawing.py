@@ -90,4 +90,4 @@ def draw_marks(axes: Axes, arm: ArmSummary, position: Position, value: MarkValue
 
 def measured(points: Sequence[AveragedPoint], position: Position, kind: str) -> list[tuple[float, SeedRange]]:
     """The points at which a loss was measured: their positions, and the losses."""
-    return [(position(point), loss) for point in points if (loss := point.loss(kind))]
+    return [(position(point), loss) for point in points if (loss := point.drawn_loss(kind))]

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from deepen.report.figures.drawing import draw_curve, draw_legend, draw_marks
 from deepen.report.figures.forest import draw_forest
-from deepen.report.layout import AXES, LOSSES, choose_unit, loss_window
+from deepen.report.layout import AXES, choose_unit, loss_title, loss_window
 from deepen.report.summary.averages import AveragedPoint
 from deepen.report.summary.study_summary import StudySummary
 
@@ -18,7 +18,7 @@ def draw_losses(study: StudySummary, kind: str) -> Figure:
     panels: Sequence[Axes] = figure.subplots(1, len(AXES), sharey=True)
     for axes, axis in zip(panels, AXES, strict=True):
         _draw_loss(axes, study, axis, kind)
-    panels[0].set_ylabel(f"{LOSSES[kind]} (nats per token)")
+    panels[0].set_ylabel(loss_title(study, kind))
     draw_legend(figure, study)
     return figure
 
@@ -29,13 +29,13 @@ def draw_overview(study: StudySummary) -> Figure:
         figure = Figure(figsize=(4.6, 3.7), layout="constrained")
         axes = figure.subplots()
         _draw_loss(axes, study, "flops", "val")
-        axes.set_ylabel("validation loss (nats per token)")
+        axes.set_ylabel(loss_title(study, "val"))
         draw_legend(figure, study)
         return figure
     figure = Figure(figsize=(8.0, 3.7), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     _draw_loss(left, study, "flops", "val")
-    left.set_ylabel("validation loss (nats per token)")
+    left.set_ylabel(loss_title(study, "val"))
     left.set_title("Loss against compute; ● at equal compute")
     draw_forest(right, study)
     right.set_title("Against full training")

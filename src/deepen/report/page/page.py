@@ -27,7 +27,7 @@ from deepen.report.summary.study_summary import StudySummary
 from deepen.report.words.compute import describe_withheld
 from deepen.report.words.decided import describe_procedure
 from deepen.report.words.finding import describe_finding
-from deepen.report.words.introduction import describe_comparison, describe_sharing
+from deepen.report.words.introduction import describe_comparison, describe_sharing, describe_validation_text
 from deepen.report.words.tasks import describe_task_tests
 from deepen.report.words.terms import TermLinks, anchor
 from deepen.study.results.regime import Regime
@@ -97,6 +97,7 @@ def render_page(
         excess_sentences=[describe_excess(excess) for excess in study.excess],
         facts=_facts(study),
         sharing=describe_sharing(study),
+        validation_text=describe_validation_text(study),
         has_paper_marks=any(mark.accounting == PAPER for mark in marks),
         has_other_budgets=any(not mark.is_whole_budget for mark in baseline_marks),
         all_annealed=all(mark.annealed for mark in marks),

@@ -100,7 +100,13 @@ class ArmSummary:
 
 
 def summarize_arm(
-    name: str, seeds: Sequence[ArmResult], colour: str, dash: str, *, is_baseline: bool
+    name: str,
+    seeds: Sequence[ArmResult],
+    colour: str,
+    dash: str,
+    *,
+    is_baseline: bool,
+    curve_windows: int = 0,
 ) -> ArmSummary:
     """Average all seeds of an arm.
 
@@ -109,6 +115,7 @@ def summarize_arm(
         seeds: the arm with each seed.
         colour, dash: how its lines are drawn.
         is_baseline: whether the others are compared with it.
+        curve_windows: as in `average_marks`.
     """
     curve = average_curve([arm.curve for arm in seeds if arm.curve])
     peaks = [float(arm.peak_memory_bytes) for arm in seeds if arm.peak_memory_bytes is not None]
@@ -136,7 +143,7 @@ def summarize_arm(
             for arm in seeds
         ),
         curve=curve,
-        marks=average_marks([mark for arm in seeds for mark in arm.marks]),
+        marks=average_marks([mark for arm in seeds for mark in arm.marks], curve_windows),
         tasks=average_tasks([result for arm in seeds for result in arm.tasks]),
         peak_memory_bytes=max(peaks, default=None),
     )

@@ -8,6 +8,7 @@ from statistics import fmean
 from deepen.compute.accounting import AtBudget
 from deepen.report.units import MAX_NAME_LENGTH, cut
 from deepen.study.results.schema import CurvePoint, MarkResult, TaskResult
+from deepen.study.results.validation_text import mean_of_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,13 @@ class AveragedPoint:
         """The validation loss (`val`) or the training loss (`train`)."""
         return {"val": self.val, "train": self.train}[kind]
 
+    def drawn_loss(self, kind: str) -> SeedRange | None:
+        """The loss as a chart of curves shows it: on the text of the curves, where that is known."""
+        return self.loss(kind)
+
     def mean_loss(self, kind: str) -> float | None:
-        """The mean over seeds of a loss; None if it was not measured."""
-        loss = self.loss(kind)
+        """The mean over seeds of a loss as a chart shows it; None if it was not measured."""
+        loss = self.drawn_loss(kind)
         return None if loss is None else loss.mean
 
 
@@ -58,13 +63,22 @@ class AveragedScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AveragedMark(AtBudget, AveragedPoint):
-    """An arm at a given budget."""
+    """An arm at a given budget.
+
+    `val` is the loss on the whole text of marks, `curve_val` that on its beginning, on which the points of the
+    curves are measured; None if it is unknown, or both texts are the same.
+    """
 
     accounting: str
     budget_share: float | None
     annealed: bool
     n_seeds: int
     tasks: Mapping[str, AveragedScore]
+    curve_val: SeedRange | None = None
+
+    def drawn_loss(self, kind: str) -> SeedRange | None:
+        """The loss on the text of the curves, where that is known; else on the text of marks."""
+        return self.curve_val if kind == "val" and self.curve_val else self.loss(kind)
 
 
 def average_curve(curves: Sequence[Sequence[CurvePoint]]) -> tuple[AveragedPoint, ...]:
@@ -94,8 +108,14 @@ def _average_point(seeds: Sequence[CurvePoint]) -> AveragedPoint:
     )
 
 
-def average_marks(marks: Sequence[MarkResult]) -> tuple[AveragedMark, ...]:
-    """The marks of all seeds, one per accounting and budget."""
+def average_marks(marks: Sequence[MarkResult], curve_windows: int) -> tuple[AveragedMark, ...]:
+    """The marks of all seeds, one per accounting and budget.
+
+    Args:
+        marks: the marks.
+        curve_windows: windows of validation text at the points of the curves, the first of those at the marks; 0
+            if both are the same text, or it is unknown.
+    """
     groups: dict[tuple[str, float | None], list[MarkResult]] = {}
     for mark in marks:
         groups.setdefault((mark.accounting, mark.budget_share), []).append(mark)
@@ -112,9 +132,15 @@ def average_marks(marks: Sequence[MarkResult]) -> tuple[AveragedMark, ...]:
             annealed=all(mark.annealed for mark in seeds),
             n_seeds=len(seeds),
             tasks=_average_scores_at_mark(seeds),
+            curve_val=_average_on_curve_text(seeds, curve_windows),
         )
         for (accounting, share), seeds in groups.items()
     )
+
+
+def _average_on_curve_text(seeds: Sequence[MarkResult], windows: int) -> SeedRange | None:
+    """The losses on the beginning of the text; None if it is unknown."""
+    return _seed_range(mean_of_part(mark.val_blocks, windows) for mark in seeds)
 
 
 def _average_scores_at_mark(seeds: Sequence[MarkResult]) -> dict[str, AveragedScore]:

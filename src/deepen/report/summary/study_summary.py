@@ -29,6 +29,7 @@ from deepen.study.results.schema import (
     Verdict,
 )
 from deepen.study.results.tuning import TuningResult
+from deepen.study.results.validation_text import mean_of_part
 
 MAX_SENTENCE_LENGTH = 600
 MAX_COMMAND_LENGTH = 2000
@@ -94,6 +95,11 @@ class StudySummary:
             baseline_words=best,
         )
 
+    @cached_property
+    def draws_marks_on_curve_text(self) -> bool:
+        """Whether charts of curves show the marks on the text of the curves, which is shorter than theirs."""
+        return any(mark.curve_val for arm in self.arms for mark in arm.marks)
+
     @property
     def is_undertrained(self) -> bool:
         """Whether the baseline saw so few tokens that almost anything that grows looks good."""
@@ -157,12 +163,13 @@ def summarize(results: Results) -> StudySummary:
     seeds_by_name: dict[str, list[ArmResult]] = {}
     for arm in results.arms:
         seeds_by_name.setdefault(_shown_name(arm.name), []).append(arm)
-    baseline = _shown_name(results.baseline)
+    baseline, windows = _shown_name(results.baseline), _curve_windows(results)
     others = [name for name in seeds_by_name if name != baseline]
-    arms = [_summarize_other(name, seeds_by_name[name], rank) for rank, name in enumerate(others)]
+    arms = [_summarize_other(name, seeds_by_name[name], rank, windows) for rank, name in enumerate(others)]
     if baseline in seeds_by_name:
         seeds = seeds_by_name[baseline]
-        arms.insert(0, summarize_arm(baseline, seeds, BASELINE_COLOUR, "solid", is_baseline=True))
+        first = summarize_arm(baseline, seeds, BASELINE_COLOUR, "solid", is_baseline=True, curve_windows=windows)
+        arms.insert(0, first)
     return StudySummary(
         name=cut(results.study, MAX_NAME_LENGTH) if results.study else "study",
         command=cut(results.command, MAX_COMMAND_LENGTH),
@@ -211,10 +218,20 @@ def _shown_name(name: str) -> str:
     return cut(name, MAX_NAME_LENGTH) if name else "unnamed"
 
 
-def _summarize_other(name: str, seeds: Sequence[ArmResult], rank: int) -> ArmSummary:
+def _curve_windows(results: Results) -> int:
+    """Windows of validation text at the points of the curves; 0 unless all marks can be measured on that part."""
+    data, context = results.regime.data, results.regime.context
+    if not data.has_longer_text_at_marks or not context:
+        return 0
+    windows = (data.validation_tokens or 0) // context
+    marks = (mark for arm in results.arms for mark in arm.marks)
+    return windows if all(mean_of_part(mark.val_blocks, windows) is not None for mark in marks) else 0
+
+
+def _summarize_other(name: str, seeds: Sequence[ArmResult], rank: int, curve_windows: int) -> ArmSummary:
     """Summarize an arm other than the baseline; `rank` chooses its colour and dash."""
     colour, dash = COLOURS[rank % len(COLOURS)], DASHES[rank // len(COLOURS) % len(DASHES)]
-    return summarize_arm(name, seeds, colour, dash, is_baseline=False)
+    return summarize_arm(name, seeds, colour, dash, is_baseline=False, curve_windows=curve_windows)
 
 
 def with_outcome(verdicts: Sequence[Verdict], outcome: Outcome) -> list[Verdict]:

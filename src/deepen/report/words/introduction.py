@@ -59,6 +59,24 @@ def describe_budget(study: StudySummary) -> str:
     return f"the budget is the FLOPs of {counted(steps, 'step')} of full training"
 
 
+def describe_validation_text(study: StudySummary) -> str:
+    """The text on which a chart of losses is drawn; empty if marks and curves have the same."""
+    data = study.regime.data
+    if not data.has_longer_text_at_marks:
+        return ""
+    part, whole = count(data.validation_tokens or 0), count(data.mark_tokens or 0)
+    used = "the loss above is that" if study.is_single_arm else "verdicts and tables use the loss"
+    if study.draws_marks_on_curve_text:
+        return (
+            f"Lines and circles show the loss on the first {part} tokens of validation text; {used} on {whole}. "
+            "Point at a circle to read both."
+        )
+    return (
+        f"Lines show the loss on the first {part} tokens of the validation text, circles that on {whole}, so a "
+        f"circle need not lie on its line; {used} on {whole}."
+    )
+
+
 def describe_sharing(study: StudySummary) -> str:
     """Describe the tokens that shared segments saved in one sentence; empty if unknown or none."""
     trained, separate = study.sharing.tokens_trained, study.sharing.tokens_if_separate

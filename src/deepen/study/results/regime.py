@@ -22,6 +22,11 @@ class DataFacts(Record):
     mark_tokens: int | None = None
     epochs: float | None
 
+    @property
+    def has_longer_text_at_marks(self) -> bool:
+        """Whether the marks were measured on more validation text than the points of the curves."""
+        return (self.mark_tokens or 0) > (self.validation_tokens or 0) > 0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Regime(Record):
