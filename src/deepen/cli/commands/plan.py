@@ -89,8 +89,8 @@ def _make_clock(request: RecipePlanRequest, fleet: Fleet | None) -> Clock | None
 
 def _plan_study(request: StudyPlanRequest) -> int:
     from deepen.cli.output.plan_power import describe_power, print_power  # numpy: seldom needed
+    from deepen.study.judge.looks import find_looks
     from deepen.study.judge.planned_power import plan_power
-    from deepen.study.results.looks import find_looks
 
     study, plan = request.study, plan_study(request.study)
     tree = compile_study(study, data_fingerprint="")  # identifies segments among themselves

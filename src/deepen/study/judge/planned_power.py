@@ -11,9 +11,9 @@ from typing import Any
 
 from deepen.compute.accounting import EXACT_FLOPS
 from deepen.study.compile.study_plan import StudyPlan
+from deepen.study.judge.looks import SeedPlan
 from deepen.study.judge.power import expected_noise, with_seeds
 from deepen.study.judge.verdicts import joint_confidence, judge
-from deepen.study.results.looks import Plan
 from deepen.study.results.schema import Results
 from deepen.study.results.verdict_schema import Noise
 
@@ -100,7 +100,7 @@ def plan_power(plan: StudyPlan, before: Results | None) -> tuple[PlannedPower, .
             )
             for name, baseline_std in REFERENCE_BASELINES.items()
         }
-    planned = Plan.continued(plan.study, before)
+    planned = SeedPlan.continued(plan.study, before)
     seeds = sorted({*PLANNED_SEEDS, max(2, planned.seeds, len(plan.study.seeds))})
     return tuple(
         PlannedPower(

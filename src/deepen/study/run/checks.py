@@ -13,7 +13,7 @@ from deepen.study.compile.marks import compile_marks
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.start import Start
 from deepen.study.define.study import Study
-from deepen.study.results.looks import Plan
+from deepen.study.judge.looks import SeedPlan
 from deepen.study.results.results_file import find_results
 from deepen.study.run.executors.registry import get_kind
 from deepen.study.run.progress import OnProgress, as_preparation, ignore_progress
@@ -66,7 +66,7 @@ def check_run(
         problems.attempt(lambda file=file: get_task(file.task).check(file.path))  # type: ignore[misc]
     inputs = problems.attempt(lambda: hash_inputs(study, dataset))
     problems.attempt(lambda: store.check(study, inputs))
-    problems.attempt(lambda: Plan.continued(study, find_results(store.folder)).check(study))
+    problems.attempt(lambda: SeedPlan.continued(study, find_results(store.folder)).check(study))
     if policy is not None and not problems.found:
         problems.attempt(lambda: check_room(study, store, executor, world, policy))
     return dataset

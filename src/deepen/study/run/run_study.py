@@ -3,7 +3,7 @@
     tree    = compile_study(study, fingerprint, ...)      the segments
     jobs    = make_jobs(tree, dataset, folder)            the message to a worker, for each segment
               train_tree(WorkPlan(tree, jobs), ...)       trains the pending segments
-    results = judge_as_planned(collect(tree, store, dataset, ...), plan, with_verdicts)
+    results = judge_as_planned(collect(tree, store, dataset, ...), plan)
               write_results(results, folder), draw(results, folder)
 
 The folder is locked during all steps. Where a plateau may end a phase, or trials choose a rate, training decides:
@@ -28,9 +28,8 @@ from deepen.data.sources import open_data
 from deepen.study.compile.tree import Node, Tree, compile_study, hash_own_recipes
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
-from deepen.study.judge.verdicts import with_verdicts
+from deepen.study.judge.looks import SeedPlan, judge_as_planned
 from deepen.study.results.collect import collect
-from deepen.study.results.looks import Plan, judge_as_planned
 from deepen.study.results.results_file import find_results, write_results
 from deepen.study.results.schema import Results
 from deepen.study.run.decisions import Decisions
@@ -250,7 +249,7 @@ def _publish(tree: Tree, store: Store, dataset: Dataset, options: RunOptions, cl
         wall_seconds=clock.wall_seconds,
         command=options.command,
     )
-    results = judge_as_planned(collected, Plan.continued(tree.study, find_results(store.folder)), with_verdicts)
+    results = judge_as_planned(collected, SeedPlan.continued(tree.study, find_results(store.folder)))
     write_results(results, store.folder)
     options.draw(results, store.folder)
     return results

@@ -9,17 +9,17 @@ verdict, and no verdict is written with fewer seeds than planned:
     looks           ()       (2,)      (2,)     (2, 4)
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from deepen.compute.accounting import EXACT_FLOPS
 from deepen.errors import InvalidValueError
 from deepen.study.define.study import Study
+from deepen.study.judge.verdicts import with_verdicts
 from deepen.study.results.schema import Results, Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class SeedPlan:
     """What was planned before the first verdict, and the looks since.
 
     Attributes:
@@ -33,7 +33,7 @@ class Plan:
     looks: tuple[int, ...] = ()
 
     @classmethod
-    def continued(cls, study: Study, before: Results | None) -> "Plan":
+    def continued(cls, study: Study, before: Results | None) -> "SeedPlan":
         """The plan of a study: after a verdict, what the results record; until then, what the study says.
 
         Args:
@@ -71,19 +71,18 @@ def find_looks(results: Results) -> tuple[int, ...]:
     return results.looks or ((max(written),) if written else ())
 
 
-def judge_as_planned(results: Results, plan: Plan, judge: Callable[[Results], Results]) -> Results:
+def judge_as_planned(results: Results, plan: SeedPlan) -> Results:
     """Add the verdicts to collected results, if as many seeds are trained as planned, and record the look.
 
     Args:
         results: the results without verdicts.
         plan: what was planned.
-        judge: adds verdicts and noise: `with_verdicts`.
     """
     results = replace(results, seeds_planned=plan.seeds, primary=plan.primary, looks=plan.looks)
     needed = max(plan.seeds, len(results.regime.seeds))
     if count_finished_seeds(results) < needed:
         return results
-    judged = judge(results)
+    judged = with_verdicts(results)
 
     def keep(verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
         return tuple(verdict for verdict in verdicts if verdict.n_seeds >= needed)

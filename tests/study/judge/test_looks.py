@@ -10,8 +10,7 @@ import pytest
 from deepen.errors import InvalidValueError
 from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.study import Arm, Study
-from deepen.study.judge.verdicts import with_verdicts
-from deepen.study.results.looks import Plan, count_finished_seeds, find_looks, judge_as_planned
+from deepen.study.judge.looks import SeedPlan, count_finished_seeds, find_looks, judge_as_planned
 from deepen.study.results.schema import Results
 
 ARMS = {"full": 4.0, "one-shot": 3.9, "small": 3.95}
@@ -41,9 +40,9 @@ def study(make_study: Callable[..., Study]) -> Callable[..., Study]:
 
 
 def judged(results: Results, study: Study, before: Results | None = None) -> Results:
-    plan = Plan.continued(study, before)
+    plan = SeedPlan.continued(study, before)
     plan.check(study)
-    return judge_as_planned(results, plan, with_verdicts)
+    return judge_as_planned(results, plan)
 
 
 def test_no_verdict_is_written_before_the_planned_seeds_are_finished(study: Callable[..., Study]):
