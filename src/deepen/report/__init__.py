@@ -2,11 +2,9 @@
 
     page = draw_report(load_results("runs/quickstart"), "runs/quickstart")
 
-`summary` averages the results over seeds (with `arm_summary` and `averages`). `page`, `curves` and `figures`
-(with `loss_figure`, `task_figure` and `forest`) show the summary; `layout` has the axes, ranges and labels that
-they share. The page's sentences: `introduction`, `words` (the finding, with `gains`, `compute_words` and
-`caveats`), `decided` (how the verdicts were decided, with `tuning_words`) and `task_words`. Its tables: `rows`
-and `seed_rows`. `data_files` writes the numbers as tables, `paper_table` the one for a paper.
+`summary` averages the results over seeds; everything else shows the summary. `words` has the page's sentences,
+`figures` its charts and the static figures, `page` its tables and its template, and `tables` the numbers as CSV
+and LaTeX. `layout`, `style`, `roles`, `units` and `intervals` are shared by all of them. `map` is the report of a map.
 """
 
 from __future__ import annotations

@@ -31,11 +31,12 @@ def interval_text(interval: Interval | None, places: int) -> str:
 
 
 def factors_text(interval: Interval | None, bounds: Bounds | None) -> str:
-    """An interval of multipliers: 0.97 to 1.34, or below 0.70 to 1.34."""
+    """An interval of multipliers: 0.97 to 1.34, below 0.70 to 1.34, or below 0.70 where both ends are."""
     if interval is None:
         return ""
-    ends = zip(bounds or (None, None), interval, strict=True)
-    return " to ".join(f"{_ENDS[bound]}{fixed(value, 2)}" for bound, value in ends)
+    low_bound, high_bound = bounds or (None, None)
+    low, high = (f"{_ENDS[b]}{fixed(end, 2)}" for b, end in zip((low_bound, high_bound), interval, strict=True))
+    return low if low == high and low_bound is not None else f"{low} to {high}"
 
 
 def multiplier_interval_text(verdict: Verdict) -> str:
@@ -50,19 +51,21 @@ def seconds_interval_text(verdict: Verdict) -> str:
 
 def multiplier_text(verdict: Verdict) -> str:
     """A compute multiplier (1.18×), or a bound on it (≥ 1.17×)."""
-    return _short_factor(_claimed(verdict), verdict)
+    return factor_text(claimed_multiplier(verdict), verdict.multiplier_bound, verdict.multiplier_interval_bounds)
 
 
 def seconds_multiplier_text(verdict: Verdict) -> str:
     """A multiplier in seconds (1.18×), or a bound on it (≥ 1.17×); empty where seconds were not measured alike."""
     known = verdict.seconds_multiplier
-    return "" if known is None else _short_factor(known, verdict)
+    if known is None:
+        return ""
+    return factor_text(known, verdict.multiplier_bound, verdict.multiplier_interval_bounds)
 
 
 def times_text(verdict: Verdict) -> str:
     """A compute multiplier in a sentence: about 1.22 times, or at least 1.17 times."""
-    limit = _limit(verdict)
-    return f"{limit[0] if limit else 'about'} {fixed(_claimed(verdict), 2)} times"
+    words, _ = find_limit(verdict.multiplier_bound, verdict.multiplier_interval_bounds)
+    return f"{words or 'about'} {fixed(claimed_multiplier(verdict), 2)} times"
 
 
 def times_confidence_text(verdict: Verdict) -> str:
@@ -73,7 +76,7 @@ def times_confidence_text(verdict: Verdict) -> str:
 
 def saving_text(verdict: Verdict) -> str:
     """The compute that an arm saves: 18 % (2 to 44 %), or at least 14 %; empty unless it is known to save any."""
-    multiplier, interval = _claimed(verdict), verdict.multiplier_interval
+    multiplier, interval = claimed_multiplier(verdict), verdict.multiplier_interval
     if multiplier is None or multiplier <= 1:
         return ""
     saving = percent(1 - 1 / multiplier)
@@ -86,7 +89,7 @@ def saving_text(verdict: Verdict) -> str:
     return f"{saving} (at least {low} %)" if is_open else f"{saving} ({low} to {high} %)"
 
 
-def _claimed(verdict: Verdict) -> float | None:
+def claimed_multiplier(verdict: Verdict) -> float | None:
     """The multiplier that is claimed: of one that is only a bound, the near end of its interval.
 
     Files of older versions have the end of the measured budgets there, which chance may have reached.
@@ -97,17 +100,22 @@ def _claimed(verdict: Verdict) -> float | None:
     return interval[0] if verdict.multiplier_bound is Bound.ABOVE else interval[1]
 
 
-def _limit(verdict: Verdict) -> tuple[str, str] | None:
-    """Word and sign of a multiplier that is only a bound; None for an estimate."""
-    bound = verdict.multiplier_bound
+def find_limit(bound: Bound | None, bounds: Bounds | None) -> tuple[str, str]:
+    """Word and sign of a multiplier that is only a bound; empty for an estimate.
+
+    Args:
+        bound: which bound it is.
+        bounds: those of the ends of its interval.
+    """
     if bound is None:
-        return None
-    low, high = verdict.multiplier_interval_bounds or (None, None)
-    return _LIMITS[bound, bound == (low if bound is Bound.ABOVE else high)]
+        return "", ""
+    low, high = bounds or (None, None)
+    return _LIMITS[bound, bound is (low if bound is Bound.ABOVE else high)]
 
 
-def _short_factor(value: float | None, verdict: Verdict) -> str:
+def factor_text(value: float | None, bound: Bound | None, bounds: Bounds | None) -> str:
+    """A multiplier (1.18×), or a bound on it (≥ 1.17×, > 1.40×); arguments as those of `find_limit`."""
     if value is None:
         return UNKNOWN
-    limit = _limit(verdict)
-    return f"{f'{limit[1]} ' if limit else ''}{fixed(value, 2)}×"
+    _, sign = find_limit(bound, bounds)
+    return f"{sign} {fixed(value, 2)}×" if sign else f"{fixed(value, 2)}×"

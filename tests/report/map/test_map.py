@@ -57,7 +57,7 @@ def test_small_models_come_first_and_budgets_that_differ_by_rounding_share_a_col
         "1.30×",
         "0.90×",
     ]
-    assert grid.rows[0][1][1].interval == "1.10 to > 1.40"
+    assert grid.rows[0][1][1].interval == "1.10 to above 1.40"
 
 
 def test_the_line_of_breaking_even_runs_between_a_gain_and_a_loss(found: MapResults) -> None:

@@ -50,13 +50,13 @@ def test_the_sentence_gives_the_token_at_which_the_arm_catches_up():
     [excess] = summarize(run("full", 0, FLAT), grown(0, {1000: 4.1, 1500: 4.2, 2000: 3.8}))
     sentence = describe_excess(excess)
     assert sentence.startswith("one-shot last grew from 3 to 6 blocks, after 1.00 k tokens.")
-    assert "At equal tokens its loss falls to full training’s 750 tokens later" in sentence
+    assert "At equal tokens its loss falls to full training’s, 750 tokens later" in sentence
 
 
 def test_an_arm_that_does_not_catch_up_is_said_to_be_above():
     [excess] = summarize(run("full", 0, FLAT), grown(0, {1000: 4.1, 1500: 4.2, 2000: 4.1}))
     assert (
-        "At equal tokens its loss is still above full training’s 1.00 k tokens later (+0.100)"
+        "At equal tokens its loss is still above full training’s, 1.00 k tokens later (+0.100)"
         in describe_excess(excess)
     )
 

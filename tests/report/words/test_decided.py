@@ -39,8 +39,8 @@ def test_seeds_intervals_noise_and_power_are_described_with_their_numbers():
     parts = describe()
     assert parts["Seeds"] == "Two (3 and 4), the same for every arm."
     assert parts["Intervals"] == (
-        "The six intervals hold together with 95 %. Half a width is 4.30 (Dunnett) times a standard error of "
-        "0.0088 nats, which has 2.5 degrees of freedom."
+        "The six intervals hold together with 95 %. Half an interval is 4.30 (Dunnett) times a standard error of "
+        "0.0088 nats, which has 2.5 degrees of freedom; that of an arm noisier than the others is wider."
     )
     # The interval of the baseline's deviation is that of chi-squared with two degrees of freedom.
     assert "full training scatters by 0.0143 (0.0074 to 0.0899), the arms by 0.0024" in parts["Noise"]

@@ -195,7 +195,7 @@ def test_a_win_is_compared_with_a_smaller_model_alone(
         (
             ("wins", "wins"),
             ("loses", "loses"),
-            "both arms beat full training. All of them do worse than the best fixed depth, depth 6.",
+            "both arms beat full training. Both do worse than the best fixed depth, depth 6.",
             "Growing does not pay here: every arm does worse than the best fixed depth, depth 6. The nearest",
         ),
         (
@@ -314,15 +314,15 @@ def test_the_papers_mark_is_described_as_unequal_compute():
     marks = [*arm("a")["marks"], arm("a")["marks"][0] | {"accounting": "paper", "flops": 1100}]
     compute = describe_finding(study(verdict("a", "wins"), paper, arms=(arm("a") | {"marks": marks},))).compute
     assert (
-        "At the paper’s own marks the difference is −0.050; they are not equal in exact FLOPs (1.10 times the "
-        "baseline’s at most) and decide nothing."
+        "At the paper’s own marks, which are not equal in exact FLOPs (1.10 times the baseline’s at most) and "
+        "decide nothing, the difference is −0.050."
     ) in compute
 
 
 def test_nothing_wins_or_loses_at_the_papers_marks():
     verdicts = [verdict(f"arm {i}", outcome, accounting="paper") for i, outcome in enumerate(["wins", "loses"])]
     compute = describe_finding(study(*verdicts)).compute
-    assert "the difference is −0.050 to +0.050;" in compute and "win" not in compute
+    assert "the differences are −0.050 to +0.050." in compute and "win" not in compute
 
 
 def test_what_cannot_be_told_says_what_it_excludes():

@@ -6,7 +6,7 @@ from typing import Any
 
 from deepen.cli.output.plan_tables import describe_sharing, describe_time
 from deepen.cli.output.tables import numbers, print_lines, print_sentences, print_table, short, text
-from deepen.report.map.grid import describe_interval, describe_multiplier
+from deepen.report.intervals import factor_text, factors_text
 from deepen.report.map.words import describe_laws, describe_map, describe_scope, describe_shared, describe_withheld
 from deepen.report.units import signed
 from deepen.study.map.plan import MapPlan, price_tree
@@ -100,9 +100,9 @@ def _row(cell: MapCell) -> tuple[str, ...]:
         cell.model.name,
         f"{cell.tokens_per_parameter:.3g}",
         signed(cell.difference),
-        describe_multiplier(cell.multiplier, cell.bound),
-        describe_interval(cell),
-        describe_multiplier(cell.seconds_multiplier, cell.bound),
+        factor_text(cell.multiplier, cell.bound, cell.bounds),
+        factors_text(cell.interval, cell.bounds),
+        factor_text(cell.seconds_multiplier, cell.bound, cell.bounds),
         cell.outcome.value,
         f"{cell.best_fixed_depth}: {beats}" if beats else "",
     )

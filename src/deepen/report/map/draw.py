@@ -1,6 +1,6 @@
 """Draw a map: its page, its figures and its table.
 
-draw_map(load_map("deepen-runs/map"), "deepen-runs/map")
+page = draw_map(load_map("deepen-runs/map"), "deepen-runs/map")
 """
 
 from __future__ import annotations

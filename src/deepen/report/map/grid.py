@@ -5,14 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from deepen.report.units import UNKNOWN, fixed, signed
+from deepen.report.intervals import factor_text, factors_text
+from deepen.report.units import UNKNOWN, signed
 from deepen.study.map.schema import MapCell, MapModel, MapResults
-from deepen.study.results.verdict_schema import Bound, Outcome
+from deepen.study.results.verdict_schema import Outcome
 
 FULL_COLOUR_AT = 1.5
 """The multiplier with the full colour of a gain; its inverse has the full colour of a loss."""
-
-_SIGNS = {Bound.ABOVE: "> ", Bound.BELOW: "< ", None: ""}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +43,8 @@ class Square:
     @property
     def multiplier(self) -> str:
         """The multiplier, a bound on it, or a dash."""
-        return UNKNOWN if self.cell is None else describe_multiplier(self.cell.multiplier, self.cell.bound)
+        cell = self.cell
+        return UNKNOWN if cell is None else factor_text(cell.multiplier, cell.bound, cell.bounds)
 
     @property
     def interval(self) -> str:
@@ -53,7 +53,7 @@ class Square:
             return ""
         if self.cell.multiplier is None:
             return "" if self.cell.difference is None else f"{signed(self.cell.difference)} nats"
-        return describe_interval(self.cell)
+        return factors_text(self.cell.interval, self.cell.bounds)
 
     @property
     def sentence(self) -> str:
@@ -68,7 +68,7 @@ class Square:
         if cell.withheld:
             parts.append(f"no multiplier: {cell.withheld}")
         if cell.seconds_multiplier is not None:
-            parts.append(f"in seconds {fixed(cell.seconds_multiplier, 2)}×")
+            parts.append(f"in seconds {factor_text(cell.seconds_multiplier, cell.bound, cell.bounds)}")
         return "; ".join(parts)
 
 
@@ -96,22 +96,6 @@ def group_budgets(found: MapResults) -> tuple[float, ...]:
         else:
             groups.append([value])
     return tuple(float(f"{median(group):.2g}") for group in groups)
-
-
-def describe_multiplier(multiplier: float | None, bound: Bound | None) -> str:
-    """A multiplier (1.18×) or a bound on it (> 1.40×)."""
-    if multiplier is None:
-        return UNKNOWN
-    return f"{_SIGNS[bound]}{fixed(multiplier, 2)}×"
-
-
-def describe_interval(cell: MapCell) -> str:
-    """The interval of a multiplier: 1.02 to 1.31, or 1.02 to > 1.40 where it ends beyond the measured budgets."""
-    if cell.interval is None:
-        return ""
-    bounds = cell.bounds or (None, None)
-    low, high = (f"{_SIGNS[bound]}{fixed(end, 2)}" for end, bound in zip(cell.interval, bounds, strict=True))
-    return f"{low} to {high}"
 
 
 def _make_grid(found: MapResults, arm: str, models: Sequence[MapModel], budgets: Sequence[float]) -> Grid:

@@ -30,7 +30,7 @@ def describe_map(found: MapResults) -> str:
         text += f", in {both} of them the best fixed depth too" if known else ""
     text += f"; in {loses} it loses, and in {unsure} it cannot be told."
     if known and wins and not both:
-        text += " So growing pays nowhere here: a constant, shallower depth does as well."
+        text += " So growing is not shown to pay anywhere here: a constant depth may do as well."
     return text
 
 

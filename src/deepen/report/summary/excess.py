@@ -111,10 +111,10 @@ def _describe_crossing(excess: ArmExcess, panel: str) -> str:
     if crossing is None:
         last = max(points)
         return (
-            f"{where} its loss is still above full training’s {count(last)} tokens later "
+            f"{where} its loss is still above full training’s, {count(last)} tokens later "
             f"({signed(points[last], decimal_places([points[last]]))})"
         )
     if crossing == min(points):
         first = f"the first measurement on, {count(crossing)} tokens later"
         return f"{where} its loss is below full training’s from {first}"
-    return f"{where} its loss falls to full training’s {count(crossing)} tokens later"
+    return f"{where} its loss falls to full training’s, {count(crossing)} tokens later"

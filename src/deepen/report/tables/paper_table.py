@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepen.report.files import write_file
-from deepen.report.intervals import confidence_text
+from deepen.report.intervals import Bounds, claimed_multiplier, confidence_text, find_limit
 from deepen.study.results.records import Record
 from deepen.study.results.schema import Bound, Interval, Results, Verdict
 
@@ -21,6 +21,7 @@ _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
 }  # fmt: skip
+_SIGNS = {"≥": r"\ge ", "≤": r"\le "}
 _COLUMNS = ("arm", "baseline", "$d$ (nats)", "interval", "$M$", "interval", "$M$ (seconds)", "$n$", "df")
 
 
@@ -37,7 +38,7 @@ class PaperRow(Record):
     compute_multiplier: float | None
     multiplier_bound: Bound | None
     multiplier_interval: Interval | None
-    multiplier_interval_bounds: tuple[Bound | None, Bound | None] | None
+    multiplier_interval_bounds: Bounds | None
     seconds_multiplier: float | None
     n_seeds: int
     degrees_of_freedom: float | None
@@ -54,7 +55,7 @@ def make_paper_rows(results: Results) -> tuple[PaperRow, ...]:
             difference=v.difference,
             interval=v.interval,
             confidence=v.confidence,
-            compute_multiplier=v.compute_multiplier,
+            compute_multiplier=claimed_multiplier(v),
             multiplier_bound=v.multiplier_bound,
             multiplier_interval=v.multiplier_interval,
             multiplier_interval_bounds=v.multiplier_interval_bounds,
@@ -103,9 +104,9 @@ def _cells(row: PaperRow) -> tuple[str, ...]:
         escape_latex(row.baseline),
         _number(row.difference, "+.4f"),
         _interval(row.interval, (None, None), "+.4f"),
-        _bounded(row.compute_multiplier, row.multiplier_bound),
+        _factor(row.compute_multiplier, row),
         _interval(row.multiplier_interval, row.multiplier_interval_bounds or (None, None), ".2f"),
-        _bounded(row.seconds_multiplier, row.multiplier_bound),
+        _factor(row.seconds_multiplier, row),
         str(row.n_seeds),
         _number(row.degrees_of_freedom, ".1f"),
     )
@@ -120,12 +121,12 @@ def _number(value: float | None, form: str) -> str:
     return "--" if value is None else f"${value:{form}}$"
 
 
-def _bounded(value: float | None, bound: Bound | None) -> str:
-    sign = {Bound.ABOVE: r"\ge ", Bound.BELOW: r"\le ", None: ""}[bound]
-    return "--" if value is None else f"${sign}{value:.2f}$"
+def _factor(value: float | None, row: PaperRow) -> str:
+    _, sign = find_limit(row.multiplier_bound, row.multiplier_interval_bounds)
+    return "--" if value is None else f"${_SIGNS.get(sign, sign)}{value:.2f}$"
 
 
-def _interval(interval: Interval | None, bounds: tuple[Bound | None, Bound | None], form: str) -> str:
+def _interval(interval: Interval | None, bounds: Bounds, form: str) -> str:
     if interval is None:
         return "--"
     signs = {Bound.ABOVE: "{>}", Bound.BELOW: "{<}", None: ""}

@@ -69,9 +69,10 @@ def _at_the_papers_mark(study: StudySummary) -> list[str]:
     shown = list(dict.fromkeys(signed(each, places) for each in (differences[0], differences[-1])))
     ratios = [ratio for v in paper if (ratio := study.exact_flops_ratio(v)) is not None]
     at_most = f" ({max(ratios):.2f} times the baseline’s at most)" if ratios else ""
+    is_at = "differences are" if len(shown) > 1 else "difference is"
     return [
-        f"At the paper’s own marks the difference is {' to '.join(shown)}; they are not equal in exact "
-        f"FLOPs{at_most} and decide nothing."
+        f"At the paper’s own marks, which are not equal in exact FLOPs{at_most} and decide nothing, the {is_at} "
+        f"{' to '.join(shown)}."
     ]
 
 

@@ -92,9 +92,11 @@ def _intervals(noise: Noise) -> str:
         return ""
     joint = f"The {in_words(noise.arms)} intervals hold together" if noise.arms > 1 else "The interval holds"
     quantile = f"{fixed(noise.critical_value, 2)} ({'Dunnett' if noise.arms > 1 else 'Student'})"
+    wider = "; that of an arm noisier than the others is wider" if noise.arms > 2 else ""
     return (
-        f"{joint} with {confidence_text(noise.confidence)}. Half a width is {quantile} times a standard error of "
-        f"{fixed(noise.stderr, 4)} nats, which has {fixed(noise.degrees_of_freedom, 1)} degrees of freedom."
+        f"{joint} with {confidence_text(noise.confidence)}. Half an interval is {quantile} times a standard error "
+        f"of {fixed(noise.stderr, 4)} nats, which has {fixed(noise.degrees_of_freedom, 1)} degrees of "
+        f"freedom{wider}."
     )
 
 

@@ -96,7 +96,8 @@ def _claim_about_depth(study: StudySummary, arms: Sequence[Verdict]) -> list[str
         return []
     best, seconds = f"the best fixed depth, {against_depth.baseline_words}", against_depth.exact_verdicts
     if {v.arm for v in arms} <= {v.arm for v in with_outcome(seconds, Outcome.LOSES)}:
-        return [f"{'It does' if len(arms) == 1 else 'All of them do'} worse than {best}."]
+        they_do = {1: "It does", 2: "Both do"}.get(len(arms), "All of them do")
+        return [f"{they_do} worse than {best}."]
     if not wins:
         return []
     both = [v for v in with_outcome(seconds, Outcome.WINS) if v.arm in wins]
