@@ -4,7 +4,8 @@
 
 `summary` averages the results over seeds; everything else shows the summary. `words` has the page's sentences,
 `figures` its charts and the static figures, `page` its tables and its template, and `tables` the numbers as CSV
-and LaTeX. `layout`, `style`, `roles`, `units` and `intervals` are shared by all of them. `map` is the report of a map.
+and LaTeX. `layout`, `style`, `roles`, `units` and `intervals` are shared by all of them. `map` is the report of a
+map.
 """
 
 from __future__ import annotations

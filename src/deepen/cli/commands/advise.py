@@ -18,7 +18,6 @@ from deepen.study.map.schema import load_map
 DEFAULT_TEST = "one-shot"
 """The recipe that is tested where no map suggests another."""
 
-
 TEST_BUDGETS = (5, 100)
 """The fewest and the most tokens per parameter of a test: fewer are not enough steps, more take long."""
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 
 COMMANDS = {
-    "study": "run or continue a study: quickstart, paper, fair, or a Python file",
+    "study": "run or continue a study: quickstart, paper, fair, map, or a Python file",
     "train": "train one arm",
     "grow": "make a checkpoint deeper, deepen's or Hugging Face's",
     "export": "write a checkpoint in Hugging Face's format",
