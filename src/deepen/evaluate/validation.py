@@ -56,17 +56,18 @@ def window_losses(
         batch_tokens: tokens of a batch.
         part: no batch spans this many tokens, so that the losses before it are those of `limit=part`, bit for bit.
     """
-    windows, windows_of_part = (min(size, len(tokens) - 1) // context for size in (limit, part))
+    windows, windows_of_part = (min(size, limit, len(tokens) - 1) // context for size in (limit, part))
     rows_per_batch = max(1, batch_tokens // context)
+    batches = [
+        range(first, min(first + rows_per_batch, end))
+        for begin, end in ((0, windows_of_part), (windows_of_part, windows))
+        for first in range(begin, end, rows_per_batch)
+    ]
     losses = []
-    first = 0
-    while first < windows:
-        end = windows_of_part if first < windows_of_part else windows
-        last = min(first + rows_per_batch, end, windows)
-        rows = [tokens.window(index * context, context + 1) for index in range(first, last)]
+    for batch in batches:
+        rows = [tokens.window(index * context, context + 1) for index in batch]
         rows_bt = torch.from_numpy(np.stack(rows).astype(np.int64)).to(device)
         losses.append(model.token_scores(rows_bt[:, :-1], rows_bt[:, 1:])[..., 0].contiguous().mean(dim=1).cpu())
-        first = last
     return torch.cat(losses).double()
 
 

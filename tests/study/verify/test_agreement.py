@@ -8,7 +8,7 @@ from deepen.study.verify.agreement import (
     LOOK_AHEAD,
     Agreement,
     Allowance,
-    Comparison,
+    QuantityComparison,
     compare_evaluations,
     compare_steps,
     count_telling_steps,
@@ -30,7 +30,7 @@ def moved(by: dict[int, float]) -> list[dict[str, Any]]:
     return steps(*(loss + by.get(index, 0.0) for index, loss in enumerate(LOSSES)))
 
 
-def by_name(compared: tuple[Comparison, ...]) -> dict[str, Comparison]:
+def by_name(compared: tuple[QuantityComparison, ...]) -> dict[str, QuantityComparison]:
     return {each.what: each for each in compared}
 
 

@@ -123,11 +123,10 @@ def _design_fair(advice: Advice, recipe: str) -> Pilot:
     budget = round(min(max(advice.tokens_per_parameter, fewest), most))
     study = fair(model=model, budgets=(budget,), recipes=(recipe,), seeds=SEEDS)
     tree = compile_study(study, data_fingerprint="")
-    flops = sum(node.segment.flops for node in tree.nodes.values()) + tree.flops_to_come
     words = ["study", "fair", "--model", small.name]
     words += ["--depth", str(model.depth)] if model.depth != small.depth else []
     words += ["--budgets", str(budget), "--recipes", recipe, "--seeds", str(SEEDS)]
-    return Pilot(command=shlex.join(["deepen", *words]), model=small.name, flops=flops)
+    return Pilot(command=shlex.join(["deepen", *words]), model=small.name, flops=tree.flops)
 
 
 def _write(value: object) -> str:

@@ -17,7 +17,7 @@ from deepen.schedule.late_growth import REMEDY, find_late_growth
 from deepen.schedule.rate import rate_name
 from deepen.study.compile.study_plan import plan_study
 from deepen.study.compile.tree import Tree, compile_study
-from deepen.study.map.plan import plan_map, price_tree
+from deepen.study.map.plan import plan_map
 from deepen.study.results.results_file import find_results
 from deepen.train.limits import check_room_for_torch
 
@@ -115,7 +115,7 @@ def _plan_study(request: StudyPlanRequest) -> int:
     ]
     sharing = {"tokens_trained": tree.tokens, "tokens_if_separate": tree.tokens_if_separate}
     trials = _describe_trials(tree)
-    time = _study_time(request, price_tree(tree))
+    time = _study_time(request, tree.flops)
     before = find_results(request.folder)
     powers = plan_power(plan, before)
     if request.as_json:

@@ -9,7 +9,7 @@ from deepen.cli.output.tables import numbers, print_sentences, print_table, text
 from deepen.cli.requests.verify import VerifyRequest
 from deepen.report.units import counted
 from deepen.study.store.study_folder import Store
-from deepen.study.verify.agreement import Agreement, Comparison
+from deepen.study.verify.agreement import Agreement, QuantityComparison
 from deepen.study.verify.verify import Verification, verify
 
 
@@ -58,7 +58,7 @@ def _print(found: Verification, request: VerifyRequest) -> None:
     print_sentences([*_describe_results(found), *_conclude(found)])
 
 
-def _describe(comparison: Comparison) -> str:
+def _describe(comparison: QuantityComparison) -> str:
     if comparison.differs_at is None:
         return str(comparison.agreement)
     return f"{comparison.agreement} from {comparison.differs_at:,} tokens on"

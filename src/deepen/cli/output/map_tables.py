@@ -9,7 +9,7 @@ from deepen.cli.output.tables import numbers, print_lines, print_sentences, prin
 from deepen.report.intervals import factor_text, factors_text
 from deepen.report.map.words import describe_laws, describe_map, describe_scope, describe_shared, describe_withheld
 from deepen.report.units import signed
-from deepen.study.map.plan import MapPlan, price_tree
+from deepen.study.map.plan import MapPlan
 from deepen.study.map.schema import MapCell, MapResults
 
 
@@ -23,7 +23,7 @@ def describe_map_plan(plan: MapPlan) -> dict[str, Any]:
                 "tokens": [*tree.study.earlier_tokens, tree.study.tokens],
                 "arms": [arm.name for arm in tree.study.arms],
                 "runs": len(tree.routes),
-                "flops": price_tree(tree),
+                "flops": tree.flops,
                 "sharing": {"tokens_trained": tree.tokens, "tokens_if_separate": tree.tokens_if_separate},
             }
             for tree in plan.trees
@@ -55,7 +55,7 @@ def print_map_plan(plan: MapPlan, time: Mapping[str, Any] | None) -> None:
                 f"{len(tree.routes):,}",
                 short(tree.tokens),
                 f"{tree.tokens / tree.tokens_if_separate:.2f}",
-                f"{price_tree(tree):.4g}",
+                f"{tree.flops:.4g}",
             )
             for tree in plan.trees
         ),

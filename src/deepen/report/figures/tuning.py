@@ -13,7 +13,7 @@ import numpy as np
 from deepen.report.style import UNKNOWN_COLOUR
 from deepen.report.summary.study_summary import StudySummary
 from deepen.report.units import MAX_NAME_LENGTH, counted, cut, fixed
-from deepen.study.results.tuning import Trial, TunedArm
+from deepen.study.results.tuning import TrialResult, TunedArm
 
 PANEL_WIDTH, PANEL_HEIGHT = 200, 112
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 180, 10, 90
@@ -93,12 +93,12 @@ def find_tuned(study: StudySummary) -> list[TunedArm]:
     return [arm for arm in (study.tuning.arms if study.tuning else ()) if finished_trials(arm)]
 
 
-def sort_trials(arm: TunedArm) -> list[Trial]:
+def sort_trials(arm: TunedArm) -> list[TrialResult]:
     """The finished trials of an arm, by options and then by rate."""
     return sorted(finished_trials(arm), key=lambda trial: (name_options(trial.options), trial.peak or 0.0))
 
 
-def finished_trials(arm: TunedArm) -> list[Trial]:
+def finished_trials(arm: TunedArm) -> list[TrialResult]:
     """The trials of an arm whose loss and rate are known."""
     return [trial for trial in arm.trials if trial.loss is not None and trial.peak]
 
@@ -142,7 +142,7 @@ def _draw_panel(study: StudySummary, arm: TunedArm, scale: _Scale, rates: tuple[
         share = (math.log(peak) - lowest) / (highest - lowest) if highest > lowest else 0.5
         return round(_LEFT + (_RIGHT - _LEFT) * share, 1)
 
-    def place(trial: Trial) -> tuple[float, float]:
+    def place(trial: TrialResult) -> tuple[float, float]:
         assert trial.peak is not None and trial.loss is not None
         return x(trial.peak), scale.y(trial.loss)
 
@@ -191,7 +191,7 @@ def name_options(options: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in sorted(options.items()))
 
 
-def _describe_trial(trial: Trial) -> str:
+def _describe_trial(trial: TrialResult) -> str:
     options = name_options(trial.options)
     own = f", {cut(options, 80)}" if options else ""
     seeds = f" over {counted(len(trial.losses), 'seed')}" if trial.losses else ""

@@ -28,7 +28,7 @@ from deepen.report.tables.paper_table import make_paper_rows
 from deepen.study.results.excess import excess_since_growth
 from deepen.study.results.records import Record
 from deepen.study.results.schema import MarkResult, Results
-from deepen.study.results.tuning import Trial, TunedArm
+from deepen.study.results.tuning import TrialResult, TunedArm
 
 PAIRS = (
     "interval",
@@ -99,7 +99,7 @@ def _with_run(arm: str, seed: int, entry: Record) -> Iterator[Cell]:
     yield from _cells(entry)
 
 
-def _with_tuned(arm: TunedArm, trial: Trial) -> Iterator[Cell]:
+def _with_tuned(arm: TunedArm, trial: TrialResult) -> Iterator[Cell]:
     yield "arm", str, arm.name
     yield "depth", int, arm.depth
     yield "is_fixed_depth", bool, arm.is_fixed_depth

@@ -98,6 +98,11 @@ class Tree:
             flops += sum(self.nodes[key].segment.flops for key in {key for route in runs for key in route.keys})
         return flops
 
+    @property
+    def flops(self) -> int:
+        """Exact FLOPs of all segments, and at most of what follows from losses to come."""
+        return sum(node.segment.flops for node in self.nodes.values()) + self.flops_to_come
+
     def can_change(self, find_loss: FindLoss) -> bool:
         """Whether the losses of trials so far, or a decision, can change the tree.
 

@@ -11,7 +11,6 @@ verdict, and no verdict is written with fewer seeds than planned:
 
 from dataclasses import dataclass, replace
 
-from deepen.compute.accounting import EXACT_FLOPS
 from deepen.errors import InvalidValueError
 from deepen.study.define.study import Study
 from deepen.study.judge.verdicts import with_verdicts
@@ -99,5 +98,5 @@ def count_finished_seeds(results: Results) -> int:
         for arm in results.arms
         if arm.name == results.baseline
         for mark in arm.marks
-        if mark.accounting == EXACT_FLOPS and mark.budget_share in (1.0, None) and mark.val_loss is not None
+        if mark.is_exact and mark.is_whole_budget and mark.val_loss is not None
     })  # fmt: skip

@@ -29,7 +29,7 @@ class MapPlan:
     @property
     def flops(self) -> int:
         """Exact FLOPs that the map trains."""
-        return sum(price_tree(tree) for tree in self.trees)
+        return sum(tree.flops for tree in self.trees)
 
 
 def plan_map(studies: Sequence[Study]) -> MapPlan:
@@ -54,8 +54,3 @@ def check_map(studies: Sequence[Study], folder: Path) -> None:
         )
     for study in studies:
         plan_study(study)
-
-
-def price_tree(tree: Tree) -> int:
-    """Exact FLOPs of all segments of a tree, and of what follows from losses to come."""
-    return sum(node.segment.flops for node in tree.nodes.values()) + tree.flops_to_come

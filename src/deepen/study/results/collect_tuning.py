@@ -8,8 +8,7 @@ from deepen.schedule.recipes import get_recipe
 from deepen.study.compile.routes import Route
 from deepen.study.compile.tree import Tree
 from deepen.study.compile.trials import ArmTrials, Trial
-from deepen.study.results.tuning import Trial as TrialResult
-from deepen.study.results.tuning import TunedArm, TuningResult
+from deepen.study.results.tuning import TrialResult, TunedArm, TuningResult
 
 Done = Mapping[str, dict[str, Any]]
 """The records of the finished segments, by key."""

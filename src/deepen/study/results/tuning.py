@@ -9,7 +9,7 @@ OptionValue = bool | int | float | str | tuple[int | float | str, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trial(Record):
+class TrialResult(Record):
     """A trial of an arm: a peak rate and options, and the loss that its runs reached.
 
     `options` are those that are tuned. `loss` is the mean over the trials' seeds of the validation loss, in nats
@@ -45,7 +45,7 @@ class TunedArm(Record):
     recipe: str
     depth: int | None
     is_fixed_depth: bool
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialResult, ...]
     chosen_peak: float | None
     chosen_options: Mapping[str, OptionValue]
     at_edge: bool
@@ -56,7 +56,7 @@ class TunedArm(Record):
     seconds: float
 
     @property
-    def chosen(self) -> Trial | None:
+    def chosen(self) -> TrialResult | None:
         """The chosen trial; None while the choice is open."""
         return next(
             (

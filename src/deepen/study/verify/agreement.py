@@ -13,18 +13,15 @@ Learning rates, tokens and FLOPs are the same on every machine.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate, pairwise
 from math import inf, isfinite, sqrt
 from statistics import fmean
-from typing import Any
 
 from deepen.evaluate.task import MARK_VALIDATION, VALIDATION
-
-Line = Mapping[str, Any]
-"""A line of metrics.jsonl or evals.jsonl."""
+from deepen.study.store.log_lines import Line
 
 ALLOWED_FACTOR = 10.0
 """Other kernels round every step differently, the moved weights differ in the first only: so a multiple."""
@@ -52,7 +49,7 @@ class Agreement(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
+class QuantityComparison:
     """The comparison of one quantity along a segment.
 
     Attributes:
@@ -110,7 +107,7 @@ NO_ALLOWANCE = Allowance()
 
 def compare_steps(
     recorded: Sequence[Line], again: Sequence[Line], allowance: Allowance = NO_ALLOWANCE
-) -> tuple[Comparison, ...]:
+) -> tuple[QuantityComparison, ...]:
     """Compare the lines of metrics.jsonl: rates, FLOPs, losses, and gradient norms where all must be equal.
 
     Args:
@@ -120,7 +117,7 @@ def compare_steps(
     """
     old, new = ({line["tokens"]: line for line in lines} for lines in (recorded, again))
 
-    def compare(what: str, key: str, allowance: Allowance = NO_ALLOWANCE) -> Comparison:
+    def compare(what: str, key: str, allowance: Allowance = NO_ALLOWANCE) -> QuantityComparison:
         return _compare(
             what, ((at, old.get(at, {}).get(key), new.get(at, {}).get(key)) for at in old | new), allowance
         )
@@ -136,7 +133,7 @@ def compare_steps(
 
 def compare_evaluations(
     recorded: Sequence[Line], again: Sequence[Line], allowance: Allowance = NO_ALLOWANCE
-) -> tuple[Comparison, ...]:
+) -> tuple[QuantityComparison, ...]:
     """Compare the lines of evals.jsonl: the validation loss, and the tasks' scores where all must be equal.
 
     Arguments as in `compare_steps`.
@@ -174,13 +171,13 @@ def count_telling_steps(recorded: Sequence[Line], allowance: Allowance) -> int:
 
 def _compare(
     what: str, values: Iterable[tuple[int, float | None, float | None]], allowance: Allowance
-) -> Comparison:
+) -> QuantityComparison:
     """Compare the values of a quantity, each with its tokens: the recorded one, and the one trained again."""
     rows = [(_distance(old, new), allowance.at(tokens, old or 0.0), tokens) for tokens, old, new in values]
     differing = [tokens for distance, allowed, tokens in rows if not distance <= allowed]
     largest, allowed, _ = max(rows, key=lambda row: (row[0] - row[1], row[0]))
     agreement = Agreement.WITHIN_ROUNDING if any(distance for distance, _, _ in rows) else Agreement.BIT_FOR_BIT
-    return Comparison(
+    return QuantityComparison(
         what=what,
         agreement=Agreement.DIFFERS if differing else agreement,
         compared=len(rows),

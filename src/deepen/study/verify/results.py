@@ -1,14 +1,13 @@
 """Whether results.json follows from the logs: its marks, and the outcomes to which its losses lead."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from deepen.data.shards import Dataset
 from deepen.study.compile.tree import Tree
 from deepen.study.judge.verdicts import with_verdicts
 from deepen.study.results.collect import collect
 from deepen.study.results.results_file import RESULTS_FILE, load_results
-from deepen.study.results.schema import MarkResult, Results
+from deepen.study.results.schema import MarkResult, Results, Verdict
 from deepen.study.store.study_folder import Store
 
 
@@ -34,7 +33,8 @@ def compare_results(tree: Tree, store: Store, dataset: Dataset) -> ResultsCompar
         ResultsError: results.json is missing or damaged.
     """
     recorded = load_results(store.folder)
-    collected = with_verdicts(collect(tree, store, dataset, machine="", wall_seconds=0.0))
+    collected = collect(tree, store, dataset, machine="", wall_seconds=0.0)
+    collected = with_verdicts(replace(collected, looks=recorded.looks))
     old, new = _marks(recorded), _marks(collected)
     problems = []
     for (arm, seed, accounting, share), mark in old.items():
@@ -64,5 +64,5 @@ def _marks(results: Results) -> dict[tuple[str, int, str, float], MarkResult]:
     }
 
 
-def _verdict_key(verdict: Any) -> tuple[str, str, float | None]:
+def _verdict_key(verdict: Verdict) -> tuple[str, str, float | None]:
     return verdict.arm, verdict.accounting, verdict.budget_share

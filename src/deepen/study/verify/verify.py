@@ -33,7 +33,7 @@ from deepen.study.store.study_folder import Store
 from deepen.study.verify.agreement import (
     Agreement,
     Allowance,
-    Comparison,
+    QuantityComparison,
     compare_evaluations,
     compare_steps,
     count_telling_steps,
@@ -61,7 +61,7 @@ class Verification:
         candidates: from how many segments it was drawn; 1 if it was named.
         trained_from: the key of the segment from whose saved state training began; empty for a new model.
         tokens: tokens that were trained.
-        steps: the steps of the segment that were compared.
+        steps: the steps that were compared: those of the segment, and of the segments before it that were trained.
         telling_steps: how many of these, from the first, another training could not hide in by rounding.
         differences: how this machine differs from the one that trained the study; empty if it is of its kind.
         comparisons: the quantities that were compared.
@@ -82,7 +82,7 @@ class Verification:
     steps: int
     telling_steps: int
     differences: tuple[str, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[QuantityComparison, ...]
     not_compared: Mapping[str, str]
     results: ResultsComparison
     machine: str
@@ -184,11 +184,13 @@ def _compare(
     """Train, train again from moved weights where numbers are rounded differently here, and compare."""
     node, end = choice.node, course.end
     recorded = [
-        line for node in choice.path for line in store.segment(node.key).lines("metrics") if line["tokens"] <= end
+        line for each in choice.path for line in store.segment(each.key).lines("metrics") if line["tokens"] <= end
     ]
-    evaluations = [line for line in store.segment(node.key).lines("evals") if line["tokens"] <= end]
-    left_out = {name.split(" ", 1)[0] for name in not_compared}
-    evaluations = [line for line in evaluations if line["task"] not in left_out]
+    evaluations = [
+        line
+        for line in store.segment(node.key).lines("evals")
+        if line["tokens"] <= end and line["task"] not in not_compared
+    ]
     state = _load_first_state(choice, course.jobs[0], store)
     again = course.train(state, "training again")
     compared = (*compare_steps(recorded, again.steps), *compare_evaluations(evaluations, again.evaluations))
