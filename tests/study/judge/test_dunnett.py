@@ -33,3 +33,10 @@ def test_it_is_between_students_quantile_and_bonferronis():
         quantiles = [critical_value(6, correlation, freedom) for correlation in (0.95, 0.5, 0.0)]
         assert quantiles == sorted(quantiles)
         assert stats.t.ppf(0.975, freedom) < quantiles[0] and quantiles[-1] < stats.t.ppf(1 - 0.025 / 6, freedom)
+
+
+@pytest.mark.parametrize("freedom", [1.0, 4.0, 200.0])
+def test_it_rises_with_the_confidence_however_high(freedom):
+    quantiles = [critical_value(6, 0.5, freedom, 1 - 0.05 * 2.0**-look) for look in range(45)]
+    assert quantiles == sorted(set(quantiles))
+    assert all(np.isfinite(quantiles))

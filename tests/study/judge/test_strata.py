@@ -1,5 +1,7 @@
 """The sources of noise, on losses whose noise is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -67,3 +69,10 @@ def test_the_choice_of_the_text_counts_as_the_mean_over_its_blocks():
     assert error is not None and error.freedom == 49
     assert error.mean_square == pytest.approx(np.var(base, ddof=1) / 50)
     assert text_error([[1.0, 2.0]], [[1.0]]) is text_error([[]], [[]]) is text_error([[1.0]], [[1.0]]) is None
+
+
+def test_a_text_of_few_blocks_leaves_few_degrees_of_freedom():
+    draw = np.random.default_rng(4)
+    strata = measure_strata(NAMES, draw.normal(size=(4, 6)), draw.normal(size=(3, 6)))
+    few = replace(strata, text_variance=100.0, text_freedom=1)
+    assert 1 <= few.degrees_of_freedom < 1.1 and strata.degrees_of_freedom > 5

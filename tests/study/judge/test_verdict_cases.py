@@ -80,6 +80,12 @@ def test_more_looks_take_wider_intervals():
         judge(study(), "full", look=3, looks=2)
 
 
+@pytest.mark.parametrize("look", [10, 30, 40, 100])
+def test_a_late_look_is_wide_and_wins_nothing(look: int):
+    before, found = (judged(study(), look=each, looks=100) for each in (look - 1, look))
+    assert all(width(found[arm]) >= width(before[arm]) > 0.02 for arm in found)
+
+
 def test_the_look_follows_from_the_seeds():
     results = Results.from_json({"baseline": "full", "arms": study(4)})
     for looks, confidence in (((), 0.95), ((4,), 0.95), ((2,), 0.9875), ((2, 4), 0.9875)):
@@ -117,6 +123,17 @@ def test_a_verdict_that_cannot_tell_says_what_it_excludes():
     low, high = verdict.interval
     assert f"this excludes gains above {-low:.3f} nats" in verdict.sentence
     assert verdict.sentence.endswith(f"losses above {high:.3f} nats.")
+
+
+@pytest.mark.parametrize("budget", [1 - 1e-16, 1 + 2.3e-16, 1 + 1e-9, 1e-300])
+@pytest.mark.filterwarnings("error")
+def test_budgets_that_are_nearly_equal_or_absurdly_small_have_no_multiplier(budget: float):
+    arms = study(budgets=(0.7, 1.0))
+    for mark in marks(arms, "full"):
+        if mark["budget_share"] != 1.0:
+            mark |= {"budget_share": budget, "flops": budget * 1e15}
+    found, noise = judge(arms, "full")
+    assert all("several budgets" in verdict.multiplier_withheld for verdict in found) and noise.slope is None
 
 
 def test_the_mark_of_a_paper_has_no_outcome():

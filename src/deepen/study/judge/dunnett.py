@@ -21,6 +21,9 @@ _NODES_OF_SHARED = np.linspace(0.0, 7.0, 36)
 _NODES_OF_SCALE = 57
 """Positions of the logarithm of the estimated standard deviation ÷ the true one."""
 
+_RAREST_MISS = 1e-6
+"""The smallest probability of a miss that the integral resolves; Bonferroni's quantile serves for smaller ones."""
+
 
 @lru_cache(maxsize=4096)
 def critical_value(
@@ -36,12 +39,15 @@ def critical_value(
     """
 
     def student(alpha: float) -> float:
-        return float(scipy.special.stdtrit(degrees_of_freedom, 1 - alpha / 2))
+        return -float(scipy.special.stdtrit(degrees_of_freedom, alpha / 2))
 
-    low = student(1 - confidence)
+    miss = 1 - confidence
+    low = student(miss)
     if comparisons == 1:
         return low
-    high = student((1 - confidence) / comparisons)  # Bonferroni's quantile
+    high = student(miss / comparisons)  # Bonferroni's quantile
+    if miss < _RAREST_MISS:
+        return high
     log_scales, weights = _scale_distribution(degrees_of_freedom)
     scales = np.exp(log_scales)
 

@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 
 from deepen.study.results.verdict_schema import Bound, Interval
 
+SAME_BUDGET = 1e-3
+"""Budgets that differ relatively by less, for instance by a step's rounding, are the same."""
+
 EXPONENT = 0.3
 """The exponent of the law, where the budgets do not show it."""
 
@@ -70,9 +73,14 @@ class BaselineCurve:
         return min(self.lines, key=lambda line: line.misfit)
 
     @property
+    def has_several_budgets(self) -> bool:
+        """Whether two of the budgets differ by more than the rounding to whole steps."""
+        return len(self.budgets) > 1 and max(self.budgets) > (1 + SAME_BUDGET) * min(self.budgets)
+
+    @property
     def has_slope(self) -> bool:
         """Whether more compute certainly lowers the baseline's loss, whatever the exponent."""
-        return all(line.slope > 0 and self._lead(line) > 0 for line in self.lines)
+        return self.has_several_budgets and all(line.slope > 0 and self._lead(line) > 0 for line in self.lines)
 
     @property
     def log_slope(self) -> float:
@@ -162,7 +170,7 @@ def claim_multiplier(
         variance: of this difference; None if it is unknown, as with one seed.
         scale: FLOPs of the baseline at the budget of the comparison ÷ FLOPs of the arm.
     """
-    if len(set(curve.budgets)) < 2:
+    if not curve.has_several_budgets:
         return Claim(withheld="the baseline was not measured at several budgets")
     if not curve.has_slope:
         return Claim(withheld="the baseline's own gain from compute cannot be told from none")

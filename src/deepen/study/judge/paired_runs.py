@@ -13,11 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from deepen.compute.accounting import EXACT_FLOPS
+from deepen.study.judge.multiplier import SAME_BUDGET
 from deepen.study.judge.strata import Losses
 from deepen.study.results.schema import ArmResult, MarkResult
-
-SAME_BUDGET = 1e-3
-"""Budgets that differ relatively by less, for instance by a step's rounding, are the same."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -97,11 +97,11 @@ class Strata:
         With two seeds and one budget of the baseline, they are those of the variance between seeds alone: the
         formula's are too many there. Excess noise never adds any.
         """
-        fewest = self.n - 1
-        if self.variance == 0 or (self.m == 1 and self.n == 2):
-            return fewest
-        parts = sum(part.mean_square**2 / part.freedom for part in self.parts if part.freedom)
-        found = max(fewest, self.variance**2 / parts)
+        parts = [part for part in self.parts if part.freedom and part.mean_square]
+        if not parts or (self.m == 1 and self.n == 2):
+            return self.n - 1
+        fewest = min(part.freedom for part in parts)  # what the formula never goes below, apart from rounding
+        found = max(fewest, self.variance**2 / sum(part.mean_square**2 / part.freedom for part in parts))
         return min(found, replace(self, own_excess=0.0).degrees_of_freedom) if self.own_excess else found
 
     @property

@@ -40,8 +40,14 @@ from deepen.study.results.schema import (
 )
 from deepen.study.results.verdict_schema import CONFIDENCE
 
+RAREST_MISS = 1e-12
+"""The smallest probability of a miss that a look gets, however many there were."""
+
 NEAR_BUDGETS = 2.0
 """The baseline's noise at a budget is measured at all its budgets within this factor."""
+
+FAR_BUDGETS = 1e6
+"""A budget that is farther by this factor, as in damaged files, is no part of the baseline's curve."""
 
 
 def judge(
@@ -78,7 +84,7 @@ def joint_confidence(look: int, looks: int) -> float:
     """
     if not 1 <= look <= looks:
         raise InvalidValueError(f"is {look}: it must be from 1 to `looks`, {looks}", field="look", value=look)
-    return CONFIDENCE if looks == 1 else 1 - (1 - CONFIDENCE) * 2.0**-look
+    return CONFIDENCE if looks == 1 else 1 - max((1 - CONFIDENCE) * 2.0**-look, RAREST_MISS)
 
 
 def with_verdicts(results: Results) -> Results:
@@ -116,8 +122,7 @@ class _Judgement:
         if self._main is None:
             return NO_NOISE
         curve = self._curve(share, self._main)
-        has_slope = len(set(curve.budgets)) > 1 and curve.has_slope
-        return describe_noise(self._main, curve.log_slope if has_slope else None)
+        return describe_noise(self._main, curve.log_slope if curve.has_slope else None)
 
     @cached_property
     def _main(self) -> Strata | None:
@@ -165,7 +170,7 @@ class _Judgement:
         points = [
             (fmean(runs[seed].mark.flops for seed in base) / here, fmean(runs[seed].val_loss for seed in base))
             for runs in self._budgets(list(base)).values()
-            if here > 0 and all(runs[seed].mark.flops > 0 for seed in base)
+            if here > 0 and all(1 / FAR_BUDGETS < runs[seed].mark.flops / here < FAR_BUDGETS for seed in base)
         ]
         return BaselineCurve(
             budgets=[budget for budget, _ in points],
