@@ -1,6 +1,9 @@
 """What training does with a layer, as figures show it."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
 
 from deepen.compute.ledger import Role
 
@@ -36,3 +39,30 @@ ROLE_STYLES = {
 
 ADDED_COLOUR, DARK_ADDED_COLOUR = "#e08214", "#f0a24a"
 """The colour of blocks that are added, on white and on black."""
+
+
+class LayerGroup(NamedTuple):
+    """Adjacent layers that are drawn alike: from layer `low` to `high` (exclusive).
+
+    `role` is one of `ROLE_STYLES`; `is_repeat`: they execute a block again.
+    """
+
+    role: str
+    is_repeat: bool
+    low: int
+    high: int
+
+
+def group_layers(executed: Sequence[int], roles: Iterable[str]) -> Iterator[LayerGroup]:
+    """Group the layers of a phase, bottom to top.
+
+    Args:
+        executed: the block that each layer executes.
+        roles: the role of each layer.
+    """
+    repeats = [block in executed[:layer] for layer, block in enumerate(executed)]
+    low = 0
+    for (role, is_repeat), group in groupby(zip(roles, repeats, strict=True)):
+        high = low + len(list(group))
+        yield LayerGroup(role, is_repeat, low, high)
+        low = high

@@ -3,14 +3,11 @@
 PNG figures are white; SVG figures are dark in a browser that prefers dark (see `dark_svg`).
 """
 
-import io
 import re
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from deepen.evaluate.registry import TASKS
@@ -21,6 +18,7 @@ from deepen.report.figures.depths_figure import draw_depths
 from deepen.report.figures.excess_figure import draw_excess
 from deepen.report.figures.forest import draw_forest
 from deepen.report.figures.loss_figure import draw_losses, draw_overview
+from deepen.report.figures.save import encode_figure
 from deepen.report.figures.strips import draw_strips
 from deepen.report.figures.strips_figure import draw_strips_figure
 from deepen.report.figures.task_figure import draw_losses_and_task, draw_task
@@ -74,15 +72,8 @@ def _task_file_name(task: str) -> str:
 
 
 def _save(figure: Figure, folder: Path, name: str, formats: Sequence[str] = ("png", "svg")) -> list[str]:
-    """Write a figure; a character that the font lacks, such as an emoji in an arm's name, is drawn as a box."""
-    FigureCanvasAgg(figure)
     for kind in formats:
-        buffer = io.BytesIO()
-        metadata = {"Date": None} if kind == "svg" else None
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
-            figure.savefig(buffer, format=kind, dpi=200, metadata=metadata, facecolor="white")
-        content = buffer.getvalue()
+        content = encode_figure(figure, kind)
         if kind == "svg":
             content = follow_screen(content.decode()).encode()
         write_file(folder / f"{name}.{kind}", content)

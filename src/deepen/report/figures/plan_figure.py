@@ -1,9 +1,8 @@
 """The figure of a plan: the role of each layer in each phase, and the compute so far, against tokens."""
 
-from collections.abc import Iterator
-from itertools import accumulate, groupby
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -11,9 +10,8 @@ from matplotlib.figure import Figure
 
 from deepen.compute.ledger import Role, phase_flops, roles
 from deepen.compute.plan import Plan
-from deepen.report.roles import ADDED_COLOUR, ROLE_STYLES, role_key
+from deepen.report.roles import ADDED_COLOUR, ROLE_STYLES, group_layers, role_key
 from deepen.schedule.schedule import Schedule
-from deepen.schedule.trainable import TrainedParts
 
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -71,16 +69,17 @@ def draw_blocks(axes: Axes, schedule: Schedule, divisor: float) -> None:
     begin = 0
     for phase, trained, step in zip(schedule.phases, schedule.trained_parts, schedule.growth_steps, strict=True):
         left, right = begin / divisor, (begin + phase.tokens) / divisor
-        for rows, low, high in _group_layers(trained):
+        for group in group_layers(trained.executed, map(role_key, roles(trained))):
+            style = ROLE_STYLES[group.role]
             axes.fill_between(
                 [left, right],
-                low,
-                high,
-                facecolor=ROLE_STYLES[role_key(rows.role)].colour,
+                group.low,
+                group.high,
+                facecolor=style.colour,
                 linewidth=0.4,
                 edgecolor="white",
-                hatch="////" if rows.is_repeat else None,
-                label=rows.label,
+                hatch="////" if group.is_repeat else None,
+                label=f"{style.label}, a block executed again" if group.is_repeat else style.label,
             )
         for low in step.new_blocks if step is not None else ():
             axes.plot([left, left], [low, low + 1], color=ADDED_COLOUR, linewidth=3, clip_on=False, label="added")
@@ -94,30 +93,6 @@ def draw_blocks(axes: Axes, schedule: Schedule, divisor: float) -> None:
     by_label = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
     if by_label:
         axes.legend(by_label.values(), by_label.keys(), loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
-
-
-class _Rows(NamedTuple):
-    """What adjacent layers have in common."""
-
-    role: Role
-    is_repeat: bool
-
-    @property
-    def label(self) -> str:
-        """The entry of the legend."""
-        label = ROLE_STYLES[role_key(self.role)].label
-        return f"{label}, a block executed again" if self.is_repeat else label
-
-
-def _group_layers(trained: TrainedParts) -> Iterator[tuple[_Rows, int, int]]:
-    """Groups of adjacent layers that are drawn alike: what they are, the first layer, the end (exclusive)."""
-    executed = trained.executed
-    repeats = [block in executed[:layer] for layer, block in enumerate(executed)]
-    low = 0
-    for rows, group in groupby(map(_Rows, roles(trained), repeats)):
-        high = low + len(list(group))
-        yield rows, low, high
-        low = high
 
 
 def _draw_compute(axes: Axes, plan: Plan, divisor: float) -> None:

@@ -14,7 +14,7 @@ from itertools import groupby
 
 from deepen.compute.ledger import Role
 from deepen.growth.operators import OPERATORS
-from deepen.report.roles import ROLE_STYLES, role_key
+from deepen.report.roles import ROLE_STYLES, group_layers, role_key
 from deepen.report.summary.study_summary import ArmSummary, StudySummary
 from deepen.report.units import capitalized, count, counted, cut, in_words, join, percent
 from deepen.schedule.trainable import Trainable
@@ -160,27 +160,17 @@ def _draw_bars(phases: Sequence[PhaseResult], longest: int, height: int) -> Iter
     begin = 0
     for phase in phases:
         left, right = _place(begin, longest), _place(begin + phase.tokens, longest)
-        for (role, is_repeat), low, high in _group_layers(phase):
+        executed = phase.layers or range(phase.depth)
+        for group in group_layers(executed, (_role(phase, layer) for layer in range(len(executed)))):
             yield Bar(
                 left=left,
                 width=round(right - left, 1),
-                top=height - high,
-                height=high - low,
-                role=role,
-                is_repeat=is_repeat,
+                top=height - group.high,
+                height=group.high - group.low,
+                role=group.role,
+                is_repeat=group.is_repeat,
             )
         begin += phase.tokens
-
-
-def _group_layers(phase: PhaseResult) -> Iterator[tuple[tuple[str, bool], int, int]]:
-    """Groups of adjacent layers that are drawn alike: role and repetition, first layer, end (exclusive)."""
-    executed = phase.layers or range(phase.depth)
-    looks = [(_role(phase, layer), block in executed[:layer]) for layer, block in enumerate(executed)]
-    low = 0
-    for look, group in groupby(looks):
-        high = low + len(list(group))
-        yield look, low, high
-        low = high
 
 
 def _role(phase: PhaseResult, layer: int) -> str:

@@ -1,7 +1,5 @@
 """The heat maps of a map as a figure for a paper, and one for a dark page."""
 
-import io
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +7,11 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from deepen.report.figures.save import encode_figure
 from deepen.report.files import write_file
 from deepen.report.map.grid import Grid, make_grids
 from deepen.report.style import MATPLOTLIB
@@ -58,14 +56,8 @@ def write_map_figures(found: MapResults, folder: Path) -> tuple[str, ...]:
     for name, theme in _THEMES.items():
         with matplotlib.rc_context({**MATPLOTLIB, "hatch.color": theme.hatch, "hatch.linewidth": 0.8}):
             figure = _draw(grids, theme)
-            FigureCanvasAgg(figure)
             for kind in ("png", "svg"):
-                buffer = io.BytesIO()
-                metadata = {"Date": None} if kind == "svg" else None
-                with warnings.catch_warnings():
-                    warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
-                    figure.savefig(buffer, format=kind, dpi=200, metadata=metadata, facecolor=theme.paper)
-                write_file(folder / f"{name}.{kind}", buffer.getvalue())
+                write_file(folder / f"{name}.{kind}", encode_figure(figure, kind, paper=theme.paper))
                 written.append(f"{name}.{kind}")
     return tuple(written)
 

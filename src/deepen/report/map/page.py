@@ -1,9 +1,8 @@
 """The page of a map: heat maps, the law, links to the pages of its studies; self-contained, without scripts."""
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from deepen.report.map.grid import make_grids
 from deepen.report.map.words import describe_laws, describe_map, describe_scope, describe_shared, describe_withheld
+from deepen.report.templates import make_environment
 from deepen.report.units import count, done_percent
 from deepen.study.map.schema import MAP_FILE, MapResults
 
@@ -15,13 +14,7 @@ def render_map(found: MapResults, files: tuple[str, ...]) -> str:
         found: the map.
         files: paths of its tables and figures, relative to the page.
     """
-    environment = Environment(
-        loader=PackageLoader("deepen.report.map", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = make_environment("deepen.report.map")
     environment.filters |= {"count": count, "done_percent": done_percent}
     return environment.get_template("map.html.j2").render(
         map=found,

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from deepen.compute.accounting import PAPER
@@ -24,6 +23,7 @@ from deepen.report.roles import ADDED_COLOUR, ROLE_STYLES
 from deepen.report.style import DARK, themed, variable_name
 from deepen.report.summary.excess import PANELS, describe_excess
 from deepen.report.summary.study_summary import StudySummary
+from deepen.report.templates import make_environment
 from deepen.report.words.compute import describe_withheld
 from deepen.report.words.decided import describe_procedure
 from deepen.report.words.finding import describe_finding
@@ -48,13 +48,7 @@ def render_page(
         data_files: names of the CSV files beside the page.
         config: the definition of the study, from study.json; empty without that file.
     """
-    environment = Environment(
-        loader=PackageLoader("deepen.report.page", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = make_environment("deepen.report.page")
     environment.filters |= {"themed": themed, "variable_name": variable_name, "anchor": anchor}
     links = TermLinks()
     environment.globals["term"] = links.link
