@@ -75,6 +75,12 @@ def test_blocks_of_the_nearest_cell_are_scaled_to_the_model() -> None:
     assert advice.best.ceiling is not None and 1.3 < advice.best.ceiling < 1 / (0.5 * 0.25 + 0.5)
 
 
+def test_a_start_with_blocks_keeps_one_in_a_shallow_model() -> None:
+    shallow = replace(INSIDE, depth=1)
+    options = {arm.arm: arm.options for arm in advise(make_map(), shallow, tokens(20)).arms}
+    assert options["one-shot"] == {"start_depth": 1}
+
+
 def test_intervals_of_several_recipes_hold_together() -> None:
     """The best of several is looked at, so each interval is wider than that of a map of it alone."""
     both = make_map()

@@ -202,8 +202,8 @@ def _scale_depths(cell: MapCell, model: ModelConfig) -> dict[str, OptionValue]:
     """The options of a cell, a number of blocks as the same share of the model's."""
     options = dict(cell.options)
     depth = options.get("start_depth")
-    if isinstance(depth, int) and cell.model.depth:
-        options["start_depth"] = round(depth * model.depth / cell.model.depth)
+    if isinstance(depth, int) and depth > 0 and cell.model.depth:
+        options["start_depth"] = max(1, round(depth * model.depth / cell.model.depth))
     return options
 
 

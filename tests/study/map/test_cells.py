@@ -69,6 +69,12 @@ def test_a_cell_is_a_growing_arm_at_a_budget_in_exact_flops() -> None:
     assert cells[0].study == "studies/4x64"
 
 
+def test_a_budget_that_differs_by_a_steps_rounding_is_the_same() -> None:
+    """As 7 tokens per parameter, and 0.7 times 10."""
+    [cell] = read_cells(_results(verdicts=[_verdict("one-shot", 0.4999)]), "")
+    assert cell.tokens == 1000
+
+
 def test_the_best_fixed_depth_is_compared_at_the_same_budget() -> None:
     small, large = read_cells(_results(), "")
     assert (small.beats_best_fixed_depth, large.beats_best_fixed_depth) == (True, False)

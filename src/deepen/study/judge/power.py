@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from deepen.study.judge.dunnett import critical_value
 from deepen.study.judge.multiplier import EXPONENT
 from deepen.study.judge.strata import MAX_CORRELATION, Strata, Stratum
-from deepen.study.results.verdict_schema import CONFIDENCE, NO_NOISE, Noise
+from deepen.study.results.verdict_schema import CONFIDENCE, Noise
 
 POWER = 0.8
 """The probability with which an arm whose multiplier is detectable wins."""
@@ -62,15 +62,13 @@ def expected_noise(
     return describe_noise(strata, slope)
 
 
-def describe_noise(strata: Strata | None, slope: float | None) -> Noise:
+def describe_noise(strata: Strata, slope: float | None) -> Noise:
     """The noise of a study, as results.json records it.
 
     Args:
-        strata: its three sources; None with one seed.
+        strata: its three sources.
         slope: by how much the baseline's loss falls per e-fold of compute; None if that is unknown.
     """
-    if strata is None:
-        return NO_NOISE
     stderr, critical = math.sqrt(strata.variance), strata.critical_value
     return Noise(
         arms_std=math.sqrt(strata.arms.mean_square) if strata.arms.freedom else None,

@@ -19,12 +19,12 @@ def read_cells(results: Results, folder: str) -> Iterator[MapCell]:
     """
     arms = {arm.name: arm for arm in results.arms if _competes(arm, results)}
     baseline = [arm for arm in results.arms if arm.name == results.baseline]
+    references = [mark for arm in baseline for mark in arm.marks if mark.is_exact]
     verdicts = [verdict for verdict in results.verdicts if verdict.is_exact and verdict.arm in arms]
     order = list(arms)
     for verdict in sorted(verdicts, key=lambda v: (order.index(v.arm), v.budget_share or 1.0)):
-        reference = _find_mark(baseline, verdict)
-        if reference is not None:
-            yield _make_cell(results, verdict, arms[verdict.arm], reference.tokens, folder)
+        reference = _find_nearest(references, verdict)
+        yield _make_cell(results, verdict, arms[verdict.arm], reference.tokens, folder)
 
 
 def read_model(regime: Regime) -> MapModel:
@@ -44,10 +44,10 @@ def _competes(arm: ArmResult, results: Results) -> bool:
     return not arm.is_control and arm.name not in (results.baseline, results.best_fixed_depth)
 
 
-def _find_mark(seeds: Sequence[ArmResult], verdict: Verdict) -> MarkResult | None:
-    """The baseline's mark at the budget of a verdict."""
-    marks = [mark for arm in seeds for mark in arm.marks if mark.is_exact]
-    return next((mark for mark in marks if mark.budget_share == verdict.budget_share), None)
+def _find_nearest(marks: Sequence[MarkResult], verdict: Verdict) -> MarkResult:
+    """The mark at the budget of a verdict, which may differ by a step's rounding."""
+    share = verdict.budget_share or 1.0
+    return min(marks, key=lambda mark: abs((mark.budget_share or 1.0) - share))
 
 
 def _make_cell(results: Results, verdict: Verdict, arm: ArmResult, tokens: int, folder: str) -> MapCell:

@@ -127,7 +127,7 @@ class Verdict(AtBudget, Record):
         stderr: standard error of `difference`.
         degrees_of_freedom: of `stderr`.
         confidence: with which the joint intervals hold.
-        interval: the joint interval: all intervals of the study at equal exact FLOPs hold together.
+        interval: the joint interval: those of all arms at this budget, in exact FLOPs, hold together.
         interval_alone: the interval of this arm alone.
         interval_own_seeds: the interval from this arm's own paired differences alone.
         compute_multiplier: the compute that the baseline needs for the arm's loss ÷ the compute that the arm used.
