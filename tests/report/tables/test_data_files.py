@@ -79,3 +79,14 @@ def test_every_trial_has_a_line(tmp_path: Path):
     table = pd.read_csv(tmp_path / "trials.csv")
     assert list(table["options"]) == ["grow_at 0.3", "grow_at 0.5"]
     assert list(table["loss"]) == [4.3, 4.5] and list(table["is_chosen"]) == [True, False]
+
+
+def test_a_name_that_is_a_formula_is_text_in_a_spreadsheet(tmp_path: Path):
+    marks = [{"budget_share": 1.0, "val_loss": -4.0, "tasks": {"@task": {"value": 0.5}}}]
+    results = Results.from_json(
+        {"arms": [{"name": name, "marks": marks} for name in ("=1+1", "+x", "-x", "full")]}
+    )
+    write_csv(make_tables(results), tmp_path)
+    table = pd.read_csv(tmp_path / "marks.csv")
+    assert list(table["arm"]) == ["'=1+1", "'+x", "'-x", "full"]
+    assert list(table["val_loss"]) == [-4.0] * 4 and list(table["'@task_value"]) == [0.5] * 4

@@ -47,6 +47,7 @@ def test_latex_has_the_numbers_their_bounds_and_escaped_names(tmp_path: Path):
     assert r"one\_shot & depth 6" in body[3] and "& -- & -- &" in body[3]
     assert {line.count("&") for line in body} == {8}
     assert escape_latex(r"100 % of \x{y}") == r"100 \% of \textbackslash{}x\{y\}"
+    assert [escape_latex(name) for name in ("[2pt] a", "*a", "a*[2]")] == ["{[}2pt] a", "{*}a", "a*[2]"]
 
 
 def test_csv_has_the_same_numbers_and_a_study_without_verdicts_has_no_table(tmp_path: Path):

@@ -10,7 +10,8 @@
 
 Columns have the names of the keys in results.json; a pair has two columns, such as `interval_low` and
 `interval_high`, and a task at a mark has columns such as `hellaswag_value`. What is unknown is empty. A
-column has the type of its field, whatever the numbers are: `pandas.read_csv` and `pandas.read_parquet` agree.
+column has the type of its field, whatever the numbers are: `pandas.read_csv` and `pandas.read_parquet` agree. In
+CSV, text that begins like a formula of a spreadsheet has an apostrophe before it.
 """
 
 import csv
@@ -157,9 +158,14 @@ def _make_table(lines: Iterable[Iterable[Cell]]) -> Table:
 def _to_csv(table: Table) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(table.types))
-    writer.writeheader()
-    writer.writerows(table.lines)
+    writer.writerow({name: _without_formula(name) for name in table.types})
+    writer.writerows({name: _without_formula(cell) for name, cell in line.items()} for line in table.lines)
     return text.getvalue().encode()
+
+
+def _without_formula(cell: Any) -> Any:
+    """A cell that a spreadsheet takes for text: names in a stranger's file can be formulas."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")) else cell
 
 
 def _to_parquet(table: Table) -> bytes:

@@ -113,8 +113,9 @@ def _cells(row: PaperRow) -> tuple[str, ...]:
 
 
 def escape_latex(text: str) -> str:
-    """A name as LaTeX sets it."""
-    return "".join(_ESCAPES.get(character, character) for character in text)
+    """A name as LaTeX sets it; at the start of a row, `[` and `*` would be arguments of the row before."""
+    escaped = "".join(_ESCAPES.get(character, character) for character in text)
+    return f"{{{escaped[0]}}}{escaped[1:]}" if escaped.startswith(("[", "*")) else escaped
 
 
 def _number(value: float | None, form: str) -> str:
