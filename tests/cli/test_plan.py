@@ -254,7 +254,7 @@ def test_the_folder_of_a_study_is_planned_with_the_spreads_that_it_measured(
     )
     assert main(["plan", str(tmp_path), "--seeds", "4"]) == 0
     shown = capsys.readouterr().out
-    assert "4, planned" in shown and "98.75 % the 6 intervals" in shown and "0.0200" in shown
+    assert "4, planned" in shown and "The 6 intervals hold together with 98.75 %" in shown and "0.0200" in shown
 
 
 def test_a_study_has_hours_and_a_price_and_pays_once_for_what_arms_share(capsys: pytest.CaptureFixture[str]):

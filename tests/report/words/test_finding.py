@@ -343,7 +343,7 @@ def test_what_cannot_be_told_says_what_it_excludes():
     ("depth", "model"), [(4, "a 4-layer"), (8, "an 8-layer"), (11, "an 11-layer"), (80, "an 80-")]
 )
 def test_the_depth_of_the_model_has_its_article(depth: int, model: str):
-    assert f"One way of training {model}" in describe_comparison(study(arms=(arm("a"),), regime={"depth": depth}))
+    assert f"full training of {model}" in describe_comparison(study(arms=(arm("a"),), regime={"depth": depth}))
 
 
 @pytest.mark.parametrize(
@@ -379,11 +379,11 @@ def test_caveats_follow_from_seeds_noise_and_decay():
 
 def test_the_comparison_names_arms_model_and_data():
     assert describe_comparison(study(arms=(arm("a"), arm("b")))) == (
-        "Two ways of training a 12-layer model of 124 M parameters, against ordinary full training on 1.00 B "
-        "tokens of words, at equal compute."
+        "Two ways to use the compute of ordinary full training of a 12-layer model of 124 M parameters on 1.00 B "
+        "tokens of words."
     )
     unknown = study(verdict("a", "wins"), regime={})
-    assert describe_comparison(unknown).startswith("Training one model, against ordinary full training,")
+    assert describe_comparison(unknown) == "Ordinary full training of one model."
 
 
 def test_arms_with_a_rate_of_their_own_are_named_with_it():

@@ -46,9 +46,9 @@ def print_power(powers: Sequence[PlannedPower], seeds: int, looks: Sequence[int]
         ),
     )
     noise = powers[0].noise
-    intervals = "the interval holds" if noise.arms == 1 else f"the {noise.arms} intervals hold together"
+    intervals = "The interval holds" if noise.arms == 1 else f"The {noise.arms} intervals hold together"
     confidence = next((each.confidence for each in powers[0].detectable if each.seeds == seeds), 0.95)
-    sentences = [f"With {100 * confidence:.4g} % {intervals}. {_describe_spreads(powers)}"]
+    sentences = [f"{intervals} with {100 * confidence:.4g} %. {_describe_spreads(powers)}"]
     if powers[0].detectable[0].multiplier is None:
         sentences.append("No multiplier is claimed: the baseline is measured at one budget only.")
     if looks:

@@ -29,8 +29,9 @@ def describe_comparison(study: StudySummary) -> str:
     others = [arm for arm in study.arms if not arm.is_baseline]
     amount = f" on {count(tokens)} tokens" if tokens else ""
     data = f" of {name}" if name else ""
-    ways = f"{plural(len(others), 'way')} of training" if others else "Training"
-    return f"{capitalized(ways)} {model}, against ordinary full training{amount}{data}, at equal compute."
+    full = f"ordinary full training of {model}{amount}{data}"
+    ways = f"{plural(len(others), 'way')} to use the compute of {full}" if others else full
+    return f"{capitalized(ways)}."
 
 
 def describe_single_arm(study: StudySummary) -> tuple[str, str]:
