@@ -35,7 +35,7 @@ def choose(study: Study, data_fingerprint: str, decide: Decide, find_loss: FindL
         return Choices(study=study)
     trial_study = study if study.trials.share == 1 else study.scaled(study.trials.share)
     drafter = Drafter(study=trial_study, data_fingerprint=data_fingerprint, decide=decide)
-    candidates = find_candidates(study, trial_study)
+    candidates = _find_candidates(study, trial_study)
     total = study.trials.trials_per_arm([arm for arm, _ in candidates])
 
     marks: dict[str, Mark] = {}  # which take long to compute, and differ between rates in the peak alone
@@ -54,7 +54,7 @@ def choose(study: Study, data_fingerprint: str, decide: Decide, find_loss: FindL
     return _resolve(study, arms, budget_flops=budget_flops(trial_study))
 
 
-def find_candidates(study: Study, trial_study: Study) -> list[tuple[Arm, int | None]]:
+def _find_candidates(study: Study, trial_study: Study) -> list[tuple[Arm, int | None]]:
     """The arms that get trials, and the arms of the constant depths that the study has none of.
 
     Returns:
