@@ -37,8 +37,8 @@ TERMS = {
         "the arm is better"
     ),
     "joint interval": (
-        "an interval of a difference that is wide enough for the intervals of all arms at a budget to hold together "
-        "with the stated confidence"
+        "an interval of a difference that is wide enough for the intervals of all arms at a budget to hold "
+        "together with the stated confidence"
     ),
     "cannot tell": ("the joint interval includes zero: the study shows neither a gain nor a loss of this arm"),
     "compute multiplier": (
