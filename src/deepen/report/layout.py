@@ -97,12 +97,14 @@ def loss_window(study: StudySummary, kind: str) -> tuple[float, float] | None:
 
 
 def sort_verdicts(study: StudySummary) -> list[Verdict]:
-    """The verdicts in the order of the arms: at the study's budget, by other accountings, at other budgets."""
+    """The verdicts at the study's budget, in the order of the arms; then those at each other budget, rising."""
     order = {arm.name: i for i, arm in enumerate(study.arms)}
-    return sorted(
-        filter(study.shows, study.verdicts),
-        key=lambda v: (order.get(v.arm, len(order)), not v.is_whole_budget, not v.is_exact, v.budget_share or 1.0),
-    )
+
+    def position(v: Verdict) -> tuple[bool, float, int, bool]:
+        other = 0.0 if v.is_whole_budget else v.budget_share or 1.0
+        return not v.is_whole_budget, other, order.get(v.arm, len(order)), not v.is_exact
+
+    return sorted(filter(study.shows, study.verdicts), key=position)
 
 
 def difference_range(study: StudySummary) -> tuple[float, float]:

@@ -1,8 +1,8 @@
-"""The rows of unfinished runs."""
+"""The rows of verdicts at several budgets, and of unfinished runs."""
 
 from typing import Any
 
-from deepen.report.page.rows import make_unfinished_rows
+from deepen.report.page.rows import make_rows, make_unfinished_rows
 from deepen.report.summary.study_summary import summarize
 from deepen.study.results.schema import Results
 
@@ -26,3 +26,28 @@ def test_an_unfinished_run_is_shown_as_far_as_it_is():
         "3.900",
     )
     assert (rows[1].tokens, rows[1].val_loss) == ("–", "–")
+
+
+def test_verdicts_stand_in_the_order_of_their_budgets_the_study_s_own_first():
+    verdicts = [
+        {"arm": name, "accounting": "flops", "budget_share": share, "n_seeds": 2, "difference": -0.1}
+        for name in ("grown", "small")
+        for share in (1.0, 0.5, 0.25)
+    ]
+    content = {
+        "arms": [{"name": name, "seed": 0} for name in ("full", "grown", "small")],
+        "baseline": "full",
+        "verdicts": verdicts,
+        "regime": {"tokens_per_parameter": 20},
+    }
+    rows = make_rows(summarize(Results.from_json(content)))
+    own, quarter, half = (
+        "At the study’s budget, 20 tokens per parameter",
+        "At 0.25 × the budget, 5.0 tokens per parameter",
+        "At 0.50 × the budget, 10 tokens per parameter",
+    )
+    assert [(row.heading, row.arm) for row in rows] == [
+        (heading, name) for heading in (own, quarter, half) for name in ("grown", "small")
+    ]
+    one = make_rows(summarize(Results.from_json(content | {"verdicts": verdicts[::3]})))
+    assert [row.heading for row in one] == ["", ""], "a study with one budget needs no headings"

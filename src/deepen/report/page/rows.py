@@ -39,7 +39,8 @@ class DrawnInterval:
 class Row:
     """A verdict, or the baseline. `mark` names a mark other than equal exact FLOPs at the study's budget.
 
-    `budget` is the budget ÷ the study's, if it is another. `outcome` is empty at marks where exact FLOPs are not
+    `budget` is the budget ÷ the study's, if it is another. `heading` is that of the row's budget, where there are
+    several. `outcome` is empty at marks where exact FLOPs are not
     equal, because they decide nothing. `is_decisive`: whether the outcome may be emphasized, which it may not for
     a control, or after few tokens per parameter.
     """
@@ -48,6 +49,8 @@ class Row:
     colour: str
     is_exact: bool = True
     mark: str = ""
+    heading: str = ""
+    budget_share: float = 1.0
     budget: str = ""
     flops_ratio: str = ""
     note: str = ""
@@ -110,6 +113,8 @@ def make_rows(study: StudySummary) -> list[Row]:
     rows = [_verdict_row(study, verdict, drawn_range, places) for verdict in verdicts]
     if study.baseline and study.baseline_mark:
         rows.insert(0, _baseline_row(study.baseline, study.baseline_mark))
+    if not all(verdict.is_whole_budget for verdict in verdicts):
+        rows = [replace(row, heading=_budget_heading(study, row.budget_share)) for row in rows]
     if any(verdict.compute_multiplier for verdict in verdicts):
         return rows
     return [replace(row, multiplier="") for row in rows]
@@ -144,6 +149,7 @@ def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange,
         colour=arm.colour if arm else UNKNOWN_COLOUR,
         is_exact=verdict.is_exact,
         mark=note if verdict.is_whole_budget else "other budgets",
+        budget_share=1.0 if verdict.is_whole_budget else verdict.budget_share or 1.0,
         budget="" if verdict.is_whole_budget else f"{verdict.budget_share:.2f} ×",
         flops_ratio=flops_ratio,
         note=_join_notes(note, f"at {flops_ratio} the FLOPs" if flops_ratio else "", _rate_note(arm)),
@@ -168,6 +174,13 @@ def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange,
         ),
         sentence=verdict.sentence,
     )
+
+
+def _budget_heading(study: StudySummary, share: float) -> str:
+    """A budget as a share of the study's: At 0.50 × the budget, 10 tokens per parameter."""
+    ratio = study.regime.tokens_per_parameter
+    name = "At the study’s budget" if share == 1 else f"At {share:.2f} × the budget"
+    return f"{name}, {units.ratio(share * ratio)} tokens per parameter" if ratio else name
 
 
 def _rate_note(arm: ArmSummary | None) -> str:
