@@ -151,6 +151,11 @@ def join_or(items: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
+def listed(values: Iterable[object]) -> str:
+    """Values of a message as a user writes them: 3, 6, 12; `none` if there are none."""
+    return ", ".join(str(value) for value in values) or "none"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The text ` (did you mean 'x'?)` for the most similar known name; empty if none is similar."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

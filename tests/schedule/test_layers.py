@@ -37,7 +37,7 @@ def test_depth_counts_executed_layers_and_blocks_stored_ones():
 @pytest.mark.parametrize(
     ("layers", "depth", "problem"),
     [
-        ((0, 2), 2, r"layers of phase 'x' are \(0, 2\): they must name each block from 0 to the highest: such as"),
+        ((0, 2), 2, r"layers of phase 'x' are 0, 2: they must name each block from 0 to the highest: such as"),
         ((0, -1), 2, "they must name each block from 0"),
         ((0, 0.0), 2, "they must name each block from 0"),
         ((0, 0, 1), 2, "layers of phase 'x' are 3, but its depth is 2: name one block for each executed layer"),

@@ -6,7 +6,7 @@
 
 from collections.abc import Iterable
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, listed
 
 
 def check_layers(layers: tuple[int, ...], depth: int, label: str) -> tuple[int, ...]:
@@ -21,7 +21,7 @@ def check_layers(layers: tuple[int, ...], depth: int, label: str) -> tuple[int, 
     are_whole = all(type(block) is int and block >= 0 for block in layers)
     if not (are_whole and len(set(layers)) == max(layers) + 1):
         raise InvalidValueError(
-            f"of phase {label!r} are {layers}: they must name each block from 0 to the highest",
+            f"of phase {label!r} are {listed(layers)}: they must name each block from 0 to the highest",
             field="layers",
             value=layers,
             remedy="such as (0, 1, 2, 0, 1, 2)",

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from deepen.errors import InvalidValueError, is_whole
+from deepen.errors import InvalidValueError, is_whole, listed
 from deepen.growth.layout import describe_layout
 
 
@@ -66,7 +66,7 @@ class TrainedParts:
             raise InvalidValueError("must be distinct and rising", field="blocks", value=self.blocks)
         if self.blocks and not 0 <= self.blocks[0] <= self.blocks[-1] < self.depth:
             raise InvalidValueError(
-                f"are {list(self.blocks)}, but a model of {self.depth} blocks has 0 to {self.depth - 1}",
+                f"are {listed(self.blocks)}, but a model of {self.depth} blocks has 0 to {self.depth - 1}",
                 field="blocks",
                 value=self.blocks,
             )

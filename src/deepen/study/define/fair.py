@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from deepen.compute.accounting import EXACT_FLOPS
-from deepen.errors import InvalidValueError, is_number, nearest
+from deepen.errors import InvalidValueError, is_number, listed, nearest
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS, peak_rate, tokens_per_step
 from deepen.schedule.grid import round_to_steps
@@ -105,7 +105,7 @@ def _budget_tokens(model: ModelConfig, budgets: Sequence[float], batch_tokens: i
     """
     if not budgets or not all(is_number(budget) and budget > 0 for budget in budgets):
         raise InvalidValueError(
-            f"are {tuple(budgets)}: they must be at least one number above 0", field="budgets", value=budgets
+            f"are {listed(budgets)}: they must be at least one number above 0", field="budgets", value=budgets
         )
     least = min(budgets)
     steps = max(1, round_to_steps(least * model.parameters_non_embedding, batch_tokens))

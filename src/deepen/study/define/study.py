@@ -3,14 +3,13 @@
 docs/studies.md explains every field, with an example.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deepen.compute.accounting import EXACT_FLOPS, PAPER, TOKENS
 from deepen.compute.ledger import Ledger
-from deepen.errors import InvalidValueError, is_line, is_whole, join_or, nearest
+from deepen.errors import InvalidValueError, is_line, join_or, nearest
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.json_form import fields_from_json, fields_to_json
@@ -18,6 +17,13 @@ from deepen.schedule.rate import WSD, Rate
 from deepen.study.define.arm import Arm as Arm
 from deepen.study.define.arm import check_rate
 from deepen.study.define.evaluation import Evaluation
+from deepen.study.define.numbers import (
+    check_anchors,
+    check_continual_shares,
+    check_depths,
+    check_earlier_tokens,
+    check_seeds,
+)
 from deepen.study.define.start import Start
 from deepen.study.define.tuning import Tuning
 from deepen.train.settings import TrainSettings
@@ -94,24 +100,14 @@ class Study:
         self._check_types()
         self._check_sizes()
         self._check_arms()
-        self._check_seeds()
-        self._check_earlier_tokens()
-        self._check_depths()
+        check_seeds(self.seeds)
+        check_earlier_tokens(self.earlier_tokens, self.tokens, self.batch_tokens)
+        check_depths(self.depths, self.model.depth)
         if self.has_trials:
             self.trials.check(self.arms, self.seeds)
         check_rate(self.rate)
-        if 1.0 not in self.anchors or not all(0 < share < math.inf for share in self.anchors):
-            raise InvalidValueError(
-                f"are {self.anchors}: they must be above 0 and include 1.0, the budget at which arms are compared",
-                field="anchors",
-                value=self.anchors,
-            )
-        if not all(0 < share < math.inf for share in self.continual_shares):
-            raise InvalidValueError(
-                f"are {self.continual_shares}: they must be above 0",
-                field="continual_shares",
-                value=self.continual_shares,
-            )
+        check_anchors(self.anchors)
+        check_continual_shares(self.continual_shares)
         if unknown := set(self.accountings) - set(ACCOUNTINGS):
             raise InvalidValueError(
                 f"{min(unknown)!r} is unknown: use {join_or(ACCOUNTINGS)}",
@@ -197,36 +193,6 @@ class Study:
                 remedy=f"use {join_or(others)}" if others else "add an arm",
                 allowed=others,
             )
-
-    def _check_seeds(self) -> None:
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise InvalidValueError(
-                f"are {self.seeds}: give at least one, and each only once", field="seeds", value=self.seeds
-            )
-        if not all(0 <= seed < 2**32 for seed in self.seeds):
-            raise InvalidValueError(
-                f"are {self.seeds}: each must be at least 0 and below {2**32:,}", field="seeds", value=self.seeds
-            )
-
-    def _check_earlier_tokens(self) -> None:
-        earlier = self.earlier_tokens
-        if list(earlier) != sorted(set(earlier)) or not all(self.batch_tokens <= t < self.tokens for t in earlier):
-            raise InvalidValueError(
-                f"are {earlier}: they must rise from at least one step to less than `tokens` {self.tokens:,}",
-                field="earlier_tokens",
-                value=earlier,
-            )
-
-    def _check_depths(self) -> None:
-        are_whole = all(is_whole(depth) for depth in self.depths)
-        if not are_whole or not all(0 <= depth <= self.model.depth for depth in self.depths):
-            raise InvalidValueError(
-                f"are {self.depths}: they must be whole numbers up to the model's depth {self.model.depth}",
-                field="depths",
-                value=self.depths,
-            )
-        if len(set(self.depths)) != len(self.depths):
-            raise InvalidValueError(f"are {self.depths}: give each only once", field="depths", value=self.depths)
 
     @property
     def has_trials(self) -> bool:

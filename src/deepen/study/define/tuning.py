@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from deepen.errors import InvalidValueError, is_number, is_whole
+from deepen.errors import InvalidValueError, is_number, is_whole, listed
 from deepen.schedule.recipes import get_recipe
 from deepen.study.define.arm import Arm
 
@@ -52,12 +52,14 @@ class Tuning:
         object.__setattr__(self, "options", {name: tuple(values) for name, values in self.options.items()})
         if not all(is_number(rate) and rate > 0 for rate in self.rates) or len(set(self.rates)) < len(self.rates):
             raise InvalidValueError(
-                f"are {self.rates}: they must be different numbers above 0", field="rates", value=self.rates
+                f"are {listed(self.rates)}: they must be different numbers above 0",
+                field="rates",
+                value=self.rates,
             )
         for name, values in self.options.items():
             if not values or any(value in values[:nth] for nth, value in enumerate(values)):
                 raise InvalidValueError(
-                    f"gives {name} the values {values}: give at least one, and each only once",
+                    f"gives {name} the values {listed(values)}: give at least one, and each only once",
                     field="options",
                     value=values,
                 )
