@@ -4,10 +4,9 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-import scipy  # imports `scipy.stats`, which takes half a second, when it is first used
-
 from deepen.report.map.grid import group_budgets
 from deepen.report.units import capitalized, count, fixed, join, plural
+from deepen.study.judge.strata import student_quantile
 from deepen.study.map.law import MIN_SIZES_FOR_TREND, PARAMETERS, RATIO
 from deepen.study.map.schema import MapResults, RecipeLaw
 from deepen.study.results.verdict_schema import Outcome
@@ -72,7 +71,7 @@ def describe_shared(found: MapResults) -> str:
 
 
 def _describe_law(arm: str, law: RecipeLaw) -> str:
-    quantile = float(scipy.stats.t.ppf(0.975, law.degrees_of_freedom)) if law.residual_std is not None else None
+    quantile = student_quantile(law.degrees_of_freedom, 0.95) if law.residual_std is not None else None
     parts = []
     for i, (feature, coefficient) in enumerate(zip(law.features, law.coefficients, strict=True)):
         ends: Sequence[float] = ()

@@ -6,7 +6,7 @@ arms were tuned, what the intervals allow for, and what they cannot see.
 
 from dataclasses import dataclass
 
-import scipy  # imports `scipy.stats`, which takes half a second, when it is first used
+import scipy  # imports `scipy.special` when it is first used
 
 from deepen.report.intervals import confidence_text
 from deepen.report.summary.study_summary import StudySummary
@@ -126,7 +126,7 @@ def _with_range(std: float, freedom: int | None) -> str:
     """A standard deviation with its 95 % interval: 0.0143 (0.0074 to 0.090)."""
     if not freedom:
         return fixed(std, 4)
-    low, high = (std * (freedom / float(scipy.stats.chi2.ppf(q, freedom))) ** 0.5 for q in (0.975, 0.025))
+    low, high = (std * (freedom / float(scipy.special.chdtri(freedom, q))) ** 0.5 for q in (0.025, 0.975))
     return f"{fixed(std, 4)} ({fixed(low, 4)} to {fixed(high, 4)})"
 
 

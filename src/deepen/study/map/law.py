@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import scipy  # imports `scipy.stats`, which takes half a second, when it is first used
 
 from deepen.errors import InvalidValueError, join_or
+from deepen.study.judge.strata import student_quantile
 from deepen.study.map.schema import MapCell, MapLaw, MapResults, RecipeLaw
 from deepen.study.results.verdict_schema import Interval
 
@@ -94,7 +94,7 @@ def predict(found: MapResults, arm: str, model: Size, tokens: float, confidence:
         if RATIO in law.features:
             scatter += ((law.slope_std or 0.0) * row[law.features.index(RATIO)]) ** 2
         deviation = math.sqrt(float(row @ np.array(law.covariance) @ row) + scatter)
-        reach = deviation * float(scipy.stats.t.ppf((1 + confidence) / 2, law.degrees_of_freedom))
+        reach = deviation * student_quantile(law.degrees_of_freedom, confidence)
         interval = _exp(expected - reach), _exp(expected + reach)
     cells = [cell for cell in found.cells if cell.arm == arm and cell.multiplier is not None]
     return Prediction(_exp(expected), interval, _find_outside(law, cells, model, values[RATIO]))
