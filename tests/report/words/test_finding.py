@@ -169,6 +169,22 @@ def test_a_win_is_compared_with_a_smaller_model_alone(
     assert sentence in found and ("small model" in found) == bool(sentence)
 
 
+def test_the_best_of_several_winners_is_compared_through_a_wider_interval():
+    """t(0.975, 4) = 2.776 for one pair, t(0.99167, 4) = 3.961 for the best of three winners."""
+    names = ("best", "second", "third")
+    verdicts = [verdict(name, "wins", difference=-0.05 + i / 1000) for i, name in enumerate(names)]
+    shallow = verdict("shallow", "wins", difference=-0.025)
+    noise = {"arm_half_width": 0.02, "arms_df": 4, "confidence": 0.95}
+
+    def limits(winners: int) -> str:
+        chosen = names[:winners]
+        arms = (*map(arm, chosen), arm("shallow", depth=6, is_control=True))
+        return " ".join(describe_finding(study(*verdicts[:winners], shallow, arms=arms, noise=noise)).limits)
+
+    assert "small model" not in limits(1), "0.025 is outside ±0.020"
+    assert "cannot be told from best (+0.025, 95 % interval −0.004 to +0.054)" in limits(3)
+
+
 @pytest.mark.parametrize(
     ("against_full", "against_depth", "headline", "limit"),
     [

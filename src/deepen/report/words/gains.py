@@ -3,7 +3,8 @@
 An arm that beats full training may do so because full depth is too deep for this width and budget. So growing
 is said to pay only where an arm also beats the best fixed depth. A study without fixed depths may have a small
 model as a control: it is compared with the best of the arms that win, through the interval between two arms, in
-which the noise of the baseline cancels.
+which the noise of the baseline cancels. Because that pair is chosen from all pairs of a small model and a winner
+after their losses were seen, its interval is as wide as if all of them were compared.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,9 @@ from collections.abc import Sequence
 from deepen.report.intervals import confidence_text, interval_text
 from deepen.report.summary.study_summary import StudySummary, by_difference, with_outcome
 from deepen.report.units import decimal_places, join, signed
-from deepen.study.results.schema import Outcome, Verdict
+from deepen.study.judge.strata import widen_for_pairs
+from deepen.study.results.schema import Noise, Outcome, Verdict
+from deepen.study.results.verdict_schema import CONFIDENCE
 
 
 def describe_gains(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
@@ -57,7 +60,8 @@ def _compare_with_small_models(
     if not small:
         return ["No small model was trained alone here, so a gain may come from size and not from growing."]
     alone, best = min(small, key=by_difference), min(wins, key=by_difference)
-    difference, half_width = by_difference(alone) - by_difference(best), study.noise.arm_half_width
+    difference = by_difference(alone) - by_difference(best)
+    half_width = _half_width_of_best(study.noise, pairs=len(small) * len(wins))
     if half_width is not None and difference > half_width:
         return []
     places = decimal_places([difference])
@@ -74,6 +78,15 @@ def _compare_with_small_models(
         f"The small model alone cannot be told from {best.arm} ({shown}), so the gain may be one of size and not "
         "of growing."
     ]
+
+
+def _half_width_of_best(noise: Noise, pairs: int) -> float | None:
+    """The half width of the interval between two arms that were chosen from so many pairs; None if unknown."""
+    if noise.arm_half_width is None or pairs == 1:
+        return noise.arm_half_width
+    if not noise.arms_df:
+        return None
+    return widen_for_pairs(noise.arm_half_width, noise.arms_df, noise.confidence or CONFIDENCE, pairs)
 
 
 def _is_small_model(study: StudySummary, verdict: Verdict) -> bool:

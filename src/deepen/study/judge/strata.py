@@ -206,6 +206,15 @@ def student_quantile(degrees_of_freedom: float, confidence: float) -> float:
     return float(scipy.special.stdtrit(degrees_of_freedom, (1 + confidence) / 2))
 
 
+def widen_for_pairs(half_width: float, degrees_of_freedom: float, confidence: float, pairs: int) -> float:
+    """The half width of Student's interval of one difference, widened so that those of several hold together.
+
+    A pair that was chosen from several after their losses were seen needs it (Bonferroni).
+    """
+    joint = student_quantile(degrees_of_freedom, 1 - (1 - confidence) / pairs)
+    return half_width * joint / student_quantile(degrees_of_freedom, confidence)
+
+
 def own_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
     """Student's t interval of these paired differences alone; very wide with two or three seeds."""
     n = len(differences)
