@@ -1,0 +1,101 @@
+"""Whether a gain comes from growing, in sentences."""
+
+import pytest
+
+from deepen.report.words.finding import describe_finding
+from written_verdicts import arm, study, verdict
+
+
+@pytest.mark.parametrize(
+    ("small", "half_width", "sentence"),
+    [
+        (0.05, 0.02, ""),
+        (
+            -0.049,
+            0.02,
+            "The small model alone cannot be told from grown (+0.0010, 95 % interval −0.0190 to +0.0210)",
+        ),
+        (
+            -0.10,
+            0.02,
+            "But the small model alone does better still than grown (−0.050, 95 % interval −0.070 to −0.030)",
+        ),
+        (-0.10, None, "The small model alone cannot be told from grown (−0.050), so the gain may be one of size"),
+        (None, 0.02, "No small model was trained alone"),
+    ],
+)
+def test_a_win_is_compared_with_a_smaller_model_alone(
+    small: float | None, half_width: float | None, sentence: str
+):
+    """With the interval between two arms. Whether an arm is a smaller model is read from its depth."""
+    verdicts, arms = [verdict("grown", "wins")], [arm("grown")]
+    if small is not None:
+        verdicts.append(verdict("shallow", "wins", difference=small))
+        arms.append(arm("shallow", depth=6, is_control=True))
+    noise = {"arm_half_width": half_width}
+    found = " ".join(describe_finding(study(*verdicts, arms=tuple(arms), noise=noise)).limits)
+    assert sentence in found and ("small model" in found) == bool(sentence)
+
+
+@pytest.mark.parametrize(
+    ("against_full", "against_depth", "headline", "limit"),
+    [
+        (
+            ("wins", "wins"),
+            ("wins", "cannot tell"),
+            "both arms beat full training. One of them beats the best fixed depth, depth 6, too.",
+            "Growing pays with arm 0 (−0.050, 95 % interval −0.070 to −0.030): it beats the best fixed depth, ",
+        ),
+        (
+            ("wins",),
+            ("wins",),
+            "arm 0 beats full training. It beats the best fixed depth, depth 6, too.",
+            "Growing pays with arm 0",
+        ),
+        (
+            ("wins", "wins"),
+            ("loses", "cannot tell"),
+            "both arms beat full training. None of them is shown to beat the best fixed depth, depth 6.",
+            "Growing is not shown to pay: no arm beats both full training and the best fixed depth, depth 6. The "
+            "nearest to depth 6 is arm 1 (+0.0010",
+        ),
+        (("loses",), ("wins",), "arm 0 does worse than full training.", "Growing is not shown to pay"),
+        (
+            ("wins", "wins"),
+            ("loses", "loses"),
+            "both arms beat full training. Both do worse than the best fixed depth, depth 6.",
+            "Growing does not pay here: every arm does worse than the best fixed depth, depth 6. The nearest",
+        ),
+        (
+            ("cannot tell",),
+            ("loses",),
+            "arm 0 cannot be told apart from full training. It does worse than the best fixed depth, depth 6.",
+            "Growing does not pay here: arm 0 (+0.050, 95 % interval +0.030 to +0.070) does worse than the best",
+        ),
+    ],
+)
+def test_growing_is_said_to_pay_only_where_it_beats_both_baselines(
+    against_full: tuple[str, ...], against_depth: tuple[str, ...], headline: str, limit: str
+):
+    names = [f"arm {i}" for i in range(len(against_full))]
+    both = study(
+        *map(verdict, names, against_full),
+        arms=(*map(arm, names), arm("depth 6", depth=6, is_control=True)),
+        depth_verdicts=[verdict(*each, baseline="depth 6") for each in zip(names, against_depth, strict=True)],
+        best_fixed_depth="depth 6",
+    )
+    finding = describe_finding(both)
+    assert finding.headline == f"At equal compute, {headline}"
+    assert limit in finding.limits[0] and "small model" not in " ".join(finding.limits)
+
+
+def test_an_arm_that_grew_is_not_the_small_model_even_if_it_ends_shallower():
+    """The released code of Li, Fung & Huang ends with 8 of 12 blocks in 8 stages."""
+    grown = arm("grown", depth=8)
+    grown["curve"].insert(0, grown["curve"][0] | {"tokens": 32, "depth": 2})
+    limits = describe_finding(study(verdict("grown", "wins"), arms=(grown,))).limits
+    assert any("No small model was trained alone" in limit for limit in limits)
+
+
+def test_a_control_that_wins_is_not_a_gain_of_growing():
+    assert not describe_finding(study(verdict("a", "wins"), arms=(arm("a", is_control=True),))).limits
