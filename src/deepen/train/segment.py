@@ -84,9 +84,19 @@ class Segment:
         return (lr, share) if self.rewarm.blocks else (lr * share, 1.0)
 
     @property
+    def tokens(self) -> int:
+        """Tokens of the whole segment."""
+        return self.end - self.start
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole segment."""
+        return self.tokens // self.batch_tokens
+
+    @property
     def flops(self) -> int:
         """FLOPs of the whole segment."""
-        return self.price(self.end - self.start)
+        return self.steps * self.flops_per_step
 
     def price(self, tokens: int) -> int:
         """FLOPs of training `tokens` tokens, which are whole steps."""

@@ -10,6 +10,7 @@ from deepen.study.compile.tree import Tree, compile_study
 from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.presets import quickstart
 from deepen.study.define.study import Arm, Study
+from deepen.study.define.tuning import Tuning
 from deepen.study.run.forecast import Speed, remaining_flops, warn_of_days
 from deepen.study.store.study_folder import Store
 
@@ -18,7 +19,7 @@ YEAR_OF_TOKENS = 1024 * 10**10
 
 def one_arm(tokens: int) -> Study:
     arms, evaluation = (Arm(name="full", recipe="full"),), Evaluation(every_tokens=tokens, validation_tokens=64)
-    return replace(quickstart(), arms=arms, anchors=(1.0,), tokens=tokens, evaluation=evaluation)
+    return replace(quickstart(), arms=arms, seeds=(0, 1), anchors=(1.0,), tokens=tokens, evaluation=evaluation)
 
 
 def compile_tree(study: Study) -> Tree:
@@ -34,6 +35,13 @@ def test_what_remains_is_the_longest_route_or_the_share_of_a_worker(tmp_path: Pa
     flops = 100 * next(iter(tree.nodes.values())).segment.flops_per_step
     assert remaining_flops(tree, store, 1) == 2 * flops  # with two seeds
     assert remaining_flops(tree, store, 2) == remaining_flops(tree, store, 8) == flops
+
+
+def test_runs_that_wait_for_trials_remain_too(tmp_path: Path):
+    study = one_arm(1024 * 100)
+    tuned = replace(study, tuning=Tuning(rates=(4e-3, 8e-3), trials=3))
+    one, all_of_it = (remaining_flops(compile_tree(each), Store(tmp_path), 1) for each in (study, tuned))
+    assert all_of_it == pytest.approx(one * (3 + 2) / 2, rel=0.01)  # three trials, two seeds
 
 
 def test_a_short_run_is_not_measured(tmp_path: Path, caplog: pytest.LogCaptureFixture):

@@ -124,7 +124,7 @@ class Tree:
     @property
     def tokens(self) -> int:
         """Tokens that the study trains: those of all segments."""
-        return sum(node.segment.end - node.segment.start for node in self.nodes.values())
+        return sum(node.segment.tokens for node in self.nodes.values())
 
     @property
     def tokens_if_separate(self) -> int:

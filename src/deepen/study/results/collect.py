@@ -81,7 +81,7 @@ class _Collector:
     def sharing(self) -> Sharing:
         segments = [node.segment for node in self.tree.nodes.values() if node.key in self.done]
         return Sharing(
-            tokens_trained=sum(segment.end - segment.start for segment in segments),
+            tokens_trained=sum(segment.tokens for segment in segments),
             tokens_if_separate=sum(
                 route.mark.schedule.tokens
                 for route in (*self.tree.routes, *(run for _, run in self.tree.tuning.runs))
@@ -101,7 +101,7 @@ class _Collector:
         if node.key in self.tree.waiting:
             return 0
         if node.key in self.done:
-            return node.segment.end - node.segment.start
+            return node.segment.tokens
         steps = self.store.segment(node.key).lines("metrics")
         return steps[-1]["tokens"] - node.segment.start if steps else 0
 

@@ -24,7 +24,7 @@ def collect_tuning(tree: Tree, done: Done) -> TuningResult | None:
     return TuningResult(
         seeds=study.trials.seeds,
         share=study.trials.share,
-        tokens=sum(node.segment.end - node.segment.start for node in nodes),
+        tokens=sum(node.segment.tokens for node in nodes),
         flops=sum(node.segment.flops for node in nodes),
         tokens_if_separate=sum(route.mark.schedule.tokens for route in runs if route.keys[-1] in done),
         trials_per_arm=len(arms[0].trials) + arms[0].trials_to_come,

@@ -77,8 +77,7 @@ class StepTimes:
         for segment in segments:
             if _kind(segment) not in self._medians:
                 return None
-            steps = (segment.end - segment.start) // segment.batch_tokens
-            total += steps * self._medians[_kind(segment)]
+            total += segment.steps * self._medians[_kind(segment)]
         return total
 
 

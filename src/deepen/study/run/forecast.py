@@ -64,9 +64,12 @@ def warn_of_days(tree: Tree, store: Store, at_once: int, measure: Callable[[], S
 
 
 def remaining_flops(tree: Tree, store: Store, at_once: int) -> float:
-    """FLOPs that are trained one after another: those of the longest route, or a worker's share of all."""
+    """FLOPs that are trained one after another: those of the longest route, or a worker's share of all.
+
+    All includes the runs that wait for trials, and what follows from losses to come.
+    """
     longest: dict[str, int] = {}
-    total = 0
+    total = tree.flops_to_come + sum(_untrained_flops(tree.nodes[key], store) for key in tree.waiting)
     for node in find_pending(tree, store):  # parents first
         own = _untrained_flops(node, store)
         total += own

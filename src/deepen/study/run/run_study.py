@@ -25,7 +25,7 @@ import torch
 from deepen import __version__
 from deepen.data.shards import Dataset
 from deepen.data.sources import open_data
-from deepen.study.compile.tree import Node, Tree, compile_study, hash_own_recipes
+from deepen.study.compile.tree import Tree, compile_study, hash_own_recipes
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
 from deepen.study.judge.looks import SeedPlan, judge_as_planned
@@ -128,7 +128,7 @@ def _run_once(
     if study.start is not None:
         keep_tokenizer_settings(study.start, store.folder / "tokenizer")
     warn_of_growth(planner.tree)
-    warn_of_days(planner.tree, store, options.executor.jobs or 1, lambda: options.measure_speed(study))
+    warn_of_days(planner.expected_tree, store, options.executor.jobs or 1, lambda: options.measure_speed(study))
     try:
         _train(planner, store, options, lock, clock)
     except Interrupted as interrupted:
@@ -164,6 +164,14 @@ class _Planner:
         jobs = make_jobs(self.tree, self.dataset, self._store.folder, self._inputs["tasks"])
         return WorkPlan(tree=self.tree, jobs=jobs)
 
+    @property
+    def expected_tree(self) -> Tree:
+        """The tree by the losses of the trials that are on disk, which are not checked yet: for a forecast."""
+        if not self.tree.tuning.arms:
+            return self.tree
+        find_loss = Decisions(self._store).find_loss
+        return compile_study(self._study, self.dataset.fingerprint, find_loss=find_loss)
+
     def refresh(self) -> None:
         """Compile the study with the decisions and the losses of trials so far."""
         decisions = self._decisions
@@ -190,13 +198,9 @@ def _log_continuation(tree: Tree, store: Store) -> None:
     """Log how much is trained already of a study that continues from a smaller budget."""
     recorded = store.recorded("study")
     if recorded is not None and recorded["tokens"] < tree.study.tokens:
-        total = sum(_tokens(node) for node in tree.nodes.values())
-        pending = sum(_tokens(node) for node in find_pending(tree, store))
-        log_continuation(tree.study, recorded["tokens"], total - pending, total)
-
-
-def _tokens(node: Node) -> int:
-    return node.segment.end - node.segment.start
+        waiting = [tree.nodes[key] for key in tree.waiting if store.segment(key).done is None]
+        pending = sum(node.segment.tokens for node in (*find_pending(tree, store), *waiting))
+        log_continuation(tree.study, recorded["tokens"], tree.tokens - pending, tree.tokens)
 
 
 def hash_inputs(study: Study, dataset: Dataset | None) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def _open_pending(tree: Tree, store: Store) -> list[Node]:
     for node in pending:
         folder = store.segment(node.key)
         if folder.done is not None:
-            again += 0 if folder.has_state else node.segment.end - node.segment.start
+            again += 0 if folder.has_state else node.segment.tokens
             marks += node.key in tree.mark_keys and folder.has_state
             folder.reopen()
     if marks:

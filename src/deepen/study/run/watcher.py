@@ -129,7 +129,7 @@ class Watcher:
             depth=segment.layers,
             label=segment.label,
             step=(tokens - segment.start) // segment.batch_tokens,
-            steps=(segment.end - segment.start) // segment.batch_tokens,
+            steps=segment.steps,
             loss=lines[-1]["loss"] if lines else None,
             tokens_per_second=(tokens - lines[0]["tokens"]) / seconds if seconds > 0 else None,
             is_evaluating=_is_evaluating(node, folder, tokens),

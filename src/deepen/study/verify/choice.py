@@ -113,7 +113,7 @@ def choose(
             f"{key!r} {what}", field="segment", value=key, remedy=f"use one of {store.folder / 'segments'}"
         )
     found = sorted(found)
-    lengths = [tree.nodes[each].segment.end - tree.nodes[each].segment.start for each in found]
+    lengths = [tree.nodes[each].segment.tokens for each in found]
     [chosen] = Random(draw).choices(found, weights=lengths)
     path = tuple(reversed(list(_lead_back(tree, store, chosen, from_start=from_start))))
     return Choice(path=path, arms=tuple(arms[chosen]), candidates=len(found))
