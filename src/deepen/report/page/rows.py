@@ -40,9 +40,9 @@ class Row:
     """A verdict, or the baseline. `mark` names a mark other than equal exact FLOPs at the study's budget.
 
     `budget` is the budget ÷ the study's, if it is another. `heading` is that of the row's budget, where there are
-    several. `outcome` is empty at marks where exact FLOPs are not
-    equal, because they decide nothing. `is_decisive`: whether the outcome may be emphasized, which it may not for
-    a control, or after few tokens per parameter.
+    several. `outcome` is empty at marks where exact FLOPs are not equal, because they decide nothing.
+    `is_decisive`: whether the outcome may be emphasized, which it may not for a control, or after few tokens per
+    parameter.
     """
 
     arm: str
@@ -152,7 +152,7 @@ def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange,
         budget_share=1.0 if verdict.is_whole_budget else verdict.budget_share or 1.0,
         budget="" if verdict.is_whole_budget else f"{verdict.budget_share:.2f} ×",
         flops_ratio=flops_ratio,
-        note=_join_notes(note, f"at {flops_ratio} the FLOPs" if flops_ratio else "", _rate_note(arm)),
+        note=_join_notes("" if verdict.is_exact else note, f"at {flops_ratio} the FLOPs" if flops_ratio else "", _rate_note(arm)),
         is_control=arm is not None and arm.is_control,
         loss=units.fixed(verdict.loss),
         difference=units.signed(verdict.difference, places),
