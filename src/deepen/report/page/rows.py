@@ -152,7 +152,9 @@ def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange,
         budget_share=1.0 if verdict.is_whole_budget else verdict.budget_share or 1.0,
         budget="" if verdict.is_whole_budget else f"{verdict.budget_share:.2f} ×",
         flops_ratio=flops_ratio,
-        note=_join_notes("" if verdict.is_exact else note, f"at {flops_ratio} the FLOPs" if flops_ratio else "", _rate_note(arm)),
+        note=_join_notes(
+            "" if verdict.is_exact else note, f"at {flops_ratio} the FLOPs" if flops_ratio else "", _rate_note(arm)
+        ),
         is_control=arm is not None and arm.is_control,
         loss=units.fixed(verdict.loss),
         difference=units.signed(verdict.difference, places),
