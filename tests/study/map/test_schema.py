@@ -53,3 +53,26 @@ def test_what_is_not_a_map_is_refused(tmp_path: Path, content: str) -> None:
 def test_a_folder_without_a_map_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="run a map first"):
         load_map(tmp_path)
+
+
+LAW = {"features": ["1"], "centres": [0.0], "coefficients": [0.2]}
+
+
+@pytest.mark.parametrize(
+    ("cell", "law"),
+    [
+        ({"multiplier": -1.0}, LAW),
+        ({"multiplier": None}, LAW),
+        ({"tokens_per_parameter": 0}, LAW),
+        ({"model": "nano"}, LAW),
+        ({"arm": "stack"}, LAW),
+        ({}, {"features": ["1", "speed"], "centres": [0, 0], "coefficients": [1, 1]}),
+        ({}, LAW | {"coefficients": [float("nan")]}),
+        ({}, LAW | {"residual_std": 0.1, "degrees_of_freedom": 2, "covariance": [[1.0, 2.0]]}),
+        ({}, LAW | {"residual_std": 0.1, "degrees_of_freedom": 0, "covariance": [[1.0]]}),
+    ],
+)
+def test_a_law_that_cannot_be_evaluated_is_left_out(cell: dict, law: dict, tmp_path: Path) -> None:
+    content = {"cells": [CELL | cell], "law": {"recipes": {"one-shot": law}}}
+    write_map(MapResults.from_json(content), tmp_path)
+    assert load_map(tmp_path).law.recipes == {}

@@ -21,11 +21,8 @@ import numpy as np
 
 from deepen.errors import InvalidValueError, join_or
 from deepen.study.judge.strata import student_quantile
-from deepen.study.map.schema import MapCell, MapLaw, MapResults, RecipeLaw
+from deepen.study.map.schema import CONSTANT, PARAMETERS, RATIO, MapCell, MapLaw, MapResults, RecipeLaw
 from deepen.study.results.verdict_schema import Interval
-
-CONSTANT, PARAMETERS, RATIO = "1", "ln parameters", "ln tokens per parameter"
-"""The features: a law has the first, and those of the others that varied."""
 
 MIN_SIZES_FOR_TREND = 4
 

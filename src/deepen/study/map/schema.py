@@ -8,7 +8,7 @@ A map has one study per model; its *cells* are the verdicts of these studies at 
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepen import durable
@@ -19,6 +19,9 @@ from deepen.study.results.tuning import OptionValue
 from deepen.study.results.verdict_schema import Bound, Interval, Outcome
 
 MAP_FILE = "map.json"
+
+CONSTANT, PARAMETERS, RATIO = FEATURES = ("1", "ln parameters", "ln tokens per parameter")
+"""The features of laws: a law has the first, and those of the others that varied."""
 
 MAP_VERSION = 1
 """Increased when a key changes its meaning, not when a key is added."""
@@ -96,6 +99,18 @@ class RecipeLaw(Record):
     n_sizes: int
     n_bounds: int
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its parts have the shapes and signs that belong together."""
+        size = len(self.features)
+        has_interval = self.residual_std is None or (
+            self.residual_std >= 0
+            and self.degrees_of_freedom > 0
+            and [len(row) for row in self.covariance] == [size] * size
+        )
+        shapes = {size, len(self.centres), len(self.coefficients)}
+        return size > 0 and len(shapes) == 1 and set(self.features) <= set(FEATURES) and has_interval
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MapLaw(Record):
@@ -155,7 +170,7 @@ def load_map(path: Path | str) -> MapResults:
         raise ResultsError(f"{path} does not exist", remedy="run a map first, or name the folder of another")
     if not isinstance(content.get("cells"), list):
         raise ResultsError(f"{path} has no list of cells, so it is not a map")
-    found = MapResults.from_json(content)
+    found = _usable(MapResults.from_json(content))
     if found.version > MAP_VERSION:
         _log.warning(
             "%s has version %d, newer than this deepen's %d: some values may be missing or read wrongly",
@@ -164,6 +179,19 @@ def load_map(path: Path | str) -> MapResults:
             MAP_VERSION,
         )
     return found
+
+
+def _usable(found: MapResults) -> MapResults:
+    """A map without the cells of no place and the laws that cannot be evaluated, which a stranger's may have."""
+    cells = tuple(
+        replace(cell, multiplier=cell.multiplier if (cell.multiplier or 0) > 0 else None)
+        for cell in found.cells
+        if min(cell.tokens_per_parameter, cell.model.parameters_non_embedding) > 0
+        and min(cell.model.depth, cell.model.width) > 0
+    )
+    measured = {cell.arm for cell in cells if cell.multiplier is not None}
+    laws = {arm: law for arm, law in found.law.recipes.items() if arm in measured and law.is_whole}
+    return replace(found, cells=cells, law=MapLaw(recipes=laws))
 
 
 def write_map(found: MapResults, folder: Path | str) -> None:
