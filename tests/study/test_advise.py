@@ -7,7 +7,7 @@ import pytest
 
 from deepen.study.advise import Conclusion, advise
 from deepen.study.map.law import fit_laws
-from maps import INSIDE, make_map
+from maps import INSIDE, SIZES, make_map
 
 
 def tokens(ratio: float) -> float:
@@ -46,11 +46,29 @@ def test_outside_the_measured_range_the_advice_is_to_test_and_says_why(
     assert any(each.startswith(f"extrapolated: {reason}") for each in advice.reasons)
 
 
+def test_a_recipe_that_surely_loses_is_not_advised_before_one_that_may_win() -> None:
+    steady = [cell for cell in make_map(multiplier=0.9).cells if cell.arm == "one-shot"]
+    scattered = [
+        replace(cell, arm="stack", recipe="stack", multiplier=1.05 * 1.3 ** (-1) ** SIZES.index(size))
+        for size in SIZES
+        for cell in steady
+        if cell.model.name == size.name
+    ]
+    cells = [*steady, *scattered]
+    found = replace(make_map(), cells=tuple(cells), law=fit_laws(cells))
+    advice = advise(found, INSIDE, tokens(20))
+    assert [arm.arm for arm in advice.arms] == ["stack", "one-shot"]
+    certain, uncertain = (next(arm for arm in advice.arms if arm.arm == name) for name in ("one-shot", "stack"))
+    assert certain.interval is not None and uncertain.interval is not None
+    assert uncertain.interval[0] < certain.interval[0] < certain.interval[1] < 1 < uncertain.interval[1]
+    assert advice.conclusion is Conclusion.TEST_FIRST
+
+
 @pytest.mark.parametrize(
     ("values", "conclusion", "reason"),
     [
         ({"multiplier": 1.0}, Conclusion.TEST_FIRST, "the interval includes 1"),
-        ({"multiplier": 0.8}, Conclusion.FULL_DEPTH, "its interval lies below 1"),
+        ({"multiplier": 0.8}, Conclusion.FULL_DEPTH, "the interval of every recipe lies below 1"),
         ({"beats_best_fixed_depth": False}, Conclusion.TEST_FIRST, "it does not beat depth 6"),
         ({"beats_best_fixed_depth": None}, Conclusion.TEST_FIRST, "it was not compared with the best fixed depth"),
     ],

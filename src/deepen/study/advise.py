@@ -99,7 +99,7 @@ class Advice:
         model: the model at its full depth.
         tokens: tokens of full training, in whole steps.
         flops: exact FLOPs of full training.
-        arms: the recipes of the map, the most promising first, controls last; empty if no map was measured.
+        arms: the recipes of the map, the largest multiplier first, controls last; empty if no map was measured.
         ceilings: for each recipe of deepen's that grows, with its defaults, the `ArmAdvice.ceiling`; those that do
             not fit the model are left out.
         conclusion: what is advised for the first of `arms`.
@@ -121,7 +121,7 @@ class Advice:
 
     @property
     def best(self) -> ArmAdvice | None:
-        """The most promising recipe that is not a control; None if there is none."""
+        """The recipe with the largest multiplier that is not a control; None if there is none."""
         return next((arm for arm in self.arms if not arm.is_control), None)
 
 
@@ -151,7 +151,7 @@ def advise(
         if found is None
         else [_advise_arm(found, arm, model, tokens, batch_tokens) for arm in found.law.recipes]
     )
-    arms.sort(key=lambda arm: (arm.is_control, -_rank(arm)))
+    arms.sort(key=lambda arm: (arm.is_control, -arm.multiplier))
     conclusion, reasons = _conclude(arms)
     return Advice(
         model=model,
@@ -225,21 +225,17 @@ def _find_ceilings(model: ModelConfig, tokens: float, batch_tokens: int | None) 
     return {name: ceiling for name, ceiling in ceilings.items() if ceiling is not None and ceiling > 1}
 
 
-def _rank(arm: ArmAdvice) -> float:
-    """What a recipe promises at least."""
-    return arm.multiplier if arm.interval is None else arm.interval[0]
-
-
 def _conclude(arms: Sequence[ArmAdvice]) -> tuple[Conclusion, list[str]]:
     """What is advised, and why."""
-    best = next((arm for arm in arms if not arm.is_control), None)
-    if best is None:
+    growing = [arm for arm in arms if not arm.is_control]
+    if not growing:
         return Conclusion.TEST_FIRST, ["no map has measured a recipe that grows"]
+    best = growing[0]
     missing = [f"extrapolated: {reason}" for reason in best.outside]
     if best.interval is None:
         missing.append("the map has too few models for an interval")
-    elif best.interval[1] < 1 and not missing:
-        return Conclusion.FULL_DEPTH, [f"{best.arm} promises most of the recipes, and its interval lies below 1"]
+    elif not missing and all(arm.interval is not None and arm.interval[1] < 1 for arm in growing):
+        return Conclusion.FULL_DEPTH, [f"{best.arm} promises most, and the interval of every recipe lies below 1"]
     elif best.interval[0] <= 1:
         missing.append("the interval includes 1: the map cannot tell whether growing pays here")
     missing += _compare_with_depth(best)
