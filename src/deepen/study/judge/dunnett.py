@@ -21,7 +21,7 @@ _NODES_OF_SHARED = np.linspace(0.0, 7.0, 36)
 _NODES_OF_SCALE = 57
 """Positions of the logarithm of the estimated standard deviation ÷ the true one."""
 
-_RAREST_MISS = 1e-6
+_MIN_RESOLVED_MISS = 1e-6
 """The smallest probability of a miss that the integral resolves; Bonferroni's quantile serves for smaller ones."""
 
 
@@ -46,7 +46,7 @@ def critical_value(
     if comparisons == 1:
         return low
     high = student(miss / comparisons)  # Bonferroni's quantile
-    if miss < _RAREST_MISS:
+    if miss < _MIN_RESOLVED_MISS:
         return high
     log_scales, weights = _scale_distribution(degrees_of_freedom)
     scales = np.exp(log_scales)

@@ -40,7 +40,7 @@ from deepen.study.results.schema import (
 )
 from deepen.study.results.verdict_schema import CONFIDENCE
 
-RAREST_MISS = 1e-12
+MIN_MISS = 1e-12
 """The smallest probability of a miss that a look gets, however many there were."""
 
 NEAR_BUDGETS = 2.0
@@ -84,17 +84,18 @@ def joint_confidence(look: int, looks: int) -> float:
     """
     if not 1 <= look <= looks:
         raise InvalidValueError(f"is {look}: it must be from 1 to `looks`, {looks}", field="look", value=look)
-    return CONFIDENCE if looks == 1 else 1 - max((1 - CONFIDENCE) * 2.0**-look, RAREST_MISS)
+    return CONFIDENCE if looks == 1 else 1 - max((1 - CONFIDENCE) * 2.0**-look, MIN_MISS)
 
 
 def with_verdicts(results: Results) -> Results:
     """Add the verdicts and the noise to collected results, also those against the best fixed depth."""
-    look = _find_look(results)
-    verdicts, noise = judge(results.arms, results.baseline, look=look, looks=max(look, len(results.looks)))
-    depth = results.best_fixed_depth
-    if not depth or depth == results.baseline:
-        return replace(results, verdicts=verdicts, noise=noise, depth_verdicts=(), depth_noise=NO_NOISE)
-    depth_verdicts, depth_noise = judge(results.arms, depth, look=look, looks=max(look, len(results.looks)))
+    look, depth = _find_look(results), results.best_fixed_depth
+    looks = max(look, len(results.looks))
+    verdicts, noise = judge(results.arms, results.baseline, look=look, looks=looks)
+    depth_verdicts: tuple[Verdict, ...] = ()
+    depth_noise = NO_NOISE
+    if depth and depth != results.baseline:
+        depth_verdicts, depth_noise = judge(results.arms, depth, look=look, looks=looks)
     return replace(results, verdicts=verdicts, noise=noise, depth_verdicts=depth_verdicts, depth_noise=depth_noise)
 
 
