@@ -261,6 +261,9 @@ class _Scheduler:
     def _replan_after_divergence(self) -> None:
         if self._has_given_up and (plan := self._find_plan()) is not None:
             self._replan(plan)
+            self._lineage.prune(plan.tree.given_up, self._store, self._policy)
+            parents = {plan.tree.nodes[key].parent for key in plan.tree.given_up}
+            self._lineage.prune([key for key in parents if key], self._store, self._policy)
         self._has_given_up = False
 
     def _finish(self, node: Node) -> None:

@@ -91,6 +91,8 @@ class Lineage:
         children = self.children.get(key, ())
         if self.keeps(key, policy) or not (children or key in self.trial_ends):
             return False
+        if key in self.given_up:
+            return True
         return store.segment(key).done is not None and all(
             self._is_replaced_by(child, store, verify) for child in children
         )
