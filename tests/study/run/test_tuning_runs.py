@@ -12,12 +12,15 @@ import pytest
 import deepen
 from deepen.cli.entry import main
 from deepen.schedule.rate import WSD
+from deepen.study.compile.tree import compile_study
 from deepen.study.define.study import Arm, Study
 from deepen.study.define.tuning import Tuning
 from deepen.study.results.schema import Results
+from deepen.study.run.decisions import Decisions
 from deepen.study.run.errors import Interrupted
 from deepen.study.run.progress import StudyProgress
 from deepen.study.store.errors import StoreError
+from deepen.study.store.study_folder import Store
 
 pytestmark = pytest.mark.slow
 
@@ -113,6 +116,24 @@ def test_an_interruption_while_rates_are_chosen_changes_nothing(study: Study, tm
     assert without_times(results) == without_times(run(study, tmp_path / "whole"))
 
 
+def test_a_trial_with_another_loss_after_damage_changes_no_choice(study: Study, tmp_path: Path):
+    """On a GPU, a segment that is trained again can have other losses."""
+    one = replace(study, arms=ARMS[:1], depths=(), anchors=(1.0,))
+    results = run(one, tmp_path)
+    assert results.tuning is not None
+    [arm] = results.tuning.arms
+    recorded = json.loads((tmp_path / "study.json").read_text())["trials"]
+    chosen = next(each["keys"][-1] for each in recorded if each["peak"] == arm.chosen_peak)
+    log = tmp_path / "segments" / chosen / "evals.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    log.write_text("".join(json.dumps(line | {"value": line["value"] + 1}) + "\n" for line in lines))
+    decisions = Decisions(Store(tmp_path))
+    tree = compile_study(one, results.regime.data.fingerprint, decisions.find, decisions.find_loss)
+    [compiled] = tree.tuning.arms
+    assert compiled.chosen is not None and compiled.chosen.peak == arm.chosen_peak
+    assert without_times(run(one, tmp_path)) == without_times(results)
+
+
 def test_more_trials_can_be_added_and_fewer_are_refused(study: Study, tmp_path: Path):
     one = replace(study, arms=ARMS[:1], depths=(), anchors=(1.0,))
     folder = tmp_path / "study"
@@ -132,4 +153,8 @@ def test_a_rate_at_which_training_diverges_is_given_up_and_the_study_goes_on(stu
         [arm] = results.tuning.arms
         assert [trial.diverged for trial in arm.trials] == [False, True]
         assert arm.chosen_peak == 8e-3 and results.arms[0].marks
+        [given_up] = {path.parent for path in (tmp_path / "study").glob("segments/*/diverged.json")}
+        trials = json.loads((tmp_path / "study" / "study.json").read_text())["trials"]
+        run_of_it = next(each["keys"] for each in trials if each["keys"][-1] == given_up.name)
+        assert not any((given_up.parent / key / "state").exists() for key in run_of_it)
         assert results.trained_share == 1

@@ -7,7 +7,8 @@ A decision is recorded in the folder of the segment whose end decided, and is ne
 segment that is trained again can have slightly other losses. It is taken by the process that runs the study, never
 by one that only trains.
 
-The choice between trials is not recorded: it follows from their losses, which are.
+The choice between trials follows from their losses. The loss of each is recorded in the same way, when it is first
+used, and the logs are not looked at again.
 """
 
 import logging
@@ -70,6 +71,9 @@ class Decisions:
             done = folder.done
             if folder.has_diverged:
                 return math.inf
+            if (recorded := folder.trial_loss) is not None:
+                self._losses[key] = recorded
+                return recorded
             if done is None:
                 return None
             end = done["progress"]["tokens"]
@@ -80,6 +84,14 @@ class Decisions:
                 return None
             self._losses[key] = lines[-1]["value"]
         return self._losses[key]
+
+    def record_losses(self, tree: Tree) -> None:
+        """Record the losses of a tree's trials: what they choose stays, also if a trial is trained again."""
+        for trial in (trial for arm in tree.tuning.arms for trial in arm.trials):
+            for run, loss in zip(trial.runs, trial.losses, strict=True):
+                folder = self._store.segment(run.keys[-1])
+                if loss is not None and loss < math.inf and folder.trial_loss is None:
+                    folder.record_trial_loss(loss)
 
     def log_new(self, before: Tree, after: Tree) -> None:
         """Log what is decided in a tree and was open in an earlier one of the same study."""

@@ -176,6 +176,7 @@ class _Planner:
         """Compile the study with the decisions and the losses of trials so far."""
         decisions = self._decisions
         self.tree = compile_study(self._study, self.dataset.fingerprint, decisions.find, decisions.find_loss)
+        decisions.record_losses(self.tree)
 
     def replan(self) -> WorkPlan | None:
         """What is to be trained after the decisions so far; None if that has not changed."""

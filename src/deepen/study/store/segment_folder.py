@@ -6,6 +6,7 @@
     state/           the newest training state
     done.json        progress, peak memory, device and digests of the logs at the segment's end
     decisions.json   the plateaus that ended their phase at the segment's end, if there are any
+    trial.json       the loss that decided, if a trial ends at the segment's end
     diverged.json    why a trial that would end at the segment's end was given up, if it was
 
 Logs are appended to, so a kill can leave their last line incomplete; every other file is replaced as a whole. A
@@ -90,6 +91,16 @@ class SegmentFolder:
     def record_decision(self, plateau: Mapping[str, Any]) -> None:
         """Record that a phase ends at the segment's end."""
         durable.write_json(self.folder / "decisions.json", {"plateaus": [*self.decisions, dict(plateau)]})
+
+    @property
+    def trial_loss(self) -> float | None:
+        """The recorded loss of the trial that ends at the segment's end; None if none is recorded."""
+        loss: float | None = (self._read("trial.json") or {}).get("loss")
+        return loss
+
+    def record_trial_loss(self, loss: float) -> None:
+        """Record the loss of the trial that ends at the segment's end, from which choices follow."""
+        durable.write_json(self.folder / "trial.json", {"loss": loss})
 
     @property
     def has_diverged(self) -> bool:
@@ -233,9 +244,9 @@ class SegmentFolder:
     # Damage.
 
     def json_problems(self) -> list[str]:
-        """The problems of spec.json, done.json and decisions.json."""
+        """The problems of spec.json, done.json, decisions.json and trial.json."""
         problems = []
-        for name in ("spec.json", "done.json", "decisions.json"):
+        for name in ("spec.json", "done.json", "decisions.json", "trial.json"):
             try:
                 durable.read_json(self.folder / name)
             except durable.DamagedError as error:
