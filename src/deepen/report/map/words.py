@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from deepen.report.map.grid import group_budgets
 from deepen.report.units import capitalized, count, fixed, join, plural
 from deepen.study.judge.strata import student_quantile
-from deepen.study.map.law import MIN_SIZES_FOR_TREND, PARAMETERS, RATIO
-from deepen.study.map.schema import MapResults, RecipeLaw
+from deepen.study.map.law import MIN_SIZES_FOR_TREND
+from deepen.study.map.schema import PARAMETERS, RATIO, MapResults, RecipeLaw
 from deepen.study.results.verdict_schema import Outcome
 
 _DOUBLING = {PARAMETERS: "parameters", RATIO: "tokens per parameter"}
