@@ -455,3 +455,12 @@ def test_full_training_is_the_baseline_of_a_model_that_trains_in_part(capsys: py
     assert part["total"]["steps"] > part["baseline"]["steps"] and part["against_options"] == {}
     assert (part["run"], part["against"]) == ("full with train blocks:11,head", "full")
     assert "--against full" in part["pilot"]["command"]
+
+
+def test_a_plan_says_which_trials_its_tokens_leave_out(capsys: pytest.CaptureFixture[str]):
+    arguments = ["plan", "quickstart", "--model", "nano", "--tune-rate", "3", "--tune-trials"]
+    assert main([*arguments, "3"]) == 0
+    assert "on top" not in capsys.readouterr().out
+    assert main([*arguments, "5"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "2 trials" not in printed and "14 runs of trials come on top" in printed

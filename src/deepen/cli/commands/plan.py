@@ -147,6 +147,7 @@ def _describe_trials(tree: Tree) -> dict[str, Any] | None:
         "arms": [each.arm.name for each in tuning.arms],
         "trials_per_arm": len(tuning.arms[0].trials) + tuning.arms[0].trials_to_come,
         "runs": sum(1 for _ in tuning.runs) + tuning.runs_to_come,
+        "runs_to_come": tuning.runs_to_come,
         "seeds": list(tree.study.trials.seeds),
         "share": tree.study.trials.share,
         "flops": sum(tree.nodes[key].segment.flops for key in keys) + tuning.runs_to_come * tuning.budget_flops,

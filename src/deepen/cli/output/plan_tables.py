@@ -247,18 +247,24 @@ def print_study_plan(
     ]
     sentences += describe_trials(trials) if trials else ()
     sentences += [
-        describe_sharing(sharing["tokens_trained"], sharing["tokens_if_separate"]),
+        describe_sharing(
+            sharing["tokens_trained"], sharing["tokens_if_separate"], trials["runs_to_come"] if trials else 0
+        ),
         "FLOPs count attention densely.",
         *(f"Warning: {each}." for each in reversed(warnings.values())),
     ]
     print_sentences([*describe_time(time), *sentences])
 
 
-def describe_sharing(trained: int, separate: int) -> str:
-    """What runs train together, in tokens, compared with what they would train separately."""
+def describe_sharing(trained: int, separate: int, to_come: int = 0) -> str:
+    """What runs train together, in tokens, compared with what they would train separately.
+
+    `to_come` runs of trials are not among them.
+    """
+    later = f" {to_come:,} runs of trials come on top, at rates that follow from the losses of the others."
     return (
         f"All runs together train {short(trained)} tokens, {trained / separate:.2f} of the {short(separate)} that "
-        "separate runs would train: runs that begin alike share their training."
+        f"separate runs would train: runs that begin alike share their training.{later if to_come else ''}"
     )
 
 
