@@ -12,7 +12,8 @@ def describe_trials(trials: Mapping[str, Any]) -> Iterator[str]:
     with_seeds = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
     yield (
         f"Before the runs of the table, trials choose the rate of {arms}: {each}, with {with_seeds} and {budget}; "
-        f"{trials['runs']} runs, {trials['flops']:.3g} FLOPs. The table has rates and options from before these choices."
+        f"{trials['runs']} runs, {trials['flops']:.3g} FLOPs. The table has rates and options from before "
+        "these choices."
     )
     if depths := trials["fixed_depths"]:
         yield (
