@@ -237,7 +237,7 @@ def _conclude(arms: Sequence[ArmAdvice]) -> tuple[Conclusion, list[str]]:
     elif not missing and all(arm.interval is not None and arm.interval[1] < 1 for arm in growing):
         return Conclusion.FULL_DEPTH, [f"{best.arm} promises most, and the interval of every recipe lies below 1"]
     elif best.interval[0] <= 1:
-        missing.append("the interval includes 1: the map cannot tell whether growing pays here")
+        missing.append("the interval is not above 1: the map cannot tell whether growing pays here")
     missing += _compare_with_depth(best)
     if missing:
         return Conclusion.TEST_FIRST, missing

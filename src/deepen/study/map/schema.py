@@ -182,7 +182,7 @@ def load_map(path: Path | str) -> MapResults:
 
 
 def _usable(found: MapResults) -> MapResults:
-    """A map without the cells of no place and the laws that cannot be evaluated, which a stranger's may have."""
+    """A map without cells that have no model or budget, and without laws that cannot be evaluated: files of others."""
     cells = tuple(
         replace(cell, multiplier=cell.multiplier if (cell.multiplier or 0) > 0 else None)
         for cell in found.cells
