@@ -182,7 +182,7 @@ def load_map(path: Path | str) -> MapResults:
 
 
 def _usable(found: MapResults) -> MapResults:
-    """A map without cells that have no model or budget, and without laws that cannot be evaluated: files of others."""
+    """A map without the cells that lack a model or a budget, and without the laws that cannot be evaluated."""
     cells = tuple(
         replace(cell, multiplier=cell.multiplier if (cell.multiplier or 0) > 0 else None)
         for cell in found.cells
