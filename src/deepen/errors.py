@@ -158,8 +158,9 @@ def listed(values: Iterable[object]) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The text ` (did you mean 'x'?)` for the most similar known name; empty if none is similar."""
-    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" (did you mean {match[0]!r}?)" if match else ""
+    bare = {each.lstrip("-"): each for each in known}  # the dashes of options make unlike ones similar
+    match = difflib.get_close_matches(name.lstrip("-"), list(bare), n=1, cutoff=0.5)
+    return f" (did you mean {bare[match[0]]!r}?)" if match else ""
 
 
 def is_line(value: object) -> bool:

@@ -31,6 +31,10 @@ def print_advice(advice: dict[str, Any]) -> None:
             numbers("and against the best fixed depth"),
         ]
         print_table("Compute multipliers that the map predicts", columns, map(_row, advice["arms"]))
+    elif not advice["ceilings"]:
+        print_sentences(
+            [f"No recipe of deepen's grows to {counted(model['depth'], 'block')}: a deeper model can be grown."]
+        )
     else:
         print_table(
             f"What recipes could save at most, by the ledger alone, {_CEILING}",
@@ -88,12 +92,11 @@ def _conclude(advice: dict[str, Any]) -> list[str]:
     lines += [f"          - {reason}" for reason in advice["reasons"]]
     if best is not None and best["multiplier"] > 1:
         saved = best["saved"]
-        share = f"{100 * saved['share']:.0f} %"
-        if saved["share_interval"] is not None:
-            share += f" ({' to '.join(f'{100 * end:.0f}' for end in saved['share_interval'])} %)"
+        interval = saved["share_interval"]
+        within = "" if interval is None else f" (95 %: {' to '.join(map(_describe_saving, interval))})"
         lines.append(
             f"saving    if this multiplier holds, {best['arm']} reaches the loss of that full training with "
-            f"{share} less compute: {saved['flops']:.3g} FLOPs{_amounts(saved)}"
+            f"{_describe_saving(saved['share'])} compute{within}: {saved['flops']:.3g} FLOPs{_amounts(saved)}"
         )
         if best["seconds_factor"] is not None:
             lines.append(
@@ -101,6 +104,10 @@ def _conclude(advice: dict[str, Any]) -> list[str]:
                 f"{best['seconds_factor']:.2f} times that in FLOPs"
             )
     return lines
+
+
+def _describe_saving(share: float) -> str:
+    return f"{100 * abs(share):.0f} % {'less' if share >= 0 else 'more'}"
 
 
 def _amounts(amounts: dict[str, Any]) -> str:

@@ -118,4 +118,12 @@ def add_trials(study: Study, changes: Mapping[str, Any]) -> Study:
         if key in changes:
             given[name] = changes[key]
     tuning = replace(study.tuning or Tuning(), **given) if given else study.tuning
-    return replace(study, tuning=tuning, depths=changes.get("depths", study.depths))
+    depths = changes.get("depths", study.depths)
+    if given and not (depths or tuning.rates or tuning.options or tuning.trials > 1):
+        name = "tune_share" if "share" in given else "tune_seeds" if "repeats" in given else "tune_trials"
+        raise InvalidValueError(
+            f"would change nothing: {study.name} has no trials",
+            field=name,
+            remedy="name the rates to try with `tune_rate`, or constant depths with `depths`",
+        )
+    return replace(study, tuning=tuning, depths=depths)

@@ -131,14 +131,14 @@ def _with_range(std: float, freedom: int | None) -> str:
 
 
 def _power(study: StudySummary) -> str:
-    """What this study could tell, and what more seeds could."""
+    """What this study could tell, and what more seeds could if they had been planned: in one look."""
     noise, power = study.noise, describe_power(study)
     for seeds in MORE_SEEDS:
         if power and seeds > noise.seeds:
             detectable = detectable_multiplier(noise, seeds=seeds)
             if detectable is None or detectable > MAX_SHOWN_MULTIPLIER:
                 return power
-            return f"{power} {capitalized(in_words(seeds))} could tell {fixed(detectable, 2)}."
+            return f"{power} {capitalized(in_words(seeds))}, had they been planned, could tell {fixed(detectable, 2)}."
     return power
 
 

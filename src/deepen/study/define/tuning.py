@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from deepen.errors import InvalidValueError, is_number, is_whole, listed
+from deepen.errors import InvalidValueError, is_number, is_whole, join_or, listed, nearest
 from deepen.schedule.recipes import get_recipe
 from deepen.study.define.arm import Arm
 
@@ -114,10 +114,14 @@ class Tuning:
                 value=self.seed,
                 remedy="use another, so that the runs that are compared are not those that chose",
             )
+        known = sorted({name for arm in arms for name in get_recipe(arm.recipe).options})
         for name in self.options:
-            if not any(name in get_recipe(arm.recipe).options for arm in arms):
+            if name not in known:
                 raise InvalidValueError(
-                    f"give values of {name}, and no arm's recipe has this option", field="options", value=name
+                    f"has values of {name}, an option that no arm's recipe has{nearest(name, known)}",
+                    field="options",
+                    value=name,
+                    remedy=f"use {join_or(known)}" if known else "",
                 )
         for arm in arms:
             size = len(self.grid(arm))

@@ -186,7 +186,9 @@ def claim_multiplier(
     if bound:
         value, value_bound = low if bound is Bound.ABOVE else high
         if value_bound not in (bound, None):
-            return Claim(withheld="its interval spans all budgets of the baseline")
+            return Claim(
+                withheld="the interval spans all budgets of the baseline, and the estimate lies beyond them"
+            )
     return Claim(value=value, bound=bound, interval=interval, interval_bounds=bounds)
 
 

@@ -169,10 +169,10 @@ def _find_outside(law: RecipeLaw, cells: Sequence[MapCell], model: Size, ratio: 
     ):
         low, high = min(measured), max(measured)
         if not 0.99 * low <= value <= 1.01 * high:  # budgets are rounded to whole steps
-            seen = f"{low:,.4g}" if low == high else f"{low:,.4g} to {high:,.4g}"
+            seen = _format(low) if low == high else f"{_format(low)} to {_format(high)}"
             times = value / high if value > high else low / value
             side = "above" if value > high else "below"
-            reasons.append(f"{what} {value:,.4g}: measured {seen}, {times:,.3g} times {side} it")
+            reasons.append(f"{what} {_format(value)}: measured {seen}, {_format(times)} times {side} it")
     if law.n_sizes == 1:
         reasons.append("one model was measured, so how much models differ is not known")
     if law.n_bounds:
@@ -183,3 +183,8 @@ def _find_outside(law: RecipeLaw, cells: Sequence[MapCell], model: Size, ratio: 
 def _exp(value: float) -> float:
     """The exponential; values whose exponential overflows become infinite."""
     return math.exp(value) if value < 700 else math.inf
+
+
+def _format(value: float) -> str:
+    """A number in full: 1,760; 66.16."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
