@@ -117,7 +117,7 @@ def add_trials(study: Study, changes: Mapping[str, Any]) -> Study:
     for key, name in (("tune_trials", "trials"), ("tune_seeds", "repeats"), ("tune_share", "share")):
         if key in changes:
             given[name] = changes[key]
-    tuning = replace(study.tuning or Tuning(), **given) if given else study.tuning
+    tuning = replace(study.tuning or Tuning(), **given)
     depths = changes.get("depths", study.depths)
     if given and not (depths or tuning.rates or tuning.options or tuning.trials > 1):
         name = "tune_share" if "share" in given else "tune_seeds" if "repeats" in given else "tune_trials"
@@ -126,4 +126,4 @@ def add_trials(study: Study, changes: Mapping[str, Any]) -> Study:
             field=name,
             remedy="name the rates to try with `tune_rate`, or constant depths with `depths`",
         )
-    return replace(study, tuning=tuning, depths=depths)
+    return replace(study, tuning=tuning if given else study.tuning, depths=depths)

@@ -138,7 +138,8 @@ def _power(study: StudySummary) -> str:
             detectable = detectable_multiplier(noise, seeds=seeds)
             if detectable is None or detectable > MAX_SHOWN_MULTIPLIER:
                 return power
-            return f"{power} {capitalized(in_words(seeds))}, had they been planned, could tell {fixed(detectable, 2)}."
+            more = f"{capitalized(in_words(seeds))}, had they been planned,"
+            return f"{power} {more} could tell {fixed(detectable, 2)}."
     return power
 
 
