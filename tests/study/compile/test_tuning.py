@@ -248,3 +248,15 @@ def test_the_next_rate_is_beside_the_best_or_beyond_it(losses: dict[float, float
 def test_a_grid_around_a_rate_has_factors_of_two():
     assert rates_around(8e-3, 3) == (4e-3, 8e-3, 1.6e-2)
     assert rates_around(8e-3, 2) == (4e-3, 8e-3)
+
+
+def test_what_a_plan_says_is_trained_counts_trials_and_the_best_depth_to_come(tuned: Callable[..., Study]):
+    """In tokens as in FLOPs, and at most: arms whose rates are chosen alike share more."""
+    refined = tuned(tuning=replace(TUNING, trials=5))
+    plan, trained = compile_study(refined, "data"), train(refined, bowl(7e-3))
+    assert plan.tokens_if_separate == trained.tokens_if_separate
+    assert trained.tokens <= plan.tokens <= 1.1 * trained.tokens and plan.flops_to_come > 0
+    deep = tuned(tuning=TUNING, depths=(3, 6))
+    plan, trained = compile_study(deep, "data"), train(deep, bowl(7e-3))
+    assert plan.tokens_if_separate >= trained.tokens_if_separate
+    assert plan.flops_to_come > 0 == trained.flops_to_come

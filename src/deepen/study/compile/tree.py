@@ -17,7 +17,7 @@ For example, `small` trains 2 steps of 10 tokens at depth 1, and `one-shot` trai
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -94,9 +94,13 @@ class Tree:
         """FLOPs of what follows from losses to come, at most: further trials, and the best fixed depth."""
         flops = self.tuning.runs_to_come * self.tuning.budget_flops
         if self.tuning.is_depth_open:  # it is measured where the baseline is
-            runs = [route for route in self.routes if route.arm.name == self.study.baseline]
-            flops += sum(self.nodes[key].segment.flops for key in {key for route in runs for key in route.keys})
+            keys = {key for route in self._baseline_routes for key in route.keys}
+            flops += sum(self.nodes[key].segment.flops for key in keys)
         return flops
+
+    @property
+    def _baseline_routes(self) -> list[Route]:
+        return [route for route in self.routes if route.arm.name == self.study.baseline]
 
     @property
     def flops(self) -> int:
@@ -123,14 +127,28 @@ class Tree:
 
     @property
     def tokens(self) -> int:
-        """Tokens that the study trains: those of all segments."""
-        return sum(node.segment.tokens for node in self.nodes.values())
+        """Tokens that the study trains: those of all segments, and at most of what follows from losses to come."""
+        baseline = {key for route in self._baseline_routes for key in route.keys}
+        return self._tokens_of(self.nodes) + self._tokens_to_come(self._tokens_of(baseline))
 
     @property
     def tokens_if_separate(self) -> int:
         """Tokens that the same runs would train if none shared a segment: those of all routes."""
         trials = (route for _, route in self.tuning.runs)
-        return sum(route.mark.schedule.tokens for route in (*self.routes, *trials))
+        baseline = sum(route.mark.schedule.tokens for route in self._baseline_routes)
+        routes = sum(route.mark.schedule.tokens for route in (*self.routes, *trials))
+        return routes + self._tokens_to_come(baseline)
+
+    def _tokens_of(self, keys: Iterable[str]) -> int:
+        return sum(self.nodes[key].segment.tokens for key in keys)
+
+    def _tokens_to_come(self, baseline: int) -> int:
+        """Tokens of what `flops_to_come` counts, at most, if the baseline's runs train `baseline` tokens.
+
+        The best fixed depth may be the shallowest, which has the most tokens for the same FLOPs.
+        """
+        tokens = self.tuning.tokens_to_come
+        return tokens + round(self.tuning.max_depth_ratio * baseline) if self.tuning.is_depth_open else tokens
 
     def children(self) -> dict[str, list[str]]:
         """Keys of the segments that start from each segment's state."""

@@ -72,6 +72,11 @@ class ArmTrials(Generic[R]):
         return self.chosen is None
 
     @property
+    def max_tokens(self) -> int:
+        """Tokens of the longest run of its trials."""
+        return max(run.mark.schedule.tokens for trial in self.trials for run in trial.runs)
+
+    @property
     def tried_peaks(self) -> list[float]:
         """The rates that were tried with the options of the chosen trial, in rising order."""
         chosen = self.chosen
@@ -151,6 +156,17 @@ class Choices(Generic[R]):
     def runs_to_come(self) -> int:
         """Runs of the trials that follow from the losses of those that are compiled."""
         return sum(each.trials_to_come * len(each.trials[0].runs) for each in self.arms)
+
+    @property
+    def tokens_to_come(self) -> int:
+        """Tokens of the runs to come, at most: those of an arm are as long as its longest trial."""
+        return sum(each.trials_to_come * len(each.trials[0].runs) * each.max_tokens for each in self.arms)
+
+    @property
+    def max_depth_ratio(self) -> float:
+        """Tokens of the longest trial of a fixed depth ÷ those of the shortest, the full depth."""
+        tokens = [each.max_tokens for each in self.arms if each.fixed_depth is not None]
+        return max(tokens) / min(tokens) if tokens else 0.0
 
     @property
     def is_depth_open(self) -> bool:
