@@ -148,7 +148,7 @@ def _facts(study: StudySummary) -> list[tuple[str, str]]:
         ("Precision", regime.precision),
         ("Seeds", ", ".join(str(seed) for seed in seeds)),
         ("Data", data.name),
-        ("Training tokens there", _count(data.train_tokens)),
+        ("Training tokens in the data", _count(data.train_tokens)),
         ("Validation tokens", _count(data.mark_tokens or data.validation_tokens)),
         ("Validation tokens along curves", _count(data.validation_tokens if data.mark_tokens else None)),
         ("Epochs" if study.is_single_arm else "Epochs, longest arm", _fixed(data.epochs, 2)),
