@@ -70,6 +70,18 @@ def test_the_page_shows_the_excess_of_the_arms_that_grew(results: Results, tmp_p
     assert "small last grew" not in page and "full last grew" not in page
 
 
+def test_figures_that_are_no_longer_drawn_are_removed_and_files_of_others_are_not(
+    results: Results, tmp_path: Path
+):
+    draw_report(results, tmp_path)
+    figures = tmp_path / "report" / "figures"
+    (figures / "mine.png").write_bytes(b"a user's own")
+    alone = tuple(arm for arm in results.arms if arm.name == results.baseline)
+    draw_report(replace(results, arms=alone, verdicts=()), tmp_path)
+    assert not list(figures.glob("verdicts.*"))
+    assert (figures / "mine.png").exists() and (figures / "validation-loss.svg").exists()
+
+
 def test_figures_come_as_png_and_svg(results: Results, tmp_path: Path):
     draw_report(results, tmp_path)
     figures = tmp_path / "report" / "figures"
