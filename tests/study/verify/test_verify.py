@@ -133,6 +133,14 @@ def test_damaged_logs_are_refused(folder: Path) -> None:
         verify(Store(folder), key=key)
 
 
+def test_a_changed_description_of_the_segment_is_refused(folder: Path) -> None:
+    key = find_keys(folder, "full")[1]
+    spec = Store(folder).segment(key).spec or {}
+    change(folder / "segments" / key / "spec.json", recipe=spec["recipe"] | {"batch_tokens": 96})
+    with pytest.raises(InvalidValueError, match=r"spec.json does not describe.*\(batch_tokens\)"):
+        verify(Store(folder), key=key)
+
+
 def test_other_data_is_refused(folder: Path, noisy_data: Any) -> None:
     with pytest.raises(InvalidValueError, match="are not those that"):
         verify(Store(folder), data=str(noisy_data.folder))

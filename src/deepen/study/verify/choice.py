@@ -1,11 +1,13 @@
 """The segment of a finished study that is trained again, and the segments that lead to it from a saved state."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from deepen.errors import InvalidValueError, join_or, nearest
 from deepen.schedule.recipe import RecordedRecipe
+from deepen.study.compile.keys import canonical
 from deepen.study.compile.tree import Node, Tree, compile_study
 from deepen.study.define.study import Study
 from deepen.study.run.decisions import Decisions
@@ -131,3 +133,27 @@ def _lead_back(tree: Tree, store: Store, key: str, *, from_start: bool) -> Itera
 def _has_good_state(store: Store, key: str) -> bool:
     folder = store.segment(key)
     return folder.done is not None and folder.has_state and folder.final_state_problem(verify=True) is None
+
+
+def check_records(choice: Choice, store: Store) -> None:
+    """Check the logs and the descriptions of the segments of a path.
+
+    Raises:
+        StoreError: a log is damaged, or a spec.json describes another segment.
+    """
+    for node in choice.path:
+        folder = store.segment(node.key)
+        for problem in (*folder.log_problems(), *_spec_problems(node, folder.spec or {})):
+            raise StoreError(problem, remedy="restore it from a copy, or choose another `segment`")
+
+
+def _spec_problems(node: Node, spec: Mapping[str, Any]) -> Iterator[str]:
+    """How a segment's spec.json differs from the segment to which study.json leads.
+
+    Fields that only one of them has are those of another version of deepen.
+    """
+    recipe, recorded = canonical(node.segment), spec.get("recipe") or {}
+    differs = [name for name in recipe.keys() & recorded.keys() if recipe[name] != recorded[name]]
+    if (spec.get("parent"), spec.get("seed")) != (node.parent, node.seed) or differs:
+        what = f" ({', '.join(sorted(differs))})" if differs else ""
+        yield f"segments/{node.key}/spec.json does not describe the segment to which study.json leads{what}"

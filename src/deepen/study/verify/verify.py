@@ -26,7 +26,6 @@ from deepen.study.run.job import Job, make_jobs
 from deepen.study.run.ownership import refuse_while_trained
 from deepen.study.run.progress import OnProgress, Preparation, as_preparation, ignore_progress
 from deepen.study.run.start import load_start
-from deepen.study.store.errors import StoreError
 from deepen.study.store.lock import keep_writers_out
 from deepen.study.store.log_lines import Line
 from deepen.study.store.study_folder import Store
@@ -38,7 +37,7 @@ from deepen.study.verify.agreement import (
     compare_steps,
     count_telling_steps,
 )
-from deepen.study.verify.choice import Choice, choose, read_tree
+from deepen.study.verify.choice import Choice, check_records, choose, read_tree
 from deepen.study.verify.replay import Replay, move_by_rounding, replay
 from deepen.study.verify.results import ResultsComparison, compare_results
 from deepen.train.device import machine_name, pick_device
@@ -131,7 +130,7 @@ def verify(
         refuse_while_trained(store.folder)
         tree = read_tree(store, study)
         choice = choose(tree, store, key=key, arm=arm, draw=draw, from_start=from_start)
-        _check_logs(choice, store)
+        check_records(choice, store)
         dataset = _open_data(tree.study, store, data, Path(scratch), on_progress)
         torch.set_num_threads(store.recorded("threads") or torch.get_num_threads())
         jobs, not_compared = _make_jobs(tree, choice, dataset, store)
@@ -236,12 +235,6 @@ def describe_differences(store: Store) -> tuple[str, ...]:
     if pick_device().type == "cuda":
         differences.append("a GPU does not add numbers in a fixed order")
     return tuple(differences)
-
-
-def _check_logs(choice: Choice, store: Store) -> None:
-    for node in choice.path:
-        for problem in store.segment(node.key).log_problems():
-            raise StoreError(problem, remedy="restore it from a copy, or choose another `segment`")
 
 
 def _open_data(study: Study, store: Store, data: str, scratch: Path, on_progress: OnProgress) -> Dataset:
