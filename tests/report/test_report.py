@@ -13,7 +13,7 @@ import pytest
 
 from deepen.data.shards import Dataset
 from deepen.report import draw_report
-from deepen.report.page.page import describe_rate
+from deepen.report.page.facts import describe_rate
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.study import Arm, Study
 from deepen.study.judge.verdicts import with_verdicts
