@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deepen.errors import InvalidValueError
 from deepen.study.judge.verdicts import judge, with_verdicts
 from deepen.study.results.schema import NO_NOISE, ArmResult, Bound, Outcome, Results
 
@@ -85,7 +86,18 @@ def test_an_arm_that_lacks_a_seed_is_not_judged_yet():
 
 
 def test_without_the_baseline_there_are_no_verdicts():
-    assert judge(comparison(), "another") == judge([], "full") == ((), NO_NOISE)
+    untrained = with_verdicts(Results.from_json({"baseline": "another", "arms": comparison()}))
+    assert (untrained.verdicts, untrained.noise) == judge([], "full") == ((), NO_NOISE)
+
+
+def test_a_baseline_that_is_no_arm_is_refused_with_the_arms_there_are():
+    with pytest.raises(InvalidValueError, match=r"baseline is 'another', .*: use full, one-shot or small"):
+        judge(comparison(), "another")
+
+
+def test_a_whole_results_file_is_refused_with_what_to_give():
+    with pytest.raises(InvalidValueError, match=r'give `?\["arms"\]'):
+        judge({"arms": comparison()}, "full")  # type: ignore[arg-type]
 
 
 def test_a_mark_without_a_loss_is_not_judged():

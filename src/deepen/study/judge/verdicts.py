@@ -13,7 +13,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, join_or
 from deepen.study.judge.comparison import Comparison
 from deepen.study.judge.multiplier import BaselineCurve
 from deepen.study.judge.paired_runs import (
@@ -68,10 +68,33 @@ def judge(
         The verdicts, and the noise on which the intervals at the study's budget are based.
 
     Raises:
-        InvalidValueError: `look` is not one of `looks`.
+        InvalidValueError: `look` is not one of `looks`, or no arm is called as the baseline.
     """
-    confidence = joint_confidence(look, looks)
+    if isinstance(arms, Mapping):
+        raise InvalidValueError(
+            "is a mapping: it must be a list with an entry per arm and seed",
+            field="arms",
+            value=arms,
+            remedy='of the content of results.json, give ["arms"]',
+        )
     records = [ArmResult.from_json(arm) for arm in arms]
+    names = tuple(dict.fromkeys(record.name for record in records))
+    if names and baseline not in names:
+        raise InvalidValueError(
+            f"is {baseline!r}, which is not the name of an arm",
+            field="baseline",
+            value=baseline,
+            allowed=names,
+            remedy=f"use {join_or(names)}",
+        )
+    return _judge(records, baseline, look=look, looks=looks)
+
+
+def _judge(
+    records: Sequence[ArmResult], baseline: str, *, look: int, looks: int
+) -> tuple[tuple[Verdict, ...], Noise]:
+    """As `judge`; without runs of the baseline there are no verdicts."""
+    confidence = joint_confidence(look, looks)
     judged = _Judgement(pairing=pair_runs(records, baseline), confidence=confidence)
     return judged.verdicts(), judged.noise
 
@@ -91,11 +114,11 @@ def with_verdicts(results: Results) -> Results:
     """Add the verdicts and the noise to collected results, also those against the best fixed depth."""
     look, depth = _find_look(results), results.best_fixed_depth
     looks = max(look, len(results.looks))
-    verdicts, noise = judge(results.arms, results.baseline, look=look, looks=looks)
+    verdicts, noise = _judge(results.arms, results.baseline, look=look, looks=looks)
     depth_verdicts: tuple[Verdict, ...] = ()
     depth_noise = NO_NOISE
     if depth and depth != results.baseline:
-        depth_verdicts, depth_noise = judge(results.arms, depth, look=look, looks=looks)
+        depth_verdicts, depth_noise = _judge(results.arms, depth, look=look, looks=looks)
     return replace(results, verdicts=verdicts, noise=noise, depth_verdicts=depth_verdicts, depth_noise=depth_noise)
 
 
