@@ -121,3 +121,10 @@ def test_arms_are_told_apart_on_a_task_by_the_corrected_paired_test():
         "HellaSwag cannot be told apart from full training’s with b (−0.10 points, p = 0.6).",
     ]
     assert describe_task_tests(study(), "hellaswag") == []
+
+
+def test_one_trial_of_each_depth_is_no_tuning_of_rates():
+    tuning = {"seeds": [1000], "share": 1.0, "tokens": 2e6, "tokens_if_separate": 2e6, "trials_per_arm": 1}
+    text = describe(tuning=tuning | {"arms": [{"name": "full", "is_fixed_depth": True}]})["Tuning"]
+    assert text.startswith("None in this study: every arm has the study’s learning rate")
+    assert "One trial of every fixed depth chose the best of them, on seed 1000" in text

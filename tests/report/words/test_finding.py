@@ -100,6 +100,8 @@ def test_a_study_with_fewer_seeds_than_planned_has_no_finding_yet():
     arms = (arm("a"), arm("full") | {"seed": 1}, arm("a") | {"seed": 1})
     headline = describe_finding(study(arms=arms, seeds_planned=5)).headline
     assert headline == "There is no finding yet: five seeds are planned, and two of them done."
+    added = describe_finding(study(arms=arms, seeds_planned=2, looks=[2], regime={"seeds": [0, 1, 2, 3]})).headline
+    assert added == "There is no finding yet: seeds were added, and two of four seeds are done."
 
 
 def test_an_unfinished_study_names_what_is_missing():

@@ -80,6 +80,8 @@ def _headline(study: StudySummary, exact: Sequence[Verdict]) -> str:
     planned_seeds = max(study.seeds_planned, len(study.regime.seeds))  # more may follow after a verdict
     if not exact and planned_seeds > study.finished_seeds > 0:
         planned, done = plural(planned_seeds, "seed"), in_words(study.finished_seeds)
+        if study.looks and planned_seeds > study.seeds_planned:
+            return f"There is no finding yet: seeds were added, and {done} of {planned} are done."
         return f"There is no finding yet: {planned} are planned, and {done} of them done."
     if not exact:
         return f"There is no finding yet: no arm has been compared with {study.baseline_words} at equal compute."

@@ -12,9 +12,12 @@ def describe_tuning(study: StudySummary) -> str:
         return _describe_untuned(study)
     seeds = f"{'seed' if len(tuning.seeds) == 1 else 'seeds'} {join([str(seed) for seed in tuning.seeds])}"
     budget = "the whole budget" if tuning.share in (None, 1.0) else f"{percent(tuning.share or 1.0)} of the budget"
+    if tuning.trials_per_arm == 1:  # nothing but a depth is chosen
+        first, of = f"{_describe_untuned(study)} One trial of every fixed depth chose the best of them", ""
+    else:
+        first, of = capitalized(plural(tuning.trials_per_arm, "trial")), " for every arm and every fixed depth"
     sentences = [
-        f"{capitalized(plural(tuning.trials_per_arm, 'trial'))} for every arm and every fixed depth, on {seeds}, "
-        f"which no verdict uses, at {budget}.",
+        f"{first}{of}, on {seeds}, which no verdict uses, at {budget}.",
         f"{count(tuning.tokens)} tokens were trained for it{_compare_cost(tuning)}.",
     ]
     edges = [arm for arm in tuning.arms if arm.at_edge]
