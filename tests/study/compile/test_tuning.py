@@ -207,7 +207,7 @@ def test_a_rate_that_diverges_is_not_chosen_and_its_training_is_left_out(tuned: 
     ("changes", "problem"),
     [
         ({"seeds": (0, 1000)}, "seed is 1000, and trials get 1000, one of the study's seeds"),
-        ({"tuning": Tuning(options={"speed": (1, 2)})}, "no arm's recipe has this option"),
+        ({"tuning": Tuning(options={"speed": (1, 2)})}, "an option that no arm's recipe has: use grow_at"),
         ({"tuning": replace(TUNING, trials=2)}, "trials is 2, but the grid of arm 'full' has 3"),
         ({"arms": (replace(ARMS[0], peak=0.1),)}, "peak of arm 'full' is 0.1, but tuning chooses it"),
         ({"depths": (13,)}, "depths are"),
