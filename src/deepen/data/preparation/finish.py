@@ -1,6 +1,7 @@
 """Write the shards of a prepared dataset."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,12 @@ def write_shards(
                 on_progress("writing shards", done / total)
             shards[path.name] = digest.hexdigest()
     return shards
+
+
+def make_name(folder: Path) -> str:
+    """The beginning of the shards' names: the folder's, if it names no split and makes no hidden files."""
+    name = re.sub(r"[^\w.-]+", "-", folder.resolve().name).lstrip(".")
+    return "tokens" if not name or any(part in name for part in SPLITS.values()) else name
 
 
 def _append(path: Path, content: bytes, digest: "hashlib._Hash") -> None:

@@ -8,7 +8,6 @@ A preparation that was interrupted continues when it is asked for again.
 
 import json
 import logging
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from deepen.data.description import FILE
 from deepen.data.errors import DataError
 from deepen.data.overlap import PASSAGE_WORDS
 from deepen.data.preparation.blocks import Source
-from deepen.data.preparation.finish import SPLIT_FATES, write_shards
+from deepen.data.preparation.finish import SPLIT_FATES, make_name, write_shards
 from deepen.data.preparation.settings import TOKENIZING, OnProgress, PreparationProgress, PreparationSettings
 from deepen.data.preparation.sources.open import is_on_hub, open_source
 from deepen.data.preparation.splits import Fate, drop_overlap, hold_out
@@ -33,7 +32,6 @@ from deepen.data.preparation.spool import SAVE_EVERY_SECONDS, Progress, Spool, h
 from deepen.data.preparation.tokenizer import TRAIN, choose_tokenizer, find_separator
 from deepen.data.preparation.worker import Encoder
 from deepen.data.preparation.workers import encode_blocks
-from deepen.data.shard_checks import SPLITS
 from deepen.data.tokenizers import load_tokenizer, make_tokenizer
 from deepen.errors import InvalidValueError
 
@@ -233,7 +231,7 @@ def _finish(
     if not preparation.keep_overlap:
         drop_overlap(spool, encoder, fates, on_preparation)
     _check_rest(fates)
-    name = _make_name(folder)
+    name = make_name(folder)
     with durable.new_folder(folder) as temporary:
         shards = write_shards(spool, temporary, name, fates, preparation.shard_tokens, on_preparation)
         encoder.tokenizer.write(temporary)
@@ -289,12 +287,6 @@ def _damaged(problem: str) -> DataError:
 
 def _report(what: str, share: float | None, progress: Progress) -> PreparationProgress:
     return PreparationProgress(what=what, share=share, documents=progress.documents, tokens=progress.tokens)
-
-
-def _make_name(folder: Path) -> str:
-    """The beginning of the shards' names: the folder's, if it names no split and makes no hidden files."""
-    name = re.sub(r"[^\w.-]+", "-", folder.resolve().name).lstrip(".")
-    return "tokens" if not name or any(part in name for part in SPLITS.values()) else name
 
 
 def _count(damaged: int) -> str:
