@@ -3,17 +3,11 @@
 from typing import Any
 
 TIMES = (
-    *(
-        "seconds",
-        "steady_seconds",
-        "step_time_spread",
-        "wall_seconds",
-        "seconds_multiplier",
-        "seconds_multiplier_interval",
-    ),
-    *("peak_memory_bytes", "logs", "sha256"),
+    *("seconds", "steady_seconds", "step_time_spread", "wall_seconds"),
+    *("seconds_multiplier", "seconds_multiplier_interval"),
+    *("peak_memory_bytes", "logs", "sha256", "command"),
 )
-"""Keys of times and memory, and of hashes of files that contain them."""
+"""Keys of times and memory, of hashes of files that contain them, and of the command, which names its folder."""
 
 
 def without_times(value: Any) -> Any:
