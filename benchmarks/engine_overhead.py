@@ -16,9 +16,9 @@ from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
 from deepen.schedule.recipes.one_shot import one_shot
 from deepen.study.compile.pieces import split_schedule
+from deepen.train.begin import begin_segment
 from deepen.train.engine import Engine
 from deepen.train.placement import SingleProcess
-from deepen.train.begin import begin_segment
 from deepen.train.state import initial_state
 from sizes import build_workload, size_parser
 
