@@ -158,3 +158,14 @@ def test_a_rate_at_which_training_diverges_is_given_up_and_the_study_goes_on(stu
         run_of_it = next(each["keys"] for each in trials if each["keys"][-1] == given_up.name)
         assert not any((given_up.parent / key / "state").exists() for key in run_of_it)
         assert results.trained_share == 1
+
+
+def test_an_arm_whose_trials_all_diverge_ends_the_study_until_lower_rates_are_tried(study: Study, tmp_path: Path):
+    wild = replace(study, arms=ARMS[:1], depths=(), anchors=(1.0,), tuning=Tuning(rates=(1e25, 1e26)))
+    for _ in range(2):  # the second time, it is known
+        with pytest.raises(
+            deepen.RunError, match="all trials of arm full diverged, at peak rates 1e\\+25, 1e\\+26"
+        ):
+            run(wild, tmp_path / "study")
+    results = run(replace(wild, tuning=Tuning(rates=(8e-3, 1e25, 1e26))), tmp_path / "study")
+    assert results.tuning is not None and results.tuning.arms[0].chosen_peak == 8e-3

@@ -15,7 +15,7 @@ import logging
 import math
 from collections.abc import Mapping
 
-from deepen.errors import RunError
+from deepen.errors import RunError, listed
 from deepen.evaluate.task import MARK_VALIDATION
 from deepen.schedule.plateau import Trigger, decide
 from deepen.study.compile.keys import canonical
@@ -160,3 +160,17 @@ def _name_route(route: Route) -> tuple[str, int, str, float, int]:
     """What identifies a route among those of its study, whatever is decided."""
     mark = route.mark
     return route.arm.name, route.seed, mark.accounting, mark.budget_share, mark.earlier_tokens
+
+
+def check_choices(tree: Tree) -> None:
+    """Check that a trial of each arm that has made its choice ended with a loss.
+
+    Raises:
+        RunError: all trials of an arm diverged.
+    """
+    for each in tree.tuning.arms:
+        if each.chosen is not None and each.chosen.loss == math.inf:
+            peaks = listed(sorted({trial.peak for trial in each.trials}))
+            raise RunError(
+                f"all trials of arm {each.arm.name} diverged, at peak rates {peaks}", remedy="try lower rates, too"
+            )

@@ -32,7 +32,7 @@ from deepen.study.judge.looks import SeedPlan, judge_as_planned
 from deepen.study.results.collect import collect
 from deepen.study.results.results_file import find_results, write_results
 from deepen.study.results.schema import Results
-from deepen.study.run.decisions import Decisions
+from deepen.study.run.decisions import Decisions, check_choices
 from deepen.study.run.errors import Interrupted, WorkersLostError
 from deepen.study.run.forecast import Speed, warn_of_days
 from deepen.study.run.growth_warnings import warn_of_growth
@@ -176,6 +176,7 @@ class _Planner:
         """Compile the study with the decisions and the losses of trials so far."""
         decisions = self._decisions
         self.tree = compile_study(self._study, self.dataset.fingerprint, decisions.find, decisions.find_loss)
+        check_choices(self.tree)
         decisions.record_losses(self.tree)
 
     def replan(self) -> WorkPlan | None:
