@@ -107,3 +107,8 @@ def test_intervals_of_several_recipes_hold_together() -> None:
     together = advise(both, INSIDE, tokens(20)).arms[0].interval
     assert alone is not None and together is not None
     assert together[0] < alone[0] < alone[1] < together[1]
+
+
+def test_a_model_of_one_block_is_trained_at_full_depth() -> None:
+    advice = advise(None, replace(INSIDE, depth=1), tokens(20))
+    assert advice.conclusion is Conclusion.FULL_DEPTH and not advice.ceilings

@@ -152,13 +152,14 @@ def advise(
         else [_advise_arm(found, arm, model, tokens, batch_tokens) for arm in found.law.recipes]
     )
     arms.sort(key=lambda arm: (arm.is_control, -arm.multiplier))
-    conclusion, reasons = _conclude(arms)
+    ceilings = _find_ceilings(model, tokens, batch_tokens)
+    conclusion, reasons = _conclude(arms, can_grow=bool(ceilings))
     return Advice(
         model=model,
         tokens=full.schedule.tokens,
         flops=full.flops,
         arms=tuple(arms),
-        ceilings=_find_ceilings(model, tokens, batch_tokens),
+        ceilings=ceilings,
         conclusion=conclusion,
         reasons=tuple(reasons),
     )
@@ -225,8 +226,10 @@ def _find_ceilings(model: ModelConfig, tokens: float, batch_tokens: int | None) 
     return {name: ceiling for name, ceiling in ceilings.items() if ceiling is not None and ceiling > 1}
 
 
-def _conclude(arms: Sequence[ArmAdvice]) -> tuple[Conclusion, list[str]]:
-    """What is advised, and why."""
+def _conclude(arms: Sequence[ArmAdvice], *, can_grow: bool) -> tuple[Conclusion, list[str]]:
+    """What is advised, and why; `can_grow`: whether any recipe grows to the model."""
+    if not can_grow:
+        return Conclusion.FULL_DEPTH, ["no recipe grows to this depth"]
     growing = [arm for arm in arms if not arm.is_control]
     if not growing:
         return Conclusion.TEST_FIRST, ["no map has measured a recipe that grows"]
