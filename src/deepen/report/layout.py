@@ -18,7 +18,7 @@ def loss_title(study: StudySummary, kind: str) -> str:
     """The title of an axis of losses, `val` or `train`, with the text on which they are drawn."""
     if kind != "val" or not study.draws_marks_on_curve_text:
         return f"{LOSSES[kind]} (nats per token)"
-    return f"{LOSSES[kind]} (nats per token, first {count(study.regime.data.validation_tokens or 0)} tokens)"
+    return f"{LOSSES[kind]} (nats, first {count(study.regime.data.validation_tokens or 0)} tokens)"
 
 
 def choose_unit(axis: str, top: float) -> tuple[float, str]:
