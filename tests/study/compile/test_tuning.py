@@ -70,7 +70,7 @@ def test_every_arm_gets_the_same_rates_with_seeds_of_their_own(tuned: Callable[.
 def test_while_a_choice_is_open_an_arms_own_runs_wait(tuned: Callable[..., Study]):
     tree = compile_study(tuned(), "data")
     own = {key for route in tree.routes for key in route.keys}
-    assert tree.waiting == own and tree.tuning.waiting == {arm.name for arm in ARMS}
+    assert tree.waiting == own and tree.tuning.is_open
     assert tree.checks == tree.trial_ends
 
 
@@ -91,12 +91,13 @@ def test_tuning_to_the_studys_rate_gives_the_segments_of_the_study_without_it(tu
     ]
 
 
-def test_an_arm_of_which_the_trials_are_over_does_not_wait_for_others(tuned: Callable[..., Study]):
+def test_the_runs_of_all_arms_wait_until_the_last_choice_is_made(tuned: Callable[..., Study]):
     study = tuned()
     trials = [run for trial, run in compile_study(study, "data").tuning.runs if trial.arm.name == "full"]
     losses = {run.keys[-1]: 3.0 for run in trials}
     tree = compile_study(study, "data", find_loss=losses.get)
-    assert tree.tuning.waiting == {"one-shot", "small"}
+    assert [each.is_open for each in tree.tuning.arms] == [False, True, True]
+    assert tree.waiting == {key for route in tree.routes for key in route.keys}
 
 
 @pytest.mark.parametrize("best", [1e-3, 7e-3, 6e-2])

@@ -66,7 +66,7 @@ class Tree:
             not trained.
         tuning: the trials, and what they have chosen.
         checks: keys of the segments after which an open decision may be taken, or a trial be over.
-        waiting: keys of the segments that are only in runs of arms that wait for a choice.
+        waiting: keys of the segments that are only in the study's own runs, while trials have still to choose.
         given_up: keys of the segments that are only in trials that diverged, and are not trained.
     """
 
@@ -201,7 +201,7 @@ def compile_study(
     tree = Tree(study=study, data_fingerprint=data_fingerprint, nodes=nodes, routes=routes, tuning=tuning)
     checks = {segment_key(key, end) for draft in (*trials, *drafts) if draft.is_open for key, end in draft.checks}
     checks |= {route.keys[-1] for route in tuning.open_runs}
-    waiting = [route for route in routes if route.arm.name in choices.waiting]
+    waiting = routes if tuning.is_open else ()  # until it is known which of them begin alike, and share training
     return replace(
         tree,
         nodes=_with_evaluations(tree),

@@ -119,7 +119,6 @@ class Choices(Generic[R]):
     Attributes:
         study: the study with the rates and options that are chosen, and with an arm for the best fixed depth.
         arms: the trials of every arm and every depth.
-        waiting: names of the arms whose runs wait for a choice.
         best_fixed_depth: name of the arm with the best constant depth; empty while it is open, or if the study
             compares no depths.
         budget_flops: FLOPs of a run of a trial.
@@ -127,7 +126,6 @@ class Choices(Generic[R]):
 
     study: Study
     arms: tuple[ArmTrials[R], ...] = ()
-    waiting: frozenset[str] = frozenset()
     best_fixed_depth: str = ""
     budget_flops: int = 0
 
@@ -169,6 +167,11 @@ class Choices(Generic[R]):
         return max(tokens) / min(tokens) if tokens else 0.0
 
     @property
+    def is_open(self) -> bool:
+        """Whether a choice has still to be made. The study's own runs wait until all are made."""
+        return any(each.is_open for each in self.arms)
+
+    @property
     def is_depth_open(self) -> bool:
         """Whether the best fixed depth has still to be chosen."""
         return not self.best_fixed_depth and any(each.fixed_depth is not None for each in self.arms)
@@ -178,7 +181,6 @@ class Choices(Generic[R]):
         return Choices(
             study=self.study,
             arms=tuple(each.convert(to) for each in self.arms),
-            waiting=self.waiting,
             best_fixed_depth=self.best_fixed_depth,
             budget_flops=self.budget_flops,
         )

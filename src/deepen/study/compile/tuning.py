@@ -139,24 +139,17 @@ def next_peak(losses: Mapping[float, float]) -> float:
 
 
 def _resolve(study: Study, arms: tuple[ArmTrials[Draft], ...], budget_flops: int) -> Choices[Draft]:
-    """The study with what its trials have chosen, and the arms that wait for a choice."""
+    """The study with what its trials have chosen."""
     chosen = {each.arm.name: each.chosen for each in arms}
-    waiting = {name for name, trial in chosen.items() if trial is None}
+    is_open = any(trial is None for trial in chosen.values())
     candidates = [each for each in arms if each.fixed_depth is not None]
-    best = min(candidates, key=_chosen_loss, default=None)
-    if best is not None and any(each.is_open for each in candidates):
-        best = None
-        # The best of them is measured at the study's other budgets too, for which early states are needed.
-        waiting |= {each.arm.name for each in candidates} - {study.baseline}
-    if waiting and study.continual_shares:
-        waiting |= {arm.name for arm in study.arms}  # the marks of the baseline depend on the options of the arms
+    best = None if is_open else min(candidates, key=_chosen_loss, default=None)
     resolved = [trial.arm if (trial := chosen.get(arm.name)) else arm for arm in study.arms]
     if best is not None and best.chosen is not None and best.arm not in study.arms:
         resolved.append(best.chosen.arm)
     return Choices(
         study=replace(study, arms=tuple(resolved), tuning=None, depths=()),
         arms=arms,
-        waiting=frozenset(waiting),
         best_fixed_depth="" if best is None else best.arm.name,
         budget_flops=budget_flops,
     )

@@ -117,7 +117,7 @@ def find_pending(tree: Tree, store: Store) -> list[Node]:
 
     A finished segment is pending again if its state was pruned and a pending child needs it, or if a mark was
     added at its end afterwards and an evaluation is missing there. For an evaluation alone, its own state is
-    enough, and the one before it is not needed. Segments of arms that wait for their trials, and of trials that
+    enough, and the one before it is not needed. Segments that wait for trials, and of trials that
     diverged, are not pending.
     """
     children, pending, trained = tree.children(), set[str](), set[str]()
@@ -249,7 +249,7 @@ class _Scheduler:
     def _give_up_trials(self, node: Node, error: TrainingError) -> bool:
         """Give up the trials that lead through a segment, if no other run does; whether it was so."""
         tree = self._plan.tree
-        if any(node.key in route.keys for route in tree.routes if route.arm.name not in tree.tuning.waiting):
+        if not tree.tuning.is_open and any(node.key in route.keys for route in tree.routes):
             return False
         for trial, route in tree.tuning.runs:
             if node.key in route.keys:

@@ -219,9 +219,8 @@ class _Record:
 
 
 def _routes_by_run(tree: Tree) -> list[list[Route]]:
-    """The routes of each arm with each seed, in the study's order; of no arm that waits for its trials."""
-    ready = [route for route in tree.routes if route.arm.name not in tree.tuning.waiting]
-    by_run = groupby(ready, key=lambda route: (route.arm.name, route.seed))
+    """The routes of each arm with each seed, in the study's order; none while trials have still to choose."""
+    by_run = groupby(() if tree.tuning.is_open else tree.routes, key=lambda route: (route.arm.name, route.seed))
     return [list(routes) for _, routes in by_run]
 
 
