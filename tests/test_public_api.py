@@ -88,7 +88,7 @@ TYPES = {
     "deepen.plan('full').peak.flops": "int",
     "deepen.Evaluation": "every_tokens: int",
     "deepen.recipes.one_shot": "deepen.schedule.schedule.Schedule",
-    "deepen.judge": "deepen.study.results.schema.Verdict",
+    "deepen.judge": "deepen.study.results.verdict_schema.Verdict",
 }
 
 

@@ -251,7 +251,7 @@ def test_a_page_of_hostile_strings_has_the_elements_of_a_harmless_one(
 ):
     page = live(_with_every_string(RESULTS, hostile), tmp_path / "study")
     assert page.tags == harmless.tags
-    own = re.compile(r"figures/[a-z0-9-]+\.(png|svg)|[a-z]+\.csv|\.\./results\.json")
+    own = re.compile(r"figures/[a-z0-9-]+\.(png|svg)|[a-z-]+\.(csv|tex)|\.\./results\.json|#word-[a-z-]+")
     assert all(map(own.fullmatch, page.addresses))
     assert {path.name for path in tmp_path.iterdir()} == {"study"}
     assert {path.name for path in (tmp_path / "study").iterdir()} == {"results.json", "report"}
