@@ -48,4 +48,4 @@ def test_hours_and_money_saved_follow_from_the_multiplier(
 def test_a_file_that_is_no_map_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "map.json").write_text("{}")
     assert main([*WORDS, "--map", str(tmp_path)]) != 0
-    assert "is not a map" in capsys.readouterr().err
+    assert "so it is not the results of a map" in capsys.readouterr().err

@@ -51,7 +51,7 @@ def test_what_is_not_a_map_is_refused(tmp_path: Path, content: str) -> None:
 
 
 def test_a_folder_without_a_map_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="run a map first"):
+    with pytest.raises(ResultsError, match="run the map first"):
         load_map(tmp_path)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deepen import durable
 from deepen.study.results.records import Record
-from deepen.study.results.results_file import ResultsError
+from deepen.study.results.results_file import read_content
 from deepen.study.results.schema import Sharing
 from deepen.study.results.tuning import OptionValue
 from deepen.study.results.verdict_schema import Bound, Interval, Outcome
@@ -162,15 +162,7 @@ def load_map(path: Path | str) -> MapResults:
     """
     path = Path(path)
     path = path / MAP_FILE if path.is_dir() else path
-    try:
-        content = durable.read_json(path)
-    except durable.DamagedError as error:
-        raise ResultsError(str(error), remedy="run the map again to rewrite it") from None
-    if content is None:
-        raise ResultsError(f"{path} does not exist", remedy="run a map first, or name the folder of another")
-    if not isinstance(content.get("cells"), list):
-        raise ResultsError(f"{path} has no list of cells, so it is not a map")
-    found = _usable(MapResults.from_json(content))
+    found = _usable(MapResults.from_json(read_content(path, "map", "cells")))
     if found.version > MAP_VERSION:
         _log.warning(
             "%s has version %d, newer than this deepen's %d: some values may be missing or read wrongly",

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from deepen import durable
 from deepen.errors import InvalidValueError
@@ -23,15 +24,7 @@ def load_results(folder: Path | str) -> Results:
         ResultsError: it is missing, damaged, or not a study's results.
     """
     path = Path(folder) / RESULTS_FILE
-    try:
-        content = durable.read_json(path)
-    except durable.DamagedError as error:
-        raise ResultsError(str(error), remedy="run the study again to rewrite it") from None
-    if content is None:
-        raise ResultsError(f"{path} does not exist", remedy="run the study first, or name the folder of another")
-    if not isinstance(content.get("arms"), list):
-        raise ResultsError(f"{path} has no list of arms, so it is not the results of a study")
-    results = Results.from_json(content)
+    results = Results.from_json(read_content(path, "study", "arms"))
     if results.schema_version > SCHEMA_VERSION:
         _log.warning(
             "%s has schema version %d, newer than this deepen's %d: some values may be missing or read wrongly",
@@ -40,6 +33,28 @@ def load_results(folder: Path | str) -> Results:
             SCHEMA_VERSION,
         )
     return results
+
+
+def read_content(path: Path, kind: str, entries: str) -> dict[str, Any]:
+    """Read a file of results: a JSON object with a list.
+
+    Args:
+        path: the file.
+        kind: what it is of, in a word, such as "study".
+        entries: key of its list.
+
+    Raises:
+        ResultsError: it is missing or damaged, or has no such list.
+    """
+    try:
+        content = durable.read_json(path)
+    except durable.DamagedError as error:
+        raise ResultsError(str(error), remedy=f"run the {kind} again to rewrite it") from None
+    if content is None:
+        raise ResultsError(f"{path} does not exist", remedy=f"run the {kind} first, or name the folder of another")
+    if not isinstance(content.get(entries), list):
+        raise ResultsError(f"{path} has no list of {entries}, so it is not the results of a {kind}")
+    return content
 
 
 def find_results(folder: Path | str, *, on_damage: str = "") -> Results | None:
