@@ -89,9 +89,9 @@ def train_tree(
     stop = threading.Event()
     setting = Setting(folder=store.folder, threads=threads, stop=stop, world=world)
     with (
+        stop_on_signals(stop) as request_stop,
         Tracking(tree, store, track) as tracking,
         Watcher(tree, store, pending, on_progress) as watcher,
-        stop_on_signals(stop) as request_stop,
         get_kind(executor).open(executor, setting) as workers,
     ):
         if world.control is not None:
