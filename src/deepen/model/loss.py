@@ -7,7 +7,7 @@ The forward pass already computes the gradients of the loss, while a chunk's pro
         p[target] -= 1              # the gradient of the logits, without the mean's 1 / n
         grad_x = p @ weight;  grad_weight += p.T @ x
 
-The backward pass only multiplies them by the gradient that it receives.
+The backward pass only multiplies them by the gradient that it receives, over n.
 
 Shapes: n tokens, d width, v vocabulary.
 """
@@ -92,10 +92,9 @@ def _chunks(
         with torch.autocast(x_nd.device.type, enabled=False):
             p_nv = x_nd[part] @ weight_vd.T
         p_nv = p_nv.to(torch.promote_types(p_nv.dtype, torch.float32))
-        p_nv.sub_(p_nv.amax(dim=1, keepdim=True))
-        target_n1 = p_nv.gather(1, targets_n[part, None])
-        sum_n1 = p_nv.exp_().sum(dim=1, keepdim=True)
-        yield part, (sum_n1.log() - target_n1).squeeze(1), p_nv.div_(sum_n1)
+        torch.log_softmax(p_nv, dim=1, out=p_nv)
+        losses_n = -p_nv.gather(1, targets_n[part, None]).squeeze(1)
+        yield part, losses_n, p_nv.exp_()
         del p_nv  # so that only one chunk is in memory
 
 
@@ -112,7 +111,7 @@ class _MeanLoss(torch.autograd.Function):
         for part, losses_n, p_nv in _chunks(x, weight, targets_n, rows):
             total += losses_n.sum()
             p_nv.scatter_add_(1, targets_n[part, None], p_nv.new_full((len(p_nv), 1), -1.0))
-            grad_nv = p_nv.div_(len(x_nd)).to(weight.dtype)
+            grad_nv = p_nv.to(weight.dtype)
             with torch.autocast(x_nd.device.type, enabled=False):
                 if grad_x_nd is not None:
                     grad_x_nd[part] = grad_nv @ weight
@@ -121,7 +120,7 @@ class _MeanLoss(torch.autograd.Function):
                 elif grad_weight_vd is not None:
                     grad_weight_vd += grad_nv.T @ x[part]
             del p_nv, grad_nv
-        ctx.gradients = grad_x_nd, grad_weight_vd
+        ctx.gradients, ctx.rows = (grad_x_nd, grad_weight_vd), len(x_nd)
         return total / len(x_nd)
 
     @staticmethod
@@ -130,5 +129,5 @@ class _MeanLoss(torch.autograd.Function):
         ctx.gradients = None, None  # scaled in place, so a second backward pass is not possible
         for gradient in (grad_x_nd, grad_weight_vd):
             if gradient is not None:
-                gradient.mul_(grad)
+                gradient.mul_(grad / ctx.rows)
         return grad_x_nd, grad_weight_vd, None, None
