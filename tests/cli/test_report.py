@@ -44,3 +44,11 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_drawn(
     assert main(["report", str(study), "--out", str(out)]) == 2
     problem = f"error: --out {out} cannot be written to: name a folder for the report with --out"
     assert capsys.readouterr().err.splitlines() == [problem]
+
+
+def test_results_are_published_for_a_repository(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "docs" / "study"
+    assert main(["report", str(study), "--publish", str(out), "--points", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "results.json" in printed and "tables.md" in printed
+    assert [arm.name for arm in load_results(out).arms] == ["[/x]", "lr[ablation]"]

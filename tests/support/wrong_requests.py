@@ -403,6 +403,8 @@ WRONG = {
     "report /dev/null": "STUDY /dev/null has no results.json: name",
     "report a b": "'b' is one argument too many: see deepen",
     "report --json": "STUDY is missing: use a path",
+    "report . --points 5": "--points is only used with --publish",
+    "report . --publish a --csv": "--publish writes tables and figures into its own",
     "recipes --json=x": "--json takes no value: write --json",
     "recipes extra words": "'extra' is one argument too many: see",
     "sample": "CKPT is missing: use a path",

@@ -16,7 +16,9 @@ from deepen.study.results.schema import Results
 
 
 def run(request: ReportRequest) -> int:
-    """Draw the report and print the results and where it is; or write tables and print which."""
+    """Draw the report and print the results and where it is; or write tables or publish, and print which."""
+    if request.publish:
+        return _publish(request.folder, request.publish, request.points)
     if request.is_map:
         return _draw_map(request)
     results = load_results(request.folder)
@@ -28,6 +30,18 @@ def run(request: ReportRequest) -> int:
         return 0
     draw_report(results, request.out)
     (print_arm if len(results.arms) == 1 else print_results)(results, request.out)
+    return 0
+
+
+def _publish(folder: Path, out: Path, points: int) -> int:
+    from deepen.report.publish.publish import publish
+
+    results = load_results(folder)
+    published = publish(results, out, points)
+    rows = [(name, f"{size / 1000:,.1f}") for name, size in published.files.items()]
+    print_table(f"{results.study}, published in {out}", (text("file"), numbers("kB")), rows)
+    if published.pages:
+        print_sentences([f"Renewed: {', '.join(map(str, published.pages))}."])
     return 0
 
 

@@ -7,13 +7,14 @@ from typing import ClassVar
 
 from deepen.cli.requests.command import Argument, Command, Example, Option, OptionGroup
 from deepen.cli.requests.parser import parse_arguments
-from deepen.cli.requests.value_types import FOLDER, Completion, is_writable_folder
+from deepen.cli.requests.value_types import FOLDER, Completion, is_writable_folder, whole_number
+from deepen.report.publish import POINTS
 from deepen.study.map.schema import MAP_FILE
 
 COMMAND = Command(
     name="report",
-    about="Draw the figures and the page of a study or a map again, from its results.json or map.json, or write a "
-    "study's numbers as tables.",
+    about="Draw the figures and the page of a study or a map again, from its results.json or map.json, write a "
+    "study's numbers as tables, or publish them.",
     argument=Argument(
         metavar="STUDY", help="folder of a study or a map that has run", completion=Completion.FOLDERS
     ),
@@ -32,6 +33,19 @@ COMMAND = Command(
                     name="csv",
                     help="draw nothing; write curves, scores, marks and verdicts as CSV and Parquet",
                 ),
+                Option(
+                    name="publish",
+                    takes=FOLDER,
+                    help="for a repository: write results.json in little room, tables and figures for pages in "
+                    "Markdown into FOLDER, and renew the blocks of pages there and in the two folders above",
+                    default_help="nothing is published",
+                ),
+                Option(
+                    name="points",
+                    takes=whole_number(minimum=1, maximum=10_000),
+                    help="number of points of the longest curve that --publish keeps",
+                    default_help=str(POINTS),
+                ),
             ),
         ),
     ),
@@ -41,19 +55,28 @@ COMMAND = Command(
             line="deepen report deepen-runs/quickstart", purpose="the report of the quickstart, after it has run"
         ),
         Example(line="deepen report deepen-runs/quickstart --csv", purpose="its numbers for pandas"),
+        Example(
+            line="deepen report deepen-runs/quickstart --publish results/quickstart",
+            purpose="its results for a repository",
+        ),
     ),
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportRequest:
-    """The folder of the study or map, the folder of its report, and whether only tables are written."""
+    """The folder of the study or map, the folder of its report, and whether only tables are written.
+
+    `publish` is the folder in which it is published, with `points` of each curve; None to draw its report.
+    """
 
     command: ClassVar[Command] = COMMAND
     folder: Path
     out: Path
     tables_only: bool
     is_map: bool
+    publish: Path | None
+    points: int
 
 
 def parse(argv: Sequence[str]) -> ReportRequest:
@@ -62,14 +85,28 @@ def parse(argv: Sequence[str]) -> ReportRequest:
     folder = Path(arguments.argument)
     out = Path(arguments.get("out", folder))
     is_map = (folder / MAP_FILE).is_file()
+    publish = Path(arguments["publish"]) if "publish" in arguments else None
     if is_map and "csv" in arguments:
         arguments.add(
             "--csv: a map's numbers are in its map.csv; name the folder of one of its studies, or leave it out"
         )
     elif arguments.argument and not is_map and not (folder / "results.json").is_file():
         arguments.add(f"STUDY {folder} has no results.json: name the folder of a study that has run")
-    elif not is_writable_folder(out):
+    elif publish and not is_writable_folder(publish):
+        arguments.add(f"--publish {publish} cannot be written to: name another folder")
+    elif not publish and not is_writable_folder(out):
         given = f"--out {out}" if out != folder else f"STUDY {out}"
         arguments.add(f"{given} cannot be written to: name a folder for the report with --out")
+    if publish and ("csv" in arguments or "out" in arguments):
+        arguments.add("--publish writes tables and figures into its own folder: leave out --csv and --out")
+    if "points" in arguments and not publish:
+        arguments.add("--points is only used with --publish: leave it out")
     arguments.check()
-    return ReportRequest(folder=folder, out=out, tables_only="csv" in arguments, is_map=is_map)
+    return ReportRequest(
+        folder=folder,
+        out=out,
+        tables_only="csv" in arguments,
+        is_map=is_map,
+        publish=publish,
+        points=arguments.get("points", POINTS),
+    )

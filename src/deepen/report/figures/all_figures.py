@@ -4,7 +4,7 @@ PNG figures are white; SVG figures are dark in a browser that prefers dark (see 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -34,28 +34,34 @@ def write_figures(study: StudySummary, folder: Path) -> tuple[str, ...]:
     """Draw all figures into a folder and return the names of the files."""
     written: list[str] = []
     with matplotlib.rc_context(MATPLOTLIB):
-        if (strips := draw_strips(study)).strips:
-            written += _save(draw_strips_figure(strips), folder, "arms")
-        for kind, title in LOSSES.items():
-            written += _save(draw_losses(study, kind), folder, title.replace(" ", "-"))
-        if not study.is_single_arm:
-            written += _save(_draw_verdicts(study), folder, "verdicts")
-        if has_several_budgets(study):
-            written += _save(draw_budgets(study), folder, "budgets")
-        if study.against_best_depth:
-            written += _save(_draw_verdicts(study.against_best_depth), folder, "verdicts-against-best-depth")
-        if (depths := collect_depths(study)).is_drawn:
-            written += _save(draw_depths(depths), folder, "loss-against-depth")
-        if draw_tuning(study).panels:
-            written += _save(draw_tuning_figure(study), folder, "loss-against-rate")
-        if study.excess:
-            written += _save(draw_excess(study), folder, "excess-loss-since-growth")
-        for task in study.task_names:
-            name = _task_file_name(task)
-            written += _save(draw_task(study, task), folder, name)
-            written += _save(draw_losses_and_task(study, task), folder, f"losses-and-{name}")
+        for name, figure in draw_figures(study):
+            written += _save(figure, folder, name)
         written += _save(draw_overview(study), folder, "overview", formats=("png",))
     return tuple(written)
+
+
+def draw_figures(study: StudySummary) -> Iterator[tuple[str, Figure]]:
+    """Draw each figure that the study has something for, with its name; under the settings `MATPLOTLIB`."""
+    if (strips := draw_strips(study)).strips:
+        yield "arms", draw_strips_figure(strips)
+    for kind, title in LOSSES.items():
+        yield title.replace(" ", "-"), draw_losses(study, kind)
+    if not study.is_single_arm:
+        yield "verdicts", _draw_verdicts(study)
+    if has_several_budgets(study):
+        yield "budgets", draw_budgets(study)
+    if study.against_best_depth:
+        yield "verdicts-against-best-depth", _draw_verdicts(study.against_best_depth)
+    if (depths := collect_depths(study)).is_drawn:
+        yield "loss-against-depth", draw_depths(depths)
+    if draw_tuning(study).panels:
+        yield "loss-against-rate", draw_tuning_figure(study)
+    if study.excess:
+        yield "excess-loss-since-growth", draw_excess(study)
+    for task in study.task_names:
+        name = _task_file_name(task)
+        yield name, draw_task(study, task)
+        yield f"losses-and-{name}", draw_losses_and_task(study, task)
 
 
 def _draw_verdicts(study: StudySummary) -> Figure:

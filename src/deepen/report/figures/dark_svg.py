@@ -29,6 +29,13 @@ def follow_screen(svg: str) -> str:
     return svg.replace("</defs>", f"{sheet}</defs>", 1)
 
 
+def darken_figure(svg: str) -> str:
+    """A figure by matplotlib in the colours that it has on a dark screen, wherever it is shown."""
+    dark = _COLOUR.sub(lambda found: f"{found[1]}: {darken(found[2])}", svg)
+    # Text has no colour of its own where it is black, and inherits that of the figure.
+    return dark.replace("<svg ", f'<svg fill="{darken("#000000")}" ', 1)
+
+
 def darken(colour: str) -> str:
     """The colour on a dark screen: the page's for a colour of `DARK`, and the opposite grey for a grey."""
     known = {light.lower(): dark for light, dark in DARK.items()}

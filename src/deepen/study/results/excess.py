@@ -62,7 +62,7 @@ def _excess(arm: ArmResult, baseline: ArmResult) -> Iterator[Excess]:
     grown_at = arm.growths[-1].tokens
     at_tokens = {point.tokens: point for point in baseline.curve}
     validated = sorted((point for point in baseline.curve if point.val_loss is not None), key=lambda p: p.flops)
-    arm_decays, baseline_decays = _decay_start(arm.curve), _decay_start(baseline.curve)
+    arm_decays, baseline_decays = find_decay_start(arm.curve), find_decay_start(baseline.curve)
     for point in arm.curve:
         if point.tokens < grown_at:
             continue
@@ -86,19 +86,21 @@ def _excess(arm: ArmResult, baseline: ArmResult) -> Iterator[Excess]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Position:
+class Position:
+    """A place in a run; infinite where it never gets there."""
+
     tokens: float
     flops: float
 
 
-def _decay_start(curve: Sequence[CurvePoint]) -> _Position:
-    """The last point of a curve at which its rate was as high as it ever was."""
+def find_decay_start(curve: Sequence[CurvePoint]) -> Position:
+    """The last point of a curve at which its rate was as high as it ever was; infinite if it never decays."""
     rates = [(point.lr, point) for point in curve if point.lr is not None]
     if not rates:
-        return _Position(inf, inf)
+        return Position(inf, inf)
     highest = max(lr for lr, _ in rates)
     last = [point for lr, point in rates if lr >= DECAYED * highest][-1]
-    return _Position(inf, inf) if last is rates[-1][1] else _Position(last.tokens, last.flops)
+    return Position(inf, inf) if last is rates[-1][1] else Position(last.tokens, last.flops)
 
 
 def _loss_at(validated: Sequence[CurvePoint], flops: float) -> float | None:

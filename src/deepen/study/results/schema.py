@@ -17,10 +17,12 @@ from typing import Self
 
 from deepen.compute.accounting import EXACT_FLOPS, AtBudget
 from deepen.schedule.recipes import RECIPES
+from deepen.study.results.packed import unpack_answers, unpack_blocks
 from deepen.study.results.phases import PhaseResult
 from deepen.study.results.records import Record, read_record
 from deepen.study.results.regime import Regime
 from deepen.study.results.tuning import OptionValue, TuningResult
+from deepen.study.results.validation_text import text_stderr
 from deepen.study.results.verdict_schema import NO_NOISE as NO_NOISE
 from deepen.study.results.verdict_schema import Bound as Bound
 from deepen.study.results.verdict_schema import Interval as Interval
@@ -91,6 +93,14 @@ class TaskScore(Record):
     correct: str | None
     metrics: Mapping[str, float]
     dtype: str
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """Read a score; compact results have `correct` packed."""
+        if isinstance(value, cls):
+            return value
+        score = read_record(cls, value)
+        return replace(score, correct=unpack_answers(score.correct)) if score.correct else score
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,10 +187,18 @@ class ArmResult(Record):
 
     @classmethod
     def from_json(cls, value: object) -> Self:
-        """Read an arm; if `is_control` is missing, as in files of deepen 0.1, its recipe decides."""
+        """Read an arm; if `is_control` is missing, as in files of deepen 0.1, its recipe decides.
+
+        Compact results have the `val_blocks` of all its marks in one string, `packed_val_blocks`.
+        """
         if isinstance(value, cls):
             return value
         arm = read_record(cls, value)
+        blocks = unpack_blocks(value.get("packed_val_blocks")) if isinstance(value, Mapping) else None
+        if blocks is not None and len(blocks) == len(arm.marks):
+            pairs = zip(arm.marks, blocks, strict=True)
+            marks = (replace(mark, val_blocks=each, val_stderr=text_stderr(each)) for mark, each in pairs)
+            arm = replace(arm, marks=tuple(marks))
         if isinstance(value, Mapping) and "is_control" in value:
             return arm
         return replace(arm, is_control=arm.recipe in RECIPES and RECIPES[arm.recipe].is_control)

@@ -1,0 +1,112 @@
+"""Blocks of a hand-written page in Markdown that are filled from published results, so that no number is typed.
+
+    <!-- table: winner/verdicts -->
+    | arm | loss | ...
+    <!-- end -->
+
+    <!-- figure: winner/budgets -->
+    <picture> ...
+    <!-- end -->
+
+`winner` is the folder of a published study, relative to the page, and `verdicts` one of `TABLES`. What is between
+the two comments is replaced. Where the page is in the folder itself, the block is called `verdicts` alone.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from html import escape
+from pathlib import Path, PurePosixPath
+
+from deepen.errors import InvalidValueError, join_or
+from deepen.report.files import write_file
+from deepen.report.publish.markdown import embed_figure
+from deepen.report.publish.pictures import DARK_SUFFIX
+from deepen.report.publish.tables import TABLES
+from deepen.report.summary.study_summary import summarize
+from deepen.study.results.results_file import load_results
+
+FIGURES_FOLDER = "figures"
+MAX_LEVELS = 2
+"""How many folders above a published study pages with its blocks are looked for."""
+
+_BLOCK = re.compile(r"<!-- (table|figure): (\S+) -->\n(.*?)<!-- end -->", re.S)
+
+
+def render_page(text: str, folder: Path) -> str:
+    """A page with its blocks filled.
+
+    Args:
+        text: the page.
+        folder: the folder of the page, to which the names of its blocks are relative.
+
+    Raises:
+        InvalidValueError: a block names a table that there is not, or one that the study has nothing for.
+        ResultsError: the folder of a block has no published results.
+    """
+    return _BLOCK.sub(lambda found: f"{_comment(found)}\n{_fill(found[1], found[2], folder)}\n<!-- end -->", text)
+
+
+def find_figures(pages: Iterable[Path], study: Path) -> set[str]:
+    """Names of the figures of a published study that pages show."""
+    return {
+        PurePosixPath(name).name
+        for page in pages
+        for kind, name, _ in _BLOCK.findall(page.read_text(encoding="utf-8"))
+        if kind == "figure" and (page.parent / name).resolve().parent == study.resolve()
+    }
+
+
+def find_pages(study: Path) -> Iterator[Path]:
+    """The pages with blocks of a published study: in its folder, and in the two folders above."""
+    study = study.resolve()
+    for folder in (study, *study.parents[:MAX_LEVELS]):
+        for page in sorted(folder.glob("*.md")):
+            blocks = _BLOCK.findall(page.read_text(encoding="utf-8"))
+            if any((folder / name).resolve().parent in (study, study.parent) for _, name, _ in blocks):
+                yield page
+
+
+def renew_pages(study: Path) -> tuple[Path, ...]:
+    """Fill the blocks of all pages that show a published study; returns the pages.
+
+    Raises: as `render_page`.
+    """
+    pages = tuple(find_pages(study))
+    renewed = [render_page(page.read_text(encoding="utf-8"), page.parent) for page in pages]
+    for page, text in zip(pages, renewed, strict=True):
+        write_file(page, text.encode())
+    return pages
+
+
+def _comment(found: re.Match[str]) -> str:
+    return f"<!-- {found[1]}: {found[2]} -->"
+
+
+def _fill(kind: str, name: str, folder: Path) -> str:
+    path = folder / name
+    return _embed(name) if kind == "figure" else render_table(path.parent, path.name)
+
+
+def _embed(name: str) -> str:
+    path = PurePosixPath(name)
+    file = path.parent / FIGURES_FOLDER / path.name
+    return embed_figure(f"{file}.svg", f"{file}{DARK_SUFFIX}.svg", escape(path.name.replace("-", " ")))
+
+
+def render_table(study: Path, name: str) -> str:
+    """A table of a published study as Markdown.
+
+    Raises:
+        InvalidValueError: there is no such table, or the study has nothing for it.
+        ResultsError: the folder has no published results.
+    """
+    if name not in TABLES:
+        raise InvalidValueError(
+            f"is {name!r}, which is not a table", field="table", value=name, remedy=f"use {join_or(TABLES)}"
+        )
+    made = TABLES[name].make(summarize(load_results(study)))
+    if made is None:
+        raise InvalidValueError(
+            f"{name!r} has no lines for {study.name}", field="table", value=name, remedy="leave the block out"
+        )
+    return str(made)

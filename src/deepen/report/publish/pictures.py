@@ -1,0 +1,42 @@
+"""Figures for a page in Markdown: SVG, one for light and one for dark screens, in little room.
+
+Text stays text, in a font that nearly every machine has one like, and coordinates have one decimal.
+"""
+
+import re
+from collections.abc import Iterator
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from deepen.report.figures.dark_svg import darken_figure
+from deepen.report.figures.save import encode_figure
+
+DARK_SUFFIX = "-dark"
+
+_UNNEEDED = re.compile(
+    r"""\ *<metadata>.*?</metadata>\n            # the program that drew it
+    |(?<=<g)\ id="\w+"                           # names of groups
+    |\ transform="rotate\(-0\ [^"]*"             # text that is not turned
+    |(?<=px;)\ font-family:\ 'DejaVu\ Sans';     # the same for all text: in the style sheet
+    |^\ +                                        # indentation
+    """,
+    re.VERBOSE | re.DOTALL | re.MULTILINE,
+)
+_STYLE = '<style type="text/css">'
+_FONTS = "text{font-family: 'DejaVu Sans', Verdana, sans-serif}"
+_COORDINATES = re.compile(r'\b(?:d|x|y|x1|x2|y1|y2|width|height|points)="[^"]*"')
+_NUMBER = re.compile(r"-?\d+\.\d{2,}")
+
+
+def encode_pictures(name: str, figure: Figure) -> Iterator[tuple[str, bytes]]:
+    """The files of a figure: `NAME.svg`, and `NAME-dark.svg` for dark screens, reproducible to the byte."""
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        svg = _UNNEEDED.sub("", encode_figure(figure, "svg").decode()).replace(_STYLE, _STYLE + _FONTS, 1)
+    svg = _COORDINATES.sub(lambda drawn: _NUMBER.sub(_round, drawn[0]).replace(" \n", "\n"), svg)
+    yield f"{name}.svg", svg.encode()
+    yield f"{name}{DARK_SUFFIX}.svg", darken_figure(svg).encode()
+
+
+def _round(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.1f}".removesuffix(".0")

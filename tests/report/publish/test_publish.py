@@ -1,0 +1,98 @@
+"""Publishing a study: files for a repository, and pages whose tables are filled from them."""
+
+from pathlib import Path
+
+import pytest
+
+from deepen.errors import InvalidValueError
+from deepen.report.publish.pages import render_page, render_table
+from deepen.report.publish.publish import publish
+from deepen.report.publish.tables import TABLES
+from deepen.study.results.results_file import ResultsError, load_results
+from deepen.study.results.schema import Results
+
+PAGE = """# Winner
+
+We asked. <!-- table: winner/seeds -->
+old numbers
+<!-- end -->
+Between.
+
+<!-- figure: winner/budgets -->
+<!-- end -->
+"""
+
+
+def make_arm(name: str, seed: int, loss: float) -> dict[str, object]:
+    marks = [
+        {
+            "accounting": "flops", "budget_share": share, "budget_flops": 1e9 * share, "flops": 1e9 * share,
+            "tokens": 1000, "val_loss": loss + seed / 100 - share, "annealed": True,
+        }
+        for share in (0.5, 1.0)
+    ]  # fmt: skip
+    return {"name": name, "recipe": name, "seed": seed, "marks": marks}
+
+
+@pytest.fixture
+def results() -> Results:
+    arms = [make_arm(name, seed, loss) for name, loss in (("full", 4.0), ("mid|dle_*", 3.9)) for seed in (0, 1)]
+    regime = {"tokens_per_parameter": 20.0, "model": "nano"}
+    return Results.from_json({"study": "made up", "baseline": "full", "arms": arms, "regime": regime})
+
+
+def test_the_blocks_of_a_page_are_filled_and_the_rest_is_kept(results: Results, tmp_path: Path):
+    page = tmp_path / "winner.md"
+    page.write_text(PAGE)
+    published = publish(results, tmp_path / "winner")
+    assert published.pages == (page,)
+    text = page.read_text()
+    assert text.startswith("# Winner\n\nWe asked. <!-- table: winner/seeds -->\n| arm | seed 0 | seed 1 | mean |")
+    assert "| mid\\|dle\\_\\* | 2.900 | 2.910 | 2.905 | −0.100 |\n<!-- end -->\nBetween.\n" in text
+    assert "old numbers" not in text
+    for path in ("winner/figures/budgets.svg", "winner/figures/budgets-dark.svg"):
+        assert f'"{path}"' in text and (tmp_path / path).is_file()
+    # Only the figures that a page shows are written.
+    assert {path.name for path in (tmp_path / "winner" / "figures").iterdir()} == {
+        "budgets.svg",
+        "budgets-dark.svg",
+    }
+
+
+def test_publishing_what_is_published_changes_nothing(results: Results, tmp_path: Path):
+    (tmp_path / "winner.md").write_text(PAGE)
+    folder = tmp_path / "winner"
+    publish(results, folder)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    publish(load_results(folder), folder)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_the_page_of_all_tables_has_each_that_the_study_has_lines_for(results: Results, tmp_path: Path):
+    published = publish(results, tmp_path)
+    text = (tmp_path / "tables.md").read_text()
+    for name, kind in TABLES.items():
+        assert (f"## {kind.title}\n" in text) == (name in ("verdicts", "budgets", "seeds", "facts", "sentences"))
+    assert set(published.files) == {
+        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()
+    }
+
+
+def test_the_table_of_verdicts_has_a_baseline_at_each_budget(results: Results, tmp_path: Path):
+    publish(results, tmp_path)
+    rows = [line.split(" | ") for line in render_table(tmp_path, "verdicts").splitlines()[2:]]
+    assert [row[0] for row in rows] == ["| full", "| mid\\|dle\\_\\*"] * 2
+    assert [row[1] for row in rows] == ["20", "20", "10", "10"]
+    assert all(row[3].startswith("−0.100 (") for row in rows[1::2])
+
+
+def test_a_block_that_nothing_can_fill_is_an_error_and_the_page_stays(results: Results, tmp_path: Path):
+    page = tmp_path / "winner.md"
+    page.write_text(PAGE.replace("winner/seeds", "winner/sedes"))
+    with pytest.raises(InvalidValueError, match="table is 'sedes', which is not a table: use verdicts, "):
+        publish(results, tmp_path / "winner")
+    assert "old numbers" in page.read_text()
+    with pytest.raises(InvalidValueError, match="table 'trials' has no lines for winner: leave the block out"):
+        render_table(tmp_path / "winner", "trials")
+    with pytest.raises(ResultsError, match="does not exist"):
+        render_page("<!-- table: nobody/seeds -->\n<!-- end -->", tmp_path)
