@@ -6,10 +6,11 @@ import pytest
 
 from deepen.errors import InvalidValueError
 from deepen.report.publish.pages import render_page, render_table
-from deepen.report.publish.publish import publish
+from deepen.report.publish.publish import publish, publish_group
 from deepen.report.publish.tables import TABLES
-from deepen.study.results.results_file import ResultsError, load_results
+from deepen.study.results.results_file import ResultsError, load_results, write_results
 from deepen.study.results.schema import Results
+from depth_studies import make_depths
 
 PAGE = """# Winner
 
@@ -96,3 +97,26 @@ def test_a_block_that_nothing_can_fill_is_an_error_and_the_page_stays(results: R
         render_table(tmp_path / "winner", "trials")
     with pytest.raises(ResultsError, match="does not exist"):
         render_page("<!-- table: nobody/seeds -->\n<!-- end -->", tmp_path)
+
+
+def test_studies_are_published_and_compared(tmp_path: Path):
+    folder, out = tmp_path / "runs", tmp_path / "docs" / "depths"
+    for width in (24, 48):
+        (folder / f"w{width}").mkdir(parents=True)
+        write_results(make_depths(width=width), folder / f"w{width}")
+    page = tmp_path / "docs" / "depths.md"
+    page.parent.mkdir()
+    page.write_text(
+        "<!-- table: depths/best-depths -->\n<!-- end -->\n<!-- figure: depths/isoflops -->\n<!-- end -->\n"
+        "<!-- table: depths/w24/isoflops -->\n<!-- end -->\n"
+        "<!-- figure: depths/w24/isoflops -->\n<!-- end -->\n<!-- figure: depths/w48/isoflops -->\n<!-- end -->\n"
+    )
+    published = publish_group(folder, out)
+    assert published.pages == (page,)
+    text = page.read_text()
+    assert "| depths, width 24 | 5.0 (5.0 to 5.0) |" in text and "| depths, width 48 | " in text
+    assert "| budget (FLOPs) | 2 | 3 | 4 | 6 | 8 | 12 | minimum (95 %) |" in text
+    assert {"isoflops.csv", "figures/isoflops.svg", "w24/results.json"} <= set(published.files)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    publish_group(out, out)  # from what is published
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

@@ -71,7 +71,8 @@ VERDICT = {
     "outcome": "cannot tell", "sentence": "one-shot: cannot tell",
 }  # fmt: skip
 REGIME = {
-    "model": "nano", "depth": 12, "width": 20, "parameters": 100, "parameters_non_embedding": 80, "context": 64,
+    "model": "nano", "family": "llama", "parametrization": "depth-mup",
+    "depth": 12, "width": 20, "parameters": 100, "parameters_non_embedding": 80, "context": 64,
     "vocab": 512, "baseline_tokens": 64, "tokens_per_parameter": 0.8, "rate": "wsd", "peak_lr": 0.01,
     "precision": "fp32", "batch_tokens": 32, "seeds": [3],
     "data": {"name": "words", "fingerprint": "f", "tokenizer_sha256": "t", "train_tokens": 100,

@@ -16,7 +16,9 @@ COMMAND = Command(
     about="Draw the figures and the page of a study or a map again, from its results.json or map.json, write a "
     "study's numbers as tables, or publish them.",
     argument=Argument(
-        metavar="STUDY", help="folder of a study or a map that has run", completion=Completion.FOLDERS
+        metavar="STUDY",
+        help="folder of a study or a map that has run; with --publish also a folder of studies",
+        completion=Completion.FOLDERS,
     ),
     groups=(
         OptionGroup(
@@ -86,11 +88,12 @@ def parse(argv: Sequence[str]) -> ReportRequest:
     out = Path(arguments.get("out", folder))
     is_map = (folder / MAP_FILE).is_file()
     publish = Path(arguments["publish"]) if "publish" in arguments else None
+    is_group = publish is not None and any(folder.glob("*/results.json"))
     if is_map and "csv" in arguments:
         arguments.add(
             "--csv: a map's numbers are in its map.csv; name the folder of one of its studies, or leave it out"
         )
-    elif arguments.argument and not is_map and not (folder / "results.json").is_file():
+    elif arguments.argument and not is_map and not is_group and not (folder / "results.json").is_file():
         arguments.add(f"STUDY {folder} has no results.json: name the folder of a study that has run")
     elif publish and not is_writable_folder(publish):
         arguments.add(f"--publish {publish} cannot be written to: name another folder")

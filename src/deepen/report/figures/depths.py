@@ -121,6 +121,12 @@ def _read_trials(study: StudySummary, tuned: TunedArm) -> DepthPoint | None:
     )
 
 
+def find_constant_depth(arm: ArmSummary) -> int | None:
+    """The depth of an arm that has the same from the start to the end, and trains all of it; None of any other."""
+    phases = find_phases(arm)
+    return phases[0].depth if phases and _is_constant(phases) else None
+
+
 def _mean_depth(phases: Sequence[PhaseResult]) -> float:
     """The executed layers, averaged over the tokens."""
     tokens = sum(phase.tokens for phase in phases)

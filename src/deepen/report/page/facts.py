@@ -14,6 +14,7 @@ def list_facts(study: StudySummary) -> list[tuple[str, str]]:
     seeds = study.baseline.seeds if study.baseline else ()
     facts = [
         ("Model", regime.model),
+        ("Family, parametrization", ", ".join(filter(None, (regime.family, regime.parametrization)))),
         (
             "Shape",
             f"{units.counted(regime.depth, 'block')}, width {regime.width}"

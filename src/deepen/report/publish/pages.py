@@ -21,9 +21,9 @@ from deepen.errors import InvalidValueError, join_or
 from deepen.report.files import write_file
 from deepen.report.publish.markdown import embed_figure
 from deepen.report.publish.pictures import DARK_SUFFIX
-from deepen.report.publish.tables import TABLES
-from deepen.report.summary.study_summary import summarize
-from deepen.study.results.results_file import load_results
+from deepen.report.publish.tables import GROUP_TABLES, TABLES
+from deepen.study.results.results_file import RESULTS_FILE, load_results
+from deepen.study.results.schema import Results
 
 FIGURES_FOLDER = "figures"
 MAX_LEVELS = 2
@@ -93,18 +93,37 @@ def _embed(name: str) -> str:
     return embed_figure(f"{file}.svg", f"{file}{DARK_SUFFIX}.svg", escape(path.name.replace("-", " ")))
 
 
+def find_group(folder: Path) -> list[Path]:
+    """The folders in a folder that have the results of a study."""
+    return sorted(path.parent for path in folder.glob(f"*/{RESULTS_FILE}"))
+
+
+def load_group(folder: Path) -> list[Results]:
+    """The results of the studies in a folder.
+
+    Raises:
+        ResultsError: one of them is damaged.
+    """
+    return [load_results(path) for path in find_group(folder)]
+
+
 def render_table(study: Path, name: str) -> str:
-    """A table of a published study as Markdown.
+    """A table of a published study, or of the studies in a folder, as Markdown.
 
     Raises:
         InvalidValueError: there is no such table, or the study has nothing for it.
         ResultsError: the folder has no published results.
     """
-    if name not in TABLES:
+    names = (*TABLES, *GROUP_TABLES)
+    if name not in names:
         raise InvalidValueError(
-            f"is {name!r}, which is not a table", field="table", value=name, remedy=f"use {join_or(TABLES)}"
+            f"is {name!r}, which is not a table", field="table", value=name, remedy=f"use {join_or(names)}"
         )
-    made = TABLES[name].make(summarize(load_results(study)))
+    made: object
+    if name in GROUP_TABLES:
+        made = GROUP_TABLES[name](load_group(study))
+    else:
+        made = TABLES[name].make(load_results(study))
     if made is None:
         raise InvalidValueError(
             f"{name!r} has no lines for {study.name}", field="table", value=name, remedy="leave the block out"

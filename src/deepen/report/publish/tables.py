@@ -3,11 +3,16 @@
 verdicts          each arm against the baseline, at each budget
 depth-verdicts    the same against the best fixed depth
 budgets           the compute multiplier of each arm at each budget
+isoflops          the loss of each constant depth at each budget
 seeds             each arm's loss with each seed
 trials            what was tried for each arm, and what was chosen
 tasks             scores on tasks, and their tests against the baseline
 facts             model, data, rate, machine
 sentences         the verdicts at the study's budget in words
+
+Tables of several studies, in `GROUP_TABLES`:
+
+best-depths       the best constant depth of each
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,11 +30,12 @@ from deepen.report.intervals import (
 from deepen.report.layout import accounting_note, sort_verdicts, task_title, task_unit
 from deepen.report.page.facts import list_facts
 from deepen.report.page.seed_rows import make_seed_rows
+from deepen.report.publish.depth_tables import best_depth_table, isoflop_table
 from deepen.report.publish.markdown import MarkdownTable, escape_markdown
 from deepen.report.summary.averages import AveragedMark
-from deepen.report.summary.study_summary import StudySummary
+from deepen.report.summary.study_summary import StudySummary, summarize
 from deepen.report.units import UNKNOWN, count, decimal_places, fixed, signed
-from deepen.study.results.schema import Verdict
+from deepen.study.results.schema import Results, Verdict
 from deepen.study.results.tuning import TunedArm
 
 _MACHINE_FACTS = ("Machine", "Wall clock")
@@ -242,17 +248,28 @@ class TableKind:
     """A table that a page can have: its title, and the function that makes it, or finds None without content."""
 
     title: str
-    make: Callable[[StudySummary], MarkdownTable | Sentences | None]
+    make: Callable[[Results], MarkdownTable | Sentences | None]
+
+
+def _of_summary(title: str, make: Callable[[StudySummary], MarkdownTable | Sentences | None]) -> TableKind:
+    """A table of averages over seeds."""
+    return TableKind(title, lambda results: make(summarize(results)))
 
 
 TABLES: Mapping[str, TableKind] = {
-    "verdicts": TableKind("Each arm against the baseline, at equal compute", verdict_table),
-    "depth-verdicts": TableKind("Each arm against the best fixed depth, at equal compute", depth_verdict_table),
-    "budgets": TableKind("Compute multiplier at each budget", budget_table),
-    "seeds": TableKind("Loss with each seed", seed_table),
-    "trials": TableKind("What was tried, and what was chosen", trial_table),
-    "tasks": TableKind("Tasks", task_table),
-    "facts": TableKind("Facts", fact_table),
-    "sentences": TableKind("The verdicts in words", list_sentences),
+    "verdicts": _of_summary("Each arm against the baseline, at equal compute", verdict_table),
+    "depth-verdicts": _of_summary("Each arm against the best fixed depth, at equal compute", depth_verdict_table),
+    "budgets": _of_summary("Compute multiplier at each budget", budget_table),
+    "isoflops": TableKind("Loss of each constant depth at each budget", isoflop_table),
+    "seeds": _of_summary("Loss with each seed", seed_table),
+    "trials": _of_summary("What was tried, and what was chosen", trial_table),
+    "tasks": _of_summary("Tasks", task_table),
+    "facts": _of_summary("Facts", fact_table),
+    "sentences": _of_summary("The verdicts in words", list_sentences),
 }
 """The tables of a study by name."""
+
+GROUP_TABLES: Mapping[str, Callable[[Sequence[Results]], MarkdownTable | None]] = {
+    "best-depths": best_depth_table,
+}
+"""The tables of several studies by name."""

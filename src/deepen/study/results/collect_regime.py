@@ -17,6 +17,8 @@ def collect_regime(
     longest = max(route.mark.schedule.tokens for route in tree.routes)
     return Regime(
         model=model.name,
+        family=model.family,
+        parametrization=model.parametrization,
         depth=model.depth,
         width=model.width,
         parameters=model.parameters,

@@ -32,6 +32,8 @@ class DataFacts(Record):
 class Regime(Record):
     """The conditions of the comparison: model, tokens per parameter, rate, data, machine.
 
+    `family` and `parametrization` are those of the model, as in `ModelConfig`; empty in files of older versions.
+
     `machine` collected the results. `device` trained every step; it is empty where several did, and in files of
     older versions. `step_time_spread`: the upper quartile of the times of equal steps ÷ the lower.
 
@@ -40,6 +42,8 @@ class Regime(Record):
     """
 
     model: str
+    family: str
+    parametrization: str
     depth: int | None
     width: int | None
     parameters: int | None

@@ -1,0 +1,194 @@
+"""Loss against constant depth at several budgets of equal compute: the isoFLOP curves of a study.
+
+    study of width 24        budget 1 PFLOP: depths 2, 3, 4, 6      budget 2 PFLOP: depths 2, 3, 4, 6 ...
+
+At one budget, a deeper model trains on fewer tokens, and has more parameters. So at each budget another depth is
+at 20 tokens per parameter, and one depth is the best at the budget at which it is itself at 20. This one is the
+natural final depth for a comparison at 20 tokens per parameter.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import exp, log
+from statistics import fmean
+
+import numpy as np
+
+from deepen.report.figures.depths import find_constant_depth
+from deepen.report.summary.study_summary import summarize
+from deepen.study.judge.best_depth import BestDepth, find_best_depth
+from deepen.study.results.schema import MarkResult, Results
+
+RATIO = 20.0
+"""Tokens per parameter at which the best depth is looked for."""
+
+_SAME_BUDGET = 1e-3
+_BEYOND = log(1.1)
+"""How far outside of the measured budgets, in the logarithm, a minimum is still read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DepthAtBudget:
+    """A constant depth at one budget: losses by seed, in nats per token, and tokens, which set its ratio."""
+
+    depth: int
+    tokens: float
+    tokens_per_parameter: float
+    losses: Mapping[int, float]
+
+    @property
+    def mean(self) -> float:
+        """The mean loss over seeds."""
+        return fmean(self.losses.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class IsoFlops:
+    """The curve of one budget in FLOPs: its depths, rising, with the same seeds; `share` is of the study's."""
+
+    budget: float
+    share: float
+    depths: tuple[DepthAtBudget, ...]
+
+    def find(self, depth: int) -> DepthAtBudget:
+        """The point of a depth, which must be one of `depths`."""
+        return next(each for each in self.depths if each.depth == depth)
+
+    @cached_property
+    def best(self) -> BestDepth:
+        """The best depth, with its uncertainty."""
+        return find_best_depth({each.depth: tuple(each.losses.values()) for each in self.depths})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnBest:
+    """The depth that is best at the budget at which it is at `RATIO`, with its interval where there is one."""
+
+    depth: float
+    interval: tuple[float, float] | None
+    budget: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthStudy:
+    """The isoFLOP curves of a study, small budgets first.
+
+    `title` has its width, family and parametrization, or its name where they are unknown. `own_budgets` has, for
+    each depth, the FLOPs with which it is at `RATIO` tokens per parameter.
+    """
+
+    name: str
+    title: str
+    width: int
+    curves: tuple[IsoFlops, ...]
+    own_budgets: Mapping[int, float]
+
+    @cached_property
+    def own_best(self) -> OwnBest | None:
+        """The depth that is best at its own `RATIO`; None if the measured budgets do not tell."""
+        read = [curve for curve in self.curves if curve.best.minimum is not None]
+        depth = self._cross([curve.best.minimum for curve in read], read)
+        if depth is None:
+            return None
+        intervals = [curve.best.interval for curve in read]
+        ends = [self._cross([i and i[side] for i in intervals], read) for side in (0, 1)]
+        known = [end for end in ends if end is not None]
+        return OwnBest(
+            depth=depth,
+            interval=(known[0], known[1]) if len(known) == 2 else None,
+            budget=exp(self._log_own_budget(log(depth))),
+        )
+
+    @property
+    def nearest(self) -> IsoFlops:
+        """The curve whose budget is nearest to that at which its lowest depth is at `RATIO`."""
+        return min(self.curves, key=lambda curve: abs(log(self.own_budgets[curve.best.lowest] / curve.budget)))
+
+    def _log_own_budget(self, log_depth: float) -> float:
+        depths = sorted(self.own_budgets)
+        return float(np.interp(log_depth, np.log(depths), [log(self.own_budgets[depth]) for depth in depths]))
+
+    def _cross(self, minima: Sequence[float | None], curves: Sequence[IsoFlops]) -> float | None:
+        """The depth that lies on the line of minima where its own budget does; None unless the line gets there."""
+        known = [
+            (log(curve.budget), log(each)) for curve, each in zip(curves, minima, strict=True) if each is not None
+        ]
+        if len(known) < len(minima) or not known:
+            return None
+        budgets, depths = zip(*known, strict=True)
+        places = np.linspace(log(min(self.own_budgets)), log(max(self.own_budgets)), 2001)
+        own = np.array([self._log_own_budget(place) for place in places])
+        above = np.interp(own, budgets, depths) - places
+        crossed = np.flatnonzero((above[:-1] >= 0) & (above[1:] <= 0))
+        if not len(crossed):
+            return None
+        at = int(crossed[0])
+        if not budgets[0] - _BEYOND <= own[at] <= budgets[-1] + _BEYOND:
+            return None
+        return exp(float(places[at]))
+
+
+def read_depth_studies(group: Iterable[Results]) -> tuple[DepthStudy, ...]:
+    """The isoFLOP curves of studies, narrow ones first; those without any are left out."""
+    studies = [study for results in group if (study := read_depth_study(results))]
+    return tuple(sorted(studies, key=lambda study: (study.width, study.title)))
+
+
+def read_depth_study(results: Results) -> DepthStudy | None:
+    """The isoFLOP curves of a study; None if it has fewer than three constant depths at any budget."""
+    summary, regime = summarize(results), results.regime
+    depths = {arm.name: depth for arm in summary.arms if (depth := find_constant_depth(arm)) is not None}
+    marks = [
+        (depths[arm.name], arm.seed, mark)
+        for arm in results.arms
+        for mark in arm.marks
+        if arm.name in depths and mark.is_exact and mark.val_loss is not None and mark.budget_share and mark.tokens
+    ]
+    per_block = (regime.parameters_non_embedding or 0) / (regime.depth or 1)
+    curves = [_make_curve(share, found, per_block) for share, found in _group_by_budget(marks).items()]
+    drawn = tuple(sorted((curve for curve in curves if curve), key=lambda curve: curve.budget))
+    if not drawn or not per_block:
+        return None
+    per_token = {depth: mark.flops / mark.tokens for depth, _, mark in marks}
+    what = [f"width {regime.width}", regime.family, regime.parametrization]
+    return DepthStudy(
+        name=summary.name,
+        title=", ".join(filter(None, what)) if regime.family else f"{summary.name}, width {regime.width}",
+        width=regime.width or 0,
+        curves=drawn,
+        own_budgets={depth: RATIO * per_block * depth * flops for depth, flops in sorted(per_token.items())},
+    )
+
+
+_Mark = tuple[int, int, MarkResult]
+"""Depth, seed and mark."""
+
+
+def _group_by_budget(marks: Sequence[_Mark]) -> dict[float, list[_Mark]]:
+    groups: dict[float, list[_Mark]] = {}
+    for depth, seed, mark in marks:
+        share = mark.budget_share or 1.0
+        same = next((each for each in groups if abs(each / share - 1) < _SAME_BUDGET), share)
+        groups.setdefault(same, []).append((depth, seed, mark))
+    return groups
+
+
+def _make_curve(share: float, marks: Sequence[_Mark], per_block: float) -> IsoFlops | None:
+    """The curve of a budget, with the seeds that most depths have; None with fewer than three depths."""
+    by_depth: dict[int, dict[int, MarkResult]] = {}
+    for depth, seed, mark in marks:
+        by_depth.setdefault(depth, {}).setdefault(seed, mark)
+    seeds = max((frozenset(found) for found in by_depth.values()), key=len)
+    depths = [
+        DepthAtBudget(
+            depth=depth,
+            tokens=fmean(found[seed].tokens for seed in seeds),
+            tokens_per_parameter=fmean(found[seed].tokens for seed in seeds) / (per_block * depth or 1.0),
+            losses={seed: loss for seed in sorted(seeds) if (loss := found[seed].val_loss) is not None},
+        )
+        for depth, found in sorted(by_depth.items())
+        if seeds <= found.keys()
+    ]
+    budget = fmean(mark.budget_flops or mark.flops for _, _, mark in marks)
+    return IsoFlops(budget=budget, share=share, depths=tuple(depths)) if len(depths) > 2 else None
