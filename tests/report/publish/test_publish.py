@@ -99,6 +99,7 @@ def test_a_block_that_nothing_can_fill_is_an_error_and_the_page_stays(results: R
         render_page("<!-- table: nobody/seeds -->\n<!-- end -->", tmp_path)
 
 
+@pytest.mark.slow
 def test_studies_are_published_and_compared(tmp_path: Path):
     folder, out = tmp_path / "runs", tmp_path / "docs" / "depths"
     for width in (24, 48):
