@@ -104,6 +104,10 @@ class Ledger:
         """FLOPs per token of the head, forward."""
         return 2 * self.model.width * self.model.vocab
 
+    def evaluation_per_token(self, layers: int, context: int) -> int:
+        """FLOPs per token of a forward pass through `layers` executed layers and the head."""
+        return layers * (self.linears_forward() + self.attention_forward(context)) + self.head_forward()
+
     def parts(self, trained: TrainedParts, context: int) -> tuple[PartCost, ...]:
         """The cost of each part while `trained` is trained on sequences of `context` tokens, bottom to top."""
         embeddings, norm, head = self._parts_around_blocks(trained)

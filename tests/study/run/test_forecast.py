@@ -11,7 +11,7 @@ from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.presets import quickstart
 from deepen.study.define.study import Arm, Study
 from deepen.study.define.tuning import Tuning
-from deepen.study.run.forecast import Speed, remaining_flops, warn_of_days
+from deepen.study.run.forecast import MAX_EPOCHS, Speed, remaining_flops, warn_of_days, warn_of_epochs
 from deepen.study.store.study_folder import Store
 
 YEAR_OF_TOKENS = 1024 * 10**10
@@ -58,6 +58,7 @@ def test_a_run_of_days_is_announced_in_one_line_as_an_estimate(tmp_path: Path, c
     assert record.levelno == logging.WARNING and "\n" not in record.message
     assert "an estimated 12 days here" in record.message and "smaller model" in record.message
     assert "executor" in record.message and "measured with a step" in record.message
+    assert "its plan gives the time on other devices" in record.message
 
 
 def test_a_bound_is_labelled_as_one(tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -72,3 +73,12 @@ def test_without_days_or_without_a_speed_there_is_no_warning(
 ):
     warn_of_days(compile_tree(one_arm(YEAR_OF_TOKENS)), Store(tmp_path), 1, lambda: speed)
     assert caplog.text == ""
+
+
+def test_data_that_is_read_often_is_announced_in_one_line(caplog: pytest.LogCaptureFixture):
+    tree = compile_tree(one_arm(1024 * 1000))
+    warn_of_epochs(tree, 1024 * 1000 // MAX_EPOCHS)
+    assert not caplog.records
+    warn_of_epochs(tree, 1024 * 100)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING and "1,024,000 tokens, 10 epochs" in record.message

@@ -1,17 +1,19 @@
 """`deepen plan RECIPE` and `deepen plan STUDY`: what training would cost; nothing is trained."""
 
 import json
+from dataclasses import replace
 from typing import Any, Protocol
 
 from deepen.cli.output.map_tables import describe_map_plan, print_map_plan
 from deepen.cli.output.plan_json import describe_plan, describe_trainable
 from deepen.cli.output.plan_parts import print_parts, print_trainable
 from deepen.cli.output.plan_tables import print_plan, print_study_plan
+from deepen.cli.output.plan_time import describe_cards, describe_evaluation, describe_time, print_cards
 from deepen.cli.requests.pilot import design_pilot
 from deepen.cli.requests.plan import RecipePlanRequest, StudyPlanRequest
 from deepen.cli.requests.plan_options import CPU
 from deepen.compute.clock import Clock, bench_clock, datasheet_clock
-from deepen.compute.devices import DEVICES, Device, Fleet
+from deepen.compute.devices import DEFAULT_MFU, DEVICES, Device, Fleet, assumed_mfu
 from deepen.compute.plan import make_plan
 from deepen.schedule.late_growth import REMEDY, find_late_growth
 from deepen.schedule.rate import rate_name
@@ -30,7 +32,7 @@ class FleetRequest(Protocol):
     @property
     def count(self) -> int: ...  # noqa: D102
     @property
-    def mfu(self) -> float: ...  # noqa: D102
+    def mfu(self) -> float | None: ...  # noqa: D102
 
 
 def run(request: RecipePlanRequest | StudyPlanRequest) -> int:
@@ -70,7 +72,7 @@ def make_fleet(request: FleetRequest, precision: str) -> Fleet | None:
     if not request.device:
         return None
     device = _measure_cpu(precision) if request.device == CPU else DEVICES[request.device]
-    return Fleet(device=device, count=request.count, mfu=request.mfu)
+    return Fleet(device=device, count=request.count, mfu=DEFAULT_MFU if request.mfu is None else request.mfu)
 
 
 def _measure_cpu(precision: str) -> Device:
@@ -115,7 +117,7 @@ def _plan_study(request: StudyPlanRequest) -> int:
     ]
     sharing = {"tokens_trained": tree.tokens, "tokens_if_separate": tree.tokens_if_separate}
     trials = _describe_trials(tree)
-    time = _study_time(request, tree.flops)
+    evaluation, time, cards = _describe_cost(request, (tree,))
     before = find_results(request.folder)
     powers = plan_power(plan, before)
     if request.as_json:
@@ -127,13 +129,17 @@ def _plan_study(request: StudyPlanRequest) -> int:
             "sharing": sharing,
             "trials": trials,
             "power": describe_power(powers, request.folder),
+            "evaluation": evaluation,
             "time": time,
+            "cards": cards,
         }
         print(json.dumps(description, indent=1))
     else:
-        print_study_plan(study, rows, sharing, trials, time)
+        print_study_plan(study, rows, sharing, trials, evaluation, time)
         looks = () if before is None else find_looks(before)
         print_power(powers, max(study.seeds_planned, len(study.seeds)), looks, request.folder)
+        if cards:
+            print_cards(request.preset, request.minutes, cards, (tree,))
     return 0
 
 
@@ -157,27 +163,29 @@ def _describe_trials(tree: Tree) -> dict[str, Any] | None:
 
 def _plan_map(request: StudyPlanRequest) -> int:
     plan = plan_map(request.map_studies)
-    time = _study_time(request, plan.flops)
+    evaluation, time, cards = _describe_cost(request, plan.trees)
     if request.as_json:
-        print(json.dumps(describe_map_plan(plan) | {"time": time}, indent=1))
+        description = describe_map_plan(plan) | {"evaluation": evaluation, "time": time, "cards": cards}
+        print(json.dumps(description, indent=1))
     else:
-        print_map_plan(plan, time)
+        print_map_plan(plan, evaluation, time)
+        if cards:
+            print_cards(request.preset, request.minutes, cards, plan.trees)
     return 0
 
 
-def _study_time(request: StudyPlanRequest, flops: int) -> dict[str, Any] | None:
-    """What FLOPs of all runs, training that several of them share counted once, take on a device."""
+def _describe_cost(
+    request: StudyPlanRequest, trees: tuple[Tree, ...]
+) -> tuple[dict[str, Any], dict[str, Any] | None, list[dict[str, Any]]]:
+    """What studies cost beside training; what they take on the named device; what a preset takes on each card."""
     fleet = make_fleet(request, request.study.settings.precision)
-    if fleet is None:
-        return None
-    hours = fleet.seconds(flops) / 3600
-    return {
-        "flops": flops,
-        "hours": hours,
-        "cost": None if request.price_per_hour is None else hours * fleet.count * request.price_per_hour,
-        "device": fleet.device.name,
-        "count": fleet.count,
-        "mfu": fleet.mfu,
-        "peak_flops": fleet.device.peak_flops,
-        "source": fleet.device.source,
-    }
+    fleets = [] if fleet is None else [_at_utilization(fleet, request, tree) for tree in trees]
+    time = describe_time(trees, fleets, request.price_per_hour)
+    return describe_evaluation(trees), time, describe_cards(trees) if request.minutes and not fleets else []
+
+
+def _at_utilization(fleet: Fleet, request: StudyPlanRequest, tree: Tree) -> Fleet:
+    """The devices at what is assumed for a study's model, unless a utilization was given or they are a CPU."""
+    if request.mfu is not None or request.device == CPU:
+        return fleet
+    return replace(fleet, mfu=assumed_mfu(tree.study.model.width))

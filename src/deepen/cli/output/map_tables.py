@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepen.cli.output.plan_tables import describe_sharing, describe_time
+from deepen.cli.output.plan_tables import describe_sharing
+from deepen.cli.output.plan_time import time_sentences
 from deepen.cli.output.tables import numbers, print_lines, print_sentences, print_table, short, text
 from deepen.report.intervals import factor_text, factors_text
 from deepen.report.map.words import describe_laws, describe_map, describe_scope, describe_shared, describe_withheld
@@ -33,8 +34,8 @@ def describe_map_plan(plan: MapPlan) -> dict[str, Any]:
     }
 
 
-def print_map_plan(plan: MapPlan, time: Mapping[str, Any] | None) -> None:
-    """Print what each study of a map trains, and what all of them share and take."""
+def print_map_plan(plan: MapPlan, evaluation: Mapping[str, Any], time: Mapping[str, Any] | None) -> None:
+    """Print what each study of a map trains, and what all of them share, cost and take."""
     arms = ", ".join(arm.name for arm in plan.trees[0].study.arms)
     print_table(
         f"map: {len(plan.trees)} models; {arms}; {len(plan.trees[0].study.seeds)} seeds",
@@ -61,7 +62,8 @@ def print_map_plan(plan: MapPlan, time: Mapping[str, Any] | None) -> None:
         ),
     )
     sharing = describe_sharing(plan.tokens, plan.tokens_if_separate)
-    print_sentences([*describe_time(time), sharing, "Parameters count no embeddings, FLOPs attention densely."])
+    counted = "Parameters count no embeddings, FLOPs attention densely."
+    print_sentences([*time_sentences(evaluation, time), sharing, counted])
 
 
 def print_map(found: MapResults, folder: Path) -> None:

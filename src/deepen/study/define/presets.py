@@ -1,11 +1,12 @@
 """Named studies: `quickstart` takes minutes on two cores, `paper` is the experiment of Li, Fung & Huang 2024.
 
-The third is `fair`, in a module of its own.
+The third is `fair`, in a module of its own, with its presets in `fair_presets.py`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from deepen.errors import InvalidValueError, join_or
 from deepen.model.presets import PEAK_RATES, PRESETS, TOKENS_PER_STEP, pad_vocab
 from deepen.schedule.rate import RATES, WSD, Rate
 from deepen.schedule.recipes.stages import STAGED_PRESETS, TWO_PHASE_PRESETS
@@ -76,6 +77,9 @@ _PAPER_PRESETS: Mapping[str, _PaperPreset] = {
     ),
 }
 
+PAPER_PRESETS = tuple(_PAPER_PRESETS)
+"""The presets of the study `paper`, and of the staged recipes."""
+
 
 def preset_training(preset: str, tokens: int, rate: str = "") -> tuple[Rate, TrainSettings]:
     """The learning rate and the clipping that go with a preset of the staged recipes.
@@ -136,7 +140,17 @@ def paper(*, preset: str = DEFAULT_PRESET, rate: str = "", scale: float = 1.0) -
         rate: `constant`, `cosine` or `wsd`; empty for the preset's rate.
         scale: share of the tokens. The batch and the number of steps both shrink by its square root; the batch
             is at least one context.
+
+    Raises:
+        InvalidValueError: a preset that there is not.
     """
+    if preset not in _PAPER_PRESETS:
+        raise InvalidValueError(
+            f"is {preset!r}: `paper` has {join_or(PAPER_PRESETS)}",
+            field="preset",
+            value=preset,
+            allowed=PAPER_PRESETS,
+        )
     model = PRESETS["gpt2-124m"]
     model = replace(model, vocab=pad_vocab(model.vocab))
     batch_tokens = max(1, round(_PAPER_BATCH / model.context * scale**0.5)) * model.context

@@ -9,10 +9,13 @@ parameters, and a block per 12 to 16 of width: much deeper models of these width
 either. Whether it does is measured: every study of a map has the best fixed depth as its second baseline.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+from deepen.errors import InvalidValueError, join_or
 from deepen.model.config import ModelConfig
 from deepen.model.presets import scaled_init_std
+from deepen.study.define.fair_presets import GPU_2H, GPU_20MIN, FairPreset, gpu_model
 from deepen.study.define.study import Study
 
 MAP_RECIPES = ("one-shot", "stack")
@@ -57,3 +60,51 @@ def study_in_map(study: Study, *, trial_share: float | None = TRIAL_SHARE) -> St
     if tuning is not None and trial_share is not None:
         tuning = replace(tuning, share=trial_share)
     return replace(study, name=study.model.name, tuning=tuning)
+
+
+def _for_size(preset: FairPreset, depth: int, width: int, batch_tokens: int, peak: float) -> FairPreset:
+    model = gpu_model(depth, width)
+    return replace(preset, model=model, batch_tokens=batch_tokens, peak=peak)
+
+
+_MAP_20MIN = replace(GPU_20MIN, curve_points=10)
+_MAP_2H = replace(GPU_2H, seeds=3, curve_points=10)
+
+MAP_PRESETS: Mapping[str, tuple[FairPreset, ...]] = {
+    "gpu-20min": (_for_size(_MAP_20MIN, 4, 128, 8_192, 9e-3), _for_size(_MAP_20MIN, 4, 256, 16_384, 6e-3)),
+    "gpu-2h": (
+        _for_size(_MAP_2H, 4, 128, 8_192, 9e-3),
+        _for_size(_MAP_2H, 4, 192, 16_384, 7.5e-3),
+        _for_size(_MAP_2H, 4, 256, 16_384, 6e-3),
+        _for_size(_MAP_2H, 6, 384, 65_536, 4e-3),
+    ),
+}
+"""The presets of a map by name: values of `fair` for each of its models. Two models show whether a gain depends on
+the size at all; four are the fewest for a trend. How they were chosen: `study/define/fair_presets.py`."""
+
+
+def find_map_preset(name: str) -> tuple[FairPreset, ...]:
+    """The values for each model of a map's preset.
+
+    Raises:
+        InvalidValueError: there is none with this name.
+    """
+    if name not in MAP_PRESETS:
+        raise InvalidValueError(
+            f"is {name!r}: `map` has {join_or(MAP_PRESETS)}",
+            field="preset",
+            value=name,
+            allowed=tuple(MAP_PRESETS),
+        )
+    return MAP_PRESETS[name]
+
+
+def preset_for(model: ModelConfig, presets: tuple[FairPreset, ...]) -> FairPreset:
+    """The values of a map's preset for another model: what its models share, and what belongs to the model's size.
+
+    A model of `sized_model` gets the context and the vocabulary of the preset's models.
+    """
+    if model == sized_model(model.depth, model.width):
+        model = gpu_model(model.depth, model.width)
+    own = (preset for preset in presets if preset.model == model)
+    return next(own, presets[0].for_model(model))

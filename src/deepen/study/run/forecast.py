@@ -1,4 +1,5 @@
-"""How long a run will take on this machine, in one line before it starts, if that is days.
+"""Warnings before a run starts: how long it will take on this machine, if that is days, and how often it reads its
+data, if that is often.
 
 Nothing is measured for a run that is short even on a slow machine, nor where segments are trained elsewhere.
 Otherwise a step or two of the model are timed, and the FLOPs that remain give the time:
@@ -10,6 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from deepen.study.compile.study_cost import max_tokens
 from deepen.study.compile.tree import Node, Tree
 from deepen.study.run.scheduler import find_pending
 from deepen.study.store.study_folder import Store
@@ -18,6 +20,9 @@ from deepen.train.limits import usable_cores
 _log = logging.getLogger(__name__)
 
 _DAY = 86_400
+
+MAX_EPOCHS = 4
+"""Up to so many, repeated tokens are almost as good as fresh ones (Muennighoff et al. 2023, arXiv 2305.16264)."""
 
 SLOW_CORE = 1e9
 """FLOP/s of a core that is slower than those of any usual machine."""
@@ -54,13 +59,27 @@ def warn_of_days(tree: Tree, store: Store, at_once: int, measure: Callable[[], S
     days = flops / speed.flops_per_second / _DAY
     _log.warning(
         "training will take %s %s here: %.2g FLOPs, at %.2g FLOP/s, %s. A smaller model, fewer tokens, or another "
-        "executor or machine takes less; it can be stopped and continued at any time",
+        "executor or machine takes less, and its plan gives the time on other devices; it can be stopped and "
+        "continued at any time",
         "at least" if speed.is_peak else "an estimated",
         "a day" if days < 1.5 else f"{days:,.0f} days",
         flops,
         speed.flops_per_second,
         "the speed of matrix products alone" if speed.is_peak else "as measured with a step of the model",
     )
+
+
+def warn_of_epochs(tree: Tree, train_tokens: int) -> None:
+    """Log a warning if the longest run reads its data, of `train_tokens` tokens, more often than `MAX_EPOCHS`."""
+    tokens = max_tokens((tree,))
+    if tokens > MAX_EPOCHS * train_tokens:
+        _log.warning(
+            "the longest run reads %s tokens, %.0f epochs of the data: beyond %d, repeated tokens teach much less "
+            "than fresh ones; more data, or a smaller budget, avoids that",
+            f"{tokens:,}",
+            tokens / train_tokens,
+            MAX_EPOCHS,
+        )
 
 
 def remaining_flops(tree: Tree, store: Store, at_once: int) -> float:

@@ -34,7 +34,7 @@ from deepen.study.results.results_file import find_results, write_results
 from deepen.study.results.schema import Results
 from deepen.study.run.decisions import Decisions, check_choices
 from deepen.study.run.errors import Interrupted, WorkersLostError
-from deepen.study.run.forecast import Speed, warn_of_days
+from deepen.study.run.forecast import Speed, warn_of_days, warn_of_epochs
 from deepen.study.run.growth_warnings import warn_of_growth
 from deepen.study.run.job import make_jobs
 from deepen.study.run.progress import OnProgress, Preparation, StudyProgress, as_preparation, ignore_progress
@@ -128,6 +128,7 @@ def _run_once(
     if study.start is not None:
         keep_tokenizer_settings(study.start, store.folder / "tokenizer")
     warn_of_growth(planner.tree)
+    warn_of_epochs(planner.tree, len(dataset.tokens("train")))
     warn_of_days(planner.expected_tree, store, options.executor.jobs or 1, lambda: options.measure_speed(study))
     try:
         _train(planner, store, options, lock, clock)
