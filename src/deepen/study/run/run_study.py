@@ -222,7 +222,6 @@ def hash_inputs(study: Study, dataset: Dataset | None) -> dict[str, Any]:
 
 def _train(planner: _Planner, store: Store, options: RunOptions, lock: WriterLock, clock: "_Clock") -> None:
     """Train pending segments; if an earlier writer died or its disk failed, hash every state first."""
-    world = options.world
     try:
         train_tree(
             planner.plan,
@@ -232,7 +231,7 @@ def _train(planner: _Planner, store: Store, options: RunOptions, lock: WriterLoc
             threads=options.threads,
             policy=options.policy,
             verify=options.verify or lock.unverified,
-            world=world,
+            world=options.world,
             on_progress=clock.report,
             track=options.track,
         )
@@ -249,12 +248,7 @@ def _publish(tree: Tree, store: Store, dataset: Dataset, options: RunOptions, cl
     """Collect, judge, write and draw the results so far."""
     options.on_progress(Preparation("writing the results"))
     collected = collect(
-        tree,
-        store,
-        dataset,
-        machine=machine_name(),
-        wall_seconds=clock.wall_seconds,
-        command=options.command,
+        tree, store, dataset, machine=machine_name(), wall_seconds=clock.wall_seconds, command=options.command
     )
     results = judge_as_planned(collected, SeedPlan.continued(tree.study, find_results(store.folder)))
     write_results(results, store.folder)
