@@ -8,9 +8,8 @@ import pytest
 
 from deepen.cli.entry import main
 from deepen.compute.devices import DEVICES, assumed_mfu
-from deepen.model.presets import PRESETS
 from deepen.study.define.fair import fair
-from deepen.study.define.fair_presets import FAIR_PRESETS
+from deepen.study.define.fair_presets import FAIR_PRESETS, gpu_model
 from deepen.study.results.results_file import load_results
 
 TINY = (
@@ -76,9 +75,7 @@ def test_a_preset_scaled_down_by_options_runs_to_its_end_and_is_evaluated_as_pla
         for arm in ("one-shot", "small 1")
     )
     assert all(len(each.trials) == 3 for each in results.tuning.arms)
-    study = fair(
-        preset="gpu-20min", model=replace(PRESETS["nano"], depth=2, width=8, heads=2, vocab=512, context=16)
-    )
+    study = fair(preset="gpu-20min", model=replace(gpu_model(2, 8), vocab=512, context=16))
     spent = 0
     for log in folder.glob("segments/*/evals.jsonl"):
         layers = json.loads((log.parent / "spec.json").read_text())["recipe"]["depth"]
