@@ -67,3 +67,22 @@ def test_an_arm_that_grew_within_the_decay_is_said_to_be_unmeasured():
         point["lr"] = 0.5
     [excess] = summarize(baseline, grown(0, {1000: 4.1, 1500: 4.2}))
     assert "not measured between its growth and the decay" in describe_excess(excess)
+
+
+def test_the_ends_of_runs_are_at_their_own_tokens_since_growth():
+    """A run with half of the budget grows after the same share of its tokens as that with the whole."""
+    phases = [{"tokens": 600, "depth": 3}, {"tokens": 400, "depth": 6, "new_layers": [3, 4, 5]}]
+    arm = grown(0, {1000: 4.1, 1500: 4.2}) | {"phases": phases}
+    same = {"arm": "one-shot", "accounting": "flops"}
+    verdicts = [
+        same | {"budget_share": 1.0, "tokens": 1000, "difference": 0.1, "interval": [0.0, 0.2]},
+        same | {"budget_share": 0.5, "tokens": 500, "difference": -0.1},
+        same | {"budget_share": 1.0, "tokens": 900, "difference": 0.3, "accounting": "paper"},
+    ]
+    content = {"baseline": "full", "arms": [run("full", 0, FLAT), arm], "verdicts": verdicts}
+    [excess] = summarize_excess(Results.from_json(content))
+    ends = [(end.tokens, end.difference, end.interval, end.is_whole_budget) for end in excess.ends]
+    assert ends == [(200, -0.1, None, False), (400, 0.1, (0.0, 0.2), True)]
+    arm["growths"][0]["trigger"] = "plateau"
+    [decided] = summarize_excess(Results.from_json(content))
+    assert [end.is_whole_budget for end in decided.ends] == [True]

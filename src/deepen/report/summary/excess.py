@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from statistics import fmean
 
 import numpy as np
@@ -10,7 +11,7 @@ from deepen.report.summary.averages import SeedRange
 from deepen.report.summary.decided_growth import describe_depths
 from deepen.report.units import MAX_NAME_LENGTH, count, cut, decimal_places, signed
 from deepen.study.results.excess import Excess, excess_since_growth, find_crossing
-from deepen.study.results.schema import GrowthResult, Results
+from deepen.study.results.schema import ArmResult, GrowthResult, Interval, Results
 
 PANELS = {"tokens": "At equal tokens", "compute": "At equal compute"}
 """The two ways to compare a grown arm with the baseline, with their titles."""
@@ -26,12 +27,30 @@ class ExcessPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExcessAtEnd:
+    """The excess at the end of a run, at equal compute, where both rates have decayed: what a verdict compares.
+
+    `tokens` are those since the last growth, `interval` is the verdict's joint interval, and `is_whole_budget`
+    whether the run is that of the study's budget.
+    """
+
+    tokens: float
+    difference: float
+    interval: Interval | None
+    is_whole_budget: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArmExcess:
-    """The excess of an arm for each of `PANELS`, since its last growth; `growths` has that growth of each seed."""
+    """The excess of an arm for each of `PANELS`, since its last growth; `growths` has that growth of each seed.
+
+    `ends` are the ends of its runs, one for each budget, small ones first.
+    """
 
     arm: str
     growths: tuple[GrowthResult, ...]
     curves: Mapping[str, tuple[ExcessPoint, ...]]
+    ends: tuple[ExcessAtEnd, ...] = ()
 
     def before_decay(self, panel: str) -> tuple[ExcessPoint, ...]:
         """The points at which no rate has begun to decay."""
@@ -49,9 +68,42 @@ def summarize_excess(results: Results) -> tuple[ArmExcess, ...]:
             arm=cut(name, MAX_NAME_LENGTH),
             growths=tuple(growths[name, seed] for seed in seeds),
             curves={panel: _average(list(seeds.values()), panel) for panel in PANELS},
+            ends=_find_ends(results, name),
         )
         for name, seeds in by_arm.items()
     )
+
+
+def _find_ends(results: Results, name: str) -> tuple[ExcessAtEnd, ...]:
+    """The ends of an arm's runs; where a plateau decided when to grow, only that of the study's budget.
+
+    An arm with a smaller budget grows after the same share of its tokens.
+    """
+    arm = next(arm for arm in results.arms if arm.name == name)
+    exact = [verdict for verdict in results.verdicts if verdict.arm == name and verdict.is_exact]
+    compared = [verdict for verdict in exact if verdict.tokens and verdict.difference is not None]
+    whole = next((verdict.tokens for verdict in compared if verdict.is_whole_budget), None)
+    if not whole:
+        return ()
+    share = min(_last_growth(arm) / whole, 1.0)
+    ends = [
+        ExcessAtEnd(
+            tokens=(verdict.tokens or 0) * (1 - share),
+            difference=verdict.difference or 0.0,
+            interval=verdict.interval,
+            is_whole_budget=verdict.is_whole_budget,
+        )
+        for verdict in compared
+        if verdict.is_whole_budget or not arm.growths[-1].trigger
+    ]
+    return tuple(sorted(ends, key=lambda end: end.tokens))
+
+
+def _last_growth(arm: ArmResult) -> int:
+    """The tokens at the last growth of the run to equal compute; in older files, that of the longest run."""
+    starts = accumulate((phase.tokens for phase in arm.phases), initial=0)
+    grown = [start for start, phase in zip(starts, arm.phases, strict=False) if phase.new_layers]
+    return grown[-1] if grown else arm.growths[-1].tokens
 
 
 def _average(seeds: Sequence[Sequence[Excess]], panel: str) -> tuple[ExcessPoint, ...]:
