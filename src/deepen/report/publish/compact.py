@@ -8,7 +8,7 @@ rest, or is empty, is left out, apart from the keys that every results.json has.
 import json
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -39,11 +39,10 @@ def make_compact(results: Results, points: int = POINTS) -> Results:
 
     Args:
         results: the results of a study.
-        points: how many points of each curve are kept; a few more where it grows and decays.
+        points: how many points of the longest curve are kept; more where it grows and decays, and twice as many
+            after the last growth. Curves of results that are compact already stay as they are.
     """
-    kept = _choose_tokens(results.arms, points) | _list_growth_points(results)
-    arms = tuple(replace(arm, curve=_thin(arm, kept)) for arm in results.arms)
-    content = replace(results, arms=arms).to_json()
+    content = replace(results, arms=_thin_curves(results, points)).to_json()
     for arm in content["arms"]:
         arm["curve"] = [_round(point) for point in arm["curve"]]
         arm["marks"] = [_round(mark) | {"val_loss": mark["val_loss"]} for mark in arm["marks"]]
@@ -121,6 +120,23 @@ def _round(value: Any) -> Any:
     return value
 
 
+def _thin_curves(results: Results, points: int) -> tuple[ArmResult, ...]:
+    """The arms with fewer points; the baseline keeps those at which an arm that grew is compared with it."""
+    if not any(point.phase for arm in results.arms for point in arm.curve):
+        return results.arms
+    common = _choose_tokens(results.arms, points)
+    dense = _choose_tokens(results.arms, 2 * points)
+    grown: dict[str, set[int]] = {}
+    for arm in results.arms:
+        for growth in arm.growths:
+            after = _next(arm.curve, growth.tokens)
+            grown.setdefault(arm.name, set()).update({growth.tokens, after.tokens if after else growth.tokens})
+        if arm.growths:
+            grown[arm.name] |= {tokens for tokens in dense if tokens > arm.growths[-1].tokens}
+    grown[results.baseline] = {tokens for found in grown.values() for tokens in found}
+    return tuple(replace(arm, curve=_thin(arm, common | grown.get(arm.name, frozenset()))) for arm in results.arms)
+
+
 def _choose_tokens(arms: Sequence[ArmResult], points: int) -> frozenset[int]:
     """The tokens at which curves keep a point: evenly spaced, and as far as possible where most runs have one."""
     runs = Counter(point.tokens for arm in arms for point in arm.curve if point.val_loss is not None)
@@ -137,19 +153,7 @@ def _choose_tokens(arms: Sequence[ArmResult], points: int) -> frozenset[int]:
     return frozenset(chosen)
 
 
-def _list_growth_points(results: Results) -> frozenset[int]:
-    """The tokens of growths and of the first points after them, at which the baseline is compared too."""
-    needed = {
-        point.tokens
-        for arm in results.arms
-        for growth in arm.growths
-        for point in arm.curve
-        if point.tokens == growth.tokens or point is _next(arm.curve, growth.tokens)
-    }
-    return frozenset(needed)
-
-
-def _thin(arm: ArmResult, kept: frozenset[int]) -> tuple[CurvePoint, ...]:
+def _thin(arm: ArmResult, kept: Set[int]) -> tuple[CurvePoint, ...]:
     """The points of a curve that are kept, and those before the decay and at the end.
 
     Nothing draws their steps and phases, which are left out.
