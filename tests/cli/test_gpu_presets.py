@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deepen.cli.entry import main
+from deepen.cli.requests.study import parse
 from deepen.compute.devices import DEVICES, assumed_mfu
 from deepen.study.define.fair import fair
 from deepen.study.define.fair_presets import FAIR_PRESETS, gpu_model
@@ -58,6 +59,15 @@ def test_options_change_a_preset(capsys: pytest.CaptureFixture[str]):
     assert [study["model"] for study in changed["studies"]] == ["4x256", "6x320"]
     assert changed["studies"][0]["tokens"] == whole[1]["tokens"][:1]
     assert changed["studies"][0]["runs"] == 5 * (3 + 2)  # the baseline at three budgets, two arms at one
+
+
+def test_each_preset_has_a_folder_of_its_own():
+    folders = {
+        parse([study, *options.split(), "--data", "sotu"]).folder.name
+        for study in ("fair", "map")
+        for options in ("", "--preset gpu-20min", "--preset gpu-2h")
+    }
+    assert len(folders) == 6 and {"fair", "fair-gpu-20min", "map-gpu-2h"} <= folders
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def test_a_preset_fits_its_time_on_an_h100_and_uses_most_of_it(group: tuple[Fair
 def test_no_rule_of_a_fair_comparison_is_given_up_for_time(preset: FairPreset):
     study = fair(preset=preset)
     assert len(study.seeds) >= 3 and len(study.earlier_tokens) >= 1 and len(study.anchors) >= 3
-    assert len(study.trials.rates) >= 3 and preset.trial_share * max(preset.budgets) >= 5
+    assert len(study.trials.rates) >= 3 and study.trials.share * max(preset.budgets) >= 5
     assert len(study.depths) >= 3 and study.depths[-1] == preset.model.depth
     assert any(get_recipe(arm.recipe).is_control for arm in study.arms)
     assert (study.settings.precision, study.settings.compile) == ("bf16", "auto")
@@ -61,7 +61,9 @@ def test_what_is_given_takes_the_place_of_a_presets_value():
     whole, changed = fair(preset="gpu-2h"), fair(preset="gpu-2h", seeds=4, budgets=(10,), recipes=("stack",))
     assert (len(changed.seeds), changed.earlier_tokens, changed.arms[1].recipe) == (4, (), "stack")
     assert changed.model == whole.model and changed.rate.peak == whole.rate.peak
-    assert changed.settings == whole.settings and changed.tuning == whole.tuning
+    assert changed.settings == whole.settings and changed.trials.rates == whole.trials.rates
+    assert changed.trials.share * 10 == whole.trials.share * 20 == 5  # tokens per parameter, as many
+    assert fair(preset="gpu-2h", budgets=(2,)).trials.share == 1
 
 
 def test_another_model_gets_the_rate_and_the_step_of_its_size_and_the_budgets_of_the_preset():

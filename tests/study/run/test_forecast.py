@@ -11,7 +11,14 @@ from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.presets import quickstart
 from deepen.study.define.study import Arm, Study
 from deepen.study.define.tuning import Tuning
-from deepen.study.run.forecast import MAX_EPOCHS, Speed, remaining_flops, warn_of_days, warn_of_epochs
+from deepen.study.run.forecast import (
+    MAX_EPOCHS,
+    Speed,
+    announce_days,
+    remaining_flops,
+    warn_of_days,
+    warn_of_epochs,
+)
 from deepen.study.store.study_folder import Store
 
 YEAR_OF_TOKENS = 1024 * 10**10
@@ -82,3 +89,8 @@ def test_data_that_is_read_often_is_announced_in_one_line(caplog: pytest.LogCapt
     warn_of_epochs(tree, 1024 * 100)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING and "1,024,000 tokens, 10 epochs" in record.message
+
+
+def test_what_takes_days_is_named(caplog: pytest.LogCaptureFixture):
+    announce_days(1e18, lambda: Speed(flops_per_second=1e12), "the map")
+    assert "the map will take an estimated 12 days here" in caplog.text

@@ -17,7 +17,7 @@ from deepen.cli.requests.ramp_options import check_ramps
 from deepen.cli.requests.rate_options import change_rate
 from deepen.cli.requests.recipe_options import parse_arm, parse_recipe
 from deepen.cli.requests.result_options import parse_folder
-from deepen.cli.requests.study import names_study_folder, parse_studies, preset_minutes
+from deepen.cli.requests.study import name_folder, names_study_folder, parse_studies, preset_minutes
 from deepen.cli.requests.study_options import STUDY_NAMES
 from deepen.cli.requests.user_file import names_file
 from deepen.compute.bench_file import read_timing
@@ -103,7 +103,7 @@ def _parse_study_plan(arguments: Arguments) -> StudyPlanRequest:
     if names_study_folder(arguments.argument):
         folder = Path(arguments.get("out", arguments.argument))
     else:
-        folder = parse_folder(arguments, studies[0].name if studies else "")
+        folder = parse_folder(arguments, name_folder(arguments, studies))
     arguments.check()
     assert studies
     return StudyPlanRequest(

@@ -72,7 +72,7 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest | Map
     if preset_minutes(arguments) and studies and "data" not in arguments:
         arguments.add(_describe_missing_data(studies))
     is_map = arguments.argument == MAP
-    folder = parse_folder(arguments, MAP if is_map else studies[0].name) if studies else None
+    folder = parse_folder(arguments, name_folder(arguments, studies)) if studies else None
     executor = parse_executor(arguments)
     check_shard(arguments, distributed=distributed)
     if distributed:
@@ -162,6 +162,12 @@ def _map_values(arguments: Arguments) -> list[dict[str, Any]]:
     presets = find_map_preset(arguments["preset"])
     chosen = presets if models is None else [preset_for(model, presets) for model in models]
     return [{"model": preset.model, "preset": preset} for preset in chosen]
+
+
+def name_folder(arguments: Arguments, studies: Sequence[Study]) -> str:
+    """The name of the folder that a command line leaves open; each preset for a GPU has its own."""
+    name = MAP if arguments.argument == MAP else studies[0].name if studies else ""
+    return f"{name}-{arguments['preset']}" if preset_minutes(arguments) else name
 
 
 def preset_minutes(arguments: Arguments) -> float:

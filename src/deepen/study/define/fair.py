@@ -67,6 +67,7 @@ def fair(
     model, peak, batch_tokens = chosen.model, chosen.peak, chosen.batch_tokens
     budgets = chosen.budgets if budgets is None else budgets
     *earlier, tokens = _budget_tokens(model, budgets, batch_tokens)
+    trial_share = min(1.0, chosen.trial_budget / max(budgets)) or 1.0
     arms = tuple(_make_arm(recipe) for recipe in (chosen.recipes if recipes is None else recipes))
     return Study(
         name="fair",
@@ -86,7 +87,7 @@ def fair(
         accountings=(EXACT_FLOPS,),
         rate=WSD(peak=peak, warmup_tokens=round(_WARMUP_SHARE * min((tokens, *earlier)))),
         settings=chosen.settings,
-        tuning=Tuning(rates=rates_around(peak, chosen.trials), share=chosen.trial_share),
+        tuning=Tuning(rates=rates_around(peak, chosen.trials), share=trial_share),
         depths=default_depths(model),
     )
 

@@ -53,7 +53,7 @@ class FairPreset:
         recipes: names of recipes, or arms with options.
         seeds: number of seeds.
         trials: learning rates to try for every arm and every constant depth, by factors of 2.
-        trial_share: budget of a trial, as a share of the largest.
+        trial_budget: budget of a trial, in tokens per parameter; 0 for the largest budget.
         peak: the rate in the middle of the trials; 0 for the model's.
         batch_tokens: tokens of a step; 0 for the model's.
         curve_points: points of the validation curve up to the baseline's largest budget.
@@ -68,7 +68,7 @@ class FairPreset:
     recipes: tuple[str | Arm, ...] = ("one-shot", "stack", "two-phase")
     seeds: int = 5
     trials: int = 3
-    trial_share: float = 1.0
+    trial_budget: float = 0.0
     peak: float = 0.0
     batch_tokens: int = 0
     curve_points: int = 40
@@ -107,7 +107,7 @@ GPU_20MIN = FairPreset(
     budgets=(5.0, 10.0),
     recipes=(Arm(name="one-shot", recipe="one-shot", options={"grow_at": 0.6}),),
     seeds=3,
-    trial_share=0.5,
+    trial_budget=5.0,
     peak=5.6e-3,
     batch_tokens=32_768,
     curve_points=20,
@@ -122,7 +122,6 @@ GPU_2H = replace(
     model=gpu_model(6, 384),
     budgets=(5.0, 10.0, 20.0),
     seeds=5,
-    trial_share=0.25,
     peak=4e-3,
     batch_tokens=65_536,
     minutes=120,

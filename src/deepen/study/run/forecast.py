@@ -50,7 +50,17 @@ def warn_of_days(tree: Tree, store: Store, at_once: int, measure: Callable[[], S
         at_once: segments that are trained at the same time.
         measure: measures the speed of one of them; None if it cannot be known.
     """
-    flops = remaining_flops(tree, store, at_once)
+    announce_days(remaining_flops(tree, store, at_once), measure)
+
+
+def announce_days(flops: float, measure: Callable[[], Speed | None], what: str = "training") -> None:
+    """Log a warning if so many FLOPs, one after another, take a day or more.
+
+    Args:
+        flops: the FLOPs.
+        measure: see `warn_of_days`.
+        what: what takes that long.
+    """
     if flops < SLOW_CORE * usable_cores() * _DAY:
         return
     speed = measure()
@@ -58,9 +68,10 @@ def warn_of_days(tree: Tree, store: Store, at_once: int, measure: Callable[[], S
         return
     days = flops / speed.flops_per_second / _DAY
     _log.warning(
-        "training will take %s %s here: %.2g FLOPs, at %.2g FLOP/s, %s. A smaller model, fewer tokens, or another "
+        "%s will take %s %s here: %.2g FLOPs, at %.2g FLOP/s, %s. A smaller model, fewer tokens, or another "
         "executor or machine takes less, and its plan gives the time on other devices; it can be stopped and "
         "continued at any time",
+        what,
         "at least" if speed.is_peak else "an estimated",
         "a day" if days < 1.5 else f"{days:,.0f} days",
         flops,
