@@ -135,14 +135,15 @@ def _parse_map(arguments: Arguments) -> tuple[Study, ...]:
     for key in arguments.given(SET_BY_MODELS):
         instead = "--budgets" if key == "tokens" else "--models"
         arguments.add(f"{as_flag(key)}: a map has several models; use {instead}")
-    own = {key: value for key, value in arguments.values.items() if key not in ("models", *SET_BY_MODELS)}
+    by_model = ("models", "preset", *SET_BY_MODELS)
+    own = {key: value for key, value in arguments.values.items() if key not in by_model}
     values = arguments.attempt(lambda: _map_values(arguments))
     if values is None:
         return ()
     keeps_share = "tune_share" in arguments or "preset" in arguments
     studies, problems = [], defaultdict[str, list[str]](list)
     for each in values:
-        asked, name = replace(arguments, values={**each, **own, **_fixed(each)}, problems=[]), each["model"].name
+        asked, name = replace(arguments, values={**each, **own}, problems=[]), each["model"].name
         study = parse_study(asked, "fair")
         if study is not None:
             named = replace(study, model=replace(study.model, name=name))
@@ -174,11 +175,6 @@ def preset_minutes(arguments: Arguments) -> float:
     """The time on one H100 for which the preset of `fair` or of a map is made; 0 if there is no such preset."""
     preset = FAIR_PRESETS.get(arguments.get("preset", ""))
     return 0.0 if preset is None else preset.minutes
-
-
-def _fixed(values: dict[str, Any]) -> dict[str, Any]:
-    """Those of the values that no option of a map changes."""
-    return {key: values[key] for key in ("model", "preset") if key in values}
 
 
 def parse_study(arguments: Arguments, name: str) -> Study | None:
