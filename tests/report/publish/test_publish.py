@@ -6,8 +6,11 @@ import pytest
 
 from deepen.errors import InvalidValueError
 from deepen.report.publish.pages import render_page, render_table
-from deepen.report.publish.publish import publish, publish_group
+from deepen.report.publish.publish import publish, publish_group, publish_map
 from deepen.report.publish.tables import TABLES
+from deepen.study.judge.verdicts import with_verdicts
+from deepen.study.map.run_map import collect_map
+from deepen.study.map.schema import load_map, write_map
 from deepen.study.results.results_file import ResultsError, load_results, write_results
 from deepen.study.results.schema import Results
 from depth_studies import make_depths
@@ -99,7 +102,6 @@ def test_a_block_that_nothing_can_fill_is_an_error_and_the_page_stays(results: R
         render_page("<!-- table: nobody/seeds -->\n<!-- end -->", tmp_path)
 
 
-@pytest.mark.slow
 def test_studies_are_published_and_compared(tmp_path: Path):
     folder, out = tmp_path / "runs", tmp_path / "docs" / "depths"
     for width in (24, 48):
@@ -110,7 +112,6 @@ def test_studies_are_published_and_compared(tmp_path: Path):
     page.write_text(
         "<!-- table: depths/best-depths -->\n<!-- end -->\n<!-- figure: depths/isoflops -->\n<!-- end -->\n"
         "<!-- table: depths/w24/isoflops -->\n<!-- end -->\n"
-        "<!-- figure: depths/w24/isoflops -->\n<!-- end -->\n<!-- figure: depths/w48/isoflops -->\n<!-- end -->\n"
     )
     published = publish_group(folder, out)
     assert published.pages == (page,)
@@ -118,6 +119,33 @@ def test_studies_are_published_and_compared(tmp_path: Path):
     assert "| depths, width 24 | 5.0 (5.0 to 5.0) |" in text and "| depths, width 48 | " in text
     assert "| budget (FLOPs) | 2 | 3 | 4 | 6 | 8 | 12 | minimum (95 %) |" in text
     assert {"isoflops.csv", "figures/isoflops.svg", "w24/results.json"} <= set(published.files)
+    assert "w24/figures/isoflops.svg" not in published.files  # no page shows it
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     publish_group(out, out)  # from what is published
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.slow
+def test_a_map_is_published_with_its_studies(tmp_path: Path):
+    """The page is three folders above the study that it shows."""
+    folder, out = tmp_path / "run", tmp_path / "docs" / "map"
+    (folder / "studies" / "w24").mkdir(parents=True)
+    content = make_depths().to_json()
+    for arm in content["arms"]:
+        if arm["name"] == "depth 4":
+            arm |= {"recipe": "one-shot", "is_control": False}
+    content["regime"]["baseline_tokens"], content["regime"]["tokens_per_parameter"] = 24_000, 20.0
+    write_results(with_verdicts(Results.from_json(content)), folder / "studies" / "w24")
+    write_map(collect_map(folder), folder)
+    page = tmp_path / "README.md"
+    page.write_text(
+        "<!-- table: docs/map/map-cells -->\n<!-- end -->\n<!-- table: docs/map/map-sentences -->\n<!-- end -->\n"
+        "<!-- figure: docs/map/map -->\n<!-- end -->\n"
+    )
+    publish_map(folder, out)
+    assert "| depth 4 | " in page.read_text() and "cells a growing recipe beats full training" in page.read_text()
+    assert (out / "figures" / "map.svg").is_file() and (out / "figures" / "map-dark.svg").is_file()
+    assert load_map(out).cells == collect_map(out).cells
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    publish_map(out, out)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

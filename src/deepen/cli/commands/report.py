@@ -10,7 +10,7 @@ from deepen.errors import InvalidValueError
 from deepen.report import draw_report
 from deepen.report.map.draw import draw_map
 from deepen.study.map.run_map import collect_map, find_studies
-from deepen.study.map.schema import load_map, write_map
+from deepen.study.map.schema import MAP_FILE, load_map, write_map
 from deepen.study.results.results_file import RESULTS_FILE, load_results, write_results
 from deepen.study.results.schema import Results
 
@@ -34,10 +34,14 @@ def run(request: ReportRequest) -> int:
 
 
 def _publish(folder: Path, out: Path, points: int) -> int:
-    from deepen.report.publish.publish import publish, publish_group
+    from deepen.report.publish.publish import publish, publish_group, publish_map
 
-    is_study = (folder / RESULTS_FILE).exists()
-    published = publish(load_results(folder), out, points) if is_study else publish_group(folder, out, points)
+    if (folder / MAP_FILE).exists():
+        published = publish_map(folder, out, points)
+    elif (folder / RESULTS_FILE).exists():
+        published = publish(load_results(folder), out, points)
+    else:
+        published = publish_group(folder, out, points)
     rows = [(name, f"{size / 1000:,.1f}") for name, size in published.files.items()]
     print_table(f"Published in {out}", (text("file"), numbers("kB")), rows)
     if published.pages:

@@ -4,7 +4,8 @@ PNG figures are white; SVG figures are dark in a browser that prefers dark (see 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -34,34 +35,36 @@ def write_figures(study: StudySummary, folder: Path) -> tuple[str, ...]:
     """Draw all figures into a folder and return the names of the files."""
     written: list[str] = []
     with matplotlib.rc_context(MATPLOTLIB):
-        for name, figure in draw_figures(study):
-            written += _save(figure, folder, name)
+        for name, draw in list_figures(study).items():
+            written += _save(draw(), folder, name)
         written += _save(draw_overview(study), folder, "overview", formats=("png",))
     return tuple(written)
 
 
-def draw_figures(study: StudySummary) -> Iterator[tuple[str, Figure]]:
-    """Draw each figure that the study has something for, with its name; under the settings `MATPLOTLIB`."""
+def list_figures(study: StudySummary) -> dict[str, Callable[[], Figure]]:
+    """The figures that a study has something for, by name, with what draws each under `MATPLOTLIB`'s settings."""
+    found: dict[str, Callable[[], Figure]] = {}
     if (strips := draw_strips(study)).strips:
-        yield "arms", draw_strips_figure(strips)
+        found["arms"] = partial(draw_strips_figure, strips)
     for kind, title in LOSSES.items():
-        yield title.replace(" ", "-"), draw_losses(study, kind)
+        found[title.replace(" ", "-")] = partial(draw_losses, study, kind)
     if not study.is_single_arm:
-        yield "verdicts", _draw_verdicts(study)
+        found["verdicts"] = partial(_draw_verdicts, study)
     if has_several_budgets(study):
-        yield "budgets", draw_budgets(study)
+        found["budgets"] = partial(draw_budgets, study)
     if study.against_best_depth:
-        yield "verdicts-against-best-depth", _draw_verdicts(study.against_best_depth)
+        found["verdicts-against-best-depth"] = partial(_draw_verdicts, study.against_best_depth)
     if (depths := collect_depths(study)).is_drawn:
-        yield "loss-against-depth", draw_depths(depths)
+        found["loss-against-depth"] = partial(draw_depths, depths)
     if draw_tuning(study).panels:
-        yield "loss-against-rate", draw_tuning_figure(study)
+        found["loss-against-rate"] = partial(draw_tuning_figure, study)
     if study.excess:
-        yield "excess-loss-since-growth", draw_excess(study)
+        found["excess-loss-since-growth"] = partial(draw_excess, study)
     for task in study.task_names:
         name = _task_file_name(task)
-        yield name, draw_task(study, task)
-        yield f"losses-and-{name}", draw_losses_and_task(study, task)
+        found[name] = partial(draw_task, study, task)
+        found[f"losses-and-{name}"] = partial(draw_losses_and_task, study, task)
+    return found
 
 
 def _draw_verdicts(study: StudySummary) -> Figure:

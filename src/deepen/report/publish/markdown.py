@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _ESCAPES = str.maketrans({
     "|": r"\|", "\\": r"\\", "*": r"\*", "_": r"\_", "`": r"\`", "[": r"\[", "]": r"\]", "<": "&lt;", "&": "&amp;",
@@ -26,6 +27,16 @@ class MarkdownTable:
             *(_line([row[i] for i in filled]) for row in self.rows),
         ]
         return "\n".join(lines)
+
+
+class Sentences(NamedTuple):
+    """A list of sentences."""
+
+    sentences: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """The sentences as a list in Markdown."""
+        return "\n".join(f"- {sentence}" for sentence in self.sentences)
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -19,14 +19,16 @@ from pathlib import Path, PurePosixPath
 
 from deepen.errors import InvalidValueError, join_or
 from deepen.report.files import write_file
+from deepen.report.publish.map_tables import MAP_TABLES
 from deepen.report.publish.markdown import embed_figure
 from deepen.report.publish.pictures import DARK_SUFFIX
 from deepen.report.publish.tables import GROUP_TABLES, TABLES
+from deepen.study.map.schema import load_map
 from deepen.study.results.results_file import RESULTS_FILE, load_results
 from deepen.study.results.schema import Results
 
 FIGURES_FOLDER = "figures"
-MAX_LEVELS = 2
+MAX_LEVELS = 3
 """How many folders above a published study pages with its blocks are looked for."""
 
 _BLOCK = re.compile(r"<!-- (table|figure): (\S+) -->\n(.*?)<!-- end -->", re.S)
@@ -57,7 +59,7 @@ def find_figures(pages: Iterable[Path], study: Path) -> set[str]:
 
 
 def find_pages(study: Path) -> Iterator[Path]:
-    """The pages with blocks of a published study: in its folder, and in the two folders above."""
+    """The pages with blocks of a published study: in its folder, and in the three folders above."""
     study = study.resolve()
     for folder in (study, *study.parents[:MAX_LEVELS]):
         for page in sorted(folder.glob("*.md")):
@@ -108,13 +110,13 @@ def load_group(folder: Path) -> list[Results]:
 
 
 def render_table(study: Path, name: str) -> str:
-    """A table of a published study, or of the studies in a folder, as Markdown.
+    """A table of a published study, of the studies in a folder, or of a map, as Markdown.
 
     Raises:
         InvalidValueError: there is no such table, or the study has nothing for it.
         ResultsError: the folder has no published results.
     """
-    names = (*TABLES, *GROUP_TABLES)
+    names = (*TABLES, *GROUP_TABLES, *MAP_TABLES)
     if name not in names:
         raise InvalidValueError(
             f"is {name!r}, which is not a table", field="table", value=name, remedy=f"use {join_or(names)}"
@@ -122,6 +124,8 @@ def render_table(study: Path, name: str) -> str:
     made: object
     if name in GROUP_TABLES:
         made = GROUP_TABLES[name](load_group(study))
+    elif name in MAP_TABLES:
+        made = MAP_TABLES[name](load_map(study))
     else:
         made = TABLES[name].make(load_results(study))
     if made is None:

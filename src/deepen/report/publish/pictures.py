@@ -32,10 +32,15 @@ _NUMBER = re.compile(r"-?\d+\.\d{2,}")
 def encode_pictures(name: str, figure: Figure) -> Iterator[tuple[str, bytes]]:
     """The files of a figure: `NAME.svg`, and `NAME-dark.svg` for dark screens, reproducible to the byte."""
     with matplotlib.rc_context({"svg.fonttype": "none"}):
-        svg = _UNNEEDED.sub("", encode_figure(figure, "svg").decode()).replace(_STYLE, _STYLE + _FONTS, 1)
-    svg = _COORDINATES.sub(lambda drawn: _NUMBER.sub(_round, drawn[0]).replace(" \n", "\n"), svg)
+        svg = shrink_svg(encode_figure(figure, "svg").decode())
     yield f"{name}.svg", svg.encode()
     yield f"{name}{DARK_SUFFIX}.svg", darken_figure(svg).encode()
+
+
+def shrink_svg(svg: str) -> str:
+    """A figure by matplotlib without what no reader sees."""
+    short = _UNNEEDED.sub("", svg).replace(_STYLE, _STYLE + _FONTS, 1)
+    return _COORDINATES.sub(lambda drawn: _NUMBER.sub(_round, drawn[0]).replace(" \n", "\n"), short)
 
 
 def _round(number: re.Match[str]) -> str:

@@ -17,7 +17,6 @@ best-depths       the best constant depth of each
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from deepen.report.intervals import (
     confidence_text,
@@ -31,7 +30,7 @@ from deepen.report.layout import accounting_note, sort_verdicts, task_title, tas
 from deepen.report.page.facts import list_facts
 from deepen.report.page.seed_rows import make_seed_rows
 from deepen.report.publish.depth_tables import best_depth_table, isoflop_table
-from deepen.report.publish.markdown import MarkdownTable, escape_markdown
+from deepen.report.publish.markdown import MarkdownTable, Sentences, escape_markdown
 from deepen.report.summary.averages import AveragedMark
 from deepen.report.summary.study_summary import StudySummary, summarize
 from deepen.report.units import UNKNOWN, count, decimal_places, fixed, signed
@@ -225,16 +224,6 @@ def fact_table(study: StudySummary) -> MarkdownTable | None:
     """Model, data, rate, seeds."""
     facts = [(label, escape_markdown(value)) for label, value in list_facts(study) if label not in _MACHINE_FACTS]
     return MarkdownTable(columns=("fact", "value"), rows=facts, text_columns=("value",)) if facts else None
-
-
-class Sentences(NamedTuple):
-    """A list of sentences."""
-
-    sentences: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """The sentences as a list in Markdown."""
-        return "\n".join(f"- {sentence}" for sentence in self.sentences)
 
 
 def list_sentences(study: StudySummary) -> Sentences | None:
