@@ -93,15 +93,22 @@ def test_the_table_of_verdicts_has_a_baseline_at_each_budget(results: Results, t
 def test_a_block_that_nothing_can_fill_is_an_error_and_the_page_stays(results: Results, tmp_path: Path):
     page = tmp_path / "winner.md"
     page.write_text(PAGE.replace("winner/seeds", "winner/sedes"))
-    with pytest.raises(InvalidValueError, match="table is 'sedes', which is not a table: use verdicts, "):
+    with pytest.raises(InvalidValueError, match=r"winner.md: 'sedes' is not a table of results: use verdicts, "):
         publish(results, tmp_path / "winner")
     assert "old numbers" in page.read_text()
-    with pytest.raises(InvalidValueError, match="table 'trials' has no lines for winner: leave the block out"):
+    page.write_text(PAGE.replace("winner/budgets", "winner/budget"))
+    with pytest.raises(InvalidValueError, match="shows the figure 'budget' of winner, which has none: use valid"):
+        publish(results, tmp_path / "winner")
+    page.write_text(PAGE.replace("old numbers\n<!-- end -->", "old numbers"))
+    with pytest.raises(InvalidValueError, match=r"winner.md: <!-- table: winner/seeds --> has no end: write "):
+        publish(results, tmp_path / "winner")
+    with pytest.raises(InvalidValueError, match="winner has nothing for the table 'trials': leave the block out"):
         render_table(tmp_path / "winner", "trials")
     with pytest.raises(ResultsError, match="does not exist"):
         render_page("<!-- table: nobody/seeds -->\n<!-- end -->", tmp_path)
 
 
+@pytest.mark.slow
 def test_studies_are_published_and_compared(tmp_path: Path):
     folder, out = tmp_path / "runs", tmp_path / "docs" / "depths"
     for width in (24, 48):
@@ -149,3 +156,11 @@ def test_a_map_is_published_with_its_studies(tmp_path: Path):
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     publish_map(out, out)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_blocks_of_studies_that_are_not_published_yet_stay(results: Results, tmp_path: Path):
+    page = tmp_path / "page.md"
+    other = "<!-- table: later/seeds -->\nto come\n<!-- end -->\n"
+    page.write_text(PAGE + other)
+    publish(results, tmp_path / "winner")
+    assert page.read_text().endswith(other) and "| mid" in page.read_text()

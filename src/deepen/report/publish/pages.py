@@ -31,21 +31,40 @@ FIGURES_FOLDER = "figures"
 MAX_LEVELS = 3
 """How many folders above a published study pages with its blocks are looked for."""
 
-_BLOCK = re.compile(r"<!-- (table|figure): (\S+) -->\n(.*?)<!-- end -->", re.S)
+_BEGIN = re.compile(r"<!-- (?:table|figure): \S+ -->")
+_BLOCK = re.compile(r"<!-- (table|figure): (\S+) -->\n((?:(?!<!-- (?:table|figure): ).)*?)<!-- end -->", re.S)
 
 
-def render_page(text: str, folder: Path) -> str:
+def render_page(text: str, folder: Path, study: Path | None = None) -> str:
     """A page with its blocks filled.
 
     Args:
         text: the page.
         folder: the folder of the page, to which the names of its blocks are relative.
+        study: the published study whose blocks are filled, and those of its folder; None for all blocks.
 
     Raises:
-        InvalidValueError: a block names a table that there is not, or one that the study has nothing for.
+        InvalidValueError: a block has no end, or names a table that there is not, or one without content.
         ResultsError: the folder of a block has no published results.
     """
-    return _BLOCK.sub(lambda found: f"{_comment(found)}\n{_fill(found[1], found[2], folder)}\n<!-- end -->", text)
+
+    def fill(found: re.Match[str]) -> str:
+        if study is not None and not _shows(folder / found[2], study):
+            return found[0]
+        return f"<!-- {found[1]}: {found[2]} -->\n{_fill(found[1], found[2], folder)}\n<!-- end -->"
+
+    if len(_BEGIN.findall(text)) != len(_BLOCK.findall(text)):
+        whole = {f"<!-- {kind}: {name} -->" for kind, name, _ in _BLOCK.findall(text)}
+        open_block = next((begin for begin in _BEGIN.findall(text) if begin not in whole), "a block")
+        raise InvalidValueError(
+            f"{open_block} has no end", remedy="write <!-- end --> on a line of its own below it"
+        )
+    return _BLOCK.sub(fill, text)
+
+
+def _shows(block: Path, study: Path) -> bool:
+    """Whether a block is about a published study, or about the studies of its folder."""
+    return block.resolve().parent in (study.resolve(), study.resolve().parent)
 
 
 def find_figures(pages: Iterable[Path], study: Path) -> set[str]:
@@ -64,24 +83,24 @@ def find_pages(study: Path) -> Iterator[Path]:
     for folder in (study, *study.parents[:MAX_LEVELS]):
         for page in sorted(folder.glob("*.md")):
             blocks = _BLOCK.findall(page.read_text(encoding="utf-8"))
-            if any((folder / name).resolve().parent in (study, study.parent) for _, name, _ in blocks):
+            if any(_shows(folder / name, study) for _, name, _ in blocks):
                 yield page
 
 
 def renew_pages(study: Path) -> tuple[Path, ...]:
-    """Fill the blocks of all pages that show a published study; returns the pages.
+    """Fill the blocks that show a published study, on all pages; returns the pages.
 
-    Raises: as `render_page`.
+    Raises: as `render_page`, with the page in the problem.
     """
-    pages = tuple(find_pages(study))
-    renewed = [render_page(page.read_text(encoding="utf-8"), page.parent) for page in pages]
-    for page, text in zip(pages, renewed, strict=True):
+    renewed = {}
+    for page in find_pages(study):
+        try:
+            renewed[page] = render_page(page.read_text(encoding="utf-8"), page.parent, study)
+        except InvalidValueError as error:
+            raise InvalidValueError(f"{page}: {error.problem}", remedy=error.remedy) from None
+    for page, text in renewed.items():
         write_file(page, text.encode())
-    return pages
-
-
-def _comment(found: re.Match[str]) -> str:
-    return f"<!-- {found[1]}: {found[2]} -->"
+    return tuple(renewed)
 
 
 def _fill(kind: str, name: str, folder: Path) -> str:
@@ -119,7 +138,7 @@ def render_table(study: Path, name: str) -> str:
     names = (*TABLES, *GROUP_TABLES, *MAP_TABLES)
     if name not in names:
         raise InvalidValueError(
-            f"is {name!r}, which is not a table", field="table", value=name, remedy=f"use {join_or(names)}"
+            f"{name!r} is not a table of results", value=name, allowed=names, remedy=f"use {join_or(names)}"
         )
     made: object
     if name in GROUP_TABLES:
@@ -130,6 +149,6 @@ def render_table(study: Path, name: str) -> str:
         made = TABLES[name].make(load_results(study))
     if made is None:
         raise InvalidValueError(
-            f"{name!r} has no lines for {study.name}", field="table", value=name, remedy="leave the block out"
+            f"{study.name} has nothing for the table {name!r}", value=name, remedy="leave the block out"
         )
     return str(made)

@@ -19,6 +19,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from deepen.errors import InvalidValueError, join_or
 from deepen.report.figures.all_figures import list_figures
 from deepen.report.figures.isoflops import read_depth_studies, read_depth_study
 from deepen.report.figures.isoflops_figure import draw_isoflops
@@ -72,7 +73,7 @@ def publish(results: Results, folder: Path, points: int = POINTS, *, is_part: bo
         is_part: whether it is part of a map or of several studies: no figures that no page shows are written.
 
     Raises:
-        InvalidValueError: a page has a block that the study has no table for.
+        InvalidValueError: a page has a block that the study has no table or figure for.
     """
     write_file(folder / RESULTS_FILE, encode_compact(make_compact(results, points)))
     compact = load_results(folder)
@@ -151,6 +152,13 @@ def _write_figures(
 ) -> dict[str, tuple[str, ...]]:
     """Write those figures that pages show, or all where none is shown; returns their files by name."""
     shown = find_figures([page for page in find_pages(folder) if page.name != TABLES_PAGE], folder)
+    if unknown := sorted(shown - figures.keys()):
+        raise InvalidValueError(
+            f"a page shows the figure {unknown[0]!r} of {folder.name}, which has none",
+            value=unknown[0],
+            allowed=tuple(figures),
+            remedy=f"use {join_or(tuple(figures))}",
+        )
     written = {}
     for name, draw in figures.items():
         if name in shown or not (shown or only_shown):
