@@ -55,6 +55,20 @@ def test_growing_arms_and_few_depths_make_no_curve():
     assert read_depth_study(Results.from_json(results.to_json() | {"arms": arms})) is None
 
 
+def test_studies_of_one_width_with_other_budgets_are_one():
+    """Each study has one budget, as where every depth is compared at its own 20 tokens per parameter."""
+    whole = make_depths()
+    parts = []
+    for index in range(len(SHARES)):
+        arms = [arm.to_json() | {"marks": [arm.to_json()["marks"][index]]} for arm in whole.arms]
+        parts.append(Results.from_json(whole.to_json() | {"arms": arms}))
+    [merged] = read_depth_studies(reversed(parts))
+    alone = read()
+    assert [curve.budget for curve in merged.curves] == [curve.budget for curve in alone.curves]
+    assert merged.own_best == alone.own_best is not None
+    assert len(read_depth_studies([whole, make_depths(batch_tokens=512)])) == 2
+
+
 def test_studies_are_in_the_order_of_their_widths():
     group = [make_depths(width=48, family="llama", parametrization="standard"), make_depths()]
     titles = [study.title for study in read_depth_studies(group)]

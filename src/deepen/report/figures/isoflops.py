@@ -8,7 +8,7 @@ natural final depth for a comparison at 20 tokens per parameter.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import exp, log
 from statistics import fmean
@@ -50,6 +50,11 @@ class IsoFlops:
     budget: float
     share: float
     depths: tuple[DepthAtBudget, ...]
+
+    @property
+    def seeds(self) -> int:
+        """The number of seeds, the same for all depths."""
+        return len(self.depths[0].losses)
 
     def find(self, depth: int) -> DepthAtBudget:
         """The point of a depth, which must be one of `depths`."""
@@ -130,9 +135,25 @@ class DepthStudy:
 
 
 def read_depth_studies(group: Iterable[Results]) -> tuple[DepthStudy, ...]:
-    """The isoFLOP curves of studies, narrow ones first; those without any are left out."""
-    studies = [study for results in group if (study := read_depth_study(results))]
-    return tuple(sorted(studies, key=lambda study: (study.width, study.title)))
+    """The isoFLOP curves of studies, narrow ones first; those without any are left out.
+
+    Studies of one width, family and parametrization, with the same data and batch, are one: each may have another
+    budget.
+    """
+    merged: dict[object, DepthStudy] = {}
+    for results in group:
+        study, regime = read_depth_study(results), results.regime
+        if study is None:
+            continue
+        key = (study.title, regime.context, regime.vocab, regime.batch_tokens, regime.data.fingerprint)
+        same = merged.get(key, study)
+        curves = {curve.budget: curve for curve in (*same.curves, *study.curves)}
+        merged[key] = replace(
+            same,
+            curves=tuple(curves[budget] for budget in sorted(curves)),
+            own_budgets={**same.own_budgets, **study.own_budgets},
+        )
+    return tuple(sorted(merged.values(), key=lambda study: (study.width, study.title)))
 
 
 def read_depth_study(results: Results) -> DepthStudy | None:

@@ -24,6 +24,7 @@ _LEGEND: dict[str, dict[str, Any]] = {
     "worse than the lowest": {"marker": "o", "mfc": "#ffffff"},
     "single seeds": {"marker": ".", "ms": 3},
     "minimum, 95 %": {"marker": "D", "ms": 5, "ls": "-"},
+    "minimum without an interval": {"marker": "D", "ms": 5, "mfc": "#ffffff"},
     f"each depth at its own {RATIO:g} tokens per parameter": {"ls": ":", "color": BASELINE_COLOUR},
     "the best of these, 95 %": {"ls": "--", "color": BASELINE_COLOUR},
     "numbers: tokens per parameter": {},
@@ -98,8 +99,8 @@ def _draw_curve(axes: Axes, curve: IsoFlops, colour: str) -> None:
         low, high = _clip(curve.best.interval, depths) if curve.best.interval else (curve.best.minimum,) * 2
         at = float(np.interp(log(curve.best.minimum), np.log(depths), means))
         axes.plot([low, high], [at, at], color=colour, lw=2.2, zorder=4, solid_capstyle="butt")
-        if curve.best.interval:
-            axes.plot([curve.best.minimum], [at], "D", ms=5, mfc=colour, mec="#ffffff", mew=0.8, zorder=5)
+        fill, edge = (colour, "#ffffff") if curve.best.interval else ("#ffffff", colour)
+        axes.plot([curve.best.minimum], [at], "D", ms=5, mfc=fill, mec=edge, mew=0.9, zorder=5)
 
 
 def _clip(interval: tuple[float, float], depths: Sequence[int]) -> tuple[float, float]:

@@ -31,7 +31,7 @@ def _loss_cell(curve: IsoFlops, depth: int) -> str:
     found = next((each for each in curve.depths if each.depth == depth), None)
     if found is None:
         return ""
-    mark = "**" if depth == curve.best.lowest else "*" if depth in curve.best.close else ""
+    mark = "**" if depth == curve.best.lowest else "*" if curve.seeds > 1 and depth in curve.best.close else ""
     return f"{mark}{fixed(found.mean)}{mark} ({ratio(found.tokens_per_parameter)})"
 
 
@@ -42,11 +42,13 @@ def minimum_text(curve: IsoFlops) -> str:
         return f"at {'most' if best.lowest == curve.depths[0].depth else 'least'} {best.lowest}"
     if best.minimum is None:
         return f"{best.lowest}, no parabola"
-    return f"{best.minimum:.1f} ({_interval_text(best.interval)})"
+    return f"{best.minimum:.1f} ({_interval_text(best.interval, curve.seeds)})"
 
 
-def _interval_text(interval: tuple[float, float] | None) -> str:
-    return f"{interval[0]:.1f} to {interval[1]:.1f}" if interval else "flat"
+def _interval_text(interval: tuple[float, float] | None, seeds: int) -> str:
+    if interval is None:
+        return "one seed" if seeds == 1 else "flat"
+    return f"{interval[0]:.1f} to {interval[1]:.1f}"
 
 
 def best_depth_table(group: Sequence[Results]) -> MarkdownTable | None:
@@ -70,21 +72,21 @@ def _best_depth_cells(study: DepthStudy) -> Iterator[str]:
     best, nearest = study.own_best, study.nearest
     yield study.title
     if best is not None:
-        yield f"{best.depth:.1f} ({_interval_text(best.interval)})"
+        yield f"{best.depth:.1f} ({_interval_text(best.interval, nearest.seeds)})"
         yield f"{best.budget:.3g}"
-    else:
-        # The best depth is not at its own ratio at any measured budget.
-        yield f"{minimum_text(nearest)}, at {ratio(nearest.find(nearest.best.lowest).tokens_per_parameter)}"
+    else:  # it is not at its own ratio at any measured budget
+        at = ratio(nearest.find(nearest.best.lowest).tokens_per_parameter)
+        yield f"not measured; {minimum_text(nearest)} at {at} tokens per parameter"
         yield f"{nearest.budget:.3g}"
-    yield ", ".join(str(depth) for depth in nearest.best.close)
-    yield str(len(nearest.depths[0].losses))
+    yield ", ".join(str(depth) for depth in nearest.best.close) if nearest.seeds > 1 else "unknown"
+    yield str(nearest.seeds)
 
 
 def tabulate_isoflops(group: Sequence[Results]) -> Table:
     """All curves as lines: study, budget, depth, its loss, and the minimum of the budget."""
     lines = [
         {
-            "study": study.name,
+            "study": study.title,
             "width": study.width,
             "budget_flops": curve.budget,
             "depth": each.depth,
