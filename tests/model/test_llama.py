@@ -157,3 +157,27 @@ def test_angles_are_not_rounded_where_matrix_products_run_in_bf16():
         table = rotary_table(GROUPED, 4096, CPU)
     assert table.dtype is torch.float32 and torch.equal(table, rotary_table(GROUPED, 4096, CPU))
     assert rotate(torch.ones(1, 3, 1, 4, dtype=torch.bfloat16), table[:, :3]).dtype is torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rotations_and_their_gradients_are_those_of_complex_numbers(dtype: torch.dtype):
+    table = rotary_table(GROUPED, 7, CPU)
+    draw = torch.Generator().manual_seed(0)
+    shapes = (3, 7, 6, 4), (3, 7, 2, 4)  # queries, keys of fewer heads
+    inputs = [torch.randn(shape, generator=draw, dtype=dtype).requires_grad_() for shape in shapes]
+    weights = [torch.randn(shape, generator=draw, dtype=dtype) for shape in shapes]
+    positions = torch.arange(7).expand(3, 7)
+    for x, weight in zip(inputs, weights, strict=True):
+        mine, right = rotate(x, table), torch.cat(_rotate_complex(x.double(), GROUPED.rope_base), dim=-1)
+        assert torch.allclose(mine.double(), right, atol=1e-6)
+        assert torch.equal(mine, rotate(x, table[:, positions]))  # a table with positions for each row
+        gradients = [torch.autograd.grad((y * weight).sum(), x)[0] for y in (mine, right)]
+        assert torch.allclose(*gradients, atol=1e-6)
+
+
+def _rotate_complex(x_bthk: Tensor, base: float) -> tuple[Tensor, Tensor]:
+    low, high = x_bthk.chunk(2, dim=-1)
+    speeds = base ** (-2 * torch.arange(low.shape[-1], dtype=torch.float64) / x_bthk.shape[-1])
+    angles = torch.arange(x_bthk.shape[1], dtype=torch.float64)[:, None, None] * speeds
+    z = torch.complex(low, high) * torch.exp(1j * angles)
+    return z.real, z.imag

@@ -1,7 +1,7 @@
 """How many rows of logits the loss computes at a time. Needs no torch, because the memory model uses it too."""
 
-MAX_LOGITS_CPU = 1 << 18
-"""As many logits, 1 MiB in fp32, as fit into the cache of a CPU's core."""
+MAX_LOGITS_CPU = 1 << 19
+"""About as many logits as fit into a CPU's cache: 2 MiB in fp32."""
 
 MAX_LOGITS_GPU = 1 << 26
 """Enough logits to keep a GPU busy."""

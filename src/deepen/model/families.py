@@ -251,8 +251,8 @@ class LlamaFamily(Family):
         }
 
     def shared_numbers(self, sizes: Sizes, context: int) -> int:
-        """Cosine and sine of each position's angles."""
-        return context * sizes.head_width
+        """Cosine and sine of each position's angles, for both numbers of a pair."""
+        return 2 * context * sizes.head_width
 
     def stored_numbers(
         self, sizes: Sizes, *, trained: bool, trains_norms: bool, autocast: bool, gpu: bool

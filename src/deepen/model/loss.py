@@ -108,9 +108,10 @@ class _MeanLoss(torch.autograd.Function):
         grad_x_nd = torch.empty_like(x_nd) if needs_x else None
         grad_weight_vd = torch.zeros_like(weight_vd) if needs_weight else None
         total = torch.zeros((), dtype=torch.promote_types(x_nd.dtype, torch.float32), device=x_nd.device)
+        minus_one_n1 = total.new_full((len(x_nd), 1), -1.0)
         for part, losses_n, p_nv in _chunks(x, weight, targets_n, rows):
             total += losses_n.sum()
-            p_nv.scatter_add_(1, targets_n[part, None], p_nv.new_full((len(p_nv), 1), -1.0))
+            p_nv.scatter_add_(1, targets_n[part, None], minus_one_n1[part])
             grad_nv = p_nv.to(weight.dtype)
             with torch.autocast(x_nd.device.type, enabled=False):
                 if grad_x_nd is not None:

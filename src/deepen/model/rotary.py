@@ -1,6 +1,6 @@
 """Rotary positions (Su et al. 2021, RoFormer, arXiv 2104.09864): pairs of a head rotate with the position.
 
-Shapes: t tokens of context, h heads, k width of a head.
+Shapes: b sequences, t tokens of context, h heads, k width of a head.
 """
 
 import math
@@ -13,9 +13,10 @@ from deepen.model.rope_scaling import LinearScaling, Llama3Scaling, YarnScaling
 
 
 def rotary_table(config: ModelConfig, context: int, device: torch.device) -> Tensor:
-    """Cosines and sines of every position's angles, (2, t, k / 2) fp32; times a factor with `YarnScaling`.
+    """Cosines and signed sines of every position's angles, (2, t, k) fp32; times a factor with `YarnScaling`.
 
-    Pair i of a head is rotated by position · rope_base^(-2i / k), stretched by `config.rope_scaling`.
+    Pair i of a head is rotated by position · rope_base^(-2i / k), stretched by `config.rope_scaling`. Its two
+    numbers have the same cosine, and sines of opposite signs.
 
     Source: RoFormer, section 3.2.2. The operations are rounded as in Hugging Face's transformers.
     """
@@ -29,7 +30,8 @@ def rotary_table(config: ModelConfig, context: int, device: torch.device) -> Ten
         case YarnScaling() as scaling:
             frequencies, length = _scale_yarn(frequencies, scaling, config), scaling.attention_factor
     angles = torch.outer(torch.arange(context, dtype=torch.float32, device=device), frequencies)
-    return torch.stack((angles.cos() * length, angles.sin() * length))
+    cos, sin = angles.cos() * length, angles.sin() * length
+    return torch.cat((cos, cos, -sin, sin), dim=1).view(context, 2, -1).transpose(0, 1).contiguous()
 
 
 def _scale_llama3(frequencies: Tensor, scaling: Llama3Scaling) -> Tensor:
@@ -57,8 +59,11 @@ def _scale_yarn(frequencies: Tensor, scaling: YarnScaling, config: ModelConfig) 
 def rotate(x_bthk: Tensor, table_2tk: Tensor) -> Tensor:
     """Rotate each pair (i, i + k / 2) by its position's angle; Hugging Face's Llama uses the same pairs.
 
-    The table is that of all rows, (2, t, k / 2), or has positions for each row, (2, b, t, k / 2).
+    The table is that of all rows, (2, t, k), or has positions for each row, (2, b, t, k).
     """
     cos_tk, sin_tk = table_2tk.unsqueeze(-2).unbind()
-    low, high = x_bthk.to(torch.promote_types(x_bthk.dtype, torch.float32)).chunk(2, dim=-1)
-    return torch.cat((low * cos_tk - high * sin_tk, high * cos_tk + low * sin_tk), dim=-1).type_as(x_bthk)
+    x = x_bthk.to(torch.promote_types(x_bthk.dtype, torch.float32))
+    rotated = x * cos_tk
+    low, high = x.chunk(2, dim=-1)
+    swapped = torch.cat((high, low), dim=-1)
+    return rotated.addcmul_(swapped, sin_tk).type_as(x_bthk)
