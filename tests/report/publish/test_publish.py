@@ -1,5 +1,6 @@
 """Publishing a study: files for a repository, and pages whose tables are filled from them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,29 @@ def test_blocks_of_studies_that_are_not_published_yet_stay(results: Results, tmp
     page.write_text(PAGE + other)
     publish(results, tmp_path / "winner")
     assert page.read_text().endswith(other) and "| mid" in page.read_text()
+
+
+def test_only_figures_of_its_own_are_removed(results: Results, tmp_path: Path):
+    publish(results, tmp_path / "winner")
+    figures = tmp_path / "winner" / "figures"
+    (figures / "drawn-by-hand.svg").write_text("<svg/>")
+    assert (figures / "verdicts.svg").is_file()
+    (tmp_path / "winner.md").write_text(PAGE)  # shows the figure `budgets` alone
+    publish(results, tmp_path / "winner")
+    names = {path.name for path in figures.iterdir()}
+    assert names == {"budgets.svg", "budgets-dark.svg", "drawn-by-hand.svg"}
+
+
+def test_pages_above_may_have_any_bytes(results: Results, tmp_path: Path):
+    (tmp_path / "notes.md").write_bytes(b"caf\xe9")
+    page = tmp_path / "winner.md"
+    page.write_bytes(b"caf\xe9\n" + PAGE.encode())
+    publish(results, tmp_path / "winner")
+    assert (tmp_path / "notes.md").read_bytes() == b"caf\xe9"
+    assert page.read_bytes().startswith(b"caf\xe9\n# Winner") and b"| mid" in page.read_bytes()
+
+
+def test_budgets_without_a_known_model_are_shares(results: Results, tmp_path: Path):
+    publish(replace(results, regime=replace(results.regime, tokens_per_parameter=None)), tmp_path)
+    header = render_table(tmp_path, "budgets").splitlines()[0]
+    assert header == "| arm | 0.50 × the budget | 1.00 × the budget |"

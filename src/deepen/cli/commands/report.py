@@ -10,15 +10,15 @@ from deepen.errors import InvalidValueError
 from deepen.report import draw_report
 from deepen.report.map.draw import draw_map
 from deepen.study.map.run_map import collect_map, find_studies
-from deepen.study.map.schema import MAP_FILE, load_map, write_map
-from deepen.study.results.results_file import RESULTS_FILE, load_results, write_results
+from deepen.study.map.schema import load_map, write_map
+from deepen.study.results.results_file import load_results, write_results
 from deepen.study.results.schema import Results
 
 
 def run(request: ReportRequest) -> int:
     """Draw the report and print the results and where it is; or write tables or publish, and print which."""
     if request.publish:
-        return _publish(request.folder, request.publish, request.points)
+        return _publish(request, request.publish)
     if request.is_map:
         return _draw_map(request)
     results = load_results(request.folder)
@@ -33,15 +33,15 @@ def run(request: ReportRequest) -> int:
     return 0
 
 
-def _publish(folder: Path, out: Path, points: int) -> int:
+def _publish(request: ReportRequest, out: Path) -> int:
     from deepen.report.publish.publish import publish, publish_group, publish_map
 
-    if (folder / MAP_FILE).exists():
-        published = publish_map(folder, out, points)
-    elif (folder / RESULTS_FILE).exists():
-        published = publish(load_results(folder), out, points)
+    if request.is_map:
+        published = publish_map(request.folder, out, request.points)
+    elif request.is_group:
+        published = publish_group(request.folder, out, request.points)
     else:
-        published = publish_group(folder, out, points)
+        published = publish(load_results(request.folder), out, request.points)
     rows = [(name, f"{size / 1000:,.1f}") for name, size in published.files.items()]
     print_table(f"Published in {out}", (text("file"), numbers("kB")), rows)
     if published.pages:

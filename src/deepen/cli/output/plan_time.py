@@ -1,6 +1,6 @@
 """What all runs of a study or a map cost in a plan: training, evaluation, and the time on devices."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from deepen.cli.output.plan_answer import format_hours, format_money
@@ -48,7 +48,7 @@ def describe_time(
         "device": fleet.device.name,
         "count": fleet.count,
         "mfu": flops / (fleet.count * fleet.device.peak_flops * taken.training),
-        "mfu_by_model": {tree.study.model.name: each.mfu for tree, each in zip(trees, fleets, strict=True)},
+        "mfu_by_model": _list_mfu(trees, fleets),
         "peak_flops": fleet.device.peak_flops,
         "source": fleet.device.source,
     }
@@ -64,7 +64,7 @@ def describe_cards(trees: Sequence[Tree]) -> list[dict[str, Any]]:
             "name": key,
             "device": device.name,
             "peak_flops": device.peak_flops,
-            "mfu_by_model": {tree.study.model.name: each.mfu for tree, each in zip(trees, fleets, strict=True)},
+            "mfu_by_model": _list_mfu(trees, fleets),
             "training_seconds": taken.training,
             "evaluation_seconds": taken.evaluation,
             "segments": sum(map(count_segments, trees)),
@@ -93,10 +93,10 @@ def print_cards(preset: str, minutes: float, cards: Sequence[Mapping[str, Any]],
                 card["device"],
                 f"{card['peak_flops'] / 1e12:,.4g}",
                 _describe_mfu(card["mfu_by_model"].values()),
-                *(
-                    _format_minutes(card[f"{part}seconds"])
-                    for part in ("training_", "evaluation_", "beginnings_", "")
-                ),
+                _format_minutes(card["training_seconds"]),
+                _format_minutes(card["evaluation_seconds"]),
+                _format_minutes(card["beginnings_seconds"]),
+                _format_minutes(card["seconds"]),
             )
             for card in cards
         ),
@@ -127,8 +127,10 @@ def time_sentences(evaluation: Mapping[str, Any], time: Mapping[str, Any] | None
 
 def describe_fleet(time: Mapping[str, Any]) -> str:
     """The devices that train, and how fast they are."""
-    shares = time.get("mfu_by_model", {}).values() or [time["mfu"]]
-    how = f"{_describe_mfu(shares)} of {time['peak_flops'] / 1e12:,.4g} TFLOP/s" if time["mfu"] else "as benched"
+    how = "as benched"
+    if time["mfu"]:
+        shares = time.get("mfu_by_model", {"": time["mfu"]}).values()
+        how = f"{_describe_mfu(shares)} of {time['peak_flops'] / 1e12:,.4g} TFLOP/s"
     return f"{time['count']:,} × {time['device']}, {how} ({time['source']})"
 
 
@@ -141,9 +143,14 @@ def _sum_times(trees: Sequence[Tree], fleets: Sequence[Fleet]) -> StudyTime:
     )
 
 
-def _describe_mfu(shares: Iterable[float]) -> str:
+def _list_mfu(trees: Sequence[Tree], fleets: Sequence[Fleet]) -> dict[str, float]:
+    """The utilization for each study's model, by its name."""
+    return {tree.study.model.name: fleet.mfu for tree, fleet in zip(trees, fleets, strict=True)}
+
+
+def _describe_mfu(shares: Collection[float]) -> str:
     """Shares of a peak in percent: 7.7 %, or 2.7 to 14.1 %."""
-    lowest, *_, highest = (f"{100 * share:.3g}" for share in sorted((*shares,) * 2))
+    lowest, highest = (f"{100 * share:.3g}" for share in (min(shares), max(shares)))
     return f"{lowest} %" if lowest == highest else f"{lowest} to {highest} %"
 
 
@@ -154,10 +161,6 @@ def _price(time: Mapping[str, Any]) -> str:
 
 def _format_minutes(seconds: float) -> str:
     minutes = seconds / 60
-    return (
-        f"{minutes / 60:,.1f} h"
-        if minutes >= 180
-        else f"{minutes:,.0f} min"
-        if minutes >= 10
-        else f"{minutes:.1f} min"
-    )
+    if minutes >= 180:
+        return f"{minutes / 60:,.1f} h"
+    return f"{minutes:,.0f} min" if minutes >= 10 else f"{minutes:.1f} min"

@@ -10,6 +10,7 @@ from deepen.cli.requests.parser import parse_arguments
 from deepen.cli.requests.value_types import FOLDER, Completion, is_writable_folder, whole_number
 from deepen.report.publish import POINTS
 from deepen.study.map.schema import MAP_FILE
+from deepen.study.results.results_file import RESULTS_FILE
 
 COMMAND = Command(
     name="report",
@@ -67,9 +68,16 @@ COMMAND = Command(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportRequest:
-    """The folder of the study or map, the folder of its report, and whether only tables are written.
+    """What to draw, to write as tables or to publish.
 
-    `publish` is the folder in which it is published, with `points` of each curve; None to draw its report.
+    Attributes:
+        folder: of a study, of a map, or of several studies.
+        out: the folder of its report.
+        tables_only: whether only tables are written.
+        is_map: whether `folder` is that of a map.
+        is_group: whether `folder` has folders of studies, and no results of its own.
+        publish: the folder in which it is published; None to draw its report.
+        points: how many points of the longest curve are published.
     """
 
     command: ClassVar[Command] = COMMAND
@@ -77,6 +85,7 @@ class ReportRequest:
     out: Path
     tables_only: bool
     is_map: bool
+    is_group: bool
     publish: Path | None
     points: int
 
@@ -88,13 +97,14 @@ def parse(argv: Sequence[str]) -> ReportRequest:
     out = Path(arguments.get("out", folder))
     is_map = (folder / MAP_FILE).is_file()
     publish = Path(arguments["publish"]) if "publish" in arguments else None
-    is_group = publish is not None and any(folder.glob("*/results.json"))
+    has_results = (folder / RESULTS_FILE).is_file()
+    is_group = not is_map and not has_results and any(folder.glob(f"*/{RESULTS_FILE}"))
     if is_map and "csv" in arguments:
         arguments.add(
             "--csv: a map's numbers are in its map.csv; name the folder of one of its studies, or leave it out"
         )
-    elif arguments.argument and not is_map and not is_group and not (folder / "results.json").is_file():
-        arguments.add(f"STUDY {folder} has no results.json: name the folder of a study that has run")
+    elif arguments.argument and not (is_map or has_results or (is_group and publish)):
+        arguments.add(f"STUDY {folder} has no {RESULTS_FILE}: name the folder of a study that has run")
     elif publish and not is_writable_folder(publish):
         arguments.add(f"--publish {publish} cannot be written to: name another folder")
     elif not publish and not is_writable_folder(out):
@@ -110,6 +120,7 @@ def parse(argv: Sequence[str]) -> ReportRequest:
         out=out,
         tables_only="csv" in arguments,
         is_map=is_map,
+        is_group=is_group,
         publish=publish,
         points=arguments.get("points", POINTS),
     )

@@ -23,7 +23,7 @@ from deepen.errors import nearest
 from deepen.study.compile.study_cost import max_tokens
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.executor import local
-from deepen.study.define.fair_presets import FAIR_PRESETS, FairPreset, find_fair_preset
+from deepen.study.define.fair_presets import FAIR_PRESETS, find_fair_preset
 from deepen.study.define.presets import STUDIES
 from deepen.study.define.recorded import read_recorded_study
 from deepen.study.define.study import Study
@@ -167,14 +167,16 @@ def _map_values(arguments: Arguments) -> list[dict[str, Any]]:
 
 def name_folder(arguments: Arguments, studies: Sequence[Study]) -> str:
     """The name of the folder that a command line leaves open; each preset for a GPU has its own."""
-    name = MAP if arguments.argument == MAP else studies[0].name if studies else ""
+    name = studies[0].name if studies else ""
+    if arguments.argument == MAP:
+        name = MAP
     return f"{name}-{arguments['preset']}" if preset_minutes(arguments) else name
 
 
 def preset_minutes(arguments: Arguments) -> float:
     """The time on one H100 for which the preset of `fair` or of a map is made; 0 if there is no such preset."""
-    preset = FAIR_PRESETS.get(arguments.get("preset", ""))
-    return 0.0 if preset is None else preset.minutes
+    name = arguments.get("preset", "")
+    return FAIR_PRESETS[name].minutes if name in FAIR_PRESETS else 0.0
 
 
 def parse_study(arguments: Arguments, name: str) -> Study | None:
@@ -192,10 +194,9 @@ def parse_study(arguments: Arguments, name: str) -> Study | None:
     own = arguments.given([*parameters])
     changes = {key: value for key, value in arguments.values.items() if key not in own}
     if "model" in parameters:
-        preset = own.get("preset", "")
-        found = preset if isinstance(preset, FairPreset) else arguments.attempt(lambda: find_fair_preset(preset))
-        if found is None:
+        preset = arguments.attempt(lambda: find_fair_preset(own.get("preset", "")))
+        if preset is None:
             return None
-        own |= {"model": parse_model(arguments, found.model), "preset": found}
+        own |= {"model": parse_model(arguments, preset.model), "preset": preset}
     study = arguments.attempt(lambda: make(**own))
     return None if study is None else change_study(arguments, study, changes)

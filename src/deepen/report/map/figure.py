@@ -1,6 +1,6 @@
 """The heat maps of a map as a figure for a paper, and one for a dark page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,17 +49,29 @@ _THEMES: Mapping[str, _Theme] = {
 
 def write_map_figures(found: MapResults, folder: Path) -> tuple[str, ...]:
     """Draw the heat maps into a folder, as PNG and SVG, light and dark; returns the names of the files."""
+    files = encode_map_figures(found, ("png", "svg"))
+    for name, content in files.items():
+        write_file(folder / name, content)
+    return tuple(files)
+
+
+def encode_map_figures(found: MapResults, kinds: Sequence[str]) -> dict[str, bytes]:
+    """The heat maps, light and dark, as files by name; none where nothing is compared.
+
+    Args:
+        found: the map.
+        kinds: `png`, `svg` or both.
+    """
     grids = make_grids(found)
     if not grids:
-        return ()
-    written = []
+        return {}
+    files = {}
     for name, theme in _THEMES.items():
         with matplotlib.rc_context({**MATPLOTLIB, "hatch.color": theme.hatch, "hatch.linewidth": 0.8}):
             figure = _draw(grids, theme)
-            for kind in ("png", "svg"):
-                write_file(folder / f"{name}.{kind}", encode_figure(figure, kind, paper=theme.paper))
-                written.append(f"{name}.{kind}")
-    return tuple(written)
+            for kind in kinds:
+                files[f"{name}.{kind}"] = encode_figure(figure, kind, paper=theme.paper)
+    return files
 
 
 def _draw(grids: tuple[Grid, ...], theme: _Theme) -> Figure:

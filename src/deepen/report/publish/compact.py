@@ -7,7 +7,7 @@ rest, or is empty, is left out, apart from the keys that every results.json has.
 
 import json
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from deepen.report.publish import POINTS
 from deepen.study.judge.verdicts import with_verdicts
 from deepen.study.results.excess import find_decay_start
-from deepen.study.results.packed import UNIT, pack_answers, pack_blocks
+from deepen.study.results.packed import pack_answers, pack_blocks, round_to_unit
 from deepen.study.results.schema import ArmResult, CurvePoint, Results
 
 _DIGITS = 5
@@ -24,7 +24,7 @@ _EXACT = (
     "budget_share", "budget_flops", "flops", "peak", "peak_lr", "chosen_peak", "options", "chosen_options",
     "tokens_per_parameter",
 )  # fmt: skip
-"""Numbers that are compared with others, and so are not rounded."""
+"""Keys of numbers that are compared with others, and so are not rounded."""
 
 _ALWAYS = frozenset((
     "name", "recipe", "seed", "segments", "curve", "marks", "peak_memory_bytes", "tokens", "flops", "seconds",
@@ -45,11 +45,7 @@ def make_compact(results: Results, points: int = POINTS) -> Results:
     content = replace(results, arms=_thin_curves(results, points)).to_json()
     for arm in content["arms"]:
         arm["curve"] = [_round(point) for point in arm["curve"]]
-        arm["marks"] = [_round(mark) | {"val_loss": mark["val_loss"]} for mark in arm["marks"]]
-        arm["marks"] = [
-            mark | {"val_blocks": [round(round(loss / UNIT) * UNIT, 4) for loss in mark["val_blocks"]]}
-            for mark in arm["marks"]
-        ]
+        arm["marks"] = [_round_mark(mark) for mark in arm["marks"]]
     content["tuning"] = _round(content["tuning"])
     return with_verdicts(Results.from_json(content))
 
@@ -68,9 +64,9 @@ def encode_compact(results: Results) -> bytes:
 
 def _trim(verdict: dict[str, Any]) -> dict[str, Any]:
     """A verdict without what only `judge` and the tables need."""
-    left_out: tuple[str, ...] = ("interval_alone", "interval_own_seeds")
-    bounds = verdict["multiplier_interval_bounds"]
-    left_out += ("multiplier_interval_bounds",) if bounds == [None, None] else ()
+    left_out = {"interval_alone", "interval_own_seeds"}
+    if verdict["multiplier_interval_bounds"] == [None, None]:
+        left_out.add("multiplier_interval_bounds")
     return {key: value for key, value in verdict.items() if key not in left_out}
 
 
@@ -86,14 +82,15 @@ def _dump(value: Any) -> str:
 
 def _pack(arm: dict[str, Any]) -> dict[str, Any]:
     """An arm whose marks have their blocks in one packed string, if all of them have blocks."""
-    packed = pack_blocks([mark["val_blocks"] for mark in arm["marks"]])
+    arm["packed_val_blocks"] = pack_blocks([mark["val_blocks"] for mark in arm["marks"]])
     for mark in arm["marks"]:
-        if packed:
+        if arm["packed_val_blocks"]:
             del mark["val_blocks"], mark["val_stderr"]
         for score in mark["tasks"].values():
-            score["correct"] = pack_answers(score["correct"] or "")
-    found: dict[str, Any] = _without_empty(arm)
-    return found | ({"packed_val_blocks": packed} if packed else {})
+            if score["correct"]:
+                score["correct"] = pack_answers(score["correct"])
+    packed: dict[str, Any] = _without_empty(arm)
+    return packed
 
 
 def _without_empty(value: Any) -> Any:
@@ -105,8 +102,14 @@ def _without_empty(value: Any) -> Any:
     return {
         key: _without_empty(entry)
         for key, entry in value.items()
-        if key in _ALWAYS or not (entry is None or entry == "" or entry == [] or entry == {})
+        if key in _ALWAYS or entry not in (None, "", [], {})
     }
+
+
+def _round_mark(mark: dict[str, Any]) -> dict[str, Any]:
+    """A mark with its exact loss, and with its blocks as they are read from a packed string."""
+    exact = {"val_loss": mark["val_loss"], "val_blocks": [round_to_unit(loss) for loss in mark["val_blocks"]]}
+    return _round(mark) | exact  # type: ignore[no-any-return]
 
 
 def _round(value: Any) -> Any:
@@ -122,19 +125,18 @@ def _round(value: Any) -> Any:
 
 def _thin_curves(results: Results, points: int) -> tuple[ArmResult, ...]:
     """The arms with fewer points; the baseline keeps those at which an arm that grew is compared with it."""
-    if not any(point.phase for arm in results.arms for point in arm.curve):
+    if not any(point.phase for arm in results.arms for point in arm.curve):  # they are thin already, see `_thin`
         return results.arms
-    common = _choose_tokens(results.arms, points)
-    dense = _choose_tokens(results.arms, 2 * points)
-    grown: dict[str, set[int]] = {}
+    common, dense = (_choose_tokens(results.arms, number) for number in (points, 2 * points))
+    own = defaultdict[str, set[int]](set)
     for arm in results.arms:
         for growth in arm.growths:
-            after = _next(arm.curve, growth.tokens)
-            grown.setdefault(arm.name, set()).update({growth.tokens, after.tokens if after else growth.tokens})
+            after = [point.tokens for point in arm.curve if point.tokens > growth.tokens]
+            own[arm.name] |= {growth.tokens, *after[:1]}
         if arm.growths:
-            grown[arm.name] |= {tokens for tokens in dense if tokens > arm.growths[-1].tokens}
-    grown[results.baseline] = {tokens for found in grown.values() for tokens in found}
-    return tuple(replace(arm, curve=_thin(arm, common | grown.get(arm.name, frozenset()))) for arm in results.arms)
+            own[arm.name] |= {tokens for tokens in dense if tokens > arm.growths[-1].tokens}
+    own[results.baseline] = set().union(*own.values())
+    return tuple(replace(arm, curve=_thin(arm, common | own[arm.name])) for arm in results.arms)
 
 
 def _choose_tokens(arms: Sequence[ArmResult], points: int) -> frozenset[int]:
@@ -162,8 +164,3 @@ def _thin(arm: ArmResult, kept: Set[int]) -> tuple[CurvePoint, ...]:
     ends = {point.tokens for point in (*validated[-1:], *arm.curve[-1:])}
     needed = kept | ends | {find_decay_start(arm.curve).tokens}
     return tuple(replace(point, step=None, phase="") for point in arm.curve if point.tokens in needed)
-
-
-def _next(points: Sequence[CurvePoint], tokens: int) -> CurvePoint | None:
-    """The first point after a number of tokens."""
-    return next((point for point in points if point.tokens > tokens), None)

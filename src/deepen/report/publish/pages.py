@@ -21,7 +21,7 @@ from deepen.errors import InvalidValueError, join_or
 from deepen.report.files import write_file
 from deepen.report.publish.map_tables import MAP_TABLES
 from deepen.report.publish.markdown import embed_figure
-from deepen.report.publish.pictures import DARK_SUFFIX
+from deepen.report.publish.pictures import list_picture_files
 from deepen.report.publish.tables import GROUP_TABLES, TABLES
 from deepen.study.map.schema import load_map
 from deepen.study.results.results_file import RESULTS_FILE, load_results
@@ -30,6 +30,9 @@ from deepen.study.results.schema import Results
 FIGURES_FOLDER = "figures"
 MAX_LEVELS = 3
 """How many folders above a published study pages with its blocks are looked for."""
+
+_OTHER_BYTES = "surrogateescape"
+"""How bytes of a page that are not UTF-8 are read, and written as they were: any page above may be looked at."""
 
 _BEGIN = re.compile(r"<!-- (?:table|figure): \S+ -->")
 _BLOCK = re.compile(r"<!-- (table|figure): (\S+) -->\n((?:(?!<!-- (?:table|figure): ).)*?)<!-- end -->", re.S)
@@ -72,7 +75,7 @@ def find_figures(pages: Iterable[Path], study: Path) -> set[str]:
     return {
         PurePosixPath(name).name
         for page in pages
-        for kind, name, _ in _BLOCK.findall(page.read_text(encoding="utf-8"))
+        for kind, name, _ in _BLOCK.findall(_read_page(page))
         if kind == "figure" and (page.parent / name).resolve().parent == study.resolve()
     }
 
@@ -81,8 +84,8 @@ def find_pages(study: Path) -> Iterator[Path]:
     """The pages with blocks of a published study: in its folder, and in the three folders above."""
     study = study.resolve()
     for folder in (study, *study.parents[:MAX_LEVELS]):
-        for page in sorted(folder.glob("*.md")):
-            blocks = _BLOCK.findall(page.read_text(encoding="utf-8"))
+        for page in sorted(filter(Path.is_file, folder.glob("*.md"))):
+            blocks = _BLOCK.findall(_read_page(page))
             if any(_shows(folder / name, study) for _, name, _ in blocks):
                 yield page
 
@@ -95,12 +98,16 @@ def renew_pages(study: Path) -> tuple[Path, ...]:
     renewed = {}
     for page in find_pages(study):
         try:
-            renewed[page] = render_page(page.read_text(encoding="utf-8"), page.parent, study)
+            renewed[page] = render_page(_read_page(page), page.parent, study)
         except InvalidValueError as error:
             raise InvalidValueError(f"{page}: {error.problem}", remedy=error.remedy) from None
     for page, text in renewed.items():
-        write_file(page, text.encode())
+        write_file(page, text.encode(errors=_OTHER_BYTES))
     return tuple(renewed)
+
+
+def _read_page(page: Path) -> str:
+    return page.read_text(encoding="utf-8", errors=_OTHER_BYTES)
 
 
 def _fill(kind: str, name: str, folder: Path) -> str:
@@ -110,8 +117,8 @@ def _fill(kind: str, name: str, folder: Path) -> str:
 
 def _embed(name: str) -> str:
     path = PurePosixPath(name)
-    file = path.parent / FIGURES_FOLDER / path.name
-    return embed_figure(f"{file}.svg", f"{file}{DARK_SUFFIX}.svg", escape(path.name.replace("-", " ")))
+    light, dark = (str(path.parent / FIGURES_FOLDER / file) for file in list_picture_files(path.name))
+    return embed_figure(light, dark, escape(path.name.replace("-", " ")))
 
 
 def find_group(folder: Path) -> list[Path]:

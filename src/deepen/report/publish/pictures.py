@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from deepen.report.figures.dark_svg import darken_figure
 from deepen.report.figures.save import encode_figure
 
-DARK_SUFFIX = "-dark"
+_DARK_SUFFIX = "-dark"
 
 _UNNEEDED = re.compile(
     r"""\ *<metadata>.*?</metadata>\n            # the program that drew it
@@ -30,11 +30,15 @@ _NUMBER = re.compile(r"-?\d+\.\d{2,}")
 
 
 def encode_pictures(name: str, figure: Figure) -> Iterator[tuple[str, bytes]]:
-    """The files of a figure: `NAME.svg`, and `NAME-dark.svg` for dark screens, reproducible to the byte."""
+    """The files of a figure with their content, reproducible to the byte."""
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         svg = shrink_svg(encode_figure(figure, "svg").decode())
-    yield f"{name}.svg", svg.encode()
-    yield f"{name}{DARK_SUFFIX}.svg", darken_figure(svg).encode()
+    yield from zip(list_picture_files(name), (svg.encode(), darken_figure(svg).encode()), strict=True)
+
+
+def list_picture_files(name: str) -> tuple[str, str]:
+    """The names of the files of a figure, for light and for dark screens."""
+    return f"{name}.svg", f"{name}{_DARK_SUFFIX}.svg"
 
 
 def shrink_svg(svg: str) -> str:

@@ -24,7 +24,7 @@ from deepen.report.figures.all_figures import list_figures
 from deepen.report.figures.isoflops import read_depth_studies, read_depth_study
 from deepen.report.figures.isoflops_figure import draw_isoflops
 from deepen.report.files import write_file
-from deepen.report.map.figure import write_map_figures
+from deepen.report.map.figure import encode_map_figures
 from deepen.report.map.table import encode_cells
 from deepen.report.publish import POINTS
 from deepen.report.publish.compact import encode_compact, make_compact
@@ -38,7 +38,7 @@ from deepen.report.publish.pages import (
     render_page,
     renew_pages,
 )
-from deepen.report.publish.pictures import encode_pictures, shrink_svg
+from deepen.report.publish.pictures import encode_pictures, list_picture_files, shrink_svg
 from deepen.report.publish.tables import TABLES
 from deepen.report.style import MATPLOTLIB
 from deepen.report.summary.study_summary import summarize
@@ -51,6 +51,7 @@ from deepen.study.results.schema import Results
 
 TABLES_PAGE = "tables.md"
 
+_MAP_TABLE = "map.csv"
 _CSV = ("verdicts", "depth-verdicts", "marks", "trials")
 
 
@@ -63,27 +64,18 @@ class Published:
     pages: tuple[Path, ...]
 
 
-def publish(results: Results, folder: Path, points: int = POINTS, *, is_part: bool = False) -> Published:
+def publish(results: Results, folder: Path, points: int = POINTS) -> Published:
     """Write a study in little room, its tables and its figures into a folder, and renew the pages that show it.
 
     Args:
         results: the results of the study.
         folder: where to; the pages are in it, and in the three folders above.
         points: how many points of the longest curve are kept.
-        is_part: whether it is part of a map or of several studies: no figures that no page shows are written.
 
     Raises:
         InvalidValueError: a page has a block that the study has no table or figure for.
     """
-    write_file(folder / RESULTS_FILE, encode_compact(make_compact(results, points)))
-    compact = load_results(folder)
-    tables = {name: table for name, table in make_tables(compact).items() if name in _CSV}
-    names = [RESULTS_FILE, *write_csv(tables, folder)]
-    figures = _write_figures(_list_figures(compact), folder, only_shown=is_part)
-    made = [name for name, kind in TABLES.items() if kind.make(compact) is not None]
-    write_file(folder / TABLES_PAGE, _list_tables(compact, made, list(figures), folder).encode())
-    names += [*(file for files in figures.values() for file in files), TABLES_PAGE]
-    return _finish(folder, names)
+    return _finish(folder, _write_study(results, folder, points), [folder])
 
 
 def publish_group(folder: Path, out: Path, points: int = POINTS) -> Published:
@@ -99,19 +91,17 @@ def publish_group(folder: Path, out: Path, points: int = POINTS) -> Published:
 
     Raises: as `publish`; and ResultsError if the results of a study are damaged.
     """
-    studies = {path.name: load_results(path) for path in find_group(folder)}
-    published = [publish(results, out / name, points, is_part=True) for name, results in studies.items()]
+    studies = {out / path.name: load_results(path) for path in find_group(folder)}
+    names = _write_studies(studies, out, points)
     group = load_group(out)
-    names = [f"{each.folder.name}/{name}" for each in published for name in each.files]
     if depths := read_depth_studies(group):
         names += write_csv({"isoflops": tabulate_isoflops(group)}, out)
-        figures = _write_figures({"isoflops": partial(draw_isoflops, depths)}, out)
-        names += [file for files in figures.values() for file in files]
-    return _finish(out, names)
+        names += _list_files(_write_figures({"isoflops": partial(draw_isoflops, depths)}, out))
+    return _finish(out, names, [*studies, out])
 
 
 def publish_map(folder: Path, out: Path, points: int = POINTS) -> Published:
-    """Publish a map: its studies into `studies/`, as they lie in a map, map.json, its table and its figure.
+    """Publish a map: its studies into `studies/`, as in the folder of a map, map.json, its table and its figure.
 
     Args:
         folder: the folder of a map; without its studies, map.json alone is published.
@@ -120,25 +110,46 @@ def publish_map(folder: Path, out: Path, points: int = POINTS) -> Published:
 
     Raises: as `publish`; and ResultsError if the results of a study, or map.json, are damaged.
     """
-    studies = find_studies(folder)
-    published = [
-        publish(load_results(path), out / path.relative_to(folder), points, is_part=True) for path in studies
-    ]
-    names = [str(each.folder.relative_to(out) / name) for each in published for name in each.files]
-    found = collect_map(out) if studies else load_map(folder)
-    if studies and (folder / MAP_FILE).exists():
-        found = replace(found, name=load_map(folder).name)
+    found = load_map(folder)
+    studies = {out / path.relative_to(folder): load_results(path) for path in find_studies(folder)}
+    names = _write_studies(studies, out, points)
+    if studies:
+        found = replace(collect_map(out), name=found.name)
     write_map(found, out)
-    write_file(out / "map.csv", encode_cells(found))
-    drawn = write_map_figures(found, out / FIGURES_FOLDER)
-    for name in drawn:
-        path = out / FIGURES_FOLDER / name
-        if path.suffix == ".svg":
-            write_file(path, shrink_svg(path.read_text(encoding="utf-8")).encode())
-        else:
-            path.unlink()  # a page in Markdown shows the others
-    names += [MAP_FILE, "map.csv", *(f"{FIGURES_FOLDER}/{name}" for name in drawn if name.endswith(".svg"))]
-    return _finish(out, names)
+    write_file(out / _MAP_TABLE, encode_cells(found))
+    names += [MAP_FILE, _MAP_TABLE]
+    for name, content in encode_map_figures(found, ("svg",)).items():
+        write_file(out / FIGURES_FOLDER / name, shrink_svg(content.decode()).encode())
+        names.append(f"{FIGURES_FOLDER}/{name}")
+    return _finish(out, names, [*studies, out])
+
+
+def _write_studies(studies: Mapping[Path, Results], out: Path, points: int) -> list[str]:
+    """Write the studies of a map or a group into their folders in `out`; returns the names of the files."""
+    return [
+        str(folder.relative_to(out) / name)
+        for folder, results in studies.items()
+        for name in _write_study(results, folder, points, only_shown=True)
+    ]
+
+
+def _write_study(results: Results, folder: Path, points: int, *, only_shown: bool = False) -> list[str]:
+    """Write the files of a study; returns their names.
+
+    Args:
+        results: the results of the study.
+        folder: where to.
+        points: how many points of the longest curve are kept.
+        only_shown: whether figures that no page shows are left out even where no page shows any.
+    """
+    write_file(folder / RESULTS_FILE, encode_compact(make_compact(results, points)))
+    compact = load_results(folder)
+    tables = {name: table for name, table in make_tables(compact).items() if name in _CSV}
+    names = [RESULTS_FILE, *write_csv(tables, folder)]
+    figures = _write_figures(_list_figures(compact), folder, only_shown=only_shown)
+    made = [name for name, kind in TABLES.items() if kind.make(compact) is not None]
+    write_file(folder / TABLES_PAGE, _list_tables(compact, made, list(figures), folder).encode())
+    return [*names, *_list_files(figures), TABLES_PAGE]
 
 
 def _list_figures(results: Results) -> dict[str, Callable[[], Figure]]:
@@ -159,7 +170,7 @@ def _write_figures(
             allowed=tuple(figures),
             remedy=f"use {join_or(tuple(figures))}",
         )
-    written = {}
+    written: dict[str, tuple[str, ...]] = {}
     for name, draw in figures.items():
         if name in shown or not (shown or only_shown):
             with matplotlib.rc_context(MATPLOTLIB):
@@ -167,18 +178,23 @@ def _write_figures(
             for file, content in files.items():
                 write_file(folder / FIGURES_FOLDER / file, content)
             written[name] = tuple(f"{FIGURES_FOLDER}/{file}" for file in files)
-    kept = {file for files in written.values() for file in files}
-    for old in (folder / FIGURES_FOLDER).glob("*.svg"):
-        if f"{FIGURES_FOLDER}/{old.name}" not in kept:
-            old.unlink()
+        else:  # it may be there from an earlier time
+            for file in list_picture_files(name):
+                (folder / FIGURES_FOLDER / file).unlink(missing_ok=True)
     return written
 
 
-def _finish(folder: Path, names: Sequence[str]) -> Published:
+def _list_files(figures: Mapping[str, tuple[str, ...]]) -> list[str]:
+    return [file for files in figures.values() for file in files]
+
+
+def _finish(folder: Path, names: Sequence[str], studies: Sequence[Path]) -> Published:
+    """Renew the pages of all that was published; only now, because a table may compare several studies."""
+    pages = [page for study in studies for page in renew_pages(study) if page.name != TABLES_PAGE]
     return Published(
         folder=folder,
         files={name: (folder / name).stat().st_size for name in names},
-        pages=tuple(page for page in renew_pages(folder) if page.name != TABLES_PAGE),
+        pages=tuple(dict.fromkeys(pages)),
     )
 
 

@@ -7,7 +7,7 @@ isoflops          the loss of each constant depth at each budget
 seeds             each arm's loss with each seed
 trials            what was tried for each arm, and what was chosen
 tasks             scores on tasks, and their tests against the baseline
-facts             model, data, rate, machine
+facts             model, data, rate, seeds
 sentences         the verdicts at the study's budget in words
 
 Tables of several studies, in `GROUP_TABLES`:
@@ -38,7 +38,7 @@ from deepen.study.results.schema import Results, Verdict
 from deepen.study.results.tuning import TunedArm
 
 _MACHINE_FACTS = ("Machine", "Wall clock")
-"""Facts that say nothing of the result."""
+"""Facts that do not describe the result."""
 
 
 def verdict_table(study: StudySummary) -> MarkdownTable | None:
@@ -61,7 +61,7 @@ def verdict_table(study: StudySummary) -> MarkdownTable | None:
     return MarkdownTable(
         columns=(
             "arm",
-            "tokens per parameter" if several else "",
+            _budget_unit(study) if several else "",
             "loss",
             f"difference ({confidence}, all arms together)",
             "compute multiplier",
@@ -83,7 +83,11 @@ def _find_mark(study: StudySummary, share: float) -> AveragedMark | None:
 
 def _budget_text(study: StudySummary, share: float) -> str:
     ratio = study.regime.tokens_per_parameter
-    return f"{share:.2f} × the budget" if ratio is None else f"{share * ratio:.3g}"
+    return f"{share:.2f} ×" if ratio is None else f"{share * ratio:.3g}"
+
+
+def _budget_unit(study: StudySummary) -> str:
+    return "the budget" if study.regime.tokens_per_parameter is None else "tokens per parameter"
 
 
 def _verdict_row(study: StudySummary, verdict: Verdict, places: int) -> tuple[str, ...]:
@@ -129,7 +133,7 @@ def budget_table(study: StudySummary) -> MarkdownTable | None:
         return None
     found = {(v.arm, v.budget_share or 1.0): v for v in verdicts}
     return MarkdownTable(
-        columns=("arm", *(f"{_budget_text(study, share)} tokens per parameter" for share in shares)),
+        columns=("arm", *(f"{_budget_text(study, share)} {_budget_unit(study)}" for share in shares)),
         rows=[
             (escape_markdown(arm), *(_budget_cell(found.get((arm, share))) for share in shares))
             for arm in dict.fromkeys(v.arm for v in verdicts)
@@ -240,21 +244,21 @@ class TableKind:
     make: Callable[[Results], MarkdownTable | Sentences | None]
 
 
-def _of_summary(title: str, make: Callable[[StudySummary], MarkdownTable | Sentences | None]) -> TableKind:
+def _averaged(title: str, make: Callable[[StudySummary], MarkdownTable | Sentences | None]) -> TableKind:
     """A table of averages over seeds."""
     return TableKind(title, lambda results: make(summarize(results)))
 
 
 TABLES: Mapping[str, TableKind] = {
-    "verdicts": _of_summary("Each arm against the baseline, at equal compute", verdict_table),
-    "depth-verdicts": _of_summary("Each arm against the best fixed depth, at equal compute", depth_verdict_table),
-    "budgets": _of_summary("Compute multiplier at each budget", budget_table),
+    "verdicts": _averaged("Each arm against the baseline, at equal compute", verdict_table),
+    "depth-verdicts": _averaged("Each arm against the best fixed depth, at equal compute", depth_verdict_table),
+    "budgets": _averaged("Compute multiplier at each budget", budget_table),
     "isoflops": TableKind("Loss of each constant depth at each budget", isoflop_table),
-    "seeds": _of_summary("Loss with each seed", seed_table),
-    "trials": _of_summary("What was tried, and what was chosen", trial_table),
-    "tasks": _of_summary("Tasks", task_table),
-    "facts": _of_summary("Facts", fact_table),
-    "sentences": _of_summary("The verdicts in words", list_sentences),
+    "seeds": _averaged("Loss with each seed", seed_table),
+    "trials": _averaged("What was tried, and what was chosen", trial_table),
+    "tasks": _averaged("Tasks", task_table),
+    "facts": _averaged("Facts", fact_table),
+    "sentences": _averaged("The verdicts in words", list_sentences),
 }
 """The tables of a study by name."""
 

@@ -57,16 +57,16 @@ def estimate_time(tree: Tree, fleet: Fleet) -> StudyTime:
 def evaluation_flops(tree: Tree) -> int:
     """FLOPs of the validation losses of curves and marks, those of runs to come included, at most."""
     study, tuning = tree.study, tree.tuning
-    flops = sum(_flops_of(study, node) for node in tree.nodes.values())
+    flops = sum(_price_evaluations(study, node) for node in tree.nodes.values())
     if tuning.is_depth_open:  # the best fixed depth is measured where the baseline is, and is not deeper
-        flops += sum(_flops_of(study, node) for node in _baseline_nodes(tree))
+        flops += sum(_price_evaluations(study, node) for node in _baseline_nodes(tree))
     return flops + tuning.runs_to_come * study.mark_tokens * _per_token(study, study.model.depth)
 
 
 def count_segments(tree: Tree) -> int:
     """Segments that the study trains; a run to come counts as two, its trunk and its decay."""
-    of_depth = len(_baseline_nodes(tree)) if tree.tuning.is_depth_open else 0
-    return len(tree.nodes) + of_depth + 2 * tree.tuning.runs_to_come
+    depth_to_come = len(_baseline_nodes(tree)) if tree.tuning.is_depth_open else 0
+    return len(tree.nodes) + depth_to_come + 2 * tree.tuning.runs_to_come
 
 
 def max_tokens(trees: Iterable[Tree]) -> int:
@@ -79,7 +79,7 @@ def _baseline_nodes(tree: Tree) -> list[Node]:
     return [tree.nodes[key] for key in keys]
 
 
-def _flops_of(study: Study, node: Node) -> int:
+def _price_evaluations(study: Study, node: Node) -> int:
     """FLOPs of the evaluations of a segment; at a mark, one pass gives both losses."""
     tokens = sum(
         study.mark_tokens if MARK_VALIDATION in point.tasks else study.evaluation.validation_tokens

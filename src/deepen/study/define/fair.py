@@ -17,6 +17,7 @@ from fractions import Fraction
 from deepen.compute.accounting import EXACT_FLOPS
 from deepen.errors import InvalidValueError, is_number, listed, nearest
 from deepen.model.config import ModelConfig
+from deepen.model.presets import peak_rate, tokens_per_step
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.rate import WSD
 from deepen.schedule.recipes import BASELINE, RECIPES, get_recipe
@@ -35,6 +36,7 @@ FAIR_RECIPES = tuple(
 """The recipes that compete: those that grow, or unfreeze, a model with fresh weights."""
 
 _DEPTH_SHARES = (Fraction(1, 4), Fraction(1, 3), Fraction(1, 2), Fraction(2, 3), Fraction(1))
+_VALIDATION_STEPS = 20
 _WARMUP_SHARE = 0.1  # of the smallest budget, as all budgets have the same warm-up
 
 
@@ -62,12 +64,18 @@ def fair(
     Raises:
         InvalidValueError: a budget or a recipe that cannot be compared, or a preset that there is not.
     """
-    chosen = preset if isinstance(preset, FairPreset) else find_fair_preset(preset)
-    chosen = chosen.for_model(chosen.model if model is None else model)
-    model, peak, batch_tokens = chosen.model, chosen.peak, chosen.batch_tokens
+    chosen = find_fair_preset(preset)
+    if model is not None:
+        chosen = chosen.for_model(model)
+    model = chosen.model
+    peak = peak_rate(model) if chosen.peak is None else chosen.peak
+    batch_tokens = tokens_per_step(model, model.context) if chosen.batch_tokens is None else chosen.batch_tokens
+    validation_tokens = _VALIDATION_STEPS * batch_tokens
+    if chosen.validation_tokens is not None:
+        validation_tokens = min(chosen.validation_tokens, validation_tokens)
     budgets = chosen.budgets if budgets is None else budgets
     *earlier, tokens = _budget_tokens(model, budgets, batch_tokens)
-    trial_share = min(1.0, chosen.trial_budget / max(budgets)) or 1.0
+    trial_share = 1.0 if chosen.trial_budget is None else min(1.0, chosen.trial_budget / max(budgets))
     arms = tuple(_make_arm(recipe) for recipe in (chosen.recipes if recipes is None else recipes))
     return Study(
         name="fair",
@@ -81,7 +89,7 @@ def fair(
         seeds=tuple(range(chosen.seeds if seeds is None else seeds)),
         evaluation=Evaluation(
             every_tokens=max(1, round_to_steps(tokens / chosen.curve_points, batch_tokens)) * batch_tokens,
-            validation_tokens=chosen.validation_tokens,
+            validation_tokens=validation_tokens,
             mark_tokens=chosen.mark_tokens,
         ),
         accountings=(EXACT_FLOPS,),

@@ -80,7 +80,7 @@ MAP_PRESETS: Mapping[str, tuple[FairPreset, ...]] = {
     ),
 }
 """The presets of a map by name: values of `fair` for each of its models. Two models show whether a gain depends on
-the size at all; four are the fewest for a trend. How they were chosen: `study/define/fair_presets.py`."""
+the size at all; four are the fewest for a trend. How they were chosen: docs/fair-comparison.md."""
 
 
 def find_map_preset(name: str) -> tuple[FairPreset, ...]:

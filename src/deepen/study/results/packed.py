@@ -1,4 +1,4 @@
-"""The losses of blocks of validation text in little room, for results that are committed to a repository.
+"""Losses of blocks of validation text, and answers to tasks, in compact form, for committed results.
 
 All marks of a run are measured on the same text, so the losses of a block differ little from mark to mark. They
 are rounded to `UNIT`, and of all marks but the first only the change is kept:
@@ -20,8 +20,17 @@ UNIT = 2e-4
 _SIZE = 4
 """Bytes of a number."""
 
-MAX_BYTES = 4 * 10**6
-"""More bytes than the marks of any run need; a file of a stranger cannot make a reader unpack more."""
+_MAX_BYTES = 4 * 10**6
+"""More bytes than the marks of any run need; limits what is unpacked from a file of unknown origin."""
+
+
+def round_to_unit(loss: float) -> float:
+    """A loss as it is read from a packed string."""
+    return _to_loss(round(loss / UNIT))
+
+
+def _to_loss(units: int) -> float:
+    return round(units * UNIT, 4)
 
 
 def pack_blocks(marks: Sequence[Sequence[float]]) -> str:
@@ -37,7 +46,7 @@ def pack_blocks(marks: Sequence[Sequence[float]]) -> str:
     for before, after in pairwise(units):
         changes += [new - old for old, new in zip(before, after, strict=True)]
     content = struct.pack(f"<{len(changes)}i", *changes)
-    # Byte by byte of all numbers: the high bytes of small numbers are nearly all alike, and take no room.
+    # First the lowest byte of every number, then the next: the high bytes are nearly all alike, and compress well.
     planes = b"".join(content[byte::_SIZE] for byte in range(_SIZE))
     return f"{len(marks)}:{base64.b64encode(zlib.compress(planes, 9)).decode()}"
 
@@ -48,7 +57,7 @@ def unpack_blocks(packed: object) -> tuple[tuple[float, ...], ...] | None:
         return None
     count, _, encoded = packed.partition(":")
     try:
-        planes = zlib.decompressobj().decompress(base64.b64decode(encoded, validate=True), MAX_BYTES)
+        planes = zlib.decompressobj().decompress(base64.b64decode(encoded, validate=True), _MAX_BYTES)
         length, rows = len(planes) // _SIZE, int(count)
         content = bytearray(length * _SIZE)
         for byte in range(_SIZE):
@@ -58,7 +67,7 @@ def unpack_blocks(packed: object) -> tuple[tuple[float, ...], ...] | None:
             return None
         width = length // rows
         columns = [accumulate(changes[block::width]) for block in range(width)]
-        return tuple(tuple(round(unit * UNIT, 4) for unit in mark) for mark in zip(*columns, strict=True))
+        return tuple(tuple(map(_to_loss, mark)) for mark in zip(*columns, strict=True))
     except (ValueError, struct.error, binascii.Error, zlib.error):
         return None
 
