@@ -1,10 +1,12 @@
 """Loss against constant depth at several budgets of equal compute: the isoFLOP curves of a study.
 
-    study of width 24        budget 1 PFLOP: depths 2, 3, 4, 6      budget 2 PFLOP: depths 2, 3, 4, 6 ...
+    budget      1 PFLOP    2 PFLOP    4 PFLOP
+    lowest at       3.4        4.1        4.9 blocks
+    at 20 t/p       2.6        3.7        5.2 blocks      the lines cross at 4.6 blocks: `DepthStudy.own_best`
 
-At one budget, a deeper model trains on fewer tokens, and has more parameters. So at each budget another depth is
-at 20 tokens per parameter, and one depth is the best at the budget at which it is itself at 20. This one is the
-natural final depth for a comparison at 20 tokens per parameter.
+At one budget, a deeper model trains on fewer tokens and has more parameters, so at each budget another depth is at
+20 tokens per parameter. Where that depth is also the one with the lowest loss, it is the natural final depth for a
+comparison at 20 tokens per parameter.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +25,7 @@ from deepen.study.results.schema import MarkResult, Results
 RATIO = 20.0
 """Tokens per parameter at which the best depth is looked for."""
 
+_MIN_DEPTHS = 3
 _SAME_BUDGET = 1e-3
 _BEYOND = log(1.1)
 """How far outside of the measured budgets, in the logarithm, a minimum is still read."""
@@ -68,7 +71,7 @@ class IsoFlops:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnBest:
-    """The depth that is best at the budget at which it is at `RATIO`, with its interval where there is one."""
+    """The depth that has the lowest loss at the budget at which it is at `RATIO`; its interval if it is known."""
 
     depth: float
     interval: tuple[float, float] | None
@@ -93,17 +96,15 @@ class DepthStudy:
     def own_best(self) -> OwnBest | None:
         """The depth that is best at its own `RATIO`; None if the measured budgets do not tell."""
         read = [curve for curve in self.curves if curve.best.minimum is not None]
-        depth = self._cross([curve.best.minimum for curve in read], read)
+        depth = self._find_own([(curve.budget, curve.best.minimum) for curve in read if curve.best.minimum])
         if depth is None:
             return None
-        intervals = [curve.best.interval for curve in read]
-        ends = [self._cross([i and i[side] for i in intervals], read) for side in (0, 1)]
-        known = [end for end in ends if end is not None]
-        return OwnBest(
-            depth=depth,
-            interval=(known[0], known[1]) if len(known) == 2 else None,
-            budget=exp(self._log_own_budget(log(depth))),
-        )
+        intervals = [(curve.budget, curve.best.interval) for curve in read if curve.best.interval]
+        interval = None
+        if len(intervals) == len(read):
+            low, high = (self._find_own([(budget, each[side]) for budget, each in intervals]) for side in (0, 1))
+            interval = None if low is None or high is None else (low, high)
+        return OwnBest(depth=depth, interval=interval, budget=exp(self._log_own_budget(log(depth))))
 
     @property
     def nearest(self) -> IsoFlops:
@@ -114,24 +115,28 @@ class DepthStudy:
         depths = sorted(self.own_budgets)
         return float(np.interp(log_depth, np.log(depths), [log(self.own_budgets[depth]) for depth in depths]))
 
-    def _cross(self, minima: Sequence[float | None], curves: Sequence[IsoFlops]) -> float | None:
-        """The depth that lies on the line of minima where its own budget does; None unless the line gets there."""
-        known = [
-            (log(curve.budget), log(each)) for curve, each in zip(curves, minima, strict=True) if each is not None
-        ]
-        if len(known) < len(minima) or not known:
+    def _find_own(self, best: Sequence[tuple[float, float]]) -> float | None:
+        """The depth that is best at its own budget.
+
+        Args:
+            best: budgets in FLOPs, rising, each with its best depth; between two, the depth is read on a line.
+
+        Returns:
+            None if that depth's own budget is not among the budgets, or none of the depths is best at its own.
+        """
+        if not best:
             return None
-        budgets, depths = zip(*known, strict=True)
-        places = np.linspace(log(min(self.own_budgets)), log(max(self.own_budgets)), 2001)
-        own = np.array([self._log_own_budget(place) for place in places])
-        above = np.interp(own, budgets, depths) - places
+        budgets, depths = (np.log(values) for values in zip(*best, strict=True))
+        candidates = np.linspace(log(min(self.own_budgets)), log(max(self.own_budgets)), 2001)
+        own = np.array([self._log_own_budget(depth) for depth in candidates])
+        above = np.interp(own, budgets, depths) - candidates  # above 0: a deeper one is best at this one's budget
         crossed = np.flatnonzero((above[:-1] >= 0) & (above[1:] <= 0))
         if not len(crossed):
             return None
         at = int(crossed[0])
         if not budgets[0] - _BEYOND <= own[at] <= budgets[-1] + _BEYOND:
             return None
-        return exp(float(places[at]))
+        return exp(float(candidates[at]))
 
 
 def read_depth_studies(group: Iterable[Results]) -> tuple[DepthStudy, ...]:
@@ -166,10 +171,12 @@ def read_depth_study(results: Results) -> DepthStudy | None:
         for mark in arm.marks
         if arm.name in depths and mark.is_exact and mark.val_loss is not None and mark.budget_share and mark.tokens
     ]
-    per_block = (regime.parameters_non_embedding or 0) / (regime.depth or 1)
+    if not marks or not regime.parameters_non_embedding or not regime.depth:
+        return None
+    per_block = regime.parameters_non_embedding / regime.depth
     curves = [_make_curve(share, found, per_block) for share, found in _group_by_budget(marks).items()]
     drawn = tuple(sorted((curve for curve in curves if curve), key=lambda curve: curve.budget))
-    if not drawn or not per_block:
+    if not drawn:
         return None
     per_token = {depth: mark.flops / mark.tokens for depth, _, mark in marks}
     what = [f"width {regime.width}", regime.family, regime.parametrization]
@@ -196,20 +203,19 @@ def _group_by_budget(marks: Sequence[_Mark]) -> dict[float, list[_Mark]]:
 
 
 def _make_curve(share: float, marks: Sequence[_Mark], per_block: float) -> IsoFlops | None:
-    """The curve of a budget, with the seeds that most depths have; None with fewer than three depths."""
+    """The curve of a budget; depths that lack seeds are left out. None with fewer than `_MIN_DEPTHS` depths."""
     by_depth: dict[int, dict[int, MarkResult]] = {}
     for depth, seed, mark in marks:
         by_depth.setdefault(depth, {}).setdefault(seed, mark)
     seeds = max((frozenset(found) for found in by_depth.values()), key=len)
-    depths = [
-        DepthAtBudget(
-            depth=depth,
-            tokens=fmean(found[seed].tokens for seed in seeds),
-            tokens_per_parameter=fmean(found[seed].tokens for seed in seeds) / (per_block * depth or 1.0),
-            losses={seed: loss for seed in sorted(seeds) if (loss := found[seed].val_loss) is not None},
-        )
-        for depth, found in sorted(by_depth.items())
-        if seeds <= found.keys()
-    ]
+    depths = []
+    for depth, found in sorted(by_depth.items()):
+        if seeds <= found.keys():
+            tokens = fmean(found[seed].tokens for seed in seeds)
+            losses = {seed: loss for seed in sorted(seeds) if (loss := found[seed].val_loss) is not None}
+            ratio = tokens / (per_block * depth)
+            depths.append(DepthAtBudget(depth=depth, tokens=tokens, tokens_per_parameter=ratio, losses=losses))
+    if len(depths) < _MIN_DEPTHS:
+        return None
     budget = fmean(mark.budget_flops or mark.flops for _, _, mark in marks)
-    return IsoFlops(budget=budget, share=share, depths=tuple(depths)) if len(depths) > 2 else None
+    return IsoFlops(budget=budget, share=share, depths=tuple(depths))

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 _DAY = 86_400
 
 MAX_EPOCHS = 4
-"""Up to so many, repeated tokens are almost as good as fresh ones (Muennighoff et al. 2023, arXiv 2305.16264)."""
+"""So far, repeated tokens are nearly as good as fresh ones (Muennighoff et al. 2023, arXiv 2305.16264)."""
 
 SLOW_CORE = 1e9
 """FLOP/s of a core that is slower than those of any usual machine."""
@@ -85,8 +85,8 @@ def warn_of_epochs(tree: Tree, train_tokens: int) -> None:
     tokens = max_tokens((tree,))
     if tokens > MAX_EPOCHS * train_tokens:
         _log.warning(
-            "the longest run reads %s tokens, %.0f epochs of the data: beyond %d, repeated tokens teach much less "
-            "than fresh ones; more data, or a smaller budget, avoids that",
+            "the longest run reads %s tokens, %.0f epochs of the data: beyond %d, each repetition lowers the loss "
+            "less than fresh tokens would; use more data or a smaller budget",
             f"{tokens:,}",
             tokens / train_tokens,
             MAX_EPOCHS,
