@@ -1,4 +1,4 @@
-"""Results in little room: what is read from them decides the same verdicts."""
+"""Compact results: what is read from them decides the same verdicts."""
 
 import json
 import random

@@ -39,7 +39,7 @@ COMMAND = Command(
                 Option(
                     name="publish",
                     takes=FOLDER,
-                    help="for a repository: write results.json in little room, tables and figures for pages in "
+                    help="for a repository: write a compact results.json, tables and figures for pages in "
                     "Markdown into FOLDER, and renew the blocks of pages there and in the three folders above",
                     default_help="nothing is published",
                 ),

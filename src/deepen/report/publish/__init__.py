@@ -1,8 +1,8 @@
-"""Finished studies as a page of results holds them: results.json in little room, tables, figures, renewed pages.
+"""Finished studies in a repository: compact results, tables and figures, and pages that show them.
 
     publish(load_results("deepen-runs/quickstart"), Path("docs/results/quickstart"))
 
-A page of results is written by hand, and its numbers are not: it has *blocks*, which `pages` fills from the
+A page of results is written by hand, apart from its numbers: it has *blocks*, which `pages` fills from the
 published results beside it.
 """
 

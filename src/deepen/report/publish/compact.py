@@ -1,8 +1,8 @@
-"""Results in little room, to be committed to a repository: `load_results`, `judge` and the page read them alike.
+"""Compact results, to be committed to a repository: `load_results`, `judge` and the report read them like others.
 
 What decides a verdict is kept: every mark of every seed with its exact loss, and the losses of its blocks of text
-to 0.0002 nats. Curves keep a stated number of points, other numbers a few digits. What follows from the
-rest, or is empty, is left out, apart from the keys that every results.json has.
+to 0.0002 nats. Curves keep a stated number of points, and other numbers five digits. What follows from the rest,
+or is empty, is left out, apart from the keys that every results.json has.
 """
 
 import json

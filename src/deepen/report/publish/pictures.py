@@ -1,6 +1,6 @@
-"""Figures for a page in Markdown: SVG, one for light and one for dark screens, in little room.
+"""Figures for a page in Markdown: compact SVG, one file for light and one for dark screens.
 
-Text stays text, in a font that nearly every machine has one like, and coordinates have one decimal.
+Text stays text, in a common font or one like it, and coordinates have one decimal.
 """
 
 import re

@@ -1,8 +1,8 @@
-"""Publishing a finished study: what a page of results holds of it.
+"""Publish a finished study: the files that a repository holds of it, and the pages that show them.
 
     publish(results, folder)
 
-    FOLDER/results.json          in little room; `load_results` reads it, and `judge` finds the same verdicts in it
+    FOLDER/results.json          compact; `load_results` reads it, and `judge` finds the same verdicts in it
     FOLDER/tables.md             every table of the study, and its figures
     FOLDER/*.csv                 verdicts, marks and trials
     FOLDER/figures/*.svg         light and dark
@@ -65,7 +65,7 @@ class Published:
 
 
 def publish(results: Results, folder: Path, points: int = POINTS) -> Published:
-    """Write a study in little room, its tables and its figures into a folder, and renew the pages that show it.
+    """Write compact results, tables and figures of a study into a folder, and renew the pages that show it.
 
     Args:
         results: the results of the study.
