@@ -53,3 +53,17 @@ def test_one_seed_tells_no_depths_apart():
     best = find_best_depth(draw(1))
     assert best.close == DEPTHS and best.interval is None and best.noise_std is None
     assert best.minimum is not None
+
+
+def test_a_parabola_that_is_lowest_elsewhere_has_no_minimum():
+    """Through these losses it is lowest at 729 blocks."""
+    best = find_best_depth({2: [4.1], 3: [4.1], 4: [3.9], 6: [4.1], 8: [3.9]})
+    assert best.lowest == 4 and not best.is_at_edge and best.minimum is None
+
+
+@pytest.mark.parametrize("state", [519, 922])
+def test_an_interval_ends_within_reach_where_the_curve_is_almost_flat(state: int):
+    """Of Fieller's interval one end would be 1e-20 or 1e21 blocks."""
+    best = find_best_depth(draw(2, bend=0.05, state=state))
+    assert best.interval is not None and best.minimum is not None
+    assert 0.01 < best.interval[0] < best.minimum < best.interval[1] < 1000

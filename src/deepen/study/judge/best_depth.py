@@ -24,6 +24,9 @@ from deepen.study.results.verdict_schema import CONFIDENCE, Interval
 NEIGHBOURS = 2
 """How many depths on each side of the lowest are fitted."""
 
+_MAX_REACH = math.log(100)
+"""How far, in the logarithm, an end of an interval can be from the middle of the fitted depths."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BestDepth:
@@ -33,8 +36,9 @@ class BestDepth:
         lowest: the depth with the lowest mean loss.
         close: depths, `lowest` among them, that cannot be told from it; all of them with one seed.
         is_at_edge: whether `lowest` is the smallest or the largest depth, so that a better one may lie beyond.
-        minimum: the depth at which the parabola is lowest; None where it has no minimum among the depths.
-        interval: of `minimum`; None with one seed, or where the curve is flat within its noise.
+        minimum: the depth at which the parabola is lowest; None where that is not among the depths.
+        interval: of `minimum`, cut at 1/100 and 100 times the middle of the fitted depths; None with one seed, or where
+            the curve is flat within its noise.
         noise_std: standard deviation of one run, in nats per token; None with one seed.
     """
 
@@ -94,9 +98,10 @@ def _fit_minimum(
     centre = x.mean()
     design = np.stack([np.ones_like(x), x - centre, (x - centre) ** 2], axis=1)
     (_, slope, bend), *_ = np.linalg.lstsq(design, means, rcond=None)
-    if bend <= 0:
+    lowest = centre - slope / (2 * bend) if bend > 0 else math.nan
+    if not x[0] <= lowest <= x[-1]:
         return None, None
-    minimum = math.exp(centre - slope / (2 * bend))
+    minimum = math.exp(lowest)
     if not freedom:
         return minimum, None
     covariance = variance * np.linalg.inv(design.T @ design)
@@ -108,5 +113,6 @@ def _fit_minimum(
     if a <= 0:  # the bend is within its error of none
         return minimum, None
     root = math.sqrt(max(0.0, b * b - 4 * a * c))
-    low, high = (math.exp(centre + (-b + sign * root) / (2 * a)) for sign in (-1, 1))
+    ends = np.clip([(-b - root) / (2 * a), (-b + root) / (2 * a)], -_MAX_REACH, _MAX_REACH)
+    low, high = map(math.exp, centre + ends)
     return minimum, (low, high)
