@@ -37,8 +37,8 @@ class BestDepth:
         close: depths, `lowest` among them, that cannot be told from it; all of them with one seed.
         is_at_edge: whether `lowest` is the smallest or the largest depth, so that a better one may lie beyond.
         minimum: the depth at which the parabola is lowest; None where that is not among the depths.
-        interval: of `minimum`, cut at 1/100 and 100 times the middle of the fitted depths; None with one seed, or where
-            the curve is flat within its noise.
+        interval: of `minimum`, cut at 1/100 and 100 times the middle of the fitted depths; None with one seed, or
+            where the curve is flat within its noise.
         noise_std: standard deviation of one run, in nats per token; None with one seed.
     """
 
