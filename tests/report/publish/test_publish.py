@@ -14,7 +14,7 @@ from deepen.study.map.run_map import collect_map
 from deepen.study.map.schema import load_map, write_map
 from deepen.study.results.results_file import ResultsError, load_results, write_results
 from deepen.study.results.schema import Results
-from depth_studies import make_depths
+from depth_studies import DEPTHS, make_depths
 
 PAGE = """# Winner
 
@@ -191,3 +191,16 @@ def test_budgets_without_a_known_model_are_shares(results: Results, tmp_path: Pa
     publish(replace(results, regime=replace(results.regime, tokens_per_parameter=None)), tmp_path)
     header = render_table(tmp_path, "budgets").splitlines()[0]
     assert header == "| arm | 0.50 × the budget | 1.00 × the budget |"
+
+
+@pytest.mark.slow
+def test_a_table_of_several_studies_is_made_when_all_of_them_are_published(tmp_path: Path):
+    """The study that comes first has too few depths for the table."""
+    for name, depths in (("a", (2, 12)), ("b", DEPTHS)):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        write_results(make_depths(depths=depths), tmp_path / "runs" / name)
+    page = tmp_path / "docs" / "depths.md"
+    page.parent.mkdir()
+    page.write_text("<!-- table: depths/best-depths -->\n<!-- end -->\n")
+    assert publish_group(tmp_path / "runs", tmp_path / "docs" / "depths").pages == (page,)
+    assert "| depths, width 24 | 5.0 (" in page.read_text()
