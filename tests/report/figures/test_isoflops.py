@@ -32,6 +32,7 @@ def test_the_depth_that_is_best_at_its_own_ratio_is_found_between_budgets():
     assert own is not None and own.interval is not None
     assert own.depth == pytest.approx(5, rel=0.02)
     assert own.budget == pytest.approx(20 * 100 * 5 * 5 * FLOPS, rel=0.05)
+    assert read().nearest.share == 0.2  # 35 MFLOP, the nearest to 30
 
 
 def test_its_interval_has_the_minimum_in_it():

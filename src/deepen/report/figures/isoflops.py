@@ -108,8 +108,13 @@ class DepthStudy:
 
     @property
     def nearest(self) -> IsoFlops:
-        """The curve whose budget is nearest to that at which its lowest depth is at `RATIO`."""
-        return min(self.curves, key=lambda curve: abs(log(self.own_budgets[curve.best.lowest] / curve.budget)))
+        """The curve nearest to the budget of `own_best`; without one, to the own budget of its lowest depth."""
+
+        def distance(curve: IsoFlops) -> float:
+            own = self.own_best.budget if self.own_best else self.own_budgets[curve.best.lowest]
+            return abs(log(own / curve.budget))
+
+        return min(self.curves, key=distance)
 
     def _log_own_budget(self, log_depth: float) -> float:
         depths = sorted(self.own_budgets)
