@@ -21,7 +21,7 @@ REQUESTS = [
     (["study", "quickstart", "--seeds", "two"], ["--seeds", "whole number"]),
     (["study", "quickstart", "--tokens", "0"], ["--tokens", "at least 1"]),
     (["study", "quickstart", "--tokens", "100"], ["tokens is 100", "at least one step"]),
-    (["study", "quickstart", "--tokens", "20000"], ["two-phase S=12", "less than one step"]),
+    (["study", "quickstart", "--tokens", "7000"], ["two-phase S=4", "less than one step"]),
     (["study", "quickstart", "--lr", "-1"], ["--lr", "above 0"]),
     (["study", "quickstart", "--lr", "nan"], ["--lr"]),
     (["study", "quickstart", "--rate", "wds"], ["--rate", "did you mean 'wsd'", "cosine"]),
@@ -132,7 +132,7 @@ def test_all_problems_are_reported_at_once(
     assert len(lines) == 4
     for word in ("--lr", "stages is 13", "--grow-at", "--sed"):
         assert sum(word in line for line in lines) >= 1, lines
-    assert main(["study", "quickstart", "--data", "no", "--hellaswag", "none.jsonl", "--tokens", "20000"]) == 2
+    assert main(["study", "quickstart", "--data", "no", "--hellaswag", "none.jsonl", "--tokens", "7000"]) == 2
     errors = capsys.readouterr().err
     assert "no does not exist" in errors and "none.jsonl" in errors and "less than one step" in errors
 

@@ -424,7 +424,7 @@ def test_growth_after_the_decay_has_begun_is_a_warning(capsys: pytest.CaptureFix
     assert main(["plan", "one-shot", "--model", "nano", "--grow-at", "0.9"]) == 0
     assert "warning   one-shot grows to 12 blocks after 90 % of its tokens, when" in capsys.readouterr().out
     assert main(["plan", "quickstart", "--rate", "cosine"]) == 0
-    assert "Warning: arm one-shot grows to 12 blocks after 50 % of its tokens" in capsys.readouterr().out
+    assert "Warning: arm one-shot grows to 4 blocks after 50 % of its tokens" in capsys.readouterr().out
 
 
 def test_a_run_that_is_too_short_for_its_rate_is_a_warning(capsys: pytest.CaptureFixture[str]):

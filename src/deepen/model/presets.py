@@ -31,7 +31,11 @@ def _gpt2(name: str, depth: int, width: int, heads: int) -> ModelConfig:
 PRESETS: dict[str, ModelConfig] = {
     config.name: config
     for config in (
-        _narrow("nano", width=20, heads=2, context=64, vocab=1024),  # the quickstart: minutes on two CPU cores
+        ModelConfig(  # the quickstart's: seconds of a CPU core for each run
+            name="pico", family="llama", depth=4, width=24, heads=2, context=64, vocab=512,
+            init_std=scaled_init_std(24),
+        ),
+        _narrow("nano", width=20, heads=2, context=64, vocab=1024),  # the paper's twelve blocks, for trying things
         _narrow("micro", width=64, heads=4, context=128, vocab=2048),
         _narrow("mini", width=128, heads=4, context=256, vocab=8192),
         _gpt2("gpt2-124m", depth=12, width=768, heads=12),
@@ -80,6 +84,7 @@ PRESETS: dict[str, ModelConfig] = {
 }  # fmt: skip
 
 TOKENS_PER_STEP = {
+    "pico": 1024,
     "nano": 1024,
     "micro": 4096,
     "mini": 16384,
@@ -94,6 +99,7 @@ TOKENS_PER_STEP = {
 """Tokens of an optimizer step. Other presets take those of the nearest of these."""
 
 PEAK_RATES = {
+    "pico": 1.6e-2,
     "nano": 1.6e-2,
     "micro": 6e-3,
     "mini": 3e-3,
@@ -105,8 +111,8 @@ PEAK_RATES = {
     "llama-7b": 3e-4,
     "llama-70b": 1.5e-4,
 }
-"""Peak learning rates to start from. For nano and nano-llama they are the best of a search with the baseline
-(docs/log.md); for llama-7b and llama-70b they are Llama 2's (arXiv 2307.09288, section 2.2)."""
+"""Peak learning rates to start from. For pico, nano and nano-llama they are the best of a search with the
+baseline (docs/log.md); for llama-7b and llama-70b they are Llama 2's (arXiv 2307.09288, section 2.2)."""
 
 
 def tokens_per_step(model: ModelConfig, context: int) -> int:

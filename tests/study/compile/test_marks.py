@@ -24,7 +24,7 @@ from deepen.study.define.presets import paper, quickstart
 from deepen.study.define.start import Start
 from deepen.study.define.study import ACCOUNTINGS, Arm, Study
 
-OPTIONS = {"two-phase": [{"stages": stages} for stages in (1, 3, 4, 12)], "one-shot": [{}, {"grow_at": 0.7}]}
+OPTIONS = {"two-phase": [{"stages": stages} for stages in (1, 3, 4)], "one-shot": [{}, {"grow_at": 0.7}]}
 
 
 def with_start(study: Study, recipe: str) -> Study:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from deepen.compute.devices import DEVICES, Fleet
+from deepen.model.presets import PRESETS
 from deepen.schedule.trainable import TrainedParts
 from deepen.study.compile.study_cost import (
     SEGMENT_SECONDS,
@@ -24,8 +25,8 @@ def full_training(**changes) -> Study:
     """A run of 100 steps, evaluated on 2 steps' tokens each 40 steps, and on 10 steps' at its mark."""
     evaluation = Evaluation(every_tokens=40 * STEP, validation_tokens=2 * STEP, mark_tokens=10 * STEP)
     arms = (Arm(name="full", recipe="full"),)
-    study = replace(quickstart(), tokens=100 * STEP, arms=arms, seeds=(0,), anchors=(1.0,), evaluation=evaluation)
-    return replace(study, **changes)
+    study = replace(quickstart(), model=PRESETS["nano"], tokens=100 * STEP, arms=arms, seeds=(0,), anchors=(1.0,))
+    return replace(study, evaluation=evaluation, **changes)
 
 
 def test_a_forward_pass_costs_a_third_of_training():

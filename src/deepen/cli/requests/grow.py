@@ -117,7 +117,7 @@ COMMAND = Command(
             purpose="blocks 0 to 23, then 8 to 31 again (SOLAR)",
         ),
         Example(
-            line="deepen grow deepen-runs/quickstart --arm small --seed 0 --depth 8 -o deeper",
+            line="deepen grow deepen-runs/quickstart --arm small --seed 0 --depth 4 -o deeper",
             purpose="a run of one's own, with its optimizer state",
         ),
     ),

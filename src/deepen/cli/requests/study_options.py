@@ -172,7 +172,7 @@ STUDY = Command(
         Example(line="deepen study quickstart", purpose="the paper's comparison in minutes on two CPU cores"),
         Example(line="deepen study quickstart --seeds 4", purpose="more seeds, beside those that are there"),
         Example(
-            line="deepen study quickstart --tune-rate 3 --depths 3,6,12",
+            line="deepen study quickstart --tune-rate 3 --depths 1,2,4",
             purpose="three rates for every arm and depth, and the best fixed depth as a second baseline",
         ),
         Example(

@@ -3,7 +3,7 @@
 The third is `fair`, in a module of its own, with its presets in `fair_presets.py`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from deepen.errors import InvalidValueError, join_or
@@ -95,22 +95,32 @@ def preset_training(preset: str, tokens: int, rate: str = "") -> tuple[Rate, Tra
     return learning_rate, TrainSettings(max_grad_norm=training.max_grad_norm)
 
 
-def two_phase_arms(preset: str = DEFAULT_PRESET) -> tuple[Arm, ...]:
-    """The paper's three arms: `two-phase` in 4, 8 and 12 stages."""
+def two_phase_arms(stages: Sequence[int] = PAPER_STAGES, preset: str = DEFAULT_PRESET) -> tuple[Arm, ...]:
+    """The paper's arms: `two-phase` in several numbers of stages."""
     return tuple(
         Arm(
-            name=f"two-phase S={stages}",
+            name=f"two-phase S={count}",
             recipe="two-phase",
-            options={"stages": stages, **TWO_PHASE_PRESETS[preset]},
+            options={"stages": count, **TWO_PHASE_PRESETS[preset]},
         )
-        for stages in PAPER_STAGES
+        for count in stages
     )
 
 
+QUICKSTART_STAGES = (2, 4)
+"""The paper's 4, 8 and 12 stages over twelve blocks are at most one for each block; these are so over four."""
+
+_QUICKSTART_TOKENS_PER_PARAMETER = 40
+
+
 def quickstart() -> Study:
-    """The paper's comparison, a recipe that grows once, and two controls; takes minutes on two CPU cores."""
-    model, batch_tokens = PRESETS["nano"], TOKENS_PER_STEP["nano"]
-    steps = 1100
+    """The paper's comparison, two recipes that grow once, and two controls; takes minutes on two CPU cores.
+
+    Model and tokens are such that full training beats the shallow control (docs/log.md): otherwise an arm that
+    grows could win by being shallow for a while.
+    """
+    model, batch_tokens = PRESETS["pico"], TOKENS_PER_STEP["pico"]
+    steps = round(_QUICKSTART_TOKENS_PER_PARAMETER * model.parameters_non_embedding / batch_tokens)
     tokens = steps * batch_tokens
     return Study(
         name="quickstart",
@@ -120,14 +130,15 @@ def quickstart() -> Study:
         context=model.context,
         arms=(
             Arm(name="full", recipe="full"),
-            *two_phase_arms(),
+            *two_phase_arms(QUICKSTART_STAGES),
             Arm(name="staged S=4", recipe="staged", options={"stages": 4}),
-            Arm(name="one-shot", recipe="one-shot", options={"start_depth": 6, "grow_at": 0.5}),
-            Arm(name="small", recipe="small", options={"start_depth": 6}),
+            Arm(name="one-shot", recipe="one-shot", options={"operator": "random"}),
+            Arm(name="stack", recipe="stack", options={"growth_factor": 2}),
+            Arm(name="small", recipe="small"),
         ),
         evaluation=Evaluation(every_tokens=steps // 10 * batch_tokens, validation_tokens=32_768),
         seeds=(0, 1, 2),
-        rate=WSD(peak=PEAK_RATES["nano"], warmup_tokens=round(tokens * WARMUP_SHARE)),
+        rate=WSD(peak=PEAK_RATES["pico"], warmup_tokens=round(tokens * WARMUP_SHARE)),
     )
 
 
@@ -166,7 +177,7 @@ def paper(*, preset: str = DEFAULT_PRESET, rate: str = "", scale: float = 1.0) -
         tokens=tokens,
         batch_tokens=batch_tokens,
         context=model.context,
-        arms=(chosen.baseline, *two_phase_arms(preset), *chosen.controls),
+        arms=(chosen.baseline, *two_phase_arms(preset=preset), *chosen.controls),
         evaluation=Evaluation(
             every_tokens=evaluate_every,
             validation_tokens=validation_tokens,
