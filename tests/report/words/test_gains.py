@@ -9,7 +9,7 @@ from written_verdicts import arm, study, verdict
 @pytest.mark.parametrize(
     ("small", "half_width", "sentence"),
     [
-        (0.05, 0.02, ""),
+        (0.05, 0.02, "The small model alone does worse than grown (+0.100, 95 % interval +0.080 to +0.120), so"),
         (
             -0.049,
             0.02,
@@ -34,7 +34,32 @@ def test_a_win_is_compared_with_a_smaller_model_alone(
         arms.append(arm("shallow", depth=6, is_control=True))
     noise = {"arm_half_width": half_width}
     found = " ".join(describe_finding(study(*verdicts, arms=tuple(arms), noise=noise)).limits)
-    assert sentence in found and ("small model" in found) == bool(sentence)
+    assert sentence in found
+
+
+@pytest.mark.parametrize("winners", [0, 1])
+@pytest.mark.parametrize(
+    ("outcome", "sentence"),
+    [
+        (
+            "loses",
+            "Full depth pays at this budget: full training beats the small model alone, shallow (+0.050, 95 % "
+            "interval +0.030 to +0.070).",
+        ),
+        (
+            "wins",
+            "Full depth does not pay at this budget: the small model alone, shallow (−0.050, 95 % interval −0.070 "
+            "to −0.030), beats full training.",
+        ),
+        ("cannot tell", "Whether full depth pays at this budget is open: full training cannot be told from the"),
+    ],
+)
+def test_a_small_model_alone_shows_whether_full_depth_pays(outcome: str, sentence: str, winners: int):
+    verdicts = [verdict("grown", "wins" if winners else "loses"), verdict("shallow", outcome)]
+    arms = (arm("grown"), arm("shallow", depth=6, is_control=True))
+    limits = describe_finding(study(*verdicts, arms=arms, noise={"arm_half_width": 0.02})).limits
+    assert limits[0].startswith(sentence)
+    assert len([limit for limit in limits if "mall model alone" in limit]) == 1 + winners
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 An arm that beats full training may do so because full depth is too deep for this width and budget. So growing
 is said to pay only where an arm also beats the best fixed depth. A study without fixed depths may have a small
-model as a control: it is compared with the best of the arms that win, through the interval between two arms, in
-which the noise of the baseline cancels. Because that pair is chosen from all pairs of a small model and a winner
-after their losses were seen, its interval is as wide as if all of them were compared.
+model as a control. It is compared with full training, which shows whether full depth pays at all, and with the
+best of the arms that win, through the interval between two arms, in which the noise of the baseline cancels.
+Because that pair is chosen from all pairs of a small model and a winner after their losses were seen, its interval
+is as wide as if all of them were compared.
 """
 
 from collections.abc import Sequence
@@ -22,8 +23,16 @@ def describe_gains(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
     arms = [v for v in exact if not study.is_control(v)]
     if study.against_best_depth:
         return _compare_with_best_depth(study, study.against_best_depth, arms)
-    wins = with_outcome(arms, Outcome.WINS)
-    return _compare_with_small_models(study, exact, wins) if wins else []
+    small, wins = [v for v in exact if _is_small_model(study, v)], with_outcome(arms, Outcome.WINS)
+    if small:
+        alone = min(small, key=by_difference)
+        return [
+            _judge_depth(study, alone),
+            *_compare_with_small_model(study, alone, wins, pairs=len(small) * len(wins)),
+        ]
+    if wins:
+        return ["No small model was trained alone here, so a gain may come from size and not from growing."]
+    return []
 
 
 def _compare_with_best_depth(
@@ -52,18 +61,32 @@ def _compare_with_best_depth(
     ]
 
 
-def _compare_with_small_models(
-    study: StudySummary, exact: Sequence[Verdict], wins: Sequence[Verdict]
+def _judge_depth(study: StudySummary, alone: Verdict) -> str:
+    """Whether full training beats the small model alone, so that full depth pays at this budget."""
+    full = study.baseline_words
+    match alone.outcome:
+        case Outcome.LOSES:
+            return f"Full depth pays at this budget: {full} beats the small model alone, {_name([alone])}."
+        case Outcome.WINS:
+            return (
+                f"Full depth does not pay at this budget: the small model alone, {_name([alone])}, beats {full}."
+            )
+        case _:
+            return (
+                f"Whether full depth pays at this budget is open: {full} cannot be told from the small model "
+                f"alone, {_name([alone])}."
+            )
+
+
+def _compare_with_small_model(
+    study: StudySummary, alone: Verdict, wins: Sequence[Verdict], pairs: int
 ) -> list[str]:
-    """Whether a gain may come from the smaller size."""
-    small = [v for v in exact if _is_small_model(study, v)]
-    if not small:
-        return ["No small model was trained alone here, so a gain may come from size and not from growing."]
-    alone, best = min(small, key=by_difference), min(wins, key=by_difference)
-    difference = by_difference(alone) - by_difference(best)
-    half_width = _half_width_of_best(study.noise, pairs=len(small) * len(wins))
-    if half_width is not None and difference > half_width:
+    """Whether the gain of the best arm may come from the smaller size."""
+    if not wins:
         return []
+    best = min(wins, key=by_difference)
+    difference = by_difference(alone) - by_difference(best)
+    half_width = _half_width_of_best(study.noise, pairs)
     places = decimal_places([difference])
     shown = signed(difference, places)
     if half_width is not None:
@@ -73,6 +96,10 @@ def _compare_with_small_models(
         return [
             f"But the small model alone does better still than {best.arm} ({shown}): at this budget fewer blocks "
             "are enough to explain the gain; whether growing adds anything cannot be seen here."
+        ]
+    if half_width is not None and difference > half_width:
+        return [
+            f"The small model alone does worse than {best.arm} ({shown}), so the gain is not one of size alone."
         ]
     return [
         f"The small model alone cannot be told from {best.arm} ({shown}), so the gain may be one of size and not "
