@@ -28,8 +28,8 @@ SEEDS = 3
 TOKENS_PER_PARAMETER = (20, 100)
 """The fewest and the most tokens of a pilot for each non-embedding parameter."""
 
-FLOPS_PER_SECOND = 3.6e10
-"""Of small models on two CPU cores: the quickstart's 1.2e13 FLOPs took 340 s."""
+FLOPS_PER_SECOND = 2.7e10
+"""Of small models on two CPU cores: the quickstart's 7.5e12 FLOPs take 560 s of one core's time, 280 s of two."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
