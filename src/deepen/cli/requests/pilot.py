@@ -70,9 +70,9 @@ def _write(value: object) -> str:
 
 
 def smallest_preset(big: ModelConfig) -> ModelConfig:
-    """The smallest preset of a model's family."""
+    """The preset of a model's family that is the smallest with as many blocks as the model has."""
     presets = [preset for preset in PRESETS.values() if preset.family == big.family]
-    return min(presets, key=lambda preset: preset.parameters)
+    return min(presets, key=lambda preset: replace(preset, depth=big.depth).parameters_non_embedding)
 
 
 def design_pilot(plan: Plan, recipe: Sequence[str]) -> Pilot | None:
