@@ -2,7 +2,7 @@
 
     python benchmarks/saving_time.py --seconds 30
 
-Trains the model of the quickstart at full depth, with the engine and the saver that a study uses. Three loops are
+Trains a preset, nano by default, at full depth, with the engine and the saver that a study uses. Three loops are
 timed: without saves, with a save always in progress, and with saves that training waits for. A save costs the
 snapshot, during which training stops, and the slowdown of steps while it is written. By default a study saves once
 a minute. The time of a save beside training is rounded up to whole steps. Times are wall-clock times, so run it on
@@ -22,7 +22,6 @@ import torch
 
 from deepen.bench.workload import Workload, step_seconds
 from deepen.model.presets import PRESETS, tokens_per_step
-from deepen.study.define.presets import quickstart
 from deepen.study.run.worker import SAVE_EVERY_SECONDS
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.train.checkpoint.saver import BackgroundSaver
@@ -44,7 +43,7 @@ class Seconds:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=quickstart().model.name, choices=PRESETS)
+    parser.add_argument("--model", default="nano", choices=PRESETS)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=30.0, help="of each loop (default 30)")
     parser.add_argument("--folder", help="where to save (default: a temporary folder)")
