@@ -1,0 +1,99 @@
+"""Which way to grow is best? Trains the studies of docs/results/winner.md.
+
+    deepen data prepare openstax_ccby.jsonl.gz -o openstax512 --tokenizer train:512 --val-tokens 300k
+    python docs/results/winner/run.py deepen-runs/winner --data openstax512 --widths 24
+    deepen report deepen-runs/winner --publish docs/results/winner
+
+The first command makes the data, the second trains (again, it continues), the third writes tables and figures.
+"""
+
+import argparse
+from pathlib import Path
+
+import deepen
+from deepen.model.presets import scaled_init_std
+
+DEPTH, BUDGETS = 4, (20, 40, 80)
+"""Blocks, and tokens of full training per non-embedding parameter."""
+
+RATES = (8e-3, 1.6e-2, 3.2e-2)
+"""Tried for every arm and every constant depth, at the largest budget, on a seed that is not reported."""
+
+BATCH_TOKENS, CONTEXT, VOCAB = 1024, 128, 512
+
+
+def once(name: str, start: int, at: float, operator: str = "random", **options: object) -> deepen.Arm:
+    """Grow from `start` blocks to all of them, once, at a share of the tokens."""
+    return deepen.Arm(
+        name=name,
+        recipe="one-shot",
+        options={"start_depth": start, "grow_at": at, "operator": operator, **options},
+    )
+
+
+ARMS = (
+    deepen.Arm(name="full", recipe="full"),
+    once("stack 2 to 4 at .5", 2, 0.5, "stack"),
+    once("stack 2 to 4 at .7", 2, 0.7, "stack"),
+    once("interleave 2 to 4 at .5", 2, 0.5, "interleave"),
+    once("copy-zero 2 to 4 at .5", 2, 0.5, "copy-zero"),
+    once("random 2 to 4 at .5", 2, 0.5),
+    once("stack 1 to 4 at .5", 1, 0.5, "stack"),
+    once("random 0 to 4 at .3", 0, 0.3),
+    once("random 1 to 4 at .3", 1, 0.3),
+    deepen.Arm(name="gradual 1, 2, 4", recipe="gradual", options={"depths": (1, 2, 4), "grow_at": (0.2, 0.5)}),
+    deepen.Arm(name="middle by 1", recipe="middle", options={"new_blocks": 1}),
+    deepen.Arm(name="loop-untie", recipe="loop-untie"),
+    deepen.Arm(name="small 2", recipe="small", options={"start_depth": 2}),
+)
+
+
+def make_study(width: int, data: str) -> deepen.Study:
+    """All arms and constant depths of a width at all budgets."""
+    model = deepen.ModelConfig(
+        name=f"llama-{width}",
+        family="llama",
+        depth=DEPTH,
+        width=width,
+        heads=width // 12 if width % 12 == 0 else width // 16,
+        context=CONTEXT,
+        vocab=VOCAB,
+        init_std=scaled_init_std(width),
+    )
+    smallest = round(BUDGETS[0] * model.parameters_non_embedding / BATCH_TOKENS)  # steps
+    *earlier, tokens = (smallest * budget // BUDGETS[0] * BATCH_TOKENS for budget in BUDGETS)
+    return deepen.Study(
+        name=model.name,
+        model=model,
+        tokens=tokens,
+        earlier_tokens=tuple(earlier),
+        batch_tokens=BATCH_TOKENS,
+        context=CONTEXT,
+        arms=ARMS,
+        accountings=("flops",),
+        seeds=(0, 1, 2, 3, 4),
+        rate=deepen.WSD(peak=RATES[1], warmup_tokens=round(0.1 * earlier[0])),
+        tuning=deepen.Tuning(rates=RATES),
+        depths=(1, 2, 3),
+        evaluation=deepen.Evaluation(
+            every_tokens=tokens // 40 // BATCH_TOKENS * BATCH_TOKENS, validation_tokens=2**15
+        ),
+        data=data,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="a folder for the studies, one in each subfolder")
+    parser.add_argument("--data", required=True, help="a folder of token shards with a vocabulary of 512")
+    parser.add_argument("--widths", default="24", help="default 24")
+    parser.add_argument("--jobs", type=int, default=2, help="segments in parallel, one thread each; default 2")
+    args = parser.parse_args()
+    for width in map(int, args.widths.split(",")):
+        study = make_study(width, args.data)
+        executor = deepen.ExecutorChoice(kind="local", jobs=args.jobs)
+        deepen.run(study, args.folder / study.name, executor=executor, threads=1)
+
+
+if __name__ == "__main__":
+    main()
