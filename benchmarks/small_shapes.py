@@ -1,12 +1,12 @@
 """How fast training is at small shapes, compared with the code of another commit.
 
-    git worktree add /path/to/old COMMIT
-    taskset -c 0 python benchmarks/small_shapes.py --against /path/to/old/src --family llama --width 24,48
+    python benchmarks/small_shapes.py --against /path/to/old/src --family llama --width 24,48
 
-Both commits train the same model on random tokens, each in a process of its own, in alternating turns. Prints
-for each shape the tokens per second of the best turns, and the median over pairs of turns of how many times
-faster this code is, with its quartiles. Seconds are CPU time of the training thread, so that work of other
-processes on the same core counts only by what it does to the caches. One thread.
+`git worktree add /path/to/old COMMIT` makes the other code. Both commits train the same model on random tokens,
+each in a process of its own, in alternating turns. Prints for each shape the tokens per second of the best turns,
+and the median over pairs of turns of how many times faster this code is, with its quartiles. Seconds are CPU time
+of the training thread, so that work of other processes on the same core counts only by what it does to the
+caches. One thread.
 
 The other trainer can also be `loop`: a plain loop around this code's network, compiled whole with its loss.
 """

@@ -22,6 +22,8 @@ ARGUMENTS = {
     "prepare_time": "--megabytes 5 --workers 1 --turns 1 --tokenizer byte",
     "saving_time": "--seconds 1",
     "schedule_simulation": "--arms 5 --devices 2",
+    "small_shapes": f"--against {BENCHMARKS.parent / 'src'} --family gpt2 --width 16 --depth 1 --vocab 64 "
+    "--batch-tokens 512 --turns 2 --turn-tokens 512",
     "step_profile": f"{SMALL} --steps 1",
     "task_scoring": "--model nano --vocab 512 --examples 2",
     "step_time": f"{SMALL} --steps 8",
