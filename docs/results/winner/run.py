@@ -7,19 +7,19 @@
 The first command makes the data, the second trains (again, it continues), the third writes tables and figures.
 """
 
-import argparse
+import sys
 from pathlib import Path
 
 import deepen
-from deepen.model.presets import scaled_init_std
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from small_llamas import BATCH_TOKENS, CONTEXT, list_budgets, make_model, make_parser, run_all
 
 DEPTH, BUDGETS = 4, (20, 40, 80)
 """Blocks, and tokens of full training per non-embedding parameter."""
 
 RATES = (8e-3, 1.6e-2, 3.2e-2)
 """Tried for every arm and every constant depth, at the largest budget, on a seed that is not reported."""
-
-BATCH_TOKENS, CONTEXT, VOCAB = 1024, 128, 512
 
 
 def once(name: str, start: int, at: float, operator: str = "random", **options: object) -> deepen.Arm:
@@ -50,18 +50,8 @@ ARMS = (
 
 def make_study(width: int, data: str) -> deepen.Study:
     """All arms and constant depths of a width at all budgets."""
-    model = deepen.ModelConfig(
-        name=f"llama-{width}",
-        family="llama",
-        depth=DEPTH,
-        width=width,
-        heads=width // 12 if width % 12 == 0 else width // 16,
-        context=CONTEXT,
-        vocab=VOCAB,
-        init_std=scaled_init_std(width),
-    )
-    smallest = round(BUDGETS[0] * model.parameters_non_embedding / BATCH_TOKENS)  # steps
-    *earlier, tokens = (smallest * budget // BUDGETS[0] * BATCH_TOKENS for budget in BUDGETS)
+    model = make_model(width, DEPTH)
+    *earlier, tokens = list_budgets(model, BUDGETS)
     return deepen.Study(
         name=model.name,
         model=model,
@@ -83,16 +73,8 @@ def make_study(width: int, data: str) -> deepen.Study:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="a folder for the studies, one in each subfolder")
-    parser.add_argument("--data", required=True, help="a folder of token shards with a vocabulary of 512")
-    parser.add_argument("--widths", default="24", help="default 24")
-    parser.add_argument("--jobs", type=int, default=2, help="segments in parallel, one thread each; default 2")
-    args = parser.parse_args()
-    for width in map(int, args.widths.split(",")):
-        study = make_study(width, args.data)
-        executor = deepen.ExecutorChoice(kind="local", jobs=args.jobs)
-        deepen.run(study, args.folder / study.name, executor=executor, threads=1)
+    args = make_parser(__doc__, widths="24").parse_args()
+    run_all((make_study(int(width), args.data) for width in args.widths.split(",")), args.folder, args.jobs)
 
 
 if __name__ == "__main__":
