@@ -43,7 +43,7 @@ from deepen.resource_errors import explain_resource_error
 try:
     {allocate}
 except Exception as error:
-    sys.exit(explain_resource_error(error)[0] != "out of memory")
+    sys.exit(explain_resource_error(error).what != "out of memory")
 """
     ended = run_with_memory(3 * GB, code)
     assert ended.returncode == 0, ended.stderr
@@ -56,7 +56,7 @@ from deepen.resource_errors import explain_resource_error
 try:
     import torch
 except ImportError as error:
-    sys.exit(explain_resource_error(error)[0] != "out of memory")
+    sys.exit(explain_resource_error(error).what != "out of memory")
 sys.exit("torch was imported")
 """
     assert run_with_memory(GB // 5, code).returncode == 0
@@ -65,15 +65,28 @@ sys.exit("torch was imported")
 @pytest.mark.parametrize(
     "error",
     [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
-        RuntimeError("CUDA error: out of memory"),
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("std::bad_alloc"),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
     ],
 )
 def test_other_libraries_say_so_too(error: Exception):
-    assert explain_resource_error(error)[0] == "out of memory"
+    assert explain_resource_error(error).what == "out of memory"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("NCCL error in: x.cpp:1, unhandled cuda error\nLast error:\nCuda failure 2 'out of memory'"),
+    ],
+)
+def test_memory_of_a_gpu_has_its_own_remedy(error: Exception):
+    """A smaller batch would not help: a step takes as many micro-batches as it needs."""
+    shortage = explain_resource_error(error)
+    assert shortage.what == "out of GPU memory" and shortage.smaller == ("micro_batch_tokens",)
+    assert "`activation_checkpointing`" in shortage.remedy
 
 
 @pytest.mark.parametrize(
@@ -89,5 +102,5 @@ def test_other_errors_are_not_explained(make: Callable[[], Exception]):
 
 
 def test_threads_run_out_differently():
-    what, remedy = explain_resource_error(RuntimeError("can't start new thread"))
-    assert what == "no more threads can be started" and "ulimit -u" in remedy
+    shortage = explain_resource_error(RuntimeError("can't start new thread"))
+    assert shortage.what == "no more threads can be started" and "ulimit -u" in shortage.remedy

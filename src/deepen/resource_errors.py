@@ -2,34 +2,58 @@
 
 Python, torch, CUDA, the C++ library and the loader of shared libraries each have their own:
 
-    explain_resource_error(MemoryError())            # ("out of memory", "...")
+    explain_resource_error(MemoryError()).what       # "out of memory"
     explain_resource_error(RuntimeError("[enforce fail ...] DefaultCPUAllocator: can't allocate memory: ..."))
-    explain_resource_error(RuntimeError("can't start new thread"))     # ("no more threads can be started", "...")
-    explain_resource_error(RuntimeError("shapes do not match"))        # None
+    explain_resource_error(RuntimeError("CUDA out of memory. ...")).what         # "out of GPU memory"
+    explain_resource_error(RuntimeError("can't start new thread")).what          # "no more threads can be started"
+    explain_resource_error(RuntimeError("shapes do not match"))                  # None
 """
 
 import errno
+import re
+from dataclasses import dataclass
 
 _MEMORY_MESSAGES = (
     "can't allocate memory",  # torch on a CPU: a RuntimeError
     "cannot allocate memory",  # the C library
     "not enough memory",
     "std::bad_alloc",
-    "out of memory",  # torch.OutOfMemoryError, and CUDA's own RuntimeError
-    "STATUS_ALLOC_FAILED",  # cuBLAS and cuDNN
+    "out of memory",
     "failed to map segment from shared object",  # an import under `ulimit -v`
 )
+_GPU_MEMORY = re.compile(r"(CUDA|HIP|cuda failure)\b.*out of memory|STATUS_ALLOC_FAILED", re.IGNORECASE)
+"""torch.OutOfMemoryError, CUDA's own RuntimeError, cuBLAS, cuDNN, and NCCL."""
+
 _THREAD_MESSAGES = ("can't start new thread", "pthread_create failed")
 
 
-def explain_resource_error(error: BaseException) -> tuple[str, str] | None:
-    """What has run out, and a remedy; None for any other error."""
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """What has run out.
+
+    Args:
+        what: in words, such as "out of memory".
+        remedy: what else helps.
+        smaller: fields of which a smaller value helps.
+    """
+
+    what: str
+    remedy: str
+    smaller: tuple[str, ...] = ("batch_tokens", "context")
+
+
+def explain_resource_error(error: BaseException) -> Shortage | None:
+    """What has run out; None for any other error."""
     text = str(error)
     if isinstance(error, RuntimeError) and any(message in text for message in _THREAD_MESSAGES):
-        return "no more threads can be started", "allow more (ulimit -u, the container's limit of processes)"
+        remedy = "allow more (ulimit -u, the container's limit of processes)"
+        return Shortage("no more threads can be started", remedy)
+    if isinstance(error, RuntimeError) and _GPU_MEMORY.search(text):
+        remedy = "use `activation_checkpointing`, or end what else uses the GPU (nvidia-smi lists it)"
+        return Shortage("out of GPU memory", remedy, smaller=("micro_batch_tokens",))
     is_memory = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
     if is_memory or (isinstance(error, RuntimeError | ImportError) and _mentions_memory(text)):
-        return "out of memory", "allow more (ulimit -v, the container's limit), or use a larger machine"
+        return Shortage("out of memory", "allow more (ulimit -v, the container's limit), or use a larger machine")
     return None
 
 

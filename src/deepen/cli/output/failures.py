@@ -15,14 +15,12 @@ from deepen.cli.requests.command import Command
 from deepen.cli.requests.parser import RequestError, describe_errors
 from deepen.cli.requests.run_request import RunRequest
 from deepen.errors import InvalidValueError, InvalidValuesError, RunError, join_or
+from deepen.gpu_errors import explain_gpu_error
 from deepen.os_errors import explain
-from deepen.resource_errors import explain_resource_error
+from deepen.resource_errors import Shortage, explain_resource_error
 from deepen.study.run.errors import Interrupted
 
 FAILED, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
-
-_SMALLER_STEP = ("batch_tokens", "context")
-"""Keys of the options that determine the memory of a training step."""
 
 
 class Request(Protocol):
@@ -69,10 +67,12 @@ def print_errors(code: int, *lines: str) -> int:
 def _describe_failure(error: Exception, request: Request | None) -> str | None:
     """What ended a command, in one line; None where it is an error of ours."""
     if isinstance(error, RunError):
-        problem = error.describe(request.command.display_name) if request else str(error)
+        problem = _describe(error, request)
         return f"the run failed: {problem}" if isinstance(request, RunRequest) else problem
-    if resource := explain_resource_error(error):
-        return _describe_resource(*resource, request)
+    if shortage := explain_resource_error(error):
+        return _describe_shortage(shortage, request)
+    if gpu := explain_gpu_error(error):
+        return _describe(RunError(gpu[0], remedy=gpu[1]), request)
     if isinstance(error, OSError):
         problem, remedy = explain(error)
         where = f" ({error.filename})" if error.filename else ""
@@ -93,8 +93,13 @@ def _describe_kept(folder: Path) -> str:
     return f"{kept}; once the cause is removed, the same command continues"
 
 
-def _describe_resource(what: str, remedy: str, request: Request | None) -> str:
-    """What has run out, and what helps: a smaller step, where the command has options for that."""
-    flags = [option.flag for option in request.command.options if option.key in _SMALLER_STEP] if request else []
-    smaller = f"use a smaller {join_or(flags)}, or " if flags else ""
-    return f"{what}: {smaller}{remedy}"
+def _describe_shortage(shortage: Shortage, request: Request | None) -> str:
+    """What has run out, and what helps: smaller values, where the command has options for them."""
+    options = [] if request is None else [o.flag for o in request.command.options if o.key in shortage.smaller]
+    smaller = f"use a smaller {join_or(options)}, or " if options else ""
+    return _describe(RunError(shortage.what, remedy=f"{smaller}{shortage.remedy}"), request)
+
+
+def _describe(error: RunError, request: Request | None) -> str:
+    """An error in words, with the library's fields called as the command's options."""
+    return error.describe(request.command.display_name) if request else str(error)

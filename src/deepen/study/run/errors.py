@@ -1,6 +1,7 @@
 """Reasons for a run to end before its study is finished."""
 
 from deepen.errors import RunError
+from deepen.gpu_errors import explain_gpu_error
 from deepen.resource_errors import explain_resource_error
 from deepen.study.results.schema import Results
 
@@ -13,22 +14,32 @@ class OutOfResourcesError(RunError):
     """Memory or threads have run out while a segment was trained."""
 
 
+class GPUFailedError(RunError):
+    """A GPU, its driver or its libraries failed while a segment was trained."""
+
+
 def explain_segment_error(error: Exception, segment: str) -> Exception:
-    """The error to raise for an error of training: an OutOfResourcesError if memory or threads have run out.
+    """The error to raise for an error of training: with a remedy, if resources have run out or a GPU has failed.
 
     Args:
         error: what ended the training of the segment.
         segment: the segment in words.
     """
-    resource = explain_resource_error(error)
-    if resource is None or isinstance(error, RunError):  # which is explained, though it may mention memory
+    if isinstance(error, RunError):  # which is explained, though it may mention memory
         return error
-    what, remedy = resource
-    explained = OutOfResourcesError(
-        f"{what} in {segment}",
-        remedy=f"{remedy}; or train fewer segments at once (`jobs`), or smaller ones (`batch_tokens`, `context`) "
-        "in another `folder`",
-    )
+    explained: RunError
+    if shortage := explain_resource_error(error):
+        smaller = ", ".join(f"`{field}`" for field in shortage.smaller)
+        explained = OutOfResourcesError(
+            f"{shortage.what} in {segment}",
+            remedy=f"{shortage.remedy}; or train fewer segments at once (`jobs`), or smaller ones ({smaller}) in "
+            "another `folder`",
+        )
+    elif gpu := explain_gpu_error(error):
+        what, remedy = gpu
+        explained = GPUFailedError(f"{what}, in {segment}", remedy=remedy)
+    else:
+        return error
     explained.__cause__ = error
     return explained
 
