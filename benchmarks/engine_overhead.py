@@ -30,9 +30,9 @@ class TimedEngine(Engine):
 
     seconds = 0.0
 
-    def _forward_backward(self, inputs_bt: torch.Tensor, targets_bt: torch.Tensor) -> torch.Tensor:
+    def _forward_backward(self, rows_bt: torch.Tensor) -> torch.Tensor:
         began = time.perf_counter()
-        loss = super()._forward_backward(inputs_bt, targets_bt)
+        loss = super()._forward_backward(rows_bt)
         self.seconds += time.perf_counter() - began
         return loss
 

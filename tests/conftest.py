@@ -31,6 +31,13 @@ torch.set_num_threads(1)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the slow layer too: everything")
+    parser.addoption("--gpu", action="store_true", help="let tests use a GPU, where equal bits are not certain")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide GPUs, whose kernels add in no fixed order, from tests and from the processes that they start."""
+    if not config.getoption("--gpu"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

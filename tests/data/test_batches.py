@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from deepen.data.batches import Batches, Prefetcher
+from deepen.data.batches import Batches, Prefetcher, split_rows
 from deepen.data.shard_file import Shard
 from deepen.data.shard_formats import HEADER_BYTES, TokenLayout
 from deepen.data.shards import Dataset, Tokens
@@ -98,5 +98,16 @@ def test_batches_read_ahead_are_those_of_their_positions(ahead: bool):
     batches = Batches(counting(4097), 16, seed=0)
     with Prefetcher(batches, 64, 16, ahead=ahead) as prefetcher:
         for position in (0, 64, 128, 640, 704, 0):  # in order, with jumps
-            for found, expected in zip(prefetcher.at(position), batches.at(position, 64, 16), strict=True):
-                assert torch.equal(found, expected)
+            found_bt = prefetcher.at(position)
+            assert torch.equal(found_bt, batches.rows_at(position, 64, 16))
+            assert found_bt.is_contiguous()  # CUDA copies nothing else from pinned memory without waiting
+
+
+def test_inputs_and_targets_are_views_of_the_rows():
+    batches = Batches(counting(4097), 16, seed=0)
+    rows_bt = batches.rows_at(0, 64, 16)
+    inputs_bt, targets_bt = split_rows(rows_bt)
+    assert rows_bt.shape == (4, 17) and torch.equal(inputs_bt[:, 1:], targets_bt[:, :-1])
+    assert {part.untyped_storage().data_ptr() for part in (inputs_bt, targets_bt)} == {
+        rows_bt.untyped_storage().data_ptr()
+    }

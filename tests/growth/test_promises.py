@@ -96,10 +96,10 @@ over_models = pytest.mark.parametrize(
 class RecordedBatches(Batches):
     """Batches that remember what was read."""
 
-    def at(self, position: int, batch_tokens: int, context: int) -> tuple[Tensor, Tensor]:
-        batch = super().at(position, batch_tokens, context)
-        self.read = [*getattr(self, "read", ()), torch.cat([batch[0], batch[1][:, -1:]], dim=1)]
-        return batch
+    def rows_at(self, position: int, batch_tokens: int, context: int) -> Tensor:
+        rows_bt = super().rows_at(position, batch_tokens, context)
+        self.read = [*getattr(self, "read", ()), rows_bt]
+        return rows_bt
 
 
 def schedule(promise: Promise) -> Schedule:

@@ -83,6 +83,7 @@ def _begin(rank: int, size: int, port: int, target: Work, *arguments: Any) -> No
         "LOCAL_WORLD_SIZE": str(size),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
+        "CUDA_VISIBLE_DEVICES": "",  # a machine with one GPU has none for each process
     }
     torch.set_num_threads(1)
     target(rank, *arguments)

@@ -17,12 +17,14 @@ from deepen.cli.entry import leave, main
 from deepen.cli.output.failures import FAILED, INTERRUPTED, WRONG_REQUEST, print_errors
 from deepen.cli.requests.parser import RequestError
 from deepen.errors import InvalidValueError
+from deepen.gpu_errors import explain_gpu_error
 from deepen.resource_errors import explain_resource_error
 from deepen.study.run.signals import watch_signals
 from deepen.train.distributed.commands import Quit
 from deepen.train.distributed.control import ControlChannel
 from deepen.train.distributed.failure import Ending
 from deepen.train.distributed.follower import follow
+from deepen.train.distributed.gpus import UnusableGPUsError
 from deepen.train.distributed.processes import World, count_processes, is_connection_error, join
 
 COMMANDS = ("train", "study")
@@ -65,6 +67,8 @@ def _join_and_run(argv: Sequence[str]) -> int:
     with nullcontext() if is_leader else watch_signals(lambda _: None):  # until there is a leader to receive them
         try:
             world = join(end_now)
+        except UnusableGPUsError as error:  # raised by all processes: one reports it
+            return print_errors(WRONG_REQUEST, *([str(error)] if is_leader else []))
         except InvalidValueError as error:  # may concern this process only
             return print_errors(WRONG_REQUEST, str(error))
         except dist.DistError as error:
@@ -111,7 +115,8 @@ def _follow(world: World, control: ControlChannel) -> int:
             if world.rank == 1:
                 print_errors(FAILED, "process 0 died (killed, or out of memory?): the same command continues")
         else:
-            if not isinstance(error, OSError | ValueError) and explain_resource_error(error) is None:
+            explained = explain_resource_error(error) or explain_gpu_error(error)
+            if not isinstance(error, OSError | ValueError) and explained is None:
                 traceback.print_exc()
             control.notes.report_failure(error)
         os._exit(FAILED)  # rank 0 no longer waits for this process, and finds the note

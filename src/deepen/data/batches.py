@@ -45,7 +45,11 @@ class Batches:
         assert self.windows >= 1
 
     def at(self, position: int, batch_tokens: int, context: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, each (batch_tokens / context, context) int64, of the step that begins at `position`.
+        """Inputs and targets, each (batch_tokens / context, context) int64: `split_rows` of `rows_at`."""
+        return split_rows(self.rows_at(position, batch_tokens, context))
+
+    def rows_at(self, position: int, batch_tokens: int, context: int) -> Tensor:
+        """The rows of the step that begins at `position`, (batch_tokens / context, context + 1) int64, contiguous.
 
         Args:
             position, batch_tokens: in tokens, multiples of `context`.
@@ -54,8 +58,7 @@ class Batches:
         assert self.window % context == 0 and position % context == 0 and batch_tokens % context == 0
         starts = [self.start(position + offset) for offset in range(0, batch_tokens, context)]
         rows = np.stack([self.tokens.window(start, context + 1) for start in starts]).astype(np.int64)
-        rows_bt = torch.from_numpy(rows)
-        return rows_bt[:, :-1], rows_bt[:, 1:]
+        return torch.from_numpy(rows)
 
     def start(self, position: int) -> int:
         """The index in the data of the first token of the sequence at a position of the run."""
@@ -65,8 +68,17 @@ class Batches:
         return int(_order(self.windows, self.seed, epoch, block)[turn_in_block]) * self.window + offset
 
 
+def split_rows(rows_bt: Tensor) -> tuple[Tensor, Tensor]:
+    """The inputs and the targets of rows, each one token shorter than a row; both are views.
+
+    A GPU gets whole rows, in one copy, and splits them there. A view is not contiguous, and CUDA copies such a
+    tensor through memory that is not pinned, for which it waits until the device has finished its queued work.
+    """
+    return rows_bt[:, :-1], rows_bt[:, 1:]
+
+
 class Prefetcher:
-    """Batches of one size. With `ahead`, the next is read and pinned for a GPU during the current step.
+    """The rows of batches of one size. With `ahead`, the next are read and pinned for a GPU during a step.
 
     Without `ahead`, each is read when it is requested: reading ahead gains nothing on a CPU.
     """
@@ -76,27 +88,25 @@ class Prefetcher:
         self._ahead = ahead
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
         self._next_position: int | None = None
-        self._next: Future[tuple[Tensor, Tensor]] | None = None
+        self._next: Future[Tensor] | None = None
 
-    def at(self, position: int) -> tuple[Tensor, Tensor]:
-        """The batch at a position, as `Batches.at`; with `ahead`, starts to read the next one."""
+    def at(self, position: int) -> Tensor:
+        """The rows at a position, as `Batches.rows_at`; with `ahead`, starts to read the next ones."""
         if not self._ahead:
-            return self._batches.at(position, self._batch_tokens, self._context)
+            return self._batches.rows_at(position, self._batch_tokens, self._context)
         if self._next is None or self._next_position != position:
             self._begin(position)
         assert self._next is not None
-        batch = self._next.result()
+        rows_bt = self._next.result()
         self._begin(position + self._batch_tokens)
-        return batch
+        return rows_bt
 
     def _begin(self, position: int) -> None:
         self._next_position, self._next = position, self._reader.submit(self._read, position)
 
-    def _read(self, position: int) -> tuple[Tensor, Tensor]:
-        inputs_bt, targets_bt = self._batches.at(position, self._batch_tokens, self._context)
-        if torch.cuda.is_available():
-            return inputs_bt.pin_memory(), targets_bt.pin_memory()
-        return inputs_bt, targets_bt
+    def _read(self, position: int) -> Tensor:
+        rows_bt = self._batches.rows_at(position, self._batch_tokens, self._context)
+        return rows_bt.pin_memory() if torch.cuda.is_available() else rows_bt
 
     def __enter__(self) -> "Prefetcher":
         return self

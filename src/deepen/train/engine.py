@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from deepen.compute.memory_settings import micro_batch_tokens
-from deepen.data.batches import Batches, Prefetcher
+from deepen.data.batches import Batches, Prefetcher, split_rows
 from deepen.model.build import build
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
@@ -110,9 +110,8 @@ class Engine:
 
     def check_initialization(self) -> None:
         """Raise a TrainingError unless the model behaves like fresh weights on the next batch."""
-        inputs_bt, targets_bt = self._next_batch()
-        rows, device = max(1, CHECKED_TOKENS // self._segment.context), self._placement.device
-        check_initialization(self.model, inputs_bt[:rows].to(device), targets_bt[:rows].to(device))
+        rows_bt = self._next_rows()[: max(1, CHECKED_TOKENS // self._segment.context)]
+        check_initialization(self.model, *split_rows(rows_bt.to(self._placement.device)))
 
     def run(self, until: int, log: Log, stop: Callable[[], bool] = lambda: False) -> None:
         """Train up to `until` tokens of the run; before each step, end early if `stop()` is true.
@@ -126,7 +125,7 @@ class Engine:
         with gc_paused(), self._prefetch() as batches:
             self._recorded_at = time.perf_counter()
             while position < until and not stop():
-                loss = self._forward_backward(*batches.at(position))
+                loss = self._forward_backward(batches.at(position))
                 grad_norm = clip_gradients(self.model, self._settings.max_grad_norm, self._placement)
                 numbers = torch.stack((loss, grad_norm.to(loss.dtype)))
                 lr, rewarm_share = segment.rates_at(position)
@@ -151,23 +150,20 @@ class Engine:
         with self._autocast():
             return self._placement.token_scores(self.model, tokens_bt, targets_bt, branches_bt)
 
-    def _forward_backward(self, inputs_bt: Tensor, targets_bt: Tensor) -> Tensor:
+    def _forward_backward(self, rows_bt: Tensor) -> Tensor:
         """Compute the gradients of the batch's mean loss by micro-batches; returns the loss in nats per token."""
-        rows = len(inputs_bt)
+        rows = len(rows_bt)
         size = self._micro_batch_rows(self._placement.max_rows(rows))
-        losses = [
-            self._backward(inputs_bt, targets_bt, part) for part in self._placement.micro_batches(rows, size)
-        ]
+        losses = [self._backward(rows_bt, part) for part in self._placement.micro_batches(rows, size)]
         if not self._gradients_checked:
             check_gradients(self.model, self._segment.label)
             self._gradients_checked = True
         return self._placement.total(torch.stack(losses).sum())
 
-    def _backward(self, inputs_bt: Tensor, targets_bt: Tensor, part: MicroBatch) -> Tensor:
+    def _backward(self, rows_bt: Tensor, part: MicroBatch) -> Tensor:
         """Add the gradients of a micro-batch; returns its share of the batch's loss."""
-        device, scale, cut = self._placement.device, self._placement.gradient_scale, self._segment.trains.cut
-        inputs_bt = inputs_bt[part.rows].to(device, non_blocking=True)
-        targets_bt = targets_bt[part.rows].to(device, non_blocking=True)
+        scale, cut = self._placement.gradient_scale, self._segment.trains.cut
+        inputs_bt, targets_bt = split_rows(rows_bt[part.rows].to(self._placement.device, non_blocking=True))
         with self._placement.sync_gradients(self._network, now=part.is_last):
             with self._autocast():
                 loss: Tensor = self._network(inputs_bt, targets_bt, cut=cut) * (part.share * scale)
@@ -220,19 +216,19 @@ class Engine:
 
     def _locate_nonfinite(self) -> str:
         """Describe what in the next batch is not finite."""
-        inputs_bt, targets_bt = self._next_batch()
-        rows, context = len(inputs_bt), self._segment.context
+        rows_bt, context = self._next_rows(), self._segment.context
+        rows = len(rows_bt)
 
         def backward(part: slice) -> float:
             self.optimizer.zero_grad(set_to_none=True)
             share = (part.stop - part.start) / rows
-            return self._backward(inputs_bt, targets_bt, MicroBatch(part, share)).item()
+            return self._backward(rows_bt, MicroBatch(part, share)).item()
 
         starts = [self._batches.start(self.progress.tokens + row * context) for row in range(rows)]
         return locate_nonfinite(self.model, starts, self._micro_batch_rows(rows), backward, self._placement)
 
-    def _next_batch(self) -> tuple[Tensor, Tensor]:
-        return self._batches.at(self.progress.tokens, self._segment.batch_tokens, self._segment.context)
+    def _next_rows(self) -> Tensor:
+        return self._batches.rows_at(self.progress.tokens, self._segment.batch_tokens, self._segment.context)
 
     def _prefetch(self) -> Prefetcher:
         segment, ahead = self._segment, self._placement.device.type == "cuda"

@@ -1,8 +1,12 @@
 """Who is who among the processes of a run."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from torch.distributed import HashStore
 
 from deepen.errors import InvalidValueError
+from deepen.train.distributed.gpus import UnusableGPUsError, check_gpus
 from deepen.train.distributed.processes import count_processes
 
 
@@ -23,3 +27,39 @@ def test_without_torchrun_there_is_one_process():
 def test_a_launcher_that_sets_half_of_it_is_refused(environment: dict[str, str], words: str):
     with pytest.raises(InvalidValueError, match=words):
         count_processes(environment)
+
+
+def compare(gpus: list[str], visible: int) -> set[str]:
+    """What the processes of a run are told about their GPUs; each is a thread here."""
+    store, size = HashStore(), len(gpus)
+
+    def one(rank: int) -> str:
+        try:
+            check_gpus(store, rank, size, gpus[rank], visible)
+        except UnusableGPUsError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(size) as threads:
+        return set(threads.map(one, range(size)))
+
+
+def test_one_gpu_for_each_process_is_enough_however_it_is_numbered():
+    assert compare(["", "", ""], visible=0) == {""}
+    assert compare(["a", "b", "c"], visible=3) == {""}
+    assert compare(["a", "b", "c"], visible=1) == {""}  # SLURM, one GPU per task
+
+
+def test_processes_that_share_a_gpu_are_refused_with_the_same_line_on_all_of_them():
+    (message,) = compare(["a", "b", "c", "b"], visible=3)
+    assert "of 4 have the same GPU: each sees 3 GPUs: start one process for each GPU" in message
+    assert "processes 1 and 3" in message or "processes 3 and 1" in message
+    (message,) = compare(["a", "a"], visible=1)
+    assert "have the same GPU: each sees 1 GPU: " in message
+
+
+def test_processes_of_which_only_some_have_a_gpu_are_refused():
+    assert compare(["a", "", "b"], visible=1) == {
+        "2 of 3 processes have a GPU, and the others have none: start one process for each GPU, or set "
+        "CUDA_VISIBLE_DEVICES to nothing to use CPUs"
+    }

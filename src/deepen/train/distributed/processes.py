@@ -14,6 +14,7 @@ Between commands, followers wait in `ControlChannel.receive`. `failure.py` ends 
 """
 
 import os
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from torch.distributed.rendezvous import rendezvous
 from deepen.errors import InvalidValueError
 from deepen.train.distributed.control import ControlChannel
 from deepen.train.distributed.failure import Ending, FailureNotes
+from deepen.train.distributed.gpus import check_gpus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +90,8 @@ def join(end_now: Callable[[Ending], None]) -> World:
         end_now: called in a thread when this process must end but may hang; it does not return.
 
     Raises:
-        InvalidValueError: a variable is missing, not a number, or more than this machine has.
+        InvalidValueError: a variable is missing or not a number.
+        UnusableGPUsError: two processes see the same GPU, or only some processes have one.
         DistError: the other processes cannot be reached.
     """
     local_rank = _read_number(os.environ, "LOCAL_RANK", "0")
@@ -98,14 +101,11 @@ def join(end_now: Callable[[Ending], None]) -> World:
         raise _wrong_variable("MASTER_ADDR", "")
     device = None
     if torch.cuda.is_available():
-        if local_rank >= (gpus := torch.cuda.device_count()):
-            raise InvalidValueError(
-                f"environment variable LOCAL_RANK is {local_rank}, and this machine has {gpus} GPUs",
-                remedy="start one process for each GPU",
-            )
-        device = torch.device("cuda", local_rank)
+        device = torch.device("cuda", local_rank % torch.cuda.device_count())
         torch.cuda.set_device(device)
     store, rank, size = next(rendezvous("env://"))
+    identifier = "" if device is None else _identify(device)
+    check_gpus(PrefixStore("gpus", store), rank, size, identifier, torch.cuda.device_count())
     dist.init_process_group(
         "gloo" if device is None else "nccl",
         store=PrefixStore("training", store),
@@ -117,6 +117,11 @@ def join(end_now: Callable[[Ending], None]) -> World:
     control = ControlChannel(notes)
     notes.watch()
     return World(rank=rank, size=size, local_size=local_size, control=control)
+
+
+def _identify(gpu: torch.device) -> str:
+    """What identifies a GPU on all machines; a part of one (MIG) has an identifier of its own."""
+    return f"{socket.gethostname()} {torch.cuda.get_device_properties(gpu).uuid}"
 
 
 def is_connection_error(error: Exception) -> bool:
