@@ -28,8 +28,10 @@ ARGUMENTS = {
     "task_scoring": "--model nano --vocab 512 --examples 2",
     "step_time": f"{SMALL} --steps 8",
     "verdict_coverage": "--studies 2 --seeds 2",
+    "weak_scaling": "--models llama-7b --devices 8 --growth-devices 16",
 }
-SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem != "sizes")
+HELPERS = ("sizes", "weak_scaling_step")
+SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in HELPERS)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
