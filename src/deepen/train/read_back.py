@@ -2,11 +2,16 @@
 
 Reading a number back waits until the device has computed it. On a CPU that costs nothing, so `ImmediateReadBack`
 reads first and updates only if the numbers are good. On a GPU it would leave the device idle between steps, so
-`LateReadBack` queues the update and the next step before it reads:
+`LateReadBack` queues the update and the next step before it reads. What the queue (a CUDA stream) holds, and what
+the process waits for:
 
-    step 1 computed, update 1 queued
-    step 2 computed, update 2 queued, numbers of step 1 read     (the GPU is still busy with step 2)
-    step 3 computed, update 3 queued, numbers of step 2 read ...
+    step 1, update 1, copy 1, event 1
+    step 2, update 2, copy 2, event 2        waits for event 1, reads copy 1; the GPU still computes step 2
+    step 3, update 3, copy 3, event 3        waits for event 2, reads copy 2 ...
+
+A plain `numbers.tolist()` would queue its copy behind the next step, and wait for that as well. So the copy is
+queued right after the update, and an event marks its end. A step's seconds are therefore the time between two
+events, which is the time that the device took.
 
 Numbers that are not finite must stop a run before they reach the weights, but by the time they are read two
 updates are queued. A flag on the device therefore holds back the update of that step and every later one.
@@ -15,7 +20,7 @@ updates are queued. A flag on the device therefore holds back the update of that
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -35,13 +40,23 @@ class Step:
 
     Args:
         lr: the learning rate.
-        numbers: loss and gradient norm, (2,), on the device.
+        numbers: loss and gradient norm, (2,), on the device, or copied from it.
         rewarm_share: factor on the rate of the rewarmed blocks.
     """
 
     lr: float
     numbers: Tensor
     rewarm_share: float = 1.0
+
+
+class Event(Protocol):
+    """A mark in the queue of a device, such as `torch.cuda.Event`."""
+
+    def record(self) -> None:
+        """Put the mark at the end of the queue."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has reached the mark, but for nothing queued after it."""
 
 
 class Update(Protocol):
@@ -94,14 +109,38 @@ class ImmediateReadBack(ReadBack):
         """Every step is recorded already."""
 
 
+class _NoQueue:
+    """The event of a device that has no queue: everything before it is done."""
+
+    def record(self) -> None:
+        """Mark nothing."""
+
+    def synchronize(self) -> None:
+        """Wait for nothing."""
+
+
+def _make_event(device: torch.device) -> Event:
+    return torch.cuda.Event() if device.type == "cuda" else _NoQueue()
+
+
 class LateReadBack(ReadBack):
-    """Queues the update, then reads the numbers of the previous step."""
+    """Queues the update and a copy of the numbers, then reads the numbers of the previous step.
+
+    Args:
+        update, check, record: as in `ReadBack`.
+        make_event: makes an event of a device.
+    """
 
     def __init__(
-        self, update: Update, check: Callable[[Step], Measured], record: Callable[[Measured], None]
+        self,
+        update: Update,
+        check: Callable[[Step], Measured],
+        record: Callable[[Measured], None],
+        make_event: Callable[[torch.device], Event] = _make_event,
     ) -> None:
         super().__init__(update, check, record)
-        self._unread = deque[Step]()
+        self._make_event = make_event
+        self._unread = deque[tuple[Step, Event]]()
         self._frozen: Tensor | None = None
 
     def take(self, step: Step) -> None:
@@ -109,7 +148,10 @@ class LateReadBack(ReadBack):
         is_nonfinite = 1.0 - step.numbers.isfinite().all().float()
         self._frozen = is_nonfinite if self._frozen is None else torch.maximum(self._frozen, is_nonfinite)
         self._update(step, found_inf=self._frozen)
-        self._unread.append(step)
+        on_host = replace(step, numbers=step.numbers.to("cpu", non_blocking=True))  # into pinned memory
+        copied = self._make_event(step.numbers.device)
+        copied.record()
+        self._unread.append((on_host, copied))
         if len(self._unread) > 1:
             self._read_oldest()
 
@@ -119,4 +161,6 @@ class LateReadBack(ReadBack):
             self._read_oldest()
 
     def _read_oldest(self) -> None:
-        self._record(self._check(self._unread.popleft()))
+        step, copied = self._unread.popleft()
+        copied.synchronize()
+        self._record(self._check(step))
