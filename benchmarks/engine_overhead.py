@@ -5,12 +5,10 @@
 A run grows from 6 to 12 blocks halfway. Segments of fewer than four steps are left out.
 """
 
-import statistics
 import time
 
 import torch
 
-from deepen.bench.workload import step_seconds
 from deepen.compute.ledger import Ledger
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
@@ -66,10 +64,10 @@ def main() -> None:
         state = begin_segment(state, segment, model)
         engine = TimedEngine(state, segment, model, batches, workload.settings, SingleProcess(workload.device))
         engine.time_optimizer()
-        step_seconds(engine, segment.start + batch_tokens)
+        workload.stopwatch.step_seconds(engine, segment.start + batch_tokens)
         first = time.perf_counter() - began
         engine.seconds, began = 0.0, time.perf_counter()
-        step = statistics.median(step_seconds(engine, segment.end))
+        step = workload.stopwatch.step_seconds(engine, segment.end)
         overhead = 1 - engine.seconds / (time.perf_counter() - began)
         print(
             f"{segment.depth} blocks: a step {1e3 * step:.1f} ms, {100 * overhead:.2f} % of it neither forward, "

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from deepen.bench.workload import Workload, step_seconds
+from deepen.bench.workload import Workload
 from deepen.model.presets import PRESETS, tokens_per_step
 from deepen.study.run.worker import SAVE_EVERY_SECONDS
 from deepen.study.store.segment_folder import SegmentFolder
@@ -55,13 +55,14 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     model = PRESETS[args.model]
     batch_tokens = tokens_per_step(model, model.context)
-    engine = Workload(
+    workload = Workload(
         model=model,
         context=model.context,
         batch_tokens=batch_tokens,
         settings=TrainSettings(),
         device=pick_device(),
-    ).full_training()
+    )
+    engine, stopwatch = workload.full_training(), workload.stopwatch
 
     def train(seconds: float, result: Seconds, snapshot_and_save: Callable[[], float] | None = None) -> None:
         """Train for some seconds; if a save is given, begin one whenever none is in progress."""
@@ -72,7 +73,7 @@ def main() -> None:
                 began.append(now)
                 result.snapshots.append(snapshot_and_save())
             now = time.perf_counter()
-            step_seconds(engine, engine.progress.tokens + batch_tokens)
+            stopwatch.step_seconds(engine, engine.progress.tokens + batch_tokens)
             result.steps.append(time.perf_counter() - now)
         result.saves += [after - before for before, after in pairwise(began)]
 

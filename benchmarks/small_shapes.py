@@ -99,7 +99,7 @@ def _take_turns(args: argparse.Namespace) -> None:
     import torch
 
     from deepen.bench.other_steps import build_trainer
-    from deepen.bench.workload import Workload, step_seconds
+    from deepen.bench.workload import Workload
     from deepen.model.config import ModelConfig
     from deepen.model.presets import scaled_init_std
     from deepen.train.settings import TrainSettings
@@ -126,16 +126,16 @@ def _take_turns(args: argparse.Namespace) -> None:
     steps = args.turn_tokens // tokens
     if args.against == "loop":
         take_steps = build_trainer("loop", workload)
-        take_steps(WARM_UP_STEPS)
+        take_steps(WARM_UP_STEPS, 1)
     else:
-        engine = workload.full_training()
-        step_seconds(engine, WARM_UP_STEPS * tokens)
+        engine, stopwatch = workload.full_training(), workload.stopwatch
+        stopwatch.step_seconds(engine, WARM_UP_STEPS * tokens)
     for _ in sys.stdin:
         began = time.thread_time()
         if args.against == "loop":
-            take_steps(steps)
+            take_steps(0, steps)
         else:
-            step_seconds(engine, engine.progress.tokens + steps * tokens)
+            stopwatch.step_seconds(engine, engine.progress.tokens + steps * tokens)
         print(time.thread_time() - began, flush=True)
 
 

@@ -7,7 +7,6 @@ from collections import Counter
 
 from torch.profiler import ProfilerActivity, profile
 
-from deepen.bench.workload import step_seconds
 from deepen.train.settings import PRECISIONS
 from sizes import build_workload, size_parser
 
@@ -35,10 +34,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     args = parser.parse_args()
-    engine = build_workload(args, args.precision).full_training()
-    step_seconds(engine, WARM_UP_STEPS * args.batch_tokens)
+    workload = build_workload(args, args.precision)
+    engine, stopwatch = workload.full_training(), workload.stopwatch
+    stopwatch.step_seconds(engine, WARM_UP_STEPS * args.batch_tokens)
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
-        step_seconds(engine, (WARM_UP_STEPS + args.steps) * args.batch_tokens)
+        stopwatch.step_seconds(engine, (WARM_UP_STEPS + args.steps) * args.batch_tokens)
     spent = Counter[str]()
     for event in profiled.key_averages():
         spent[classify(event.key)] += event.self_cpu_time_total

@@ -8,7 +8,6 @@ first five steps.
 
 import statistics
 
-from deepen.bench.workload import step_seconds
 from deepen.train.settings import PRECISIONS
 from sizes import build_workload, size_parser
 
@@ -20,8 +19,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     args = parser.parse_args()
-    engine = build_workload(args, args.precision).full_training()
-    seconds = step_seconds(engine, args.steps * args.batch_tokens)[WARM_UP_STEPS:]
+    workload = build_workload(args, args.precision)
+    engine, stopwatch = workload.full_training(), workload.stopwatch
+    ends = range(args.batch_tokens, (args.steps + 1) * args.batch_tokens, args.batch_tokens)
+    seconds = [stopwatch.step_seconds(engine, end) for end in ends][WARM_UP_STEPS:]
     print(f"{args.batch_tokens / statistics.median(seconds):,.0f} tokens/s ({vars(args)})")
 
 

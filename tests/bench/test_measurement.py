@@ -2,24 +2,64 @@
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
+from weakref import WeakSet
 
 import pytest
 import torch
 
 from deepen.bench.measurement import run_bench
-from deepen.bench.result import BenchResult, Pace
+from deepen.bench.result import BenchResult, Pace, Race
 from deepen.bench.workload import Workload
 from deepen.compute.bench_file import read_timing
 from deepen.compute.ledger import Ledger
+from deepen.errors import RunError
 from deepen.model.presets import PRESETS
 from deepen.schedule.trainable import TRAINABLE_SETS
+from deepen.train.engine import Engine
+from deepen.train.progress import Progress
+from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
+from deepen.train.state import TrainState
 
 STEPS = 2
 
 pytestmark = pytest.mark.slow
+
+
+class IdleEngine:
+    """Records steps that it does not train, and holds itself in a reference cycle, as compiled engines do."""
+
+    alive: ClassVar = WeakSet["IdleEngine"]()
+
+    def __init__(self) -> None:
+        self.cycle, self.progress = self, Progress()
+        self.alive.add(self)
+
+    def run(self, until: int, log: object) -> None:
+        tokens = until - self.progress.tokens
+        self.progress = self.progress.advance(tokens=tokens, flops=0, seconds=0.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IdleWorkload(Workload):
+    """A workload whose engines compute nothing; each is freed before the next one is built."""
+
+    def engine(self, state: TrainState, segment: Segment) -> Engine:
+        assert not IdleEngine.alive
+        return IdleEngine()  # type: ignore[return-value]
+
+
+def test_steps_faster_than_the_devices_peak_are_refused_in_one_line():
+    device = torch.device("cpu")
+    idle = IdleWorkload(
+        model=PRESETS["nano"], context=64, batch_tokens=1 << 20, settings=TrainSettings(), device=device
+    )
+    with pytest.raises(RunError, match=r"^depth .* s a step, .* reach .* measure again with more steps") as error:
+        run_bench(idle, 1)
+    assert "\n" not in str(error.value)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +114,9 @@ def test_progress_is_in_flops_and_ends_with_all_of_them(
 
 def test_the_json_holds_the_timing_and_all_that_was_measured(result: BenchResult, tmp_path: Path):
     pace = Pace(name="deepen", tokens_per_second=2.0, fastest_tokens_per_second=3.0, ratio=1.0)
-    content = replace(result, paces=(pace,)).to_json()
-    assert result.paces == ()  # no other trainer was asked for
+    race = Race(paces=(pace,), failures={"loop": "out of memory"})
+    content = replace(result, race=race).to_json()
+    assert result.race == Race()  # no other trainer was asked for
     path = tmp_path / "bench.json"
     path.write_text(json.dumps(content))
     assert read_timing(path) == result.timing
@@ -83,6 +124,7 @@ def test_the_json_holds_the_timing_and_all_that_was_measured(result: BenchResult
     assert content["against"] == [
         {"name": "deepen", "tokens_per_second": 2.0, "fastest_tokens_per_second": 3.0, "ratio": 1.0}
     ]
+    assert content["against_failed"] == {"loop": "out of memory"}
     assert (content["spread"], content["misfit"], content["threads"]) == (result.jitter, result.misfit, 1)
     assert (content["compile"], content["moment_precision"], content["torch"]) == ("no", "fp32", torch.__version__)
     assert [phase["scope"] for phase in content["phases"]] == [kind.phase.train.name for kind in result.kinds]

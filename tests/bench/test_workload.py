@@ -1,9 +1,11 @@
 """The workload of a bench: its kinds of phases, and the engines that take its steps."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from deepen.bench.workload import Workload, lowest_blocks, phase_kinds, step_seconds
+from deepen.bench.workload import Workload, lowest_blocks, phase_kinds
 from deepen.model.config import ModelConfig
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.train.settings import TrainSettings
@@ -34,12 +36,12 @@ def test_the_lowest_blocks_are_a_shallow_model_with_the_same_weights(any_model: 
     assert all(weight is state.weights[name] for name, weight in shallow.weights.items())
 
 
-def test_every_step_is_timed(workload: Workload):
-    engine = workload.full_training()
-    first = step_seconds(engine, 3 * 32)
-    second = step_seconds(engine, 5 * 32)
-    assert (len(first), len(second), engine.progress.tokens) == (3, 2, 160)
-    assert sum(first) + sum(second) == pytest.approx(engine.progress.seconds) and min(first + second) > 0
+@pytest.mark.parametrize(("asked", "rows"), [(0, 12), (16 * 12, 12), (16 * 5, 4), (1, 1)])
+def test_other_trainers_take_micro_batches_of_our_size_or_the_next_smaller_divisor(
+    workload: Workload, asked: int, rows: int
+):
+    settings = TrainSettings(micro_batch_tokens=asked)
+    assert replace(workload, batch_tokens=12 * 16, settings=settings).micro_batch_rows == rows
 
 
 def test_rows_hold_the_random_tokens_in_order(workload: Workload):

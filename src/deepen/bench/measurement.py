@@ -3,22 +3,26 @@
     result = run_bench(Workload(model=…, context=…, batch_tokens=…, settings=…, device=…), steps=10)
     result.timing.seconds_per_token(trained)             # of any phase, for a plan in seconds
 
-Kinds are measured in turns, so that a machine that slows down slows all of them alike. The fastest step of each
+Kinds are measured in turns, so that a machine that slows down slows all of them alike. The fastest turn of each
 kind counts, because other work on a machine can only make steps slower. Between runs on a busy machine the fastest
-step varied half as much as the median.
+step varied half as much as the median. With ten steps or fewer a turn is one step.
 """
 
+import gc
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
 from deepen.bench.other_steps import build_trainer
-from deepen.bench.pace import divide_steps, measure_paces
-from deepen.bench.result import BenchResult, KindResult, Pace
-from deepen.bench.workload import PhaseKind, Workload, lowest_blocks, step_seconds
+from deepen.bench.pace import TakeSteps, divide_steps, measure_paces
+from deepen.bench.result import BenchResult, KindResult, Race
+from deepen.bench.workload import PhaseKind, Workload, lowest_blocks
+from deepen.compute.ledger import Ledger
 from deepen.compute.timing import MeasuredPhase, fit_timing, misfit
+from deepen.errors import RunError
 from deepen.train.device import machine_name, measure_peak_flops, peak_memory_bytes, reset_peak_memory
 from deepen.train.state import initial_state
 
@@ -29,19 +33,21 @@ MAX_TURNS = 10
 def run_bench(
     workload: Workload,
     steps: int,
-    against: Sequence[str] = (),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BenchResult:
-    """Measure every kind of phase, and compare full training with other trainers.
+    """Measure every kind of phase.
 
     Args:
         workload: model, batch, settings and device.
-        steps: number of measured steps per kind and trainer.
-        against: names of other trainers (`other_trainers.OTHER_TRAINERS`).
+        steps: number of measured steps per kind.
         on_progress: called with the FLOPs done and in total, before the first step and after every turn of a kind.
+
+    Raises:
+        RunError: steps were faster than the device can compute, so the measurement is wrong.
     """
     peak_flops = measure_peak_flops(workload.device, workload.settings.precision)
     runs = _measure_kinds(workload, steps, on_progress)
+    peak_flops = _check_rates(workload, runs, peak_flops)
     measured = [
         MeasuredPhase(
             phase=run.kind.phase,
@@ -81,13 +87,25 @@ def run_bench(
         settings=workload.settings,
         threads=torch.get_num_threads(),
         torch_version=torch.__version__,
-        paces=_measure_against(against, workload, steps) if against else (),
     )
+
+
+def race(workload: Workload, steps: int, against: Iterable[str]) -> Race:
+    """Compare full training with other trainers, in turns.
+
+    Args:
+        workload: model, batch, settings and device.
+        steps: number of measured steps per trainer.
+        against: names of other trainers (`other_trainers.OTHER_TRAINERS`).
+    """
+    builders = {"deepen": partial(_build_deepen, workload)}
+    builders |= {name: partial(build_trainer, name, workload) for name in against}
+    return measure_paces(builders, workload.batch_tokens, steps, workload.warm_up_steps)
 
 
 @dataclass(kw_only=True, slots=True)
 class _KindRun:
-    """A kind while it is measured: seconds of each measured step, and the peak memory so far."""
+    """A kind while it is measured: seconds of a step in each turn, and the peak memory so far."""
 
     kind: PhaseKind
     flops_per_step: int
@@ -104,6 +122,7 @@ def _measure_kinds(workload: Workload, steps: int, on_progress: Callable[[int, i
     """Time steps of all kinds, in turns."""
     runs = [_KindRun(kind=kind, flops_per_step=workload.flops_per_step(kind)) for kind in workload.kinds()]
     model, device, warm_up = workload.model, workload.device, workload.warm_up_steps
+    stopwatch = workload.stopwatch
     state, turns = initial_state(model, model.depth, seed=0), min(steps, MAX_TURNS)
     total_steps = steps + turns * warm_up
     done, total = 0, sum(run.flops_per_step for run in runs) * total_steps
@@ -113,20 +132,47 @@ def _measure_kinds(workload: Workload, steps: int, on_progress: Callable[[int, i
             segment = workload.segment(run.kind, warm_up + counted)
             reset_peak_memory(device)
             engine = workload.engine(lowest_blocks(state, model, segment.depth), segment)
-            run.seconds += step_seconds(engine, segment.end)[warm_up:]
+            stopwatch.step_seconds(engine, warm_up * workload.batch_tokens)
+            run.seconds.append(stopwatch.step_seconds(engine, segment.end))
             run.peak_memory_bytes = max(run.peak_memory_bytes, peak_memory_bytes(device))
             del engine  # before the next one is built, so that it does not count in its memory
+            gc.collect()  # compiled blocks are in reference cycles
             done += segment.flops
             on_progress(done, total)
     return runs
 
 
-def _measure_against(names: Sequence[str], workload: Workload, steps: int) -> list[Pace]:
-    """Full training by deepen and by other trainers, in turns; deepen first."""
-    engine = workload.full_training()
+def _check_rates(workload: Workload, runs: Sequence[_KindRun], peak_flops: float) -> float:
+    """Raise a RunError if a kind was computed faster than the device can; returns the device's measured peak.
 
-    def deepen_steps(count: int) -> list[float]:
-        return step_seconds(engine, engine.progress.tokens + count * workload.batch_tokens)
+    Attention counts causally here, which is the least that a kernel may compute.
+    """
+    ledger = Ledger(model=workload.model, causal_exact=True)
 
-    trainers = {"deepen": deepen_steps, **{name: build_trainer(name, workload) for name in names}}
-    return measure_paces(trainers, workload.batch_tokens, steps)
+    def rate(run: _KindRun) -> float:
+        phase = run.kind.phase
+        return ledger.flops_per_step(run.kind.trained, phase.batch_tokens, phase.context) / min(run.seconds)
+
+    fastest = max(runs, key=rate)
+    if rate(fastest) > peak_flops:  # unless other work slowed the first measurement of the peak
+        peak_flops = max(peak_flops, measure_peak_flops(workload.device, workload.settings.precision))
+    if rate(fastest) > peak_flops:
+        raise RunError(
+            f"{fastest.kind.phase.label} took {min(fastest.seconds):.2g} s a step, which is "
+            f"{rate(fastest) / 1e9:,.0f} GFLOP/s where products of large matrices reach {peak_flops / 1e9:,.0f}: "
+            "a device is not faster than its peak, so this is no measurement",
+            remedy="measure again with more `steps`; if it stays, the clock or the device is at fault",
+        )
+    return peak_flops
+
+
+def _build_deepen(workload: Workload) -> TakeSteps:
+    engine, stopwatch = workload.full_training(), workload.stopwatch
+
+    def take_steps(warm_up: int, count: int) -> float:
+        counted_from = engine.progress.tokens + warm_up * workload.batch_tokens
+        if warm_up:
+            stopwatch.step_seconds(engine, counted_from)
+        return stopwatch.step_seconds(engine, counted_from + count * workload.batch_tokens)
+
+    return take_steps

@@ -1,6 +1,7 @@
 """Time steps of full training by other trainers: Hugging Face's Trainer, litgpt's pieces, a plain loop.
 
-Each keeps its own defaults except for what must be equal: sizes, batch, context, precision, fused AdamW, clipping.
+Each keeps its own defaults except for what must be equal: sizes, batch, micro-batch, context, precision, fused
+AdamW, clipping.
 Their libraries are optional and imported only in the functions below (see `other_trainers.py`).
 
 Shapes: b sequences, t tokens, v vocabulary.
@@ -8,7 +9,6 @@ Shapes: b sequences, t tokens, v vocabulary.
 
 import logging
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ from deepen.interop.hugging_face.config import make_config
 from deepen.model.build import build, init_weights
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
-from deepen.train.device import autocast, wait_for
+from deepen.train.device import autocast
 
 
 def build_trainer(name: str, workload: Workload) -> TakeSteps:
@@ -32,18 +32,31 @@ def build_trainer(name: str, workload: Workload) -> TakeSteps:
         return BUILDERS[name](workload)
 
 
-def _time_steps(workload: Workload, step: Callable[[Tensor], None]) -> TakeSteps:
-    """Time a step function that trains on the rows (b, t + 1) of one batch."""
-    batches = _batches(workload)
+def _time_steps(
+    workload: Workload, add_gradients: Callable[[Tensor, float], None], update: Callable[[], None]
+) -> TakeSteps:
+    """Time the steps of a loop.
 
-    def take_steps(count: int) -> list[float]:
-        seconds = []
+    Args:
+        workload: what is trained.
+        add_gradients: adds the gradients of a micro-batch: of its rows (b, t + 1), and its share of the batch.
+        update: takes an optimizer step, and drops the gradients.
+    """
+    batches, size, stopwatch = _batches(workload), workload.micro_batch_rows, workload.stopwatch
+
+    def step() -> None:
+        micro_batches = torch.split(next(batches), size)
+        for rows_bt in micro_batches:
+            add_gradients(rows_bt, 1 / len(micro_batches))
+        update()
+
+    def take_steps(warm_up: int, count: int) -> float:
+        for _ in range(warm_up):
+            step()
+        began = stopwatch.read()
         for _ in range(count):
-            began = time.perf_counter()
-            step(next(batches))
-            wait_for(workload.device)
-            seconds.append(time.perf_counter() - began)
-        return seconds
+            step()
+        return (stopwatch.read() - began) / count
 
     return take_steps
 
@@ -61,24 +74,30 @@ def _build_transformers(workload: Workload) -> TakeSteps:
     network = hugging_face_model(workload.model)
     data = [{"input_ids": row[:-1], "labels": row[:-1]} for row in workload.rows()]  # the model shifts the labels
 
+    size, stopwatch = workload.micro_batch_rows, workload.stopwatch
+
     class Clock(TrainerCallback):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.seconds: list[float] = []
+        """The time when the first measured step begins, and when the last one ends."""
 
-        def on_step_begin(self, *_: object, **__: object) -> None:
-            self.began = time.perf_counter()
+        def __init__(self, warm_up: int) -> None:
+            self.warm_up = warm_up
 
-        def on_step_end(self, *_: object, **__: object) -> None:
-            wait_for(workload.device)
-            self.seconds.append(time.perf_counter() - self.began)
+        def on_step_begin(self, _arguments: object, state: Any, _control: object, **_: object) -> None:
+            if state.global_step == self.warm_up:
+                self.began = stopwatch.read()
 
-    def take_steps(count: int) -> list[float]:
-        clock = Clock()
+        def on_step_end(self, _arguments: object, state: Any, _control: object, **_: object) -> None:
+            if state.global_step == state.max_steps:
+                self.ended = stopwatch.read()
+
+    def take_steps(warm_up: int, count: int) -> float:
+        clock = Clock(warm_up)
         with tempfile.TemporaryDirectory() as folder, _silenced():
             arguments = TrainingArguments(
                 output_dir=folder,
-                per_device_train_batch_size=workload.batch_tokens // workload.context,
-                max_steps=count,
+                per_device_train_batch_size=size,
+                gradient_accumulation_steps=workload.batch_tokens // workload.context // size,
+                max_steps=warm_up + count,
                 optim="adamw_torch_fused",
                 bf16=workload.settings.precision == "bf16",
                 use_cpu=workload.device.type == "cpu",
@@ -90,7 +109,7 @@ def _build_transformers(workload: Workload) -> TakeSteps:
             trainer = Trainer(model=network, args=arguments, train_dataset=data, callbacks=[clock])
             trainer.remove_callback(PrinterCallback)
             trainer.train()
-        return clock.seconds
+        return (clock.ended - clock.began) / count
 
     return take_steps
 
@@ -129,14 +148,16 @@ def _build_litgpt(workload: Workload) -> TakeSteps:
     network = GPT(config)
     network, optimizer = fabric.setup(network, _adamw(network))
 
-    def step(rows_bt: Tensor) -> None:
+    def add_gradients(rows_bt: Tensor, share: float) -> None:
         loss = chunked_cross_entropy(network(rows_bt[:, :-1]), rows_bt[:, 1:])
-        fabric.backward(loss)
+        fabric.backward(loss * share)
+
+    def update() -> None:
         fabric.clip_gradients(network, optimizer, max_norm=1.0)
         optimizer.step()
         optimizer.zero_grad()
 
-    return _time_steps(workload, step)
+    return _time_steps(workload, add_gradients, update)
 
 
 def _build_loop(workload: Workload) -> TakeSteps:
@@ -151,15 +172,17 @@ def _build_loop(workload: Workload) -> TakeSteps:
 
     compiled, optimizer = torch.compile(mean_loss), _adamw(network)
 
-    def step(rows_bt: Tensor) -> None:
+    def add_gradients(rows_bt: Tensor, share: float) -> None:
         with autocast(device, workload.settings.precision):
-            loss = compiled(rows_bt)
+            loss = compiled(rows_bt) * share
         loss.backward()  # type: ignore[no-untyped-call]
+
+    def update() -> None:
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    return _time_steps(workload, step)
+    return _time_steps(workload, add_gradients, update)
 
 
 BUILDERS: dict[str, Callable[[Workload], TakeSteps]] = {

@@ -1,12 +1,18 @@
 """Compare how fast several trainers take steps of the same size, measured in turns."""
 
+import gc
 import statistics
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
-from deepen.bench.result import Pace
+import torch
 
-TakeSteps = Callable[[int], list[float]]
-"""Takes a number of steps and returns the seconds of each."""
+from deepen.bench.result import Pace, Race
+from deepen.resource_errors import explain_resource_error
+
+TakeSteps = Callable[[int, int], float]
+"""Takes a number of steps that are not measured and a number that are; returns the mean seconds of the latter."""
 
 TURNS = 5
 """Turns that the steps of each trainer are divided into."""
@@ -17,27 +23,60 @@ def divide_steps(steps: int, turns: int) -> list[int]:
     return [(turn + 1) * steps // turns - turn * steps // turns for turn in range(turns)]
 
 
-def measure_paces(trainers: Mapping[str, TakeSteps], batch_tokens: int, steps: int) -> list[Pace]:
+def measure_paces(
+    builders: Mapping[str, Callable[[], TakeSteps]], batch_tokens: int, steps: int, warm_up: int = 1
+) -> Race:
     """Measure the pace of each trainer, in turns, so that a machine that slows down slows all of them alike.
 
+    A trainer that fails takes no further turn; the others go on.
+
     Args:
-        trainers: ready trainers by name; ratios are relative to the first.
+        builders: by name, functions that make a trainer ready; ratios are relative to the first.
         batch_tokens: tokens of a step.
-        steps: number of measured steps for each, in TURNS turns. The first step of a turn is not measured.
+        steps: number of measured steps for each, in TURNS turns.
+        warm_up: steps at the beginning of each turn that are not measured.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in trainers}
-    for counted in divide_steps(steps, TURNS):
-        for name, take_steps in trainers.items():
-            if counted:
-                seconds[name] += take_steps(1 + counted)[1:]
-    medians = {name: statistics.median(taken) for name, taken in seconds.items()}
-    first = next(iter(medians.values()))
-    return [
+    trainers: dict[str, TakeSteps] = {}
+    failures: dict[str, str] = {}
+    seconds: dict[str, list[float]] = {name: [] for name in builders}
+
+    @contextmanager
+    def attempt(name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # of another library, which may raise anything
+            failures[name] = _describe(error)
+            trainers.pop(name, None)
+            traceback.clear_frames(error.__traceback__)  # they hold its tensors
+            gc.collect()
+            torch.cuda.empty_cache()  # does nothing without a GPU
+
+    for name, build in builders.items():
+        with attempt(name):
+            trainers[name] = build()
+    for counted in filter(None, divide_steps(steps, TURNS)):
+        for name in list(trainers):
+            with attempt(name):
+                seconds[name].append(trainers[name](warm_up, counted))
+    first = next(iter(builders))
+    if first in failures:
+        return Race(failures=failures)
+    medians = {name: statistics.median(seconds[name]) for name in trainers}
+    paces = [
         Pace(
             name=name,
             tokens_per_second=batch_tokens / medians[name],
-            fastest_tokens_per_second=batch_tokens / min(taken),
-            ratio=medians[name] / first,
+            fastest_tokens_per_second=batch_tokens / min(seconds[name]),
+            ratio=medians[name] / medians[first],
         )
-        for name, taken in seconds.items()
+        for name in trainers
     ]
+    return Race(paces=paces, failures=failures)
+
+
+def _describe(error: Exception) -> str:
+    """An error in one line."""
+    if explained := explain_resource_error(error):
+        return explained.what
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import torch
 
-from deepen.bench.workload import Workload, step_seconds
+from deepen.bench.stopwatch import Stopwatch
+from deepen.bench.workload import Workload
 from deepen.model.config import ModelConfig
 from deepen.train.settings import PRECISIONS, TrainSettings
 
@@ -38,10 +39,11 @@ def faster_precision(model: ModelConfig, context: int, device: torch.device) -> 
         ).full_training()
         for precision in PRECISIONS
     }
+    stopwatch = Stopwatch.for_device(device)
     fastest = dict.fromkeys(PRECISIONS, math.inf)
     for _ in range(CALIBRATION_STEPS):
         for precision, engine in engines.items():
-            seconds = min(step_seconds(engine, engine.progress.tokens + batch_tokens))
+            seconds = stopwatch.step_seconds(engine, engine.progress.tokens + batch_tokens)
             fastest[precision] = min(fastest[precision], seconds)
     best = min(fastest, key=fastest.__getitem__)
     return FasterPrecision(best, max(fastest.values()) / fastest[best])

@@ -1,7 +1,7 @@
 """The result of a bench and its JSON form, which a plan can read."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from deepen.compute.timing import Timing
@@ -19,7 +19,7 @@ class KindResult:
     Attributes:
         phase: depth and trainable set.
         new_blocks: indices of the trained blocks.
-        seconds_per_token: time of the fastest step.
+        seconds_per_token: mean time of a step in the fastest turn ÷ its tokens.
         flops_per_token: the ledger's price of a step ÷ its tokens.
         measured_to_ledger: seconds ÷ FLOPs, each relative to training everything at full depth. Above 1 the device
             takes longer for this kind than its price suggests.
@@ -38,7 +38,7 @@ class KindResult:
 
     @property
     def tokens_per_second(self) -> float:
-        """Tokens per second of the fastest step."""
+        """Tokens per second of the fastest turn."""
         return 1 / self.seconds_per_token
 
     def to_json(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class KindResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pace:
-    """How fast a trainer takes steps of full training: medians over all turns.
+    """How fast a trainer takes steps of full training: the median and the fastest turn.
 
     `ratio` is deepen's tokens per second ÷ this trainer's.
     """
@@ -71,6 +71,19 @@ class Pace:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Race:
+    """Full training by several trainers, in turns.
+
+    Attributes:
+        paces: those that were measured, deepen first; empty if deepen failed.
+        failures: for each trainer that failed, the reason in one line.
+    """
+
+    paces: Sequence[Pace] = ()
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BenchResult:
     """The result of a bench on one device.
 
@@ -78,11 +91,11 @@ class BenchResult:
         kinds: the measurements of each kind; the first trains everything at full depth.
         timing: the ingredients fitted to the kinds, for plans in seconds.
         misfit: the largest error of the fit on any kind, as a share of the measured time.
-        jitter: the median step ÷ the fastest, for the kind where this is largest.
+        jitter: the median turn ÷ the fastest, for the kind where this is largest.
         peak_flops: FLOP/s of the device in products of large matrices, measured before the steps.
         settings: settings of the measured steps.
         threads, torch_version: CPU threads and version of torch.
-        paces: full training by deepen, then by other trainers; empty if none were requested.
+        race: full training by deepen and by other trainers; empty if none were requested.
     """
 
     kinds: Sequence[KindResult]
@@ -93,7 +106,7 @@ class BenchResult:
     settings: TrainSettings
     threads: int
     torch_version: str
-    paces: Sequence[Pace] = ()
+    race: Race = field(default_factory=Race)
 
     @property
     def machine_was_busy(self) -> bool:
@@ -112,5 +125,6 @@ class BenchResult:
             "compile": self.settings.compile,
             "moment_precision": self.settings.optimizer.state_precision,
             "peak_flops": self.peak_flops,
-            "against": [asdict(pace) for pace in self.paces],
+            "against": [asdict(pace) for pace in self.race.paces],
+            "against_failed": dict(self.race.failures),
         }

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from deepen.bench.workload import Workload, step_seconds
+from deepen.bench.workload import Workload
 from deepen.resource_errors import explain_resource_error
 from deepen.study.define.study import Study
 from deepen.study.run.forecast import Speed
@@ -36,10 +36,12 @@ def measure_speed(study: Study, threads: int) -> Speed | None:
         device=device,
     )
     try:
-        _, *seconds = step_seconds(workload.full_training(), 3 * workload.batch_tokens)
+        engine, stopwatch = workload.full_training(), workload.stopwatch
+        stopwatch.step_seconds(engine, workload.batch_tokens)
+        seconds = stopwatch.step_seconds(engine, 3 * workload.batch_tokens)
     except (RuntimeError, MemoryError) as error:
         if explain_resource_error(error) is None:
             raise
         return None
     flops = workload.flops_per_step(workload.kinds()[0])
-    return Speed(flops_per_second=flops / min(seconds))
+    return Speed(flops_per_second=flops / seconds)

@@ -1,14 +1,15 @@
 """The workload of a bench: kinds of phases, and engines that take steps of them on random tokens."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepen.bench.stopwatch import Stopwatch
 from deepen.compute.ledger import Ledger
+from deepen.compute.memory_settings import micro_batch_tokens
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
 from deepen.growth.spec import Growth
@@ -19,7 +20,6 @@ from deepen.schedule.rate_piece import RatePiece
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.train.engine import Engine
 from deepen.train.placement import SingleProcess
-from deepen.train.progress import Progress
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
@@ -95,6 +95,19 @@ class Workload:
         """
         return 3 if self.settings.compile == "cuda-graphs" else 1
 
+    @property
+    def stopwatch(self) -> Stopwatch:
+        """A clock for work on the device."""
+        return Stopwatch.for_device(self.device)
+
+    @property
+    def micro_batch_rows(self) -> int:
+        """Sequences of a micro-batch of full training, for trainers that need a divisor of the batch."""
+        rows, context = self.batch_tokens // self.context, self.context
+        settings, vocab = self.settings, self.model.vocab
+        ours = micro_batch_tokens(settings.micro_batch_tokens, self.batch_tokens, context, vocab) // context
+        return max(size for size in range(1, ours + 1) if rows % size == 0)
+
     def kinds(self) -> list[PhaseKind]:
         """The kinds of phases that are measured."""
         return phase_kinds(self.model, self.batch_tokens, self.context)
@@ -151,14 +164,3 @@ def lowest_blocks(state: TrainState, config: ModelConfig, depth: int) -> TrainSt
     with torch.device("meta"):
         names = build(config, depth).state_dict()
     return TrainState(weights={name: state.weights[name] for name in names}, depth=depth, seed=state.seed)
-
-
-def step_seconds(engine: Engine, until: int) -> list[float]:
-    """Train up to `until` tokens of the run; returns the seconds of each step."""
-    ends = [engine.progress.seconds]
-
-    def log(progress: Progress, measured: object) -> None:
-        ends.append(progress.seconds)
-
-    engine.run(until, log)
-    return [after - before for before, after in pairwise(ends)]

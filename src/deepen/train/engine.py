@@ -40,8 +40,11 @@ from deepen.train.trainable import check_gradients, freeze_rest
 Log = Callable[[Progress, Measured], None]
 """Called after every step with the progress and the step's measurements."""
 
-CHECKED_TOKENS = 4096
-"""Tokens of the first batch that `check_initialization` uses: enough for a mean loss, at little cost."""
+CHECKED_TOKENS, CHECKED_CONTEXT = 4096, 1024
+"""Tokens of the first batch that `check_initialization` uses, and the most of a sequence: enough for a mean loss.
+
+In fp32 a GPU stores all context² scores of grouped queries.
+"""
 
 
 class TrainingEngine(Protocol):
@@ -110,7 +113,8 @@ class Engine:
 
     def check_initialization(self) -> None:
         """Raise a TrainingError unless the model behaves like fresh weights on the next batch."""
-        rows_bt = self._next_rows()[: max(1, CHECKED_TOKENS // self._segment.context)]
+        context = min(self._segment.context, CHECKED_CONTEXT)
+        rows_bt = self._next_rows()[: max(1, CHECKED_TOKENS // context), : context + 1]
         check_initialization(self.model, *split_rows(rows_bt.to(self._placement.device)))
 
     def run(self, until: int, log: Log, stop: Callable[[], bool] = lambda: False) -> None:

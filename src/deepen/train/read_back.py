@@ -120,7 +120,10 @@ class _NoQueue:
 
 
 def _make_event(device: torch.device) -> Event:
-    return torch.cuda.Event() if device.type == "cuda" else _NoQueue()
+    if device.type != "cuda":
+        return _NoQueue()
+    event: Event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    return event
 
 
 class LateReadBack(ReadBack):

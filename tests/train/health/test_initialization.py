@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from deepen.bench.workload import Workload
 from deepen.compute.ledger import Ledger
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
@@ -76,3 +77,21 @@ def test_wrong_activations_and_a_wrong_first_loss_are_named(shallow: ModelConfig
     norm.forward = lambda x, f=norm.forward: 100 * f(x)  # type: ignore[method-assign, misc]
     with pytest.raises(TrainingError, match="loss before the first step is"):
         engine.check_initialization()
+
+
+def test_of_long_sequences_only_the_beginning_is_checked(shallow: ModelConfig):
+    """Without flash attention the scores of a whole sequence would take context² numbers for each head."""
+    long = replace(shallow, context=4096)
+    workload = Workload(
+        model=long, context=4096, batch_tokens=8 * 4096, settings=TrainSettings(), device=torch.device("cpu")
+    )
+    engine, seen = workload.full_training(), []
+    block = engine.model.blocks[0]
+
+    def forward(x_btd: Tensor, *shared: Tensor) -> Tensor:
+        seen.append(tuple(x_btd.shape[:2]))
+        return checked(x_btd, *shared)
+
+    checked, block.forward = block.forward, forward
+    engine.check_initialization()
+    assert seen == [(4, 1024)]

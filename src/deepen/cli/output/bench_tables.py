@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepen.bench.result import BenchResult, Pace
-from deepen.cli.output.tables import numbers, print_sentences, print_table, text
+from deepen.bench.result import BenchResult, Pace, Race
+from deepen.cli.output.tables import numbers, print_lines, print_sentences, print_table, text
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 
@@ -53,11 +53,17 @@ def print_bench(result: BenchResult) -> None:
         "matrices",
         f"fitted, in µs per token: {seconds}, all else {1e6 * timing.base:.3g}; "
         f"the sums miss no phase by more than {100 * result.misfit:.1f} %",
-        "of each phase the fastest step counts; "
+        "of each phase the fastest turn counts; "
         f"the median took at most {result.jitter:.2f} times as long{busy}",
     ])  # fmt: skip
-    if result.paces:
-        _print_paces(result.paces)
+
+
+def print_race(race: Race) -> None:
+    """Print how fast each trainer was, and why some were not measured."""
+    if race.paces:
+        _print_paces(race.paces)
+    if race.failures:
+        print_lines([f"{name} was not measured: {reason}" for name, reason in race.failures.items()])
 
 
 def _print_paces(paces: Sequence[Pace]) -> None:

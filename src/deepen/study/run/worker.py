@@ -4,6 +4,7 @@ The loop trains up to the next evaluation point, or until a state should be save
 evaluations, saves) happens here; the engine only trains.
 """
 
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -62,7 +63,8 @@ def train_segment(
     state = begin_segment(own_state, segment, job.model)
     folder.truncate_logs(state.progress)
 
-    reset_peak_memory(device)
+    if device.type == "cuda":
+        gc.collect()  # compiled blocks of the previous segment are in reference cycles
     engine = begin_engine(
         state,
         segment,
@@ -80,6 +82,7 @@ def train_segment(
         else:
             vocab, window = job.model.vocab, job.window
             warn_if_chance(job.start, engine, job.dataset, vocab=vocab, window=window, device=device)
+    reset_peak_memory(device)  # what was checked before the first step does not count
     due = {point.tokens: point.tasks for point in node.evaluations}
     evaluated = {(line["tokens"], line.get("task")) for line in folder.lines("evals")}
     step_log = _StepLog(folder, job)
