@@ -34,6 +34,8 @@ class IdleEngine:
 
     alive: ClassVar = WeakSet["IdleEngine"]()
 
+    micro_batch_tokens = 64
+
     def __init__(self) -> None:
         self.cycle, self.progress = self, Progress()
         self.alive.add(self)
@@ -139,6 +141,7 @@ def test_the_json_holds_the_timing_and_all_that_was_measured(result: BenchResult
         "measured_to_ledger",
         "mfu",
         "peak_memory_bytes",
+        "micro_batch_tokens",
     ]
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from deepen.cli.requests import plan, study, train
-from deepen.cli.requests.parser import RequestError
+from deepen.cli.requests import bench, plan, study, train
+from deepen.cli.requests.parser import RequestError, parse_arguments
 from deepen.cli.requests.recipe_options import RECIPE_OPTIONS
 from deepen.cli.requests.run_request import RunRequest
 from deepen.interop.hugging_face.config import make_config
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PEAK_RATES, PRESETS, TOKENS_PER_STEP
 from deepen.schedule.recipes import RECIPES
+from deepen.study.compile.tree import compile_study
 from deepen.study.define.evaluation import TaskFile
 from deepen.study.define.executor import ExecutorChoice, local
 from deepen.study.define.study import Study
@@ -259,3 +260,18 @@ def test_training_in_part_is_compared_with_full_training():
     request = train.parse(["full", "--train", "blocks:8-11", "--against", "full"])
     assert [arm.name for arm in request.study.arms] == ["full", "full with train blocks:8-11"]
     assert request.study.baseline == "full" and "against-full" in request.folder.name
+
+
+def test_a_micro_batch_is_a_setting_of_every_command_that_trains_and_of_no_key():
+    asked = ["--micro-batch-tokens", "512"]
+    requests = [
+        train.parse(["full", *asked]),
+        *(study.parse([name, *asked]) for name in ("quickstart", "fair")),
+        study.parse(["paper", "--data", "sotu", *asked]),
+        bench.parse(asked),
+    ]
+    assert [request.study.settings.micro_batch_tokens for request in requests] == [512] * 5
+    each = study.parse_studies(parse_arguments(study.STUDY, ["map", *asked]))
+    assert {one.settings.micro_batch_tokens for one in each} == {512}
+    usual, changed = (compile_study(study.parse(["quickstart", *given]).study, "") for given in ([], asked))
+    assert usual.nodes.keys() == changed.nodes.keys()

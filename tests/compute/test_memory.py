@@ -1,6 +1,7 @@
 """The memory model against PyTorch's own allocator, on real engines taking real steps."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from allocator import most_alive
 from deepen.compute import memory
 from deepen.compute.ledger import Ledger
-from deepen.compute.memory import phase_memory, timeline
-from deepen.compute.memory_settings import MAX_LOGITS, MemorySettings, micro_batch_tokens
+from deepen.compute.memory import choose_micro_batch, phase_memory, timeline
+from deepen.compute.memory_settings import MAX_LOGITS, MAX_SEQUENCES, MemorySettings, micro_batch_tokens
 from deepen.data.batches import Batches
 from deepen.data.shards import Tokens
 from deepen.model.config import ModelConfig
@@ -331,3 +332,41 @@ def test_a_micro_batch_is_whole_sequences_within_the_batch(asked: int, sequences
     assert tokens % context == 0 and context <= tokens <= sequences * context
     if tokens > context:
         assert tokens <= asked if asked else tokens * vocab <= MAX_LOGITS
+
+
+GPT2 = PRESETS["gpt2-124m"]
+
+
+def gpu_sequences(gigabytes: float, sequences: int = 512, **settings: Any) -> int:
+    """Sequences of a micro-batch of GPT-2 124M in bf16 on a GPU, for a batch of so many."""
+    memory = MemorySettings(precision="bf16", gpu=True, device_bytes=round(gigabytes * 1e9), **settings)
+    phase = Phase(depth=12, tokens=0, label="", batch_tokens=sequences * 1024, context=1024)
+    trained = TrainedParts.all(12)
+    tokens = choose_micro_batch(GPT2, phase, trained, memory)
+    assert phase_memory(GPT2, phase, trained, memory) == phase_memory(
+        GPT2, phase, trained, replace(memory, micro_batch_tokens=tokens)
+    )
+    return tokens // 1024
+
+
+def test_a_gpu_takes_as_many_sequences_as_half_of_its_memory_holds():
+    assert [gpu_sequences(each) for each in (192, 80, 24, 1)] == [64, 64, 16, 1]
+    assert gpu_sequences(80, micro_batch_tokens=5 * 1024) == 5
+    assert gpu_sequences(24, activation_checkpointing=True) > 16
+    assert gpu_sequences(0) == MAX_LOGITS // GPT2.vocab // 1024 == 5  # not known
+
+
+@given(st.integers(1, 600), st.sampled_from([4, 8, 16, 24, 80]), st.sampled_from([1, 2, 8]))
+def test_a_micro_batch_of_a_gpu_divides_its_share_and_is_the_largest_that_fits(
+    sequences: int, gigabytes: int, devices: int
+):
+    taken, share = gpu_sequences(gigabytes, sequences, devices=devices), -(-sequences // devices)
+    assert share % taken == 0 and taken <= MAX_SEQUENCES
+
+    def fits(size: int) -> bool:
+        memory = MemorySettings(precision="bf16", gpu=True, micro_batch_tokens=size * 1024, devices=devices)
+        phase = Phase(depth=12, tokens=0, label="", batch_tokens=sequences * 1024, context=1024)
+        return 2 * phase_memory(GPT2, phase, TrainedParts.all(12), memory).peak <= gigabytes * 10**9
+
+    assert taken == 1 or fits(taken)
+    assert not any(share % size == 0 and fits(size) for size in range(taken + 1, min(MAX_SEQUENCES, share) + 1))

@@ -75,6 +75,7 @@ def run_bench(
             measured_to_ledger=(each.seconds_per_token / full_seconds) / (run.flops_per_token / full_flops),
             mfu=run.flops_per_token / each.seconds_per_token / peak_flops,
             peak_memory_bytes=run.peak_memory_bytes,
+            micro_batch_tokens=run.micro_batch_tokens,
         )
         for each, run in zip(measured, runs, strict=True)
     ]
@@ -98,6 +99,7 @@ def race(workload: Workload, steps: int, against: Iterable[str]) -> Race:
         steps: number of measured steps per trainer.
         against: names of other trainers (`other_trainers.OTHER_TRAINERS`).
     """
+    workload = workload.with_micro_batch()
     builders = {"deepen": partial(_build_deepen, workload)}
     builders |= {name: partial(build_trainer, name, workload) for name in against}
     return measure_paces(builders, workload.batch_tokens, steps, workload.warm_up_steps)
@@ -105,12 +107,13 @@ def race(workload: Workload, steps: int, against: Iterable[str]) -> Race:
 
 @dataclass(kw_only=True, slots=True)
 class _KindRun:
-    """A kind while it is measured: seconds of a step in each turn, and the peak memory so far."""
+    """A kind while it is measured: seconds of a step in each turn, peak memory so far, and micro-batch."""
 
     kind: PhaseKind
     flops_per_step: int
     seconds: list[float] = field(default_factory=list)
     peak_memory_bytes: int = 0
+    micro_batch_tokens: int = 0
 
     @property
     def flops_per_token(self) -> float:
@@ -132,6 +135,7 @@ def _measure_kinds(workload: Workload, steps: int, on_progress: Callable[[int, i
             segment = workload.segment(run.kind, warm_up + counted)
             reset_peak_memory(device)
             engine = workload.engine(lowest_blocks(state, model, segment.depth), segment)
+            run.micro_batch_tokens = engine.micro_batch_tokens
             stopwatch.step_seconds(engine, warm_up * workload.batch_tokens)
             run.seconds.append(stopwatch.step_seconds(engine, segment.end))
             run.peak_memory_bytes = max(run.peak_memory_bytes, peak_memory_bytes(device))

@@ -26,6 +26,7 @@ class KindResult:
         mfu: model FLOPs utilization (Chowdhery et al. 2022, arXiv 2204.02311, appendix B): the ledger's FLOPs per
             second ÷ the device's measured peak.
         peak_memory_bytes: peak while this kind was trained; 0 if the system does not report it.
+        micro_batch_tokens: tokens that the device computed at once, in the last turn.
     """
 
     phase: Phase
@@ -35,6 +36,7 @@ class KindResult:
     measured_to_ledger: float
     mfu: float
     peak_memory_bytes: int
+    micro_batch_tokens: int
 
     @property
     def tokens_per_second(self) -> float:
@@ -54,6 +56,7 @@ class KindResult:
             "measured_to_ledger": self.measured_to_ledger,
             "mfu": self.mfu,
             "peak_memory_bytes": self.peak_memory_bytes,
+            "micro_batch_tokens": self.micro_batch_tokens,
         }
 
 

@@ -1,6 +1,6 @@
 """The workload of a bench: kinds of phases, and engines that take steps of them on random tokens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from deepen.schedule.phase import Phase
 from deepen.schedule.rate_piece import RatePiece
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.train.engine import Engine
+from deepen.train.micro_batch import free_gpu_bytes, with_micro_batch
 from deepen.train.placement import SingleProcess
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
@@ -100,6 +101,11 @@ class Workload:
         """A clock for work on the device."""
         return Stopwatch.for_device(self.device)
 
+    def with_micro_batch(self) -> "Workload":
+        """The same, with the micro-batch of full training decided by the memory that is free now."""
+        settings = with_micro_batch(self.settings, self._full_segment, self.model, free_gpu_bytes(self.device))
+        return replace(self, settings=settings)
+
     @property
     def micro_batch_rows(self) -> int:
         """Sequences of a micro-batch of full training, for trainers that need a divisor of the batch."""
@@ -137,12 +143,16 @@ class Workload:
     def engine(self, state: TrainState, segment: Segment) -> Engine:
         """An engine for a segment, on random tokens."""
         batches = Batches(Tokens([self.random_tokens()]), self.context, seed=0)
-        return Engine(state, segment, self.model, batches, self.settings, SingleProcess(self.device))
+        settings = with_micro_batch(self.settings, segment, self.model, free_gpu_bytes(self.device))
+        return Engine(state, segment, self.model, batches, settings, SingleProcess(self.device))
 
     def full_training(self) -> Engine:
         """An engine that trains everything at full depth on random tokens, in a segment without end."""
-        segment = self.segment(self.kinds()[0], _ENDLESS)
-        return self.engine(initial_state(self.model, self.model.depth, seed=0), segment)
+        return self.engine(initial_state(self.model, self.model.depth, seed=0), self._full_segment)
+
+    @property
+    def _full_segment(self) -> Segment:
+        return self.segment(self.kinds()[0], _ENDLESS)
 
     def random_tokens(self) -> NDArray[np.uint16]:
         """Random tokens of 16 bits, as in shards; of a larger vocabulary only the first 65,536 are drawn.

@@ -43,10 +43,10 @@ buffers are not counted. They differ from run to run; where weights take most of
 % higher (docs/log.md).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deepen.compute.memory_moments import list_moments
-from deepen.compute.memory_settings import MemorySettings
+from deepen.compute.memory_settings import MAX_SEQUENCES, MemorySettings, micro_batch_tokens
 from deepen.compute.memory_step import Moment, Step
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase
@@ -86,6 +86,36 @@ def phase_memory(model: ModelConfig, phase: Phase, trained: TrainedParts, settin
         trained: the parts that it trains.
         settings: precision, micro-batches, devices and so on.
     """
+    tokens = choose_micro_batch(model, phase, trained, settings)
+    return _memory_at_peak(model, phase, trained, replace(settings, micro_batch_tokens=tokens))
+
+
+def choose_micro_batch(model: ModelConfig, phase: Phase, trained: TrainedParts, settings: MemorySettings) -> int:
+    """Tokens of a micro-batch on each device: those that the settings give, or else a number that depends on it.
+
+    On a GPU, where many small kernels take longer than few large ones, these are the most sequences, up to
+    `MAX_SEQUENCES`, that divide the device's share of the batch and with which the phase takes at most half of the
+    memory; at least one. As they divide it, all micro-batches have one shape. On a CPU, and on a GPU whose memory
+    is not known, they are as many as keep the logits within `MAX_LOGITS`.
+
+    Args: as in `phase_memory`.
+    """
+    context, sequences = phase.context, -(-phase.batch_tokens // (phase.context * settings.devices))
+    if settings.micro_batch_tokens or not (settings.gpu and settings.device_bytes):
+        return micro_batch_tokens(settings.micro_batch_tokens, sequences * context, context, model.vocab)
+
+    def fits(size: int) -> bool:
+        with_size = replace(settings, micro_batch_tokens=size * context)
+        return 2 * _memory_at_peak(model, phase, trained, with_size).peak <= settings.device_bytes
+
+    sizes = (size for size in range(min(MAX_SEQUENCES, sequences), 1, -1) if sequences % size == 0)
+    return next(filter(fits, sizes), 1) * context
+
+
+def _memory_at_peak(
+    model: ModelConfig, phase: Phase, trained: TrainedParts, settings: MemorySettings
+) -> PhaseMemory:
+    """As `phase_memory`, of a micro-batch of a given size."""
     step = Step(model, phase, trained, settings)
     peak = max(list_moments(step), key=lambda moment: moment.total)
     return PhaseMemory(
@@ -101,4 +131,5 @@ def phase_memory(model: ModelConfig, phase: Phase, trained: TrainedParts, settin
 
 def timeline(model: ModelConfig, phase: Phase, trained: TrainedParts, settings: MemorySettings) -> list[Moment]:
     """The moments of a step that can be its peak, in order. Arguments as in `phase_memory`."""
-    return list(list_moments(Step(model, phase, trained, settings)))
+    tokens = choose_micro_batch(model, phase, trained, settings)
+    return list(list_moments(Step(model, phase, trained, replace(settings, micro_batch_tokens=tokens))))

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
 
 MAX_LOGITS = 1 << 28
-"""Most logits of a micro-batch if no size is given: 1 GiB in fp32."""
+"""Most logits of a micro-batch on a CPU, if no size is given: 1 GiB in fp32."""
+
+MAX_SEQUENCES = 64
+"""Most sequences of a micro-batch on a GPU, if no size is given: with these, launches take little of a step."""
 
 BYTES = {"fp32": 4, "bf16": 2}
 """Bytes of a number, by precision."""
@@ -17,7 +20,7 @@ class MemorySettings:
 
     Args:
         precision: "fp32", or "bf16" for autocast: fp32 weights, bf16 matrix products.
-        micro_batch_tokens: tokens of a micro-batch; 0 means as many as keep the logits under 1 GiB.
+        micro_batch_tokens: tokens of a micro-batch; for 0 see `memory.choose_micro_batch`.
         devices: how many devices share a batch.
         sharded: weights, gradients and optimizer state are divided over the devices (FSDP2, ZeRO-3) instead of
             replicated (DDP, whose buckets hold all gradients from the first micro-batch on).
@@ -25,6 +28,8 @@ class MemorySettings:
         optimizer: gives the bytes of its state and of the temporaries of its step.
         gpu: whether it runs on a GPU, with more rows of logits at a time, and with an RMSNorm that stores only its
             input.
+        device_bytes: memory of a GPU that training can use, which limits a micro-batch of no given size; 0 if it
+            is not known.
     """
 
     precision: str = "fp32"
@@ -34,6 +39,7 @@ class MemorySettings:
     activation_checkpointing: bool = False
     optimizer: OptimizerCost = ADAMW_COST
     gpu: bool = False
+    device_bytes: int = 0
 
 
 def micro_batch_tokens(requested: int, batch_tokens_per_device: int, context: int, vocab: int) -> int:

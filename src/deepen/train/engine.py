@@ -54,6 +54,10 @@ class TrainingEngine(Protocol):
     def progress(self) -> Progress:
         """Tokens, steps, FLOPs and seconds of the run so far."""
 
+    @property
+    def micro_batch_tokens(self) -> int:
+        """Tokens that a process computes at once."""
+
     def check_initialization(self) -> None:
         """Raise a TrainingError unless the model behaves like fresh weights on the next batch."""
 
@@ -110,6 +114,13 @@ class Engine:
         self._settings, self._placement = settings, placement
         self._read_back = read_back or choose_read_back(placement, settings)
         self._gradients_checked, self._recorded_at = False, 0.0
+
+    @property
+    def micro_batch_tokens(self) -> int:
+        """Tokens that a process computes at once."""
+        segment = self._segment
+        rows = self._placement.max_rows(segment.batch_tokens // segment.context)
+        return self._micro_batch_rows(rows) * segment.context
 
     def check_initialization(self) -> None:
         """Raise a TrainingError unless the model behaves like fresh weights on the next batch."""

@@ -22,7 +22,8 @@ class TrainSettings:
         optimizer: the optimizer and its options.
         max_grad_norm: gradients are clipped to this norm; None means no clipping.
         precision: precision of matrix products; weights and gradients are always fp32.
-        micro_batch_tokens: 0 means as many as keep the logits under 1 GiB. Changes results by rounding only.
+        micro_batch_tokens: tokens that a device computes at once; 0 lets the device decide
+            (`compute.memory.choose_micro_batch`). Changes results by rounding only.
         compile: how blocks are compiled (see `train/compiling.py`). Changes results by rounding only.
         activation_checkpointing: each block stores only its input and runs forward twice: less memory, more
             FLOPs, the same results.

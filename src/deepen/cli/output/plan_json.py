@@ -10,7 +10,7 @@ from deepen.cli.requests.pilot import Pilot
 from deepen.compute.devices import Fleet
 from deepen.compute.fit import find_fitting_settings
 from deepen.compute.ledger import Ledger, phase_flops
-from deepen.compute.memory_settings import micro_batch_tokens
+from deepen.compute.memory import choose_micro_batch
 from deepen.compute.plan import Plan, PlannedPhase, PlannedRun
 from deepen.compute.timing import Timing
 from deepen.compute.trainable_tensors import list_trained_tensors
@@ -178,18 +178,12 @@ def _memory(plan: Plan, fleet: Fleet | None) -> dict[str, Any]:
 
 
 def _phase_memory(plan: Plan, planned: PlannedPhase) -> dict[str, Any]:
-    phase, settings = planned.phase, plan.request.memory
-    taken = micro_batch_tokens(
-        settings.micro_batch_tokens,
-        phase.batch_tokens // settings.devices,
-        phase.context,
-        plan.request.model.vocab,
-    )
+    phase, request = planned.phase, plan.request
     return {
         "label": phase.label,
         **asdict(planned.memory),
         "peak": planned.memory.peak,
-        "micro_batch_tokens": taken,
+        "micro_batch_tokens": choose_micro_batch(request.model, phase, planned.trained, request.memory),
         "context": phase.context,
     }
 

@@ -14,6 +14,7 @@ from deepen.cli.requests.parser import Arguments, parse_arguments
 from deepen.cli.requests.result_options import JSON_OPTION
 from deepen.cli.requests.training_options import (
     COMPILE_OPTION,
+    MICRO_BATCH_OPTION,
     PRECISION_OPTION,
     parse_settings,
 )
@@ -42,6 +43,7 @@ COMMAND = Command(
                 OPTIMIZER_OPTION,
                 MOMENT_PRECISION_OPTION,
                 COMPILE_OPTION,
+                MICRO_BATCH_OPTION,
                 Option(
                     name="threads",
                     takes=whole_number(minimum=1, maximum=1024),

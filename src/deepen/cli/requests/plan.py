@@ -173,6 +173,7 @@ def _parse_plan(arguments: Arguments, arm: Arm, model: ModelConfig, timing: Timi
                 sharded="shard" in arguments,
                 activation_checkpointing=recomputes,
                 gpu=on_gpu,
+                device_bytes=DEVICES[arguments["device"]].memory_bytes if on_gpu else 0,
             ),
             against=arguments["against"],
             ratio=arguments.get("ratio", 1.0),

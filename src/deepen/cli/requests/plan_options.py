@@ -17,7 +17,7 @@ from deepen.cli.requests.rate_options import RATE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS
 from deepen.cli.requests.result_options import JSON_OPTION
 from deepen.cli.requests.study_options import STUDY, STUDY_NAMES
-from deepen.cli.requests.training_options import CHECKPOINTING_OPTION, PRECISION_OPTION
+from deepen.cli.requests.training_options import CHECKPOINTING_OPTION, MICRO_BATCH_OPTION, PRECISION_OPTION
 from deepen.cli.requests.user_file import ANY_RECIPE
 from deepen.cli.requests.value_types import (
     FILE,
@@ -178,12 +178,7 @@ RECIPE_PLAN = Command(
                 ),
                 OPTIMIZER_OPTION,
                 MOMENT_PRECISION_OPTION,
-                Option(
-                    name="micro-batch-tokens",
-                    takes=whole_number("TOKENS", minimum=1),
-                    help="tokens that a device processes at once",
-                    default_help="as many as keep the logits under 1 GiB",
-                ),
+                MICRO_BATCH_OPTION,
                 Option(
                     name="shard",
                     help="divide weights, gradients and moments among the devices (FSDP)",

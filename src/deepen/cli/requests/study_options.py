@@ -16,6 +16,7 @@ from deepen.cli.requests.result_options import JSON_OPTION, KEEP_OPTION, OUT_OPT
 from deepen.cli.requests.task_options import HELLASWAG_OPTION, TASK_OPTION
 from deepen.cli.requests.training_options import (
     COMPILE_OPTION,
+    MICRO_BATCH_OPTION,
     PRECISION_OPTION,
     SHARD_OPTION,
     SPIKE_OPTION,
@@ -137,6 +138,7 @@ _STUDY_GROUPS = (
             replace(OPTIMIZER_OPTION, default_help=_THE_STUDYS),
             replace(MOMENT_PRECISION_OPTION, default_help=_THE_STUDYS),
             replace(COMPILE_OPTION, default_help=_THE_STUDYS),
+            replace(MICRO_BATCH_OPTION, default_help=_THE_STUDYS),
         ),
     ),
 )

@@ -17,6 +17,7 @@ from deepen.cli.requests.task_options import HELLASWAG_OPTION, TASK_OPTION
 from deepen.cli.requests.training_options import (
     CHECKPOINTING_OPTION,
     COMPILE_OPTION,
+    MICRO_BATCH_OPTION,
     PRECISION_OPTION,
     SHARD_OPTION,
     SPIKE_OPTION,
@@ -97,6 +98,7 @@ TRAIN = Command(
                 OPTIMIZER_OPTION,
                 MOMENT_PRECISION_OPTION,
                 COMPILE_OPTION,
+                MICRO_BATCH_OPTION,
                 CHECKPOINTING_OPTION,
                 SHARD_OPTION,
                 THREADS_OPTION,

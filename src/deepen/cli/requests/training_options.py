@@ -5,7 +5,7 @@ from dataclasses import replace
 from deepen.cli.requests.command import Option
 from deepen.cli.requests.optimizer_options import parse_optimizer
 from deepen.cli.requests.parser import Arguments
-from deepen.cli.requests.value_types import one_of
+from deepen.cli.requests.value_types import one_of, whole_number
 from deepen.train.settings import AUTO, COMPILE, ON_SPIKE, PRECISIONS, TrainSettings
 
 PRECISION_OPTION = Option(
@@ -25,11 +25,17 @@ CHECKPOINTING_OPTION = Option(
     name="activation-checkpointing",
     help="store only the input of each block and run it forward twice: less memory, more FLOPs",
 )
+MICRO_BATCH_OPTION = Option(
+    name="micro-batch-tokens",
+    takes=whole_number("TOKENS", minimum=1),
+    help="tokens that a device computes at once, in whole sequences: fewer take less memory, more are faster",
+    default_help="on a GPU up to 64 sequences, as half of its memory allows; else 1 GiB of logits",
+)
 SHARD_OPTION = Option(
     name="shard", help="under torchrun: divide weights, gradients and moments among its processes"
 )
 
-_SETTINGS = ("precision", "compile", "on_spike", "activation_checkpointing")
+_SETTINGS = ("precision", "compile", "on_spike", "activation_checkpointing", "micro_batch_tokens")
 
 
 def parse_settings(arguments: Arguments, settings: TrainSettings) -> TrainSettings:

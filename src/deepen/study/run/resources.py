@@ -10,11 +10,9 @@ import resource
 import shutil
 
 from deepen.compute.memory import phase_memory
-from deepen.compute.memory_settings import BYTES, MemorySettings
 from deepen.data.sources import EMBEDDED
 from deepen.durable import nearest_existing
 from deepen.errors import InvalidValueError
-from deepen.schedule.phase import Phase
 from deepen.schedule.trainable import TrainedParts
 from deepen.study.compile.tree import Tree, compile_study
 from deepen.study.define.executor import ExecutorChoice
@@ -34,6 +32,7 @@ from deepen.train.limits import (
     process_limit,
     process_memory_limit,
 )
+from deepen.train.micro_batch import describe_phase, memory_settings
 from deepen.train.segment import Segment
 
 GB = 1e9
@@ -111,25 +110,8 @@ def step_bytes(study: Study, segment: Segment, world: World) -> int:
     Compiled blocks keep less than the formula says, so only weights, gradients and moments count then.
     """
     settings = study.settings
-    memory = phase_memory(
-        study.model,
-        Phase(
-            depth=segment.depth,
-            tokens=segment.batch_tokens,
-            label=segment.label,
-            batch_tokens=segment.batch_tokens,
-            context=segment.context,
-        ),
-        segment.trains,
-        MemorySettings(
-            precision=settings.precision if settings.precision in BYTES else "fp32",
-            micro_batch_tokens=settings.micro_batch_tokens,
-            devices=world.size,
-            sharded=world.shard,
-            activation_checkpointing=settings.activation_checkpointing,
-            optimizer=settings.optimizer.cost,
-        ),
-    )
+    depends_on = memory_settings(settings, devices=world.size, sharded=world.shard)
+    memory = phase_memory(study.model, describe_phase(segment), segment.trains, depends_on)
     return memory.peak if settings.compile == "no" else memory.weights + memory.gradients + memory.moments
 
 

@@ -121,7 +121,7 @@ def train_segment(
                 evaluated.update((tokens, task) for task in tasks)  # a save can return here without a step
             if tokens == segment.end:
                 saver.wait()
-                folder.finish(engine.state(), peak_memory_bytes(device), machine_name())
+                folder.finish(engine.state(), peak_memory_bytes(device), machine_name(), engine.micro_batch_tokens)
                 return True
             if should_stop():
                 save()

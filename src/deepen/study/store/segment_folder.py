@@ -4,7 +4,7 @@
     metrics.jsonl    one line per training step
     evals.jsonl      one line per evaluation
     state/           the newest training state
-    done.json        progress, peak memory, device and digests of the logs at the segment's end
+    done.json        progress, peak memory, device, micro-batch and digests of the logs at the segment's end
     decisions.json   the plateaus that ended their phase at the segment's end, if there are any
     trial.json       the loss that decided, if a trial ends at the segment's end
     diverged.json    why a trial that would end at the segment's end was given up, if it was
@@ -133,13 +133,14 @@ class SegmentFolder:
         self._check_owner()
         save_state(state, self._state, self._log_digests(sizes), self._check_owner)
 
-    def finish(self, state: TrainState, peak_memory_bytes: int, device: str) -> None:
+    def finish(self, state: TrainState, peak_memory_bytes: int, device: str, micro_batch_tokens: int) -> None:
         """Save the final state, then write done.json."""
         self.save(state)
         done = {
             "progress": asdict(state.progress),
             "peak_memory_bytes": peak_memory_bytes,
             "device": device,
+            "micro_batch_tokens": micro_batch_tokens,
             "logs": self._log_digests(self.log_sizes()),
         }
         self._check_owner()

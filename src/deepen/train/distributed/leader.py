@@ -16,6 +16,7 @@ from deepen.train.distributed.placement import make_placement
 from deepen.train.distributed.processes import ONE_PROCESS, World
 from deepen.train.engine import Engine, Log, TrainingEngine
 from deepen.train.errors import TrainingError
+from deepen.train.micro_batch import free_gpu_bytes, with_micro_batch
 from deepen.train.placement import Placement, SingleProcess
 from deepen.train.progress import Progress
 from deepen.train.segment import Segment
@@ -48,18 +49,21 @@ def begin_engine(
         world: the processes that train together, led by this one.
         device: where this process computes; by default a GPU if there is one.
     """
+    device = device or pick_device()
     begin = Begin(
         state=state,
         segment=segment,
         model=model,
-        settings=settings,
+        settings=with_micro_batch(
+            settings, segment, model, free_gpu_bytes(device), devices=world.size, sharded=world.shard
+        ),
         dataset=dataset,
         window=window,
         first_token=first_token,
         shard=world.shard,
         threads=torch.get_num_threads(),
     )
-    placement = make_placement(world, device or pick_device())
+    placement = make_placement(world, device)
     if world.control is None:
         return build_engine(begin, placement)
     with world.control.carry_out(replace(begin, state=state.skeleton())):
@@ -88,6 +92,11 @@ class Leader:
     def progress(self) -> Progress:
         """Tokens, steps, FLOPs and seconds of the run so far."""
         return self.engine.progress
+
+    @property
+    def micro_batch_tokens(self) -> int:
+        """As `Engine.micro_batch_tokens`, on each process."""
+        return self.engine.micro_batch_tokens
 
     def check_initialization(self) -> None:
         """As `Engine.check_initialization`; if the model is sharded, on a full copy in the CPU's memory."""

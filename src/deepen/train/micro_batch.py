@@ -1,0 +1,76 @@
+"""The size of a segment's micro-batches, decided where the device is known, and the same on every process."""
+
+from dataclasses import replace
+
+import torch
+
+from deepen.compute.memory import choose_micro_batch
+from deepen.compute.memory_settings import BYTES, MemorySettings
+from deepen.model.config import ModelConfig
+from deepen.schedule.phase import Phase
+from deepen.train.segment import Segment
+from deepen.train.settings import TrainSettings
+
+
+def describe_phase(segment: Segment) -> Phase:
+    """A segment as the phase whose memory can be computed."""
+    return Phase(
+        depth=segment.depth,
+        tokens=segment.batch_tokens,
+        label=segment.label,
+        batch_tokens=segment.batch_tokens,
+        context=segment.context,
+    )
+
+
+def memory_settings(settings: TrainSettings, *, devices: int = 1, sharded: bool = False) -> MemorySettings:
+    """What the memory of a step on a CPU depends on.
+
+    Args:
+        settings: settings of the step.
+        devices: processes that share a batch.
+        sharded: whether they also share weights, gradients and optimizer state.
+    """
+    return MemorySettings(
+        precision=settings.precision if settings.precision in BYTES else "fp32",
+        micro_batch_tokens=settings.micro_batch_tokens,
+        devices=devices,
+        sharded=sharded,
+        activation_checkpointing=settings.activation_checkpointing,
+        optimizer=settings.optimizer.cost,
+    )
+
+
+def with_micro_batch(
+    settings: TrainSettings,
+    segment: Segment,
+    model: ModelConfig,
+    free_bytes: int,
+    *,
+    devices: int = 1,
+    sharded: bool = False,
+) -> TrainSettings:
+    """The settings of a segment's steps, with the micro-batch that a GPU has memory for if they give none.
+
+    Args:
+        settings: settings of a step.
+        segment: what is trained.
+        model: the model at its final depth.
+        free_bytes: free memory of a GPU before the model is on it; 0 on a CPU, which changes nothing.
+        devices, sharded: as in `memory_settings`.
+    """
+    if settings.micro_batch_tokens or not free_bytes:
+        return settings
+    memory = replace(
+        memory_settings(settings, devices=devices, sharded=sharded), gpu=True, device_bytes=free_bytes
+    )
+    tokens = choose_micro_batch(model, describe_phase(segment), segment.trains, memory)
+    return replace(settings, micro_batch_tokens=tokens)
+
+
+def free_gpu_bytes(device: torch.device) -> int:
+    """The memory of a GPU that this process can still use, with what it has cached; 0 on a CPU."""
+    if device.type != "cuda":
+        return 0
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + cached
