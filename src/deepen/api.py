@@ -30,7 +30,7 @@ from deepen.study.run.triggers import Trigger
 from deepen.study.store.retention import DEFAULT_POLICY, get_retention_policy
 from deepen.study.store.study_folder import Store
 from deepen.train.device import pick_device
-from deepen.train.distributed.processes import ONE_PROCESS, World
+from deepen.train.distributed.processes import ONE_PROCESS, World, divide_model
 from deepen.train.limits import describe_cores, usable_cores
 from deepen.train.settings import AUTO, PRECISIONS
 
@@ -45,7 +45,7 @@ def run(
     threads: int | None = None,
     keep: str = DEFAULT_POLICY,
     verify: bool = False,
-    shard: bool = False,
+    shard: bool | str = False,
     report: bool = True,
     triggers: Sequence[Trigger] = (),
     track: Sequence[str] = (),
@@ -69,7 +69,8 @@ def run(
             continue), "forks", or "all".
         verify: hash every byte of every state first, instead of checking sizes and headers. This always happens
             after a process was killed or its disk failed.
-        shard: divide the model among the processes of `world`, not only the batch.
+        shard: divide the model among the processes of `world`, not only the batch; "node" divides it among those
+            of each machine, so that every machine has a copy.
         report: draw the page and the figures.
         triggers: functions that receive the study and its results and may return a larger study (see
             `deepen.study.run.triggers`).
@@ -89,9 +90,8 @@ def run(
         Interrupted: a signal asked to stop; every finished step is kept, and the same call continues.
         RunError: training cannot continue; every saved state is kept, and the same call continues.
     """
-    store, world = Store(Path(folder)), replace(world or ONE_PROCESS, shard=shard)
-    on_progress = contain_errors(on_progress)
-    problems = ErrorCollector()
+    store, on_progress, problems = Store(Path(folder)), contain_errors(on_progress), ErrorCollector()
+    world = problems.attempt(lambda: divide_model(world or ONE_PROCESS, shard)) or ONE_PROCESS
     choice = problems.attempt(lambda: _resolve_executor(executor, threads)) or ExecutorChoice()
     policy = problems.attempt(lambda: get_retention_policy(keep))
     study = problems.attempt(lambda: store.continue_study(study)) or study
@@ -176,7 +176,7 @@ def _measure_speed(
     if not get_kind(executor).trains_here or world.shard:
         return None
     on_progress(Preparation("timing a step"))
-    speed = measure_speed(study, threads)
+    speed = measure_speed(study, threads, apart=world.size == 1)
     return None if speed is None else replace(speed, flops_per_second=world.size * speed.flops_per_second)
 
 

@@ -30,6 +30,7 @@ def test_help_shows_every_option_with_what_it_takes(table: Command, capsys: pyte
     shown = build_parser(table).format_help().splitlines()
     for option in table.options:
         metavar = "" if option.takes is None else f" {option.takes.metavar}"
+        metavar = metavar if option.bare is None else f" [{option.takes.metavar}]"  # may be left out
         (line,) = [line for line in shown if line.split(" ")[2:3] == [option.flag]]
         assert not option.short or f", {option.short}{metavar}" in line
         assert line.strip().startswith(f"{option.flag}{metavar}")

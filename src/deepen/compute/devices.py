@@ -25,6 +25,9 @@ DEVICES: dict[str, Device] = {
     )
 }
 
+DEVICES_PER_NODE = 8
+"""How many devices a plan assumes in each machine, as in NVIDIA's HGX and DGX."""
+
 DEFAULT_MFU = 0.4
 """What public trainers report for GPT-2 124M on an H100 (docs/planning.md)."""
 

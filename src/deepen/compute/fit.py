@@ -20,8 +20,9 @@ def find_fitting_settings(plan: Plan, capacity_bytes: int) -> dict[str, Any] | N
     settings = plan.request.memory
     one_sequence = {"micro_batch_tokens": plan.request.context}
     recompute = {"activation_checkpointing": True}
-    more_devices = [{"devices": settings.devices * 2**n, "sharded": True} for n in range(1, 12)]
-    fleets = [{}, {"sharded": True}, *more_devices] if settings.devices > 1 else [{}, *more_devices]
+    over_all = {"sharded": True, "shard_group": 0}
+    more_devices = [{"devices": settings.devices * 2**n, **over_all} for n in range(1, 12)]
+    fleets = [{}, over_all, *more_devices] if settings.devices > 1 else [{}, *more_devices]
     for fleet in fleets:
         for step in ({}, one_sequence, recompute, one_sequence | recompute):
             changes: dict[str, Any] = {**fleet, **step}

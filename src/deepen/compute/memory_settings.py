@@ -24,6 +24,7 @@ class MemorySettings:
         devices: how many devices share a batch.
         sharded: weights, gradients and optimizer state are divided over the devices (FSDP2, ZeRO-3) instead of
             replicated (DDP, whose buckets hold all gradients from the first micro-batch on).
+        shard_group: how many devices they are divided over, where each such group has a copy (HSDP); 0: all.
         activation_checkpointing: blocks store only their input and run forward again.
         optimizer: gives the bytes of its state and of the temporaries of its step.
         gpu: whether it runs on a GPU, with more rows of logits at a time, and with an RMSNorm that stores only its
@@ -36,10 +37,16 @@ class MemorySettings:
     micro_batch_tokens: int = 0
     devices: int = 1
     sharded: bool = False
+    shard_group: int = 0
     activation_checkpointing: bool = False
     optimizer: OptimizerCost = ADAMW_COST
     gpu: bool = False
     device_bytes: int = 0
+
+    @property
+    def shards(self) -> int:
+        """Among how many devices each weight, gradient and moment is divided."""
+        return (self.shard_group or self.devices) if self.sharded else 1
 
 
 def micro_batch_tokens(requested: int, batch_tokens_per_device: int, context: int, vocab: int) -> int:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from deepen.compute.ledger import Ledger
 from deepen.compute.memory_settings import BYTES, MemorySettings
+from deepen.compute.optimizer_cost import MAX_GROUP_BYTES
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
 from deepen.schedule.phase import Phase
@@ -47,7 +48,7 @@ class Step:
         self.operand = BYTES[settings.precision]
         self.autocast = self.operand < FP32
         self.copy = self.operand if self.autocast else 0  # bytes per number of a copy for a matrix product
-        self.shards = settings.devices if settings.sharded else 1
+        self.shards = settings.shards
         self.weights = FP32 * model.parameters_at(parts.depth) // self.shards
         self.ledger = Ledger(model=model, optimizer=settings.optimizer)
         self.gradients = FP32 * self.ledger.trainable_parameters(parts) // self.shards
@@ -71,6 +72,9 @@ class Step:
             sizes.append(model.position_parameters)
         optimizer = self.settings.optimizer
         working = optimizer.working_bytes * max(sizes) // self.shards
+        if self.settings.gpu:
+            every = optimizer.working_bytes * self.gradients // FP32
+            working = max(working, min(every, MAX_GROUP_BYTES))
         if self.trained and optimizer.block_matrices:
             products = (optimizer.block_matrices.working_bytes(*shape) for shape in model.block_linears.values())
             working = max(working, *products)

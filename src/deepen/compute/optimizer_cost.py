@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+MAX_GROUP_BYTES = 1 << 28
+"""The most working bytes of an update on a GPU, where many parameters are updated at once."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OrthogonalCost:
@@ -43,7 +46,7 @@ class OptimizerCost:
         name: the optimizer's name in JSON.
         state_bytes: bytes kept between steps; 8 for two fp32 moments.
         working_bytes: bytes needed during a step, for one parameter tensor at a time, so the largest tensor
-            counts.
+            counts; on a GPU for as many tensors as stay below `MAX_GROUP_BYTES`.
         flops: pointwise FLOPs of one update, without clipping.
         block_matrices: the costs of the blocks' matrices if they are updated in another way; None if they are not.
     """

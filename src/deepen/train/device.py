@@ -16,6 +16,7 @@ from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
 from deepen.errors import InvalidValueError
 from deepen.model.config import ModelConfig
 from deepen.schedule.trainable import TrainedParts
+from deepen.train.gpu_memory import check_sharing, free_gpu_memory
 from deepen.train.limits import fair_threads, read_status, usable_cores, usable_memory_bytes
 
 
@@ -68,7 +69,11 @@ def wait_for(device: torch.device) -> None:
 
 
 def check_memory(
-    model: ModelConfig, device: torch.device, shards: int = 1, optimizer: OptimizerCost = ADAMW_COST
+    model: ModelConfig,
+    device: torch.device,
+    shards: int = 1,
+    optimizer: OptimizerCost = ADAMW_COST,
+    processes: int = 1,
 ) -> None:
     """Refuse a model whose weights, gradients and optimizer state alone exceed the memory.
 
@@ -79,6 +84,7 @@ def check_memory(
         device: the device that trains it.
         shards: number of GPUs that share the model.
         optimizer: the optimizer's cost; its state counts.
+        processes: how many processes of this machine train such a model each, taking turns in choosing a GPU.
 
     Raises:
         InvalidValueError: the message gives the memory that is needed and available.
@@ -87,7 +93,9 @@ def check_memory(
     moments = Ledger(model=model, optimizer=optimizer).optimizer_state_bytes(TrainedParts.all(model.depth))
     live = 8 * model.parameters + moments
     if device.type == "cuda":
-        _check_fits(model, live // shards, torch.cuda.mem_get_info(device)[0], "GPU")
+        if free := free_gpu_memory(device, processes):
+            _check_fits(model, live // shards, min(free), "GPU")
+            check_sharing(live // shards, free, processes)
         _check_fits(model, state, usable_memory_bytes(), "machine")
     else:
         _check_fits(model, state + live, usable_memory_bytes(), "machine")
@@ -130,6 +138,13 @@ def gc_paused() -> Iterator[None]:
     finally:
         gc.enable()
         gc.unfreeze()
+
+
+def release_memory(device: torch.device) -> None:
+    """Return the memory of models that are no longer used to the GPU, for other processes that share it."""
+    if device.type == "cuda":
+        gc.collect()  # compiled blocks are in reference cycles
+        torch.cuda.empty_cache()
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -23,19 +23,22 @@ def describe_phase(segment: Segment) -> Phase:
     )
 
 
-def memory_settings(settings: TrainSettings, *, devices: int = 1, sharded: bool = False) -> MemorySettings:
+def memory_settings(
+    settings: TrainSettings, *, devices: int = 1, sharded: bool = False, shard_group: int = 0
+) -> MemorySettings:
     """What the memory of a step on a CPU depends on.
 
     Args:
         settings: settings of the step.
         devices: processes that share a batch.
-        sharded: whether they also share weights, gradients and optimizer state.
+        sharded, shard_group: whether they also share weights, gradients and optimizer state, as in `World`.
     """
     return MemorySettings(
         precision=settings.precision if settings.precision in BYTES else "fp32",
         micro_batch_tokens=settings.micro_batch_tokens,
         devices=devices,
         sharded=sharded,
+        shard_group=shard_group,
         activation_checkpointing=settings.activation_checkpointing,
         optimizer=settings.optimizer.cost,
     )
@@ -49,6 +52,7 @@ def with_micro_batch(
     *,
     devices: int = 1,
     sharded: bool = False,
+    shard_group: int = 0,
 ) -> TrainSettings:
     """The settings of a segment's steps, with the micro-batch that a GPU has memory for if they give none.
 
@@ -57,13 +61,12 @@ def with_micro_batch(
         segment: what is trained.
         model: the model at its final depth.
         free_bytes: free memory of a GPU before the model is on it; 0 on a CPU, which changes nothing.
-        devices, sharded: as in `memory_settings`.
+        devices, sharded, shard_group: as in `memory_settings`.
     """
     if settings.micro_batch_tokens or not free_bytes:
         return settings
-    memory = replace(
-        memory_settings(settings, devices=devices, sharded=sharded), gpu=True, device_bytes=free_bytes
-    )
+    on_cpu = memory_settings(settings, devices=devices, sharded=sharded, shard_group=shard_group)
+    memory = replace(on_cpu, gpu=True, device_bytes=free_bytes)
     tokens = choose_micro_batch(model, describe_phase(segment), segment.trains, memory)
     return replace(settings, micro_batch_tokens=tokens)
 

@@ -10,6 +10,9 @@ PRECISIONS = ("fp32", "bf16")
 AUTO = "auto"
 """Choose the precision that is faster on this machine, measured when a study begins and then recorded."""
 
+WITHIN_NODE = "node"
+"""Divide a model among the processes of each machine, so that every machine has a copy of it."""
+
 ON_SPIKE = ("warn", "skip", "stop")
 COMPILE = ("no", "auto", "yes", "max-autotune", "cuda-graphs")
 

@@ -103,7 +103,7 @@ def initial_state_fp64(config: ModelConfig, depth: int, seed: int) -> TrainState
 
 
 def train_study(
-    world: World, study: Study, dataset: Dataset, folder: Path, *, shard: bool = False
+    world: World, study: Study, dataset: Dataset, folder: Path, *, shard: bool = False, shard_group: int = 0
 ) -> dict[str, Any]:
     """Train a study; returns the logged numbers, final weights and moments of every segment."""
     deepen.study.run.worker.initial_state = initial_state_fp64
@@ -112,7 +112,7 @@ def train_study(
         store.open(study, {})
         train_tree(
             WorkPlan(tree=tree, jobs=make_jobs(tree, dataset, folder)), store, local(1), threads=1,
-            policy=RETENTION_POLICIES["all"], world=replace(world, shard=shard),
+            policy=RETENTION_POLICIES["all"], world=replace(world, shard=shard, shard_group=shard_group),
         )  # fmt: skip
     finally:
         deepen.study.run.worker.initial_state = initial_state
@@ -184,6 +184,17 @@ def test_muon_orthogonalizes_whole_matrices_as_one_process_does(
     by_one = alone(train_study, study, dataset, tmp_path / "one")
     assert any(name.startswith("momentum_buffer") for kept in by_one.values() for name in kept)
     assert_close(pools(2).call(train_study, study, dataset, tmp_path / "many", shard=shard), by_one)
+
+
+@pytest.mark.parametrize("optimizer", [OptimizerSpec.adamw(), OptimizerSpec.muon()], ids=lambda spec: spec.kind)
+def test_a_copy_in_each_of_two_groups_gives_the_losses_of_one_process(
+    optimizer: OptimizerSpec, pools: Pools, llama: ModelConfig, dataset: Dataset, tmp_path: Path
+):
+    """A mesh of 2 × 2, as of two machines with two GPUs each."""
+    study = parallel_study(llama, ARMS[0], ARMS[3], optimizer=optimizer)
+    by_one = alone(train_study, study, dataset, tmp_path / "one")
+    by_four = pools(4).call(train_study, study, dataset, tmp_path / "many", shard=True, shard_group=2)
+    assert_close(by_four, by_one)
 
 
 def train_for_steps(

@@ -7,7 +7,7 @@ from torch.distributed import HashStore
 
 from deepen.errors import InvalidValueError
 from deepen.train.distributed.gpus import UnusableGPUsError, check_gpus
-from deepen.train.distributed.processes import count_processes
+from deepen.train.distributed.processes import World, count_processes, divide_model
 
 
 def test_without_torchrun_there_is_one_process():
@@ -63,3 +63,22 @@ def test_processes_of_which_only_some_have_a_gpu_are_refused():
         "2 of 3 processes have a GPU, and the others have none: start one process for each GPU, or set "
         "CUDA_VISIBLE_DEVICES to nothing to use CPUs"
     }
+
+
+def test_a_model_is_divided_among_all_processes_or_among_those_of_a_machine():
+    world = World(size=8, local_size=4)
+    assert [divide_model(world, shard).shards for shard in (False, True, "node")] == [1, 8, 4]
+    assert divide_model(World(size=4, local_size=4), "node").shards == 4
+
+
+@pytest.mark.parametrize(
+    ("world", "shard", "words"),
+    [
+        (World(size=2, local_size=1), "node", "shard is node, but this machine runs one process: start as many"),
+        (World(size=5, local_size=3), "node", "runs 3 of 5 processes, which is not an equal share"),
+        (World(size=4, local_size=4), "rack", "shard is 'rack': it must be true, false or node"),
+    ],
+)
+def test_a_model_that_cannot_be_divided_so_is_refused(world: World, shard: str, words: str):
+    with pytest.raises(InvalidValueError, match=words):
+        divide_model(world, shard)

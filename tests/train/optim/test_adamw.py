@@ -16,7 +16,7 @@ from deepen.study.compile.pieces import split_schedule
 from deepen.train.begin import begin_segment
 from deepen.train.checkpoint.state_folder import load_state, save_state
 from deepen.train.engine import Engine
-from deepen.train.optim.adamw import MOMENTS
+from deepen.train.optim.adamw import MOMENTS, CompactAdamW
 from deepen.train.optim.make import make_optimizer
 from deepen.train.optim.spec import OptimizerSpec
 from deepen.train.settings import TrainSettings
@@ -54,6 +54,25 @@ def test_a_step_equals_adamws_with_moments_rounded_to_bf16():
         assert torch.equal(ours, theirs)
         assert all(compact.state[ours][key].dtype is torch.bfloat16 for key in MOMENTS)
         assert all(torch.equal(compact.state[ours][key].float(), plain.state[theirs][key]) for key in MOMENTS)
+
+
+@pytest.mark.parametrize("max_group_bytes", [600, 10**9], ids=["some at once", "all at once"])
+def test_parameters_that_are_updated_at_once_get_the_same_bits(max_group_bytes: int):
+    """On a GPU many are; 600 bytes are enough for the moments of three of the four tensors."""
+    models = network(), network()
+    one = make_optimizer(models[0], BF16, {}, CPU)
+    many = CompactAdamW([{"params": models[1].parameters()}], max_group_bytes=max_group_bytes, fused=True)
+    many.param_groups[0] |= {key: one.param_groups[0][key] for key in ("betas", "eps")}
+    for step in range(5):
+        for model, optimizer in zip(models, (one, many), strict=True):
+            for parameter, gradient in zip(model.parameters(), gradients(step, model), strict=True):
+                parameter.grad = gradient
+            for group in optimizer.param_groups:
+                group |= {"lr": 1e-2, "weight_decay": 0.1}
+            optimizer.step()
+    for alone, together in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(alone, together)
+        assert all(torch.equal(one.state[alone][key], many.state[together][key]) for key in (*MOMENTS, "step"))
 
 
 def test_found_inf_leaves_out_the_update():

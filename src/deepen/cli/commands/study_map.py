@@ -47,4 +47,4 @@ def _warn_of_days(request: MapRequest) -> None:
     largest = max(plan.trees, key=lambda tree: tree.flops).study
     if kind.trains_here and largest.settings.precision != AUTO:
         threads = request.threads or kind.default_threads(jobs)
-        announce_days(plan.flops / jobs, lambda: measure_speed(largest, threads), "the map")
+        announce_days(plan.flops / jobs, lambda: measure_speed(largest, threads, apart=True), "the map")

@@ -180,6 +180,8 @@ def _memory(plan: dict[str, Any]) -> list[str]:
     parts = ("weights", "gradients", "moments", "activations", "logits", "working")
     shares = ", ".join(f"{part} {_gigabytes(at[part])}" for part in parts if at[part])
     placement = "sharded" if memory["sharded"] else "replicated"
+    if memory["shard_group"]:
+        placement = f"sharded over the {memory['shard_group']} of each machine"
     on = f" on each of {memory['devices']} devices, {placement}" if memory["devices"] > 1 else ""
     line = (
         f"memory    peak {_gigabytes(memory['peak'])}{on}, {memory['precision']}, "
@@ -193,7 +195,7 @@ def _memory(plan: dict[str, Any]) -> list[str]:
     if memory["remedy"] is None:
         return [line, f"          does not fit into {has}, nor in any of the usual ways"]
     options = " ".join(
-        RECIPE_PLAN.display_name(field) + ("" if value is True else f" {value}")
+        RECIPE_PLAN.display_name(field) + ("" if value is True or field == "shard_group" else f" {value}")
         for field, value in memory["remedy"].items()
     )
     return [line, f"          does not fit into {has}; with {options} it would"]

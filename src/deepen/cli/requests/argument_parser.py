@@ -84,7 +84,10 @@ def _fill(parser: ArgumentParser, command: Command) -> None:
             else:
                 action = "append" if option.repeats else "store"
                 metavar = option.takes.metavar
-                added = options.add_argument(*option.spellings, action=action, metavar=metavar, help=text)
+                number = None if option.bare is None else "?"
+                added = options.add_argument(
+                    *option.spellings, action=action, nargs=number, metavar=metavar, help=text
+                )
                 _complete(added, option.takes.names, option.takes.completion)
 
 

@@ -25,6 +25,8 @@ class Option:
         owners: what the option belongs to, where it is not the command itself: names of recipes.
         repeats: whether it may be given more than once; its value is then a tuple.
         short: the same option as one dash and one letter, if it has such a form.
+        bare: its value where it is given alone; None where a text must follow. Only the names of `takes` are read
+            as its text, so that an argument can follow it.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Option:
     owners: tuple[str, ...] = ()
     repeats: bool = False
     short: str = ""
+    bare: Any = None
 
     @property
     def key(self) -> str:

@@ -167,8 +167,14 @@ def _split_options(
         parser.add_argument(flag, action=_Collect, nargs=0 if flag in switches else "?")
     parser._negative_number_matcher = re.compile("-[^-]")  # a value may begin with a dash: -1, -1e-3, -1,13
     refused = [word for word in words if "=" in word and word.partition("=")[0] in switches]
+    kept = [word for word in words if word not in refused]
+    for index, word in enumerate(kept):
+        option = by_flag.get(word)
+        text = "".join(kept[index + 1 : index + 2])
+        if option and option.takes and option.bare is not None and text not in option.takes.names:
+            kept[index] = f"{word}="  # given alone: the next word is not its text
     given: list[tuple[str, str | None]] = []
-    _, rest = parser.parse_known_args([word for word in words if word not in refused], Namespace(given=given))
+    _, rest = parser.parse_known_args(kept, Namespace(given=given))
     return [(by_flag[flag], text) for flag, text in given], [*refused, *rest]
 
 
@@ -180,8 +186,8 @@ class _Collect(Action):
 
 
 def _read_option(arguments: Arguments, option: Option, text: str | None) -> None:
-    if option.takes is None:
-        arguments.values[option.key] = True
+    if option.takes is None or (option.bare is not None and not text):
+        arguments.values[option.key] = True if option.takes is None else option.bare
         return
     try:
         if text is None:

@@ -21,7 +21,7 @@ from deepen.cli.requests.study import name_folder, names_study_folder, parse_stu
 from deepen.cli.requests.study_options import STUDY_NAMES
 from deepen.cli.requests.user_file import names_file
 from deepen.compute.bench_file import read_timing
-from deepen.compute.devices import DEFAULT_MFU, DEVICES
+from deepen.compute.devices import DEFAULT_MFU, DEVICES, DEVICES_PER_NODE
 from deepen.compute.ledger import Ledger
 from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan_request import BUDGETS, PlanRequest
@@ -34,6 +34,7 @@ from deepen.schedule.recipe import Recipe
 from deepen.study.define.presets import WARMUP_SHARE, preset_training
 from deepen.study.define.study import Arm, Study
 from deepen.train.optim.spec import OptimizerSpec
+from deepen.train.settings import WITHIN_NODE
 
 COMMAND = RECIPE_PLAN
 FORMS = (RECIPE_PLAN, STUDY_PLAN)
@@ -171,6 +172,7 @@ def _parse_plan(arguments: Arguments, arm: Arm, model: ModelConfig, timing: Timi
                 micro_batch_tokens=arguments.get("micro_batch_tokens", 0),
                 devices=arguments["count"],
                 sharded="shard" in arguments,
+                shard_group=_shard_group(arguments),
                 activation_checkpointing=recomputes,
                 gpu=on_gpu,
                 device_bytes=DEVICES[arguments["device"]].memory_bytes if on_gpu else 0,
@@ -183,6 +185,11 @@ def _parse_plan(arguments: Arguments, arm: Arm, model: ModelConfig, timing: Timi
             rate=_parse_rate(arguments),
         )
     )
+
+
+def _shard_group(arguments: Arguments) -> int:
+    """`MemorySettings.shard_group`: the devices of a machine if a model is divided inside each; else 0."""
+    return min(DEVICES_PER_NODE, arguments["count"]) if arguments["shard"] == WITHIN_NODE else 0
 
 
 def _parse_rate(arguments: Arguments) -> Rate:
@@ -240,6 +247,11 @@ def _check_combinations(arguments: Arguments, recipe: Recipe | None) -> None:
         )
     if "shard" in arguments and arguments["count"] < 2:
         arguments.add("--shard needs devices to share among: give --count of at least 2")
+    elif arguments["count"] % max(1, _shard_group(arguments)):
+        arguments.add(
+            f"--shard node divides a model among the {DEVICES_PER_NODE} devices of each machine: "
+            f"--count {arguments['count']} is not a multiple of {DEVICES_PER_NODE}"
+        )
     if "ratio" in arguments and recipe is not None and recipe.closed_form is None:
         arguments.add(f"--ratio is of a recipe's published formula: {recipe.name} has none")
     check_ramps(arguments)

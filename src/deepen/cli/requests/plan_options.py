@@ -17,7 +17,12 @@ from deepen.cli.requests.rate_options import RATE_OPTIONS
 from deepen.cli.requests.recipe_options import PRESET_OPTION, RECIPE_OPTIONS
 from deepen.cli.requests.result_options import JSON_OPTION
 from deepen.cli.requests.study_options import STUDY, STUDY_NAMES
-from deepen.cli.requests.training_options import CHECKPOINTING_OPTION, MICRO_BATCH_OPTION, PRECISION_OPTION
+from deepen.cli.requests.training_options import (
+    CHECKPOINTING_OPTION,
+    MICRO_BATCH_OPTION,
+    PRECISION_OPTION,
+    SHARD_OPTION,
+)
 from deepen.cli.requests.user_file import ANY_RECIPE
 from deepen.cli.requests.value_types import (
     FILE,
@@ -29,7 +34,7 @@ from deepen.cli.requests.value_types import (
     read_text,
     whole_number,
 )
-from deepen.compute.devices import DEFAULT_MFU, DEVICES
+from deepen.compute.devices import DEFAULT_MFU, DEVICES, DEVICES_PER_NODE
 from deepen.schedule.recipes import BASELINE, RECIPES
 from deepen.train.settings import PRECISIONS
 
@@ -179,10 +184,12 @@ RECIPE_PLAN = Command(
                 OPTIMIZER_OPTION,
                 MOMENT_PRECISION_OPTION,
                 MICRO_BATCH_OPTION,
-                Option(
-                    name="shard",
-                    help="divide weights, gradients and moments among the devices (FSDP)",
-                    fields=("sharded",),
+                replace(
+                    SHARD_OPTION,
+                    help="divide weights, gradients and moments among the devices (FSDP); with node, among the "
+                    f"{DEVICES_PER_NODE} of each machine, so that every machine has a copy (HSDP)",
+                    default_help="a whole copy on each device",
+                    fields=("sharded", "shard_group"),
                 ),
                 CHECKPOINTING_OPTION,
             ),

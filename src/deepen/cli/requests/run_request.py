@@ -29,7 +29,7 @@ class RunRequest:
     threads: int | None
     keep: str
     verify: bool
-    shard: bool
+    shard: bool | str
     track: tuple[str, ...]
     as_json: bool
 

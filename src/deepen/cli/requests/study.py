@@ -93,7 +93,7 @@ def parse(argv: Sequence[str], *, distributed: bool = False) -> RunRequest | Map
         threads=arguments.values.get("threads"),
         keep=arguments["keep"],
         verify="verify" in arguments,
-        shard="shard" in arguments,
+        shard=arguments.get("shard", default=False),
         track=arguments.get("track", ()),
         as_json="json" in arguments,
     )

@@ -6,7 +6,7 @@ from deepen.cli.requests.command import Option
 from deepen.cli.requests.optimizer_options import parse_optimizer
 from deepen.cli.requests.parser import Arguments
 from deepen.cli.requests.value_types import one_of, whole_number
-from deepen.train.settings import AUTO, COMPILE, ON_SPIKE, PRECISIONS, TrainSettings
+from deepen.train.settings import AUTO, COMPILE, ON_SPIKE, PRECISIONS, WITHIN_NODE, TrainSettings
 
 PRECISION_OPTION = Option(
     name="precision",
@@ -32,7 +32,12 @@ MICRO_BATCH_OPTION = Option(
     default_help="on a GPU up to 64 sequences, as half of its memory allows; else 1 GiB of logits",
 )
 SHARD_OPTION = Option(
-    name="shard", help="under torchrun: divide weights, gradients and moments among its processes"
+    name="shard",
+    takes=one_of((WITHIN_NODE,), "node"),
+    bare=True,
+    help="under torchrun: divide weights, gradients and moments among its processes; with node, among those of "
+    "each machine, so that every machine has a copy",
+    default_help="a whole copy in each process",
 )
 
 _SETTINGS = ("precision", "compile", "on_spike", "activation_checkpointing", "micro_batch_tokens")

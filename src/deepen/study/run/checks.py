@@ -108,8 +108,13 @@ def _check_precision(study: Study, executor: ExecutorChoice) -> None:
 def _check_machine(study: Study, executor: ExecutorChoice, world: World) -> None:
     if get_kind(executor).trains_here:
         check_compiler(study.settings.compile, pick_device())
-        shards = world.size if world.shard else 1
-        check_memory(study.model, pick_device(), shards=shards, optimizer=study.settings.optimizer.cost)
+        check_memory(
+            study.model,
+            pick_device(),
+            shards=world.shards,
+            optimizer=study.settings.optimizer.cost,
+            processes=executor.jobs or 1,
+        )
 
 
 def _open_data(study: Study, folder: Path, on_progress: OnProgress) -> Dataset | None:

@@ -265,6 +265,7 @@ def _provenance(tree: Tree, options: RunOptions) -> dict[str, Any]:
         "threads": options.threads,
         "processes": options.world.size,
         "shard": options.world.shard,
+        "shards": options.world.shards,
         "versions": {"deepen": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "machine": machine_name(),
         "lineage": Lineage.from_tree(tree).to_json(),

@@ -11,6 +11,7 @@ from deepen.study.run.job import Job, Outcome
 from deepen.study.run.ownership import Claim, SupersededError
 from deepen.study.run.worker import train_segment
 from deepen.study.store.study_folder import Store
+from deepen.train.device import pick_device, release_memory
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ def train_in_worker(
     except Exception as error:
         error.add_note(traceback.format_exc())  # pickling drops the traceback
         return Outcome(error=error)
+    finally:
+        release_memory(pick_device())
 
 
 def _recover(job: Job, claim: Claim) -> bool:

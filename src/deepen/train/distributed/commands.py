@@ -26,7 +26,7 @@ class Begin:
         dataset: the data, at paths that every process can read.
         window: the largest context of the run, in tokens.
         first_token: where in the order of windows the run begins.
-        shard: divide the model among the processes.
+        shard, shard_group: how the processes divide the model, as in `World`.
         threads: CPU threads of each process.
     """
 
@@ -38,6 +38,7 @@ class Begin:
     window: int
     first_token: int
     shard: bool
+    shard_group: int
     threads: int
 
 

@@ -41,7 +41,8 @@ def follow(world: World) -> int:
 
 def _begin(command: Begin, world: World) -> Engine:
     torch.set_num_threads(command.threads)
-    return build_engine(command, make_placement(replace(world, shard=command.shard), pick_device()))
+    world = replace(world, shard=command.shard, shard_group=command.shard_group)
+    return build_engine(command, make_placement(world, pick_device()))
 
 
 def _train(engine: Engine, until: int, control: ControlChannel) -> None:

@@ -55,12 +55,19 @@ def begin_engine(
         segment=segment,
         model=model,
         settings=with_micro_batch(
-            settings, segment, model, free_gpu_bytes(device), devices=world.size, sharded=world.shard
+            settings,
+            segment,
+            model,
+            free_gpu_bytes(device),
+            devices=world.size,
+            sharded=world.shard,
+            shard_group=world.shard_group,
         ),
         dataset=dataset,
         window=window,
         first_token=first_token,
         shard=world.shard,
+        shard_group=world.shard_group,
         threads=torch.get_num_threads(),
     )
     placement = make_placement(world, device)

@@ -2,7 +2,12 @@
 
 - `Replicated` (DDP): every process holds the full model, and gradients are averaged.
 - `Sharded` (FSDP2): every process holds a shard of every weight, gradient and moment. A device holds a full block
-  only while that block runs.
+  only while that block runs. With groups (HSDP), each group of processes holds one copy: blocks are gathered
+  inside a group, and every gradient is averaged inside its group first, then between the groups:
+
+      ranks       0    1        2    3        groups of 2
+      weights     W₀   W₁       W₀   W₁       two copies in two shards
+      gathered inside (0 1) and (2 3), averaged further between (0 2) and (1 3)
 
 A saved state is never sharded. Rank 0 distributes its tensors and gathers them again, one at a time, so that no
 device holds all of them. The other processes start from a state without values (`TrainState.skeleton`): when a
@@ -15,6 +20,8 @@ import gc
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -25,13 +32,17 @@ from deepen.model.decoder import Decoder
 from deepen.train.distributed.processes import World
 from deepen.train.placement import MicroBatch, Placement, SingleProcess
 
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
 
 def make_placement(world: World, device: torch.device) -> Placement:
     """The placement of this process of a run."""
     if world.size == 1:
         return SingleProcess(device)
-    kind = Sharded if world.shard else Replicated
-    return kind(device, world.rank, world.size)
+    if world.shards == 1:
+        return Replicated(device, world.rank, world.size)
+    return Sharded(device, world.rank, world.size, world.shards)
 
 
 class _ManyProcesses(ABC):
@@ -157,6 +168,16 @@ class Replicated(_ManyProcesses):
         return later
 
 
+@cache  # the process groups of a mesh stay for the whole run: new ones in each segment would take more memory
+def _make_mesh(device_type: str, size: int, shards: int) -> "DeviceMesh":
+    """All processes in one dimension, or, for FSDP2 to shard in the second only, groups × ranks inside a group."""
+    from torch.distributed.device_mesh import init_device_mesh  # a slow import
+
+    if shards == size:
+        return init_device_mesh(device_type, (size,))
+    return init_device_mesh(device_type, (size // shards, shards), mesh_dim_names=("copies", "shards"))
+
+
 class Sharded(_ManyProcesses):
     """Every process holds a shard of every weight, gradient and moment; FSDP2 gathers a block while it runs.
 
@@ -166,16 +187,19 @@ class Sharded(_ManyProcesses):
     keeps_casts = False
     can_hold_back_updates = False  # the fused optimizer takes no `found_inf` for DTensors
 
+    def __init__(self, device: torch.device, rank: int, size: int, shards: int) -> None:
+        super().__init__(device, rank, size)
+        self._shards = shards
+
     def _divide(self, model: Decoder) -> None:
         """Make each block an FSDP unit, which is gathered when it runs, and everything around the blocks another.
 
         Embeddings, norm and head are one unit because a tied head is the embedding, used at both ends. Units are
         gathered in fp32, and autocast casts them as in one process; gathering in bf16 would halve the traffic.
         """
-        from torch.distributed.device_mesh import init_device_mesh  # slow imports
-        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method  # slow imports
 
-        mesh = init_device_mesh(self.device.type, (self._size,))
+        mesh = _make_mesh(self.device.type, self._size, self._shards)
         for block in model.blocks:
             fully_shard(block, mesh=mesh)
         fully_shard(model, mesh=mesh)

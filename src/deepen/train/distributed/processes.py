@@ -16,7 +16,7 @@ Between commands, followers wait in `ControlChannel.receive`. `failure.py` ends 
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed as dist
@@ -27,6 +27,7 @@ from deepen.errors import InvalidValueError
 from deepen.train.distributed.control import ControlChannel
 from deepen.train.distributed.failure import Ending, FailureNotes
 from deepen.train.distributed.gpus import check_gpus
+from deepen.train.settings import WITHIN_NODE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +39,7 @@ class World:
         size: number of processes.
         local_size: how many of them share this machine.
         shard: shard weights, gradients and moments (FSDP2) rather than replicate them (DDP).
+        shard_group: how many processes with consecutive ranks hold one copy of a sharded model (HSDP); 0: all.
         control: the channel between rank 0 and the others; None for a single process.
     """
 
@@ -45,11 +47,51 @@ class World:
     size: int = 1
     local_size: int = 1
     shard: bool = False
+    shard_group: int = 0
     control: ControlChannel | None = None
+
+    @property
+    def shards(self) -> int:
+        """Among how many processes each weight, gradient and moment is divided."""
+        return (self.shard_group or self.size) if self.shard else 1
 
 
 ONE_PROCESS = World()
 """The default: this process trains alone."""
+
+
+def divide_model(world: World, shard: bool | str) -> World:
+    """The processes of a run with the choice of how they divide its model.
+
+    Args:
+        world: the processes.
+        shard: False replicates the model (DDP), True divides it among all processes (FSDP2), and "node" among
+            those of each machine, with a copy on every machine (HSDP).
+
+    Raises:
+        InvalidValueError: another choice, or the machines cannot hold a copy each.
+    """
+    if isinstance(shard, bool):
+        return replace(world, shard=shard, shard_group=0)
+    if shard != WITHIN_NODE:
+        raise InvalidValueError(
+            f"is {shard!r}: it must be true, false or {WITHIN_NODE}",
+            field="shard",
+            value=shard,
+            allowed=(WITHIN_NODE,),
+        )
+    if world.local_size < 2:
+        what = "this machine runs one process"
+    elif world.size % world.local_size:
+        what = f"this machine runs {world.local_size} of {world.size} processes, which is not an equal share"
+    else:
+        return replace(world, shard=True, shard_group=world.local_size)
+    raise InvalidValueError(
+        f"is {WITHIN_NODE}, but {what}",
+        field="shard",
+        value=shard,
+        remedy="start as many processes on each machine, or divide the model among all (`shard` alone)",
+    )
 
 
 def count_processes(environment: Mapping[str, str] = os.environ) -> int:

@@ -67,7 +67,8 @@ def _shard(whole: Tensor, like: Any) -> Tensor:
     """The shard of a tensor that every process has in full; nothing is sent."""
     from torch.distributed.tensor import DTensor, Replicate  # a slow import, for sharded models only
 
-    replicated = DTensor.from_local(whole, like.device_mesh, [Replicate()], run_check=False)
+    mesh = like.device_mesh
+    replicated = DTensor.from_local(whole, mesh, [Replicate()] * mesh.ndim, run_check=False)
     shard: Tensor = replicated.redistribute(placements=like.placements)
     return shard
 
