@@ -193,8 +193,8 @@ def _with_recorded_precision(study: Study, store: Store) -> Study:
 def _with_faster_precision(study: Study, threads: int) -> Study:
     """The study with the precision that is faster on this machine."""
     torch.set_num_threads(threads)
-    precision, factor = faster_precision(study.model, study.context, pick_device())
-    _log.info("precision %s: the other would take %.2f times as long here", precision, factor)
+    precision, reason = faster_precision(study.model, study.context, pick_device())
+    _log.info("precision %s: %s", precision, reason)
     return _with_precision(study, precision)
 
 

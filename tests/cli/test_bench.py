@@ -55,6 +55,22 @@ def test_the_table_shows_what_was_found_and_how_to_use_it(tmp_path: Path, capsys
     assert main(["bench", "--depth", "1", "--steps", "1", "--batch-tokens", "64", "--out", str(out)]) == 0
 
 
+@pytest.mark.slow
+def test_a_trainer_that_fails_costs_neither_the_figures_nor_their_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """The plain loop is compiled, and here is no compiler."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    out = tmp_path / "bench.json"
+    small = ["bench", "--depth", "1", "--steps", "1", "--batch-tokens", "64"]
+    assert main([*small, "--against", "loop", "--out", str(out)]) == 0
+    printed, written = capsys.readouterr().out, json.loads(out.read_text())
+    assert printed.index("measured ÷ ledger") < printed.index("loop was not measured: ")
+    assert [pace["name"] for pace in written["against"]] == ["deepen"]
+    assert list(written["against_failed"]) == ["loop"] and read_timing(out).model.depth == 1
+
+
 def test_a_wrong_request_does_not_wait_for_torch():
     code = (
         "import sys; from deepen.cli.entry import main; main(['bench', '--steps', '0']); "
