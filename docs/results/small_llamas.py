@@ -2,28 +2,20 @@
 
 import argparse
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import deepen
-from deepen.model.presets import scaled_init_std
+from deepen.study.map.define import sized_model
 
-BATCH_TOKENS, CONTEXT, VOCAB = 1024, 128, 512
+BATCH_TOKENS, CONTEXT = 1024, 128
 
 
 def make_model(width: int, depth: int, **options: str) -> deepen.ModelConfig:
-    """A model of some width, with heads of 12 or 16, named after width and options."""
-    family = options.pop("family", "llama")
-    return deepen.ModelConfig(
-        name="-".join([family, str(width), *(value for value in options.values() if value != "standard")]),
-        family=family,
-        depth=depth,
-        width=width,
-        heads=width // 12 if width % 12 == 0 else width // 16,
-        context=CONTEXT,
-        vocab=VOCAB,
-        init_std=scaled_init_std(width),
-        **options,
-    )
+    """A model of a map's sizes, named after its family, its width and what else is not the default."""
+    model = replace(sized_model(depth, width), mlp=0, **options)  # as wide as is usual for its family
+    parts = [model.family, str(width), *(value for key, value in options.items() if key != "family")]
+    return replace(model, name="-".join(part for part in parts if part != "standard"))
 
 
 def list_budgets(model: deepen.ModelConfig, budgets: Sequence[int]) -> list[int]:

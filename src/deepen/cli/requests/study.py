@@ -29,6 +29,7 @@ from deepen.study.define.recorded import read_recorded_study
 from deepen.study.define.study import Study
 from deepen.study.map.define import (
     DEFAULT_MODELS,
+    MAP_BUDGETS,
     MAP_RECIPES,
     TRIAL_SHARE,
     find_map_preset,
@@ -159,7 +160,8 @@ def _map_values(arguments: Arguments) -> list[dict[str, Any]]:
     """What `fair` is given for each model of a map, where the command line does not give it."""
     models = arguments.values.get("models")
     if "preset" not in arguments:
-        return [{"recipes": MAP_RECIPES, "model": model} for model in models or DEFAULT_MODELS]
+        shared = {"recipes": MAP_RECIPES, "budgets": MAP_BUDGETS}
+        return [{**shared, "model": model} for model in models or DEFAULT_MODELS]
     presets = find_map_preset(arguments["preset"])
     chosen = presets if models is None else [preset_for(model, presets) for model in models]
     return [{"model": preset.model, "preset": preset} for preset in chosen]

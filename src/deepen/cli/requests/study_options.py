@@ -1,5 +1,6 @@
 """The table of `deepen study`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from inspect import signature
 
@@ -34,7 +35,7 @@ from deepen.cli.requests.value_types import (
 from deepen.study.define.fair import FAIR_RECIPES
 from deepen.study.define.fair_presets import DEFAULT, FAIR_PRESETS
 from deepen.study.define.presets import DEFAULT_PRESET, PAPER_PRESETS, STUDIES
-from deepen.study.map.define import MAP_PRESETS, MAP_RECIPES
+from deepen.study.map.define import MAP_BUDGETS, MAP_PRESETS, MAP_RECIPES
 
 _THE_STUDYS = "the study's"
 
@@ -46,6 +47,11 @@ def _studies_with(parameter: str) -> tuple[str, ...]:
 
 STUDY_NAMES = (*STUDIES, MAP)
 """What can be run by name: the studies, and the map, which is several."""
+
+
+def _list_budgets(budgets: Sequence[float]) -> str:
+    return ",".join(f"{budget:g}" for budget in budgets)
+
 
 OWN_OPTIONS = {
     "preset": (*_studies_with("preset"), MAP),
@@ -104,7 +110,7 @@ _STUDY_GROUPS = (
                 name="budgets",
                 takes=comma_separated(number("TOKENS", maximum=1e6)),
                 help="budgets to compare them at: the baseline's tokens per parameter, embeddings apart",
-                default_help=",".join(f"{budget:g}" for budget in DEFAULT.budgets),
+                default_help=f"{_list_budgets(DEFAULT.budgets)}; of a map {_list_budgets(MAP_BUDGETS)}",
                 owners=OWN_OPTIONS["budgets"],
             ),
             replace(TOKENS_OPTION, default_help=_THE_STUDYS),
@@ -190,7 +196,7 @@ STUDY = Command(
             purpose="an answer within 20 minutes on an H100; deepen plan fair --preset gpu-20min prices it",
         ),
         Example(
-            line="deepen study map --models 4x48,4x64,6x96,8x128 --seeds 3",
+            line="deepen study map --models 4x24,4x32,4x48,4x64 --seeds 3",
             purpose="the same for several sizes: where growing pays",
         ),
     ),

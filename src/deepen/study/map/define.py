@@ -3,10 +3,10 @@
     studies = [study_in_map(fair(model=model, recipes=MAP_RECIPES, seeds=3)) for model in DEFAULT_MODELS]
     run_map(studies, "map", train=deepen.run, draw=draw_map)
 
-The models of a map that names none are a ladder of sizes. From one to the next there are two to three times the
-parameters, and a block per 12 to 16 of width: much deeper models of these widths lose to shallower ones
-(docs/log.md, "Does the best rate depend on the depth?"), and growing to a depth that does not pay cannot pay
-either. Whether it does is measured: every study of a map has the best fixed depth as its second baseline.
+The models of a map that names none are a ladder of sizes, about twice the parameters from one to the next. They
+are Llama-style models: at such widths GPT-2's learned positions make shallow models win at every budget, and four
+Llama blocks begin to pay between 40 and 80 tokens per parameter (docs/results/depth.md). Growing to a depth that
+does not pay cannot pay either, so every study of a map has the best fixed depth as its second baseline.
 """
 
 from collections.abc import Mapping
@@ -21,25 +21,31 @@ from deepen.study.define.study import Study
 MAP_RECIPES = ("one-shot", "stack")
 """The recipes of a map that names none. They grow once, so their runs to all budgets share the shallow part."""
 
-TRIAL_SHARE = 0.25
-"""The budget of a trial, as a share of the largest: in the middle of a map's budgets, and cheaper."""
+MAP_BUDGETS = (10.0, 20.0, 40.0, 80.0)
+"""The budgets of a map that names none, in tokens of the baseline per non-embedding parameter."""
 
-_SIZES = ((4, 48), (4, 64), (6, 96), (8, 128))
-_HEAD_WIDTH = 16
-_CONTEXT, _VOCAB = 128, 2048
+TRIAL_SHARE = 0.5
+"""The budget of a trial, as a share of the largest. At a quarter, trials have chosen rates that cost 0.1 nats at
+the largest budget (docs/results/depth.md)."""
+
+_SIZES = ((4, 24), (4, 32), (4, 48), (4, 64))
+_CONTEXT, _VOCAB = 128, 512
 
 
 def sized_model(depth: int, width: int) -> ModelConfig:
-    """A GPT-2 of `depth` blocks, with the context and the vocabulary that all sizes of a map share.
+    """A Llama of `depth` blocks, with the context and the vocabulary that all sizes of a map share.
+
+    Its heads are 12 wide where that divides the width, and otherwise 16.
 
     Raises:
         InvalidValueError: the sizes make no model.
     """
     return ModelConfig(
         name=f"{depth}x{width}",
+        family="llama",
         depth=depth,
         width=width,
-        heads=max(1, width // _HEAD_WIDTH),
+        heads=max(1, width // (16 if width % 12 else 12)),
         context=_CONTEXT,
         vocab=_VOCAB,
         init_std=scaled_init_std(width) if width > 0 else 0.02,

@@ -1,0 +1,72 @@
+"""Where does growing pay? Trains the map of docs/results/map.md.
+
+    deepen data prepare openstax_ccby.jsonl.gz -o openstax512 --tokenizer train:512 --val-tokens 300k
+    python docs/results/map/run.py deepen-runs/map --data openstax512 --widths 16,24,32
+    deepen report deepen-runs/map --publish docs/results/map
+
+The first command makes the data, the second trains (again, it continues), the third writes tables and figures.
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import deepen
+from deepen.report.map.draw import draw_map
+from deepen.study.map.define import sized_model
+from deepen.study.map.run_map import run_map
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from small_llamas import BATCH_TOKENS, CONTEXT, list_budgets, make_parser
+
+DEPTH, BUDGETS = 4, (5, 10, 20, 40, 80)
+"""Blocks, and tokens of full training per non-embedding parameter."""
+
+RATES = (8e-3, 1.6e-2, 3.2e-2)
+"""Tried for every arm and every constant depth, at half of the largest budget, on a seed that is not reported."""
+
+ARMS = (
+    deepen.Arm(name="full", recipe="full"),
+    deepen.Arm(
+        name="stack 2 to 4", recipe="one-shot", options={"start_depth": 2, "grow_at": 0.5, "operator": "stack"}
+    ),
+    deepen.Arm(
+        name="random 0 to 4", recipe="one-shot", options={"start_depth": 0, "grow_at": 0.3, "operator": "random"}
+    ),
+    deepen.Arm(name="two-phase S=4", recipe="two-phase", options={"stages": 4}),
+)
+
+
+def make_study(width: int, data: str) -> deepen.Study:
+    """All arms and constant depths of a width at all budgets."""
+    model = sized_model(DEPTH, width)
+    *earlier, tokens = list_budgets(model, BUDGETS)
+    return deepen.Study(
+        name=model.name,
+        model=model,
+        tokens=tokens,
+        earlier_tokens=tuple(earlier),
+        batch_tokens=BATCH_TOKENS,
+        context=CONTEXT,
+        arms=ARMS,
+        accountings=("flops",),
+        seeds=(0, 1, 2),
+        rate=deepen.WSD(peak=RATES[1], warmup_tokens=round(0.2 * earlier[0])),
+        tuning=deepen.Tuning(rates=RATES, share=0.5),
+        depths=(1, 2, 3),
+        evaluation=deepen.Evaluation(
+            every_tokens=tokens // 40 // BATCH_TOKENS * BATCH_TOKENS, validation_tokens=2**15
+        ),
+        data=data,
+    )
+
+
+def main() -> None:
+    args = make_parser(__doc__, widths="16,24,32").parse_args()
+    studies = [make_study(int(width), args.data) for width in args.widths.split(",")]
+    executor = deepen.ExecutorChoice(kind="local", jobs=args.jobs)
+    run_map(studies, args.folder, train=partial(deepen.run, executor=executor, threads=1), draw=draw_map)
+
+
+if __name__ == "__main__":
+    main()
