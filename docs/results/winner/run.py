@@ -18,7 +18,7 @@ from small_llamas import BATCH_TOKENS, CONTEXT, list_budgets, make_model, make_p
 DEPTH, BUDGETS = 4, (20, 40, 80)
 """Blocks, and tokens of full training per non-embedding parameter."""
 
-RATES = (8e-3, 1.6e-2, 3.2e-2)
+RATES = (4e-3, 8e-3, 1.6e-2, 3.2e-2)
 """Tried for every arm and every constant depth, at the largest budget, on a seed that is not reported."""
 
 
@@ -62,7 +62,7 @@ def make_study(width: int, data: str) -> deepen.Study:
         arms=ARMS,
         accountings=("flops",),
         seeds=(0, 1, 2, 3, 4),
-        rate=deepen.WSD(peak=RATES[1], warmup_tokens=round(0.1 * earlier[0])),
+        rate=deepen.WSD(peak=RATES[2], warmup_tokens=round(0.1 * earlier[0])),
         tuning=deepen.Tuning(rates=RATES),
         depths=(1, 2, 3),
         evaluation=deepen.Evaluation(
