@@ -41,7 +41,7 @@ ARMS = (
     once("stack 1 to 4 at .5", 1, 0.5, "stack"),
     once("random 0 to 4 at .3", 0, 0.3),
     once("random 1 to 4 at .3", 1, 0.3),
-    once("stack 2 to 4 at plateau", 2, 0.7, "stack", grow_on="plateau:slope=0.2,earliest=0.3,checks=10"),
+    once("stack 2 to 4 at plateau", 2, 0.7, "stack", grow_on="plateau:slope=0.25,earliest=0.3,checks=10"),
     deepen.Arm(name="gradual 1, 2, 4", recipe="gradual", options={"depths": (1, 2, 4), "grow_at": (0.2, 0.5)}),
     deepen.Arm(name="middle by 1", recipe="middle", options={"new_blocks": 1}),
     deepen.Arm(name="loop-untie", recipe="loop-untie"),
