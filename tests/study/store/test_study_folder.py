@@ -10,7 +10,7 @@ import pytest
 
 from deepen.data.shards import Dataset, open_dataset
 from deepen.study.define.evaluation import Evaluation, TaskFile
-from deepen.study.define.study import Study
+from deepen.study.define.study import Arm, Study
 from deepen.study.run.run_study import hash_inputs
 from deepen.study.store.errors import StoreError
 from deepen.study.store.study_folder import Store
@@ -117,3 +117,16 @@ def test_another_optimizer_is_refused_by_its_kind(make_study: Callable[..., Stud
     store.open(make_study(settings=TrainSettings(optimizer=OptimizerSpec.muon())), {})
     with pytest.raises(StoreError, match=r"other settings \(settings; settings\.optimizer was MuonSpec\)"):
         store.open(make_study(), {})
+
+
+def test_an_arm_that_changed_or_is_missing_is_named(make_study: Callable[..., Study], tmp_path: Path):
+    def arm(start_depth: int) -> Arm:
+        return Arm(name="small", recipe="small", options={"start_depth": start_depth})
+
+    full = Arm(name="full", recipe="full")
+    store = Store(tmp_path / "study")
+    store.open(make_study(arms=(full, arm(1))), {})
+    with pytest.raises(StoreError, match=r"\(arms; arms had 'small'\)"):
+        store.open(make_study(arms=(full,)), {})
+    with pytest.raises(StoreError, match=r"\(arms; arms\.small\.options\.start_depth was 1\)"):
+        store.open(make_study(arms=(full, arm(2))), {})

@@ -121,12 +121,12 @@ class Store:
             check_budget(study, recorded, self.folder)
         if differing:
             old, new = comparable(recorded), comparable(study)
-            where, was = _first_difference(differing[0], old.get(differing[0]), new[differing[0]])
+            difference = _describe_difference(differing[0], old.get(differing[0]), new[differing[0]])
             remedy = "name another `folder`, or request the same study or more of it"
             if study.tokens > recorded.tokens:
                 remedy = "a larger budget continues this one if nothing else changes; or name another `folder`"
             raise StoreError(
-                f"{self.folder} holds a study with other settings ({', '.join(differing)}; {where} was {was})",
+                f"{self.folder} holds a study with other settings ({', '.join(differing)}; {difference})",
                 field="folder",
                 value=self.folder,
                 remedy=remedy,
@@ -198,15 +198,22 @@ def _has_trials(new: dict[str, Any], old: dict[str, Any]) -> bool:
     return same and more and more_values and set(old["rates"]) <= set(new["rates"])
 
 
-def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any]:
-    """The name of the first value that differs, such as `settings.on_spike`, and its old value."""
+def _describe_difference(key: str, old: Any, new: Any) -> str:
+    """The first value that differs, such as "settings.on_spike was stop", or "arms had 'small'"."""
     if isinstance(old, dict) and isinstance(new, dict):
         if old.get("type") != new.get("type"):  # their fields cannot be compared
-            return key, old.get("type")
+            return f"{key} was {old.get('type')}"
         for inner in sorted(old.keys() | new.keys()):
             if old.get(inner) != new.get(inner):
-                return _first_difference(f"{key}.{inner}", old.get(inner), new.get(inner))
-    return key, "not set" if old is None else old
+                return _describe_difference(f"{key}.{inner}", old.get(inner), new.get(inner))
+    if isinstance(old, list) and isinstance(new, list):
+        for entry in old:
+            if isinstance(entry, dict) and "name" in entry and entry not in new:
+                same = next((each for each in new if each.get("name") == entry["name"]), None)
+                if same is None:
+                    return f"{key} had {entry['name']!r}"
+                return _describe_difference(f"{key}.{entry['name']}", entry, same)
+    return f"{key} was {'not set' if old is None else old}"
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
