@@ -23,7 +23,8 @@ DEPTH, BUDGETS = 4, (5, 10, 20, 40, 80)
 """Blocks, and tokens of full training per non-embedding parameter."""
 
 RATES = (4e-3, 8e-3, 1.6e-2, 3.2e-2)
-"""Tried for every arm and every constant depth, at half of the largest budget, on a seed that is not reported."""
+"""Tried for every arm and every constant depth, at half of the largest budget, on a seed that is not reported; and
+6.4e-2 at width 16, where 3.2e-2 is the best for full training."""
 
 PRIMARY = "stack 2 to 4"
 """The winner of docs/results/winner.md, which was chosen on seeds 0 to 4."""
@@ -56,7 +57,7 @@ def make_study(width: int, data: str) -> deepen.Study:
         primary=PRIMARY,
         seeds=SEEDS,
         rate=deepen.WSD(peak=RATES[2], warmup_tokens=round(0.2 * earlier[0])),
-        tuning=deepen.Tuning(rates=RATES, share=0.5),
+        tuning=deepen.Tuning(rates=RATES if width > 16 else (*RATES, 6.4e-2), share=0.5),
         depths=(1, 2, 3),
         evaluation=deepen.Evaluation(
             every_tokens=tokens // 40 // BATCH_TOKENS * BATCH_TOKENS, validation_tokens=2**15
