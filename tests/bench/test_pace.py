@@ -53,6 +53,9 @@ def test_paces_are_medians_of_the_turns_relative_to_the_first_trainer():
     assert other.ratio == 2
 
 
+TOO_LARGE = "out of GPU memory, of which smaller micro-batches need less"
+
+
 class OutOfMemory:
     """Steps that run out of memory after two turns; `alive` while one of them exists."""
 
@@ -82,13 +85,13 @@ def test_a_trainer_that_fails_costs_only_itself_and_leaves_no_memory_behind():
     builders = {"deepen": lambda: take_steps, "broken": build_broken, "large": OutOfMemory}
     race = measure_paces(builders, 64, 5)
     assert [pace.name for pace in race.paces] == ["deepen"] and race.paces[0].tokens_per_second == 32
-    assert race.failures == {"broken": "ValueError: head size 20 is not supported", "large": "out of GPU memory"}
+    assert race.failures == {"broken": "ValueError: head size 20 is not supported", "large": TOO_LARGE}
     assert log == ["1 others"] * 3 + ["0 others"] * 2
 
 
 def test_without_our_own_pace_there_is_nothing_to_compare_with():
     builders = {"deepen": OutOfMemory, "other": lambda: Recorded([], "other", [1.0] * 5)}
-    assert measure_paces(builders, 64, 5, warm_up=3) == Race(failures={"deepen": "out of GPU memory"})
+    assert measure_paces(builders, 64, 5, warm_up=3) == Race(failures={"deepen": TOO_LARGE})
 
 
 @pytest.mark.parametrize(("steps", "turns"), [(7, 5), (10, 5), (3, 5), (1, 1)])

@@ -76,7 +76,8 @@ def measure_paces(
 
 def _describe(error: Exception) -> str:
     """An error in one line."""
-    if explained := explain_resource_error(error):
-        return explained.what
+    if shortage := explain_resource_error(error):
+        helps = "micro_batch_tokens" in shortage.smaller
+        return f"{shortage.what}, of which smaller micro-batches need less" if helps else shortage.what
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
