@@ -16,20 +16,20 @@ another group:
 
 A step follows FSDP2. Each block is gathered before it runs, forward and once more backward, while another block
 computes, and its gradients are reduced while the next block computes; the part around the blocks is gathered once.
-What is not hidden behind computation makes the step longer. Gradients of replicas are summed once a step. The
-efficiency of a step is the share of it that one GPU with unlimited memory would take for its tokens.
+What is not hidden behind computation makes the step longer. Gradients are summed once a step if each GPU holds
+the whole model, else in every micro-batch. The efficiency of a step is the share of it that one GPU with unlimited
+memory would take for its tokens.
 """
 
 import argparse
 import math
 from collections.abc import Iterator
 
-from deepen.compute.devices import DEVICES, Fleet, assumed_mfu
+from deepen.compute.devices import DEVICES, DEVICES_PER_NODE, Fleet, assumed_mfu
 from deepen.compute.memory_settings import BYTES
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS, tokens_per_step
 from weak_scaling_step import (
-    NODE_SIZE,
     Settings,
     fastest_placement,
     fastest_step,
@@ -74,7 +74,7 @@ def growth_rows(
         yield ["full depth", f"{devices:,}", *_describe(deep)]
         deep_half = _part(model, model.depth, devices, batch, settings, tokens / 2)
         for first, first_batch in ((devices, batch), (devices // ratio, batch), (devices, ratio * batch)):
-            if first >= NODE_SIZE:
+            if first >= DEVICES_PER_NODE:
                 shallow = _part(model, start_depth, first, first_batch, settings, tokens / 2)
                 where = f"{devices:,}" if first == devices else f"{first:,}, then {devices:,}"
                 larger = f", batch × {ratio}" if first_batch > batch else ""
@@ -124,7 +124,7 @@ def main() -> None:
         fleet = Fleet(device=device, mfu=args.mfu if args.mfu else assumed_mfu(model.width))
         settings = Settings(fleet=fleet, gather_bytes=BYTES[args.gather], reduce_each=not args.reduce_once)
         batch, tokens = tokens_per_step(model, model.context), args.sequences * model.context
-        names = [each.name for each in placements(NODE_SIZE)]
+        names = [each.name for each in placements(DEVICES_PER_NODE)]
         print(f"{name}, {device.name}, {fleet.mfu:.0%} of its peak while it computes\n")
         for title, shared in (
             (f"{tokens:,} tokens on each GPU", 0),

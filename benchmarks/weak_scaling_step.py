@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
-from deepen.compute.devices import Fleet
+from deepen.compute.devices import DEVICES_PER_NODE, Fleet
 from deepen.compute.ledger import Ledger
 from deepen.compute.memory import phase_memory
 from deepen.compute.memory_settings import BYTES, MemorySettings
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase
-from deepen.schedule.trainable import Trainable, TrainedParts
-
-NODE_SIZE = 8
+from deepen.schedule.trainable import TrainedParts
 
 NVLINK_BANDWIDTH = 370e9
 """Bytes per second and GPU that NCCL reaches over the NVLink of an H100: 450 GB/s less the protocol's 20 %.
@@ -76,7 +74,7 @@ class Placement:
 
 def placements(devices: int) -> tuple[Placement, ...]:
     """The placements of a number of devices."""
-    nodes = -(-devices // NODE_SIZE)
+    nodes = -(-devices // DEVICES_PER_NODE)
     one, everything = Group(devices=1, nodes=1), Group(devices=devices, nodes=nodes)
     in_a_node, across = Group(devices=devices // nodes, nodes=1), Group(devices=nodes, nodes=nodes)
     return (
@@ -93,7 +91,7 @@ class Settings:
     Args:
         fleet: the GPU, and the share of its peak that a step reaches while it computes.
         gather_bytes: bytes of a gathered weight.
-        reduce_each: whether gradients are reduced and scattered in every micro-batch, or once a step.
+        reduce_each: whether gradients of a sharded model are reduced in every micro-batch, or once a step.
     """
 
     fleet: Fleet
@@ -162,7 +160,8 @@ def step_time(
     total, total_around = (replicas.all_reduce_seconds(fp32 * size / shards.devices) for size in sizes)
 
     def seconds(last: bool) -> float:
-        scatters, totals = last or settings.reduce_each, last
+        scatters = last or settings.reduce_each
+        totals = last or (settings.reduce_each and shards.devices > 1)
         taken = gather_around + gather + (depth - 1) * max(forward, gather) + forward + around + gather
         for layer in reversed(range(depth)):  # gathers the block below, reduces the one above
             is_top, is_bottom = layer == depth - 1, layer == 0
@@ -186,21 +185,21 @@ def peak_bytes(
     model: ModelConfig, depth: int, placement: Placement, tokens: int, micro_batch: int, checkpointing: bool
 ) -> int:
     """The memory formula's peak on each device; arguments as in `step_time`."""
-    is_sharded = placement.shards.devices > 1
-    group = placement.shards.devices if is_sharded else placement.replicas.devices
+    shards = placement.shards.devices
+    devices = shards * placement.replicas.devices
     phase = Phase(
         depth=depth,
-        tokens=group * tokens,
+        tokens=devices * tokens,
         label=f"depth {depth}",
-        train=Trainable.ALL,
-        batch_tokens=group * tokens,
+        batch_tokens=devices * tokens,
         context=model.context,
     )
     settings = MemorySettings(
         precision="bf16",
         micro_batch_tokens=micro_batch,
-        devices=group,
-        sharded=is_sharded,
+        devices=devices,
+        sharded=shards > 1,
+        shard_group=shards,
         activation_checkpointing=checkpointing,
         gpu=True,
     )
@@ -235,6 +234,6 @@ def fewest_devices(model: ModelConfig, depth: int, settings: Settings) -> int:
     """The smallest number of whole nodes' devices on which a step with one sequence on each fits."""
     return next(
         devices
-        for devices in range(NODE_SIZE, 1 << 20, NODE_SIZE)
+        for devices in range(DEVICES_PER_NODE, 1 << 20, DEVICES_PER_NODE)
         if fastest_placement(model, depth, devices, model.context, settings)
     )

@@ -16,6 +16,7 @@ ARGUMENTS = {
     "coordinate_check": "--width 8 --depths 1 2 --seeds 1",
     "engine_overhead": f"{SMALL} --steps 8",
     "first_call": "1",
+    "gpu_step": "time --model pico --precision fp32 --batch-tokens 128",
     "grow_time": "--gb 0.01 --turns 1",
     "growth_in_memory": "--model nano --turns 1",
     "plan_time": "",

@@ -4,7 +4,6 @@ from itertools import pairwise
 
 import pytest
 from benchmarks.weak_scaling_step import (
-    NODE_SIZE,
     Group,
     Settings,
     fastest_placement,
@@ -14,7 +13,7 @@ from benchmarks.weak_scaling_step import (
     step_time,
 )
 
-from deepen.compute.devices import DEVICES, Fleet
+from deepen.compute.devices import DEVICES, DEVICES_PER_NODE, Fleet
 from deepen.compute.ledger import Ledger
 from deepen.model.presets import PRESETS
 from deepen.schedule.trainable import TrainedParts
@@ -46,7 +45,7 @@ def test_a_step_takes_the_seconds_of_its_flops_or_more(model, checkpointing, set
                 assert step.needed_seconds <= step.compute_seconds * (1 + 1e-12) < step.seconds
 
 
-@pytest.mark.parametrize("which", range(3), ids=[placement.name for placement in placements(NODE_SIZE)])
+@pytest.mark.parametrize("which", range(3), ids=[placement.name for placement in placements(DEVICES_PER_NODE)])
 def test_the_same_work_on_each_gpu_takes_longer_on_more_of_them(which):
     model = PRESETS["llama-7b"]
     seconds = [
@@ -57,7 +56,7 @@ def test_the_same_work_on_each_gpu_takes_longer_on_more_of_them(which):
 
 
 def test_in_one_node_sharding_over_all_and_within_the_node_are_the_same():
-    _, everywhere, in_a_node = placements(NODE_SIZE)
+    _, everywhere, in_a_node = placements(DEVICES_PER_NODE)
     steps = [
         fastest_step(PRESETS["llama-7b"], 32, placement, 8192, SETTINGS[0])
         for placement in (everywhere, in_a_node)
