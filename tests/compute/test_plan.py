@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from deepen.compute import paper
 from deepen.compute.devices import DEVICES, Fleet
-from deepen.compute.fit import find_fitting_settings
+from deepen.compute.fit import checkpoint_to_fit, find_fitting_settings
 from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan import Plan, make_plan
@@ -220,6 +220,20 @@ def test_the_settings_that_are_found_fit():
     better = replace(wanted, memory=replace(wanted.memory, **found))
     assert make_plan(better).peak.memory.peak <= capacity
     assert find_fitting_settings(plan, 10**6) is None
+
+
+@pytest.mark.parametrize(("gigabytes", "is_chosen"), [(400, False), (150, True), (50, False)])
+def test_activation_checkpointing_is_planned_only_where_it_makes_a_run_fit(gigabytes: int, is_chosen: bool):
+    model, memory = PRESETS["llama-7b"], MemorySettings(precision="bf16", gpu=True, micro_batch_tokens=1 << 14)
+    wanted = request(
+        "full", model=model, ledger=Ledger(model=model), batch_tokens=1 << 22, context=4096, memory=memory
+    )
+    smaller = checkpoint_to_fit(make_plan(wanted), gigabytes * 10**9)
+    assert (smaller is not None) == is_chosen
+    if smaller is not None:
+        plan = make_plan(smaller)
+        assert plan.peak.memory.peak <= gigabytes * 10**9
+        assert plan.total.flops / plan.total.schedule.tokens > 1.2 * 6 * model.parameters_non_embedding
 
 
 def test_a_budget_below_one_step_is_refused():

@@ -189,6 +189,7 @@ WRONG = {
     "train full --activation-checkpointing yes": "'yes' is one argument too many: see deepen",
     "train full --shard": "--shard divides a model among processes, but this",
     "train full --shard yes": "'yes' is one argument too many: see deepen",
+    "train full --activation-checkpointing=yes": "--activation-checkpointing 'yes' is unknown: use no",
     "train full --shard=rack": "--shard 'rack' is unknown: use node",
     "train --shard node full": "--shard divides a model among processes, but this",
     "plan full --shard node --count 12 --device h100 --batch-tokens 12288": "--shard node divides a model",

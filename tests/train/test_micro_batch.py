@@ -7,7 +7,7 @@ import torch
 
 from deepen.bench.workload import Workload
 from deepen.model.presets import PRESETS
-from deepen.train.micro_batch import free_gpu_bytes, with_micro_batch
+from deepen.train.micro_batch import fit_settings, free_gpu_bytes
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
 
@@ -26,12 +26,28 @@ def segment() -> Segment:
 
 @pytest.mark.parametrize(("gigabytes", "devices", "sequences"), [(80, 1, 64), (24, 1, 16), (80, 16, 32)])
 def test_a_gpus_memory_decides_the_micro_batch(gigabytes: int, devices: int, sequences: int, segment: Segment):
-    chosen = with_micro_batch(SETTINGS, segment, PRESETS["gpt2-124m"], gigabytes * 10**9, devices=devices)
+    chosen = fit_settings(SETTINGS, segment, PRESETS["gpt2-124m"], gigabytes * 10**9, devices=devices)
     assert chosen == replace(SETTINGS, micro_batch_tokens=sequences * 1024)
+
+
+def test_blocks_run_forward_twice_only_where_a_step_would_not_fit_otherwise(
+    segment: Segment, caplog: pytest.LogCaptureFixture
+):
+    model, asked = PRESETS["gpt2-124m"], replace(SETTINGS, micro_batch_tokens=32 * 1024)
+    caplog.set_level("INFO")
+    assert fit_settings(asked, segment, model, 20 * 10**9) == asked and not caplog.messages
+    small = fit_settings(asked, segment, model, 8 * 10**9)
+    assert small == replace(asked, activation_checkpointing=True)
+    assert caplog.messages == [
+        "activation checkpointing (depth 12 · all): without it a step would not fit into the GPU's memory"
+    ]
+    never = replace(asked, checkpoint_to_fit=False)
+    assert fit_settings(never, segment, model, 8 * 10**9) == never
+    assert fit_settings(asked, segment, model, 10**9) == asked  # does not fit in either case
 
 
 def test_what_is_asked_for_is_taken_and_a_cpu_changes_nothing(segment: Segment):
     asked = replace(SETTINGS, micro_batch_tokens=2048)
-    assert with_micro_batch(asked, segment, PRESETS["gpt2-124m"], 80 * 10**9) == asked
+    assert fit_settings(asked, segment, PRESETS["gpt2-124m"], 80 * 10**9) == asked
     assert free_gpu_bytes(CPU) == 0
-    assert with_micro_batch(SETTINGS, segment, PRESETS["gpt2-124m"], 0) == SETTINGS
+    assert fit_settings(SETTINGS, segment, PRESETS["gpt2-124m"], 0) == SETTINGS

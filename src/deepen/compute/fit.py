@@ -3,9 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-from deepen.compute.memory import phase_memory
+from deepen.compute.memory import must_checkpoint, phase_memory
 from deepen.compute.memory_settings import MemorySettings
 from deepen.compute.plan import Plan
+from deepen.compute.plan_request import PlanRequest
 
 
 def find_fitting_settings(plan: Plan, capacity_bytes: int) -> dict[str, Any] | None:
@@ -26,11 +27,28 @@ def find_fitting_settings(plan: Plan, capacity_bytes: int) -> dict[str, Any] | N
     for fleet in fleets:
         for step in ({}, one_sequence, recompute, one_sequence | recompute):
             changes: dict[str, Any] = {**fleet, **step}
-            if _peak_bytes(plan, replace(settings, **changes)) <= capacity_bytes:
+            if peak_bytes(plan, replace(settings, **changes)) <= capacity_bytes:
                 return {name: value for name, value in changes.items() if getattr(settings, name) != value}
     return None
 
 
-def _peak_bytes(plan: Plan, settings: MemorySettings) -> int:
+def checkpoint_to_fit(plan: Plan, capacity_bytes: int) -> PlanRequest | None:
+    """The request for the same plan with activation checkpointing, if it fits into a GPU's memory only so.
+
+    The repeated forward passes are priced.
+    """
+    request = plan.request
+    kinds = ((planned.phase, planned.trained) for planned in plan.phases)
+    settings = replace(request.memory, device_bytes=capacity_bytes)
+    if not (settings.gpu and must_checkpoint(kinds, request.model, settings)):
+        return None
+    return replace(
+        request,
+        memory=replace(request.memory, activation_checkpointing=True),
+        ledger=replace(request.ledger, activation_checkpointing=True),
+    )
+
+
+def peak_bytes(plan: Plan, settings: MemorySettings) -> int:
     """Bytes of the plan's largest phase with other settings."""
     return max(phase_memory(plan.request.model, p.phase, p.trained, settings).peak for p in plan.phases)

@@ -43,6 +43,7 @@ buffers are not counted. They differ from run to run; where weights take most of
 % higher (docs/log.md).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from deepen.compute.memory_moments import list_moments
@@ -110,6 +111,27 @@ def choose_micro_batch(model: ModelConfig, phase: Phase, trained: TrainedParts, 
 
     sizes = (size for size in range(min(MAX_SEQUENCES, sequences), 1, -1) if sequences % size == 0)
     return next(filter(fits, sizes), 1) * context
+
+
+def must_checkpoint(
+    kinds: Iterable[tuple[Phase, TrainedParts]], model: ModelConfig, settings: MemorySettings
+) -> bool:
+    """Whether phases fit into the device's memory with activation checkpointing only.
+
+    Args:
+        kinds: each phase, and the parts that it trains.
+        model, settings: as in `phase_memory`; `device_bytes` is the memory.
+    """
+
+    def fit(settings: MemorySettings) -> bool:
+        return all(
+            phase_memory(model, phase, trained, settings).peak <= settings.device_bytes for phase, trained in kinds
+        )
+
+    kinds = tuple(kinds)
+    if settings.activation_checkpointing or not settings.device_bytes or fit(settings):
+        return False
+    return fit(replace(settings, activation_checkpointing=True))
 
 
 def _memory_at_peak(

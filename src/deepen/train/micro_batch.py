@@ -1,15 +1,18 @@
-"""The size of a segment's micro-batches, decided where the device is known, and the same on every process."""
+"""How a segment's step fits into a GPU: its micro-batches and activation checkpointing, alike on all processes."""
 
+import logging
 from dataclasses import replace
 
 import torch
 
-from deepen.compute.memory import choose_micro_batch
+from deepen.compute.memory import choose_micro_batch, must_checkpoint
 from deepen.compute.memory_settings import BYTES, MemorySettings
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
+
+_log = logging.getLogger(__name__)
 
 
 def describe_phase(segment: Segment) -> Phase:
@@ -44,7 +47,7 @@ def memory_settings(
     )
 
 
-def with_micro_batch(
+def fit_settings(
     settings: TrainSettings,
     segment: Segment,
     model: ModelConfig,
@@ -54,7 +57,9 @@ def with_micro_batch(
     sharded: bool = False,
     shard_group: int = 0,
 ) -> TrainSettings:
-    """The settings of a segment's steps, with the micro-batch that a GPU has memory for if they give none.
+    """The settings of a segment's steps on a GPU, with what they leave open.
+
+    That is the micro-batch, and whether blocks run forward twice, which they do where one sequence would not fit.
 
     Args:
         settings: settings of a step.
@@ -63,12 +68,18 @@ def with_micro_batch(
         free_bytes: free memory of a GPU before the model is on it; 0 on a CPU, which changes nothing.
         devices, sharded, shard_group: as in `memory_settings`.
     """
-    if settings.micro_batch_tokens or not free_bytes:
+    if not free_bytes:
         return settings
     on_cpu = memory_settings(settings, devices=devices, sharded=sharded, shard_group=shard_group)
     memory = replace(on_cpu, gpu=True, device_bytes=free_bytes)
-    tokens = choose_micro_batch(model, describe_phase(segment), segment.trains, memory)
-    return replace(settings, micro_batch_tokens=tokens)
+    phase = describe_phase(segment)
+    if settings.checkpoint_to_fit and must_checkpoint([(phase, segment.trains)], model, memory):
+        _log.info(
+            "activation checkpointing (%s): without it a step would not fit into the GPU's memory", segment.label
+        )
+        settings = replace(settings, activation_checkpointing=True)
+        memory = replace(memory, activation_checkpointing=True)
+    return replace(settings, micro_batch_tokens=choose_micro_batch(model, phase, segment.trains, memory))
 
 
 def free_gpu_bytes(device: torch.device) -> int:

@@ -30,6 +30,8 @@ class TrainSettings:
         compile: how blocks are compiled (see `train/compiling.py`). Changes results by rounding only.
         activation_checkpointing: each block stores only its input and runs forward twice: less memory, more
             FLOPs, the same results.
+        checkpoint_to_fit: do that in segments that would not fit into a GPU's memory otherwise, with one sequence
+            at a time. The FLOPs that are counted are those without it, as on a larger GPU.
         on_spike: what to do with a step whose loss is a spike (see `train/health/spikes.py`): `warn` takes it and
             logs a warning, `skip` leaves out its update, `stop` ends the run before it.
     """
@@ -40,6 +42,7 @@ class TrainSettings:
     micro_batch_tokens: int = field(default=0, metadata={"identity": "rounding"})
     compile: str = field(default="no", metadata={"identity": "rounding"})
     activation_checkpointing: bool = field(default=False, metadata={"identity": "rounding"})
+    checkpoint_to_fit: bool = field(default=True, metadata={"identity": False})
     on_spike: str = field(default="warn", metadata={"identity": {"stop": "warn"}})
 
     def __post_init__(self) -> None:

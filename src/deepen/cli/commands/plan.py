@@ -14,6 +14,7 @@ from deepen.cli.requests.plan import RecipePlanRequest, StudyPlanRequest
 from deepen.cli.requests.plan_options import CPU
 from deepen.compute.clock import Clock, bench_clock, datasheet_clock
 from deepen.compute.devices import DEFAULT_MFU, DEVICES, Device, Fleet, assumed_mfu
+from deepen.compute.fit import checkpoint_to_fit
 from deepen.compute.plan import make_plan
 from deepen.schedule.late_growth import REMEDY, find_late_growth
 from deepen.schedule.rate import rate_name
@@ -45,6 +46,9 @@ def run(request: RecipePlanRequest | StudyPlanRequest) -> int:
 def _plan_recipe(request: RecipePlanRequest) -> int:
     fleet = make_fleet(request, request.plan.memory.precision)
     plan = make_plan(request.plan, _make_clock(request, fleet))
+    if request.may_checkpoint and fleet and (smaller := checkpoint_to_fit(plan, fleet.device.memory_bytes)):
+        request = replace(request, plan=smaller)
+        plan = make_plan(smaller, _make_clock(request, fleet))
     pilot = None if plan.equal_tokens is None else design_pilot(plan, request.recipe_words)
     description = describe_plan(plan, fleet, request.timing, request.price_per_hour, pilot)
     if request.show_trainable:

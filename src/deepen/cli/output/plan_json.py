@@ -8,7 +8,7 @@ from deepen.cli.output.plan_plateau import describe_plateaus
 from deepen.cli.output.plan_rate import describe_rate
 from deepen.cli.requests.pilot import Pilot
 from deepen.compute.devices import Fleet
-from deepen.compute.fit import find_fitting_settings
+from deepen.compute.fit import find_fitting_settings, peak_bytes
 from deepen.compute.ledger import Ledger, phase_flops
 from deepen.compute.memory import choose_micro_batch
 from deepen.compute.plan import Plan, PlannedPhase, PlannedRun
@@ -171,6 +171,7 @@ def _memory(plan: Plan, fleet: Fleet | None) -> dict[str, Any]:
         "phases": [_phase_memory(plan, planned) for planned in plan.phases],
         "peak": peak.memory.peak,
         "peak_phase": peak.phase.label,
+        "peak_without_checkpointing": peak_bytes(plan, replace(settings, activation_checkpointing=False)),
         "device_bytes": capacity,
         "fits": None if not capacity else peak.memory.peak <= capacity,
         "remedy": find_fitting_settings(plan, capacity) if capacity and peak.memory.peak > capacity else None,

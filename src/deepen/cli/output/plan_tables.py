@@ -191,7 +191,11 @@ def _memory(plan: dict[str, Any]) -> list[str]:
         return [line]
     has = f"the device's {_gigabytes(memory['device_bytes'])}"
     if memory["fits"]:
-        return [line, f"          fits into {has}"]
+        without = memory["peak_without_checkpointing"]
+        if without <= memory["device_bytes"]:
+            return [line, f"          fits into {has}"]
+        why = f"without activation checkpointing it would be {_gigabytes(without)}"
+        return [line, f"          fits into {has}, as blocks run forward twice: {why}"]
     if memory["remedy"] is None:
         return [line, f"          does not fit into {has}, nor in any of the usual ways"]
     options = " ".join(

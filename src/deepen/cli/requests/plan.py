@@ -19,6 +19,7 @@ from deepen.cli.requests.recipe_options import parse_arm, parse_recipe
 from deepen.cli.requests.result_options import parse_folder
 from deepen.cli.requests.study import name_folder, names_study_folder, parse_studies, preset_minutes
 from deepen.cli.requests.study_options import STUDY_NAMES
+from deepen.cli.requests.training_options import wants_checkpointing
 from deepen.cli.requests.user_file import names_file
 from deepen.compute.bench_file import read_timing
 from deepen.compute.devices import DEFAULT_MFU, DEVICES, DEVICES_PER_NODE
@@ -50,6 +51,7 @@ class RecipePlanRequest:
         device: a device's name, `CPU`, or empty where there is none.
         mfu: share of the devices' peak that training achieves.
         timing: bench figures, where they give the seconds.
+        may_checkpoint: use activation checkpointing if the plan does not fit into a GPU's memory otherwise.
         recipe_words: the words that name the recipe, its options, the rate, and the optimizer.
         figure: the file that gets the figure, if any.
     """
@@ -62,6 +64,7 @@ class RecipePlanRequest:
     mfu: float
     timing: Timing | None
     price_per_hour: float | None
+    may_checkpoint: bool
     show_parts: bool
     show_trainable: bool
     figure: Path | None
@@ -136,6 +139,7 @@ def _parse_recipe_plan(arguments: Arguments, recipe: Recipe | None) -> RecipePla
         mfu=arguments.get("mfu", DEFAULT_MFU),
         timing=timing,
         price_per_hour=arguments["price_per_hour"],
+        may_checkpoint="activation_checkpointing" not in arguments,
         show_parts="parts" in arguments,
         show_trainable="trainable" in arguments,
         figure=arguments["figure"],
@@ -148,7 +152,7 @@ def _parse_plan(arguments: Arguments, arm: Arm, model: ModelConfig, timing: Timi
     precision = arguments.get("precision", timing.precision if timing else "bf16" if on_gpu else "fp32")
     usual = OptimizerSpec.adamw()
     optimizer = parse_optimizer(arguments, usual.as_kind(timing.optimizer) if timing else usual).cost
-    recomputes = "activation_checkpointing" in arguments
+    recomputes = wants_checkpointing(arguments)
     units = [unit for unit in BUDGETS if unit in arguments]
     unit = units[0] if units else "steps"
     return arguments.attempt(

@@ -23,7 +23,11 @@ SPIKE_OPTION = Option(
 )
 CHECKPOINTING_OPTION = Option(
     name="activation-checkpointing",
-    help="store only the input of each block and run it forward twice: less memory, more FLOPs",
+    takes=one_of(("no",), "no"),
+    bare=True,
+    help="store only the input of each block and run it forward twice: less memory, more FLOPs; no: never",
+    default_help="where a step would not fit into a GPU otherwise",
+    fields=("activation_checkpointing", "checkpoint_to_fit"),
 )
 MICRO_BATCH_OPTION = Option(
     name="micro-batch-tokens",
@@ -40,13 +44,21 @@ SHARD_OPTION = Option(
     default_help="a whole copy in each process",
 )
 
-_SETTINGS = ("precision", "compile", "on_spike", "activation_checkpointing", "micro_batch_tokens")
+_SETTINGS = ("precision", "compile", "on_spike", "micro_batch_tokens")
 
 
 def parse_settings(arguments: Arguments, settings: TrainSettings) -> TrainSettings:
     """The settings of a step with what a command line changes of them."""
     changed = replace(settings, **arguments.given(_SETTINGS))
+    if "activation_checkpointing" in arguments:
+        always = wants_checkpointing(arguments)
+        changed = replace(changed, activation_checkpointing=always, checkpoint_to_fit=always)
     return replace(changed, optimizer=parse_optimizer(arguments, changed.optimizer))
+
+
+def wants_checkpointing(arguments: Arguments) -> bool:
+    """Whether blocks are to run forward twice in any case."""
+    return arguments.get("activation_checkpointing", default="no") != "no"
 
 
 def check_shard(arguments: Arguments, *, distributed: bool) -> None:

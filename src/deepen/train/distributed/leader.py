@@ -16,7 +16,7 @@ from deepen.train.distributed.placement import make_placement
 from deepen.train.distributed.processes import ONE_PROCESS, World
 from deepen.train.engine import Engine, Log, TrainingEngine
 from deepen.train.errors import TrainingError
-from deepen.train.micro_batch import free_gpu_bytes, with_micro_batch
+from deepen.train.micro_batch import fit_settings, free_gpu_bytes
 from deepen.train.placement import Placement, SingleProcess
 from deepen.train.progress import Progress
 from deepen.train.segment import Segment
@@ -54,7 +54,7 @@ def begin_engine(
         state=state,
         segment=segment,
         model=model,
-        settings=with_micro_batch(
+        settings=fit_settings(
             settings,
             segment,
             model,
