@@ -109,8 +109,8 @@ done
 measure "eager-$many" 120 time "${batch[@]}" --sequences "$many"
 measure "vocab-$unpadded" 180 time "${batch[@]}" --vocab "$unpadded" --sequences "$many" --compile "$compiled"
 measure profile 150 profile "${batch[@]}" --sequences "$many" --compile "$compiled" --trace "$out/trace.json"
-deepen bench 480 'achieves' bench --model "$model" --vocab "$vocab" --precision "$precision" --compile "$compiled" \
-    --steps "$bench_steps" "${against[@]}" --out "$out/bench.json"
+step bench 480 'achieves' env TORCH_LOGS=recompiles "$python" -m deepen bench --model "$model" --vocab "$vocab" \
+    --precision "$precision" --compile "$compiled" --steps "$bench_steps" "${against[@]}" --out "$out/bench.json"
 deepen plan 60 'seconds|hours|GPU' plan one-shot --model "$model" --vocab "$vocab" --bench "$out/bench.json"
 measure evaluate 120 evaluate "${batch[@]}" --sequences "$many" --compile "$compiled"
 for mode in $modes; do
@@ -127,7 +127,7 @@ deepen growth 300 'training loss' train one-shot --model "$model" --vocab "$voca
 # The inner shell expands "$@".
 # shellcheck disable=SC2016
 step continue 300 'training loss' bash -c \
-    'timeout --signal=INT "$0" "$@"; echo "stopped with exit code $?"; "$@"' \
+    'timeout --preserve-status --signal=INT "$0" "$@"; echo "stopped with exit code $?"; "$@"' \
     "$stop_after" "$python" -m deepen "${train[@]}" --steps "$long_steps" --out "$out/continued"
 if [ "$gpus" -gt 1 ]; then
     for placement in $placements; do
