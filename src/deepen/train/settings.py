@@ -26,10 +26,11 @@ class TrainSettings:
         max_grad_norm: gradients are clipped to this norm; None means no clipping.
         precision: precision of matrix products; weights and gradients are always fp32.
         micro_batch_tokens: tokens that a device computes at once; 0 lets the device decide
-            (`compute.memory.choose_micro_batch`). Changes results by rounding only.
+            (`compute.memory.choose_micro_batch`). Changes results by rounding only, and may differ where a run
+            continues, perhaps on a smaller device.
         compile: how blocks are compiled (see `train/compiling.py`). Changes results by rounding only.
         activation_checkpointing: each block stores only its input and runs forward twice: less memory, more
-            FLOPs, the same results.
+            FLOPs, the same results. May differ where a run continues.
         checkpoint_to_fit: do that in segments that would not fit into a GPU's memory otherwise, with one sequence
             at a time. The FLOPs that are counted are those without it, as on a larger GPU.
         on_spike: what to do with a step whose loss is a spike (see `train/health/spikes.py`): `warn` takes it and
@@ -39,9 +40,9 @@ class TrainSettings:
     optimizer: OptimizerSpec = field(default_factory=OptimizerSpec.adamw)
     max_grad_norm: float | None = 1.0
     precision: str = "fp32"
-    micro_batch_tokens: int = field(default=0, metadata={"identity": "rounding"})
+    micro_batch_tokens: int = field(default=0, metadata={"identity": False})
     compile: str = field(default="no", metadata={"identity": "rounding"})
-    activation_checkpointing: bool = field(default=False, metadata={"identity": "rounding"})
+    activation_checkpointing: bool = field(default=False, metadata={"identity": False})
     checkpoint_to_fit: bool = field(default=True, metadata={"identity": False})
     on_spike: str = field(default="warn", metadata={"identity": {"stop": "warn"}})
 
