@@ -46,6 +46,15 @@ def test_blocks_run_forward_twice_only_where_a_step_would_not_fit_otherwise(
     assert fit_settings(asked, segment, model, 10**9) == asked  # does not fit in either case
 
 
+@pytest.mark.parametrize(("gigabytes", "once"), [(40, True), (9, False)])
+def test_sharded_gradients_are_sent_once_where_memory_allows(gigabytes: int, once: bool, segment: Segment):
+    model, asked = PRESETS["gpt2-124m"], replace(SETTINGS, micro_batch_tokens=16 * 1024)
+    chosen = fit_settings(asked, segment, model, gigabytes * 10**9, devices=8, sharded=True)
+    assert chosen == replace(asked, reduce_once=once)
+    never = replace(asked, reduce_once=False)
+    assert fit_settings(never, segment, model, gigabytes * 10**9, devices=8, sharded=True) == never
+
+
 def test_what_is_asked_for_is_taken_and_a_cpu_changes_nothing(segment: Segment):
     asked = replace(SETTINGS, micro_batch_tokens=2048)
     assert fit_settings(asked, segment, PRESETS["gpt2-124m"], 80 * 10**9) == asked

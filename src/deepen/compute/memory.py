@@ -38,7 +38,8 @@ attention is counted although it stores nothing.
 With sharding (FSDP2), weights, gradients and optimizer state are divided by the number of devices. Embeddings,
 final norm and head are gathered in fp32 all the time, blocks two at a time (the current one and the next).
 Autocast's copies are added, and stay for the backward pass unless blocks run twice. The gradients of one block are
-whole, in fp32, until they are scattered; the gradients of head and embeddings are whole to the end. Communication
+whole, in fp32, until they are scattered; the gradients of head and embeddings are whole to the end. With
+`reduce_once` all are whole between two micro-batches, as only the last one scatters them. Communication
 buffers are not counted. They differ from run to run; where weights take most of the memory, the peak was up to 24
 % higher (docs/log.md).
 """
@@ -132,6 +133,23 @@ def must_checkpoint(
     if settings.activation_checkpointing or not settings.device_bytes or fit(settings):
         return False
     return fit(replace(settings, activation_checkpointing=True))
+
+
+MAX_SHARE_REDUCED_ONCE = 0.75
+"""Share of a device's memory that a step may take with whole gradients; communication buffers are not counted."""
+
+
+def can_reduce_once(model: ModelConfig, phase: Phase, trained: TrainedParts, settings: MemorySettings) -> bool:
+    """Whether sharded devices have memory for whole gradients, so that they send them once in a step.
+
+    It makes no difference where a step is one micro-batch. Arguments as in `phase_memory`.
+    """
+    tokens = choose_micro_batch(model, phase, trained, settings)
+    if not settings.sharded or tokens * settings.devices >= phase.batch_tokens:
+        return False
+    whole = replace(settings, micro_batch_tokens=tokens, reduce_once=True)
+    peak = _memory_at_peak(model, phase, trained, whole).peak
+    return peak <= MAX_SHARE_REDUCED_ONCE * settings.device_bytes
 
 
 def _memory_at_peak(

@@ -106,7 +106,7 @@ class _MicroBatch:
         return Moment(
             "forward of a block",
             weight_copies=step.gathered,
-            gradients=step.gradients if self.has_gradients else 0,
+            gradients=step.held_gradients if self.has_gradients else 0,
             activations=self.batch,
             logits=0,
             working=3 * self.stream + step.family.mlp_inputs * hidden + max(hidden, copies),
@@ -124,7 +124,7 @@ class _MicroBatch:
         return Moment(
             "head and loss",
             weight_copies=self.copies_after_forward(start) + step.copy * step.table,
-            gradients=(step.gradients if self.has_gradients else 0) + self.head_matrix_gradient(),
+            gradients=(step.held_gradients if self.has_gradients else 0) + self.head_matrix_gradient(),
             activations=self.activations(start) + self.stored_by_final_norm(),
             logits=(FP32 + step.copy) * rows * model.vocab,
             working=2 * self.stream + stream_copy + product,  # the top of the stream, and its gradient
@@ -199,7 +199,7 @@ class _MicroBatch:
             # New gradients are added to existing ones and freed. The head's is kept longer if it is scattered
             # later, or if it belongs to a tied table, which gets another one from the embeddings.
             is_kept = step.settings.sharded or (model.tied and step.parts.embeddings)
-            return step.gradients + unfinished + (head if is_kept else 0)
+            return step.held_gradients + unfinished + (head if is_kept else 0)
         finished = position.begun - position.unfinished
         return head + unfinished + FP32 * step.block_parameters // step.shards * finished
 

@@ -25,6 +25,7 @@ class MemorySettings:
         sharded: weights, gradients and optimizer state are divided over the devices (FSDP2, ZeRO-3) instead of
             replicated (DDP, whose buckets hold all gradients from the first micro-batch on).
         shard_group: how many devices they are divided over, where each such group has a copy (HSDP); 0: all.
+        reduce_once: sharded gradients stay whole until the last micro-batch of a step, which sends them once.
         activation_checkpointing: blocks store only their input and run forward again.
         optimizer: gives the bytes of its state and of the temporaries of its step.
         gpu: whether it runs on a GPU, with more rows of logits at a time, and with an RMSNorm that stores only its
@@ -38,6 +39,7 @@ class MemorySettings:
     devices: int = 1
     sharded: bool = False
     shard_group: int = 0
+    reduce_once: bool = False
     activation_checkpointing: bool = False
     optimizer: OptimizerCost = ADAMW_COST
     gpu: bool = False

@@ -34,7 +34,8 @@ class Step:
     """What all micro-batches of a step have in common; sizes are in bytes.
 
     `graph` holds, for each layer that gradients enter, bottom to top, its block, and `trained` the trained blocks.
-    `weights` and `gradients` are the bytes of all weights and of all gradients.
+    `weights` is the bytes of all weights, `gradients` those of all gradients at the optimizer's step, and
+    `held_gradients` those between two micro-batches.
     """
 
     def __init__(self, model: ModelConfig, phase: Phase, parts: TrainedParts, settings: MemorySettings) -> None:
@@ -52,6 +53,7 @@ class Step:
         self.weights = FP32 * model.parameters_at(parts.depth) // self.shards
         self.ledger = Ledger(model=model, optimizer=settings.optimizer)
         self.gradients = FP32 * self.ledger.trainable_parameters(parts) // self.shards
+        self.held_gradients = self.gradients * (self.shards if settings.reduce_once else 1)
         self.table = model.table_parameters  # numbers in the embedding, and in the head
         self.block_parameters = model.block_parameters
         self.gathered = FP32 * model.parameters_at(min(2, parts.depth)) if settings.sharded else 0

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from deepen.compute.memory import choose_micro_batch, must_checkpoint
+from deepen.compute.memory import can_reduce_once, choose_micro_batch, must_checkpoint
 from deepen.compute.memory_settings import BYTES, MemorySettings
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase
@@ -42,6 +42,7 @@ def memory_settings(
         devices=devices,
         sharded=sharded,
         shard_group=shard_group,
+        reduce_once=sharded and bool(settings.reduce_once),
         activation_checkpointing=settings.activation_checkpointing,
         optimizer=settings.optimizer.cost,
     )
@@ -59,7 +60,8 @@ def fit_settings(
 ) -> TrainSettings:
     """The settings of a segment's steps on a GPU, with what they leave open.
 
-    That is the micro-batch, and whether blocks run forward twice, which they do where one sequence would not fit.
+    That is the micro-batch, whether blocks run forward twice, which they do where one sequence would not fit, and
+    whether sharded gradients are sent once in a step.
 
     Args:
         settings: settings of a step.
@@ -79,7 +81,11 @@ def fit_settings(
         )
         settings = replace(settings, activation_checkpointing=True)
         memory = replace(memory, activation_checkpointing=True)
-    return replace(settings, micro_batch_tokens=choose_micro_batch(model, phase, segment.trains, memory))
+    tokens = choose_micro_batch(model, phase, segment.trains, memory)
+    if sharded and settings.reduce_once is None:
+        once = can_reduce_once(model, phase, segment.trains, replace(memory, micro_batch_tokens=tokens))
+        settings = replace(settings, reduce_once=once)
+    return replace(settings, micro_batch_tokens=tokens)
 
 
 def free_gpu_bytes(device: torch.device) -> int:

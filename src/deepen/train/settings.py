@@ -33,6 +33,8 @@ class TrainSettings:
             FLOPs, the same results. May differ where a run continues.
         checkpoint_to_fit: do that in segments that would not fit into a GPU's memory otherwise, with one sequence
             at a time. The FLOPs that are counted are those without it, as on a larger GPU.
+        reduce_once: where a model is sharded, keep whole gradients until the last micro-batch of a step, which
+            sends them once; None: on GPUs that have the memory. Changes results by rounding only.
         on_spike: what to do with a step whose loss is a spike (see `train/health/spikes.py`): `warn` takes it and
             logs a warning, `skip` leaves out its update, `stop` ends the run before it.
     """
@@ -44,6 +46,7 @@ class TrainSettings:
     compile: str = field(default="no", metadata={"identity": "rounding"})
     activation_checkpointing: bool = field(default=False, metadata={"identity": False})
     checkpoint_to_fit: bool = field(default=True, metadata={"identity": False})
+    reduce_once: bool | None = field(default=None, metadata={"identity": "rounding"})
     on_spike: str = field(default="warn", metadata={"identity": {"stop": "warn"}})
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
@@ -52,6 +53,35 @@ def train_and_score(world: World, model: ModelConfig, dataset: Dataset, *, shard
     }
     assert replace(state.progress, seconds=0) == replace(engine.progress, seconds=0)
     return {"step": state.progress.step} | numbers | dict(state.weights)
+
+
+def count_reductions(world: World, model: ModelConfig, dataset: Dataset, *, reduce_once: bool) -> int:
+    """How often gradients are reduced in the second step, of four micro-batches on each of two processes."""
+    engine = begin_engine(
+        initial_state(model, model.depth, seed=0),
+        replace(short_segment(model), batch_tokens=8 * CONTEXT),
+        model=model,
+        settings=TrainSettings(reduce_once=reduce_once, micro_batch_tokens=CONTEXT),
+        dataset=dataset,
+        window=CONTEXT,
+        world=replace(world, shard=True),
+        device=torch.device("cpu"),
+    )
+    engine.run(8 * CONTEXT, discard)
+    with profile(activities=[ProfilerActivity.CPU]) as recorded:
+        engine.run(16 * CONTEXT, discard)
+    names = [event.key for event in recorded.events()]
+    return sum(name.startswith("c10d::") and "reduce_scatter" in name for name in names)
+
+
+@pytest.mark.slow
+def test_sharded_gradients_are_sent_once_in_a_step_or_in_each_micro_batch(
+    two: Ranks, model: ModelConfig, dataset: Dataset
+):
+    shallow = replace(model, depth=2)
+    units = shallow.depth + 1  # each block, and what is around them
+    assert two.call(count_reductions, shallow, dataset, reduce_once=True) == units
+    assert two.call(count_reductions, shallow, dataset, reduce_once=False) == 4 * units
 
 
 @pytest.mark.slow

@@ -197,6 +197,17 @@ def test_a_copy_in_each_of_two_groups_gives_the_losses_of_one_process(
     assert_close(by_four, by_one)
 
 
+@pytest.mark.parametrize("shard_group", [0, 2], ids=["one copy", "two copies"])
+def test_gradients_that_are_sent_once_in_a_step_give_the_losses_of_one_process(
+    shard_group: int, pools: Pools, model: ModelConfig, dataset: Dataset, tmp_path: Path
+):
+    study = parallel_study(model, ARMS[0], ARMS[3], reduce_once=True)
+    study = replace(study, batch_tokens=6 * CONTEXT, tokens=STEPS * 6 * CONTEXT)  # two micro-batches, or one
+    by_one = alone(train_study, study, dataset, tmp_path / "one")
+    by_four = pools(4).call(train_study, study, dataset, tmp_path / "many", shard=True, shard_group=shard_group)
+    assert_close(by_four, by_one)
+
+
 def train_for_steps(
     world: World, study: Study, dataset: Dataset, folder: Path, *, shard: bool, steps: int
 ) -> list[str]:

@@ -10,7 +10,7 @@ from deepen.cli.requests.pilot import Pilot
 from deepen.compute.devices import Fleet
 from deepen.compute.fit import find_fitting_settings, peak_bytes
 from deepen.compute.ledger import Ledger, phase_flops
-from deepen.compute.memory import choose_micro_batch
+from deepen.compute.memory import can_reduce_once, choose_micro_batch
 from deepen.compute.plan import Plan, PlannedPhase, PlannedRun
 from deepen.compute.timing import Timing
 from deepen.compute.trainable_tensors import list_trained_tensors
@@ -172,6 +172,12 @@ def _memory(plan: Plan, fleet: Fleet | None) -> dict[str, Any]:
         "peak": peak.memory.peak,
         "peak_phase": peak.phase.label,
         "peak_without_checkpointing": peak_bytes(plan, replace(settings, activation_checkpointing=False)),
+        "reduces_gradients_once": any(
+            can_reduce_once(plan.request.model, each.phase, each.trained, replace(settings, device_bytes=capacity))
+            for each in plan.phases
+        )
+        if capacity
+        else None,
         "device_bytes": capacity,
         "fits": None if not capacity else peak.memory.peak <= capacity,
         "remedy": find_fitting_settings(plan, capacity) if capacity and peak.memory.peak > capacity else None,

@@ -182,6 +182,8 @@ def _memory(plan: dict[str, Any]) -> list[str]:
     placement = "sharded" if memory["sharded"] else "replicated"
     if memory["shard_group"]:
         placement = f"sharded over the {memory['shard_group']} of each machine"
+    if memory["reduces_gradients_once"]:
+        placement += ", gradients sent once in a step where memory allows"
     on = f" on each of {memory['devices']} devices, {placement}" if memory["devices"] > 1 else ""
     line = (
         f"memory    peak {_gigabytes(memory['peak'])}{on}, {memory['precision']}, "

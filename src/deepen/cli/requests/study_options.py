@@ -19,6 +19,7 @@ from deepen.cli.requests.training_options import (
     COMPILE_OPTION,
     MICRO_BATCH_OPTION,
     PRECISION_OPTION,
+    REDUCE_OPTION,
     SHARD_OPTION,
     SPIKE_OPTION,
 )
@@ -163,7 +164,7 @@ STUDY = Command(
         *_STUDY_GROUPS,
         OptionGroup(
             title="Where segments are trained",
-            options=(EXECUTOR_OPTION, JOBS_OPTION, THREADS_OPTION, SHARD_OPTION),
+            options=(EXECUTOR_OPTION, JOBS_OPTION, THREADS_OPTION, SHARD_OPTION, REDUCE_OPTION),
         ),
         OptionGroup(
             title="Results",

@@ -19,6 +19,7 @@ from deepen.cli.requests.training_options import (
     COMPILE_OPTION,
     MICRO_BATCH_OPTION,
     PRECISION_OPTION,
+    REDUCE_OPTION,
     SHARD_OPTION,
     SPIKE_OPTION,
 )
@@ -101,6 +102,7 @@ TRAIN = Command(
                 MICRO_BATCH_OPTION,
                 CHECKPOINTING_OPTION,
                 SHARD_OPTION,
+                REDUCE_OPTION,
                 THREADS_OPTION,
             ),
         ),

@@ -46,6 +46,14 @@ SHARD_OPTION = Option(
 
 _SETTINGS = ("precision", "compile", "on_spike", "micro_batch_tokens")
 
+REDUCE_OPTION = Option(
+    name="reduce-gradients",
+    takes=one_of(("once", "each"), "WHEN"),
+    help="with --shard: send gradients once in a step, which takes memory for all of them, or in each micro-batch",
+    default_help="once on GPUs that have the memory, else each",
+    fields=("reduce_once",),
+)
+
 
 def parse_settings(arguments: Arguments, settings: TrainSettings) -> TrainSettings:
     """The settings of a step with what a command line changes of them."""
@@ -53,6 +61,8 @@ def parse_settings(arguments: Arguments, settings: TrainSettings) -> TrainSettin
     if "activation_checkpointing" in arguments:
         always = wants_checkpointing(arguments)
         changed = replace(changed, activation_checkpointing=always, checkpoint_to_fit=always)
+    if "reduce_gradients" in arguments:
+        changed = replace(changed, reduce_once=arguments["reduce_gradients"] == "once")
     return replace(changed, optimizer=parse_optimizer(arguments, changed.optimizer))
 
 

@@ -42,7 +42,8 @@ def follow(world: World) -> int:
 def _begin(command: Begin, world: World) -> Engine:
     torch.set_num_threads(command.threads)
     world = replace(world, shard=command.shard, shard_group=command.shard_group)
-    return build_engine(command, make_placement(world, pick_device()))
+    placement = make_placement(world, pick_device(), reduce_once=bool(command.settings.reduce_once))
+    return build_engine(command, placement)
 
 
 def _train(engine: Engine, until: int, control: ControlChannel) -> None:

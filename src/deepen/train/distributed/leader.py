@@ -70,7 +70,7 @@ def begin_engine(
         shard_group=world.shard_group,
         threads=torch.get_num_threads(),
     )
-    placement = make_placement(world, device)
+    placement = make_placement(world, device, reduce_once=bool(begin.settings.reduce_once))
     if world.control is None:
         return build_engine(begin, placement)
     with world.control.carry_out(replace(begin, state=state.skeleton())):

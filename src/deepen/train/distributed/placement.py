@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 
-def make_placement(world: World, device: torch.device) -> Placement:
-    """The placement of this process of a run."""
+def make_placement(world: World, device: torch.device, *, reduce_once: bool = False) -> Placement:
+    """The placement of this process of a run; `reduce_once` as in `TrainSettings`."""
     if world.size == 1:
         return SingleProcess(device)
     if world.shards == 1:
         return Replicated(device, world.rank, world.size)
-    return Sharded(device, world.rank, world.size, world.shards)
+    return Sharded(device, world.rank, world.size, world.shards, reduce_once=reduce_once)
 
 
 class _ManyProcesses(ABC):
@@ -187,9 +187,11 @@ class Sharded(_ManyProcesses):
     keeps_casts = False
     can_hold_back_updates = False  # the fused optimizer takes no `found_inf` for DTensors
 
-    def __init__(self, device: torch.device, rank: int, size: int, shards: int) -> None:
+    def __init__(
+        self, device: torch.device, rank: int, size: int, shards: int, *, reduce_once: bool = False
+    ) -> None:
         super().__init__(device, rank, size)
-        self._shards = shards
+        self._shards, self._reduce_once = shards, reduce_once
 
     def _divide(self, model: Decoder) -> None:
         """Make each block an FSDP unit, which is gathered when it runs, and everything around the blocks another.
@@ -233,7 +235,8 @@ class Sharded(_ManyProcesses):
         return full
 
     def sync_gradients(self, network: nn.Module, *, now: bool) -> AbstractContextManager[None]:
-        """Average gradients in every pass: no process has memory for the gradients of the full model."""
+        """Average gradients in this pass; without `now` leave it to a later one only if whole gradients fit."""
+        network.set_requires_gradient_sync(now or not self._reduce_once)  # type: ignore[operator]
         return nullcontext()
 
     def token_scores(
