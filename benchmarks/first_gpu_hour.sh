@@ -73,15 +73,15 @@ measure() { step "$1" "$2" . "$python" "$here/gpu_step.py" "${@:3}"; }
 
 if [ -n "$dry" ]; then
     patience=5 gpus=2 placements=shard # other programs may use the machine too
-    model=pico vocab=512 unpadded=500 small=pico others='' study_model=nano
-    sequences=4 few=4 many=4 small_batch=256 precision=fp32 compiled=no modes='' against=()
+    model=pico vocab=512 unpadded=500 small=pico llama=pico large=pico study_model=nano
+    sequences=4 few=4 many=4 small_batch=256 precision=fp32 compiled=no modes=no against=()
     train_steps=6 long_steps=12 bench_steps=1 stop_after=8 scale=6e-6
     tests=("$here/../tests/test_errors.py")
 else
     patience=1 gpus=$("$python" -c 'import torch; print(torch.cuda.device_count())') placements='replicated shard'
-    model=gpt2-124m vocab=50304 unpadded=50257 small=nano study_model=gpt2-124m
+    model=gpt2-124m vocab=50304 unpadded=50257 small=nano llama=llama-160m large=llama-1b study_model=gpt2-124m
     sequences='8 32 64' few=8 many=32 small_batch=65536 precision=bf16 compiled=yes
-    modes='max-autotune cuda-graphs' others='llama-160m llama-1b' against=(--against loop)
+    modes='max-autotune cuda-graphs' against=(--against loop)
     train_steps=20 long_steps=60 bench_steps=3 stop_after=60 scale=0.0005
     tests=("$here/../tests/train" "$here/../tests/model")
 fi
@@ -117,9 +117,9 @@ for mode in $modes; do
     measure "$mode" 240 time "${batch[@]}" --sequences "$many" --compile "$mode"
 done
 measure fp32 120 time "${batch[@]}" --precision fp32 --batch-tokens "$small_batch" --sequences "$few"
-for other in $others; do
-    measure "$other" 180 time --model "$other" --precision "$precision" --batch-tokens "$small_batch"
-done
+small_step=(time --precision "$precision" --batch-tokens "$small_batch")
+measure "$llama" 180 "${small_step[@]}" --model "$llama" --sequences "$few"
+measure "$large" 180 "${small_step[@]}" --model "$large" --sequences 1
 
 # How does it behave in a run? Growth; stopped and continued; several GPUs; a study from end to end; the tests.
 deepen growth 300 'training loss' train one-shot --model "$model" --vocab "$vocab" --precision "$precision" \

@@ -193,3 +193,11 @@ def test_new_blocks_of_a_schedule_are_those_added_last():
         phases=tuple(Phase(depth=d, tokens=1, label="", train=Trainable.NEW_BLOCKS) for d in (2, 2, 5, 5, 6))
     )
     assert [trained.blocks for trained in schedule.trained_parts] == [(0, 1), (0, 1), (2, 3, 4), (2, 3, 4), (5,)]
+
+
+def test_a_gpu_pads_the_head_and_nothing_else():
+    trained, ledger = TrainedParts.all(12), Ledger(model=PRESETS["gpt2-124m"])
+    added = ledger.computed.flops_per_token(trained, 1024) - ledger.flops_per_token(trained, 1024)
+    assert added == 3 * 2 * 768 * (50_304 - 50_257)
+    aligned = Ledger(model=PADDED)
+    assert aligned.computed == aligned

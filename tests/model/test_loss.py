@@ -9,7 +9,10 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from deepen.model.chunks import MIN_CHUNK_ROWS, chunk_rows
+from deepen.model.logit_gradients import STEPWISE, Fused, LogitGradients
 from deepen.model.loss import MAX_TILE_CPU, mean_loss, token_scores
+
+FUSED = Fused(compiled=False)
 
 
 def drawn(n: int, d: int, v: int, dtype: torch.dtype, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -30,18 +33,23 @@ def gradients(loss: Tensor, *of: Tensor) -> list[Tensor]:
     d=st.integers(1, 9),
     v=st.integers(1, 20),
     seed=st.integers(0, 99),
+    logit_gradients=st.sampled_from((STEPWISE, FUSED)),
+    multiple=st.sampled_from((1, 8)),
 )
-def test_it_equals_torchs_cross_entropy(n: int, rows: int, d: int, v: int, seed: int):
+def test_it_equals_torchs_cross_entropy(
+    n: int, rows: int, d: int, v: int, seed: int, logit_gradients: LogitGradients, multiple: int
+):
     x_nd, weight_vd, targets_n = drawn(n, d, v, torch.float64, seed)
     x_nd.requires_grad_()
     weight_vd.requires_grad_()
-    ours = mean_loss(x_nd, weight_vd, targets_n, rows)
+    options = {"logit_gradients": logit_gradients, "vocab_multiple": multiple}
+    ours = mean_loss(x_nd, weight_vd, targets_n, rows, **options)  # type: ignore[arg-type]
     theirs = F.cross_entropy(F.linear(x_nd, weight_vd), targets_n)
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
     expected = gradients(theirs, x_nd, weight_vd)
     for mine, torchs in zip(gradients(ours, x_nd, weight_vd), expected, strict=True):
         torch.testing.assert_close(mine, torchs, rtol=1e-11, atol=1e-12)
-    each = token_scores(x_nd, weight_vd, targets_n, rows)[:, 0]
+    each = token_scores(x_nd, weight_vd, targets_n, rows, vocab_multiple=multiple)[:, 0]
     torch.testing.assert_close(each.mean(), theirs.detach(), rtol=1e-12, atol=1e-12)
 
 
@@ -64,12 +72,14 @@ def test_a_frozen_input_gets_no_gradient_and_its_product_is_not_computed(trained
     assert (x_nd.grad is not None, weight_vd.grad is not None) == (trained != "head", trained != "stream")
 
 
-def test_under_autocast_products_are_bf16_and_the_softmax_is_not():
+@pytest.mark.parametrize("logit_gradients", [STEPWISE, FUSED])
+@pytest.mark.parametrize("multiple", [1, 64])
+def test_under_autocast_products_are_bf16_and_the_softmax_is_not(logit_gradients: LogitGradients, multiple: int):
     x_nd, weight_vd, targets_n = drawn(300, 64, 1000, torch.float32)
     x_nd.requires_grad_()
     weight_vd.requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        ours = mean_loss(x_nd, weight_vd, targets_n)
+        ours = mean_loss(x_nd, weight_vd, targets_n, logit_gradients=logit_gradients, vocab_multiple=multiple)
         theirs = F.cross_entropy(F.linear(x_nd, weight_vd).float(), targets_n)
     assert ours.dtype == torch.float32
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
@@ -108,3 +118,23 @@ def test_scores_from_tiles_of_the_vocabulary_are_those_of_all_logits():
     torch.testing.assert_close(scores_n2[:, 0], F.cross_entropy(logits_nv, targets_n, reduction="none"))
     assert torch.equal(scores_n2[:, 1] == 1, logits_nv.argmax(dim=1) == targets_n)
     assert token_scores(x_nd[:0], weight_vd, targets_n[:0]).shape == (0, 2)
+
+
+def test_even_chunks_have_one_shape_and_the_head_is_padded_to_its_multiple():
+    x_nd, weight_vd, targets_n = drawn(100, 4, 70, torch.float32)
+    shapes = []
+
+    class Recorded:
+        even_chunks = True
+
+        def __call__(self, logits_nw: Tensor, targets_n: Tensor, vocab: int) -> tuple[Tensor, Tensor]:
+            shapes.append((*logits_nw.shape, len(targets_n), vocab))
+            return FUSED(logits_nw, targets_n, vocab)
+
+    x_nd.requires_grad_()
+    weight_vd.requires_grad_()
+    ours = mean_loss(x_nd, weight_vd, targets_n, 64, logit_gradients=Recorded(), vocab_multiple=64)
+    assert shapes == [(64, 128, 64, 70)] * 2
+    x_gradient, weight_gradient = gradients(ours, x_nd, weight_vd)
+    assert x_gradient.shape == x_nd.shape
+    assert weight_gradient.shape == weight_vd.shape and weight_gradient.is_contiguous()

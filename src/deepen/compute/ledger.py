@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 from deepen.compute.optimizer_cost import ADAMW_COST, OptimizerCost
 from deepen.compute.part_cost import PartCost, add_up
+from deepen.model.chunks import padded_vocab
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
 from deepen.schedule.schedule import Schedule
@@ -103,6 +104,14 @@ class Ledger:
     def head_forward(self) -> int:
         """FLOPs per token of the head, forward."""
         return 2 * self.model.width * self.model.vocab
+
+    @property
+    def computed(self) -> "Ledger":
+        """The ledger of what a GPU computes in bf16, where the head is padded to a multiple of 64 tokens.
+
+        Prices and budgets count the vocabulary, so that they are the same on every device.
+        """
+        return replace(self, model=replace(self.model, vocab=padded_vocab(self.model.vocab)))
 
     def evaluation_per_token(self, layers: int, context: int) -> int:
         """FLOPs per token of a forward pass through `layers` executed layers and the head."""

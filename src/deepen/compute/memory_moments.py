@@ -113,21 +113,27 @@ class _MicroBatch:
         )
 
     def head_and_loss(self, start: _Position) -> Moment:
-        """All activations, a few rows of logits, and the gradients of the residual stream and of the head."""
+        """All activations, a few rows of logits, and the gradients of the residual stream and of the head.
+
+        The softmax has the logits in fp32 too. The products have only their gradient, in the products' type.
+        """
         step, model = self.step, self.step.model
         rows = min(self.tokens, chunk_rows(model.vocab, gpu=step.settings.gpu))
         product = step.operand * rows * model.width  # the gradient of a chunk of the residual stream
         if step.autocast and step.trains_head_matrix:
             head_gradient = (step.operand + FP32) * step.table  # in bf16, then in fp32
             product = max(product, head_gradient)
+        logits = rows * model.vocab
+        in_softmax, in_products = (FP32 + step.copy) * logits, step.operand * logits
+        is_softmax = in_softmax > in_products + product
         stream_copy = step.copy * model.width * self.tokens
         return Moment(
             "head and loss",
             weight_copies=self.copies_after_forward(start) + step.copy * step.table,
             gradients=(step.held_gradients if self.has_gradients else 0) + self.head_matrix_gradient(),
             activations=self.activations(start) + self.stored_by_final_norm(),
-            logits=(FP32 + step.copy) * rows * model.vocab,
-            working=2 * self.stream + stream_copy + product,  # the top of the stream, and its gradient
+            logits=in_softmax if is_softmax else in_products,
+            working=2 * self.stream + stream_copy + (0 if is_softmax else product),  # the stream, and its gradient
         )
 
     def layer_backward(self, position: _Position, block: int) -> Moment:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from deepen.model.config import ModelConfig
+from deepen.model.logit_gradients import STEPWISE, LogitGradients
 from deepen.model.loss import mean_loss, token_scores
 
 
@@ -40,6 +41,7 @@ class Decoder(nn.Module, ABC):
 
     Weights are undefined until a state is loaded (`init_weights` draws fresh ones). With
     `activation_checkpointing` a block stores only its input and runs forward again in the backward pass.
+    `logit_gradients` is how the loss is computed. `replays_graphs` means that blocks run as CUDA graphs.
 
     Args:
         config: the model at its final depth.
@@ -59,6 +61,8 @@ class Decoder(nn.Module, ABC):
         self.depth = config.depth if depth is None else depth
         self.layers = tuple(range(self.depth))
         self.activation_checkpointing = False
+        self.logit_gradients: LogitGradients = STEPWISE
+        self.replays_graphs = False
 
     @abstractmethod
     def embed(self, tokens_bt: Tensor, branches_bt: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -81,7 +85,8 @@ class Decoder(nn.Module, ABC):
         x_btd = self.hidden_states(tokens_bt, cut)
         if targets_bt is None:
             return F.linear(x_btd, self.head_weight)
-        return mean_loss(x_btd.flatten(0, 1), self.head_weight, targets_bt.flatten())
+        x_nd, targets_n = x_btd.flatten(0, 1), targets_bt.flatten()
+        return mean_loss(x_nd, self.head_weight, targets_n, logit_gradients=self.logit_gradients)
 
     def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor, branches_bt: Tensor | None = None) -> Tensor:
         """The loss of every target in nats, and 1 where it is the likeliest token, else 0: (b, t, 2).
@@ -114,6 +119,8 @@ class Decoder(nn.Module, ABC):
             cut: as in `forward`.
             branches_bt: as in `embed`.
         """
+        if self.replays_graphs:  # until the next mark, no block overwrites what another one computed
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         frozen = 0 if cut is None else cut
         layers = [self.blocks[block] for block in self.layers]
         with torch.set_grad_enabled(torch.is_grad_enabled() and cut is None):

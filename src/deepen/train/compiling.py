@@ -1,4 +1,10 @@
-"""torch.compile, block by block, so that a deeper network needs no new graph."""
+"""torch.compile, block by block, so that a deeper network needs no new graph. On a GPU the loss is compiled too.
+
+With `cuda-graphs`, what a block computes is in memory that later replays overwrite. torch lets them do so when a
+compiled function is called and no backward pass is pending, which is wrong in two places: between the blocks of a
+pass without gradients (evaluation, a frozen prefix), so a network marks where its passes begin
+(`Decoder.replays_graphs`); and between micro-batches, whose sum of gradients has to last (`keep_gradients`).
+"""
 
 import shutil
 
@@ -6,13 +12,27 @@ import torch
 
 from deepen.errors import InvalidValueError
 from deepen.model.decoder import Decoder
+from deepen.model.logit_gradients import Fused
 
-MODES = {"max-autotune": "max-autotune-no-cudagraphs", "cuda-graphs": "reduce-overhead"}
+CUDA_GRAPHS = "cuda-graphs"
+
+MODES = {"max-autotune": "max-autotune-no-cudagraphs", CUDA_GRAPHS: "reduce-overhead"}
 """The mode of `torch.compile` for each choice that needs one."""
 
 
-def check_compiler(how: str, device: torch.device) -> None:
-    """Raise an InvalidValueError if blocks should be compiled for a CPU but there is no C++ compiler."""
+MAX_GRAPHS = 32
+"""Graphs that torch may make of a block before it runs the rest eagerly: one for each combination of what is
+trained, batch shape, and training or evaluation. A study of many kinds of phases exceeds torch's limit of 8."""
+
+
+def check_compiler(how: str, device: torch.device, *, sharded: bool = False) -> None:
+    """Raise an InvalidValueError if blocks cannot be compiled as requested.
+
+    Args:
+        how: see `compile_network`.
+        device: the network's device. A CPU needs a C++ compiler.
+        sharded: whether weights are sharded, and gathered into new memory for each pass.
+    """
     required = how not in ("no", "auto")
     if required and device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         raise InvalidValueError(
@@ -21,20 +41,44 @@ def check_compiler(how: str, device: torch.device) -> None:
             value=how,
             remedy="install g++ or clang, or leave `compile` out",
         )
+    if how == CUDA_GRAPHS and sharded:
+        raise InvalidValueError(
+            f"{how} needs weights that stay in their memory; sharded ones are gathered anew for each pass",
+            field="compile",
+            value=how,
+            remedy="use `compile` yes, or do not shard",
+        )
 
 
-def compile_blocks(model: Decoder, how: str, device: torch.device) -> None:
-    """Compile every block of a network, or none. Set `requires_grad` of its parameters before.
+def compile_network(model: Decoder, how: str, device: torch.device) -> None:
+    """Compile every block of a network, and on a GPU its loss. Set `requires_grad` of its parameters before.
 
     Args:
         model: the network.
-        how: `auto` compiles only on a GPU, where nothing but torch is needed. `max-autotune` tries more kernels;
-            `cuda-graphs` replays the kernels of a block in one launch.
+        how: `no`; `auto` compiles only on a GPU, where nothing but torch is needed; `yes` compiles;
+            `max-autotune` tries more kernels; `cuda-graphs` replays the kernels of a block in one launch.
         device: the network's device.
     """
     if how == "no" or (how == "auto" and device.type != "cuda"):
         return
     if torch.__version__ < "2.12":
         torch._dynamo.reset()  # or blocks that were frozen when first compiled would silently not be trained
+    torch._dynamo.config.recompile_limit = MAX_GRAPHS
+    # DDP would have each block cut where its buckets end. A block is small enough to overlap with communication.
+    torch._dynamo.config.optimize_ddp = False
+    if device.type == "cuda":
+        model.logit_gradients = Fused()
+        model.replays_graphs = how == CUDA_GRAPHS
     for block in model.blocks:
         block.compile(mode=MODES.get(how))
+
+
+def keep_gradients(model: Decoder) -> None:
+    """Copy gradients out of the memory of CUDA graphs, which the next forward pass overwrites.
+
+    After this, backward passes add to the copies in place.
+    """
+    if model.replays_graphs:
+        for parameter in model.blocks.parameters():
+            if parameter.grad is not None:
+                parameter.grad = parameter.grad.clone()

@@ -22,7 +22,7 @@ from deepen.data.batches import Batches, Prefetcher, split_rows
 from deepen.model.build import build
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
-from deepen.train.compiling import compile_blocks
+from deepen.train.compiling import compile_network, keep_gradients
 from deepen.train.device import autocast, gc_paused
 from deepen.train.errors import TrainingError
 from deepen.train.health.initialization import check_initialization
@@ -108,7 +108,7 @@ class Engine:
             segment.rewarmed_blocks,
             branch_scale=self.model.branch_scale,
         )
-        compile_blocks(self.model, settings.compile, placement.device)
+        compile_network(self.model, settings.compile, placement.device)
         self.progress, self.recent_losses = state.progress, deque(state.recent_losses, maxlen=WINDOW)
         self._initial, self._segment, self._batches = state, segment, batches
         self._settings, self._placement = settings, placement
@@ -169,7 +169,11 @@ class Engine:
         """Compute the gradients of the batch's mean loss by micro-batches; returns the loss in nats per token."""
         rows = len(rows_bt)
         size = self._micro_batch_rows(self._placement.max_rows(rows))
-        losses = [self._backward(rows_bt, part) for part in self._placement.micro_batches(rows, size)]
+        losses: list[Tensor] = []
+        for part in self._placement.micro_batches(rows, size):
+            losses.append(self._backward(rows_bt, part))
+            if len(losses) == 1 and not part.is_last:
+                keep_gradients(self.model)
         if not self._gradients_checked:
             check_gradients(self.model, self._segment.label)
             self._gradients_checked = True

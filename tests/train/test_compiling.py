@@ -1,0 +1,81 @@
+"""Compiled networks: what torch is told about them, and memory that CUDA graphs overwrite."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from deepen.data.shards import Dataset
+from deepen.errors import InvalidValueError
+from deepen.model.build import build
+from deepen.model.config import ModelConfig
+from deepen.model.decoder import Decoder
+from deepen.train.compiling import MAX_GRAPHS, check_compiler, compile_network
+from short_runs import BATCH_TOKENS, CONTEXT, CPU, discard, is_same, short_engine
+
+
+def test_cuda_graphs_with_sharded_weights_are_refused():
+    gpu = torch.device("cuda")
+    with pytest.raises(InvalidValueError, match="sharded") as raised:
+        check_compiler("cuda-graphs", gpu, sharded=True)
+    assert raised.value.field == "compile"
+    check_compiler("cuda-graphs", gpu)
+    check_compiler("yes", gpu, sharded=True)
+
+
+def test_blocks_are_neither_cut_for_ddp_nor_limited_to_few_graphs(model: ModelConfig):
+    compile_network(build(model), "yes", CPU.device)
+    assert torch._dynamo.config.optimize_ddp is False
+    assert torch._dynamo.config.recompile_limit == MAX_GRAPHS
+
+
+@pytest.mark.parametrize("cut", [None, 2])
+def test_each_pass_is_marked_once_for_cuda_graphs(model: ModelConfig, cut: int | None):
+    from torch._inductor.cudagraph_trees import MarkStepBox
+
+    network, tokens_bt = build(model), torch.zeros(2, 8, dtype=torch.int64)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.02)
+    before = MarkStepBox.mark_step_counter
+    network(tokens_bt, tokens_bt, cut=cut)
+    assert MarkStepBox.mark_step_counter == before  # only where graphs are replayed
+    network.replays_graphs = True
+    network(tokens_bt, tokens_bt, cut=cut)
+    network.token_scores(tokens_bt, tokens_bt)
+    assert MarkStepBox.mark_step_counter == before - 2
+
+
+def test_a_sum_of_gradients_survives_graphs_that_overwrite_their_memory(model: ModelConfig, dataset: Dataset):
+    """Each forward pass overwrites what the backward pass before it allocated, as a replayed graph does."""
+    tokens, states = dataset.tokens("train"), []
+    for replays in (False, True):
+        engine = short_engine(model, tokens, micro_batch_tokens=CONTEXT)
+        engine.model.replays_graphs = replays
+        if replays:
+            overwrite_gradients(engine.model, micro_batches=BATCH_TOKENS // CONTEXT)
+        engine.run(3 * BATCH_TOKENS, discard)
+        states.append(engine.state())
+    assert is_same(*states)
+
+
+def overwrite_gradients(network: Decoder, micro_batches: int) -> None:
+    """Let each forward pass overwrite the blocks' gradients that the first micro-batch of a step allocated."""
+    allocated: list[Tensor] = []
+    passes = 0
+
+    def keep(parameter: Tensor) -> None:
+        if passes % micro_batches == 1:
+            assert parameter.grad is not None
+            allocated.append(parameter.grad)
+
+    def overwrite(*_: object) -> None:
+        nonlocal passes
+        passes += 1
+        for gradient in allocated:
+            gradient.fill_(math.nan)
+        allocated.clear()
+
+    for parameter in network.blocks.parameters():
+        parameter.register_post_accumulate_grad_hook(keep)
+    network.register_forward_pre_hook(overwrite)
