@@ -31,7 +31,7 @@ class DamagedError(ValueError):
     """A file that exists but cannot be used; the message names the file and the reason."""
 
 
-def write(path: Path, content: bytes, mode: str = "wb") -> None:
+def write(path: Path, content: bytes | memoryview, mode: str = "wb") -> None:
     """Write bytes to a file (mode `ab`: at its end). Primitive: a kill can leave a part of them."""
     with path.open(mode) as file:
         file.write(content)

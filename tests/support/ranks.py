@@ -27,6 +27,11 @@ class Ranks:
         self._here, there = multiprocessing.Pipe()
         self._processes = _started(size, _serve, there)
 
+    @property
+    def process_ids(self) -> list[int]:
+        """The processes' numbers in the system, by rank."""
+        return [process.pid for process in self._processes]
+
     def call(self, work: Work, *arguments: Any, **options: Any) -> Any:
         """Execute the work on rank 0 and return its result; an error fails with its traceback."""
         self._here.send((work, arguments, options))

@@ -44,6 +44,6 @@ def test_one_process_needs_no_other():
     value = torch.arange(3.0)
     assert isinstance(placement, SingleProcess) and placement.gradient_scale == 1
     assert placement.total(value) is value and placement.full(value) is value
-    copies = placement.gather(value), placement.distribute(value, like=torch.empty(1))
+    copies = placement.copy({"x": value})["x"], placement.load({"x": value}, "x", like=torch.empty(1))
     value.zero_()
     assert all(copy.tolist() == [0, 1, 2] for copy in copies)

@@ -12,7 +12,7 @@ With `moments="keep"` blocks 2 and 4 begin with empty moments; with `operator="r
 import math
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -21,8 +21,9 @@ from torch import Tensor
 from deepen.growth.layout import GrownBlock
 from deepen.growth.moments import get_moment_policy
 from deepen.growth.spec import Growth, GrowthStep
-from deepen.model.build import generator, init_block
+from deepen.model.build import draw_block, generator
 from deepen.model.config import ModelConfig
+from deepen.model.lazy import LazyTensor, LazyTensors, compute_later, unread
 
 
 class Growable(Protocol):
@@ -59,7 +60,8 @@ def grow(state: State, depth: int, growth: Growth, config: ModelConfig) -> State
 def grow_by(state: State, step: GrowthStep, config: ModelConfig) -> State:
     """Return the state with the blocks of a growth step.
 
-    Weights and moments grow together; the input does not change, and no module is needed. The k-th block that a
+    Weights and moments grow together; the input does not change, and no module is needed. Lazy tensors are not
+    read: a copy is read from where its source is, anything else is computed when it is read. The k-th block that a
     run creates draws its fresh weights, or its noise, from a random stream keyed by seed and k. They do not depend
     on how often the run grew before.
 
@@ -67,42 +69,90 @@ def grow_by(state: State, step: GrowthStep, config: ModelConfig) -> State:
         state, config: as in `grow`.
         step: what each block of the result is.
     """
-    policy = get_moment_policy(step.moments)
-    weights, moments = _select_outside_blocks(state.weights), _select_outside_blocks(state.moments)
+    policy, is_lazy = get_moment_policy(step.moments), isinstance(state.weights, LazyTensors)
+    old_weights = unread(state.weights)
+    weights, moments = _select_outside_blocks(old_weights), _select_outside_blocks(state.moments)
     number = state.depth  # of the next block that the run creates
     for index, block in enumerate(step.blocks):
         if block.is_new:
-            own = _make_block(state, block, step.noise, number, config)
+            own = _make_block(old_weights, block, step.noise, (state.seed, number), config)
             own_moments = _make_moments(state, block) if policy.copies else {}
             number += 1
         else:
             assert block.source is not None, "a block that is not new was there before"
-            own, own_moments = (_select_block(each, block.source) for each in (state.weights, state.moments))
+            own, own_moments = (_select_block(each, block.source) for each in (old_weights, state.moments))
         weights |= _prefix_names(index, own)
         moments |= _prefix_names(index, own_moments)
     return replace(  # type: ignore[type-var]
-        state, weights=weights, moments=moments if policy.keeps else {}, depth=step.depth
+        state,
+        weights=LazyTensors(weights) if is_lazy else weights,
+        moments=moments if policy.keeps else {},
+        depth=step.depth,
     )
 
 
 def _make_block(
-    state: Growable, block: GrownBlock, noise: float, number: int, config: ModelConfig
-) -> dict[str, Tensor]:
-    """The weights of a new block, by name within it; they share no memory with the old state."""
+    weights: Mapping[str, Any], block: GrownBlock, noise: float, key: tuple[int, int], config: ModelConfig
+) -> dict[str, Any]:
+    """The weights of a new block, by name within it; they share no memory with the old ones.
+
+    Args:
+        weights: the old weights, lazy or not.
+        block: what the block is.
+        noise: as in `GrowthStep`.
+        key: the run's seed and the number of the block, which key its random streams.
+        config: the model at its final depth.
+    """
+    sources: dict[str, tuple[Any, ...]]
     if block.source is None:
-        own = init_block(config, state.seed, number)
+        is_lazy = any(isinstance(weight, LazyTensor) for weight in weights.values())
+        fresh = draw_block(config, *key)
+        sources = {name: (weight,) for name, weight in (unread(fresh) if is_lazy else fresh).items()}
     else:
-        own = {name: weight.clone() for name, weight in _select_block(state.weights, block.source).items()}
-        if block.upper_source is not None:
-            upper = _select_block(state.weights, block.upper_source)
-            own = {name: torch.lerp(weight, upper[name], block.upper_share) for name, weight in own.items()}
-        for name, weight in own.items():
-            if noise and weight.dim() >= 2:
-                add_noise(weight, noise, generator(state.seed, "noise", number, name))
-    for name, weight in own.items():
-        if block.residual_scale != 1 and name.startswith(config.zero_parameters):
-            weight.mul_(block.residual_scale)
+        sources = {name: (weight,) for name, weight in _select_block(weights, block.source).items()}
+    if block.upper_source is not None:
+        upper = _select_block(weights, block.upper_source)
+        sources = {name: (*lower, upper[name]) for name, lower in sources.items()}
+    own = {}
+    for name, (weight, *others) in sources.items():
+        change = _Change(
+            upper_share=block.upper_share,
+            noise=noise if block.source is not None and weight.dim() >= 2 else 0.0,
+            stream=(key[0], "noise", key[1], name),
+            scale=block.residual_scale if name.startswith(config.zero_parameters) else 1.0,
+        )
+        own[name] = _apply(change, weight, *others)
     return own
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Change:
+    """What distinguishes a tensor of a new block from its source: a second source, noise, and a factor."""
+
+    upper_share: float = 0.0
+    noise: float = 0.0
+    stream: tuple[Any, ...] = ()
+    scale: float = 1.0
+
+    def __call__(self, tensor: Tensor, upper: Tensor | None = None) -> Tensor:
+        """Change the tensor in place."""
+        if upper is not None:
+            tensor.lerp_(upper, self.upper_share)
+        if self.noise:
+            add_noise(tensor, self.noise, generator(*self.stream))
+        return tensor if self.scale == 1 else tensor.mul_(self.scale)
+
+    @property
+    def is_none(self) -> bool:
+        """Whether a tensor of one source stays as it is."""
+        return not self.noise and self.scale == 1
+
+
+def _apply(change: _Change, tensor: Any, *others: Any) -> Any:
+    """The changed tensor: a new one, or a lazy one from lazy ones."""
+    if not isinstance(tensor, LazyTensor):
+        return change(tensor.clone(), *others)
+    return tensor if change.is_none and not others else compute_later(change, tensor, *others)
 
 
 def add_noise(matrix: Tensor, noise: float, stream: torch.Generator) -> None:
@@ -121,16 +171,19 @@ def _make_moments(state: Growable, block: GrownBlock) -> dict[str, Any]:
         return {}
     own = _select_block(state.moments, block.source)
     if block.upper_source is None:
-        return deepcopy(own)
+        return {name: kept if isinstance(kept, LazyTensors) else deepcopy(kept) for name, kept in own.items()}
     upper = _select_block(state.moments, block.upper_source)
-    return {
-        name: {
-            key: torch.lerp(value, upper[name][key], block.upper_share) if value.dim() else value.clone()
-            for key, value in moments.items()
-        }
-        for name, moments in own.items()
-        if name in upper
+    return {name: _mix(moments, upper[name], block) for name, moments in own.items() if name in upper}
+
+
+def _mix(lower: Mapping[str, Tensor], upper: Mapping[str, Tensor], block: GrownBlock) -> Mapping[str, Tensor]:
+    """The moments of a parameter between those of two others."""
+    change, none, above = _Change(upper_share=block.upper_share), _Change(), unread(upper)
+    mixed = {
+        key: _apply(change, value, above[key]) if value.dim() else _apply(none, value)
+        for key, value in unread(lower).items()
     }
+    return LazyTensors(mixed) if isinstance(lower, LazyTensors) else mixed
 
 
 def _select_outside_blocks(tensors: Mapping[str, Any]) -> dict[str, Any]:

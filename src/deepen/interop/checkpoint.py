@@ -26,7 +26,7 @@ from deepen.interop.hugging_face.config import parse_config
 from deepen.interop.hugging_face.weight_files import find_tensors
 from deepen.model.config import ModelConfig
 from deepen.schedule.json_form import fields_from_json, from_json, to_json
-from deepen.train.checkpoint.state_check import TENSOR_FILES, find_good_state, read_header, read_manifest
+from deepen.train.checkpoint.state_check import find_good_state, read_header, read_manifest, tensor_files
 from deepen.train.progress import Progress
 
 MODEL_FILE = "model.json"
@@ -61,7 +61,7 @@ class DeepenCheckpoint:
         manifest = read_manifest(self.folder)
         position = last_position(self.history)
         return _hash({
-            "files": [manifest[name]["sha256"] for name in TENSOR_FILES],
+            "files": [manifest[name]["sha256"] for name in tensor_files(self.folder, manifest)],
             "model": _identity(self.model),
             "position": None if position is None else asdict(position),
             **({"layers": self.layers} if self.layers else {}),

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from torch import Tensor
 
 from deepen import durable
 from deepen.data.tokenizers import Tokenizer, load_tokenizer
@@ -28,8 +26,8 @@ from deepen.interop.hugging_face.config import make_config
 from deepen.interop.hugging_face.names import to_hugging_face
 from deepen.interop.hugging_face.shards import SHARD_BYTES, NewTensor, OnBytes, write_all, write_shards
 from deepen.model.config import ModelConfig
-from deepen.train.checkpoint.state_check import WEIGHTS
-from deepen.train.checkpoint.tensor_file import read_header
+from deepen.model.lazy import LazyTensor, unread
+from deepen.train.checkpoint.state_files import open_files
 
 DTYPES = {"fp32": (torch.float32, "F32", "float32"), "bf16": (torch.bfloat16, "BF16", "bfloat16")}
 """Types of exported weights: torch's, and its names in safetensors and in config.json."""
@@ -89,14 +87,15 @@ def _write_weights(
     checkpoint: DeepenCheckpoint, folder: Path, dtype: str, shard_bytes: int, on_share: OnShare
 ) -> None:
     """Write the weights under Hugging Face's names; a block that several layers share is written for each."""
-    path, copies = checkpoint.folder / WEIGHTS, defaultdict[str, list[str]](list)
+    copies = defaultdict[str, list[str]](list)
     for layer, block in enumerate(checkpoint.layers or range(checkpoint.model.depth)):
         copies[f"blocks.{block}"].append(f"blocks.{layer}")
     tensors = []
-    for name, stored in read_header(path).items():
+    for name, stored in unread(open_files(checkpoint.folder).weights).items():
+        assert isinstance(stored, LazyTensor)
         prefix = ".".join(name.split(".")[:2])
         names = [copy + name.removeprefix(prefix) for copy in copies.get(prefix, [prefix])]
-        tensors += [_convert(checkpoint.model, path, name, new, stored.shape, dtype) for new in names]
+        tensors += [_convert(checkpoint.model, stored, name, new, dtype) for new in names]
     total, written = sum(tensor.bytes for tensor in tensors), 0
 
     def on_bytes(count: int) -> None:
@@ -107,16 +106,16 @@ def _write_weights(
     write_shards(tensors, folder, shard_bytes=shard_bytes, on_bytes=on_bytes)
 
 
-def _convert(model: ModelConfig, path: Path, name: str, new: str, shape: tuple[int, ...], dtype: str) -> NewTensor:
+def _convert(model: ModelConfig, stored: LazyTensor, name: str, new: str, dtype: str) -> NewTensor:
     """The tensor `new`, stored as `name`, under Hugging Face's name and in its shape, not yet read."""
     kind, called, _ = DTYPES[dtype]
-    ((theirs, like),) = to_hugging_face(model, {new: torch.empty(shape, dtype=kind, device="meta")}).items()
+    ((theirs, like),) = to_hugging_face(model, {new: torch.empty(stored.shape, dtype=kind, device="meta")}).items()
     return NewTensor(
         name=theirs,
         dtype=called,
         shape=tuple(like.shape),
         bytes=like.numel() * like.element_size(),
-        content=_Converted(model, path, name, kind),
+        content=_Converted(model, stored, name, kind),
     )
 
 
@@ -125,15 +124,13 @@ class _Converted:
     """The bytes of a tensor of a state, in Hugging Face's shape."""
 
     model: ModelConfig
-    path: Path
+    stored: LazyTensor
     name: str
     dtype: torch.dtype
 
     def write_to(self, file: FileIO, size: int, on_bytes: OnBytes) -> None:
         """Write the bytes, in one piece."""
-        with safe_open(self.path, framework="pt") as source:
-            ours: Tensor = source.get_tensor(self.name)
-        (tensor,) = to_hugging_face(self.model, {self.name: ours}).values()
+        (tensor,) = to_hugging_face(self.model, {self.name: self.stored.load()}).values()
         write_all(file, tensor.to(self.dtype).contiguous().flatten().view(torch.uint8).numpy().data)
         on_bytes(size)
 

@@ -33,7 +33,8 @@ from deepen.interop.history import Grown
 from deepen.interop.hugging_face.block_list import find_section
 from deepen.interop.hugging_face.grow import open_growable, plan_growth, write_grown
 from deepen.interop.hugging_face.shards import SHARD_BYTES
-from deepen.interop.load import load_state
+from deepen.interop.load import open_state
+from deepen.model.lazy import unread
 
 OnProgress = Callable[[str, float | None], None]
 """Receives what is done, and its share that is done."""
@@ -81,8 +82,8 @@ def grow_checkpoint(
 ) -> GrownCheckpoint:
     """Grow a checkpoint into a new folder, which appears only when it is complete.
 
-    A checkpoint of deepen's keeps its optimizer state, by the growth's moment policy. A Hugging Face folder is
-    copied tensor by tensor, in little memory.
+    A checkpoint of deepen's keeps its optimizer state, by the growth's moment policy. Either kind is copied tensor
+    by tensor, in little memory.
 
     Args:
         checkpoint: what to grow; it does not change.
@@ -118,9 +119,10 @@ def _grow_state(
     step = growth.resolve(model.depth, depth)
     deeper = replace(model, depth=depth)
     on_progress(f"reading {checkpoint.folder}", None)
-    state = load_state(checkpoint)
+    state = open_state(checkpoint)
     grown = grow_by(state, step, deeper)
-    _check_space(out, sum(weight.nbytes for weight in grown.weights.values()) * 3)
+    weight_bytes = sum(weight.nbytes for weight in unread(grown.weights).values())
+    _check_space(out, weight_bytes * 3)
     result = GrownCheckpoint(
         folder=out,
         old_depth=model.depth,
@@ -130,6 +132,8 @@ def _grow_state(
         noise=growth.noise,
     )
     if text is not None:
+        result = replace(result, not_compared=explain_missing_memory(weight_bytes, model.vocab))
+    if text is not None and not result.not_compared:
         on_progress("comparing", None)
         ids = encode_text(checkpoint.tokenizer, text, vocab=model.vocab, context=model.context)
         before = TextLogits(ids=ids, logits=compute_logits(model, state.weights, ids))

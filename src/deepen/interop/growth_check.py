@@ -109,8 +109,9 @@ def explain_missing_memory(weight_bytes: int, vocab: int) -> str:
 
 def compute_logits(model: ModelConfig, weights: Mapping[str, Tensor], ids: Tensor) -> Tensor:
     """The logits of a model of ours, (1, tokens, vocabulary) in fp32."""
-    network = build(model)
-    network.load_state_dict(dict(weights))
+    with torch.device("meta"):
+        network = build(model)
+    network.load_state_dict(dict(weights), assign=True)
     with torch.no_grad():
         logits: Tensor = network(ids)
     return logits.float()

@@ -1,7 +1,8 @@
 """Load weights and tokenizer of a checkpoint: ours, or a Hugging Face folder of a family that deepen trains."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from safetensors import safe_open
@@ -20,36 +21,41 @@ from deepen.interop.hugging_face.weight_files import find_tensors
 from deepen.model.build import build
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
-from deepen.train.checkpoint.state_files import read_files
+from deepen.model.lazy import LazyTensor, LazyTensors, select_rows
+from deepen.train.checkpoint.state_files import open_files
 from deepen.train.state import TrainState
 
 
 def load_state(checkpoint: Checkpoint) -> TrainState:
+    """The training state of a checkpoint, as `open_state` opens it, with all its tensors in memory."""
+    return open_state(checkpoint).load()
+
+
+def open_state(checkpoint: Checkpoint) -> TrainState:
     """The training state of a checkpoint; that of a Hugging Face folder has no moments, and no progress.
 
     Layers that share blocks become blocks of their own, with copies of the moments: the same function.
 
     Returns:
-        Weights in fp32 on the CPU, by our names.
+        Lazy tensors; weights in fp32, by our names.
 
     Raises:
         InvalidValueError: deepen does not train its model, or its files are damaged or incomplete.
     """
     if isinstance(checkpoint, DeepenCheckpoint):
-        state = read_files(checkpoint.folder)
+        state = open_files(checkpoint.folder)
         if not state.layers:
             return state
         untied = GrowthStep(blocks=follow_layout(state.layers, state.depth), moments="copy")
         return replace(grow_by(state, untied, checkpoint.model), layers=())
-    weights = _load_weights(checkpoint)
-    return TrainState(weights=weights, depth=checkpoint.model.depth, seed=0)
+    return TrainState(weights=_open_weights(checkpoint), depth=checkpoint.model.depth, seed=0)
 
 
 def load_model(checkpoint: Checkpoint) -> Decoder:
     """The network of a checkpoint on the CPU, in fp32, for evaluation."""
     with torch.device("meta"):
         model = build(checkpoint.model)
-    model.load_state_dict(load_state(checkpoint).weights, assign=True)
+    model.load_state_dict(dict(open_state(checkpoint).weights), assign=True)
     return model.requires_grad_(False).eval()
 
 
@@ -71,21 +77,39 @@ def load_checkpoint_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     return tokenizer
 
 
-def _load_weights(checkpoint: HuggingFaceCheckpoint) -> dict[str, Tensor]:
+def _open_weights(checkpoint: HuggingFaceCheckpoint) -> LazyTensors:
+    """The weights of a folder, by our names."""
     model = checkpoint.model
-    tensors: dict[str, Tensor] = {}
-    stored = find_tensors(checkpoint.folder)
-    for path in dict.fromkeys(tensor.path for tensor in stored.values()):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 (it is not a mapping)
-                if name in stored and stored[name].path == path:
-                    tensors |= from_hugging_face(model, {name: file.get_tensor(name)})
-    weights = {name: tensor.to(torch.float32).contiguous() for name, tensor in tensors.items()}
-    _check_shapes(checkpoint, model, weights)
-    return weights
+    lazy = {}
+    for name, stored in find_tensors(checkpoint.folder).items():
+        shape = torch.empty(stored.shape, device="meta")
+        for ours, like in from_hugging_face(model, {name: shape}).items():
+            lazy[ours] = _Converted(model, stored.path, name, tuple(like.shape))
+    _check_shapes(checkpoint, model, lazy)
+    return LazyTensors(lazy)
 
 
-def _check_shapes(checkpoint: HuggingFaceCheckpoint, model: ModelConfig, weights: Mapping[str, Tensor]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Converted(LazyTensor):
+    """A tensor of a folder in Hugging Face's format, in our shape and scale, in fp32."""
+
+    model: ModelConfig
+    path: Path
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
+
+    def load(self, rows: range | None = None) -> Tensor:
+        """Read the tensor and convert it."""
+        with safe_open(self.path, framework="pt") as file:
+            theirs = file.get_tensor(self.name)
+        (ours,) = from_hugging_face(self.model, {self.name: theirs}).values()
+        return select_rows(ours.to(torch.float32).contiguous(), rows)
+
+
+def _check_shapes(
+    checkpoint: HuggingFaceCheckpoint, model: ModelConfig, weights: Mapping[str, LazyTensor]
+) -> None:
     """Raise an InvalidValueError unless the weights are exactly those of the model."""
     with torch.device("meta"):
         expected = build(model).state_dict()

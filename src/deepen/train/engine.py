@@ -96,7 +96,7 @@ class Engine:
     ) -> None:
         with torch.device("meta"):
             model = build(config, segment.depth, segment.trains.layers)
-            self.model = model.to(next(iter(state.weights.values())).dtype)
+            self.model = model.to(state.dtype)
         self.model.activation_checkpointing = settings.activation_checkpointing
         freeze_rest(self.model, segment.trains)
         self._network = placement.load_and_wrap(self.model, state.weights)
@@ -110,7 +110,12 @@ class Engine:
         )
         compile_network(self.model, settings.compile, placement.device)
         self.progress, self.recent_losses = state.progress, deque(state.recent_losses, maxlen=WINDOW)
-        self._initial, self._segment, self._batches = state, segment, batches
+        kept = {
+            name: placement.keep(state.moments[name], parameter)
+            for name, parameter in self.model.named_parameters()
+            if name in state.moments and parameter not in self.optimizer.state
+        }
+        self._initial, self._segment, self._batches = replace(state, weights={}, moments=kept), segment, batches
         self._settings, self._placement = settings, placement
         self._read_back = read_back or choose_read_back(placement, settings)
         self._gradients_checked, self._recorded_at = False, 0.0
@@ -126,7 +131,7 @@ class Engine:
         """Raise a TrainingError unless the model behaves like fresh weights on the next batch."""
         context = min(self._segment.context, CHECKED_CONTEXT)
         rows_bt = self._next_rows()[: max(1, CHECKED_TOKENS // context), : context + 1]
-        check_initialization(self.model, *split_rows(rows_bt.to(self._placement.device)))
+        check_initialization(self.model, *split_rows(rows_bt.to(self._placement.device)), self._placement)
 
     def run(self, until: int, log: Log, stop: Callable[[], bool] = lambda: False) -> None:
         """Train up to `until` tokens of the run; before each step, end early if `stop()` is true.
@@ -150,11 +155,11 @@ class Engine:
             read_back.finish()
 
     def state(self) -> TrainState:
-        """A copy of the current state, on the CPU."""
+        """A copy of the current state, on the CPU; if the model is sharded, of this process's share."""
         initial, placement = self._initial, self._placement
         return replace(
             initial,
-            weights={name: placement.gather(weight) for name, weight in self.model.state_dict().items()},
+            weights=placement.copy(self.model.state_dict()),
             moments=read_moments(self.model, self.optimizer, initial.moments, placement),
             progress=self.progress,
             recent_losses=tuple(self.recent_losses),

@@ -62,11 +62,17 @@ class Placement(Protocol):
         Set `requires_grad` before: DDP reads it once, here.
         """
 
-    def distribute(self, value: Tensor, like: Tensor) -> Tensor:
-        """A copy of a value on the device of `like`; if `like` is a shard, the matching shard of the value."""
+    def load(self, tensors: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
+        """A copy of one of the tensors on the device of `like`; if `like` is a shard, the matching shard."""
 
-    def gather(self, tensor: Tensor) -> Tensor:
-        """A full copy in the CPU's memory; empty on followers that hold only a shard."""
+    def copy(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Copies in the CPU's memory; of shards, this process's rows."""
+
+    def keep(self, moments: Mapping[str, Tensor], like: Tensor) -> Mapping[str, Tensor]:
+        """What a process keeps in the CPU's memory of the moments of a parameter that is not trained."""
+
+    def gathered(self, module: nn.Module) -> AbstractContextManager[None]:
+        """A context in which the parameters of a block, or of the decoder around the blocks, are whole."""
 
     def full(self, tensor: Tensor) -> Tensor:
         """The full tensor on every process, gathered if each holds a shard of it."""
@@ -109,13 +115,21 @@ class SingleProcess:
         model.load_state_dict(dict(weights))
         return model
 
-    def distribute(self, value: Tensor, like: Tensor) -> Tensor:
-        """A copy of a value on the device of `like`."""
-        return value.to(like.device, copy=True)
+    def load(self, tensors: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
+        """A copy of one of the tensors on the device of `like`."""
+        return tensors[name].to(like.device, copy=True)
 
-    def gather(self, tensor: Tensor) -> Tensor:
-        """A copy in the CPU's memory."""
-        return tensor.detach().to("cpu", copy=True)
+    def copy(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Copies in the CPU's memory."""
+        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+    def keep(self, moments: Mapping[str, Tensor], like: Tensor) -> Mapping[str, Tensor]:
+        """The moments themselves."""
+        return moments
+
+    def gathered(self, module: nn.Module) -> AbstractContextManager[None]:
+        """A context that does nothing."""
+        return nullcontext()
 
     def full(self, tensor: Tensor) -> Tensor:
         """The tensor itself."""

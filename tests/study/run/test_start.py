@@ -29,7 +29,7 @@ from deepen.study.compile.tree import compile_study
 from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.start import Start
 from deepen.study.define.study import Arm, Study
-from deepen.study.run.start import load_start
+from deepen.study.run.start import open_start
 from deepen.study.store.checkpoints import find_checkpoint
 from deepen.study.store.study_folder import Store
 
@@ -152,7 +152,7 @@ def test_a_run_is_identified_by_the_content_of_its_checkpoint(
     assert keys(tmp_path / "copy") != keys(hugging_face)
     start = replace(Start.at(find_checkpoint(hugging_face)), path=tmp_path / "copy")
     with pytest.raises(RunError, match=r"copy has changed since the command began: restore it"):
-        load_start(start, seed=0)
+        open_start(start, seed=0)
 
 
 def test_what_does_not_fit_the_checkpoint_is_refused(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
+from deepen.train.checkpoint.state_folder import load_state, save_state
 from deepen.train.distributed.leader import Leader, begin_engine
 from deepen.train.distributed.processes import World
 from deepen.train.engine import Engine
@@ -27,7 +29,9 @@ def two() -> Iterator[Ranks]:
     ranks.close()
 
 
-def train_and_score(world: World, model: ModelConfig, dataset: Dataset, *, shard: bool = False) -> dict[str, Any]:
+def train_and_score(
+    world: World, model: ModelConfig, dataset: Dataset, folder: Path, *, shard: bool = False
+) -> dict[str, Any]:
     """Call every method of an engine; the second run is stopped after three of many steps."""
     engine = begin_engine(
         initial_state(model, model.depth, seed=0),
@@ -46,7 +50,8 @@ def train_and_score(world: World, model: ModelConfig, dataset: Dataset, *, shard
     engine.run(40 * BATCH_TOKENS, discard, lambda: next(stops))
     assert world.control is None or world.control.is_idle
     tokens_bt, targets_bt = Batches(dataset.tokens("validation"), CONTEXT, seed=0).at(0, 3 * CONTEXT, CONTEXT)
-    state = engine.state()
+    save_state(engine.state(), folder / "state")
+    state = load_state(folder / "state")
     numbers = {
         "losses": engine.token_scores(tokens_bt, targets_bt)[..., 0],
         "recent": torch.tensor(state.recent_losses),
@@ -87,11 +92,11 @@ def test_sharded_gradients_are_sent_once_in_a_step_or_in_each_micro_batch(
 @pytest.mark.slow
 @pytest.mark.parametrize("shard", [False, True], ids=["replicated", "sharded"])
 def test_a_leader_with_a_follower_gives_the_results_of_one_engine(
-    shard: bool, two: Ranks, model: ModelConfig, dataset: Dataset
+    shard: bool, two: Ranks, model: ModelConfig, dataset: Dataset, tmp_path: Path
 ):
     shallow = replace(model, depth=2)
-    by_one = alone(train_and_score, shallow, dataset)
-    by_two = two.call(train_and_score, shallow, dataset, shard=shard)
+    by_one = alone(train_and_score, shallow, dataset, tmp_path / "one")
+    by_two = two.call(train_and_score, shallow, dataset, tmp_path / "two", shard=shard)
     assert by_one.pop("step") == by_two.pop("step") == 5
     assert by_one.keys() == by_two.keys()
     for name, expected in by_one.items():

@@ -30,7 +30,7 @@ from deepen.train.distributed.processes import World
 from deepen.train.errors import TrainingError
 from deepen.train.optim.spec import OptimizerSpec
 from deepen.train.settings import TrainSettings
-from deepen.train.state import TrainState, initial_state
+from deepen.train.state import TrainState, fresh_state, initial_state
 from ranks import Ranks, alone
 
 pytestmark = pytest.mark.slow
@@ -106,7 +106,7 @@ def train_study(
     world: World, study: Study, dataset: Dataset, folder: Path, *, shard: bool = False, shard_group: int = 0
 ) -> dict[str, Any]:
     """Train a study; returns the logged numbers, final weights and moments of every segment."""
-    deepen.study.run.worker.initial_state = initial_state_fp64
+    deepen.study.run.worker.fresh_state = initial_state_fp64
     try:
         tree, store = compile_study(study, dataset.fingerprint), Store(folder)
         store.open(study, {})
@@ -115,7 +115,7 @@ def train_study(
             policy=RETENTION_POLICIES["all"], world=replace(world, shard=shard, shard_group=shard_group),
         )  # fmt: skip
     finally:
-        deepen.study.run.worker.initial_state = initial_state
+        deepen.study.run.worker.fresh_state = fresh_state
     return {key: _read_numbers(store, key) for key in tree.nodes}
 
 
@@ -212,7 +212,7 @@ def train_for_steps(
     world: World, study: Study, dataset: Dataset, folder: Path, *, shard: bool, steps: int
 ) -> list[str]:
     """Train some more steps of a study; returns the segments that remain."""
-    deepen.study.run.worker.initial_state = initial_state_fp64
+    deepen.study.run.worker.fresh_state = initial_state_fp64
     tree, store = compile_study(study, dataset.fingerprint), Store(folder)
     store.open(study, {})
     taken = 0
@@ -230,7 +230,7 @@ def train_for_steps(
         )  # fmt: skip
         if not train_segment(job, stop, world=replace(world, shard=shard)):
             break
-    deepen.study.run.worker.initial_state = initial_state
+    deepen.study.run.worker.fresh_state = fresh_state
     return [node.key for node in find_pending(tree, store)]
 
 

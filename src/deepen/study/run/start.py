@@ -13,7 +13,7 @@ from deepen.errors import InvalidValueError, RunError
 from deepen.evaluate.scoring import LanguageModel
 from deepen.evaluate.validation import validation_loss
 from deepen.interop.checkpoint_files import copy_tokenizer_settings
-from deepen.interop.load import load_state
+from deepen.interop.load import open_state
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
 from deepen.schedule.json_form import to_json
@@ -121,8 +121,8 @@ def warn_if_chance(
         )
 
 
-def load_start(start: Start, seed: int) -> TrainState:
-    """The state with which a run begins: weights and moments of the checkpoint, no progress.
+def open_start(start: Start, seed: int) -> TrainState:
+    """The state with which a run begins, with lazy tensors: weights and moments of the checkpoint, no progress.
 
     Raises:
         RunError: the checkpoint is no longer the one with which the command began.
@@ -130,5 +130,5 @@ def load_start(start: Start, seed: int) -> TrainState:
     checkpoint = find_checkpoint(start.path)
     if checkpoint.sha256 != start.sha256:
         raise RunError(f"checkpoint {start.path} has changed since the command began", remedy="restore it")
-    state = load_state(checkpoint)
+    state = open_state(checkpoint)
     return replace(state, seed=seed, progress=Progress(), recent_losses=())

@@ -13,7 +13,7 @@ from typing import Any
 from deepen.study.compile.tree import Node
 from deepen.study.run.evaluation import EvaluationStopped, evaluate, load_inputs
 from deepen.study.run.job import Job
-from deepen.study.run.start import load_start, warn_if_chance
+from deepen.study.run.start import open_start, warn_if_chance
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
 from deepen.train.begin import begin_segment
@@ -25,7 +25,7 @@ from deepen.train.distributed.processes import ONE_PROCESS, World
 from deepen.train.errors import TrainingError
 from deepen.train.health.spikes import WINDOW
 from deepen.train.progress import Progress
-from deepen.train.state import TrainState, initial_state
+from deepen.train.state import TrainState, fresh_state
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +61,8 @@ def train_segment(
     if own_state is None:
         own_state = _first_state(store, job)
     state = begin_segment(own_state, segment, job.model)
+    if world.shards == 1:  # else each process reads its share
+        state = state.load()
     folder.truncate_logs(state.progress)
 
     if device.type == "cuda":
@@ -147,7 +149,7 @@ class _SaveTimer:
 
 
 def _load_own_state(folder: SegmentFolder, node: Node) -> TrainState | None:
-    """Load the segment's own state; None if the segment must be trained from its start.
+    """The segment's own state, not read yet; None if the segment must be trained from its start.
 
     Training never continues from a damaged state or with damaged logs.
     """
@@ -155,7 +157,7 @@ def _load_own_state(folder: SegmentFolder, node: Node) -> TrainState | None:
         return None
     problems = folder.log_problems()
     try:
-        state = folder.state()
+        state = folder.open_state()
         if not problems and state.progress.tokens > node.segment.start:
             return state
     except StateError as error:
@@ -167,20 +169,20 @@ def _load_own_state(folder: SegmentFolder, node: Node) -> TrainState | None:
 
 
 def _first_state(store: Store, job: Job) -> TrainState:
-    """The state that the segment starts from: its parent's final state, a checkpoint, or a new model.
+    """The state that the segment starts from, unread: its parent's final state, a checkpoint, or a new model.
 
     Raises:
         StateError: the parent's state is damaged; the next run repairs this first and trains the parent again.
     """
     node = job.node
     if node.parent is None and job.start is not None:
-        return load_start(job.start, node.seed)
+        return open_start(job.start, node.seed)
     if node.parent is None:
-        return initial_state(job.model, node.segment.depth, node.seed)
+        return fresh_state(job.model, node.segment.depth, node.seed)
     parent = store.segment(node.parent)
     if problem := parent.final_state_problem():
         raise StateError(problem)
-    return parent.state()
+    return parent.open_state()
 
 
 def _next_stop(node: Node, tokens: int) -> int:

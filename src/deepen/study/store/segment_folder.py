@@ -26,7 +26,7 @@ from deepen.study.compile.keys import canonical
 from deepen.study.compile.tree import Node
 from deepen.study.store.log_lines import parse_log_line, read_log
 from deepen.train.checkpoint.state_check import StateError, find_good_state, has_state, read_header
-from deepen.train.checkpoint.state_folder import load_state, recover, remove_state, save_state
+from deepen.train.checkpoint.state_folder import load_state, open_state, recover, remove_state, save_state
 from deepen.train.progress import Progress
 from deepen.train.state import TrainState
 
@@ -153,6 +153,14 @@ class SegmentFolder:
     def state(self) -> TrainState:
         """Load the newest good state; raises a StateError if there is none."""
         return load_state(self._state)
+
+    def open_state(self) -> TrainState:
+        """The newest good state with lazy tensors, which are read before the next save replaces it.
+
+        Raises:
+            StateError: there is none.
+        """
+        return open_state(self._state)
 
     @property
     def has_state(self) -> bool:

@@ -25,7 +25,7 @@ from deepen.study.define.study import Study
 from deepen.study.run.job import Job, make_jobs
 from deepen.study.run.ownership import refuse_while_trained
 from deepen.study.run.progress import OnProgress, Preparation, as_preparation, ignore_progress
-from deepen.study.run.start import load_start
+from deepen.study.run.start import open_start
 from deepen.study.store.lock import keep_writers_out
 from deepen.study.store.log_lines import Line
 from deepen.study.store.study_folder import Store
@@ -289,5 +289,5 @@ def _load_first_state(choice: Choice, job: Job, store: Store) -> TrainState:
     if choice.start is not None:
         return store.segment(choice.start).state()
     if job.start is not None:
-        return load_start(job.start, job.node.seed)
+        return open_start(job.start, job.node.seed).load()
     return initial_state(job.model, job.node.segment.depth, job.node.seed)

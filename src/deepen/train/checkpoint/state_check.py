@@ -8,7 +8,7 @@ the command, and nothing is removed. There are two levels of verification:
   flipped bit inside a tensor.
 - full, with `verify`: the sha256 of every file.
 
-`state_files.py` explains the files, `state_folder.py` the folders beside a state.
+`state_files.py` and `shard_files.py` explain the files, `state_folder.py` the folders beside a state.
 """
 
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ from typing import Any
 
 from deepen import durable
 from deepen.errors import RunError
+from deepen.train.checkpoint.index import INDEX, read_index
 from deepen.train.checkpoint.tensor_file import header_size
 from deepen.train.progress import Progress
 
 WEIGHTS, MOMENTS = "weights.safetensors", "moments.safetensors"
-TENSOR_FILES = (WEIGHTS, MOMENTS)
-FILES = (*TENSOR_FILES, "state.json")
+STATE = "state.json"
 MANIFEST = "manifest.json"
 
 SUFFIXES = ("", ".new", ".old")
@@ -91,7 +91,8 @@ def check_files(folder: Path, *, verify: bool = False) -> None:
         verify: hash every byte, not only JSON files and headers.
     """
     manifest = read_manifest(folder)
-    for name in FILES:
+    names = [STATE, INDEX] if INDEX in manifest else [STATE]
+    for name in [*names, *tensor_files(folder, manifest)]:
         entry = manifest.get(name)
         if not isinstance(entry, dict) or not isinstance(entry.get("bytes"), int):
             raise StateError(f"{folder / MANIFEST} is damaged: it has no size of {name}")
@@ -105,18 +106,39 @@ def check_files(folder: Path, *, verify: bool = False) -> None:
     read_header(folder)
 
 
+def tensor_files(folder: Path, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the files with a state's tensors; raises a StateError if tensors.json is damaged."""
+    if INDEX not in manifest:
+        return WEIGHTS, MOMENTS
+    try:
+        return read_index(folder / INDEX).files
+    except (durable.DamagedError, FileNotFoundError) as error:
+        raise StateError(str(error)) from None
+
+
 def _check_file(path: Path, entry: Mapping[str, Any], *, verify: bool) -> None:
     """Raise a DamagedError unless a file matches its entry in the manifest."""
     size = path.stat().st_size
     if size != entry["bytes"]:
         raise durable.DamagedError(f"{path} is damaged: it has {size:,} bytes, {entry['bytes']:,} in its manifest")
-    has_tensors = path.name in TENSOR_FILES
+    has_tensors = path.suffix == ".safetensors"
     if has_tensors:
         header = durable.sha256(path, header_size(path))
         if header != entry.get("header_sha256", header):  # deepen 0.1 wrote none
             raise durable.DamagedError(f"{path} is damaged: the sha256 of its header differs from its manifest's")
     if (verify or not has_tensors) and durable.sha256(path) != entry.get("sha256"):
         raise durable.DamagedError(f"{path} is damaged: its sha256 differs from its manifest's")
+
+
+def manifest_entry(path: Path) -> dict[str, Any]:
+    """The entry of a file that was just written: bytes, sha256 and, of a tensor file, the sha256 of its header."""
+    entry: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": durable.sha256(path)}
+    if path.suffix == ".safetensors":
+        try:
+            entry["header_sha256"] = durable.sha256(path, header_size(path))
+        except durable.DamagedError as error:  # a write that was cut short without an error from the system
+            raise OSError(str(error)) from None
+    return entry
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -126,7 +148,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def read_header(folder: Path) -> StateHeader:
     """What the state in exactly this folder contains beside its tensors."""
-    content = _read_json(folder / "state.json")
+    content = _read_json(folder / STATE)
     try:
         progress = Progress(**content["progress"])
         layers = tuple(content.get("layers", ()))
@@ -135,7 +157,7 @@ def read_header(folder: Path) -> StateHeader:
             raise TypeError("a number is not whole")
         recent = tuple(float(loss) for loss in content.get("recent_losses", ()))
     except (KeyError, TypeError, ValueError) as error:
-        raise StateError(f"{folder / 'state.json'} is damaged: {error}") from None
+        raise StateError(f"{folder / STATE} is damaged: {error}") from None
     logs = content.get("logs")
     return StateHeader(
         depth=content["depth"],

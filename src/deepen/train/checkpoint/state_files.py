@@ -5,8 +5,9 @@
     state.json             depth, layers if they share blocks, seed, progress, recent losses, digests of the logs
     manifest.json          of each file above: bytes, sha256, and of tensor files the sha256 of the header
 
-`state_check.py` verifies them, `state_folder.py` replaces one state by the next so that a complete one always
-exists.
+A state of many processes that each hold a share of it has other tensor files: see `shard_files.py`. Either can be
+read by any number of processes. `state_check.py` verifies the files, `state_folder.py` replaces one state by the
+next so that a complete one always exists.
 """
 
 from collections.abc import Mapping
@@ -14,21 +15,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load, load_file
-from torch import Tensor
-
 from deepen import durable
+from deepen.model.lazy import LazyTensor, LazyTensors
+from deepen.train.checkpoint.index import INDEX, read_index
+from deepen.train.checkpoint.shard_files import name_moments, write_shards
 from deepen.train.checkpoint.state_check import (
-    FILES,
     MANIFEST,
     MOMENTS,
-    TENSOR_FILES,
+    STATE,
     WEIGHTS,
     StateError,
+    manifest_entry,
     read_header,
 )
-from deepen.train.checkpoint.tensor_file import header_size
+from deepen.train.checkpoint.stored import open_shards, open_tensors
+from deepen.train.checkpoint.stream import write_tensors
 from deepen.train.state import TrainState
 
 
@@ -36,13 +37,11 @@ def write_files(state: TrainState, folder: Path, logs: Mapping[str, Any]) -> Non
     """Write a state into an empty folder and make it durable, the manifest last.
 
     Args:
-        state: what to write.
+        state: what to write. If it is a share of one, the other processes write theirs; lazy tensors are read and
+            written one at a time.
         folder: an empty folder.
         logs: length and sha256 of each log, which state.json stores and `read_header` returns.
     """
-    moments = {
-        f"{parameter}:{name}": tensor for parameter, kept in state.moments.items() for name, tensor in kept.items()
-    }
     state_json = durable.sealed({
         "depth": state.depth,
         **({"layers": state.layers} if state.layers else {}),
@@ -51,61 +50,58 @@ def write_files(state: TrainState, folder: Path, logs: Mapping[str, Any]) -> Non
         "recent_losses": state.recent_losses,
         "logs": logs,
     })  # fmt: skip
-    durable.save_tensors(folder / WEIGHTS, state.weights)
-    durable.save_tensors(folder / MOMENTS, moments)
-    durable.write(folder / "state.json", state_json)
-    durable.check_size(folder / "state.json", len(state_json))
-    manifest = {}
-    for name in FILES:
-        manifest[name] = _manifest_entry(folder / name)
-        durable.fsync(folder / name)
+    manifest = write_shards(state, state.others, folder) if state.others else _write_whole(state, folder)
+    durable.write(folder / STATE, state_json)
+    durable.check_size(folder / STATE, len(state_json))
+    manifest[STATE] = manifest_entry(folder / STATE)
+    durable.fsync(folder / STATE)
     durable.write_json(folder / MANIFEST, manifest)
 
 
-def _manifest_entry(path: Path) -> dict[str, Any]:
-    entry: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": durable.sha256(path)}
-    if path.name in TENSOR_FILES:
-        try:
-            entry["header_sha256"] = durable.sha256(path, header_size(path))
-        except durable.DamagedError as error:  # a write that was cut short without an error from the system
-            raise OSError(str(error)) from None
-    return entry
+def _write_whole(state: TrainState, folder: Path) -> dict[str, Any]:
+    """Write weights and moments; returns the files' entries in the manifest."""
+    moments = name_moments(state)
+    save = write_tensors if state.is_lazy else durable.save_tensors
+    save(folder / WEIGHTS, state.weights)
+    save(folder / MOMENTS, LazyTensors(moments) if state.is_lazy else moments)
+    manifest = {}
+    for name in (WEIGHTS, MOMENTS):
+        manifest[name] = manifest_entry(folder / name)
+        durable.fsync(folder / name)
+    return manifest
 
 
 def read_files(folder: Path) -> TrainState:
     """Read the state in exactly this folder; call `check_files` first."""
+    return open_files(folder).load()
+
+
+def open_files(folder: Path) -> TrainState:
+    """The state in exactly this folder with lazy tensors; call `check_files` first.
+
+    Raises:
+        StateError: a file is missing, or damaged in its header.
+    """
+    header = read_header(folder)
     try:
-        header = read_header(folder)
-        moments: dict[str, dict[str, Any]] = {}
-        for key, tensor in _load_tensors(folder / MOMENTS).items():
-            parameter, _, name = key.rpartition(":")
-            moments.setdefault(parameter, {})[name] = tensor
-        weights = _load_tensors(folder / WEIGHTS)
-    except (FileNotFoundError, SafetensorError) as error:
+        if (folder / INDEX).exists():
+            named = open_shards(folder, read_index(folder / INDEX)).lazy
+            weights = {name: tensor for name, tensor in named.items() if ":" not in name}
+            stored = {name: tensor for name, tensor in named.items() if ":" in name}
+        else:
+            weights, stored = open_tensors(folder / WEIGHTS).lazy, open_tensors(folder / MOMENTS).lazy
+    except (FileNotFoundError, durable.DamagedError) as error:
         raise StateError(f"{folder} is not a complete state ({error})") from None
+    moments: dict[str, dict[str, LazyTensor]] = {}
+    for key, tensor in stored.items():
+        parameter, _, name = key.rpartition(":")
+        moments.setdefault(parameter, {})[name] = tensor
     return TrainState(
-        weights=weights,
+        weights=LazyTensors(weights),
         depth=header.depth,
         seed=header.seed,
-        moments=moments,
+        moments={parameter: LazyTensors(kept) for parameter, kept in moments.items()},
         progress=header.progress,
         recent_losses=header.recent_losses,
         layers=header.layers,
     )
-
-
-def _load_tensors(path: Path) -> dict[str, Tensor]:
-    path.open("rb").close()  # raises the system's own error; the library says "No such file" for any
-    try:
-        return load_file(path) if _is_utf8(path) else load(path.read_bytes())
-    except OSError as error:
-        raise durable.system_error(error, path) from None
-
-
-def _is_utf8(path: Path) -> bool:
-    """Whether the library can read a file by its path; it writes to any path."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -27,7 +27,7 @@ from deepen.train.checkpoint.state_check import (
     find_good_state,
     has_state,
 )
-from deepen.train.checkpoint.state_files import read_files, write_files
+from deepen.train.checkpoint.state_files import open_files, write_files
 from deepen.train.state import TrainState
 
 _log = logging.getLogger(__name__)
@@ -62,7 +62,12 @@ def save_state(
 
 
 def load_state(folder: Path, *, verify: bool = False) -> TrainState:
-    """Read the newest good state, and log a warning for each damaged one that is newer.
+    """Read the newest good state into memory; as `open_state`."""
+    return open_state(folder, verify=verify).load()
+
+
+def open_state(folder: Path, *, verify: bool = False) -> TrainState:
+    """The newest good state, with lazy tensors; logs a warning for each damaged one that is newer.
 
     Args:
         folder: the folder of the state.
@@ -74,7 +79,7 @@ def load_state(folder: Path, *, verify: bool = False) -> TrainState:
     found, problems = find_good_state(folder, verify=verify)
     for problem in problems:
         _log.warning("%s; using %s instead", problem, found)
-    return read_files(found)
+    return open_files(found)
 
 
 def recover(folder: Path, *, verify: bool = False) -> list[str]:

@@ -19,7 +19,8 @@ class Begin:
     """Build the engine of a segment, replacing the previous one.
 
     Args:
-        state: the state that training continues from. Only its skeleton is sent: rank 0 distributes the tensors.
+        state: the state that training continues from. Only its skeleton is sent: every process reads its share
+            of lazy tensors, and rank 0 distributes others.
         segment: what to train.
         model: the model at its final depth.
         settings: optimizer, precision and other settings of a step.
@@ -50,8 +51,15 @@ class TrainUntil:
 
 
 @dataclass(frozen=True, slots=True)
-class GatherState:
-    """Send rank 0 the shards of every weight and moment."""
+class CheckInitialization:
+    """Check that the model behaves like fresh weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyShare:
+    """Copy this process's share of the state, and write it when rank 0 names the folder for this number."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +78,4 @@ class Quit:
     status: int
 
 
-Command = Begin | TrainUntil | GatherState | ScoreTokens | Quit
+Command = Begin | TrainUntil | CheckInitialization | CopyShare | ScoreTokens | Quit

@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from deepen.train.distributed.commands import Command
 from deepen.train.distributed.failure import FailureNotes, ProcessLostError
+from deepen.train.distributed.saving import SaveNotes
 
 COMMAND_TIMEOUT = timedelta(days=7)
 """How long followers wait for the next command: what rank 0 does alone, such as saving, may take long."""
@@ -22,11 +23,12 @@ class ControlChannel:
 
     Attributes:
         notes: the notes through which processes learn of each other's failures.
+        saves: the notes about saves of sharded states.
         is_idle: whether no command is being carried out, so that all processes are at the same point.
     """
 
-    def __init__(self, notes: FailureNotes) -> None:
-        self.notes, self.is_idle = notes, True
+    def __init__(self, notes: FailureNotes, saves: SaveNotes) -> None:
+        self.notes, self.saves, self.is_idle = notes, saves, True
         self._group = dist.new_group(backend="gloo", timeout=COMMAND_TIMEOUT)
 
     def send(self, command: Command) -> None:

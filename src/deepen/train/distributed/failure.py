@@ -7,10 +7,11 @@ leave notes in the store through which they connected, and a thread in each read
     failed      a follower         rank 0             raise ProcessLostError; end immediately if it hangs
     end         rank 0             the followers      end immediately, with rank 0's status
     stop        a follower         rank 0             finish the step, save, and stop (a signal came)
-    roll call   rank 0             the followers      answer `here`; a process that does not answer has died
+    roll call   rank 0             the followers      answer with its number; one that does not answer has died
     (no store)  -                  the followers      end immediately: the store was lost with rank 0
 """
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -64,6 +65,7 @@ class FailureNotes:
         self._rank, self._size, self._store, self._end_now = rank, size, store, end_now
         self.on_stop: Callable[[], None] = lambda: None
         self._stop_requested = False
+        self._roll_calls, self._answered = itertools.count(1), 0
         self._closed = threading.Event()
 
     def watch(self) -> None:
@@ -98,12 +100,13 @@ class FailureNotes:
 
     def find_lost(self) -> str:
         """On rank 0: describe which process failed or died; empty if all answer a roll call."""
-        self._store.set(_ROLL_CALL, "")
+        number = next(self._roll_calls)
+        self._store.set(_ROLL_CALL, str(number))
         ends = time.monotonic() + GRACE_SECONDS / 2
         while True:
             if self._store.check([_FAILED]):
                 return self._read(_FAILED)
-            missing = [rank for rank in range(1, self._size) if not self._store.check([_answer_key(rank)])]
+            missing = [rank for rank in range(1, self._size) if not self._has_answered(rank, number)]
             if not missing:
                 return ""
             if time.monotonic() > ends:
@@ -123,8 +126,9 @@ class FailureNotes:
         """On a follower: end when rank 0 asks for it, answer its roll call, pass on a request to stop."""
         if self._store.check([_END]):
             self._end_now(Ending(status=int(self._read(_END))))
-        if self._store.check([_ROLL_CALL]):
-            self._store.set(_answer_key(self._rank), "")
+        if self._store.check([_ROLL_CALL]) and (number := int(self._read(_ROLL_CALL))) != self._answered:
+            self._store.set(_answer_key(self._rank), str(number))
+            self._answered = number
         if self._stop_requested:
             self._store.set(_STOP, "")
 
@@ -134,6 +138,10 @@ class FailureNotes:
             self.on_stop()
         if self._store.check([_FAILED]) and not self._closed.wait(GRACE_SECONDS):
             self._end_now(Ending(failure=self._read(_FAILED)))
+
+    def _has_answered(self, rank: int, number: int) -> bool:
+        """Whether a process answered this roll call, or a later one of another thread."""
+        return self._store.check([_answer_key(rank)]) and int(self._read(_answer_key(rank))) >= number
 
     def _read(self, note: str) -> str:
         return str(self._store.get(note).decode())

@@ -1,11 +1,12 @@
 """The followers: each carries out rank 0's commands on its share of the data and the model."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
 
 from deepen.train.device import pick_device
-from deepen.train.distributed.commands import Begin, GatherState, Quit, ScoreTokens, TrainUntil
+from deepen.train.distributed.commands import Begin, CheckInitialization, CopyShare, Quit, ScoreTokens, TrainUntil
 from deepen.train.distributed.control import ControlChannel
 from deepen.train.distributed.leader import build_engine
 from deepen.train.distributed.placement import make_placement
@@ -33,8 +34,11 @@ def follow(world: World) -> int:
         match command:
             case TrainUntil(tokens):
                 _train(engine, tokens, control)
-            case GatherState():
-                engine.state()
+            case CheckInitialization():
+                with suppress(TrainingError):  # every process raises it, and rank 0 reports it
+                    engine.check_initialization()
+            case CopyShare(number):
+                control.saves.write_when_told(number, engine.state())
             case ScoreTokens(tokens_bt, targets_bt, branches_bt):
                 engine.token_scores(tokens_bt, targets_bt, branches_bt)
 

@@ -1,6 +1,7 @@
 """The leader: the engine of rank 0, which sends the followers a command for whatever takes all processes."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -9,15 +10,16 @@ from torch import Tensor
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
+from deepen.train.checkpoint.shard_files import find_share
 from deepen.train.device import pick_device
-from deepen.train.distributed.commands import Begin, GatherState, ScoreTokens, TrainUntil
+from deepen.train.distributed.commands import Begin, CheckInitialization, CopyShare, ScoreTokens, TrainUntil
 from deepen.train.distributed.control import ControlChannel
 from deepen.train.distributed.placement import make_placement
 from deepen.train.distributed.processes import ONE_PROCESS, World
 from deepen.train.engine import Engine, Log, TrainingEngine
 from deepen.train.errors import TrainingError
 from deepen.train.micro_batch import fit_settings, free_gpu_bytes
-from deepen.train.placement import Placement, SingleProcess
+from deepen.train.placement import Placement
 from deepen.train.progress import Progress
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
@@ -106,11 +108,10 @@ class Leader:
         return self.engine.micro_batch_tokens
 
     def check_initialization(self) -> None:
-        """As `Engine.check_initialization`; if the model is sharded, on a full copy in the CPU's memory."""
-        engine = self.engine
-        if self._begin.shard:
-            engine = build_engine(self._begin, SingleProcess(torch.device("cpu")))
-        engine.check_initialization()
+        """As `Engine.check_initialization`; takes all processes if the model is sharded."""
+        together = self._control.carry_out(CheckInitialization(), shared_error=TrainingError)
+        with together if self._begin.shard else nullcontext():
+            self.engine.check_initialization()
 
     def run(self, until: int, log: Log, stop: Callable[[], bool] = lambda: False) -> None:
         """As `Engine.run`; only this process decides whether to stop, for all of them."""
@@ -118,11 +119,13 @@ class Leader:
             self.engine.run(until, log, lambda: self._control.broadcast_flag(stop()))
 
     def state(self) -> TrainState:
-        """As `Engine.state`; if the model is sharded, gathered from all processes tensor by tensor."""
+        """As `Engine.state`; if the model is sharded, this process's share, which knows who holds the others."""
         if not self._begin.shard:
             return self.engine.state()
-        with self._control.carry_out(GatherState()):
-            return self.engine.state()
+        number = self._control.saves.next_number()
+        with self._control.carry_out(CopyShare(number)):
+            share = self.engine.state()
+        return replace(share, others=self._control.saves.others(number, find_share(share).count))
 
     def token_scores(self, tokens_bt: Tensor, targets_bt: Tensor, branches_bt: Tensor | None = None) -> Tensor:
         """As `Engine.token_scores`; every process computes a share of the sequences."""

@@ -9,9 +9,9 @@
       weights     W₀   W₁       W₀   W₁       two copies in two shards
       gathered inside (0 1) and (2 3), averaged further between (0 2) and (1 3)
 
-A saved state is never sharded. Rank 0 distributes its tensors and gathers them again, one at a time, so that no
-device holds all of them. The other processes start from a state without values (`TrainState.skeleton`): when a
-method takes a value, it uses rank 0's.
+A state of lazy tensors (`model/lazy.py`) is read by every process that holds shards, each its own rows. Of any
+other state, rank 0 has the values and distributes them, one at a time; the others start from its skeleton.
+A copy of a sharded model's state is this process's rows (`HeldRows`), which it writes to a file of its own.
 
 Shapes: b sequences, t tokens.
 """
@@ -19,9 +19,9 @@ Shapes: b sequences, t tokens.
 import gc
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -29,8 +29,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from deepen.model.decoder import Decoder
+from deepen.model.lazy import LazyTensor, LazyTensors, unread
+from deepen.train.checkpoint.shard_files import HeldRows
 from deepen.train.distributed.processes import World
 from deepen.train.placement import MicroBatch, Placement, SingleProcess
+from deepen.train.state import Share
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -53,13 +56,13 @@ class _ManyProcesses(ABC):
         self._rank, self._size = rank, size
 
     def load_and_wrap(self, model: Decoder, weights: Mapping[str, Tensor]) -> nn.Module:
-        """Load rank 0's weights into a model on the meta device; returns the module to call for a loss."""
+        """Load weights into a model on the meta device; returns the module to call for a loss."""
         if self.device.type == "cuda":
             gc.collect()  # DDP and FSDP2 leave reference cycles that would keep the previous segment's model alive
         self._divide(model)
         model.to_empty(device=self.device)
         for name, parameter in model.named_parameters():
-            parameter.detach().copy_(self.distribute(weights[name], parameter))
+            parameter.detach().copy_(self.load(weights, name, parameter))
         return self._wrap(model)
 
     @abstractmethod
@@ -71,8 +74,8 @@ class _ManyProcesses(ABC):
         """The module to call for a loss."""
 
     @abstractmethod
-    def distribute(self, value: Tensor, like: Tensor) -> Tensor:
-        """Rank 0's value on every process, on the device of `like`; if `like` is a shard, the matching shard."""
+    def load(self, tensors: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
+        """A copy of a tensor on the device of `like`; if `like` is a shard, the matching shard."""
 
     def _broadcast(self, value: Tensor, device: torch.device) -> Tensor:
         copy = self._copy_on_rank_0(value, device)
@@ -147,13 +150,21 @@ class Replicated(_ManyProcesses):
         # No initial synchronization: the weights are equal already, and there are no buffers.
         return DistributedDataParallel(model, init_sync=False, gradient_as_bucket_view=True)
 
-    def distribute(self, value: Tensor, like: Tensor) -> Tensor:
-        """Rank 0's value on every process, on the device of `like`."""
-        return self._broadcast(value, like.device)
+    def load(self, tensors: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
+        """Rank 0's tensor on every process, on the device of `like`."""
+        return self._broadcast(tensors[name], like.device)
 
-    def gather(self, tensor: Tensor) -> Tensor:
-        """A copy in the CPU's memory; every process has the same."""
-        return tensor.detach().to("cpu", copy=True)
+    def copy(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Copies in the CPU's memory; every process has the same."""
+        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+    def keep(self, moments: Mapping[str, Tensor], like: Tensor) -> Mapping[str, Tensor]:
+        """The moments themselves."""
+        return moments
+
+    def gathered(self, module: nn.Module) -> AbstractContextManager[None]:
+        """A context that does nothing: every process has the module's parameters."""
+        return nullcontext()
 
     def full(self, tensor: Tensor) -> Tensor:
         """The tensor itself."""
@@ -210,10 +221,17 @@ class Sharded(_ManyProcesses):
     def _wrap(self, model: Decoder) -> nn.Module:
         return model
 
-    def distribute(self, value: Tensor, like: Tensor) -> Tensor:
-        """The shard of rank 0's value that matches the shard `like`; a value of a different shape is broadcast."""
+    def load(self, tensors: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
+        """The rows of a tensor that match the shard `like`; all of a tensor of a different shape."""
         from torch.distributed.tensor import DTensor, distribute_tensor
 
+        value = unread(tensors)[name]
+        if isinstance(value, LazyTensor):
+            if like.shape != value.shape:
+                return value.load().to(like.device)
+            assert isinstance(like, DTensor)
+            rows = value.load(find_share(like).rows(value.shape[0])).to(like.device)
+            return _from_rows(rows, like)
         if like.shape != value.shape:  # a scalar, such as AdamW's step count
             return self._broadcast(value, like.device)
         assert isinstance(like, DTensor)
@@ -221,13 +239,21 @@ class Sharded(_ManyProcesses):
         shard: Tensor = distribute_tensor(copy, like.device_mesh, like.placements)
         return shard
 
-    def gather(self, tensor: Tensor) -> Tensor:
-        """A full copy in the CPU's memory on rank 0; for a shard, an empty tensor on the other processes."""
-        is_shard = hasattr(tensor, "full_tensor")
-        full = self.full(tensor)
-        if is_shard and self._rank > 0:
-            return torch.empty(0)
-        return full.detach().to("cpu", copy=True)
+    def copy(self, tensors: Mapping[str, Tensor]) -> LazyTensors:
+        """Copies of this process's rows in the CPU's memory."""
+        share = next(find_share(tensor) for tensor in tensors.values() if hasattr(tensor, "full_tensor"))
+        return LazyTensors({name: _copy_rows(tensor, share) for name, tensor in tensors.items()})
+
+    def keep(self, moments: Mapping[str, Tensor], like: Tensor) -> LazyTensors:
+        """This process's rows of the moments of a shard, in the CPU's memory."""
+        return self.copy({name: self.load(moments, name, like) for name in moments})
+
+    @contextmanager
+    def gathered(self, module: nn.Module) -> Iterator[None]:
+        """A context in which the parameters of an FSDP unit are whole on every process."""
+        module.unshard()  # type: ignore[operator]
+        yield
+        module.reshard()  # type: ignore[operator]
 
     def full(self, tensor: Tensor) -> Tensor:
         """The full tensor, gathered from all processes if they hold shards of it."""
@@ -246,3 +272,28 @@ class Sharded(_ManyProcesses):
         scores_bt2 = super().token_scores(model, tokens_bt, targets_bt, branches_bt)
         model.reshard()  # type: ignore[operator]  # the unit around the blocks stays gathered for a backward pass that never comes
         return scores_bt2
+
+
+def find_share(shard: Any) -> Share:
+    """Which rows of a tensor this process holds; if its rows are replicated too, one process writes them."""
+    coordinate = shard.device_mesh.get_coordinate()
+    (divided,) = (number for number, placement in enumerate(shard.placements) if placement.is_shard(0))
+    return Share(
+        coordinate[divided],
+        shard.device_mesh.size(divided),
+        is_written_here=not any(at for number, at in enumerate(coordinate) if number != divided),
+    )
+
+
+def _from_rows(rows: Tensor, like: Any) -> Tensor:
+    """A shard like another one, of this process's rows."""
+    from torch.distributed.tensor import DTensor
+
+    return DTensor.from_local(
+        rows, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
+    )
+
+
+def _copy_rows(tensor: Any, share: Share) -> HeldRows:
+    rows = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return HeldRows(rows.detach().to("cpu", copy=True), share, tuple(tensor.shape), tensor.dtype)

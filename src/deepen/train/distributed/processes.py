@@ -7,7 +7,7 @@ decides whatever depends on a clock, a signal or a disk. The others only follow 
     begin_engine(...)    sends Begin               build the same engine, without its tensors
     leader.run(until)    sends TrainUntil          train on their rows of each batch; before each step,
                          sends a flag              stop if it is set
-    leader.state()       sends GatherState         send their shards (only if the model is sharded)
+    leader.state()       sends CopyShare           copy their shares and write them (only if sharded)
     (the command ends)   sends Quit                end with the same status
 
 Between commands, followers wait in `ControlChannel.receive`. `failure.py` ends all processes when one fails.
@@ -27,6 +27,7 @@ from deepen.errors import InvalidValueError
 from deepen.train.distributed.control import ControlChannel
 from deepen.train.distributed.failure import Ending, FailureNotes
 from deepen.train.distributed.gpus import check_gpus
+from deepen.train.distributed.saving import SaveNotes
 from deepen.train.settings import WITHIN_NODE
 
 
@@ -156,7 +157,7 @@ def join(end_now: Callable[[Ending], None]) -> World:
         device_id=device,
     )
     notes = FailureNotes(rank, size, PrefixStore("notes", store), end_now)
-    control = ControlChannel(notes)
+    control = ControlChannel(notes, SaveNotes(PrefixStore("saves", store), notes))
     notes.watch()
     return World(rank=rank, size=size, local_size=local_size, control=control)
 

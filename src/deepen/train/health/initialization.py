@@ -9,6 +9,7 @@ from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
 from deepen.model.loss import token_scores
 from deepen.train.errors import TrainingError
+from deepen.train.placement import Placement
 
 LOSS_TOLERANCE = 0.5
 """Nats by which the first loss may differ from `expected_loss`."""
@@ -26,18 +27,20 @@ _REMEDY = "check `init_std` of the model, and what was changed in its network"
 
 
 @torch.no_grad()
-def check_initialization(model: Decoder, inputs_bt: Tensor, targets_bt: Tensor) -> None:
+def check_initialization(model: Decoder, inputs_bt: Tensor, targets_bt: Tensor, placement: Placement) -> None:
     """Raise a TrainingError unless weights, activations and loss are in the range of fresh weights.
 
     It runs one forward pass without gradients, draws no random numbers and does not change the model.
 
     Args:
         model: a model before its first step.
-        inputs_bt, targets_bt: a few sequences, on the model's device.
+        inputs_bt, targets_bt: a few sequences, on the model's device; the same ones on every process.
+        placement: how the processes hold the model.
     """
-    _check_weights(model)
-    x_btd = _check_activations(model, inputs_bt)
-    scores_n2 = token_scores(model.norm(x_btd).flatten(0, 1), model.head_weight, targets_bt.flatten())
+    _check_weights(model, placement)
+    with placement.gathered(model):
+        x_btd = _check_activations(model, inputs_bt, placement)
+        scores_n2 = token_scores(model.norm(x_btd).flatten(0, 1), model.head_weight, targets_bt.flatten())
     loss = scores_n2[:, 0].mean().item()
     expected = expected_loss(model.config, _rms(x_btd))
     if not abs(loss - expected) <= LOSS_TOLERANCE:
@@ -47,11 +50,12 @@ def check_initialization(model: Decoder, inputs_bt: Tensor, targets_bt: Tensor) 
         )
 
 
-def _check_weights(model: Decoder) -> None:
+def _check_weights(model: Decoder, placement: Placement) -> None:
     """Check that all weights are finite and within their limits, and that no matrix is close to zero."""
     config = model.config
     min_rms = config.init_std / math.sqrt(2 * config.depth) / 2
-    for name, weight in model.named_parameters():
+    for name, parameter in model.named_parameters():
+        weight = placement.full(parameter)
         is_matrix = weight.dim() >= 2
         largest, limit = weight.abs().max().item(), MAX_DEVIATIONS * config.init_std if is_matrix else MAX_VECTOR
         if not largest <= limit:  # nan is not
@@ -60,7 +64,7 @@ def _check_weights(model: Decoder) -> None:
             raise _error(f"fresh weight {name} has root mean square {rms:.3g}, below {min_rms:.3g}")
 
 
-def _check_activations(model: Decoder, inputs_bt: Tensor) -> Tensor:
+def _check_activations(model: Decoder, inputs_bt: Tensor, placement: Placement) -> Tensor:
     """Check the residual stream after every block; returns it after the last, (b, t, d).
 
     Its root mean square must be within half of `init_std` and MAX_ACTIVATION_RMS. Measured on the presets up to
@@ -72,7 +76,9 @@ def _check_activations(model: Decoder, inputs_bt: Tensor) -> Tensor:
     max_rms = MAX_ACTIVATION_RMS if is_pre_norm else 2 * math.sqrt(2 * len(model.blocks))
     x_btd, *shared = model.embed(inputs_bt)
     for index, block in enumerate(model.blocks):
-        x_btd = block.forward(x_btd, *shared)  # not __call__: a compiled block would be compiled for this alone
+        with placement.gathered(block):
+            # Not __call__: a compiled block would be compiled for this alone.
+            x_btd = block.forward(x_btd, *shared)
         rms = _rms(x_btd)
         if not min_rms <= rms <= max_rms:
             raise _error(

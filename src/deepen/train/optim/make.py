@@ -66,7 +66,7 @@ def make_optimizer(
     for name, parameter in trainable.items():
         kept = moments.get(name, {})
         if kept.keys() == set(state_names[parameter]):
-            optimizer.state[parameter] = {key: placement.distribute(kept[key], parameter) for key in kept}
+            optimizer.state[parameter] = {key: placement.load(kept, key, parameter) for key in kept}
     return optimizer
 
 
@@ -97,14 +97,14 @@ def read_moments(
 
     Args:
         model, optimizer: as `make_optimizer` got and returned them.
-        before: the moments that the segment began with; frozen parameters keep theirs.
+        before: the moments of frozen parameters, which keep theirs.
         placement: where the model is.
     """
     moments, state_names = dict(before), _find_state_names(optimizer)
     for name, parameter in model.named_parameters():
         if parameter in optimizer.state:
             state = optimizer.state[parameter]
-            moments[name] = {key: placement.gather(state[key]) for key in state_names[parameter]}
+            moments[name] = placement.copy({key: state[key] for key in state_names[parameter]})
     return moments
 
 

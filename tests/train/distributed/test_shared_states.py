@@ -1,0 +1,191 @@
+"""States of sharded models: each process reads and writes its share, and together they are the whole state."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from deepen import durable
+from deepen.cli.entry import main
+from deepen.data.shards import Dataset
+from deepen.growth.spec import Growth
+from deepen.model.config import ModelConfig
+from deepen.model.lazy import unread
+from deepen.schedule.trainable import TrainedParts
+from deepen.train.begin import begin_segment
+from deepen.train.checkpoint.state_folder import load_state, open_state, save_state
+from deepen.train.distributed import saving
+from deepen.train.distributed.leader import begin_engine
+from deepen.train.distributed.processes import World
+from deepen.train.segment import Segment
+from deepen.train.settings import TrainSettings
+from deepen.train.state import TrainState, initial_state
+from ranks import Ranks, Work, run_command
+from shares import save_in_shares
+from short_runs import CONTEXT, is_same, short_segment
+
+pytestmark = pytest.mark.slow
+
+OTHER_BYTES = 40 << 20
+"""For whatever a process has beside tensors: buffers of gloo and of the allocator."""
+
+Pools = Callable[[int], Ranks]
+
+
+@pytest.fixture(scope="module")
+def pools() -> Iterator[Pools]:
+    started: dict[int, Ranks] = {}
+
+    def pool(size: int) -> Ranks:
+        if size not in started:
+            started[size] = Ranks(size)
+        return started[size]
+
+    yield pool
+    for ranks in started.values():
+        ranks.close()
+
+
+def with_moments(state: TrainState) -> TrainState:
+    """The state with moments that differ from tensor to tensor."""
+    draw = torch.Generator().manual_seed(0)
+    moments = {
+        name: {
+            "exp_avg": torch.randn(w.shape, generator=draw) / 1e4,
+            "exp_avg_sq": torch.rand(w.shape, generator=draw) / 1e4,
+            "step": torch.tensor(float(number + 1)),
+        }
+        for number, (name, w) in enumerate(state.weights.items())
+    }
+    return replace(state, moments=moments)
+
+
+def growing_segment(model: ModelConfig, old: int, growth: Growth) -> Segment:
+    """The short segment, which begins with growth and trains the topmost block alone."""
+    depth = model.depth
+    topmost = TrainedParts(depth=depth, blocks=(depth - 1,), head=False, embeddings=False)
+    return replace(short_segment(model), growth=growth.resolve(old, depth), trains=topmost)
+
+
+def load_and_save(world: World, stored: Path, segment: Segment, model: ModelConfig, dataset: Dataset) -> Path:
+    """Begin a segment with the model sharded, and save its state before the first step."""
+    state = begin_segment(open_state(stored), segment, model)
+    engine = begin_engine(
+        state,
+        segment,
+        model=model,
+        settings=TrainSettings(),
+        dataset=dataset,
+        window=CONTEXT,
+        world=replace(world, shard=True),
+        device=torch.device("cpu"),
+    )
+    out = stored.with_name(f"{stored.name} by {world.size}")
+    save_state(engine.state(), out)
+    return out
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_what_processes_load_grow_and_save_is_the_whole_state_to_the_bit(
+    size: int, pools: Pools, model: ModelConfig, dataset: Dataset, tmp_path: Path
+):
+    """Frozen parameters too keep their moments. A state is read by as many processes as wrote it, more or fewer."""
+    model = replace(model, depth=5)
+    state = with_moments(initial_state(model, 2, seed=1))
+    save_state(state, tmp_path / "whole")
+    save_in_shares(state, tmp_path / "shares", 3)
+    for growth in (
+        Growth(operator="interpolate", moments="copy", noise=0.1),
+        Growth(operator="copy-zero", moments="copy"),
+        Growth(operator="random", moments="keep"),
+    ):
+        segment = growing_segment(model, 2, growth)
+        expected = begin_segment(state, segment, model)
+        for stored in ("whole", "shares"):
+            out = pools(size).call(load_and_save, tmp_path / stored, segment, model, dataset)
+            assert len(list(out.glob("shard-*"))) == size
+            assert is_same(load_state(out, verify=True), expected)
+
+
+def test_no_process_holds_more_than_its_share_and_one_tensor(
+    pools: Pools, model: ModelConfig, dataset: Dataset, tmp_path: Path
+):
+    """Peak memory of each process: its share, the copy of it that is written, and the tensors of one mixture.
+
+    The whole state would not fit into the bound.
+    """
+    size, old = 4, 3
+    wide = replace(model, depth=6, width=512, heads=8)
+    segment = growing_segment(wide, old, Growth(operator="interpolate", moments="copy"))
+    state = with_moments(initial_state(wide, old, seed=1))
+    save_in_shares(state, tmp_path / "stored", 2)
+    grown = begin_segment(open_state(tmp_path / "stored"), segment, wide)
+    whole = sum(tensor.nbytes for tensor in unread(grown.weights).values())
+    whole += sum(moment.nbytes for kept in grown.moments.values() for moment in unread(kept).values())
+    largest = max(tensor.nbytes for tensor in unread(grown.weights).values())
+    del state, grown
+    tiny = growing_segment(replace(model, depth=5), 2, Growth(operator="random"))
+    save_state(initial_state(model, 2, seed=1), tmp_path / "tiny")
+    pools(size).call(load_and_save, tmp_path / "tiny", tiny, replace(model, depth=5), dataset)  # imports
+    before = [start_measuring(process) for process in pools(size).process_ids]
+    pools(size).call(load_and_save, tmp_path / "stored", segment, wide, dataset)
+    bound = 2 * whole / size + 3 * largest + OTHER_BYTES
+    assert bound < 0.8 * whole
+    for process, began in zip(pools(size).process_ids, before, strict=True):
+        peak = read_memory(process, "VmHWM") - began
+        print(f"peak {peak / 1e6:.0f} MB, bound {bound / 1e6:.0f} MB, whole state {whole / 1e6:.0f} MB")
+        assert whole / size < peak < bound
+
+
+def start_measuring(process: int) -> int:
+    """Reset the peak of a process's memory; returns what it has now."""
+    Path(f"/proc/{process}/clear_refs").write_text("5")
+    return read_memory(process, "VmRSS")
+
+
+def read_memory(process: int, name: str) -> int:
+    """A number of bytes of Linux's status of a process."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{name}:"))
+    return int(line.split()[1]) * 1024
+
+
+def ask_soon() -> None:
+    saving.ROLL_CALL_SECONDS = 0.5
+
+
+def die_in_second_save() -> None:
+    real, saves = durable.save_tensors, 0
+
+    def save(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+        nonlocal saves
+        saves += 1
+        if saves == 2:
+            path.write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(path, tensors)
+
+    durable.save_tensors = save
+
+
+@pytest.mark.parametrize("victim", [0, 1], ids=["the leader", "a follower"])
+def test_a_run_killed_in_a_save_continues_in_one_process_from_the_state_before(
+    victim: int, dataset: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "run"
+    run = ["train", "one-shot", "--context", "16", "--batch-tokens", "64", "--steps", "8", "--rate", "constant"]
+    run += ["--data", str(dataset.folder), "--out", str(out)]
+    ends: dict[int, Work] = {0: ask_soon} | {victim: die_in_second_save}
+    codes = run_command(2, [*run, "--shard"], ends)
+    assert codes[victim] == -signal.SIGKILL and codes[1 - victim] == 1
+    good, *others = sorted(path.parent.name for path in out.glob("segments/*/state*/manifest.json"))
+    assert good == "state" and not others
+    assert len(list(out.glob("segments/*/state.new/shard-*"))) >= 1
+    assert main(run) == 0
+    assert main(["store", "check", str(out)]) == 0
+    finished = [load_state(path).progress.step for path in out.glob("segments/*/state")]
+    assert max(finished) == 8
