@@ -30,7 +30,7 @@ from short_runs import CONTEXT, is_same, short_segment
 
 pytestmark = pytest.mark.slow
 
-OTHER_BYTES = 40 << 20
+OTHER_BYTES = 32 << 20
 """For whatever a process has beside tensors: buffers of gloo and of the allocator."""
 
 Pools = Callable[[int], Ranks]
@@ -93,7 +93,7 @@ def load_and_save(world: World, stored: Path, segment: Segment, model: ModelConf
 def test_what_processes_load_grow_and_save_is_the_whole_state_to_the_bit(
     size: int, pools: Pools, model: ModelConfig, dataset: Dataset, tmp_path: Path
 ):
-    """Frozen parameters too keep their moments. A state is read by as many processes as wrote it, more or fewer."""
+    """Frozen parameters too keep their moments. Fewer processes or more read a state than wrote it."""
     model = replace(model, depth=5)
     state = with_moments(initial_state(model, 2, seed=1))
     save_state(state, tmp_path / "whole")
@@ -119,7 +119,7 @@ def test_no_process_holds_more_than_its_share_and_one_tensor(
     The whole state would not fit into the bound.
     """
     size, old = 4, 3
-    wide = replace(model, depth=6, width=512, heads=8)
+    wide = ModelConfig(name="wide", depth=6, width=512, heads=8, context=CONTEXT, vocab=model.vocab)
     segment = growing_segment(wide, old, Growth(operator="interpolate", moments="copy"))
     state = with_moments(initial_state(wide, old, seed=1))
     save_in_shares(state, tmp_path / "stored", 2)
@@ -187,5 +187,5 @@ def test_a_run_killed_in_a_save_continues_in_one_process_from_the_state_before(
     assert len(list(out.glob("segments/*/state.new/shard-*"))) >= 1
     assert main(run) == 0
     assert main(["store", "check", str(out)]) == 0
-    finished = [load_state(path).progress.step for path in out.glob("segments/*/state")]
-    assert max(finished) == 8
+    segments = list(out.glob("segments/*"))
+    assert len(segments) == 2 and all((segment / "done.json").exists() for segment in segments)

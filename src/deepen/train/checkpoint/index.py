@@ -41,7 +41,7 @@ def shard_name(index: int, count: int) -> str:
 
 def write_index(path: Path, index: Index) -> None:
     """Write tensors.json."""
-    tensors = {name: {"dtype": dtype, "shape": shape} for name, (dtype, shape) in index.tensors.items()}
+    tensors = {name: {"dtype": dtype, "shape": shape} for name, (dtype, shape) in sorted(index.tensors.items())}
     content = durable.sealed({"shards": index.shards, "tensors": tensors})
     durable.write(path, content)
     durable.check_size(path, len(content))
