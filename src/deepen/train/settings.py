@@ -46,7 +46,7 @@ class TrainSettings:
     compile: str = field(default="no", metadata={"identity": "rounding"})
     activation_checkpointing: bool = field(default=False, metadata={"identity": False})
     checkpoint_to_fit: bool = field(default=True, metadata={"identity": False})
-    reduce_once: bool | None = field(default=None, metadata={"identity": "rounding"})
+    reduce_once: bool | None = field(default=None, metadata={"identity": False})
     on_spike: str = field(default="warn", metadata={"identity": {"stop": "warn"}})
 
     def __post_init__(self) -> None:
