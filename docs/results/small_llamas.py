@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import deepen
 from deepen.study.map.define import sized_model
@@ -22,6 +23,45 @@ def list_budgets(model: deepen.ModelConfig, budgets: Sequence[int]) -> list[int]
     """Tokens of full training at budgets in tokens per non-embedding parameter, in whole steps."""
     smallest = round(budgets[0] * model.parameters_non_embedding / BATCH_TOKENS)
     return [smallest * budget // budgets[0] * BATCH_TOKENS for budget in budgets]
+
+
+def make_study(
+    model: deepen.ModelConfig,
+    budgets: Sequence[int],
+    data: str,
+    *,
+    peak: float,
+    warmup_share: float = 0.1,
+    **fields: Any,
+) -> deepen.Study:
+    """A study of a model at several budgets, compared at equal exact FLOPs.
+
+    Args:
+        model: the model at its full depth.
+        budgets: tokens of full training per non-embedding parameter, in rising order.
+        data: a folder of token shards.
+        peak: the learning rate of arms that are not tuned.
+        warmup_share: the warm-up of all runs, as a share of the smallest budget.
+        fields: the study's other fields.
+    """
+    *earlier, tokens = list_budgets(model, budgets)
+    shared = {
+        "evaluation": deepen.Evaluation(
+            every_tokens=tokens // 40 // BATCH_TOKENS * BATCH_TOKENS, validation_tokens=2**15
+        )
+    }
+    return deepen.Study(
+        name=model.name,
+        model=model,
+        tokens=tokens,
+        earlier_tokens=tuple(earlier),
+        batch_tokens=BATCH_TOKENS,
+        context=CONTEXT,
+        accountings=("flops",),
+        rate=deepen.WSD(peak=peak, warmup_tokens=round(warmup_share * earlier[0])),
+        data=data,
+        **shared | fields,
+    )
 
 
 def make_parser(description: str | None, widths: str) -> argparse.ArgumentParser:

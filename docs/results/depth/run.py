@@ -13,7 +13,7 @@ from pathlib import Path
 import deepen
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from small_llamas import BATCH_TOKENS, CONTEXT, list_budgets, make_model, make_parser, run_all
+import small_llamas
 
 DEPTHS = (1, 2, 3, 4, 6)
 BUDGETS = (5, 10, 20, 40)
@@ -24,33 +24,26 @@ RATES = (4e-3, 8e-3, 1.6e-2)
 
 def make_study(width: int, family: str, parametrization: str, data: str) -> deepen.Study:
     """All depths of a width, each with the best of the rates for it."""
-    model = make_model(width, DEPTHS[-1], family=family, parametrization=parametrization)
-    *earlier, tokens = list_budgets(model, BUDGETS)
+    model = small_llamas.make_model(width, DEPTHS[-1], family=family, parametrization=parametrization)
     deepest, *shallow = reversed(DEPTHS)
-    return deepen.Study(
-        name=model.name,
-        model=model,
-        tokens=tokens,
-        earlier_tokens=tuple(earlier),
-        batch_tokens=BATCH_TOKENS,
-        context=CONTEXT,
+    return small_llamas.make_study(
+        model,
+        BUDGETS,
+        data,
+        peak=RATES[1],
         arms=(
             deepen.Arm(name=f"depth {deepest}", recipe="full"),
             *(deepen.Arm(name=f"depth {d}", recipe="small", options={"start_depth": d}) for d in shallow),
         ),
         baseline=f"depth {deepest}",
         anchors=(1.0,),
-        accountings=("flops",),
         seeds=(0, 1, 2),
-        rate=deepen.WSD(peak=RATES[1], warmup_tokens=round(0.1 * earlier[0])),
         tuning=deepen.Tuning(rates=RATES, share=0.25),
-        evaluation=deepen.Evaluation(every_tokens=tokens // 40, validation_tokens=2**15),
-        data=data,
     )
 
 
 def main() -> None:
-    parser = make_parser(__doc__, widths="24,32,48")
+    parser = small_llamas.make_parser(__doc__, widths="24,32,48")
     parser.add_argument("--families", default="llama", help="llama, gpt2 or both; default llama")
     parser.add_argument("--parametrizations", default="standard", help="standard, depth-mup or both")
     args = parser.parse_args()
@@ -60,7 +53,7 @@ def main() -> None:
         for family in args.families.split(",")
         for parametrization in args.parametrizations.split(",")
     )
-    run_all(studies, args.folder, args.jobs)
+    small_llamas.run_all(studies, args.folder, args.jobs)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from deepen.study.map.define import sized_model
 from deepen.study.map.run_map import run_map
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from small_llamas import BATCH_TOKENS, CONTEXT, list_budgets, make_parser
+import small_llamas
 
 DEPTH, BUDGETS = 4, (5, 10, 20, 40, 80)
 """Blocks, and tokens of full training per non-embedding parameter."""
@@ -43,31 +43,22 @@ ARMS = (
 
 def make_study(width: int, data: str) -> deepen.Study:
     """All arms and constant depths of a width at all budgets."""
-    model = sized_model(DEPTH, width)
-    *earlier, tokens = list_budgets(model, BUDGETS)
-    return deepen.Study(
-        name=model.name,
-        model=model,
-        tokens=tokens,
-        earlier_tokens=tuple(earlier),
-        batch_tokens=BATCH_TOKENS,
-        context=CONTEXT,
+    return small_llamas.make_study(
+        sized_model(DEPTH, width),
+        BUDGETS,
+        data,
+        peak=RATES[2],
+        warmup_share=0.2,
         arms=ARMS,
-        accountings=("flops",),
         primary=PRIMARY,
         seeds=SEEDS,
-        rate=deepen.WSD(peak=RATES[2], warmup_tokens=round(0.2 * earlier[0])),
         tuning=deepen.Tuning(rates=RATES if width > 16 else (*RATES, 6.4e-2), share=0.5),
         depths=(1, 2, 3),
-        evaluation=deepen.Evaluation(
-            every_tokens=tokens // 40 // BATCH_TOKENS * BATCH_TOKENS, validation_tokens=2**15
-        ),
-        data=data,
     )
 
 
 def main() -> None:
-    args = make_parser(__doc__, widths="16,24,32").parse_args()
+    args = small_llamas.make_parser(__doc__, widths="16,24,32").parse_args()
     studies = [make_study(int(width), args.data) for width in args.widths.split(",")]
     executor = deepen.ExecutorChoice(kind="local", jobs=args.jobs)
     run_map(studies, args.folder, train=partial(deepen.run, executor=executor, threads=1), draw=draw_map)

@@ -13,7 +13,7 @@ from pathlib import Path
 import deepen
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from small_llamas import BATCH_TOKENS, CONTEXT, list_budgets, make_model, make_parser, run_all
+import small_llamas
 
 DEPTH, BUDGETS = 4, (20, 40, 80)
 """Blocks, and tokens of full training per non-embedding parameter."""
@@ -51,31 +51,23 @@ ARMS = (
 
 def make_study(width: int, data: str) -> deepen.Study:
     """All arms and constant depths of a width at all budgets."""
-    model = make_model(width, DEPTH)
-    *earlier, tokens = list_budgets(model, BUDGETS)
-    return deepen.Study(
-        name=model.name,
-        model=model,
-        tokens=tokens,
-        earlier_tokens=tuple(earlier),
-        batch_tokens=BATCH_TOKENS,
-        context=CONTEXT,
+    return small_llamas.make_study(
+        small_llamas.make_model(width, DEPTH),
+        BUDGETS,
+        data,
+        peak=RATES[2],
         arms=ARMS,
-        accountings=("flops",),
         seeds=(0, 1, 2, 3, 4),
-        rate=deepen.WSD(peak=RATES[2], warmup_tokens=round(0.1 * earlier[0])),
         tuning=deepen.Tuning(rates=RATES),
         depths=(1, 2, 3),
-        evaluation=deepen.Evaluation(
-            every_tokens=tokens // 40 // BATCH_TOKENS * BATCH_TOKENS, validation_tokens=2**15
-        ),
-        data=data,
     )
 
 
 def main() -> None:
-    args = make_parser(__doc__, widths="24").parse_args()
-    run_all((make_study(int(width), args.data) for width in args.widths.split(",")), args.folder, args.jobs)
+    args = small_llamas.make_parser(__doc__, widths="24").parse_args()
+    small_llamas.run_all(
+        (make_study(int(width), args.data) for width in args.widths.split(",")), args.folder, args.jobs
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Save a sharded state: every process writes its own file in the background, and rank 0 hears of each.
+"""Save a sharded state: every process writes its own file in the background, and reports it to rank 0.
 
 The processes leave notes in the store through which they connected. For the seventh state that they copied:
 
