@@ -38,6 +38,8 @@ ARMS = (
         name="random 0 to 4", recipe="one-shot", options={"start_depth": 0, "grow_at": 0.3, "operator": "random"}
     ),
     deepen.Arm(name="two-phase S=4", recipe="two-phase", options={"stages": 4}),
+    deepen.Arm(name="small 2", recipe="small", options={"start_depth": 2}),
+    deepen.Arm(name="small 3", recipe="small", options={"start_depth": 3}),
 )
 
 
