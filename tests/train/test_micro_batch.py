@@ -7,7 +7,8 @@ import torch
 
 from deepen.bench.workload import Workload
 from deepen.model.presets import PRESETS
-from deepen.train.micro_batch import fit_settings, free_gpu_bytes
+from deepen.train.gpu_memory import own_free_bytes
+from deepen.train.micro_batch import fit_settings
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
 
@@ -58,5 +59,5 @@ def test_sharded_gradients_are_sent_once_where_memory_allows(gigabytes: int, onc
 def test_what_is_asked_for_is_taken_and_a_cpu_changes_nothing(segment: Segment):
     asked = replace(SETTINGS, micro_batch_tokens=2048)
     assert fit_settings(asked, segment, PRESETS["gpt2-124m"], 80 * 10**9) == asked
-    assert free_gpu_bytes(CPU) == 0
+    assert own_free_bytes(CPU) == 0
     assert fit_settings(SETTINGS, segment, PRESETS["gpt2-124m"], 0) == SETTINGS

@@ -19,7 +19,8 @@ from deepen.schedule.phase import Phase
 from deepen.schedule.rate_piece import RatePiece
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.train.engine import Engine
-from deepen.train.micro_batch import fit_settings, free_gpu_bytes
+from deepen.train.gpu_memory import own_free_bytes
+from deepen.train.micro_batch import fit_settings
 from deepen.train.placement import SingleProcess
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
@@ -103,7 +104,7 @@ class Workload:
 
     def with_micro_batch(self) -> "Workload":
         """The same, with the micro-batch of full training decided by the memory that is free now."""
-        settings = fit_settings(self.settings, self._full_segment, self.model, free_gpu_bytes(self.device))
+        settings = fit_settings(self.settings, self._full_segment, self.model, own_free_bytes(self.device))
         return replace(self, settings=settings)
 
     @property
@@ -143,7 +144,7 @@ class Workload:
     def engine(self, state: TrainState, segment: Segment) -> Engine:
         """An engine for a segment, on random tokens."""
         batches = Batches(Tokens([self.random_tokens()]), self.context, seed=0)
-        settings = fit_settings(self.settings, segment, self.model, free_gpu_bytes(self.device))
+        settings = fit_settings(self.settings, segment, self.model, own_free_bytes(self.device))
         return Engine(state, segment, self.model, batches, settings, SingleProcess(self.device))
 
     def full_training(self) -> Engine:

@@ -34,6 +34,14 @@ def free_gpu_memory(device: torch.device, processes: int) -> tuple[int, ...]:
         return ()
 
 
+def own_free_bytes(device: torch.device) -> int:
+    """The memory of a GPU that this process can still use, with what it has cached; 0 on a CPU."""
+    if device.type != "cuda":
+        return 0
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + cached
+
+
 def check_sharing(needed: int, free: Sequence[int], processes: int) -> None:
     """Raise an InvalidValueError if processes that take turns in choosing a GPU do not fit into its memory.
 

@@ -3,8 +3,6 @@
 import logging
 from dataclasses import replace
 
-import torch
-
 from deepen.compute.memory import can_reduce_once, choose_micro_batch, must_checkpoint
 from deepen.compute.memory_settings import BYTES, MemorySettings
 from deepen.model.config import ModelConfig
@@ -86,11 +84,3 @@ def fit_settings(
         once = can_reduce_once(model, phase, segment.trains, replace(memory, micro_batch_tokens=tokens))
         settings = replace(settings, reduce_once=once)
     return replace(settings, micro_batch_tokens=tokens)
-
-
-def free_gpu_bytes(device: torch.device) -> int:
-    """The memory of a GPU that this process can still use, with what it has cached; 0 on a CPU."""
-    if device.type != "cuda":
-        return 0
-    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + cached

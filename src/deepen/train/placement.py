@@ -100,8 +100,30 @@ class Placement(Protocol):
         """As `Decoder.token_scores`, (b, t, 2), on every process; each computes its rows."""
 
 
+class WholeModel:
+    """What a placement does where this process holds the whole model."""
+
+    __slots__ = ()
+
+    def copy(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Copies in the CPU's memory."""
+        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+    def keep(self, moments: Mapping[str, Tensor], like: Tensor) -> Mapping[str, Tensor]:
+        """The moments themselves."""
+        return moments
+
+    def gathered(self, module: nn.Module) -> AbstractContextManager[None]:
+        """A context that does nothing: this process has the parameters."""
+        return nullcontext()
+
+    def full(self, tensor: Tensor) -> Tensor:
+        """The tensor itself."""
+        return tensor
+
+
 @dataclass(frozen=True, slots=True)
-class SingleProcess:
+class SingleProcess(WholeModel):
     """One process that holds the whole model and trains on the whole batch."""
 
     device: torch.device
@@ -118,22 +140,6 @@ class SingleProcess:
     def load(self, tensors: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
         """A copy of one of the tensors on the device of `like`."""
         return tensors[name].to(like.device, copy=True)
-
-    def copy(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Copies in the CPU's memory."""
-        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-
-    def keep(self, moments: Mapping[str, Tensor], like: Tensor) -> Mapping[str, Tensor]:
-        """The moments themselves."""
-        return moments
-
-    def gathered(self, module: nn.Module) -> AbstractContextManager[None]:
-        """A context that does nothing."""
-        return nullcontext()
-
-    def full(self, tensor: Tensor) -> Tensor:
-        """The tensor itself."""
-        return tensor
 
     def total(self, share: Tensor) -> Tensor:
         """The share itself."""

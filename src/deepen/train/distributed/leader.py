@@ -18,7 +18,8 @@ from deepen.train.distributed.placement import make_placement
 from deepen.train.distributed.processes import ONE_PROCESS, World
 from deepen.train.engine import Engine, Log, TrainingEngine
 from deepen.train.errors import TrainingError
-from deepen.train.micro_batch import fit_settings, free_gpu_bytes
+from deepen.train.gpu_memory import own_free_bytes
+from deepen.train.micro_batch import fit_settings
 from deepen.train.placement import Placement
 from deepen.train.progress import Progress
 from deepen.train.segment import Segment
@@ -60,7 +61,7 @@ def begin_engine(
             settings,
             segment,
             model,
-            free_gpu_bytes(device),
+            own_free_bytes(device),
             devices=world.size,
             sharded=world.shard,
             shard_group=world.shard_group,

@@ -32,7 +32,7 @@ from deepen.model.decoder import Decoder
 from deepen.model.lazy import LazyTensor, LazyTensors, unread
 from deepen.train.checkpoint.shard_files import HeldRows
 from deepen.train.distributed.processes import World
-from deepen.train.placement import MicroBatch, Placement, SingleProcess
+from deepen.train.placement import MicroBatch, Placement, SingleProcess, WholeModel
 from deepen.train.state import Share
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class _ManyProcesses(ABC):
         return torch.cat([part_bt2[:length] for part_bt2, length in zip(parts, lengths, strict=True)])
 
 
-class Replicated(_ManyProcesses):
+class Replicated(WholeModel, _ManyProcesses):
     """Every process holds the full model; DDP averages gradients."""
 
     keeps_casts = True
@@ -153,22 +153,6 @@ class Replicated(_ManyProcesses):
     def load(self, tensors: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
         """Rank 0's tensor on every process, on the device of `like`."""
         return self._broadcast(tensors[name], like.device)
-
-    def copy(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Copies in the CPU's memory; every process has the same."""
-        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-
-    def keep(self, moments: Mapping[str, Tensor], like: Tensor) -> Mapping[str, Tensor]:
-        """The moments themselves."""
-        return moments
-
-    def gathered(self, module: nn.Module) -> AbstractContextManager[None]:
-        """A context that does nothing: every process has the module's parameters."""
-        return nullcontext()
-
-    def full(self, tensor: Tensor) -> Tensor:
-        """The tensor itself."""
-        return tensor
 
     def sync_gradients(self, network: nn.Module, *, now: bool) -> AbstractContextManager[None]:
         """Average gradients in this pass, or only accumulate them for a later one."""
