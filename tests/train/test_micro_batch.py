@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from deepen.bench.workload import Workload
+from deepen.compute.memory_settings import Division
 from deepen.model.presets import PRESETS
 from deepen.train.gpu_memory import own_free_bytes
 from deepen.train.micro_batch import fit_settings
@@ -27,7 +28,7 @@ def segment() -> Segment:
 
 @pytest.mark.parametrize(("gigabytes", "devices", "sequences"), [(80, 1, 64), (24, 1, 16), (80, 16, 32)])
 def test_a_gpus_memory_decides_the_micro_batch(gigabytes: int, devices: int, sequences: int, segment: Segment):
-    chosen = fit_settings(SETTINGS, segment, PRESETS["gpt2-124m"], gigabytes * 10**9, devices=devices)
+    chosen = fit_settings(SETTINGS, segment, PRESETS["gpt2-124m"], gigabytes * 10**9, Division(devices=devices))
     assert chosen == replace(SETTINGS, micro_batch_tokens=sequences * 1024)
 
 
@@ -50,10 +51,10 @@ def test_blocks_run_forward_twice_only_where_a_step_would_not_fit_otherwise(
 @pytest.mark.parametrize(("gigabytes", "once"), [(40, True), (9, False)])
 def test_sharded_gradients_are_sent_once_where_memory_allows(gigabytes: int, once: bool, segment: Segment):
     model, asked = PRESETS["gpt2-124m"], replace(SETTINGS, micro_batch_tokens=16 * 1024)
-    chosen = fit_settings(asked, segment, model, gigabytes * 10**9, devices=8, sharded=True)
+    chosen = fit_settings(asked, segment, model, gigabytes * 10**9, Division(devices=8, sharded=True))
     assert chosen == replace(asked, reduce_once=once)
     never = replace(asked, reduce_once=False)
-    assert fit_settings(never, segment, model, gigabytes * 10**9, devices=8, sharded=True) == never
+    assert fit_settings(never, segment, model, gigabytes * 10**9, Division(devices=8, sharded=True)) == never
 
 
 def test_what_is_asked_for_is_taken_and_a_cpu_changes_nothing(segment: Segment):

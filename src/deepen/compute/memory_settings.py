@@ -15,16 +15,37 @@ BYTES = {"fp32": 4, "bf16": 2}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MemorySettings:
+class Division:
+    """How devices divide a batch, and perhaps the model.
+
+    Args:
+        devices: how many devices share a batch.
+        sharded: weights, gradients and optimizer state are divided over the devices (FSDP2, ZeRO-3) instead of
+            replicated (DDP, whose buckets hold all gradients from the first micro-batch on).
+        shard_group: how many devices they are divided over, where each such group has a copy (HSDP); 0: all.
+    """
+
+    devices: int = 1
+    sharded: bool = False
+    shard_group: int = 0
+
+    @property
+    def shards(self) -> int:
+        """Among how many devices each weight, gradient and moment is divided."""
+        return (self.shard_group or self.devices) if self.sharded else 1
+
+
+ONE_DEVICE = Division()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemorySettings(Division):
     """What the memory of a step depends on, in addition to the model and the phase.
 
     Args:
         precision: "fp32", or "bf16" for autocast: fp32 weights, bf16 matrix products.
         micro_batch_tokens: tokens of a micro-batch; for 0 see `memory.choose_micro_batch`.
-        devices: how many devices share a batch.
-        sharded: weights, gradients and optimizer state are divided over the devices (FSDP2, ZeRO-3) instead of
-            replicated (DDP, whose buckets hold all gradients from the first micro-batch on).
-        shard_group: how many devices they are divided over, where each such group has a copy (HSDP); 0: all.
+        devices, sharded, shard_group: as in `Division`.
         reduce_once: sharded gradients stay whole until the last micro-batch of a step, which sends them once.
         activation_checkpointing: blocks store only their input and run forward again.
         optimizer: gives the bytes of its state and of the temporaries of its step.
@@ -36,19 +57,11 @@ class MemorySettings:
 
     precision: str = "fp32"
     micro_batch_tokens: int = 0
-    devices: int = 1
-    sharded: bool = False
-    shard_group: int = 0
     reduce_once: bool = False
     activation_checkpointing: bool = False
     optimizer: OptimizerCost = ADAMW_COST
     gpu: bool = False
     device_bytes: int = 0
-
-    @property
-    def shards(self) -> int:
-        """Among how many devices each weight, gradient and moment is divided."""
-        return (self.shard_group or self.devices) if self.sharded else 1
 
 
 def micro_batch_tokens(requested: int, batch_tokens_per_device: int, context: int, vocab: int) -> int:

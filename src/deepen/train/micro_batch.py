@@ -1,10 +1,10 @@
 """How a segment's step fits into a GPU: its micro-batches and activation checkpointing, alike on all processes."""
 
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from deepen.compute.memory import can_reduce_once, choose_micro_batch, must_checkpoint
-from deepen.compute.memory_settings import BYTES, MemorySettings
+from deepen.compute.memory_settings import BYTES, ONE_DEVICE, Division, MemorySettings
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase
 from deepen.train.segment import Segment
@@ -24,23 +24,18 @@ def describe_phase(segment: Segment) -> Phase:
     )
 
 
-def memory_settings(
-    settings: TrainSettings, *, devices: int = 1, sharded: bool = False, shard_group: int = 0
-) -> MemorySettings:
+def memory_settings(settings: TrainSettings, division: Division = ONE_DEVICE) -> MemorySettings:
     """What the memory of a step on a CPU depends on.
 
     Args:
         settings: settings of the step.
-        devices: processes that share a batch.
-        sharded, shard_group: whether they also share weights, gradients and optimizer state, as in `World`.
+        division: how processes divide a batch and the model.
     """
     return MemorySettings(
         precision=settings.precision if settings.precision in BYTES else "fp32",
         micro_batch_tokens=settings.micro_batch_tokens,
-        devices=devices,
-        sharded=sharded,
-        shard_group=shard_group,
-        reduce_once=sharded and bool(settings.reduce_once),
+        **asdict(division),
+        reduce_once=division.sharded and bool(settings.reduce_once),
         activation_checkpointing=settings.activation_checkpointing,
         optimizer=settings.optimizer.cost,
     )
@@ -51,10 +46,7 @@ def fit_settings(
     segment: Segment,
     model: ModelConfig,
     free_bytes: int,
-    *,
-    devices: int = 1,
-    sharded: bool = False,
-    shard_group: int = 0,
+    division: Division = ONE_DEVICE,
 ) -> TrainSettings:
     """The settings of a segment's steps on a GPU, with what they leave open.
 
@@ -66,12 +58,11 @@ def fit_settings(
         segment: what is trained.
         model: the model at its final depth.
         free_bytes: free memory of a GPU before the model is on it; 0 on a CPU, which changes nothing.
-        devices, sharded, shard_group: as in `memory_settings`.
+        division: as in `memory_settings`.
     """
     if not free_bytes:
         return settings
-    on_cpu = memory_settings(settings, devices=devices, sharded=sharded, shard_group=shard_group)
-    memory = replace(on_cpu, gpu=True, device_bytes=free_bytes)
+    memory = replace(memory_settings(settings, division), gpu=True, device_bytes=free_bytes)
     phase = describe_phase(segment)
     if settings.checkpoint_to_fit and must_checkpoint([(phase, segment.trains)], model, memory):
         _log.info(
@@ -80,7 +71,7 @@ def fit_settings(
         settings = replace(settings, activation_checkpointing=True)
         memory = replace(memory, activation_checkpointing=True)
     tokens = choose_micro_batch(model, phase, segment.trains, memory)
-    if sharded and settings.reduce_once is None:
+    if division.sharded and settings.reduce_once is None:
         once = can_reduce_once(model, phase, segment.trains, replace(memory, micro_batch_tokens=tokens))
         settings = replace(settings, reduce_once=once)
     return replace(settings, micro_batch_tokens=tokens)

@@ -110,8 +110,8 @@ def step_bytes(study: Study, segment: Segment, world: World) -> int:
     Compiled blocks keep less than the formula says, so only weights, gradients and moments count then.
     """
     settings = study.settings
-    depends_on = memory_settings(settings, devices=world.size, sharded=world.shard, shard_group=world.shard_group)
-    memory = phase_memory(study.model, describe_phase(segment), segment.trains, depends_on)
+    needed_by = memory_settings(settings, world.division)
+    memory = phase_memory(study.model, describe_phase(segment), segment.trains, needed_by)
     return memory.peak if settings.compile == "no" else memory.weights + memory.gradients + memory.moments
 
 

@@ -23,6 +23,7 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
+from deepen.compute.memory_settings import Division
 from deepen.errors import InvalidValueError
 from deepen.train.distributed.control import ControlChannel
 from deepen.train.distributed.failure import Ending, FailureNotes
@@ -52,9 +53,14 @@ class World:
     control: ControlChannel | None = None
 
     @property
+    def division(self) -> Division:
+        """How they divide a batch, and perhaps the model."""
+        return Division(devices=self.size, sharded=self.shard, shard_group=self.shard_group)
+
+    @property
     def shards(self) -> int:
         """Among how many processes each weight, gradient and moment is divided."""
-        return (self.shard_group or self.size) if self.shard else 1
+        return self.division.shards
 
 
 ONE_PROCESS = World()
