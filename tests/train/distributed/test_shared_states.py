@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,9 @@ from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
 from deepen.model.lazy import unread
 from deepen.schedule.trainable import TrainedParts
+from deepen.study.run import worker
 from deepen.train.begin import begin_segment
+from deepen.train.checkpoint.saver import BackgroundSaver
 from deepen.train.checkpoint.state_folder import load_state, open_state, save_state
 from deepen.train.distributed import saving
 from deepen.train.distributed.leader import begin_engine
@@ -189,3 +192,30 @@ def test_a_run_killed_in_a_save_continues_in_one_process_from_the_state_before(
     assert main(["store", "check", str(out)]) == 0
     segments = list(out.glob("segments/*"))
     assert len(segments) == 2 and all((segment / "done.json").exists() for segment in segments)
+
+
+def save_after_each_step_as_late_as_possible() -> None:
+    """A save in the background begins to write when training waits for it, as on a disk that is slow to answer."""
+    worker.SAVE_EVERY_SECONDS = 0.0
+    real_wait, real_begin, is_awaited = BackgroundSaver.wait, saving.OtherProcesses.begin, threading.Event()
+
+    def wait(saver: BackgroundSaver[[]]) -> None:
+        if saver.busy:
+            is_awaited.set()
+        real_wait(saver)
+
+    def begin(others: saving.OtherProcesses, folder: Path) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            is_awaited.wait()
+            is_awaited.clear()
+        real_begin(others, folder)
+
+    BackgroundSaver.wait, saving.OtherProcesses.begin = wait, begin
+
+
+def test_a_state_that_is_due_before_the_last_one_is_written_waits_for_it(dataset: Dataset, tmp_path: Path):
+    out = tmp_path / "run"
+    run = ["train", "full", "--context", "16", "--batch-tokens", "64", "--steps", "4", "--rate", "constant"]
+    run += ["--data", str(dataset.folder), "--out", str(out), "--shard"]
+    assert run_command(2, run, {0: save_after_each_step_as_late_as_possible}) == [0, 0]
+    assert main(["store", "check", str(out)]) == 0

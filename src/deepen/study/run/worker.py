@@ -97,6 +97,7 @@ def train_segment(
 
         def save() -> None:
             if engine.progress.tokens > segment.start:  # before, it is the parent's state
+                saver.wait()  # so that no two copies are in memory; of processes, each keeps only its newest
                 saver.save(engine.state(), folder.log_sizes())
 
         while True:
