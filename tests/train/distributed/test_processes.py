@@ -1,9 +1,10 @@
 """Who is who among the processes of a run."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from torch.distributed import HashStore
+from torch.distributed import HashStore, Store
 
 from deepen.errors import InvalidValueError
 from deepen.train.distributed.gpus import UnusableGPUsError, check_gpus
@@ -29,9 +30,9 @@ def test_a_launcher_that_sets_half_of_it_is_refused(environment: dict[str, str],
         count_processes(environment)
 
 
-def compare(gpus: list[str], visible: int) -> set[str]:
+def compare(gpus: list[str], visible: int, store: Store | None = None) -> set[str]:
     """What the processes of a run are told about their GPUs; each is a thread here."""
-    store, size = HashStore(), len(gpus)
+    store, size = HashStore() if store is None else store, len(gpus)
 
     def one(rank: int) -> str:
         try:
@@ -48,6 +49,26 @@ def test_one_gpu_for_each_process_is_enough_however_it_is_numbered():
     assert compare(["", "", ""], visible=0) == {""}
     assert compare(["a", "b", "c"], visible=3) == {""}
     assert compare(["a", "b", "c"], visible=1) == {""}  # SLURM, one GPU per task
+
+
+class FirstPauses(HashStore):
+    """The first process that counts its GPU goes on after the other one has compared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other_compared = threading.Event()
+
+    def add(self, key: str, amount: int) -> int:
+        number: int = super().add(key, amount)
+        if key == "compared":
+            self.other_compared.set()
+        elif (key, number) == ("with a gpu", 1):
+            self.other_compared.wait()
+        return number
+
+
+def test_gpus_are_counted_once_every_process_has_counted_its_own():
+    assert compare(["a", "b"], visible=2, store=FirstPauses()) == {""}
 
 
 def test_processes_that_share_a_gpu_are_refused_with_the_same_line_on_all_of_them():

@@ -36,8 +36,9 @@ def check_gpus(store: Store, rank: int, size: int, gpu: str, visible: int) -> No
     if owner != rank:
         number = f"{visible} GPU{'' if visible == 1 else 's'}"
         store.set("problem", f"processes {owner} and {rank} of {size} have the same GPU: each sees {number}")
-    with_gpu = store.add("with a gpu", 1 if gpu else 0)
+    store.add("with a gpu", 1 if gpu else 0)
     if store.add("compared", 1) == size:  # the last one: what the others found is in the store
+        with_gpu = store.add("with a gpu", 0)
         if 0 < with_gpu < size:
             store.set("problem", f"{with_gpu} of {size} processes have a GPU, and the others have none")
         store.set("result", store.get("problem").decode() if store.check(["problem"]) else "")
