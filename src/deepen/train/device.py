@@ -74,6 +74,8 @@ def check_memory(
     shards: int = 1,
     optimizer: OptimizerCost = ADAMW_COST,
     processes: int = 1,
+    *,
+    local_shards: int = 1,
 ) -> None:
     """Refuse a model whose weights, gradients and optimizer state alone exceed the memory.
 
@@ -82,9 +84,10 @@ def check_memory(
     Args:
         model: the model at its final depth.
         device: the device that trains it.
-        shards: number of GPUs that share the model.
+        shards: among how many processes the model is divided.
         optimizer: the optimizer's cost; its state counts.
         processes: how many processes of this machine train such a model each, taking turns in choosing a GPU.
+        local_shards: how many of the shards this machine holds.
 
     Raises:
         InvalidValueError: the message gives the memory that is needed and available.
@@ -96,9 +99,9 @@ def check_memory(
         if free := free_gpu_memory(device, processes):
             _check_fits(model, live // shards, min(free), "GPU")
             check_sharing(live // shards, free, processes)
-        _check_fits(model, state, usable_memory_bytes(), "machine")
+        _check_fits(model, state * local_shards // shards, usable_memory_bytes(), "machine")
     else:
-        _check_fits(model, state + live, usable_memory_bytes(), "machine")
+        _check_fits(model, (state + live) * local_shards // shards, usable_memory_bytes(), "machine")
 
 
 def _check_fits(model: ModelConfig, needed: int, available: int, where: str) -> None:

@@ -19,8 +19,8 @@ from deepen.study.define.study import Study
 from deepen.study.run.resources import check_room, choose_jobs, memory_per_job, state_bytes
 from deepen.study.store.retention import RETENTION_POLICIES
 from deepen.study.store.study_folder import Store
-from deepen.train.device import pick_device
-from deepen.train.distributed.processes import ONE_PROCESS
+from deepen.train.device import check_memory, pick_device
+from deepen.train.distributed.processes import ONE_PROCESS, World
 from deepen.train.limits import own_memory_bytes, usable_cores
 
 MIB = 1 << 20
@@ -63,6 +63,18 @@ def test_no_more_segments_than_fit_into_memory_are_trained_at_once(
         InvalidValueError, match=r"jobs is 7, and each .* GB; .* \(SLURM_MEM_PER_NODE\): use jobs 3"
     ):
         check(large, tmp_path / "new", jobs=7)
+
+
+def test_a_machine_needs_memory_for_the_shares_that_its_processes_hold(
+    large: Study, monkeypatch: pytest.MonkeyPatch
+):
+    """Two of eight processes."""
+    shared = World(size=8, local_size=2, shard=True)
+    assert memory_per_job(large, shared) - 2 * own_memory_bytes() < 0.5 * memory_per_job(large, ONE_PROCESS)
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", str(10 * large.model.parameters // MIB))
+    with pytest.raises(InvalidValueError, match="besides activations, this machine has"):
+        check_memory(large.model, pick_device())
+    check_memory(large.model, pick_device(), shards=shared.shards, local_shards=shared.local_shards)
 
 
 def test_a_segment_that_does_not_fit_into_memory_is_refused(

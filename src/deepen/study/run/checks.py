@@ -114,6 +114,7 @@ def _check_machine(study: Study, executor: ExecutorChoice, world: World) -> None
             shards=world.shards,
             optimizer=study.settings.optimizer.cost,
             processes=executor.jobs or 1,
+            local_shards=world.local_shards,
         )
 
 

@@ -1,8 +1,9 @@
 """Whether the segments of a study fit this machine: its memory, and the disk that keeps their states.
 
-A segment takes the peak memory of its step, the state that it starts from, and the copy of its state that is saved
-while it trains on; its process takes some too. All segments in training share the memory of the machine or the
-container; the limits of a shell (`ulimit -v`) hold for each process.
+A segment takes the peak memory of its step, and a copy of its state while that is saved, twice, because older
+versions of safetensors copy what they write; its process takes some too. Of a sharded model each process copies
+its share of the state. All segments in training share the memory of the machine or the container; the limits of a
+shell (`ulimit -v`) hold for each process.
 """
 
 import multiprocessing
@@ -83,22 +84,22 @@ def check_room(
     if get_kind(executor).trains_here:
         _check_memory(study, store, executor, world)
     recorded = store.recorded("data_fingerprint")
-    _check_disk(compile_study(study, str(recorded or "")), store, executor, policy)
+    _check_disk(compile_study(study, str(recorded or "")), store, executor, policy, world)
 
 
 def memory_per_job(study: Study, world: World) -> int:
     """Bytes that each segment in training takes of this machine's memory, with the processes that train it."""
     states, step = _largest_bytes(study, world)
-    return states + world.local_size * (own_memory_bytes() + step)
+    return world.local_shards * states + world.local_size * (own_memory_bytes() + step)
 
 
 def _largest_bytes(study: Study, world: World) -> tuple[int, int]:
-    """Bytes of the states that the process of a segment holds, and of a step of each process, on a CPU."""
+    """Bytes that the copies of a state, or of a share of it, take in a process, and a step of each on a CPU."""
     segments = {
         (node.segment.depth, node.segment.trains, node.segment.batch_tokens, node.segment.context): node.segment
         for node in compile_study(study, "").nodes.values()
     }.values()
-    states = max(2 * state_bytes(study, segment.depth) for segment in segments)
+    states = max(2 * state_bytes(study, segment.depth) for segment in segments) // world.shards
     if pick_device().type != "cpu":
         return states, 0
     return states, max(step_bytes(study, segment, world) for segment in segments)
@@ -176,7 +177,7 @@ def _find_worker_problem() -> str:
     return ""
 
 
-def _check_disk(tree: Tree, store: Store, executor: ExecutorChoice, policy: RetentionPolicy) -> None:
+def _check_disk(tree: Tree, store: Store, executor: ExecutorChoice, policy: RetentionPolicy, world: World) -> None:
     """Raise an InvalidValueError unless there is room for the states that will stay, and those being written."""
     lineage, study = Lineage.from_tree(tree), tree.study
     sizes = {key: state_bytes(study, node.segment.depth) for key, node in tree.nodes.items()}
@@ -193,7 +194,10 @@ def _check_disk(tree: Tree, store: Store, executor: ExecutorChoice, policy: Rete
         )
     file_limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     depth = max(node.segment.depth for node in tree.nodes.values())
-    largest_file = max(_weight_bytes(study, depth), _moment_bytes(study, depth))  # a file each
+    if world.shards == 1:
+        largest_file = max(_weight_bytes(study, depth), _moment_bytes(study, depth))  # a file each
+    else:
+        largest_file = state_bytes(study, depth) // world.shards
     if file_limit != resource.RLIM_INFINITY and largest_file > file_limit:
         raise InvalidValueError(
             f"{store.folder} gets files of {largest_file / GB:,.2g} GB, and {file_limit / GB:,.2g} GB are allowed",

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from deepen.study.compile.tree import Node
 from deepen.study.run.evaluation import EvaluationStopped, evaluate, load_inputs
 from deepen.study.run.job import Job
@@ -22,6 +24,7 @@ from deepen.train.checkpoint.state_check import StateError
 from deepen.train.device import machine_name, peak_memory_bytes, pick_device, reset_peak_memory
 from deepen.train.distributed.leader import begin_engine
 from deepen.train.distributed.processes import ONE_PROCESS, World
+from deepen.train.engine import TrainingEngine
 from deepen.train.errors import TrainingError
 from deepen.train.health.spikes import WINDOW
 from deepen.train.progress import Progress
@@ -52,38 +55,10 @@ def train_segment(
     Returns:
         Whether the segment was finished, not stopped.
     """
-    node, segment = job.node, job.node.segment
-    store, device = Store(job.folder), pick_device()
-    folder = store.segment(node.key, check_owner)
+    node, segment, device = job.node, job.node.segment, pick_device()
+    folder = Store(job.folder).segment(node.key, check_owner)
     load_inputs(job)
-    own_state = _load_own_state(folder, node)
-    folder.open(node, from_start=own_state is None)
-    if own_state is None:
-        own_state = _first_state(store, job)
-    state = begin_segment(own_state, segment, job.model)
-    if world.shards == 1:  # else each process reads its share
-        state = state.load()
-    folder.truncate_logs(state.progress)
-
-    if device.type == "cuda":
-        gc.collect()  # compiled blocks of the previous segment are in reference cycles
-    engine = begin_engine(
-        state,
-        segment,
-        model=job.model,
-        settings=job.settings,
-        dataset=job.dataset,
-        window=job.window,
-        first_token=job.first_token,
-        world=world,
-        device=device,
-    )
-    if state.progress.step == 0:
-        if job.start is None:
-            engine.check_initialization()
-        else:
-            vocab, window = job.model.vocab, job.window
-            warn_if_chance(job.start, engine, job.dataset, vocab=vocab, window=window, device=device)
+    engine = _begin(job, folder, world, device)
     reset_peak_memory(device)  # what was checked before the first step does not count
     due = {point.tokens: point.tasks for point in node.evaluations}
     evaluated = {(line["tokens"], line.get("task")) for line in folder.lines("evals")}
@@ -134,6 +109,38 @@ def train_segment(
                 timer.restart(tokens)
 
 
+def _begin(job: Job, folder: SegmentFolder, world: World, device: torch.device) -> TrainingEngine:
+    """The engine of the segment at its newest state, which is not kept in memory."""
+    state = _load_own_state(folder, job.node)
+    folder.open(job.node, from_start=state is None)
+    if state is None:
+        state = _first_state(job)
+    state = begin_segment(state, job.node.segment, job.model)
+    if world.shards == 1:  # else each process reads its share
+        state = state.load()
+    folder.truncate_logs(state.progress)
+    if device.type == "cuda":
+        gc.collect()  # compiled blocks of the previous segment are in reference cycles
+    engine = begin_engine(
+        state,
+        job.node.segment,
+        model=job.model,
+        settings=job.settings,
+        dataset=job.dataset,
+        window=job.window,
+        first_token=job.first_token,
+        world=world,
+        device=device,
+    )
+    if state.progress.step == 0:
+        if job.start is None:
+            engine.check_initialization()
+        else:
+            vocab, window = job.model.vocab, job.window
+            warn_if_chance(job.start, engine, job.dataset, vocab=vocab, window=window, device=device)
+    return engine
+
+
 class _SaveTimer:
     """Decides when to save: SAVE_EVERY_SECONDS after the last save, if there was a step since."""
 
@@ -169,7 +176,7 @@ def _load_own_state(folder: SegmentFolder, node: Node) -> TrainState | None:
     return None
 
 
-def _first_state(store: Store, job: Job) -> TrainState:
+def _first_state(job: Job) -> TrainState:
     """The state that the segment starts from, unread: its parent's final state, a checkpoint, or a new model.
 
     Raises:
@@ -180,7 +187,7 @@ def _first_state(store: Store, job: Job) -> TrainState:
         return open_start(job.start, node.seed)
     if node.parent is None:
         return fresh_state(job.model, node.segment.depth, node.seed)
-    parent = store.segment(node.parent)
+    parent = Store(job.folder).segment(node.parent)
     if problem := parent.final_state_problem():
         raise StateError(problem)
     return parent.open_state()

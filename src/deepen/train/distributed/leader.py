@@ -69,7 +69,7 @@ def begin_engine(
     if world.control is None:
         return build_engine(begin, placement)
     with world.control.carry_out(replace(begin, state=state.skeleton())):
-        return Leader(build_engine(begin, placement), begin, world.control)
+        return Leader(build_engine(begin, placement), world.control, shard=world.shard)
 
 
 def build_engine(begin: Begin, placement: Placement) -> Engine:
@@ -83,12 +83,12 @@ class Leader:
 
     Args:
         engine: this process's own.
-        begin: what the engine was built from.
         control: the channel to the other processes.
+        shard: whether the model is sharded.
     """
 
-    def __init__(self, engine: Engine, begin: Begin, control: ControlChannel) -> None:
-        self.engine, self._begin, self._control = engine, begin, control
+    def __init__(self, engine: Engine, control: ControlChannel, *, shard: bool) -> None:
+        self.engine, self._control, self._shard = engine, control, shard
 
     @property
     def progress(self) -> Progress:
@@ -103,7 +103,7 @@ class Leader:
     def check_initialization(self) -> None:
         """As `Engine.check_initialization`; takes all processes if the model is sharded."""
         together = self._control.carry_out(CheckInitialization(), shared_error=TrainingError)
-        with together if self._begin.shard else nullcontext():
+        with together if self._shard else nullcontext():
             self.engine.check_initialization()
 
     def run(self, until: int, log: Log, stop: Callable[[], bool] = lambda: False) -> None:
@@ -113,7 +113,7 @@ class Leader:
 
     def state(self) -> TrainState:
         """As `Engine.state`; if the model is sharded, this process's share, which knows who holds the others."""
-        if not self._begin.shard:
+        if not self._shard:
             return self.engine.state()
         number = self._control.saves.next_number()
         with self._control.carry_out(CopyShare(number)):

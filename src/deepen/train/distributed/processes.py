@@ -62,6 +62,11 @@ class World:
         """Among how many processes each weight, gradient and moment is divided."""
         return self.division.shards
 
+    @property
+    def local_shards(self) -> int:
+        """How many of these shares the processes of this machine hold."""
+        return min(self.local_size, self.shards)
+
 
 ONE_PROCESS = World()
 """The default: this process trains alone."""
