@@ -5,7 +5,7 @@ import torch
 
 from deepen.cli.output.failures import FAILED, report_failure
 from deepen.gpu_errors import explain_gpu_error
-from deepen.study.run.errors import GPUFailedError, explain_segment_error
+from deepen.study.run.errors import DeviceFailedError, explain_segment_error
 
 CUDA_ADVICE = """
 Search for `cudaErrorAssert' in https://docs.nvidia.com/cuda/cuda-runtime-api/ for more information.
@@ -42,7 +42,7 @@ def test_an_error_of_a_gpu_becomes_one_line_and_exit_code_1(
 @over_errors
 def test_in_training_the_line_names_the_segment(message: str, remedy: str):
     error = explain_segment_error(torch.AcceleratorError(message + CUDA_ADVICE), "full depth, seed 3")
-    assert isinstance(error, GPUFailedError)
+    assert isinstance(error, DeviceFailedError)
     assert str(error).startswith(f"{message.rstrip('.')}, in full depth, seed 3: ") and remedy in str(error)
 
 

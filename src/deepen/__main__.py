@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from functools import partial
 
 
 def start() -> int:
@@ -19,7 +20,7 @@ def start() -> int:
     if is_usual:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     prepare_streams()
-    with watch_signals(leave):
+    with watch_signals(partial(leave, "".join(sys.argv[1:2]))):
         if os.environ.get("WORLD_SIZE", "1") in ("", "0", "1"):
             return main()
         from deepen.cli.distributed import run_distributed  # imports torch

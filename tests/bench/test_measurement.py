@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakSet
@@ -13,7 +13,8 @@ import torch
 from deepen.bench.measurement import run_bench
 from deepen.bench.result import BenchResult, Pace, Race
 from deepen.bench.workload import Workload
-from deepen.compute.bench_file import read_timing
+from deepen.cli.output.bench_tables import print_bench
+from deepen.compute.bench_file import IncompleteBenchError, read_timing
 from deepen.compute.ledger import Ledger
 from deepen.errors import RunError
 from deepen.model.presets import PRESETS
@@ -64,6 +65,58 @@ def test_steps_faster_than_the_devices_peak_are_refused_in_one_line():
     assert "\n" not in str(error.value)
 
 
+FULL = "depth 2 · all"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SmallMemory(Workload):
+    """A workload on a device that lacks memory for the kinds whose label begins with `fails`, after some turns."""
+
+    fails: str
+    turns: int
+    built: list[str] = field(default_factory=list)
+
+    def engine(self, state: TrainState, segment: Segment) -> Engine:
+        if segment.label.startswith(self.fails) and self.built.count(segment.label) >= self.turns:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 52.70 GiB.\nGPU 0 has ...")
+        self.built.append(segment.label)
+        return Workload.engine(self, state, segment)
+
+
+def small_memory(fails: str, turns: int) -> SmallMemory:
+    return SmallMemory(
+        model=replace(PRESETS["nano"], depth=2),
+        context=64,
+        batch_tokens=64,
+        settings=TrainSettings(),
+        device=torch.device("cpu"),
+        fails=fails,
+        turns=turns,
+    )
+
+
+def test_a_kind_that_fails_costs_only_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    workload = small_memory(fails=FULL, turns=1)
+    result = run_bench(workload, 2)
+    reason = "out of GPU memory, of which smaller micro-batches need less"
+    assert result.failures == {FULL: reason} and result.fit is None
+    labels = [kind.phase.label for kind in workload.kinds()]
+    assert [kind.phase.label for kind in result.kinds] == labels[1:]
+    assert workload.built == labels + labels[1:]
+    print_bench(result)
+    assert "relative to depth 1 · all, which" in capsys.readouterr().out
+    path = tmp_path / "bench.json"
+    path.write_text(json.dumps(result.to_json()))
+    assert json.loads(path.read_text())["failed"] == {FULL: reason}
+    with pytest.raises(IncompleteBenchError, match="has no timing, because not every kind"):
+        read_timing(path)
+
+
+def test_where_no_kind_can_be_trained_the_first_error_is_raised():
+    with pytest.raises(torch.OutOfMemoryError):
+        run_bench(small_memory(fails="", turns=0), 1)
+
+
 @pytest.fixture(scope="module")
 def workload() -> Workload:
     device = torch.device("cpu")
@@ -83,10 +136,10 @@ def result(workload: Workload, progress: list[tuple[int, int]]) -> BenchResult:
 
 def test_the_timing_is_within_its_misfit_of_every_kind(result: BenchResult, workload: Workload):
     misses = [
-        abs(result.timing.seconds_per_token(kind.trained) / measured.seconds_per_token - 1)
+        abs(result.fit.timing.seconds_per_token(kind.trained) / measured.seconds_per_token - 1)
         for kind, measured in zip(workload.kinds(), result.kinds, strict=True)
     ]
-    assert max(misses) == pytest.approx(result.misfit, rel=1e-6)
+    assert max(misses) == pytest.approx(result.fit.misfit, rel=1e-6)
 
 
 def test_kinds_have_the_ledgers_price_and_are_compared_with_full_depth(result: BenchResult, workload: Workload):
@@ -95,6 +148,7 @@ def test_kinds_have_the_ledgers_price_and_are_compared_with_full_depth(result: B
     for kind, measured in zip(workload.kinds(), result.kinds, strict=True):
         assert measured.new_blocks == kind.trained.blocks
         assert measured.flops_per_token == ledger.flops_per_token(kind.trained, 64)
+        assert measured.computed_flops_per_token == measured.flops_per_token  # a CPU pads nothing
         assert measured.tokens_per_second == pytest.approx(1 / measured.seconds_per_token)
         ratio = measured.seconds_per_token / full.seconds_per_token / measured.flops_per_token
         assert measured.measured_to_ledger == pytest.approx(ratio * full.flops_per_token)
@@ -121,13 +175,13 @@ def test_the_json_holds_the_timing_and_all_that_was_measured(result: BenchResult
     assert result.race == Race()  # no other trainer was asked for
     path = tmp_path / "bench.json"
     path.write_text(json.dumps(content))
-    assert read_timing(path) == result.timing
+    assert read_timing(path) == result.fit.timing
     assert json.loads(path.read_text()) == content
     assert content["against"] == [
         {"name": "deepen", "tokens_per_second": 2.0, "fastest_tokens_per_second": 3.0, "ratio": 1.0}
     ]
     assert content["against_failed"] == {"loop": "out of memory"}
-    assert (content["spread"], content["misfit"], content["threads"]) == (result.jitter, result.misfit, 1)
+    assert (content["spread"], content["misfit"], content["threads"]) == (result.jitter, result.fit.misfit, 1)
     assert (content["compile"], content["moment_precision"], content["torch"]) == ("no", "fp32", torch.__version__)
     assert [phase["scope"] for phase in content["phases"]] == [kind.phase.train.name for kind in result.kinds]
     assert list(content["phases"][0]) == [
@@ -138,6 +192,7 @@ def test_the_json_holds_the_timing_and_all_that_was_measured(result: BenchResult
         "tokens_per_second",
         "seconds_per_token",
         "flops_per_token",
+        "computed_flops_per_token",
         "measured_to_ledger",
         "mfu",
         "peak_memory_bytes",

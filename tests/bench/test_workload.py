@@ -51,6 +51,23 @@ def test_rows_hold_the_random_tokens_in_order(workload: Workload):
     assert tokens.max() == workload.model.vocab - 1
 
 
+@pytest.mark.parametrize(
+    ("device", "precision", "pads"), [("cuda", "bf16", True), ("cuda", "fp32", False), ("cpu", "bf16", False)]
+)
+def test_a_gpu_computes_the_padding_of_the_head_in_bf16(
+    workload: Workload, device: str, precision: str, pads: bool
+):
+    changed = replace(
+        workload,
+        model=replace(workload.model, vocab=500),
+        device=torch.device(device),
+        settings=TrainSettings(precision=precision),
+    )
+    full = changed.kinds()[0]
+    padding = 3 * 2 * 12 * workload.model.width * 32 if pads else 0  # 12 more tokens, 3 products, 32 rows
+    assert changed.computed_flops_per_step(full) - changed.flops_per_step(full) == padding
+
+
 @pytest.mark.parametrize(("compile", "steps"), [("no", 1), ("yes", 1), ("cuda-graphs", 3)])
 def test_cuda_graphs_need_more_warm_up(workload: Workload, compile: str, steps: int):
     settings = TrainSettings(compile=compile)

@@ -281,3 +281,11 @@ def test_a_second_command_on_a_folder_names_the_first_and_changes_nothing(
         printed = capsys.readouterr().err
         assert f"in use by process {os.getpid()}" in printed and printed.count("error: ") == 1
         assert sorted(path.name for path in (tmp_path / "run").iterdir()) == before
+
+
+@pytest.mark.parametrize(("command", "how"), [("train", "continues"), ("bench", "begins anew")])
+def test_a_command_that_ends_at_once_says_whether_it_would_continue(command: str, how: str):
+    code = f"from deepen.cli.entry import leave; leave({command!r}, 2)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert done.stderr == f"stopped; what was complete is kept: the same command {how}\n"

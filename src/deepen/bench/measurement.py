@@ -1,7 +1,7 @@
 """The bench: time steps of every kind of phase with the engine, and fit the ingredients of a step to them.
 
     result = run_bench(Workload(model=…, context=…, batch_tokens=…, settings=…, device=…), steps=10)
-    result.timing.seconds_per_token(trained)             # of any phase, for a plan in seconds
+    result.fit.timing.seconds_per_token(trained)         # of any phase, for a plan in seconds
 
 Kinds are measured in turns, so that a machine that slows down slows all of them alike. The fastest turn of each
 kind counts, because other work on a machine can only make steps slower. Between runs on a busy machine the fastest
@@ -16,15 +16,16 @@ from functools import partial
 
 import torch
 
+from deepen.bench.attempts import Attempts, explain_step_error
 from deepen.bench.other_steps import build_trainer
 from deepen.bench.pace import TakeSteps, divide_steps, measure_paces
-from deepen.bench.result import BenchResult, KindResult, Race
+from deepen.bench.result import BenchResult, Fit, KindResult, Race
 from deepen.bench.workload import PhaseKind, Workload, lowest_blocks
 from deepen.compute.ledger import Ledger
 from deepen.compute.timing import MeasuredPhase, fit_timing, misfit
 from deepen.errors import RunError
 from deepen.train.device import machine_name, measure_peak_flops, peak_memory_bytes, reset_peak_memory
-from deepen.train.state import initial_state
+from deepen.train.state import TrainState, initial_state
 
 MAX_TURNS = 10
 """The most turns that the steps of each kind are divided into."""
@@ -42,11 +43,18 @@ def run_bench(
         steps: number of measured steps per kind.
         on_progress: called with the FLOPs done and in total, before the first step and after every turn of a kind.
 
+    A kind that the device cannot train, for want of memory for instance, is left out and named.
+
     Raises:
         RunError: steps were faster than the device can compute, so the measurement is wrong.
+        Exception: what the first kind failed with, if no kind could be trained.
     """
     peak_flops = measure_peak_flops(workload.device, workload.settings.precision)
-    runs = _measure_kinds(workload, steps, on_progress)
+    attempts = Attempts(explain_step_error)
+    runs = _measure_kinds(workload, steps, attempts, on_progress)
+    if not runs:
+        assert attempts.first_error is not None
+        raise attempts.first_error
     peak_flops = _check_rates(workload, runs, peak_flops)
     measured = [
         MeasuredPhase(
@@ -56,15 +64,6 @@ def run_bench(
         )
         for run in runs
     ]
-    timing = fit_timing(
-        measured,
-        device=machine_name(),
-        precision=workload.settings.precision,
-        model=workload.model,
-        context=workload.context,
-        batch_tokens=workload.batch_tokens,
-        optimizer=workload.settings.optimizer.kind,
-    )
     full_seconds, full_flops = measured[0].seconds_per_token, runs[0].flops_per_token
     kinds = [
         KindResult(
@@ -72,6 +71,7 @@ def run_bench(
             new_blocks=each.trained.blocks,
             seconds_per_token=each.seconds_per_token,
             flops_per_token=run.flops_per_token,
+            computed_flops_per_token=workload.computed_flops_per_step(run.kind) / workload.batch_tokens,
             measured_to_ledger=(each.seconds_per_token / full_seconds) / (run.flops_per_token / full_flops),
             mfu=run.flops_per_token / each.seconds_per_token / peak_flops,
             peak_memory_bytes=run.peak_memory_bytes,
@@ -79,16 +79,32 @@ def run_bench(
         )
         for each, run in zip(measured, runs, strict=True)
     ]
+    device = machine_name()
     return BenchResult(
+        workload=workload,
+        device=device,
         kinds=kinds,
-        timing=timing,
-        misfit=misfit(timing, measured),
+        failures=attempts.failures,
+        fit=None if attempts.failures else _fit(workload, device, measured),
         jitter=max(statistics.median(run.seconds) / min(run.seconds) for run in runs),
         peak_flops=peak_flops,
-        settings=workload.settings,
         threads=torch.get_num_threads(),
         torch_version=torch.__version__,
     )
+
+
+def _fit(workload: Workload, device: str, measured: Sequence[MeasuredPhase]) -> Fit:
+    """The ingredients of a step, which can only be told apart where every kind was measured."""
+    timing = fit_timing(
+        measured,
+        device=device,
+        precision=workload.settings.precision,
+        model=workload.model,
+        context=workload.context,
+        batch_tokens=workload.batch_tokens,
+        optimizer=workload.settings.optimizer.kind,
+    )
+    return Fit(timing=timing, misfit=misfit(timing, measured))
 
 
 def race(workload: Workload, steps: int, against: Iterable[str]) -> Race:
@@ -121,29 +137,37 @@ class _KindRun:
         return self.flops_per_step / self.kind.phase.batch_tokens
 
 
-def _measure_kinds(workload: Workload, steps: int, on_progress: Callable[[int, int], None]) -> list[_KindRun]:
-    """Time steps of all kinds, in turns."""
+def _measure_kinds(
+    workload: Workload, steps: int, attempts: Attempts, on_progress: Callable[[int, int], None]
+) -> list[_KindRun]:
+    """Time steps of all kinds, in turns; a kind that fails takes no further turn. Returns those that did not."""
     runs = [_KindRun(kind=kind, flops_per_step=workload.flops_per_step(kind)) for kind in workload.kinds()]
-    model, device, warm_up = workload.model, workload.device, workload.warm_up_steps
-    stopwatch = workload.stopwatch
-    state, turns = initial_state(model, model.depth, seed=0), min(steps, MAX_TURNS)
-    total_steps = steps + turns * warm_up
+    state, turns = initial_state(workload.model, workload.model.depth, seed=0), min(steps, MAX_TURNS)
+    total_steps = steps + turns * workload.warm_up_steps
     done, total = 0, sum(run.flops_per_step for run in runs) * total_steps
     on_progress(done, total)
     for counted in divide_steps(steps, turns):
         for run in runs:
-            segment = workload.segment(run.kind, warm_up + counted)
-            reset_peak_memory(device)
-            engine = workload.engine(lowest_blocks(state, model, segment.depth), segment)
-            run.micro_batch_tokens = engine.micro_batch_tokens
-            stopwatch.step_seconds(engine, warm_up * workload.batch_tokens)
-            run.seconds.append(stopwatch.step_seconds(engine, segment.end))
-            run.peak_memory_bytes = max(run.peak_memory_bytes, peak_memory_bytes(device))
-            del engine  # before the next one is built, so that it does not count in its memory
-            gc.collect()  # compiled blocks are in reference cycles
-            done += segment.flops
+            if run.kind.phase.label not in attempts.failures:
+                with attempts.attempt(run.kind.phase.label):
+                    _take_turn(workload, run, state, counted)
+            done += (workload.warm_up_steps + counted) * run.flops_per_step
             on_progress(done, total)
-    return runs
+    return [run for run in runs if run.kind.phase.label not in attempts.failures]
+
+
+def _take_turn(workload: Workload, run: _KindRun, state: TrainState, steps: int) -> None:
+    """Time a number of steps of a kind, after some that are not timed."""
+    warm_up, stopwatch = workload.warm_up_steps, workload.stopwatch
+    segment = workload.segment(run.kind, warm_up + steps)
+    reset_peak_memory(workload.device)
+    engine = workload.engine(lowest_blocks(state, workload.model, segment.depth), segment)
+    run.micro_batch_tokens = engine.micro_batch_tokens
+    stopwatch.step_seconds(engine, warm_up * workload.batch_tokens)
+    run.seconds.append(stopwatch.step_seconds(engine, segment.end))
+    run.peak_memory_bytes = max(run.peak_memory_bytes, peak_memory_bytes(workload.device))
+    del engine  # before the next one is built, so that it does not count in its memory
+    gc.collect()  # compiled blocks are in reference cycles
 
 
 def _check_rates(workload: Workload, runs: Sequence[_KindRun], peak_flops: float) -> float:

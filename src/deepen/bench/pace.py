@@ -1,15 +1,11 @@
 """Compare how fast several trainers take steps of the same size, measured in turns."""
 
-import gc
 import statistics
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from functools import partial
 
-import torch
-
+from deepen.bench.attempts import Attempts, explain_any_error
 from deepen.bench.result import Pace, Race
-from deepen.resource_errors import explain_resource_error
 
 TakeSteps = Callable[[int, int], float]
 """Takes a number of steps that are not measured and a number that are; returns the mean seconds of the latter."""
@@ -37,28 +33,16 @@ def measure_paces(
         warm_up: steps at the beginning of each turn that are not measured.
     """
     trainers: dict[str, TakeSteps] = {}
-    failures: dict[str, str] = {}
     seconds: dict[str, list[float]] = {name: [] for name in builders}
-
-    @contextmanager
-    def attempt(name: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # of another library, which may raise anything
-            failures[name] = _describe(error)
-            trainers.pop(name, None)
-            traceback.clear_frames(error.__traceback__)  # they hold its tensors
-            gc.collect()
-            torch.cuda.empty_cache()  # does nothing without a GPU
-
+    attempts = Attempts(explain_any_error)
     for name, build in builders.items():
-        with attempt(name):
+        with attempts.attempt(name):
             trainers[name] = build()
     for counted in filter(None, divide_steps(steps, TURNS)):
         for name in list(trainers):
-            with attempt(name):
+            with attempts.attempt(name, discard=partial(trainers.pop, name)):
                 seconds[name].append(trainers[name](warm_up, counted))
-    first = next(iter(builders))
+    first, failures = next(iter(builders)), attempts.failures
     if first in failures:
         return Race(failures=failures)
     medians = {name: statistics.median(seconds[name]) for name in trainers}
@@ -72,12 +56,3 @@ def measure_paces(
         for name in trainers
     ]
     return Race(paces=paces, failures=failures)
-
-
-def _describe(error: Exception) -> str:
-    """An error in one line."""
-    if shortage := explain_resource_error(error):
-        helps = "micro_batch_tokens" in shortage.smaller
-        return f"{shortage.what}, of which smaller micro-batches need less" if helps else shortage.what
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

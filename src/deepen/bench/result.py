@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from deepen.bench.workload import Workload
 from deepen.compute.timing import Timing
 from deepen.schedule.phase import Phase
-from deepen.train.settings import TrainSettings
 
 BUSY_JITTER = 1.2
 """Above this jitter something else was using the machine."""
@@ -21,8 +21,9 @@ class KindResult:
         new_blocks: indices of the trained blocks.
         seconds_per_token: mean time of a step in the fastest turn ÷ its tokens.
         flops_per_token: the ledger's price of a step ÷ its tokens.
-        measured_to_ledger: seconds ÷ FLOPs, each relative to training everything at full depth. Above 1 the device
-            takes longer for this kind than its price suggests.
+        computed_flops_per_token: the same with the padding of the head that the device computes, too.
+        measured_to_ledger: seconds ÷ FLOPs, each relative to the first kind. Above 1 the device takes
+            longer for this kind than its price suggests.
         mfu: model FLOPs utilization (Chowdhery et al. 2022, arXiv 2204.02311, appendix B): the ledger's FLOPs per
             second ÷ the device's measured peak.
         peak_memory_bytes: peak while this kind was trained; 0 if the system does not report it.
@@ -33,6 +34,7 @@ class KindResult:
     new_blocks: tuple[int, ...]
     seconds_per_token: float
     flops_per_token: float
+    computed_flops_per_token: float
     measured_to_ledger: float
     mfu: float
     peak_memory_bytes: int
@@ -53,6 +55,7 @@ class KindResult:
             "tokens_per_second": self.tokens_per_second,
             "seconds_per_token": self.seconds_per_token,
             "flops_per_token": round(self.flops_per_token),
+            "computed_flops_per_token": round(self.computed_flops_per_token),
             "measured_to_ledger": self.measured_to_ledger,
             "mfu": self.mfu,
             "peak_memory_bytes": self.peak_memory_bytes,
@@ -87,26 +90,36 @@ class Race:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """Ingredients of a step, and the largest error of their sums on any kind, as a share of the measured time."""
+
+    timing: Timing
+    misfit: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BenchResult:
     """The result of a bench on one device.
 
     Attributes:
-        kinds: the measurements of each kind; the first trains everything at full depth.
-        timing: the ingredients fitted to the kinds, for plans in seconds.
-        misfit: the largest error of the fit on any kind, as a share of the measured time.
+        workload: the steps that were measured.
+        device: the name of the device.
+        kinds: the measurements of each kind; the first trains everything at full depth, unless that failed.
+        failures: for each kind that was not measured, the reason in one line.
+        fit: the ingredients fitted to the kinds, for plans in seconds; None unless all were measured.
         jitter: the median turn ÷ the fastest, for the kind where this is largest.
         peak_flops: FLOP/s of the device in products of large matrices, measured before the steps.
-        settings: settings of the measured steps.
         threads, torch_version: CPU threads and version of torch.
         race: full training by deepen and by other trainers; empty if none were requested.
     """
 
+    workload: Workload
+    device: str
     kinds: Sequence[KindResult]
-    timing: Timing
-    misfit: float
+    failures: Mapping[str, str] = field(default_factory=dict)
+    fit: Fit | None
     jitter: float
     peak_flops: float
-    settings: TrainSettings
     threads: int
     torch_version: str
     race: Race = field(default_factory=Race)
@@ -118,15 +131,23 @@ class BenchResult:
 
     def to_json(self) -> dict[str, Any]:
         """The bench in JSON's types; `compute.bench_file.read_timing` reads the timing in it."""
+        workload, settings = self.workload, self.workload.settings
         return {
-            **self.timing.to_json(),
+            "device": self.device,
+            "precision": settings.precision,
+            "model": asdict(workload.model),
+            "context": workload.context,
+            "batch_tokens": workload.batch_tokens,
+            "optimizer": settings.optimizer.kind,
+            "timing": None if self.fit is None else self.fit.timing.ingredients_to_json(),
             "torch": self.torch_version,
             "threads": self.threads,
             "phases": [kind.to_json() for kind in self.kinds],
-            "misfit": self.misfit,
+            "failed": dict(self.failures),
+            "misfit": None if self.fit is None else self.fit.misfit,
             "spread": self.jitter,  # existing files use this key
-            "compile": self.settings.compile,
-            "moment_precision": self.settings.optimizer.state_precision,
+            "compile": settings.compile,
+            "moment_precision": settings.optimizer.state_precision,
             "peak_flops": self.peak_flops,
             "against": [asdict(pace) for pace in self.race.paces],
             "against_failed": dict(self.race.failures),

@@ -124,6 +124,13 @@ class Workload:
         ledger = Ledger(model=self.model, optimizer=self.settings.optimizer.cost)
         return ledger.flops_per_step(kind.trained, kind.phase.batch_tokens, kind.phase.context)
 
+    def computed_flops_per_step(self, kind: PhaseKind) -> int:
+        """What this device computes of a kind: on a GPU in bf16 the padding of the head, too."""
+        ledger = Ledger(model=self.model, optimizer=self.settings.optimizer.cost)
+        if self.device.type == "cuda" and self.settings.precision == "bf16":
+            ledger = ledger.computed
+        return ledger.flops_per_step(kind.trained, kind.phase.batch_tokens, kind.phase.context)
+
     def segment(self, kind: PhaseKind, steps: int) -> Segment:
         """A segment of `steps` steps of a kind, at a learning rate that is low enough for any model."""
         phase = kind.phase

@@ -16,8 +16,8 @@ import torch.distributed as dist
 from deepen.cli.entry import leave, main
 from deepen.cli.output.failures import FAILED, INTERRUPTED, WRONG_REQUEST, print_errors
 from deepen.cli.requests.parser import RequestError
+from deepen.device_errors import explain_device_error
 from deepen.errors import InvalidValueError
-from deepen.gpu_errors import explain_gpu_error
 from deepen.resource_errors import explain_resource_error
 from deepen.study.run.signals import watch_signals
 from deepen.train.distributed.commands import Quit
@@ -80,7 +80,7 @@ def _join_and_run(argv: Sequence[str]) -> int:
 
 
 def _lead(world: World, control: ControlChannel, argv: Sequence[str]) -> int:
-    with watch_signals(partial(_end_all, control)):
+    with watch_signals(partial(_end_all, control, argv[0])):
         try:
             code = main(argv, world)
         except Exception:
@@ -95,9 +95,9 @@ def _lead(world: World, control: ControlChannel, argv: Sequence[str]) -> int:
         os._exit(code)  # an operation that all processes take part in cannot end without the others
 
 
-def _end_all(control: ControlChannel, number: int) -> None:
+def _end_all(control: ControlChannel, command: str, number: int) -> None:
     control.notes.end_others(INTERRUPTED)
-    leave(number)
+    leave(command, number)
 
 
 def _follow(world: World, control: ControlChannel) -> int:
@@ -115,7 +115,7 @@ def _follow(world: World, control: ControlChannel) -> int:
             if world.rank == 1:
                 print_errors(FAILED, "process 0 died (killed, or out of memory?): the same command continues")
         else:
-            explained = explain_resource_error(error) or explain_gpu_error(error)
+            explained = explain_resource_error(error) or explain_device_error(error)
             if not isinstance(error, OSError | ValueError) and explained is None:
                 traceback.print_exc()
             control.notes.report_failure(error)

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 USE_TORCH = ("study", "train", "grow", "export", "sample", "store", "bench", "doctor", "eval", "verify")
 """The commands that import torch, which ends the process where it gets too little memory."""
 
+CONTINUE = ("study", "train", "data")
+"""The commands that continue what they did before; all others do it again."""
+
 
 def main(argv: Sequence[str] | None = None, world: "World | None" = None) -> int:
     """Run a command; returns the exit code.
@@ -94,11 +97,12 @@ def _check_current_folder() -> None:
         raise RequestError(["the current folder does not exist any more: change to another one"]) from None
 
 
-def leave(number: int) -> None:
-    """End at a signal, with one line.
+def leave(command: str, number: int) -> None:
+    """End a command at a signal, with one line.
 
     While segments are trained, `deepen.run` handles signals itself, to finish the step and save. Everything else
     is written whole or not at all, so the process can leave at once.
     """
-    STDERR.print("stopped; what was complete is kept: the same command continues")
+    how = "continues" if command in CONTINUE else "begins anew"
+    STDERR.print(f"stopped; what was complete is kept: the same command {how}")
     os._exit(INTERRUPTED)

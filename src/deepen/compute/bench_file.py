@@ -18,26 +18,47 @@ MAX_FILE_BYTES = 1 << 24
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
+class IncompleteBenchError(InvalidValueError):
+    """A bench file without timing, because not every kind of phase could be measured."""
+
+
 def read_timing(path: Path) -> Timing:
     """Read the timing in a bench file.
 
     Raises:
+        IncompleteBenchError: not every kind of phase could be measured.
         InvalidValueError: the file does not exist or is damaged; the message is one line.
     """
+    content = _read_json(path)
+    if isinstance(content, dict) and content.get("failed"):
+        raise IncompleteBenchError(
+            f"{path} has no timing, because not every kind of phase could be measured",
+            field="bench",
+            value=path,
+            remedy="its entry `failed` says why",
+        )
+    try:
+        return _parse_timing(content)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from None
+
+
+def _read_json(path: Path) -> Any:
     if not path.is_file():
         problem = "is not a file" if path.exists() else "does not exist"
         raise _wrong(path, problem, "write one with deepen bench")
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise ValueError("it is too long")
-        return _parse_timing(json.loads(path.read_text()))
+            raise _damaged(path, "it is too long")
+        return json.loads(path.read_text())
     except OSError as error:
         raise _wrong(path, "cannot be read", error.strerror if error.strerror else str(error)) from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
-        damage = "it is not JSON"
-    except ValueError as error:
-        damage = str(error)
-    raise _wrong(path, f"is damaged ({damage})", "write it again with deepen bench")
+        raise _damaged(path, "it is not JSON") from None
+
+
+def _damaged(path: Path, damage: str) -> InvalidValueError:
+    return _wrong(path, f"is damaged ({damage})", "write it again with deepen bench")
 
 
 def _wrong(path: Path, problem: str, remedy: str) -> InvalidValueError:

@@ -120,11 +120,13 @@ class Timing:
             "context": self.context,
             "batch_tokens": self.batch_tokens,
             "optimizer": self.optimizer,
-            "timing": {
-                "block": {str(role): self.block[role] for role in Role},
-                **{name: getattr(self, name) for name in OUTSIDE_BLOCKS},
-            },
+            "timing": self.ingredients_to_json(),
         }
+
+    def ingredients_to_json(self) -> dict[str, Any]:
+        """The seconds of each ingredient as JSON values."""
+        block = {str(role): self.block[role] for role in Role}
+        return {"block": block, **{name: getattr(self, name) for name in OUTSIDE_BLOCKS}}
 
 
 def fit_timing(

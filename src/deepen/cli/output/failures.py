@@ -14,8 +14,8 @@ from deepen.cli.output.stderr import STDERR
 from deepen.cli.requests.command import Command
 from deepen.cli.requests.parser import RequestError, describe_errors
 from deepen.cli.requests.run_request import RunRequest
+from deepen.device_errors import explain_device_error
 from deepen.errors import InvalidValueError, InvalidValuesError, RunError, join_or
-from deepen.gpu_errors import explain_gpu_error
 from deepen.os_errors import explain
 from deepen.resource_errors import Shortage, explain_resource_error
 from deepen.study.run.errors import Interrupted
@@ -71,8 +71,8 @@ def _describe_failure(error: Exception, request: Request | None) -> str | None:
         return f"the run failed: {problem}" if isinstance(request, RunRequest) else problem
     if shortage := explain_resource_error(error):
         return _describe_shortage(shortage, request)
-    if gpu := explain_gpu_error(error):
-        return _describe(RunError(gpu[0], remedy=gpu[1]), request)
+    if failed := explain_device_error(error):
+        return _describe(RunError(failed[0], remedy=failed[1]), request)
     if isinstance(error, OSError):
         problem, remedy = explain(error)
         where = f" ({error.filename})" if error.filename else ""

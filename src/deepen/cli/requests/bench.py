@@ -19,7 +19,7 @@ from deepen.cli.requests.training_options import (
     parse_settings,
 )
 from deepen.cli.requests.value_types import NEW_FILE, one_of, some_of, whole_number
-from deepen.compute.bench_file import read_timing
+from deepen.compute.bench_file import IncompleteBenchError, read_timing
 from deepen.model.presets import tokens_per_step
 from deepen.schedule.recipes import BASELINE
 from deepen.study.define.evaluation import Evaluation
@@ -159,5 +159,7 @@ def _check_replaceable(out: Path) -> None:
     if out.exists():
         try:
             read_timing(out)
+        except IncompleteBenchError:
+            return
         except ValueError:
             raise ValueError(f"--out {out} contains no bench figures: name another file") from None

@@ -1,7 +1,7 @@
 """Reasons for a run to end before its study is finished."""
 
+from deepen.device_errors import explain_device_error
 from deepen.errors import RunError
-from deepen.gpu_errors import explain_gpu_error
 from deepen.resource_errors import explain_resource_error
 from deepen.study.results.schema import Results
 
@@ -14,12 +14,12 @@ class OutOfResourcesError(RunError):
     """Memory or threads have run out while a segment was trained."""
 
 
-class GPUFailedError(RunError):
-    """A GPU, its driver or its libraries failed while a segment was trained."""
+class DeviceFailedError(RunError):
+    """A GPU, its driver, its libraries or the compiler of its kernels failed while a segment was trained."""
 
 
 def explain_segment_error(error: Exception, segment: str) -> Exception:
-    """The error to raise for an error of training: with a remedy, if resources have run out or a GPU has failed.
+    """The error to raise for an error of training: with a remedy, if resources ran out or a device failed.
 
     Args:
         error: what ended the training of the segment.
@@ -35,9 +35,9 @@ def explain_segment_error(error: Exception, segment: str) -> Exception:
             remedy=f"{shortage.remedy}; or train fewer segments at once (`jobs`), or smaller ones ({smaller}) in "
             "another `folder`",
         )
-    elif gpu := explain_gpu_error(error):
-        what, remedy = gpu
-        explained = GPUFailedError(f"{what}, in {segment}", remedy=remedy)
+    elif failed := explain_device_error(error):
+        what, remedy = failed
+        explained = DeviceFailedError(f"{what}, in {segment}", remedy=remedy)
     else:
         return error
     explained.__cause__ = error

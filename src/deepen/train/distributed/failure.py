@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 from torch.distributed.distributed_c10d import Store
 
+from deepen.device_errors import explain_device_error
 from deepen.errors import RunError
-from deepen.gpu_errors import explain_gpu_error
 
 POLL_SECONDS = 0.5
 """Time between two readings of the notes."""
@@ -83,8 +83,8 @@ class FailureNotes:
 
     def report_failure(self, error: Exception) -> None:
         """On a follower: leave a note with the reason why it cannot continue."""
-        gpu = explain_gpu_error(error)
-        text = str(error if gpu is None else RunError(gpu[0], remedy=gpu[1]))
+        failed = explain_device_error(error)
+        text = str(error if failed is None else RunError(failed[0], remedy=failed[1]))
         what = " ".join(text.split()) or type(error).__name__
         self._store.set(_FAILED, f"process {self._rank} of {self._size} failed: {what}")
 
