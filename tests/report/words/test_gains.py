@@ -114,6 +114,32 @@ def test_growing_is_said_to_pay_only_where_it_beats_both_baselines(
     assert limit in finding.limits[0] and "small model" not in " ".join(finding.limits)
 
 
+def test_growing_is_not_said_to_pay_where_another_constant_depth_is_not_beaten():
+    """Trials chose depth 6, and two blocks turned out to be as good as growing."""
+    names, unbeaten = ["arm 0", "arm 1"], (["shallow"], [])
+
+    def find(count: int):
+        first = [verdict(names[i], "wins", depths_not_beaten=unbeaten[i]) for i in range(count)]
+        return describe_finding(
+            study(
+                *first,
+                arms=(*map(arm, names[:count]), arm("depth 6", depth=6), arm("shallow", depth=2, is_control=True)),
+                depth_verdicts=[verdict(name, "wins", baseline="depth 6") for name in names[:count]],
+                best_fixed_depth="depth 6",
+            )
+        )
+
+    one, both = find(1), find(2)
+    assert one.headline.endswith(
+        "It beats the best fixed depth, depth 6, too, but not every other constant depth."
+    )
+    assert "Growing is not shown to pay: arm 0" in one.limits[0] and "but not shallow, which" in one.limits[0]
+    assert both.headline.endswith(
+        "One of them beats the best fixed depth, depth 6 and every other constant depth, too."
+    )
+    assert both.limits[0].startswith("Growing pays with arm 1 (")
+
+
 def test_an_arm_that_grew_is_not_the_small_model_even_if_it_ends_shallower():
     """The released code of Li, Fung & Huang ends with 8 of 12 blocks in 8 stages."""
     grown = arm("grown", depth=8)

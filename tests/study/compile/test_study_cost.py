@@ -70,7 +70,7 @@ def test_a_best_fixed_depth_that_is_still_open_counts_like_the_baseline():
     trial_marks = sum(
         10 * STEP * study.ledger.evaluation_per_token(depth, study.context) for depth in study.depths
     )
-    assert tree.tuning.is_depth_open
+    assert tree.tuning.max_depths_to_come == 1
     assert evaluation_flops(tree) == 2 * evaluation_flops(compile_study(full_training(), "")) + trial_marks
     assert count_segments(tree) == len(tree.nodes) + len(compile_study(full_training(), "").nodes)
 

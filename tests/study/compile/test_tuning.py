@@ -167,6 +167,48 @@ def test_the_best_depth_becomes_an_arm_at_the_budgets_of_the_baseline(tuned: Cal
     assert shares == {"full": [0.7, 1.0, 1.4], "depth 9": [0.7, 1.0, 1.4], "small": [1.0]}
 
 
+def test_each_smaller_budget_has_a_best_depth_of_its_own(tuned: Callable[..., Study]):
+    """Depth 3 is the best at a quarter of the budget, depth 6 at the trials' budget, a half of it."""
+    whole = tuned().tokens
+    study = tuned(
+        depths=(3, 6), earlier_tokens=(whole // 4, whole * 3 // 4), tuning=replace(TUNING, share=0.5, trials=4)
+    )
+    known: dict[str, float] = {}
+    for _ in range(10):
+        tree = compile_study(study, "data", find_loss=known.get)
+        for trial in tree.tuning.trials:
+            mark = trial.runs[0].mark
+            best = 3 if mark.earlier_tokens else 6
+            depth = mark.schedule.phases[0].depth
+            known[trial.runs[0].keys[-1]] = abs(depth - best) + math.log(trial.peak / 7e-3) ** 2
+    assert [len(trial.smaller) for arm in tree.tuning.arms for trial in arm.trials if arm.fixed_depth] == [1] * 12
+    assert not any(trial.smaller for arm in tree.tuning.arms for trial in arm.trials if not arm.fixed_depth)
+    assert [best.arm for best in tree.tuning.best_depths] == ["depth 3", "small"]
+    assert [best.budget_flops / budget_flops(study) for best in tree.tuning.best_depths] == pytest.approx(
+        [0.25, 0.5], rel=0.05
+    )
+    assert tree.tuning.best_fixed_depth == "small"
+    budgets = {
+        name: sorted(round(route.mark.budget_share, 1) for route in tree.routes if route.arm.name == name)
+        for name in ("one-shot", "depth 3")
+    }
+    assert budgets["depth 3"] == budgets["one-shot"] and len(budgets["depth 3"]) == 3
+
+
+def test_a_trial_at_a_smaller_budget_trains_only_its_decay(tuned: Callable[..., Study]):
+    whole = tuned().tokens
+    study = tuned(depths=(6,), earlier_tokens=(whole // 2,), rate=WSD(decay_share=0.2))
+    tree = compile_study(study, "data")
+    for arm in tree.tuning.arms:
+        keys = {key for run in arm.runs for key in run.keys}
+        tokens = sum(tree.nodes[key].segment.tokens for key in keys)
+        lengths = [trial.runs[0].mark.tokens for trial in arm.trials[0].at_all_budgets]
+        expected = lengths[-1] if arm.fixed_depth is None else lengths[-1] + 0.2 * lengths[0]
+        warmup_and_trunk = len(arm.trials) * expected
+        assert tokens == pytest.approx(warmup_and_trunk, rel=0.02)
+        assert arm.trials[0].max_own_tokens == pytest.approx(expected, rel=0.02)
+
+
 def test_the_baseline_or_an_arm_can_be_the_best_depth(tuned: Callable[..., Study]):
     study = tuned(depths=(3, 6))
     for best in ("full", "small"):
@@ -257,7 +299,8 @@ def test_what_a_plan_says_is_trained_counts_trials_and_the_best_depth_to_come(tu
     plan, trained = compile_study(refined, "data"), train(refined, bowl(7e-3))
     assert plan.tokens_if_separate == trained.tokens_if_separate
     assert trained.tokens <= plan.tokens <= 1.1 * trained.tokens and plan.flops_to_come > 0
-    deep = tuned(tuning=TUNING, depths=(3, 6))
-    plan, trained = compile_study(deep, "data"), train(deep, bowl(7e-3))
-    assert plan.tokens_if_separate >= trained.tokens_if_separate
-    assert plan.flops_to_come > 0 == trained.flops_to_come
+    for earlier in ((), (tuned().tokens // 2,)):
+        deep = tuned(tuning=replace(TUNING, trials=5), depths=(3, 6), earlier_tokens=earlier)
+        plan, trained = compile_study(deep, "data"), train(deep, bowl(7e-3))
+        assert plan.tokens_if_separate >= trained.tokens_if_separate
+        assert plan.flops >= trained.flops and plan.flops_to_come > 0 == trained.flops_to_come

@@ -20,7 +20,9 @@ def _mark(share: float, tokens: int) -> dict[str, Any]:
     }
 
 
-def _verdict(arm: str, share: float, outcome: str = "wins", accounting: str = "flops") -> dict[str, Any]:
+def _verdict(
+    arm: str, share: float, outcome: str = "wins", accounting: str = "flops", **more: Any
+) -> dict[str, Any]:
     return {
         "arm": arm,
         "accounting": accounting,
@@ -30,7 +32,7 @@ def _verdict(arm: str, share: float, outcome: str = "wins", accounting: str = "f
         "compute_multiplier": 1.1,
         "outcome": outcome,
         "seeds": [0, 1],
-    }
+    } | more
 
 
 def _results(**changes: Any) -> Results:
@@ -38,7 +40,13 @@ def _results(**changes: Any) -> Results:
         {"name": "full", "recipe": "full", "seed": 0, "marks": [_mark(0.5, 1000), _mark(1.0, 2000)]},
         {"name": "one-shot", "recipe": "one-shot", "seed": 0, "options": {"grow_at": 0.7}},
         {"name": "small 2", "recipe": "small", "seed": 0},
-        {"name": "depth 3", "recipe": "small", "is_control": False, "seed": 0},
+        {
+            "name": "depth 3",
+            "recipe": "small",
+            "is_control": False,
+            "seed": 0,
+            "phases": [{"depth": 3, "trained": "all", "layers": []}],
+        },
     ]
     content = {
         "study": "fair",
@@ -47,13 +55,13 @@ def _results(**changes: Any) -> Results:
         "arms": arms,
         "best_fixed_depth": "depth 3",
         "verdicts": [
-            _verdict("one-shot", 1.0),
-            _verdict("one-shot", 0.5),
+            _verdict("one-shot", 1.0, loss=3.9, depths_beaten=["full"], depths_not_beaten=["depth 3"]),
+            _verdict("one-shot", 0.5, loss=3.9, depths_beaten=["full", "depth 3"]),
             _verdict("one-shot", 1.0, accounting="paper"),
             _verdict("small 2", 1.0),
-            _verdict("depth 3", 1.0),
+            _verdict("depth 3", 1.0, loss=3.8),
+            _verdict("depth 3", 0.4999, loss=4.1),
         ],
-        "depth_verdicts": [_verdict("one-shot", 1.0, "loses"), _verdict("one-shot", 0.5)],
     }
     return Results.from_json(content | changes)
 
@@ -75,21 +83,16 @@ def test_a_budget_that_differs_by_a_steps_rounding_is_the_same() -> None:
     assert cell.tokens == 1000
 
 
-def test_the_best_fixed_depth_is_compared_at_the_same_budget() -> None:
+def test_every_constant_depth_of_the_same_budget_counts() -> None:
     small, large = read_cells(_results(), "")
     assert (small.beats_best_fixed_depth, large.beats_best_fixed_depth) == (True, False)
-
-
-def test_where_full_depth_is_the_best_fixed_depth_its_verdict_counts() -> None:
-    results = _results(best_fixed_depth="full", depth_verdicts=[])
-    assert [cell.beats_best_fixed_depth for cell in read_cells(results, "") if cell.arm == "one-shot"] == [
-        True,
-        True,
-    ]
+    assert (small.best_fixed_depth, large.best_fixed_depth) == ("full", "depth 3")
 
 
 def test_without_depths_nothing_is_known_of_the_best_one() -> None:
     results = _results(best_fixed_depth="")
     results = replace(results, arms=tuple(arm for arm in results.arms if arm.name != "depth 3"))
-    assert {cell.beats_best_fixed_depth for cell in read_cells(results, "")} == {None}
+    assert {(cell.beats_best_fixed_depth, cell.best_fixed_depth) for cell in read_cells(results, "")} == {
+        (None, "")
+    }
     assert {cell.outcome for cell in read_cells(results, "")} == {Outcome.WINS}

@@ -68,7 +68,8 @@ VERDICT = {
     "peak_memory_bytes": 1000,
     "tasks": {"hellaswag": [{"seed": 3, "difference": 0.25, "mcnemar_p": 1.0}]},
     "task_tests": {"hellaswag": {"difference": 0.25, "p": 0.5, "p_holm": 1.0}},
-    "outcome": "cannot tell", "sentence": "one-shot: cannot tell",
+    "outcome": "cannot tell", "depths_beaten": ["full"], "depths_not_beaten": ["small"],
+    "sentence": "one-shot: cannot tell",
 }  # fmt: skip
 REGIME = {
     "model": "nano", "family": "llama", "parametrization": "depth-mup",
@@ -88,10 +89,11 @@ TUNING = {
     "arms": [
         {"name": "one-shot", "recipe": "one-shot", "depth": 12, "is_fixed_depth": False,
          "trials": [{"peak": 0.02, "options": {"grow_at": 0.5}, "loss": 3.0, "losses": [3.0], "flops": 10,
-                     "tokens": 64, "refined": True, "diverged": False}],
+                     "tokens": 64, "refined": True, "diverged": False, "losses_at_budgets": [3.2, None]}],
          "chosen_peak": 0.02, "chosen_options": {"grow_at": 0.5}, "at_edge": True, "options_at_edge": ["grow_at"],
          "is_best_fixed_depth": False, "flops": 10, "tokens": 64, "seconds": 1.5}
     ],
+    "best_depths": [{"budget_share": 0.5, "arm": "small"}],
 }  # fmt: skip
 COMPLETE: dict[str, Any] = {
     "schema_version": SCHEMA_VERSION, "study": "test", "command": "deepen study test",

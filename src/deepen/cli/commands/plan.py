@@ -160,7 +160,7 @@ def _describe_trials(tree: Tree) -> dict[str, Any] | None:
         "runs_to_come": tuning.runs_to_come,
         "seeds": list(tree.study.trials.seeds),
         "share": tree.study.trials.share,
-        "flops": sum(tree.nodes[key].segment.flops for key in keys) + tuning.runs_to_come * tuning.budget_flops,
+        "flops": sum(tree.nodes[key].segment.flops for key in keys) + tuning.max_flops_to_come,
         "fixed_depths": [each.fixed_depth for each in tuning.arms if each.fixed_depth is not None],
     }
 

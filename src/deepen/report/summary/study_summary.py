@@ -201,6 +201,8 @@ def _shorten(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
             verdict,
             arm=_shown_name(verdict.arm),
             baseline=_shown_name(verdict.baseline),
+            depths_beaten=tuple(map(_shown_name, verdict.depths_beaten)),
+            depths_not_beaten=tuple(map(_shown_name, verdict.depths_not_beaten)),
             accounting=cut(verdict.accounting, MAX_NAME_LENGTH),
             sentence=cut(verdict.sentence, MAX_SENTENCE_LENGTH),
             multiplier_withheld=cut(verdict.multiplier_withheld, MAX_SENTENCE_LENGTH),

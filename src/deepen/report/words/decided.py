@@ -10,7 +10,7 @@ import scipy  # imports `scipy.special` when it is first used
 
 from deepen.report.intervals import confidence_text
 from deepen.report.summary.study_summary import StudySummary
-from deepen.report.units import capitalized, count, fixed, in_words, join, plural
+from deepen.report.units import capitalized, count, fixed, in_words, join, percent, plural
 from deepen.report.words.caveats import MAX_SHOWN_MULTIPLIER, describe_power
 from deepen.report.words.tuning import describe_tuning
 from deepen.study.judge.power import detectable_multiplier
@@ -83,8 +83,23 @@ def _second_baseline(study: StudySummary) -> str:
     if not best:
         return "None: fixed depths were not compared, so fewer blocks alone may do as well as growing."
     if study.baseline is not None and best == study.baseline.name:
-        return f"None: of the fixed depths that were tried, {study.baseline_words} is the best."
-    return f"{best}, the best fixed depth of those tried. Growing is said to pay only where both are beaten."
+        return (
+            f"None: of the fixed depths that were tried, {study.baseline_words} is the best.{_other_depths(study)}"
+        )
+    return (
+        f"{best}, the best fixed depth of those tried. Growing is said to pay only where both are beaten."
+        f"{_other_depths(study)}"
+    )
+
+
+def _other_depths(study: StudySummary) -> str:
+    """The depths that are the best at smaller budgets, in a sentence; empty if it is the same at all of them."""
+    found = study.tuning.best_depths if study.tuning else ()
+    others = [best for best in found if best.arm != study.best_fixed_depth]
+    if not others:
+        return ""
+    at = join([f"{best.arm} at {percent(best.budget_share)} of the budget" for best in others])
+    return f" At smaller budgets, trials found others: {at}. All are compared at every budget."
 
 
 def _intervals(noise: Noise) -> str:

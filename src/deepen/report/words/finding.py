@@ -92,7 +92,10 @@ def _headline(study: StudySummary, exact: Sequence[Verdict]) -> str:
 
 
 def _claim_about_depth(study: StudySummary, arms: Sequence[Verdict]) -> list[str]:
-    """How many of the arms that beat the baseline beat the best fixed depth too, or that all do worse than it."""
+    """How many of the arms that beat the baseline beat the best fixed depth too, or that all do worse than it.
+
+    An arm counts only if it beats every other constant depth of the study as well.
+    """
     against_depth, wins = study.against_best_depth, {v.arm for v in with_outcome(arms, Outcome.WINS)}
     if against_depth is None:
         return []
@@ -102,12 +105,21 @@ def _claim_about_depth(study: StudySummary, arms: Sequence[Verdict]) -> list[str
         return [f"{they_do} worse than {best}."]
     if not wins:
         return []
-    both = [v for v in with_outcome(seconds, Outcome.WINS) if v.arm in wins]
+    both = {v.arm for v in with_outcome(seconds, Outcome.WINS)} & wins
     if not both:
         return [f"{'It is not' if len(wins) == 1 else 'None of them is'} shown to beat {best}."]
-    if len(both) == len(wins):
-        return [f"{'It beats' if len(wins) == 1 else 'They beat'} {best}, too."]
-    return [f"{capitalized(in_words(len(both)))} of them {'beats' if len(both) == 1 else 'beat'} {best}, too."]
+    unbeaten = {v.arm for v in arms if v.depths_not_beaten}
+    if both <= unbeaten:
+        return [f"{_beats(len(both), len(wins))} {best}, too, but not every other constant depth."]
+    others = " and every other constant depth" if both & unbeaten else ""
+    return [f"{_beats(len(both - unbeaten), len(wins))} {best}{others}, too."]
+
+
+def _beats(n: int, wins: int) -> str:
+    """That so many of the arms that win beat something."""
+    if n == wins:
+        return "It beats" if n == 1 else "They beat"
+    return f"{capitalized(in_words(n))} of them {'beats' if n == 1 else 'beat'}"
 
 
 def _claim(where: str, arms: Sequence[Verdict], full: str) -> str:

@@ -1,7 +1,8 @@
 """Where a gain comes from: from growing, or from fewer blocks, which a model of fixed depth has too.
 
 An arm that beats full training may do so because full depth is too deep for this width and budget. So growing
-is said to pay only where an arm also beats the best fixed depth. A study without fixed depths may have a small
+is said to pay only where an arm also beats the best fixed depth, and every other constant depth of the study, one
+of which may be better at this budget. A study without fixed depths may have a small
 model as a control. It is compared with full training, which shows whether full depth pays at all, and with the
 best of the arms that win, through the interval between two arms, in which the noise of the baseline cancels.
 Because that pair is chosen from all pairs of a small model and a winner after their losses were seen, its interval
@@ -38,17 +39,23 @@ def describe_gains(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
 def _compare_with_best_depth(
     study: StudySummary, against_depth: StudySummary, arms: Sequence[Verdict]
 ) -> list[str]:
-    """Growing pays where an arm beats both baselines."""
+    """Growing pays where an arm beats both baselines, and every other constant depth that was trained."""
     best = against_depth.baseline_words
     by_arm = {v.arm: v for v in against_depth.exact_verdicts}
     pairs = [(v, by_arm[v.arm]) for v in arms if v.arm in by_arm]
     if not pairs:
         return []
-    both = [second for first, second in pairs if {first.outcome, second.outcome} == {Outcome.WINS}]
+    both = [(first, second) for first, second in pairs if {first.outcome, second.outcome} == {Outcome.WINS}]
+    both.sort(key=lambda pair: by_difference(pair[1]))
+    if all_depths := [second for first, second in both if not first.depths_not_beaten]:
+        beats = "it beats" if len(all_depths) == 1 else "they beat"
+        return [f"Growing pays with {_name(all_depths)}: {beats} the best fixed depth, {best}, too."]
     if both:
-        both.sort(key=by_difference)
-        beats = "it beats" if len(both) == 1 else "they beat"
-        return [f"Growing pays with {_name(both)}: {beats} the best fixed depth, {best}, too."]
+        first, second = both[0]
+        return [
+            f"Growing is not shown to pay: {_name([second])} beats {study.baseline_words} and {best}, the best "
+            f"fixed depth in trials, but not {join(first.depths_not_beaten)}, which may be better at this budget."
+        ]
     nearest = min((second for _, second in pairs), key=by_difference)
     if all(second.outcome is Outcome.LOSES for _, second in pairs):
         worse = f"does worse than the best fixed depth, {best}"

@@ -12,7 +12,7 @@ TERMS = {
     "baseline": "the arm that the others are compared with, usually full: the final depth from the start",
     "best fixed depth": (
         "the constant depth with the lowest loss at equal compute on the seeds of the trials: the second "
-        "baseline. Growing pays only where an arm beats both"
+        "baseline. Growing pays only where an arm beats both, and every other constant depth of the study"
     ),
     "control": (
         "an arm that isolates a cause: small (the shallow model alone), staged (the stages with nothing frozen)"

@@ -60,6 +60,17 @@ class Mark:
         rate = replace(self.schedule.rate, peak=peak)  # type: ignore[type-var]
         return replace(self, schedule=replace(self.schedule, rate=rate))
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of the run that ends at the mark."""
+        return self.schedule.tokens
+
+    @property
+    def own_tokens(self) -> int:
+        """Tokens that a longer run of the same rate does not share, at most: those of the decay."""
+        rate = self.schedule.rate
+        return self.tokens - (rate.pieces(self.schedule.grid)[-1].start if rate.forks else 0)
+
 
 def budget_flops(study: Study) -> int:
     """A study's budget: the exact FLOPs of full training for the baseline's tokens."""
@@ -99,6 +110,21 @@ def compile_trial(study: Study, arm: Arm) -> Mark:
         mark = _mark(study, arm, EXACT_FLOPS, 1.0, budget_flops(study))
         _check_mark(study, arm, mark)
         return mark
+    except ValueError as error:
+        raise InvalidValueError(f"a trial of arm {arm.name}: {error}", value=arm.name) from None
+
+
+def compile_smaller_trials(study: Study, arm: Arm, trial: Mark) -> list[Mark]:
+    """Compute the marks of an arm at the smaller budgets of the study of its trials, from small to large.
+
+    Raises:
+        InvalidValueError: as in `compile_marks`.
+    """
+    try:
+        marks = list(_earlier_marks(study, arm, known=[trial], at_anchors=False))
+        for mark in marks:
+            _check_mark(study, arm, mark)
+        return marks[::-1]
     except ValueError as error:
         raise InvalidValueError(f"a trial of arm {arm.name}: {error}", value=arm.name) from None
 

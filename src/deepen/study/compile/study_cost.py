@@ -58,15 +58,15 @@ def evaluation_flops(tree: Tree) -> int:
     """FLOPs of the validation losses of curves and marks, those of runs to come included, at most."""
     study, tuning = tree.study, tree.tuning
     flops = sum(_price_evaluations(study, node) for node in tree.nodes.values())
-    if tuning.is_depth_open:  # the best fixed depth is measured where the baseline is, and is not deeper
-        flops += sum(_price_evaluations(study, node) for node in _baseline_nodes(tree))
+    baseline = sum(_price_evaluations(study, node) for node in _baseline_nodes(tree))
+    flops += tuning.max_depths_to_come * baseline  # a depth is measured where the baseline is, and is not deeper
     return flops + tuning.runs_to_come * study.mark_tokens * _per_token(study, study.model.depth)
 
 
 def count_segments(tree: Tree) -> int:
     """Segments that the study trains; a run to come counts as two, its trunk and its decay."""
-    depth_to_come = len(_baseline_nodes(tree)) if tree.tuning.is_depth_open else 0
-    return len(tree.nodes) + depth_to_come + 2 * tree.tuning.runs_to_come
+    depths_to_come = tree.tuning.max_depths_to_come * len(_baseline_nodes(tree))
+    return len(tree.nodes) + depths_to_come + 2 * tree.tuning.runs_to_come
 
 
 def max_tokens(trees: Iterable[Tree]) -> int:

@@ -91,12 +91,10 @@ class Tree:
 
     @property
     def flops_to_come(self) -> int:
-        """FLOPs of what follows from losses to come, at most: further trials, and the best fixed depth."""
-        flops = self.tuning.runs_to_come * self.tuning.budget_flops
-        if self.tuning.is_depth_open:  # it is measured where the baseline is
-            keys = {key for route in self._baseline_routes for key in route.keys}
-            flops += sum(self.nodes[key].segment.flops for key in keys)
-        return flops
+        """FLOPs of what follows from losses to come, at most: further trials, and the best fixed depths."""
+        keys = {key for route in self._baseline_routes for key in route.keys}
+        baseline = sum(self.nodes[key].segment.flops for key in keys)  # a depth is measured where the baseline is
+        return self.tuning.max_flops_to_come + self.tuning.max_depths_to_come * baseline
 
     @property
     def _baseline_routes(self) -> list[Route]:
@@ -115,8 +113,7 @@ class Tree:
         if self.checks - self.trial_ends:
             return True
         return any(
-            each.is_open
-            and all(find_loss(run.keys[-1]) is not None for trial in each.trials for run in trial.runs)
+            each.is_open and all(find_loss(run.keys[-1]) is not None for run in each.runs)
             for each in self.tuning.arms
         ) or any(find_loss(run.keys[-1]) == math.inf for run in self.tuning.open_runs)
 
@@ -145,10 +142,10 @@ class Tree:
     def _tokens_to_come(self, baseline: int) -> int:
         """Tokens of what `flops_to_come` counts, at most, if the baseline's runs train `baseline` tokens.
 
-        The best fixed depth may be the shallowest, which has the most tokens for the same FLOPs.
+        A best fixed depth may be the shallowest, which has the most tokens for the same FLOPs.
         """
-        tokens = self.tuning.tokens_to_come
-        return tokens + round(self.tuning.max_depth_ratio * baseline) if self.tuning.is_depth_open else tokens
+        depths = self.tuning.max_depths_to_come * self.tuning.max_depth_ratio * baseline
+        return self.tuning.max_tokens_to_come + round(depths)
 
     def children(self) -> dict[str, list[str]]:
         """Keys of the segments that start from each segment's state."""

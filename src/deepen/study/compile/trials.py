@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from statistics import fmean
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from deepen.study.compile.routes import Draft, Route
 from deepen.study.define.study import Arm, Study
@@ -23,6 +24,8 @@ class Trial(Generic[R]):
         runs: its run with each seed of the trials.
         losses: their losses; None until a run is trained, infinity if it diverged.
         is_refined: whether it was added to the grid.
+        smaller: of a constant depth, the same trial at the study's smaller budgets, from small to large. They
+            choose the best depth of each budget, and no rate.
     """
 
     arm: Arm
@@ -30,6 +33,23 @@ class Trial(Generic[R]):
     runs: tuple[R, ...]
     losses: tuple[float | None, ...]
     is_refined: bool = False
+    smaller: tuple["Trial[R]", ...] = ()
+
+    @property
+    def at_all_budgets(self) -> tuple["Trial[R]", ...]:
+        """The trial at all budgets, from small to large."""
+        return tuple(chain(self.smaller, [self]))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it is trained at all budgets."""
+        return all(trial.loss is not None for trial in self.at_all_budgets)
+
+    @property
+    def max_own_tokens(self) -> int:
+        """Tokens that one seed of it trains at all budgets, at most."""
+        longest = self.runs[0].mark.tokens
+        return longest + sum(trial.runs[0].mark.own_tokens for trial in self.smaller)
 
     @property
     def loss(self) -> float | None:
@@ -41,6 +61,17 @@ class Trial(Generic[R]):
     def name(self) -> str:
         """The trial in a few words."""
         return f"{self.arm.name}, trial at {self.peak:g}"
+
+    def convert(self, to: Callable[[R], S]) -> "Trial[S]":
+        """The same trial with other values for the runs."""
+        return Trial(
+            arm=self.arm,
+            peak=self.peak,
+            runs=tuple(to(run) for run in self.runs),
+            losses=self.losses,
+            is_refined=self.is_refined,
+            smaller=tuple(trial.convert(to) for trial in self.smaller),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,9 +103,28 @@ class ArmTrials(Generic[R]):
         return self.chosen is None
 
     @property
+    def runs(self) -> Iterator[R]:
+        """The runs of its trials at all budgets."""
+        for trial in self.trials:
+            for each in trial.at_all_budgets:
+                yield from each.runs
+
+    @property
     def max_tokens(self) -> int:
         """Tokens of the longest run of its trials."""
-        return max(run.mark.schedule.tokens for trial in self.trials for run in trial.runs)
+        return max(run.mark.tokens for trial in self.trials for run in trial.runs)
+
+    @property
+    def runs_to_come(self) -> int:
+        """Runs of the trials to come."""
+        first = self.trials[0]
+        return self.trials_to_come * len(first.runs) * len(first.at_all_budgets)
+
+    @property
+    def max_tokens_to_come(self) -> int:
+        """Tokens of the trials to come, at most."""
+        longest = max(trial.max_own_tokens for trial in self.trials)
+        return self.trials_to_come * len(self.trials[0].runs) * longest
 
     @property
     def tried_peaks(self) -> list[float]:
@@ -94,16 +144,7 @@ class ArmTrials(Generic[R]):
             arm=self.arm,
             option_names=self.option_names,
             fixed_depth=self.fixed_depth,
-            trials=tuple(
-                Trial(
-                    arm=trial.arm,
-                    peak=trial.peak,
-                    runs=tuple(to(run) for run in trial.runs),
-                    losses=trial.losses,
-                    is_refined=trial.is_refined,
-                )
-                for trial in self.trials
-            ),
+            trials=tuple(trial.convert(to) for trial in self.trials),
             trials_to_come=self.trials_to_come,
         )
 
@@ -112,53 +153,71 @@ class ArmTrials(Generic[R]):
         return {name: trial.arm.options[name] for name in self.option_names}
 
 
+class BestDepthAt(NamedTuple):
+    """The constant depth that trials found to be the best at a budget, in exact FLOPs: the name of its arm."""
+
+    budget_flops: int
+    arm: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choices(Generic[R]):
     """What the trials of a study have chosen so far.
 
     Attributes:
-        study: the study with the rates and options that are chosen, and with an arm for the best fixed depth.
+        study: the study with the rates and options that are chosen, and with an arm for each of `best_depths`.
         arms: the trials of every arm and every depth.
-        best_fixed_depth: name of the arm with the best constant depth; empty while it is open, or if the study
-            compares no depths.
+        best_depths: the best constant depth at each budget of the trials, from small to large; empty while they
+            are open, or if the study compares no depths.
         budget_flops: FLOPs of a run of a trial.
     """
 
     study: Study
     arms: tuple[ArmTrials[R], ...] = ()
-    best_fixed_depth: str = ""
+    best_depths: tuple[BestDepthAt, ...] = ()
     budget_flops: int = 0
+
+    @property
+    def trials(self) -> Iterator[Trial[R]]:
+        """Every trial at every budget."""
+        for arm in self.arms:
+            for trial in arm.trials:
+                yield from trial.at_all_budgets
 
     @property
     def runs(self) -> Iterator[tuple[Trial[R], R]]:
         """Every run of every trial."""
-        for arm in self.arms:
-            for trial in arm.trials:
-                yield from ((trial, run) for run in trial.runs)
+        for trial in self.trials:
+            yield from ((trial, run) for run in trial.runs)
 
     @property
     def open_runs(self) -> Iterator[R]:
         """The runs of trials that are not trained yet."""
-        for arm in self.arms:
-            for trial in arm.trials:
-                yield from (run for run, loss in zip(trial.runs, trial.losses, strict=True) if loss is None)
+        return self._runs_with(None)
 
     @property
     def given_up(self) -> Iterator[R]:
         """The runs of trials that diverged."""
-        for arm in self.arms:
-            for trial in arm.trials:
-                yield from (run for run, loss in zip(trial.runs, trial.losses, strict=True) if loss == math.inf)
+        return self._runs_with(math.inf)
+
+    def _runs_with(self, loss: float | None) -> Iterator[R]:
+        for trial in self.trials:
+            yield from (run for run, found in zip(trial.runs, trial.losses, strict=True) if found == loss)
 
     @property
     def runs_to_come(self) -> int:
         """Runs of the trials that follow from the losses of those that are compiled."""
-        return sum(each.trials_to_come * len(each.trials[0].runs) for each in self.arms)
+        return sum(each.runs_to_come for each in self.arms)
 
     @property
-    def tokens_to_come(self) -> int:
-        """Tokens of the runs to come, at most: those of an arm are as long as its longest trial."""
-        return sum(each.trials_to_come * len(each.trials[0].runs) * each.max_tokens for each in self.arms)
+    def max_tokens_to_come(self) -> int:
+        """Tokens of the runs to come, at most."""
+        return sum(each.max_tokens_to_come for each in self.arms)
+
+    @property
+    def max_flops_to_come(self) -> int:
+        """FLOPs of the runs to come, at most: a longest run of any arm costs the budget of a trial."""
+        return sum(round(self.budget_flops * each.max_tokens_to_come / each.max_tokens) for each in self.arms)
 
     @property
     def max_depth_ratio(self) -> float:
@@ -172,25 +231,40 @@ class Choices(Generic[R]):
         return any(each.is_open for each in self.arms)
 
     @property
-    def is_depth_open(self) -> bool:
-        """Whether the best fixed depth has still to be chosen."""
-        return not self.best_fixed_depth and any(each.fixed_depth is not None for each in self.arms)
+    def max_depths_to_come(self) -> int:
+        """Arms of constant depths that will be added to the study, at most: one for each budget."""
+        candidates = [each for each in self.arms if each.fixed_depth is not None]
+        if self.best_depths or not candidates:
+            return 0
+        own = [arm.name for arm in self.study.arms]
+        new = sum(each.arm.name not in own for each in candidates)
+        return min(new, len(candidates[0].trials[0].at_all_budgets))
+
+    @property
+    def best_fixed_depth(self) -> str:
+        """The name of the arm with the best constant depth at the budget of the trials; empty while it is open."""
+        return self.best_depths[-1].arm if self.best_depths else ""
 
     def convert(self, to: Callable[[R], S]) -> "Choices[S]":
         """The same choices with other values for the runs."""
         return Choices(
             study=self.study,
             arms=tuple(each.convert(to) for each in self.arms),
-            best_fixed_depth=self.best_fixed_depth,
+            best_depths=self.best_depths,
             budget_flops=self.budget_flops,
         )
 
 
 def find_best(trials: Sequence[Trial[R]]) -> Trial[R] | None:
     """The trial with the lowest loss, the earliest of equal ones; None while one is not trained."""
-    losses = [trial.loss for trial in trials]
-    known = [loss for loss in losses if loss is not None]
-    return trials[losses.index(min(known))] if len(known) == len(losses) else None
+    if not all(trial.is_finished for trial in trials):
+        return None
+    return min(trials, key=loss_or_infinity)
+
+
+def loss_or_infinity(trial: Trial[R]) -> float:
+    """The loss of a trial; infinity until it is trained."""
+    return math.inf if trial.loss is None else trial.loss
 
 
 def losses_by_peak(trials: Sequence[Trial[R]], like: Trial[R]) -> dict[float, float]:

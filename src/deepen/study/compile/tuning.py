@@ -11,7 +11,7 @@ the trials that are finished, so a study is compiled again when one has ended:
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from deepen.errors import InvalidValueError
@@ -19,9 +19,17 @@ from deepen.schedule.recipes import CONSTANT_DEPTH, get_recipe
 from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import Trainable
 from deepen.study.compile.decisions import Decide, FindLoss
-from deepen.study.compile.marks import Mark, budget_flops, compile_trial
+from deepen.study.compile.marks import Mark, budget_flops, compile_smaller_trials, compile_trial
 from deepen.study.compile.routes import Draft, Drafter
-from deepen.study.compile.trials import ArmTrials, Choices, Trial, find_best, losses_by_peak
+from deepen.study.compile.trials import (
+    ArmTrials,
+    BestDepthAt,
+    Choices,
+    Trial,
+    find_best,
+    loss_or_infinity,
+    losses_by_peak,
+)
 from deepen.study.define.study import Arm, Study
 
 
@@ -38,17 +46,21 @@ def choose(study: Study, data_fingerprint: str, decide: Decide, find_loss: FindL
     candidates = _find_candidates(study, trial_study)
     total = study.trials.trials_per_arm([arm for arm, _ in candidates])
 
-    marks: dict[str, Mark] = {}  # which take long to compute, and differ between rates in the peak alone
+    marks: dict[str, list[Mark]] = {}  # which take long to compute, and differ between rates in the peak alone
 
-    def run(arm: Arm, *, is_refined: bool) -> Trial[Draft]:
+    def run(arm: Arm, *, at_smaller: bool, is_refined: bool) -> Trial[Draft]:
         key = f"{arm.name} {arm.options}"
         if key not in marks:
-            marks[key] = compile_trial(trial_study, arm)
-        mark = marks[key].with_peak(trial_study.rate_for(arm).peak)
-        runs = tuple(drafter.drafts(arm, study.trials.seeds, [mark]))
-        losses = tuple(None if draft.is_open else find_loss(draft.end_key) for draft in runs)
-        peak = study.rate_for(arm).peak
-        return Trial(arm=arm, peak=peak, runs=runs, losses=losses, is_refined=is_refined)
+            trial = compile_trial(trial_study, arm)
+            marks[key] = [*(compile_smaller_trials(trial_study, arm, trial) if at_smaller else ()), trial]
+        found: list[Trial[Draft]] = []
+        for mark in marks[key]:
+            at_peak = mark.with_peak(trial_study.rate_for(arm).peak)
+            runs = tuple(drafter.drafts(arm, study.trials.seeds, [at_peak]))
+            losses = tuple(None if draft.is_open else find_loss(draft.end_key) for draft in runs)
+            peak = study.rate_for(arm).peak
+            found.append(Trial(arm=arm, peak=peak, runs=runs, losses=losses, is_refined=is_refined))
+        return replace(found[-1], smaller=tuple(found[:-1]))
 
     arms = tuple(_try_arm(study, arm, depth, total, run) for arm, depth in candidates)
     return _resolve(study, arms, budget_flops=budget_flops(trial_study))
@@ -101,10 +113,11 @@ def _try_arm(
 ) -> ArmTrials[Draft]:
     """The trials of an arm: the grid, then one more whenever the losses of all earlier ones are known."""
     own = get_recipe(arm.recipe).options
-    trials = [run(tried, is_refined=False) for tried in study.trials.grid(arm)]
+    at_smaller = depth is not None
+    trials = [run(tried, at_smaller=at_smaller, is_refined=False) for tried in study.trials.grid(arm)]
     while len(trials) < total and (best := find_best(trials)) is not None:
         losses = losses_by_peak(trials, best)
-        trials.append(run(best.arm.with_peak(next_peak(losses)), is_refined=True))
+        trials.append(run(best.arm.with_peak(next_peak(losses)), at_smaller=at_smaller, is_refined=True))
     return ArmTrials(
         arm=arm,
         option_names=tuple(name for name in study.trials.options if name in own),
@@ -141,20 +154,25 @@ def next_peak(losses: Mapping[float, float]) -> float:
 def _resolve(study: Study, arms: tuple[ArmTrials[Draft], ...], budget_flops: int) -> Choices[Draft]:
     """The study with what its trials have chosen."""
     chosen = {each.arm.name: each.chosen for each in arms}
-    is_open = any(trial is None for trial in chosen.values())
-    candidates = [each for each in arms if each.fixed_depth is not None]
-    best = None if is_open else min(candidates, key=_chosen_loss, default=None)
     resolved = [trial.arm if (trial := chosen.get(arm.name)) else arm for arm in study.arms]
-    if best is not None and best.chosen is not None and best.arm not in study.arms:
-        resolved.append(best.chosen.arm)
+    best_depths = _choose_depths(arms) if all(chosen.values()) else ()
+    for best in best_depths:
+        trial = chosen[best.arm]
+        if trial is not None and best.arm not in [arm.name for arm in resolved]:
+            resolved.append(trial.arm)
     return Choices(
         study=replace(study, arms=tuple(resolved), tuning=None, depths=()),
         arms=arms,
-        best_fixed_depth="" if best is None else best.arm.name,
+        best_depths=best_depths,
         budget_flops=budget_flops,
     )
 
 
-def _chosen_loss(arm: ArmTrials[Draft]) -> float:
-    chosen = arm.chosen
-    return math.inf if chosen is None or chosen.loss is None else chosen.loss
+def _choose_depths(arms: Sequence[ArmTrials[Draft]]) -> tuple[BestDepthAt, ...]:
+    """The constant depth with the lowest loss at each budget of the trials, each depth with its chosen rate."""
+    chosen = [each.chosen for each in arms if each.fixed_depth is not None]
+    by_budget = zip(*(trial.at_all_budgets for trial in chosen if trial is not None), strict=True)
+    return tuple(
+        BestDepthAt(trials[0].runs[0].mark.budget_flops, min(trials, key=loss_or_infinity).arm.name)
+        for trials in by_budget
+    )

@@ -69,7 +69,8 @@ class Study:
         tuning: the trials that choose each arm's rate, and options, before it is trained with the study's seeds;
             None for the rates and options that are given.
         depths: constant depths that are trained at the same compute, with the seeds of the trials. The best of
-            them is the second baseline, the best fixed depth; the model's full depth is always one of them.
+            them at each budget is trained with the study's seeds, and that of the largest is the second baseline,
+            the best fixed depth; the model's full depth is always one of them.
     """
 
     name: str

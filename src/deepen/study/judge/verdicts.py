@@ -15,6 +15,7 @@ from typing import Any
 
 from deepen.errors import InvalidValueError, join_or
 from deepen.study.judge.comparison import Comparison
+from deepen.study.judge.constant_depths import find_constant_depths, with_depths
 from deepen.study.judge.multiplier import BaselineCurve
 from deepen.study.judge.paired_runs import (
     BySeed,
@@ -111,15 +112,23 @@ def joint_confidence(look: int, looks: int) -> float:
 
 
 def with_verdicts(results: Results) -> Results:
-    """Add the verdicts and the noise to collected results, also those against the best fixed depth."""
-    look, depth = _find_look(results), results.best_fixed_depth
+    """Add the verdicts and the noise to collected results, also those against the constant depths."""
+    look, best = _find_look(results), results.best_fixed_depth
     looks = max(look, len(results.looks))
     verdicts, noise = _judge(results.arms, results.baseline, look=look, looks=looks)
-    depth_verdicts: tuple[Verdict, ...] = ()
-    depth_noise = NO_NOISE
-    if depth and depth != results.baseline:
-        depth_verdicts, depth_noise = _judge(results.arms, depth, look=look, looks=looks)
-    return replace(results, verdicts=verdicts, noise=noise, depth_verdicts=depth_verdicts, depth_noise=depth_noise)
+    judged = {results.baseline: (verdicts, noise)}
+    depths = find_constant_depths(results.arms)
+    for depth in filter(None, (*depths, best)):
+        if depth not in judged:
+            judged[depth] = _judge(results.arms, depth, look=look, looks=looks)
+    depth_verdicts, depth_noise = judged[best] if best and best != results.baseline else ((), NO_NOISE)
+    return replace(
+        results,
+        verdicts=with_depths(verdicts, {depth: judged[depth][0] for depth in depths}),
+        noise=noise,
+        depth_verdicts=depth_verdicts,
+        depth_noise=depth_noise,
+    )
 
 
 def _find_look(results: Results) -> int:

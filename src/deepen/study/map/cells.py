@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from deepen.study.judge.multiplier import SAME_BUDGET
 from deepen.study.map.schema import MapCell, MapModel
 from deepen.study.results.regime import Regime
 from deepen.study.results.schema import ArmResult, MarkResult, Results, Verdict
@@ -40,8 +41,8 @@ def read_model(regime: Regime) -> MapModel:
 
 
 def _competes(arm: ArmResult, results: Results) -> bool:
-    """Whether an arm's purpose is to win against both baselines."""
-    return not arm.is_control and arm.name not in (results.baseline, results.best_fixed_depth)
+    """Whether an arm grows, and its purpose is to win."""
+    return not arm.is_control and not arm.has_constant_depth and arm.name != results.baseline
 
 
 def _find_nearest(marks: Sequence[MarkResult], verdict: Verdict) -> MarkResult:
@@ -71,22 +72,32 @@ def _make_cell(results: Results, verdict: Verdict, arm: ArmResult, tokens: int, 
         difference=verdict.difference,
         difference_interval=verdict.interval,
         outcome=verdict.outcome or Outcome.CANNOT_TELL,
-        beats_best_fixed_depth=_beats_depth(results, verdict),
-        best_fixed_depth=results.best_fixed_depth,
+        beats_best_fixed_depth=_beats_depths(results, verdict),
+        best_fixed_depth=_find_best_depth(results, verdict),
         study=folder,
     )
 
 
-def _beats_depth(results: Results, verdict: Verdict) -> bool | None:
-    """Whether the arm of a verdict wins against the best fixed depth too; None if that is not known."""
-    if not results.best_fixed_depth:
+def _beats_depths(results: Results, verdict: Verdict) -> bool | None:
+    """Whether the arm of a verdict beats every constant depth at its budget; None if depths were not tried."""
+    if not results.best_fixed_depth or not (verdict.depths_beaten or verdict.depths_not_beaten):
         return None
-    found = [verdict] if results.best_fixed_depth == results.baseline else results.depth_verdicts
-    for other in found:
-        if (other.arm, other.accounting, other.budget_share) == (
-            verdict.arm,
-            verdict.accounting,
-            verdict.budget_share,
-        ):
-            return other.outcome is Outcome.WINS
-    return None
+    return not verdict.depths_not_beaten
+
+
+def _find_best_depth(results: Results, verdict: Verdict) -> str:
+    """The constant depth with the lowest loss at the budget of a verdict; empty if depths were not tried."""
+    if not results.best_fixed_depth or verdict.loss is None or verdict.difference is None:
+        return ""
+    losses = {results.baseline: verdict.loss - verdict.difference} | {
+        other.arm: other.loss
+        for other in results.verdicts
+        if other.loss is not None and other.is_exact and _is_same_budget(other, verdict)
+    }
+    depths = (name for name in (*verdict.depths_beaten, *verdict.depths_not_beaten) if name in losses)
+    return min(depths, key=lambda name: losses[name], default="")
+
+
+def _is_same_budget(one: Verdict, other: Verdict) -> bool:
+    """Whether two verdicts are at one budget, apart from the rounding to whole steps."""
+    return abs((one.budget_share or 1.0) / (other.budget_share or 1.0) - 1) < SAME_BUDGET

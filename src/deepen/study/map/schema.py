@@ -50,8 +50,9 @@ class MapCell(Record):
     fields from `multiplier` to `outcome` are those of the verdict (see `Verdict`); `multiplier` is None if none is
     claimed, and `withheld` has the reason.
 
-    `beats_best_fixed_depth`: whether the arm also wins against the best fixed depth, whose arm is
-    `best_fixed_depth`; None if that was not measured. `study` is the study's folder, relative to the map's.
+    `beats_best_fixed_depth`: whether the arm wins against every constant depth that was measured at this budget;
+    None if no depths were tried. `best_fixed_depth` is the one of them with the lowest loss. `study` is the
+    study's folder, relative to the map's.
     """
 
     model: MapModel

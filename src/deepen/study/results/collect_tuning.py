@@ -5,10 +5,11 @@ from math import inf
 from typing import Any
 
 from deepen.schedule.recipes import get_recipe
+from deepen.study.compile.marks import budget_flops
 from deepen.study.compile.routes import Route
 from deepen.study.compile.tree import Tree
 from deepen.study.compile.trials import ArmTrials, Trial
-from deepen.study.results.tuning import TrialResult, TunedArm, TuningResult
+from deepen.study.results.tuning import BestDepth, TrialResult, TunedArm, TuningResult
 
 Done = Mapping[str, dict[str, Any]]
 """The records of the finished segments, by key."""
@@ -29,11 +30,15 @@ def collect_tuning(tree: Tree, done: Done) -> TuningResult | None:
         tokens_if_separate=sum(route.mark.schedule.tokens for route in runs if route.keys[-1] in done),
         trials_per_arm=len(arms[0].trials) + arms[0].trials_to_come,
         arms=tuple(_collect_arm(tree, arm, done) for arm in arms),
+        best_depths=tuple(
+            BestDepth(budget_share=best.budget_flops / budget_flops(study), arm=best.arm)
+            for best in tree.tuning.best_depths
+        ),
     )
 
 
 def _collect_arm(tree: Tree, arm: ArmTrials[Route], done: Done) -> TunedArm:
-    runs = [run for trial in arm.trials for run in trial.runs if run.keys[-1] in done]
+    runs = [run for run in arm.runs if run.keys[-1] in done]
     chosen = arm.chosen
     return TunedArm(
         name=arm.arm.name,
@@ -68,6 +73,7 @@ def _collect_trial(tree: Tree, arm: ArmTrials[Route], trial: Trial[Route]) -> Tr
         tokens=run.mark.schedule.tokens,
         refined=trial.is_refined,
         diverged=inf in trial.losses,
+        losses_at_budgets=tuple(None if smaller.loss == inf else smaller.loss for smaller in trial.smaller),
     )
 
 

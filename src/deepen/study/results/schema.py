@@ -185,6 +185,14 @@ class ArmResult(Record):
     context_ramp: str
     rate_at_edge: bool = False
 
+    @property
+    def has_constant_depth(self) -> bool:
+        """Whether all of a model of one depth is trained from start to end; False in files without phases."""
+        first, *others = self.phases or (None,)
+        return first is not None and all(
+            (phase.trained, phase.layers, phase.depth) == ("all", (), first.depth) for phase in (first, *others)
+        )
+
     @classmethod
     def from_json(cls, value: object) -> Self:
         """Read an arm; if `is_control` is missing, as in files of deepen 0.1, its recipe decides.

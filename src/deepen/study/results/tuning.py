@@ -17,6 +17,9 @@ class TrialResult(Record):
     `diverged`: a run's loss was not finite, so that the trial was given up; it counts as the highest loss.
     `flops` and `tokens` are those of one of its runs. `refined`: it was added beside or beyond the best of the
     earlier trials, and is not part of the grid.
+
+    `losses_at_budgets` are the mean losses of a constant depth at the study's smaller budgets, from small to
+    large; None where a run is missing or diverged.
     """
 
     peak: float | None
@@ -27,6 +30,7 @@ class TrialResult(Record):
     tokens: int
     refined: bool
     diverged: bool = False
+    losses_at_budgets: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,12 +75,21 @@ class TunedArm(Record):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BestDepth(Record):
+    """The best constant depth in trials at a budget: its arm, and the budget as a share of the study's."""
+
+    budget_share: float
+    arm: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TuningResult(Record):
     """All trials of a study.
 
     `seeds` are those of the trials, and `share` is a trial's budget as a share of the study's. `tokens` and
     `flops` are what the trials have trained so far, shared segments once; `tokens_if_separate` is the sum over
-    runs. `trials_per_arm` is the number of trials that each arm and each depth gets.
+    runs. `trials_per_arm` is the number of trials that each arm and each depth gets. `best_depths` has the best
+    constant depth at each budget up to that of the trials, from small to large; empty while it is open.
     """
 
     seeds: tuple[int, ...]
@@ -86,3 +99,4 @@ class TuningResult(Record):
     tokens_if_separate: int
     trials_per_arm: int
     arms: tuple[TunedArm, ...]
+    best_depths: tuple[BestDepth, ...] = ()

@@ -143,6 +143,8 @@ class Verdict(AtBudget, Record):
         tasks: tasks compared for each seed.
         task_tests: tasks compared over all seeds.
         outcome: the outcome at equal exact FLOPs; None at other marks, which decide nothing.
+        depths_beaten, depths_not_beaten: of an arm that grows, at equal exact FLOPs, the arms of constant depth
+            that were measured at this budget with all seeds, by whether it wins against them.
         sentence: the verdict in words.
     """
 
@@ -176,6 +178,8 @@ class Verdict(AtBudget, Record):
     tasks: Mapping[str, tuple[TaskComparison, ...]]
     task_tests: Mapping[str, TaskTest]
     outcome: Outcome | None = Outcome.CANNOT_TELL
+    depths_beaten: tuple[str, ...] = ()
+    depths_not_beaten: tuple[str, ...] = ()
     sentence: str
 
     @classmethod

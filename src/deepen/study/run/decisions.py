@@ -87,7 +87,7 @@ class Decisions:
 
     def record_losses(self, tree: Tree) -> None:
         """Record the losses of a tree's trials: what they choose stays, also if a trial is trained again."""
-        for trial in (trial for arm in tree.tuning.arms for trial in arm.trials):
+        for trial in tree.tuning.trials:
             for run, loss in zip(trial.runs, trial.losses, strict=True):
                 folder = self._store.segment(run.keys[-1])
                 if loss is not None and loss < math.inf and folder.trial_loss is None:

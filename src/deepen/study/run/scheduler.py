@@ -251,10 +251,11 @@ class _Scheduler:
         tree = self._plan.tree
         if not tree.tuning.is_open and any(node.key in route.keys for route in tree.routes):
             return False
-        for trial, route in tree.tuning.runs:
-            if node.key in route.keys:
-                _log.warning("%s, seed %d, is given up: %s", trial.name, route.seed, error.problem)
-                self._store.segment(route.keys[-1]).record_divergence(error.problem)
+        lost = [(trial, route) for trial, route in tree.tuning.runs if node.key in route.keys]
+        for name, seed in dict.fromkeys((trial.name, route.seed) for trial, route in lost):
+            _log.warning("%s, seed %d, is given up: %s", name, seed, error.problem)
+        for _, route in lost:
+            self._store.segment(route.keys[-1]).record_divergence(error.problem)
         self._has_given_up = True
         return True
 

@@ -1,0 +1,47 @@
+"""Whether arms that grow beat every constant depth that a study has trained, at each budget.
+
+Growing is shown to pay at a budget where an arm wins against all constant depths there, the best of them included,
+whichever that is. Each comparison is one at the confidence of its own joint intervals, and none is selected by its
+result: an intersection-union test (Berger 1982, Technometrics 24:295), which needs no correction for their number.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from deepen.study.results.schema import ArmResult, Outcome, Verdict
+
+
+def find_constant_depths(arms: Sequence[ArmResult]) -> tuple[str, ...]:
+    """The names of the arms of constant depth."""
+    return tuple(dict.fromkeys(arm.name for arm in arms if arm.has_constant_depth))
+
+
+def with_depths(verdicts: Sequence[Verdict], against: Mapping[str, Sequence[Verdict]]) -> tuple[Verdict, ...]:
+    """Add to the verdicts of arms that grow which constant depths they beat.
+
+    Args:
+        verdicts: the verdicts against a study's baseline.
+        against: for each arm of constant depth, the verdicts against it.
+    """
+    outcomes = {
+        (depth, verdict.arm, verdict.budget_share): verdict.outcome
+        for depth, judged in against.items()
+        for verdict in judged
+        if verdict.is_exact
+    }
+
+    def add(verdict: Verdict) -> Verdict:
+        found = {
+            depth: outcome
+            for depth in against
+            if (outcome := outcomes.get((depth, verdict.arm, verdict.budget_share))) is not None
+        }
+        return replace(
+            verdict,
+            depths_beaten=tuple(depth for depth in found if found[depth] is Outcome.WINS),
+            depths_not_beaten=tuple(depth for depth in found if found[depth] is not Outcome.WINS),
+        )
+
+    return tuple(
+        add(verdict) if verdict.is_exact and verdict.arm not in against else verdict for verdict in verdicts
+    )
