@@ -17,6 +17,6 @@ def describe_trials(trials: Mapping[str, Any]) -> Iterator[str]:
     )
     if depths := trials["fixed_depths"]:
         yield (
-            f"The best of the fixed depths {', '.join(map(str, sorted(depths)))} is the second baseline. It and the "
-            "best of each smaller budget are trained too where the table has no such arm."
+            f"The best of the fixed depths {', '.join(map(str, sorted(depths)))} is the second baseline. It and "
+            "the best of each smaller budget are trained too where the table has no such arm."
         )
