@@ -26,7 +26,7 @@ from deepen.schedule.trainable import Trainable
 from deepen.study.compile.keys import piece_key, segment_key
 from deepen.study.compile.pieces import split_schedule
 from deepen.train.begin import begin_segment
-from deepen.train.checkpoint.state_files import read_files, write_files
+from deepen.train.checkpoint.state_files import open_files, write_files
 from deepen.train.engine import Engine
 from deepen.train.state import TrainState, initial_state
 from schedules import BATCH_TOKENS, CONTEXT, VOCAB, Run, make_ledger, runs
@@ -54,7 +54,7 @@ def train(run: Run, stops: Sequence[int] = ()) -> TrainState:
 def save_and_load(state: TrainState) -> TrainState:
     with tempfile.TemporaryDirectory() as folder:
         write_files(state, Path(folder), {})
-        return read_files(Path(folder))
+        return open_files(Path(folder)).load()
 
 
 def operator_counter() -> FlopCounterMode:

@@ -11,7 +11,7 @@ from deepen.growth.layout import PLACEMENTS
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS, Operator
 from deepen.growth.spec import Growth
-from deepen.model.build import build, init_block
+from deepen.model.build import build, draw_block
 from deepen.model.config import ModelConfig
 from deepen.train.state import TrainState, initial_state
 
@@ -256,7 +256,7 @@ def test_any_growth_keeps_the_old_blocks_and_makes_new_ones_by_its_operator(
         copied = [n for n in range(old) if same(weights, block(before, n, "weights") | zeroed)]
         assert len(copied) == OPERATORS[operator].copies
         assert same(kept, block(before, copied[0], "moments") if copied and moments == "copy" else {})
-        assert copied or same(weights, init_block(any_model, before.seed, number) | zeroed)
+        assert copied or same(weights, dict(draw_block(any_model, before.seed, number)) | zeroed)
 
 
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=lambda operator: operator.name)

@@ -15,7 +15,7 @@ from deepen.data.shards import Dataset
 from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS, UNTIE, get_operator
 from deepen.growth.spec import Growth
-from deepen.model.build import build, init_block
+from deepen.model.build import build, draw_block
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase
 from deepen.schedule.rate import WSD
@@ -180,7 +180,7 @@ def expected_block(promise: Promise, index: int, old: TrainState, config: ModelC
     """The weights that a block should have after growth."""
     made, created = promise.made[index], OLD + promise.new.index(index) if index in promise.new else 0
     if made is FRESH:
-        weights = init_block(config, old.seed, created)
+        weights = dict(draw_block(config, old.seed, created))
     elif isinstance(made, tuple):
         lower, upper = block(old.weights, made[0]), block(old.weights, made[1])
         weights = {name: torch.lerp(each, upper[name], made[2]) for name, each in lower.items()}

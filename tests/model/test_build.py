@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepen.model.build import build, init_block, init_weights
+from deepen.model.build import build, draw_block, init_weights
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
 from deepen.model.families import FAMILIES
@@ -73,7 +73,7 @@ def test_the_small_presets_have_twelve_blocks():
 def test_initial_weights_fill_the_model_and_scale_residuals_by_final_depth(any_model: ModelConfig):
     build(any_model, 3).load_state_dict(init_weights(any_model, 3, seed=0))
     wide = replace(any_model, depth=8, width=256, heads=4, kv_heads=4, mlp=0)
-    for name, weight in init_block(wide, seed=0, number=0).items():
+    for name, weight in draw_block(wide, seed=0, number=0).items():
         if name.endswith("bias"):
             assert not weight.any(), name
         elif "norm" in name:

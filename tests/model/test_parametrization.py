@@ -8,7 +8,7 @@ from torch import Tensor
 
 from deepen.growth.grow import grow
 from deepen.growth.spec import Growth
-from deepen.model.build import build, init_block
+from deepen.model.build import build, draw_block
 from deepen.model.config import ModelConfig
 from deepen.model.families import FAMILIES
 from deepen.train.state import TrainState, initial_state
@@ -41,7 +41,7 @@ def test_fresh_output_projections_are_as_large_as_other_matrices_at_any_depth(an
     outputs = FAMILIES[wide.family].output_projections
     found = [
         weight.std().item()
-        for name, weight in init_block(wide, seed=0, number=0).items()
+        for name, weight in draw_block(wide, seed=0, number=0).items()
         if name.startswith(outputs) and weight.dim() == 2
     ]
     assert len(found) == 2 and all(abs(std / wide.init_std - 1) < 0.02 for std in found)

@@ -18,7 +18,7 @@ from deepen.model.config import ModelConfig
 from deepen.schedule.trainable import Trainable
 from deepen.study.store.checkpoints import find_checkpoint
 from deepen.train.begin import begin_segment
-from deepen.train.checkpoint.state_files import read_files, write_files
+from deepen.train.checkpoint.state_files import open_files, write_files
 from deepen.train.engine import Engine
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
@@ -73,10 +73,11 @@ def test_an_interrupted_run_continues_to_the_bit(
     first.run(2 * BATCH_TOKENS, discard)
     write_files(first.state(), tmp_path, logs={})
     first.run(5 * BATCH_TOKENS, discard)
-    again = tied_engine(model, segment, dataset, read_files(tmp_path), activation_checkpointing=checkpointing)
+    stored = open_files(tmp_path).load()
+    again = tied_engine(model, segment, dataset, stored, activation_checkpointing=checkpointing)
     again.run(5 * BATCH_TOKENS, discard)
     assert is_same(first.state(), again.state())
-    assert first.state().layers == read_files(tmp_path).layers == LAYERS
+    assert first.state().layers == open_files(tmp_path).layers == LAYERS
 
 
 def test_recomputing_activations_changes_no_bit(model: ModelConfig, dataset: Dataset):

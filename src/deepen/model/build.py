@@ -43,11 +43,6 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def init_block(config: ModelConfig, seed: int, number: int) -> dict[str, Tensor]:
-    """Draw fresh weights for one block, by name within the block; see `draw_block`."""
-    return dict(draw_block(config, seed, number))
-
-
 def draw_block(config: ModelConfig, seed: int, number: int) -> LazyTensors:
     """Fresh weights for one block, by name within the block, each drawn when it is read.
 

@@ -2,7 +2,7 @@
 
     weights = LazyTensors({"norm.weight": stored})    # no number is read
     weights["norm.weight"]                            # reads the tensor, and keeps no copy
-    load_rows(weights, "norm.weight", range(2, 4))    # reads two rows
+    weights.lazy["norm.weight"].load(range(2, 4))     # reads two rows
 
 A process that holds a share of a model loads it in this way: it never has more than that share and the tensors
 from which one more is computed.
@@ -91,9 +91,3 @@ def select_rows(whole: Tensor, rows: range | None) -> Tensor:
 def unread(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor | LazyTensor]:
     """The tensors by name, none of which is read."""
     return tensors.lazy if isinstance(tensors, LazyTensors) else tensors
-
-
-def load_rows(tensors: Mapping[str, Tensor], name: str, rows: range) -> Tensor:
-    """Consecutive rows of one of the tensors, in memory of their own."""
-    tensor = unread(tensors)[name]
-    return tensor.load(rows) if isinstance(tensor, LazyTensor) else select_rows(tensor, rows)

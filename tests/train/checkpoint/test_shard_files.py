@@ -14,7 +14,7 @@ from deepen.growth.moments import MOMENT_POLICIES
 from deepen.growth.operators import OPERATORS
 from deepen.growth.spec import Growth
 from deepen.model.config import ModelConfig
-from deepen.model.lazy import LazyTensors, load_rows
+from deepen.model.lazy import LazyTensors
 from deepen.train.checkpoint.state_check import StateError
 from deepen.train.checkpoint.state_folder import load_state, open_state, save_state
 from deepen.train.checkpoint.stream import write_tensors
@@ -60,7 +60,7 @@ def test_any_number_of_processes_reads_its_rows(saved_by: int, state: TrainState
     sent = pickle.loads(pickle.dumps(open_state(tmp_path / "state").skeleton()))
     for count in (1, 2, 5, 40):
         for name, weight in state.weights.items():
-            rows = [load_rows(sent.weights, name, Share(n, count).rows(len(weight))) for n in range(count)]
+            rows = [sent.weights.lazy[name].load(Share(n, count).rows(len(weight))) for n in range(count)]
             assert torch.equal(torch.cat(rows), weight)
 
 
@@ -71,7 +71,7 @@ def test_reading_a_share_leaves_the_other_files_alone(state: TrainState, tmp_pat
         path.unlink()
     for name, weight in state.weights.items():
         rows = Share(1, 3).rows(len(weight))
-        assert torch.equal(load_rows(opened.weights, name, rows), weight[rows.start : rows.stop])
+        assert torch.equal(opened.weights.lazy[name].load(rows), weight[rows.start : rows.stop])
     with pytest.raises(StateError, match="shard-00001-of-00003"):
         opened.load()
 
@@ -129,7 +129,7 @@ def test_growth_at_load_time_is_that_of_the_whole_state(
         assert is_same(grown.load(), whole)
         for name, weight in whole.weights.items():
             rows = Share(1, 3).rows(len(weight))
-            assert torch.equal(load_rows(grown.weights, name, rows), weight[rows.start : rows.stop])
+            assert torch.equal(grown.weights.lazy[name].load(rows), weight[rows.start : rows.stop])
 
 
 def test_fresh_weights_are_drawn_one_by_one_in_any_order(model: ModelConfig):

@@ -55,6 +55,11 @@ class Option:
         """All forms of the option on a command line, the long one first."""
         return (self.flag, self.short) if self.short else (self.flag,)
 
+    @property
+    def value_alone(self) -> Any:
+        """Its value where no text follows; None where one must."""
+        return True if self.takes is None else self.bare
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptionGroup:

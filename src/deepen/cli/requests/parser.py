@@ -12,6 +12,7 @@ import re
 from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -168,11 +169,10 @@ def _split_options(
     parser._negative_number_matcher = re.compile("-[^-]")  # a value may begin with a dash: -1, -1e-3, -1,13
     refused = [word for word in words if "=" in word and word.partition("=")[0] in switches]
     kept = [word for word in words if word not in refused]
-    for index, word in enumerate(kept):
+    for index, (word, following) in enumerate(pairwise([*kept, ""])):
         option = by_flag.get(word)
-        text = "".join(kept[index + 1 : index + 2])
-        if option and option.takes and option.bare is not None and text not in option.takes.names:
-            kept[index] = f"{word}="  # given alone: the next word is not its text
+        if option and option.takes and option.bare is not None and following not in option.takes.names:
+            kept[index] = f"{word}="  # given alone: what follows is not its text
     given: list[tuple[str, str | None]] = []
     _, rest = parser.parse_known_args(kept, Namespace(given=given))
     return [(by_flag[flag], text) for flag, text in given], [*refused, *rest]
@@ -186,9 +186,10 @@ class _Collect(Action):
 
 
 def _read_option(arguments: Arguments, option: Option, text: str | None) -> None:
-    if option.takes is None or (option.bare is not None and not text):
-        arguments.values[option.key] = True if option.takes is None else option.bare
+    if option.value_alone is not None and not text:
+        arguments.values[option.key] = option.value_alone
         return
+    assert option.takes is not None, "a switch has no text"
     try:
         if text is None:
             raise ValueError(f"has no value: write {option.flag} {option.takes.metavar}")

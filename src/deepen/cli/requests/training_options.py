@@ -44,8 +44,6 @@ SHARD_OPTION = Option(
     default_help="a whole copy in each process",
 )
 
-_SETTINGS = ("precision", "compile", "on_spike", "micro_batch_tokens")
-
 REDUCE_OPTION = Option(
     name="reduce-gradients",
     takes=one_of(("once", "each"), "WHEN"),
@@ -53,6 +51,9 @@ REDUCE_OPTION = Option(
     default_help="once on GPUs that have the memory, else each",
     fields=("reduce_once",),
 )
+
+_SETTINGS = ("precision", "compile", "on_spike", "micro_batch_tokens")
+"""Keys of the options that are called as the field of `TrainSettings` that they set."""
 
 
 def parse_settings(arguments: Arguments, settings: TrainSettings) -> TrainSettings:

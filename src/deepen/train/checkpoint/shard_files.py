@@ -41,10 +41,8 @@ from deepen.errors import RunError
 from deepen.model.lazy import LazyTensor, unread
 from deepen.train.checkpoint.index import INDEX, Index, shard_name, write_index
 from deepen.train.checkpoint.state_check import manifest_entry
-from deepen.train.checkpoint.stored import DTYPES
+from deepen.train.checkpoint.stored import DTYPE_NAMES
 from deepen.train.state import OtherShares, Share, TrainState
-
-_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def write_shards(state: TrainState, others: OtherShares, folder: Path) -> dict[str, Any]:
@@ -61,7 +59,7 @@ def write_shards(state: TrainState, others: OtherShares, folder: Path) -> dict[s
     share = find_share(state)
     others.begin(folder)
     own = write_shard(state, folder)
-    tensors = {name: (_NAMES[held.dtype], held.shape) for name, held in _list_tensors(state).items()}
+    tensors = {name: (DTYPE_NAMES[held.dtype], held.shape) for name, held in _list_tensors(state).items()}
     write_index(folder / INDEX, Index(shards=share.count, tensors=tensors))
     entries: dict[int, Mapping[str, Any]] = {share.index: own, **others.wait()}
     manifest: dict[str, Any] = {INDEX: manifest_entry(folder / INDEX)}

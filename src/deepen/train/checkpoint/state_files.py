@@ -71,11 +71,6 @@ def _write_whole(state: TrainState, folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_files(folder: Path) -> TrainState:
-    """Read the state in exactly this folder; call `check_files` first."""
-    return open_files(folder).load()
-
-
 def open_files(folder: Path) -> TrainState:
     """The state in exactly this folder with lazy tensors; call `check_files` first.
 

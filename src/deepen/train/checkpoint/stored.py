@@ -28,6 +28,9 @@ DTYPES = {
 }
 """Types of a state's tensors, by the names that safetensors has for them."""
 
+DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+"""The names of types, as safetensors calls them."""
+
 
 class StateFiles:
     """The files that hold the rows of tensors; a header is read when a row of its file is first asked for.

@@ -9,21 +9,20 @@ from torch import Tensor
 
 from deepen import durable
 from deepen.model.lazy import LazyTensor, unread
-from deepen.train.checkpoint.stored import DTYPES
+from deepen.train.checkpoint.stored import DTYPE_NAMES
 
-_ORDER = ("I64", "F64", "F32", "I32", "BF16", "F16")
+_ORDER = (torch.int64, torch.float64, torch.float32, torch.int32, torch.bfloat16, torch.float16)
 """Types in the order in which the library writes them; tensors of one type are sorted by name."""
 _ALIGNMENT = 8
-_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors to a file; lazy ones are read one at a time."""
     header, end = {}, 0
-    ordered = sorted(unread(tensors).items(), key=lambda entry: (_ORDER.index(_NAMES[entry[1].dtype]), entry[0]))
+    ordered = sorted(unread(tensors).items(), key=lambda entry: (_ORDER.index(entry[1].dtype), entry[0]))
     for name, tensor in ordered:
         span = [end, end + tensor.nbytes]
-        header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": span}
+        header[name] = {"dtype": DTYPE_NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": span}
         end += tensor.nbytes
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
