@@ -34,4 +34,5 @@ def test_in_training_the_line_names_the_segment():
 def test_other_errors_are_those_of_a_gpu_or_not_explained():
     assert explain_device_error(RuntimeError("shapes do not match")) is None
     of_gpu = RuntimeError("CUDA error: unknown error")
-    assert explain_device_error(of_gpu) == explain_gpu_error(of_gpu) is not None
+    explained = explain_device_error(of_gpu)
+    assert explained is not None and (explained.problem, explained.remedy) == explain_gpu_error(of_gpu)

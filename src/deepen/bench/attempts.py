@@ -48,7 +48,7 @@ def explain_step_error(error: Exception) -> str | None:
         helps = "micro_batch_tokens" in shortage.smaller
         return f"{shortage.what}, of which smaller micro-batches need less" if helps else shortage.what
     failed = explain_device_error(error)
-    return None if failed is None else failed[0]
+    return None if failed is None else failed.problem
 
 
 def explain_any_error(error: Exception) -> str:

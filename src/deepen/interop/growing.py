@@ -34,7 +34,6 @@ from deepen.interop.hugging_face.block_list import find_section
 from deepen.interop.hugging_face.grow import open_growable, plan_growth, write_grown
 from deepen.interop.hugging_face.shards import SHARD_BYTES
 from deepen.interop.load import open_state
-from deepen.model.lazy import unread
 
 OnProgress = Callable[[str, float | None], None]
 """Receives what is done, and its share that is done."""
@@ -121,8 +120,7 @@ def _grow_state(
     on_progress(f"reading {checkpoint.folder}", None)
     state = open_state(checkpoint)
     grown = grow_by(state, step, deeper)
-    weight_bytes = sum(weight.nbytes for weight in unread(grown.weights).values())
-    _check_space(out, weight_bytes * 3)
+    _check_space(out, grown.nbytes)
     result = GrownCheckpoint(
         folder=out,
         old_depth=model.depth,
@@ -132,6 +130,7 @@ def _grow_state(
         noise=growth.noise,
     )
     if text is not None:
+        weight_bytes = replace(grown, moments={}).nbytes
         result = replace(result, not_compared=explain_missing_memory(weight_bytes, model.vocab))
     if text is not None and not result.not_compared:
         on_progress("comparing", None)

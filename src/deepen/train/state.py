@@ -97,6 +97,12 @@ class TrainState:
         """The type of the weights."""
         return next(iter(unread(self.weights).values())).dtype
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all its tensors."""
+        parts = (self.weights, *self.moments.values())
+        return sum(tensor.nbytes for part in parts for tensor in unread(part).values())
+
     def load(self) -> "TrainState":
         """The state with all its tensors in memory."""
         moments = {name: dict(kept) for name, kept in self.moments.items()}

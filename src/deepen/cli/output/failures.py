@@ -72,7 +72,7 @@ def _describe_failure(error: Exception, request: Request | None) -> str | None:
     if shortage := explain_resource_error(error):
         return _describe_shortage(shortage, request)
     if failed := explain_device_error(error):
-        return _describe(RunError(failed[0], remedy=failed[1]), request)
+        return _describe(failed, request)
     if isinstance(error, OSError):
         problem, remedy = explain(error)
         where = f" ({error.filename})" if error.filename else ""

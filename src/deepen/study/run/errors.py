@@ -36,8 +36,7 @@ def explain_segment_error(error: Exception, segment: str) -> Exception:
             "another `folder`",
         )
     elif failed := explain_device_error(error):
-        what, remedy = failed
-        explained = DeviceFailedError(f"{what}, in {segment}", remedy=remedy)
+        explained = DeviceFailedError(f"{failed.problem}, in {segment}", remedy=failed.remedy)
     else:
         return error
     explained.__cause__ = error

@@ -65,7 +65,7 @@ class FailureNotes:
         self._rank, self._size, self._store, self._end_now = rank, size, store, end_now
         self.on_stop: Callable[[], None] = lambda: None
         self._stop_requested = False
-        self._roll_calls, self._answered = itertools.count(1), 0
+        self._roll_calls, self._answered, self._roll_call_lock = itertools.count(1), 0, threading.Lock()
         self._closed = threading.Event()
 
     def watch(self) -> None:
@@ -84,7 +84,7 @@ class FailureNotes:
     def report_failure(self, error: Exception) -> None:
         """On a follower: leave a note with the reason why it cannot continue."""
         failed = explain_device_error(error)
-        text = str(error if failed is None else RunError(failed[0], remedy=failed[1]))
+        text = str(error if failed is None else failed)
         what = " ".join(text.split()) or type(error).__name__
         self._store.set(_FAILED, f"process {self._rank} of {self._size} failed: {what}")
 
@@ -100,6 +100,10 @@ class FailureNotes:
 
     def find_lost(self) -> str:
         """On rank 0: describe which process failed or died; empty if all answer a roll call."""
+        with self._roll_call_lock:  # training and a save may both ask, and processes answer the latest call only
+            return self._call_roll()
+
+    def _call_roll(self) -> str:
         number = next(self._roll_calls)
         self._store.set(_ROLL_CALL, str(number))
         ends = time.monotonic() + GRACE_SECONDS / 2
@@ -140,8 +144,8 @@ class FailureNotes:
             self._end_now(Ending(failure=self._read(_FAILED)))
 
     def _has_answered(self, rank: int, number: int) -> bool:
-        """Whether a process answered this roll call, or a later one of another thread."""
-        return self._store.check([_answer_key(rank)]) and int(self._read(_answer_key(rank))) >= number
+        """Whether a process answered this roll call."""
+        return self._store.check([_answer_key(rank)]) and int(self._read(_answer_key(rank))) == number
 
     def _read(self, note: str) -> str:
         return str(self._store.get(note).decode())
