@@ -5,9 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepen.train.distributed.placement import Replicated, make_placement
+from deepen.train.distributed.placement import make_placement
 from deepen.train.distributed.processes import World
+from deepen.train.distributed.replicated import Replicated
 from deepen.train.placement import Placement, SingleProcess
+from deepen.train.settings import TrainSettings
 
 CPU = torch.device("cpu")
 
@@ -40,7 +42,7 @@ def test_all_processes_take_as_many_micro_batches_and_average_gradients_in_the_l
 
 
 def test_one_process_needs_no_other():
-    placement = make_placement(World(), CPU)
+    placement = make_placement(World(), CPU, TrainSettings())
     value = torch.arange(3.0)
     assert isinstance(placement, SingleProcess) and placement.gradient_scale == 1
     assert placement.total(value) is value and placement.full(value) is value

@@ -36,12 +36,12 @@ layers has run backward. Of the lowest layer, if it is frozen but for norms that
 attention is counted although it stores nothing.
 
 With sharding (FSDP2), weights, gradients and optimizer state are divided by the number of devices. Embeddings,
-final norm and head are gathered in fp32 all the time, blocks two at a time (the current one and the next).
-Autocast's copies are added, and stay for the backward pass unless blocks run twice. The gradients of one block are
-whole, in fp32, until they are scattered; the gradients of head and embeddings are whole to the end. With
-`reduce_once` all are whole between two micro-batches, as only the last one scatters them. Communication
-buffers are not counted. They differ from run to run; where weights take most of the memory, the peak was up to 24
-% higher (docs/log.md).
+final norm and head are gathered in fp32 all the time, blocks two at a time (the current one and the next). With
+autocast a block's matrices are gathered in bf16, as the copies that products read, and its norms with what is
+around the blocks. The gradients of one block are whole, in the precision of products, until they are scattered;
+the gradients of head and embeddings are whole to the end. With `reduce_once` all are whole, in fp32, between two
+micro-batches, as only the last one scatters them. Communication buffers are not counted. They differ from run to
+run; where weights take most of the memory, the peak was up to 24 % higher (docs/log.md).
 """
 
 from collections.abc import Iterable

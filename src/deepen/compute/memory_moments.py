@@ -102,7 +102,8 @@ class _MicroBatch:
         """A block without gradients, inside its MLP, where three copies of the residual stream exist."""
         step, model = self.step, self.step.model
         hidden = step.operand * model.mlp * self.tokens
-        copies = step.copy * model.width * (model.mlp + self.tokens)  # of a matrix and its input, for one product
+        matrix = 0 if step.settings.sharded else model.mlp  # a gathered one is a copy already
+        copies = step.copy * model.width * (matrix + self.tokens)  # of a matrix and its input, for one product
         return Moment(
             "forward of a block",
             weight_copies=step.gathered,
@@ -142,7 +143,8 @@ class _MicroBatch:
         new_gradient = 0
         if is_trained:
             sharded = step.settings.sharded  # then all gradients of a block are whole until they are scattered
-            new_gradient = FP32 * (step.block_parameters if sharded else step.model.width * step.model.mlp)
+            matrix = FP32 * step.model.width * step.model.mlp
+            new_gradient = step.operand * step.block_parameters if sharded else matrix
         return Moment(
             self.name_layer(position.trained + position.through - 1),
             weight_copies=self.weight_copies(position) + step.block_copy - self.kept_copy,

@@ -56,8 +56,20 @@ class Step:
         self.held_gradients = self.gradients * (self.shards if settings.reduce_once else 1)
         self.table = model.table_parameters  # numbers in the embedding, and in the head
         self.block_parameters = model.block_parameters
-        self.gathered = FP32 * model.parameters_at(min(2, parts.depth)) if settings.sharded else 0
-        self.block_copy = self.copy * sum(inputs * outputs for inputs, outputs in model.block_linears.values())
+        self.gathered = self._gathered_bytes() if settings.sharded else 0
+        matrices = sum(inputs * outputs for inputs, outputs in model.block_linears.values())
+        self.block_copy = 0 if settings.sharded else self.copy * matrices  # sharded ones are gathered as copies
+
+    def _gathered_bytes(self) -> int:
+        """Weights that are whole: all that is around the blocks, and two blocks, the current and the next one.
+
+        With autocast, the norms of all blocks are with what is around them.
+        """
+        model, depth = self.model, self.parts.depth
+        if not self.autocast:
+            return FP32 * model.parameters_at(min(2, depth))
+        around = model.parameters_at(0) + depth * model.block_norm_parameters
+        return FP32 * around + self.operand * min(2, depth) * model.linear_parameters
 
     def optimizer_step(self) -> Moment:
         """All gradients, and what the update of one parameter tensor needs, the largest of them.

@@ -131,7 +131,8 @@ class Engine:
         """Raise a TrainingError unless the model behaves like fresh weights on the next batch."""
         context = min(self._segment.context, CHECKED_CONTEXT)
         rows_bt = self._next_rows()[: max(1, CHECKED_TOKENS // context), : context + 1]
-        check_initialization(self.model, *split_rows(rows_bt.to(self._placement.device)), self._placement)
+        with self._autocast():
+            check_initialization(self.model, *split_rows(rows_bt.to(self._placement.device)), self._placement)
 
     def run(self, until: int, log: Log, stop: Callable[[], bool] = lambda: False) -> None:
         """Train up to `until` tokens of the run; before each step, end early if `stop()` is true.

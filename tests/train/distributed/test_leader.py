@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
@@ -87,6 +89,61 @@ def test_sharded_gradients_are_sent_once_in_a_step_or_in_each_micro_batch(
     units = shallow.depth + 1  # each block, and what is around them
     assert two.call(count_reductions, shallow, dataset, reduce_once=True) == units
     assert two.call(count_reductions, shallow, dataset, reduce_once=False) == 4 * units
+
+
+class Sent(TorchDispatchMode):
+    """Records the tensors that processes exchange: how, in which type, and how many numbers are whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tensors: list[tuple[str, torch.dtype, int]] = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if operation in (torch.ops.c10d._allgather_base_.default, torch.ops.c10d._reduce_scatter_base_.default):
+            whole = max((leaf for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor)), key=torch.numel)
+            self.tensors.append((str(operation), whole.dtype, whole.numel()))
+        return operation(*args, **(kwargs or {}))
+
+
+def record_exchanges(
+    world: World, model: ModelConfig, dataset: Dataset, precision: str
+) -> list[tuple[str, torch.dtype, int]]:
+    """What two processes with shards of a model exchange in its second step, of one micro-batch."""
+    engine = begin_engine(
+        initial_state(model, model.depth, seed=0),
+        short_segment(model),
+        model=model,
+        settings=TrainSettings(precision=precision),
+        dataset=dataset,
+        window=CONTEXT,
+        world=replace(world, shard=True),
+        device=torch.device("cpu"),
+    )
+    engine.run(BATCH_TOKENS, discard)
+    with Sent() as sent:
+        engine.run(2 * BATCH_TOKENS, discard)
+    return sent.tensors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_matrices_travel_in_the_precision_of_products_and_all_else_in_fp32(
+    precision: str, two: Ranks, llama: ModelConfig, dataset: Dataset
+):
+    """Each block's matrices twice, forward and backward, the rest once; every gradient in fp32."""
+    model = replace(llama, depth=2, biases="all", qk_norm="per-head", norm_position="post")
+    assert model.linear_parameters % 2 == model.block_norm_parameters % 2 == 0  # so that shards have no padding
+    gather, reduce = "c10d._allgather_base_.default", "c10d._reduce_scatter_base_.default"
+    around, block, in_block = model.parameters_at(0), model.block_parameters, torch.float32
+    if precision == "bf16":  # norms are with what is around the blocks
+        around += model.depth * model.block_norm_parameters
+        block, in_block = model.linear_parameters, torch.bfloat16
+    assert two.call(record_exchanges, model, dataset, precision) == [
+        (gather, torch.float32, around),
+        *(2 * model.depth * [(gather, in_block, block)]),
+        *(model.depth * [(reduce, torch.float32, block)]),
+        (reduce, torch.float32, around),
+    ]
 
 
 @pytest.mark.slow

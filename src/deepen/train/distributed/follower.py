@@ -46,7 +46,7 @@ def follow(world: World) -> int:
 def _begin(command: Begin, world: World) -> Engine:
     torch.set_num_threads(command.threads)
     world = replace(world, shard=command.shard, shard_group=command.shard_group)
-    placement = make_placement(world, pick_device(), reduce_once=bool(command.settings.reduce_once))
+    placement = make_placement(world, pick_device(), command.settings)
     return build_engine(command, placement)
 
 

@@ -65,7 +65,7 @@ def begin_engine(
         shard_group=world.shard_group,
         threads=torch.get_num_threads(),
     )
-    placement = make_placement(world, device, reduce_once=bool(begin.settings.reduce_once))
+    placement = make_placement(world, device, begin.settings)
     if world.control is None:
         return build_engine(begin, placement)
     with world.control.carry_out(replace(begin, state=state.skeleton())):
