@@ -14,11 +14,9 @@ from functools import partial
 import torch.distributed as dist
 
 from deepen.cli.entry import leave, main
-from deepen.cli.output.failures import FAILED, INTERRUPTED, WRONG_REQUEST, print_errors
+from deepen.cli.output.failures import FAILED, INTERRUPTED, WRONG_REQUEST, is_explained, print_errors
 from deepen.cli.requests.parser import RequestError
-from deepen.device_errors import explain_device_error
 from deepen.errors import InvalidValueError
-from deepen.resource_errors import explain_resource_error
 from deepen.study.run.signals import watch_signals
 from deepen.train.distributed.commands import Quit
 from deepen.train.distributed.control import ControlChannel
@@ -115,8 +113,7 @@ def _follow(world: World, control: ControlChannel) -> int:
             if world.rank == 1:
                 print_errors(FAILED, "process 0 died (killed, or out of memory?): the same command continues")
         else:
-            explained = explain_resource_error(error) or explain_device_error(error)
-            if not isinstance(error, OSError | ValueError) and explained is None:
+            if not is_explained(error):
                 traceback.print_exc()
             control.notes.report_failure(error)
         os._exit(FAILED)  # rank 0 no longer waits for this process, and finds the note

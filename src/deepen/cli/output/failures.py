@@ -57,6 +57,12 @@ def report_failure(error: Exception, request: Request | None = None) -> int | No
     return print_errors(FAILED, cause)
 
 
+def is_explained(error: Exception) -> bool:
+    """Whether `report_failure` has lines for an error; any other one keeps its traceback."""
+    wrong_request = RequestError | InvalidValueError | InvalidValuesError | Interrupted
+    return isinstance(error, wrong_request) or _describe_failure(error, None) is not None
+
+
 def print_errors(code: int, *lines: str) -> int:
     """Print each line as an error; returns the exit code."""
     for line in lines:
