@@ -1,17 +1,26 @@
 """Compiled networks: what torch is told about them, and memory that CUDA graphs overwrite."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._triton import has_triton
 
 from deepen.data.shards import Dataset
 from deepen.errors import InvalidValueError
 from deepen.model.build import build
 from deepen.model.config import ModelConfig
 from deepen.model.decoder import Decoder
-from deepen.train.compiling import MAX_GRAPHS, check_compiler, compile_network
+from deepen.train.compiling import (
+    MAX_GRAPHS,
+    can_compile_for_gpu,
+    check_compiler,
+    choose_mode,
+    compile_network,
+    missing_for_gpu,
+)
 from short_runs import BATCH_TOKENS, CONTEXT, CPU, discard, is_same, short_engine
 
 
@@ -22,6 +31,31 @@ def test_cuda_graphs_with_sharded_weights_are_refused():
     assert raised.value.field == "compile"
     check_compiler("cuda-graphs", gpu)
     check_compiler("yes", gpu, sharded=True)
+
+
+def test_auto_compiles_on_a_gpu_only_and_other_choices_stay():
+    assert choose_mode("auto", torch.device("cpu")) == "no"
+    for device in (torch.device("cpu"), torch.device("cuda")):
+        assert [choose_mode(how, device) for how in ("no", "yes", "cuda-graphs")] == ["no", "yes", "cuda-graphs"]
+
+
+def test_where_kernels_cannot_be_compiled_auto_is_eager_and_says_so_once(caplog: pytest.LogCaptureFixture):
+    if not (missing := missing_for_gpu(has_triton=has_triton())):
+        pytest.skip("kernels for a GPU can be compiled here")
+    can_compile_for_gpu.cache_clear()
+    with caplog.at_level("WARNING", logger="deepen"):
+        assert [choose_mode("auto", torch.device("cuda")) for _ in range(2)] == ["no", "no"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"blocks are not compiled, so training is slower: {missing}"
+    ]
+
+
+def test_kernels_for_a_gpu_need_a_c_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    assert missing_for_gpu(has_triton=True) == "Triton needs a C compiler: install gcc or clang"
+    (tmp_path / "gcc").touch(mode=0o755)
+    assert "C compiler" not in missing_for_gpu(has_triton=True)
 
 
 def test_blocks_are_neither_cut_for_ddp_nor_limited_to_few_graphs(model: ModelConfig):

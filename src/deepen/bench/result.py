@@ -7,6 +7,7 @@ from typing import Any
 from deepen.bench.workload import Workload
 from deepen.compute.timing import Timing
 from deepen.schedule.phase import Phase
+from deepen.train.compiling import choose_mode
 
 BUSY_JITTER = 1.2
 """Above this jitter something else was using the machine."""
@@ -146,7 +147,7 @@ class BenchResult:
             "failed": dict(self.failures),
             "misfit": None if self.fit is None else self.fit.misfit,
             "spread": self.jitter,  # existing files use this key
-            "compile": settings.compile,
+            "compile": choose_mode(settings.compile, workload.device),
             "moment_precision": settings.optimizer.state_precision,
             "peak_flops": self.peak_flops,
             "against": [asdict(pace) for pace in self.race.paces],

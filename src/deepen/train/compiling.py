@@ -6,13 +6,22 @@ pass without gradients (evaluation, a frozen prefix), so a network marks where i
 (`Decoder.replays_graphs`); and between micro-batches, whose sum of gradients has to last (`keep_gradients`).
 """
 
+import logging
+import os
 import shutil
+import sysconfig
+from functools import cache
+from pathlib import Path
 
 import torch
+from torch.utils._triton import has_triton
 
 from deepen.errors import InvalidValueError
 from deepen.model.decoder import Decoder
 from deepen.model.logit_gradients import Fused
+from deepen.train.settings import AUTO
+
+_log = logging.getLogger(__name__)
 
 CUDA_GRAPHS = "cuda-graphs"
 
@@ -33,7 +42,7 @@ def check_compiler(how: str, device: torch.device, *, sharded: bool = False) -> 
         device: the network's device. A CPU needs a C++ compiler.
         sharded: whether weights are sharded, and gathered into new memory for each pass.
     """
-    required = how not in ("no", "auto")
+    required = how not in ("no", AUTO)
     if required and device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         raise InvalidValueError(
             f"{how} needs a C++ compiler on a CPU",
@@ -50,16 +59,53 @@ def check_compiler(how: str, device: torch.device, *, sharded: bool = False) -> 
         )
 
 
+def choose_mode(how: str, device: torch.device) -> str:
+    """How blocks are compiled on a device: `how`, where `auto` becomes `yes` or `no`.
+
+    It becomes `yes` on a GPU, where the first steps of each kind of phase take longer, and all others less time.
+    It becomes `no` on a CPU, where compiling gains little, and where kernels for the GPU cannot be compiled, which
+    is logged.
+    """
+    if how != AUTO:
+        return how
+    return "yes" if device.type == "cuda" and can_compile_for_gpu() else "no"
+
+
+@cache
+def can_compile_for_gpu() -> bool:
+    """Whether what Triton needs is here; logs what is missing, once."""
+    missing = missing_for_gpu(has_triton=has_triton())
+    if missing:
+        _log.warning("blocks are not compiled, so training is slower: %s", missing)
+    return not missing
+
+
+def missing_for_gpu(*, has_triton: bool) -> str:
+    """What is missing to compile kernels for a GPU, and what to do; empty if nothing is.
+
+    Args:
+        has_triton: whether Triton is installed and knows the GPU.
+    """
+    if not has_triton:
+        return "Triton is not installed, or does not know this GPU"
+    if "CC" not in os.environ and not any(map(shutil.which, ("gcc", "clang"))):
+        return "Triton needs a C compiler: install gcc or clang"
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        return "Triton needs Python's headers: install those of this Python (python3-dev)"
+    return ""
+
+
 def compile_network(model: Decoder, how: str, device: torch.device) -> None:
     """Compile every block of a network, and on a GPU its loss. Set `requires_grad` of its parameters before.
 
     Args:
         model: the network.
-        how: `no`; `auto` compiles only on a GPU, where nothing but torch is needed; `yes` compiles;
-            `max-autotune` tries more kernels; `cuda-graphs` replays the kernels of a block in one launch.
+        how: `no`; `auto`, see `choose_mode`; `yes` compiles; `max-autotune` tries more kernels; `cuda-graphs`
+            replays the kernels of a block in one launch.
         device: the network's device.
     """
-    if how == "no" or (how == "auto" and device.type != "cuda"):
+    how = choose_mode(how, device)
+    if how == "no":
         return
     if torch.__version__ < "2.12":
         torch._dynamo.reset()  # or blocks that were frozen when first compiled would silently not be trained

@@ -8,13 +8,13 @@ from deepen.train.optim.spec import OptimizerSpec
 
 PRECISIONS = ("fp32", "bf16")
 AUTO = "auto"
-"""Choose the precision that is faster on this machine, measured when a study begins and then recorded."""
+"""Precision: the faster one on this machine, measured when a study begins and then recorded. Compile: on a GPU."""
 
 WITHIN_NODE = "node"
 """Divide a model among the processes of each machine, so that every machine has a copy of it."""
 
 ON_SPIKE = ("warn", "skip", "stop")
-COMPILE = ("no", "auto", "yes", "max-autotune", "cuda-graphs")
+COMPILE = ("no", AUTO, "yes", "max-autotune", "cuda-graphs")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,8 @@ class TrainSettings:
         micro_batch_tokens: tokens that a device computes at once; 0 lets the device decide
             (`compute.memory.choose_micro_batch`). Changes results by rounding only, and may differ where a run
             continues, perhaps on a smaller device.
-        compile: how blocks are compiled (see `train/compiling.py`). Changes results by rounding only.
+        compile: how blocks are compiled (see `train/compiling.py`); `auto` compiles them on a GPU that can.
+            Changes results by rounding only. A run may continue with `auto` instead of `no`, or the reverse.
         activation_checkpointing: each block stores only its input and runs forward twice: less memory, more
             FLOPs, the same results. May differ where a run continues.
         checkpoint_to_fit: do that in segments that would not fit into a GPU's memory otherwise, with one sequence
@@ -43,11 +44,11 @@ class TrainSettings:
     max_grad_norm: float | None = 1.0
     precision: str = "fp32"
     micro_batch_tokens: int = field(default=0, metadata={"identity": False})
-    compile: str = field(default="no", metadata={"identity": "rounding"})
+    compile: str = field(default=AUTO, metadata={"identity": "rounding", "same": {AUTO: "no"}})
     activation_checkpointing: bool = field(default=False, metadata={"identity": False})
     checkpoint_to_fit: bool = field(default=True, metadata={"identity": False})
     reduce_once: bool | None = field(default=None, metadata={"identity": False})
-    on_spike: str = field(default="warn", metadata={"identity": {"stop": "warn"}})
+    on_spike: str = field(default="warn", metadata={"same": {"stop": "warn"}})
 
     def __post_init__(self) -> None:
         if not isinstance(self.optimizer, OptimizerSpec):

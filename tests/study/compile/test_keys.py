@@ -122,7 +122,7 @@ class Recipe:
     colour: Colour = Colour.RED
     sizes: tuple[int, ...] = field(default=(1, 2))
     label: str = field(default="", metadata={"identity": False})
-    on_spike: str = field(default="warn", metadata={"identity": {"stop": "warn"}})
+    on_spike: str = field(default="warn", metadata={"same": {"stop": "warn"}})
 
 
 def test_the_canonical_form_has_the_fields_that_differ_from_their_default():
@@ -152,7 +152,8 @@ def test_values_that_train_the_same_numbers_have_one_form():
 
 
 @pytest.mark.parametrize(
-    "change", [{"micro_batch_tokens": 64}, {"compile": "auto"}, {"activation_checkpointing": True}]
+    "change",
+    [{"micro_batch_tokens": 64}, {"compile": "no"}, {"compile": "yes"}, {"activation_checkpointing": True}],
 )
 def test_settings_that_only_change_rounding_keep_the_canonical_form(change: dict[str, Any]):
     assert canonical(TrainSettings(**change)) == canonical(TrainSettings())
@@ -161,10 +162,11 @@ def test_settings_that_only_change_rounding_keep_the_canonical_form(change: dict
 def test_two_runs_of_one_study_agree_on_rounding_too_but_not_on_paths():
     one, other = quickstart(), replace(quickstart(), data="elsewhere")
     assert comparable(one) == comparable(other)
-    changes = ({"compile": "auto"}, {"on_spike": "skip"}, {"precision": "bf16"})
+    changes = ({"compile": "yes"}, {"on_spike": "skip"}, {"precision": "bf16"})
     for change in changes:
         assert comparable(replace(one, settings=replace(one.settings, **change))) != comparable(one)
     assert comparable(replace(one, settings=TrainSettings(on_spike="stop"))) == comparable(one)
+    assert comparable(replace(one, settings=TrainSettings(compile="no"))) == comparable(one)  # older default
     for change in ({"micro_batch_tokens": 64}, {"activation_checkpointing": True}):  # a run that had no memory
         assert comparable(replace(one, settings=replace(one.settings, **change))) == comparable(one)
     assert comparable(Growth())["operator"] == "random"  # included, so that messages can name it

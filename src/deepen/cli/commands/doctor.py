@@ -10,9 +10,11 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+from torch.utils._triton import has_triton
 
 from deepen.cli.output.tables import print_table, text
 from deepen.cli.requests.doctor import DoctorRequest
+from deepen.train.compiling import missing_for_gpu
 from deepen.train.limits import (
     describe_cores,
     describe_memory,
@@ -88,6 +90,10 @@ def examine() -> Iterator[Finding]:
     for memory in filter(None, (memory_limit(), process_memory_limit())):
         yield Finding("memory", True, describe_memory(memory), "train, study")
     yield _find_gpu()
+    if torch.cuda.is_available():
+        missing = missing_for_gpu(has_triton=has_triton())
+        found = missing if missing else "can be compiled"
+        yield Finding("kernels for the GPU", not missing, found, "compiled blocks, the default on a GPU")
     compiler = next((path for name in ("c++", "g++", "clang++") if (path := shutil.which(name))), None)
     yield Finding(
         "C++ compiler", compiler is not None, compiler or "none", "compiled blocks on a CPU (off by default)"

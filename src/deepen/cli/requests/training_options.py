@@ -14,7 +14,12 @@ PRECISION_OPTION = Option(
     help="fp32, bf16, or auto: the faster one on this machine, found by a few steps",
     default_help="fp32",
 )
-COMPILE_OPTION = Option(name="compile", takes=one_of(COMPILE), help="compile each block", default_help="no")
+COMPILE_OPTION = Option(
+    name="compile",
+    takes=one_of(COMPILE),
+    help="compile each block; auto: on a GPU; max-autotune: try more kernels; cuda-graphs: one launch for a block",
+    default_help="auto",
+)
 SPIKE_OPTION = Option(
     name="on-spike",
     takes=one_of(ON_SPIKE),

@@ -12,8 +12,8 @@ So a new field with a default keeps all keys, and earlier results stay valid, as
 code did before. A field that changes no number is marked where it is defined:
 
     label: str = field(metadata={"identity": False})  # names, labels, prices, paths
-    compile: str = field(default="no", metadata={"identity": "rounding"})  # changes only the rounding
-    on_spike: str = field(default="warn", metadata={"identity": {"stop": "warn"}})  # "stop" counts as "warn"
+    compile: str = field(default="auto", metadata={"identity": "rounding"})  # changes only the rounding
+    on_spike: str = field(default="warn", metadata={"same": {"stop": "warn"}})  # "stop" counts as "warn"
 
 Three changes need a higher `FORMAT`, because the same canonical form would then mean other numbers: a new default
 of an existing field, a new name of a type or field, and code that computes something else.
@@ -78,20 +78,22 @@ def _reduce(value: Any, choose: Fields) -> Any:
 
 def _comparable_fields(value: Any) -> Iterator[tuple[str, Any]]:
     for field in fields(value):
-        rule = field.metadata.get("identity", True)
-        if rule is not False:
-            entry = comparable(getattr(value, field.name))
-            yield field.name, rule.get(entry, entry) if isinstance(rule, Mapping) else entry
+        if field.metadata.get("identity", True) is not False:
+            yield field.name, _merge_same(field, comparable(getattr(value, field.name)))
 
 
 def _canonical_fields(value: Any) -> Iterator[tuple[str, Any]]:
     for field in fields(value):
-        rule = field.metadata.get("identity", True)
-        if rule not in (False, "rounding"):
-            entry = canonical(getattr(value, field.name))
-            entry = rule.get(entry, entry) if isinstance(rule, Mapping) else entry
+        if field.metadata.get("identity", True) not in (False, "rounding"):
+            entry = _merge_same(field, canonical(getattr(value, field.name)))
             if not _has_default(field) or entry != canonical(_default(field)):
                 yield field.name, entry
+
+
+def _merge_same(field: Field[Any], entry: Any) -> Any:
+    """The value as which an entry counts."""
+    same: Mapping[str, str] = field.metadata.get("same", {})
+    return same.get(entry, entry) if same else entry
 
 
 def _has_default(field: Field[Any]) -> bool:

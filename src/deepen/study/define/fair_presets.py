@@ -79,7 +79,7 @@ GPU_20MIN = FairPreset(
     curve_points=20,
     validation_tokens=2**18,
     mark_tokens=2**21,
-    settings=TrainSettings(precision="bf16", compile="auto", micro_batch_tokens=32_768),
+    settings=TrainSettings(precision="bf16", micro_batch_tokens=32_768),
     minutes=20,
 )
 

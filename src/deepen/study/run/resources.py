@@ -10,6 +10,8 @@ import multiprocessing
 import resource
 import shutil
 
+import torch
+
 from deepen.compute.memory import phase_memory
 from deepen.data.sources import EMBEDDED
 from deepen.durable import nearest_existing
@@ -23,6 +25,7 @@ from deepen.study.run.signals import signals_blocked
 from deepen.study.store.lineage import Lineage
 from deepen.study.store.retention import RetentionPolicy
 from deepen.study.store.study_folder import Store
+from deepen.train.compiling import choose_mode
 from deepen.train.device import pick_device
 from deepen.train.distributed.processes import World
 from deepen.train.limits import (
@@ -113,7 +116,8 @@ def step_bytes(study: Study, segment: Segment, world: World) -> int:
     settings = study.settings
     needed_by = memory_settings(settings, world.division)
     memory = phase_memory(study.model, describe_phase(segment), segment.trains, needed_by)
-    return memory.peak if settings.compile == "no" else memory.weights + memory.gradients + memory.moments
+    is_compiled = choose_mode(settings.compile, torch.device("cpu")) != "no"
+    return memory.weights + memory.gradients + memory.moments if is_compiled else memory.peak
 
 
 def state_bytes(study: Study, depth: int) -> int:
