@@ -138,3 +138,11 @@ def test_even_chunks_have_one_shape_and_the_head_is_padded_to_its_multiple():
     x_gradient, weight_gradient = gradients(ours, x_nd, weight_vd)
     assert x_gradient.shape == x_nd.shape
     assert weight_gradient.shape == weight_vd.shape and weight_gradient.is_contiguous()
+
+
+def test_a_second_backward_pass_is_refused():
+    weight_vd = torch.randn(7, 4, requires_grad=True)
+    loss = mean_loss(torch.randn(3, 4), weight_vd, torch.tensor([0, 3, 6]))
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="compute the loss again"):
+        loss.backward()

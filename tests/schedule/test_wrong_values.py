@@ -14,6 +14,7 @@ from deepen.schedule.rate import WSD, Constant, Cosine
 from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import Trainable
 from deepen.train.optim.spec import OptimizerSpec
+from deepen.train.settings import TrainSettings
 
 PHASE = Phase(depth=3, tokens=64, label="phase")
 WRONG = ("text", [1, "two"], [None], object(), float("nan"), float("inf"), True, -1)
@@ -46,6 +47,7 @@ def plateau(**options: Any) -> Plateau:
         (Constant, "peak warmup_tokens warmup_share"),
         (OptimizerSpec.adamw, "weight_decay beta_1 beta_2 epsilon"),
         (OptimizerSpec.muon, "momentum iterations lr_factor"),
+        (TrainSettings, "optimizer precision micro_batch_tokens compile on_spike max_grad_norm"),
     ],
 )
 def test_a_wrong_value_is_refused_in_one_line(make: Callable[..., Any], fields: str, value: object):
@@ -53,6 +55,15 @@ def test_a_wrong_value_is_refused_in_one_line(make: Callable[..., Any], fields: 
         with pytest.raises(InvalidValueError) as caught:
             make(**{field: value})
         assert caught.value.field == field and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["activation_checkpointing", "checkpoint_to_fit", "reduce_once"])
+@pytest.mark.parametrize("value", ["no", 1, [True]])
+def test_what_is_neither_true_nor_false_is_refused(field: str, value: Any):
+    """Text such as "no" would count as true."""
+    with pytest.raises(InvalidValueError, match=r"must be True(, False)? or ") as caught:
+        TrainSettings(**{field: value})
+    assert caught.value.field == field
 
 
 def test_wrong_shapes_of_ramps_and_layers():

@@ -170,8 +170,10 @@ class _MeanLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None, None]:
+        if ctx.gradients is None:
+            raise RuntimeError("the gradients of this loss were scaled in place: compute the loss again")
         grad_x_nd, grad_weight_vd = ctx.gradients
-        ctx.gradients = None, None  # scaled in place, so a second backward pass is not possible
+        ctx.gradients = None
         for gradient in (grad_x_nd, grad_weight_vd):
             if gradient is not None:
                 gradient.mul_(grad / ctx.rows)

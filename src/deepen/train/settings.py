@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from deepen.errors import InvalidValueError, join_or
+from deepen.errors import InvalidValueError, is_number, is_whole, join_or
 from deepen.train.optim.spec import OptimizerSpec
 
 PRECISIONS = ("fp32", "bf16")
@@ -64,18 +64,23 @@ class TrainSettings:
             ("compile", COMPILE),
         ):
             _check_choice(name, getattr(self, name), allowed)
-        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
-            raise InvalidValueError(
-                f"is {self.max_grad_norm}: it must be above 0, or None",
-                field="max_grad_norm",
-                value=self.max_grad_norm,
-            )
-        if self.micro_batch_tokens < 0:
-            raise InvalidValueError(
-                f"is {self.micro_batch_tokens}: it must be 0 or more",
-                field="micro_batch_tokens",
-                value=self.micro_batch_tokens,
-            )
+        if self.max_grad_norm is not None:
+            number = self.max_grad_norm
+            _check("max_grad_norm", number, is_number(number) and number > 0, "a number above 0, or None")
+        tokens = self.micro_batch_tokens
+        _check("micro_batch_tokens", tokens, is_whole(tokens) and tokens >= 0, "a whole number of 0 or more")
+        for name, allowed in (
+            ("activation_checkpointing", (True, False)),
+            ("checkpoint_to_fit", (True, False)),
+            ("reduce_once", (True, False, None)),
+        ):
+            value = getattr(self, name)
+            _check(name, value, any(value is choice for choice in allowed), join_or(map(str, allowed)))
+
+
+def _check(name: str, value: object, is_right: bool, wanted: str) -> None:
+    if not is_right:
+        raise InvalidValueError(f"is {value!r}: it must be {wanted}", field=name, value=value)
 
 
 def _check_choice(name: str, value: str, allowed: Collection[str]) -> None:
