@@ -16,9 +16,10 @@ another group:
 
 A step follows FSDP2. Each block is gathered before it runs, forward and once more backward, while another block
 computes, and its gradients are reduced while the next block computes; the part around the blocks is gathered once.
-What is not hidden behind computation makes the step longer. Gradients are summed once a step if each GPU holds
-the whole model, else in every micro-batch. The efficiency of a step is the share of it that one GPU with unlimited
-memory would take for its tokens.
+Blocks travel in bf16, the part around them and all gradients in fp32. What is not hidden behind computation makes
+the step longer. Gradients are summed once in a step where each GPU holds the whole model, or has memory for all of
+them, else in every micro-batch. The efficiency of a step is the share of it that one GPU with unlimited memory
+would take for its tokens.
 """
 
 import argparse
@@ -26,7 +27,6 @@ import math
 from collections.abc import Iterator
 
 from deepen.compute.devices import DEVICES, DEVICES_PER_NODE, Fleet, assumed_mfu
-from deepen.compute.memory_settings import BYTES
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS, tokens_per_step
 from weak_scaling_step import (
@@ -34,8 +34,8 @@ from weak_scaling_step import (
     fastest_placement,
     fastest_step,
     fewest_devices,
-    peak_bytes,
     placements,
+    step_memory,
 )
 
 
@@ -51,7 +51,7 @@ def scaling_rows(
         for placement in placements(devices):
             step = fastest_step(model, depth, placement, batch // devices if batch else tokens, settings)
             if step is None:
-                least = peak_bytes(model, depth, placement, model.context, model.context, True)
+                _, least = step_memory(model, depth, placement, model.context, settings, model.context, True)
                 row.append(f"needs {least / 1e9:,.0f} GB")
                 continue
             sequences = step.micro_batch_tokens // model.context
@@ -112,8 +112,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=DEVICES, default="h100")
     parser.add_argument("--mfu", type=float, default=0.0, help="share of the peak; 0 for what a plan assumes")
     parser.add_argument("--sequences", type=int, default=1, help="of a step on each GPU, where it is constant")
-    parser.add_argument("--gather", choices=BYTES, default="fp32", help="precision of gathered weights")
-    parser.add_argument("--reduce-once", action="store_true", help="reduce gradients once a step")
+    parser.add_argument("--reduce-gradients", choices=("once", "each"), help="as in deepen train, by default too")
     return parser.parse_args()
 
 
@@ -122,7 +121,8 @@ def main() -> None:
     for name in args.models:
         model, device = PRESETS[name], DEVICES[args.device]
         fleet = Fleet(device=device, mfu=args.mfu if args.mfu else assumed_mfu(model.width))
-        settings = Settings(fleet=fleet, gather_bytes=BYTES[args.gather], reduce_each=not args.reduce_once)
+        once = None if args.reduce_gradients is None else args.reduce_gradients == "once"
+        settings = Settings(fleet=fleet, reduce_once=once)
         batch, tokens = tokens_per_step(model, model.context), args.sequences * model.context
         names = [each.name for each in placements(DEVICES_PER_NODE)]
         print(f"{name}, {device.name}, {fleet.mfu:.0%} of its peak while it computes\n")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from deepen.compute.devices import DEVICES_PER_NODE, Fleet
 from deepen.compute.ledger import Ledger
-from deepen.compute.memory import phase_memory
+from deepen.compute.memory import complete_settings, phase_memory
 from deepen.compute.memory_settings import BYTES, MemorySettings
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase
@@ -90,13 +90,12 @@ class Settings:
 
     Args:
         fleet: the GPU, and the share of its peak that a step reaches while it computes.
-        gather_bytes: bytes of a gathered weight.
-        reduce_each: whether gradients of a sharded model are reduced in every micro-batch, or once a step.
+        reduce_once: whether gradients of a sharded model are reduced once in a step, or in every micro-batch;
+            None: once where memory allows.
     """
 
     fleet: Fleet
-    gather_bytes: int = BYTES["fp32"]
-    reduce_each: bool = True
+    reduce_once: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,15 +152,16 @@ def step_time(
     backward = micro_batch * (linears.total + attention.total - blocks_forward) / depth / rate
     around = micro_batch * head.total / rate  # head and loss are one function, forward and backward
 
-    shards, replicas, fp32 = placement.shards, placement.replicas, BYTES["fp32"]
-    sizes = model.block_parameters, model.parameters_at(0)
-    gather, gather_around = (shards.gather_seconds(settings.gather_bytes * size) for size in sizes)
-    scatter, scatter_around = (shards.gather_seconds(fp32 * size) for size in sizes)
-    total, total_around = (replicas.all_reduce_seconds(fp32 * size / shards.devices) for size in sizes)
+    memory, peak = step_memory(model, depth, placement, tokens, settings, micro_batch, checkpointing)
+    shards, replicas, fp32, bf16 = placement.shards, placement.replicas, BYTES["fp32"], BYTES["bf16"]
+    block, rest = model.linear_parameters, model.parameters_at(0) + depth * model.block_norm_parameters
+    gather, gather_around = shards.gather_seconds(bf16 * block), shards.gather_seconds(fp32 * rest)
+    scatter, scatter_around = (shards.gather_seconds(fp32 * size) for size in (block, rest))
+    total, total_around = (replicas.all_reduce_seconds(fp32 * size / shards.devices) for size in (block, rest))
 
     def seconds(last: bool) -> float:
-        scatters = last or settings.reduce_each
-        totals = last or (settings.reduce_each and shards.devices > 1)
+        scatters = last or not memory.reduce_once
+        totals = last or (not memory.reduce_once and shards.devices > 1)
         taken = gather_around + gather + (depth - 1) * max(forward, gather) + forward + around + gather
         for layer in reversed(range(depth)):  # gathers the block below, reduces the one above
             is_top, is_bottom = layer == depth - 1, layer == 0
@@ -177,14 +177,23 @@ def step_time(
         needed_seconds=tokens * Ledger(model=model).flops_per_token(trained, model.context) / rate,
         compute_seconds=micro_batches * (depth * (forward + backward) + around),
         seconds=(micro_batches - 1) * seconds(last=False) + seconds(last=True),
-        peak_bytes=peak_bytes(model, depth, placement, tokens, micro_batch, checkpointing),
+        peak_bytes=peak,
     )
 
 
-def peak_bytes(
-    model: ModelConfig, depth: int, placement: Placement, tokens: int, micro_batch: int, checkpointing: bool
-) -> int:
-    """The memory formula's peak on each device; arguments as in `step_time`."""
+def step_memory(
+    model: ModelConfig,
+    depth: int,
+    placement: Placement,
+    tokens: int,
+    settings: Settings,
+    micro_batch: int,
+    checkpointing: bool,
+) -> tuple[MemorySettings, int]:
+    """When gradients are reduced, among other settings, and the memory formula's peak on each device.
+
+    Arguments as in `step_time`.
+    """
     shards = placement.shards.devices
     devices = shards * placement.replicas.devices
     phase = Phase(
@@ -194,16 +203,19 @@ def peak_bytes(
         batch_tokens=devices * tokens,
         context=model.context,
     )
-    settings = MemorySettings(
+    memory = MemorySettings(
         precision="bf16",
         micro_batch_tokens=micro_batch,
         devices=devices,
         sharded=shards > 1,
         shard_group=shards,
+        reduce_once=settings.reduce_once,
         activation_checkpointing=checkpointing,
         gpu=True,
+        device_bytes=settings.fleet.device.memory_bytes,
     )
-    return phase_memory(model, phase, TrainedParts.all(depth), settings).peak
+    memory = complete_settings(model, phase, TrainedParts.all(depth), memory)
+    return memory, phase_memory(model, phase, TrainedParts.all(depth), memory).peak
 
 
 def fastest_step(

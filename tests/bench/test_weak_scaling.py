@@ -19,7 +19,7 @@ from deepen.model.presets import PRESETS
 from deepen.schedule.trainable import TrainedParts
 
 FLEET = Fleet(device=DEVICES["h100"], mfu=0.4)
-SETTINGS = [Settings(fleet=FLEET), Settings(fleet=FLEET, gather_bytes=2, reduce_each=False)]
+SETTINGS = [Settings(fleet=FLEET, reduce_once=False), Settings(fleet=FLEET, reduce_once=True)]
 MODELS = [PRESETS["llama-7b"], PRESETS["llama-70b"]]
 
 

@@ -124,6 +124,20 @@ def test_a_model_of_any_size_is_planned(capsys: pytest.CaptureFixture[str]):
     assert custom["total"] == preset["total"] and custom["memory"] == preset["memory"]
 
 
+def test_a_plan_states_what_sharded_devices_send(capsys: pytest.CaptureFixture[str]):
+    sharded = ["full", "--model", "llama-1b", "--device", "h100", "--count", "8", "--shard"]
+    sharded += ["--micro-batch-tokens", "8192"]
+    tables, peaks = {}, {}
+    for when in ("", "once", "each"):
+        options = ["--reduce-gradients", when] if when else []
+        peaks[when] = plan(capsys, *sharded, *options)["memory"]["peak"]
+        assert main(["plan", *sharded, *options]) == 0
+        tables[when] = capsys.readouterr().out
+    assert "sharded, blocks gathered in bf16, gradients sent once in a step, bf16" in tables["once"]
+    assert "sharded, blocks gathered in bf16, gradients sent in each micro-batch, bf16" in tables["each"]
+    assert tables[""] == tables["once"] and peaks[""] == peaks["once"] > peaks["each"]
+
+
 def test_recomputation_is_priced_and_needs_less_memory(capsys: pytest.CaptureFixture[str]):
     stored = plan(capsys, "full", "--model", "llama-160m")
     again = plan(capsys, "full", "--model", "llama-160m", "--activation-checkpointing")
@@ -317,6 +331,7 @@ WRONG = {
     "--hours 3": "--hours needs a --device",
     "--price-per-hour 2": "--price-per-hour needs a --device",
     "--shard": "--shard needs devices",
+    "--reduce-gradients once": "--reduce-gradients is of models that --shard divides",
     "--steps 5 --flops 1e18": "--steps and --flops all set the budget",
     "--flops 10": "less than one step",
     "--device h100 --hours 1e-9": "less than one step",

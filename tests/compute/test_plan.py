@@ -222,6 +222,20 @@ def test_the_settings_that_are_found_fit():
     assert find_fitting_settings(plan, 10**6) is None
 
 
+def test_gradients_that_do_not_fit_whole_are_sent_in_each_micro_batch():
+    model = PRESETS["llama-7b"]
+    sharded = MemorySettings(precision="bf16", gpu=True, devices=32, sharded=True, micro_batch_tokens=4096)
+    wanted = request("full", model=model, ledger=Ledger(model=model), batch_tokens=1 << 20, context=4096)
+    once = make_plan(replace(wanted, memory=replace(sharded, reduce_once=True)))
+    each = make_plan(replace(wanted, memory=replace(sharded, reduce_once=False)))
+    whole, held = 4 * model.parameters, 4 * model.parameters // 32
+    assert once.peak.memory.peak - each.peak.memory.peak == pytest.approx(whole - held, rel=0.01)
+    assert find_fitting_settings(once, each.peak.memory.peak) == {"reduce_once": False}
+    for memory_bytes, expected in ((2 * once.peak.memory.peak, once), (once.peak.memory.peak, each)):
+        chosen = replace(sharded, device_bytes=memory_bytes)
+        assert make_plan(replace(wanted, memory=chosen)).peak.memory == expected.peak.memory
+
+
 @pytest.mark.parametrize(("gigabytes", "is_chosen"), [(400, False), (150, True), (50, False)])
 def test_activation_checkpointing_is_planned_only_where_it_makes_a_run_fit(gigabytes: int, is_chosen: bool):
     model, memory = PRESETS["llama-7b"], MemorySettings(precision="bf16", gpu=True, micro_batch_tokens=1 << 14)

@@ -13,19 +13,20 @@ def find_fitting_settings(plan: Plan, capacity_bytes: int) -> dict[str, Any] | N
     """Try the usual changes in order, and return the first with which a plan fits into a device's memory.
 
     They are: one sequence at a time, recomputed activations, both; then the same with sharding over the devices of
-    the plan, and over more devices.
+    the plan, and over more devices. Gradients that are to stay whole are sent in each micro-batch instead.
 
     Returns:
         The fields of `MemorySettings` that change, with their values; None if no change is enough.
     """
     settings = plan.request.memory
-    one_sequence = {"micro_batch_tokens": plan.request.context}
-    recompute = {"activation_checkpointing": True}
+    send = {"reduce_once": False} if settings.reduce_once else {}
+    one_sequence = {"micro_batch_tokens": plan.request.context, **send}
+    recompute = {"activation_checkpointing": True, **send}
     over_all = {"sharded": True, "shard_group": 0}
     more_devices = [{"devices": settings.devices * 2**n, **over_all} for n in range(1, 12)]
     fleets = [{}, over_all, *more_devices] if settings.devices > 1 else [{}, *more_devices]
     for fleet in fleets:
-        for step in ({}, one_sequence, recompute, one_sequence | recompute):
+        for step in (send, one_sequence, recompute, one_sequence | recompute):
             changes: dict[str, Any] = {**fleet, **step}
             if peak_bytes(plan, replace(settings, **changes)) <= capacity_bytes:
                 return {name: value for name, value in changes.items() if getattr(settings, name) != value}

@@ -88,8 +88,20 @@ def phase_memory(model: ModelConfig, phase: Phase, trained: TrainedParts, settin
         trained: the parts that it trains.
         settings: precision, micro-batches, devices and so on.
     """
-    tokens = choose_micro_batch(model, phase, trained, settings)
-    return _memory_at_peak(model, phase, trained, replace(settings, micro_batch_tokens=tokens))
+    return _memory_at_peak(model, phase, trained, complete_settings(model, phase, trained, settings))
+
+
+def complete_settings(
+    model: ModelConfig, phase: Phase, trained: TrainedParts, settings: MemorySettings
+) -> MemorySettings:
+    """The settings of a phase with what they leave open: its micro-batch, and when gradients are sent.
+
+    Arguments as in `phase_memory`.
+    """
+    settings = replace(settings, micro_batch_tokens=choose_micro_batch(model, phase, trained, settings))
+    if settings.reduce_once is None:
+        settings = replace(settings, reduce_once=can_reduce_once(model, phase, trained, settings))
+    return settings
 
 
 def choose_micro_batch(model: ModelConfig, phase: Phase, trained: TrainedParts, settings: MemorySettings) -> int:
@@ -171,5 +183,4 @@ def _memory_at_peak(
 
 def timeline(model: ModelConfig, phase: Phase, trained: TrainedParts, settings: MemorySettings) -> list[Moment]:
     """The moments of a step that can be its peak, in order. Arguments as in `phase_memory`."""
-    tokens = choose_micro_batch(model, phase, trained, settings)
-    return list(list_moments(Step(model, phase, trained, replace(settings, micro_batch_tokens=tokens))))
+    return list(list_moments(Step(model, phase, trained, complete_settings(model, phase, trained, settings))))

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import asdict, replace
 
-from deepen.compute.memory import can_reduce_once, choose_micro_batch, must_checkpoint
+from deepen.compute.memory import complete_settings, must_checkpoint
 from deepen.compute.memory_settings import BYTES, ONE_DEVICE, Division, MemorySettings
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase
@@ -35,7 +35,7 @@ def memory_settings(settings: TrainSettings, division: Division = ONE_DEVICE) ->
         precision=settings.precision if settings.precision in BYTES else "fp32",
         micro_batch_tokens=settings.micro_batch_tokens,
         **asdict(division),
-        reduce_once=division.sharded and bool(settings.reduce_once),
+        reduce_once=settings.reduce_once,
         activation_checkpointing=settings.activation_checkpointing,
         optimizer=settings.optimizer.cost,
     )
@@ -70,8 +70,7 @@ def fit_settings(
         )
         settings = replace(settings, activation_checkpointing=True)
         memory = replace(memory, activation_checkpointing=True)
-    tokens = choose_micro_batch(model, phase, segment.trains, memory)
-    if division.sharded and settings.reduce_once is None:
-        once = can_reduce_once(model, phase, segment.trains, replace(memory, micro_batch_tokens=tokens))
-        settings = replace(settings, reduce_once=once)
-    return replace(settings, micro_batch_tokens=tokens)
+    memory = complete_settings(model, phase, segment.trains, memory)
+    if division.sharded:
+        settings = replace(settings, reduce_once=memory.reduce_once)
+    return replace(settings, micro_batch_tokens=memory.micro_batch_tokens)

@@ -10,7 +10,7 @@ from deepen.cli.requests.pilot import Pilot
 from deepen.compute.devices import Fleet
 from deepen.compute.fit import find_fitting_settings, peak_bytes
 from deepen.compute.ledger import Ledger, phase_flops
-from deepen.compute.memory import can_reduce_once, choose_micro_batch
+from deepen.compute.memory import complete_settings
 from deepen.compute.plan import Plan, PlannedPhase, PlannedRun
 from deepen.compute.timing import Timing
 from deepen.compute.trainable_tensors import list_trained_tensors
@@ -165,19 +165,15 @@ def _mark(plan: Plan, mark: PlannedRun) -> dict[str, Any]:
 def _memory(plan: Plan, fleet: Fleet | None) -> dict[str, Any]:
     settings, peak = plan.request.memory, plan.peak
     capacity = fleet.device.memory_bytes if fleet else None
+    phases = [_phase_memory(plan, planned) for planned in plan.phases]
     return {
         **asdict(settings),
         "moment_precision": "fp32" if settings.optimizer.state_bytes >= 8 else "bf16",  # of AdamW's two moments
-        "phases": [_phase_memory(plan, planned) for planned in plan.phases],
+        "phases": phases,
         "peak": peak.memory.peak,
         "peak_phase": peak.phase.label,
         "peak_without_checkpointing": peak_bytes(plan, replace(settings, activation_checkpointing=False)),
-        "reduces_gradients_once": any(
-            can_reduce_once(plan.request.model, each.phase, each.trained, replace(settings, device_bytes=capacity))
-            for each in plan.phases
-        )
-        if capacity
-        else None,
+        "reduces_gradients_once": any(phase["reduces_gradients_once"] for phase in phases),
         "device_bytes": capacity,
         "fits": None if not capacity else peak.memory.peak <= capacity,
         "remedy": find_fitting_settings(plan, capacity) if capacity and peak.memory.peak > capacity else None,
@@ -186,11 +182,14 @@ def _memory(plan: Plan, fleet: Fleet | None) -> dict[str, Any]:
 
 def _phase_memory(plan: Plan, planned: PlannedPhase) -> dict[str, Any]:
     phase, request = planned.phase, plan.request
+    settings = complete_settings(request.model, phase, planned.trained, request.memory)
+    is_one_micro_batch = settings.micro_batch_tokens * settings.devices >= phase.batch_tokens
     return {
         "label": phase.label,
         **asdict(planned.memory),
         "peak": planned.memory.peak,
-        "micro_batch_tokens": choose_micro_batch(request.model, phase, planned.trained, request.memory),
+        "micro_batch_tokens": settings.micro_batch_tokens,
+        "reduces_gradients_once": settings.sharded and (settings.reduce_once or is_one_micro_batch),
         "context": phase.context,
     }
 

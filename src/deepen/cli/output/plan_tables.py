@@ -179,12 +179,7 @@ def _memory(plan: dict[str, Any]) -> list[str]:
     at = next(phase for phase in memory["phases"] if phase["peak"] == memory["peak"])
     parts = ("weights", "gradients", "moments", "activations", "logits", "working")
     shares = ", ".join(f"{part} {_gigabytes(at[part])}" for part in parts if at[part])
-    placement = "sharded" if memory["sharded"] else "replicated"
-    if memory["shard_group"]:
-        placement = f"sharded over the {memory['shard_group']} of each machine"
-    if memory["reduces_gradients_once"]:
-        placement += ", gradients sent once in a step where memory allows"
-    on = f" on each of {memory['devices']} devices, {placement}" if memory["devices"] > 1 else ""
+    on = f" on each of {memory['devices']} devices, {_placement(memory)}" if memory["devices"] > 1 else ""
     line = (
         f"memory    peak {_gigabytes(memory['peak'])}{on}, {memory['precision']}, "
         f"in {memory['peak_phase']!r}, {at['moment']}: {shares}"
@@ -200,11 +195,28 @@ def _memory(plan: dict[str, Any]) -> list[str]:
         return [line, f"          fits into {has}, as blocks run forward twice: {why}"]
     if memory["remedy"] is None:
         return [line, f"          does not fit into {has}, nor in any of the usual ways"]
-    options = " ".join(
-        RECIPE_PLAN.display_name(field) + ("" if value is True or field == "shard_group" else f" {value}")
-        for field, value in memory["remedy"].items()
-    )
+    options = " ".join(_remedy_option(field, value) for field, value in memory["remedy"].items())
     return [line, f"          does not fit into {has}; with {options} it would"]
+
+
+def _placement(memory: Mapping[str, Any]) -> str:
+    """How devices hold the model, and what they send each other."""
+    if not memory["sharded"]:
+        return "replicated"
+    over = f" over the {memory['shard_group']} of each machine" if memory["shard_group"] else ""
+    gathered = ", blocks gathered in bf16" if memory["precision"] == "bf16" else ""
+    once = [phase["reduces_gradients_once"] for phase in memory["phases"]]
+    when = "once in a step" if any(once) else "in each micro-batch"
+    where = " where memory allows" if any(once) and not all(once) else ""
+    return f"sharded{over}{gathered}, gradients sent {when}{where}"
+
+
+def _remedy_option(field: str, value: object) -> str:
+    """A changed field of the settings as the option that changes it."""
+    option = RECIPE_PLAN.display_name(field)
+    if field == "reduce_once":
+        return f"{option} each"
+    return option if value is True or field == "shard_group" else f"{option} {value}"
 
 
 def _conventions(plan: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from deepen.cli.requests.recipe_options import parse_arm, parse_recipe
 from deepen.cli.requests.result_options import parse_folder
 from deepen.cli.requests.study import name_folder, names_study_folder, parse_studies, preset_minutes
 from deepen.cli.requests.study_options import STUDY_NAMES
-from deepen.cli.requests.training_options import wants_checkpointing
+from deepen.cli.requests.training_options import check_reduction, parse_reduction, wants_checkpointing
 from deepen.cli.requests.user_file import names_file
 from deepen.compute.bench_file import read_timing
 from deepen.compute.devices import DEFAULT_MFU, DEVICES, DEVICES_PER_NODE
@@ -178,6 +178,7 @@ def _parse_plan(arguments: Arguments, arm: Arm, model: ModelConfig, timing: Timi
                 sharded="shard" in arguments,
                 shard_group=_shard_group(arguments),
                 activation_checkpointing=recomputes,
+                reduce_once=parse_reduction(arguments),
                 gpu=on_gpu,
                 device_bytes=DEVICES[arguments["device"]].memory_bytes if on_gpu else 0,
             ),
@@ -256,6 +257,7 @@ def _check_combinations(arguments: Arguments, recipe: Recipe | None) -> None:
             f"--shard node divides a model among the {DEVICES_PER_NODE} devices of each machine: "
             f"--count {arguments['count']} is not a multiple of {DEVICES_PER_NODE}"
         )
+    check_reduction(arguments)
     if "ratio" in arguments and recipe is not None and recipe.closed_form is None:
         arguments.add(f"--ratio is of a recipe's published formula: {recipe.name} has none")
     check_ramps(arguments)

@@ -21,6 +21,7 @@ from deepen.cli.requests.training_options import (
     CHECKPOINTING_OPTION,
     MICRO_BATCH_OPTION,
     PRECISION_OPTION,
+    REDUCE_OPTION,
     SHARD_OPTION,
 )
 from deepen.cli.requests.user_file import ANY_RECIPE
@@ -191,6 +192,7 @@ RECIPE_PLAN = Command(
                     default_help="a whole copy on each device",
                     fields=("sharded", "shard_group"),
                 ),
+                REDUCE_OPTION,
                 CHECKPOINTING_OPTION,
             ),
         ),

@@ -68,7 +68,7 @@ def parse_settings(arguments: Arguments, settings: TrainSettings) -> TrainSettin
         always = wants_checkpointing(arguments)
         changed = replace(changed, activation_checkpointing=always, checkpoint_to_fit=always)
     if "reduce_gradients" in arguments:
-        changed = replace(changed, reduce_once=arguments["reduce_gradients"] == "once")
+        changed = replace(changed, reduce_once=parse_reduction(arguments))
     return replace(changed, optimizer=parse_optimizer(arguments, changed.optimizer))
 
 
@@ -77,8 +77,20 @@ def wants_checkpointing(arguments: Arguments) -> bool:
     return arguments.get("activation_checkpointing", default="no") != "no"
 
 
+def parse_reduction(arguments: Arguments) -> bool | None:
+    """`TrainSettings.reduce_once`: whether gradients are to be sent once in a step; None where memory decides."""
+    return arguments["reduce_gradients"] == "once" if "reduce_gradients" in arguments else None
+
+
+def check_reduction(arguments: Arguments) -> None:
+    """Add a problem where gradients are to be sent in a way that only divided models have."""
+    if "reduce_gradients" in arguments and "shard" not in arguments:
+        arguments.add("--reduce-gradients is of models that --shard divides: add it, or leave this out")
+
+
 def check_shard(arguments: Arguments, *, distributed: bool) -> None:
-    """Add a problem where a model is to be divided and there is no other process."""
+    """Add a problem where a model is to be divided and there is no other process, or not, with its options."""
+    check_reduction(arguments)
     if "shard" in arguments and not distributed:
         arguments.add(
             "--shard divides a model among processes, but this is the only one: "
