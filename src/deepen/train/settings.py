@@ -69,13 +69,10 @@ class TrainSettings:
             _check("max_grad_norm", number, is_number(number) and number > 0, "a number above 0, or None")
         tokens = self.micro_batch_tokens
         _check("micro_batch_tokens", tokens, is_whole(tokens) and tokens >= 0, "a whole number of 0 or more")
-        for name, allowed in (
-            ("activation_checkpointing", (True, False)),
-            ("checkpoint_to_fit", (True, False)),
-            ("reduce_once", (True, False, None)),
-        ):
-            value = getattr(self, name)
-            _check(name, value, any(value is choice for choice in allowed), join_or(map(str, allowed)))
+        for name in ("activation_checkpointing", "checkpoint_to_fit"):
+            _check(name, getattr(self, name), isinstance(getattr(self, name), bool), "True or False")
+        once = self.reduce_once
+        _check("reduce_once", once, once is None or isinstance(once, bool), "True, False or None")
 
 
 def _check(name: str, value: object, is_right: bool, wanted: str) -> None:
