@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deepen.report.publish.pages import render_page
+from deepen.study.advise import MEASURED_MAP
 from deepen.study.judge.verdicts import with_verdicts
 from deepen.study.results.results_file import load_results, write_results
 from depth_studies import make_depths
@@ -55,6 +56,11 @@ def test_published_verdicts_follow_from_the_published_losses(study: Path):
     ):
         assert (stored.arm, stored.budget_share, stored.outcome) == (found.arm, found.budget_share, found.outcome)
         assert stored.sentence == found.sentence
+        assert (stored.depths_beaten, stored.depths_not_beaten) == (found.depths_beaten, found.depths_not_beaten)
+
+
+def test_the_map_that_ships_with_the_package_is_the_published_one():
+    assert MEASURED_MAP.read_bytes() == (RESULTS / "map" / "map.json").read_bytes()
 
 
 def test_the_index_names_every_page():

@@ -43,7 +43,7 @@ def test_outside_the_measured_range_the_advice_is_to_test_and_says_why(
 ) -> None:
     advice = advise(make_map(), model, ratio * model.parameters_non_embedding)
     assert advice.conclusion is Conclusion.TEST_FIRST
-    assert any(each.startswith(f"extrapolated: {reason}") for each in advice.reasons)
+    assert any(each.startswith(reason) for each in advice.reasons)
 
 
 def test_a_recipe_that_surely_loses_is_not_advised_before_one_that_may_win() -> None:
@@ -69,7 +69,7 @@ def test_a_recipe_that_surely_loses_is_not_advised_before_one_that_may_win() -> 
     [
         ({"multiplier": 1.0}, Conclusion.TEST_FIRST, "the interval is not above 1"),
         ({"multiplier": 0.8}, Conclusion.FULL_DEPTH, "the interval of every recipe lies below 1"),
-        ({"beats_best_fixed_depth": False}, Conclusion.TEST_FIRST, "it does not beat depth 6"),
+        ({"beats_best_fixed_depth": False}, Conclusion.TEST_FIRST, "of which depth 6 is the best"),
         ({"beats_best_fixed_depth": None}, Conclusion.TEST_FIRST, "it was not compared with the best fixed depth"),
     ],
 )

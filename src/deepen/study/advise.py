@@ -5,8 +5,8 @@
     advice.arms[0].multiplier                  # 1.21
 
 A recipe is recommended only if every part of the evidence is there: the model and the budget lie in the measured
-range, the interval of the multiplier lies above 1, and the nearest measured cell shows that the recipe beats the
-best fixed depth too. Whatever is missing is a reason, and the conclusion is to test first. Needs no torch.
+range, the interval of the multiplier lies above 1, and the nearest measured cell shows that the recipe beats every
+constant depth too. Whatever is missing is a reason, and the conclusion is to test first. Needs no torch.
 """
 
 import math
@@ -27,8 +27,8 @@ from deepen.study.results.verdict_schema import Interval, Outcome
 CONFIDENCE = 0.95
 """Of the intervals of all recipes together (Bonferroni's inequality), as the best of several is looked at."""
 
-SHIPPED_MAP = "measured.json"
-"""The map that ships with the package, beside `deepen.study.map`, once there is one."""
+MEASURED_MAP = Path(str(files("deepen.study.map"))) / "measured.json"
+"""The map that ships with the package: that of docs/results/map.md."""
 
 
 class Conclusion(StrEnum):
@@ -54,7 +54,7 @@ class ArmAdvice:
             full training ÷ its own at as many tokens; None if it does not fit the model, or trains as full depth.
         cells: the cells that measured it.
         wins: in how many it wins against full training.
-        depth_cells, depth_wins: the same for the best fixed depth.
+        depth_cells, depth_wins: the same for all constant depths of a cell.
         nearest: the cell whose model and tokens per parameter are nearest.
     """
 
@@ -125,19 +125,13 @@ class Advice:
         return next((arm for arm in self.arms if not arm.is_control), None)
 
 
-def find_shipped_map() -> Path | None:
-    """The map that ships with the package; None if this version has none."""
-    path = Path(str(files("deepen.study.map"))) / SHIPPED_MAP
-    return path if path.is_file() else None
-
-
 def advise(
     found: MapResults | None, model: ModelConfig, tokens: float, *, batch_tokens: int | None = None
 ) -> Advice:
     """Advise for a model and a budget.
 
     Args:
-        found: a measured map; None if there is none.
+        found: a measured map; None for what the ledger alone says.
         model: the model at its full depth.
         tokens: tokens of full training.
         batch_tokens: tokens of a step; by default the usual ones for the model.
@@ -234,7 +228,7 @@ def _conclude(arms: Sequence[ArmAdvice], *, can_grow: bool) -> tuple[Conclusion,
     if not growing:
         return Conclusion.TEST_FIRST, ["no map has measured a recipe that grows"]
     best = growing[0]
-    missing = [f"extrapolated: {reason}" for reason in best.outside]
+    missing = [*best.outside]
     if best.interval is None:
         missing.append("the map has too few models for an interval")
     elif not missing and all(arm.interval is not None and arm.interval[1] < 1 for arm in growing):
@@ -246,17 +240,17 @@ def _conclude(arms: Sequence[ArmAdvice], *, can_grow: bool) -> tuple[Conclusion,
         return Conclusion.TEST_FIRST, missing
     return Conclusion.GROW, [
         "the interval lies above 1, model and budget lie in the measured range, and the nearest cell shows that "
-        f"{best.arm} beats the best fixed depth too"
+        f"{best.arm} beats every constant depth too"
     ]
 
 
 def _compare_with_depth(best: ArmAdvice) -> list[str]:
-    """What is missing to say that growing pays against the best fixed depth too."""
+    """What is missing to say that growing pays against every constant depth too."""
     cell = best.nearest
     where = f"in the nearest cell ({cell.model.name}, {cell.tokens_per_parameter:.3g} tokens per parameter)"
     if cell.beats_best_fixed_depth is None:
         return [f"it was not compared with the best fixed depth {where}: fewer blocks may do as well"]
     if not cell.beats_best_fixed_depth:
-        name = cell.best_fixed_depth if cell.best_fixed_depth else "the best fixed depth"
-        return [f"it does not beat {name} {where}: fewer blocks from the start may do as well"]
+        best_depth = f", of which {cell.best_fixed_depth} is the best" if cell.best_fixed_depth else ""
+        return [f"it does not beat every constant depth {where}{best_depth}: fewer blocks may do as well"]
     return []

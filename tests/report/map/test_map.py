@@ -82,7 +82,7 @@ def test_reasons_for_missing_multipliers_are_counted() -> None:
 
 def test_the_headline_counts_both_baselines(found: MapResults) -> None:
     assert describe_map(found) == (
-        "In 3 of 4 cells a growing recipe beats full training, in 1 of them the best fixed depth too; "
+        "In 3 of 4 cells a growing recipe beats full training, in 1 of them every constant depth too; "
         "in 1 it loses, and in 0 it cannot be told."
     )
 

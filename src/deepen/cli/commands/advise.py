@@ -10,7 +10,7 @@ from deepen.cli.output.advice import print_advice
 from deepen.cli.requests.advise import AdviseRequest
 from deepen.cli.requests.pilot import SEEDS, Pilot, design_pilot, smallest_preset
 from deepen.compute.plan_recipe import plan_recipe
-from deepen.study.advise import Advice, ArmAdvice, advise, find_shipped_map
+from deepen.study.advise import MEASURED_MAP, Advice, ArmAdvice, advise
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.fair import fair
 from deepen.study.map.schema import load_map
@@ -24,16 +24,15 @@ TEST_BUDGETS = (5, 100)
 
 def run(request: AdviseRequest) -> int:
     """Print the advice."""
-    path = request.map or find_shipped_map()
-    found = None if path is None else load_map(path)
+    found = load_map(request.map or MEASURED_MAP)
     advice = advise(found, request.model, request.tokens, batch_tokens=request.batch_tokens)
     fleet = make_fleet(request, "bf16")
     hours = None if fleet is None else fleet.seconds(advice.flops) / 3600
     price = request.price_per_hour
     cost = None if hours is None or price is None else hours * request.count * price
     description = describe_advice(advice, hours=hours, cost=cost, test=_design_test(advice, request)) | {
-        "map": None if path is None else str(path),
-        "map_device": None if found is None else found.device,
+        "map": None if request.map is None else str(request.map),
+        "map_device": found.device,
         "device": None if fleet is None else fleet.device.name,
         "count": request.count,
         "mfu": None if fleet is None else fleet.mfu,

@@ -28,7 +28,7 @@ def print_advice(advice: dict[str, Any]) -> None:
             numbers("ceiling"),
             numbers("saves"),
             numbers("wins in cells"),
-            numbers("and against the best fixed depth"),
+            numbers("and against every constant depth"),
         ]
         print_table("Compute multipliers that the map predicts", columns, map(_row, advice["arms"]))
     elif not advice["ceilings"]:
@@ -54,9 +54,8 @@ def print_advice(advice: dict[str, Any]) -> None:
 
 
 def _describe_map(advice: dict[str, Any]) -> str:
-    if advice["map"] is None:
-        return "No map: none ships with this version, and --map names none; deepen study map measures one"
-    return f"Map: {advice['map']}, measured on {advice['map_device']}"
+    which = "the one that ships with deepen (docs/results/map.md)" if advice["map"] is None else advice["map"]
+    return f"Map: {which}, measured on {advice['map_device']}"
 
 
 def _row(arm: dict[str, Any]) -> list[str]:

@@ -44,7 +44,7 @@ COMMAND = Command(
                     name="map",
                     takes=ValueType(metavar="FILE", read=read_path, completion=Completion.FILES),
                     help="map.json of `deepen study map`, or its folder",
-                    default_help="the one that ships with this version, if any",
+                    default_help="the one that ships with deepen: docs/results/map.md",
                 ),
             ),
         ),

@@ -26,7 +26,7 @@ def describe_map(found: MapResults) -> str:
     known = any(cell.beats_best_fixed_depth is not None for cell in cells)
     text = f"In {len(wins)} of {len(cells)} cells a growing recipe beats full training"
     if wins:
-        text += f", in {both} of them the best fixed depth too" if known else ""
+        text += f", in {both} of them every constant depth too" if known else ""
     text += f"; in {loses} it loses, and in {unsure} it cannot be told."
     if known and wins and not both:
         text += " So growing is not shown to pay anywhere here: a constant depth may do as well."
