@@ -19,12 +19,19 @@ from deepen.study.map.run_map import run_map
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import small_llamas
 
-DEPTH, BUDGETS = 4, (5, 10, 20, 40, 80)
-"""Blocks, and tokens of full training per non-embedding parameter."""
+DEPTH = 4
 
-RATES = (4e-3, 8e-3, 1.6e-2, 3.2e-2)
-"""Tried for every arm and every constant depth, at half of the largest budget, on a seed that is not reported; and
-6.4e-2 at width 16, where 3.2e-2 is the best for full training."""
+BUDGETS = (5, 10, 20, 40, 80)
+"""Tokens of full training per non-embedding parameter; at width 48 up to 20, for want of time."""
+
+RATES = {
+    16: (4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2),
+    24: (4e-3, 8e-3, 1.6e-2, 3.2e-2),
+    32: (4e-3, 8e-3, 1.6e-2, 3.2e-2),
+    48: (2e-3, 4e-3, 8e-3, 1.6e-2),
+}
+"""Tried at each width for every arm and every constant depth, at half of the largest budget, on a seed that is not
+reported."""
 
 PRIMARY = "stack 2 to 4"
 """The winner of docs/results/winner.md, which was chosen on seeds 0 to 4."""
@@ -47,14 +54,14 @@ def make_study(width: int, data: str) -> deepen.Study:
     """All arms and constant depths of a width at all budgets."""
     return small_llamas.make_study(
         sized_model(DEPTH, width),
-        BUDGETS,
+        BUDGETS if width < 48 else BUDGETS[:3],
         data,
-        peak=RATES[2],
+        peak=RATES[width][2],
         warmup_share=0.2,
         arms=ARMS,
         primary=PRIMARY,
         seeds=SEEDS,
-        tuning=deepen.Tuning(rates=RATES if width > 16 else (*RATES, 6.4e-2), share=0.5),
+        tuning=deepen.Tuning(rates=RATES[width], share=0.5),
         depths=(1, 2, 3),
     )
 
