@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from deepen.model.decoder import Decoder
+from deepen.train.host_copy import copy_to_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class WholeModel:
 
     def copy(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Copies in the CPU's memory."""
-        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+        return copy_to_host(tensors)
 
     def keep(self, moments: Mapping[str, Tensor], like: Tensor) -> Mapping[str, Tensor]:
         """The moments themselves."""

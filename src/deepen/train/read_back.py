@@ -26,6 +26,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from deepen.train.events import Event, make_event
 from deepen.train.placement import Placement
 from deepen.train.settings import TrainSettings
 
@@ -47,16 +48,6 @@ class Step:
     lr: float
     numbers: Tensor
     rewarm_share: float = 1.0
-
-
-class Event(Protocol):
-    """A mark in the queue of a device, such as `torch.cuda.Event`."""
-
-    def record(self) -> None:
-        """Put the mark at the end of the queue."""
-
-    def synchronize(self) -> None:
-        """Wait until the device has reached the mark, but for nothing queued after it."""
 
 
 class Update(Protocol):
@@ -109,23 +100,6 @@ class ImmediateReadBack(ReadBack):
         """Every step is recorded already."""
 
 
-class _NoQueue:
-    """The event of a device that has no queue: everything before it is done."""
-
-    def record(self) -> None:
-        """Mark nothing."""
-
-    def synchronize(self) -> None:
-        """Wait for nothing."""
-
-
-def _make_event(device: torch.device) -> Event:
-    if device.type != "cuda":
-        return _NoQueue()
-    event: Event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    return event
-
-
 class LateReadBack(ReadBack):
     """Queues the update and a copy of the numbers, then reads the numbers of the previous step.
 
@@ -139,7 +113,7 @@ class LateReadBack(ReadBack):
         update: Update,
         check: Callable[[Step], Measured],
         record: Callable[[Measured], None],
-        make_event: Callable[[torch.device], Event] = _make_event,
+        make_event: Callable[[torch.device], Event] = make_event,
     ) -> None:
         super().__init__(update, check, record)
         self._make_event = make_event

@@ -32,6 +32,7 @@ from deepen.model.lazy import LazyTensor, LazyTensors, unread
 from deepen.train.checkpoint.shard_files import HeldRows
 from deepen.train.distributed.many_processes import ManyProcesses
 from deepen.train.distributed.processes import World
+from deepen.train.host_copy import copy_to_host
 from deepen.train.settings import TrainSettings
 from deepen.train.state import Share
 from deepen.train.trainable import is_norm
@@ -106,7 +107,11 @@ class Sharded(ManyProcesses):
     def copy(self, tensors: Mapping[str, Tensor]) -> LazyTensors:
         """Copies of this process's rows in the CPU's memory."""
         share = next(find_share(tensor) for tensor in tensors.values() if hasattr(tensor, "full_tensor"))
-        return LazyTensors({name: _copy_rows(tensor, share) for name, tensor in tensors.items()})
+        rows = copy_to_host({name: _own_rows(tensor) for name, tensor in tensors.items()})
+        return LazyTensors({
+            name: HeldRows(rows[name], share, tuple(tensor.shape), tensor.dtype)
+            for name, tensor in tensors.items()
+        })  # fmt: skip
 
     def keep(self, moments: Mapping[str, Tensor], like: Tensor) -> LazyTensors:
         """This process's rows of the moments of a shard, in the CPU's memory."""
@@ -178,6 +183,7 @@ def _from_rows(rows: Tensor, like: Any) -> Tensor:
     )
 
 
-def _copy_rows(tensor: Any, share: Share) -> HeldRows:
-    rows = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-    return HeldRows(rows.detach().to("cpu", copy=True), share, tuple(tensor.shape), tensor.dtype)
+def _own_rows(tensor: Any) -> Tensor:
+    """The rows of a tensor that this process holds: all, if it is no shard."""
+    rows: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return rows
