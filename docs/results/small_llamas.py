@@ -78,4 +78,4 @@ def run_all(studies: Iterable[deepen.Study], folder: Path, jobs: int) -> None:
     """Run or continue each study in a folder of its name."""
     for study in studies:
         executor = deepen.ExecutorChoice(kind="local", jobs=jobs)
-        deepen.run(study, folder / study.name, executor=executor, threads=1)
+        deepen.run(study, folder / study.name.replace(" ", "-"), executor=executor, threads=1)
