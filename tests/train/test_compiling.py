@@ -21,16 +21,24 @@ from deepen.train.compiling import (
     compile_network,
     missing_for_gpu,
 )
+from deepen.train.settings import TrainSettings
 from short_runs import BATCH_TOKENS, CONTEXT, CPU, discard, is_same, short_engine
 
 
 def test_cuda_graphs_with_sharded_weights_are_refused():
     gpu = torch.device("cuda")
     with pytest.raises(InvalidValueError, match="sharded") as raised:
-        check_compiler("cuda-graphs", gpu, sharded=True)
+        check_compiler(TrainSettings(compile="cuda-graphs"), gpu, sharded=True)
     assert raised.value.field == "compile"
-    check_compiler("cuda-graphs", gpu)
-    check_compiler("yes", gpu, sharded=True)
+    check_compiler(TrainSettings(compile="cuda-graphs"), gpu)
+    check_compiler(TrainSettings(compile="yes"), gpu, sharded=True)
+
+
+def test_cuda_graphs_with_blocks_that_run_forward_twice_are_refused():
+    settings = TrainSettings(compile="cuda-graphs", activation_checkpointing=True)
+    with pytest.raises(InvalidValueError, match="activation_checkpointing drops them") as raised:
+        check_compiler(settings, torch.device("cuda"))
+    assert raised.value.field == "compile"
 
 
 def test_auto_compiles_on_a_gpu_only_and_other_choices_stay():

@@ -43,6 +43,8 @@ def test_blocks_run_forward_twice_only_where_a_step_would_not_fit_otherwise(
     assert caplog.messages == [
         "activation checkpointing (depth 12 · all): without it a step would not fit into the GPU's memory"
     ]
+    graphs = fit_settings(replace(asked, compile="cuda-graphs"), segment, model, 8 * 10**9)
+    assert graphs == replace(small, compile="yes") and "no CUDA graphs (depth 12" in caplog.messages[-1]
     never = replace(asked, checkpoint_to_fit=False)
     assert fit_settings(never, segment, model, 8 * 10**9) == never
     assert fit_settings(asked, segment, model, 10**9) == asked  # does not fit in either case

@@ -19,11 +19,9 @@ from torch.utils._triton import has_triton
 from deepen.errors import InvalidValueError
 from deepen.model.decoder import Decoder
 from deepen.model.logit_gradients import Fused
-from deepen.train.settings import AUTO
+from deepen.train.settings import AUTO, CUDA_GRAPHS, TrainSettings, check_cuda_graphs
 
 _log = logging.getLogger(__name__)
-
-CUDA_GRAPHS = "cuda-graphs"
 
 MODES = {"max-autotune": "max-autotune-no-cudagraphs", CUDA_GRAPHS: "reduce-overhead"}
 """The mode of `torch.compile` for each choice that needs one."""
@@ -34,14 +32,15 @@ MAX_GRAPHS = 32
 trained, batch shape, and training or evaluation. A study of many kinds of phases exceeds torch's limit of 8."""
 
 
-def check_compiler(how: str, device: torch.device, *, sharded: bool = False) -> None:
+def check_compiler(settings: TrainSettings, device: torch.device, *, sharded: bool = False) -> None:
     """Raise an InvalidValueError if blocks cannot be compiled as requested.
 
     Args:
-        how: see `compile_network`.
+        settings: settings of a step.
         device: the network's device. A CPU needs a C++ compiler.
-        sharded: whether weights are sharded, and gathered into new memory for each pass.
+        sharded: as in `check_cuda_graphs`.
     """
+    how = settings.compile
     required = how not in ("no", AUTO)
     if required and device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         raise InvalidValueError(
@@ -50,13 +49,7 @@ def check_compiler(how: str, device: torch.device, *, sharded: bool = False) -> 
             value=how,
             remedy="install g++ or clang, or leave `compile` out",
         )
-    if how == CUDA_GRAPHS and sharded:
-        raise InvalidValueError(
-            f"{how} needs weights that stay in their memory; sharded ones are gathered anew for each pass",
-            field="compile",
-            value=how,
-            remedy="use `compile` yes, or do not shard",
-        )
+    check_cuda_graphs(settings, sharded=sharded)
 
 
 def choose_mode(how: str, device: torch.device) -> str:

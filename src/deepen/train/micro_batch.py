@@ -8,7 +8,7 @@ from deepen.compute.memory_settings import BYTES, ONE_DEVICE, Division, MemorySe
 from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase
 from deepen.train.segment import Segment
-from deepen.train.settings import TrainSettings
+from deepen.train.settings import CUDA_GRAPHS, TrainSettings
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +69,9 @@ def fit_settings(
             "activation checkpointing (%s): without it a step would not fit into the GPU's memory", segment.label
         )
         settings = replace(settings, activation_checkpointing=True)
+        if settings.compile == CUDA_GRAPHS:
+            _log.info("no CUDA graphs (%s): they do not go with activation checkpointing", segment.label)
+            settings = replace(settings, compile="yes")
         memory = replace(memory, activation_checkpointing=True)
     memory = complete_settings(model, phase, segment.trains, memory)
     if division.sharded:

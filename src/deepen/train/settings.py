@@ -14,7 +14,8 @@ WITHIN_NODE = "node"
 """Divide a model among the processes of each machine, so that every machine has a copy of it."""
 
 ON_SPIKE = ("warn", "skip", "stop")
-COMPILE = ("no", AUTO, "yes", "max-autotune", "cuda-graphs")
+CUDA_GRAPHS = "cuda-graphs"
+COMPILE = ("no", AUTO, "yes", "max-autotune", CUDA_GRAPHS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +79,31 @@ class TrainSettings:
 def _check(name: str, value: object, is_right: bool, wanted: str) -> None:
     if not is_right:
         raise InvalidValueError(f"is {value!r}: it must be {wanted}", field=name, value=value)
+
+
+def check_cuda_graphs(settings: TrainSettings, *, sharded: bool) -> None:
+    """Raise an InvalidValueError if blocks are to be CUDA graphs and something else does not allow that.
+
+    Args:
+        settings: settings of a step.
+        sharded: whether weights are sharded, and gathered into new memory for each pass.
+    """
+    if settings.compile != CUDA_GRAPHS:
+        return
+    if sharded:
+        raise InvalidValueError(
+            f"{CUDA_GRAPHS} needs weights that stay in their memory; sharded ones are gathered anew for each pass",
+            field="compile",
+            value=CUDA_GRAPHS,
+            remedy="use `compile` yes, or do not shard",
+        )
+    if settings.activation_checkpointing:  # pytorch issue 154306
+        raise InvalidValueError(
+            f"{CUDA_GRAPHS} needs the activations of all blocks, and `activation_checkpointing` drops them",
+            field="compile",
+            value=CUDA_GRAPHS,
+            remedy="use `compile` yes, or leave `activation_checkpointing` out",
+        )
 
 
 def _check_choice(name: str, value: str, allowed: Collection[str]) -> None:

@@ -51,7 +51,7 @@ def _write(request: BenchRequest, result: BenchResult) -> None:
 
 def _make_workload(request: BenchRequest) -> Workload:
     study, device = request.study, pick_device()
-    check_compiler(study.settings.compile, device)
+    check_compiler(study.settings, device)
     check_memory(study.model, device, optimizer=study.settings.optimizer.cost)
     torch.set_num_threads(request.threads)
     return Workload(

@@ -6,7 +6,15 @@ from deepen.cli.requests.command import Option
 from deepen.cli.requests.optimizer_options import parse_optimizer
 from deepen.cli.requests.parser import Arguments
 from deepen.cli.requests.value_types import one_of, whole_number
-from deepen.train.settings import AUTO, COMPILE, ON_SPIKE, PRECISIONS, WITHIN_NODE, TrainSettings
+from deepen.train.settings import (
+    AUTO,
+    COMPILE,
+    ON_SPIKE,
+    PRECISIONS,
+    WITHIN_NODE,
+    TrainSettings,
+    check_cuda_graphs,
+)
 
 PRECISION_OPTION = Option(
     name="precision",
@@ -69,6 +77,7 @@ def parse_settings(arguments: Arguments, settings: TrainSettings) -> TrainSettin
         changed = replace(changed, activation_checkpointing=always, checkpoint_to_fit=always)
     if "reduce_gradients" in arguments:
         changed = replace(changed, reduce_once=parse_reduction(arguments))
+    check_cuda_graphs(changed, sharded="shard" in arguments)
     return replace(changed, optimizer=parse_optimizer(arguments, changed.optimizer))
 
 

@@ -107,7 +107,7 @@ def _check_precision(study: Study, executor: ExecutorChoice) -> None:
 
 def _check_machine(study: Study, executor: ExecutorChoice, world: World) -> None:
     if get_kind(executor).trains_here:
-        check_compiler(study.settings.compile, pick_device(), sharded=world.shard)
+        check_compiler(study.settings, pick_device(), sharded=world.shard)
         check_memory(
             study.model,
             pick_device(),
