@@ -1,7 +1,8 @@
 """What the studies of docs/results have in common: small Llama-style models, their budgets, and a command line."""
 
 import argparse
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,16 @@ def make_parser(description: str | None, widths: str) -> argparse.ArgumentParser
     parser.add_argument("--widths", default=widths, help="default %(default)s")
     parser.add_argument("--jobs", type=int, default=2, help="segments in parallel, one thread each; default 2")
     return parser
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a script; it ends with one line if it is stopped, or a request does not fit."""
+    try:
+        main()
+    except deepen.Interrupted:
+        sys.exit("stopped; every step so far is kept: the same command continues")
+    except (deepen.RunError, deepen.InvalidValueError, deepen.InvalidValuesError) as error:
+        sys.exit(f"error: {error}")
 
 
 def run_all(studies: Iterable[deepen.Study], folder: Path, jobs: int) -> None:

@@ -18,7 +18,7 @@ from deepen.study.define.evaluation import TaskFile
 from deepen.study.define.presets import paper
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from small_llamas import BATCH_TOKENS, CONTEXT, list_budgets, make_model, make_parser, run_all
+from small_llamas import BATCH_TOKENS, CONTEXT, list_budgets, make_model, make_parser, run_all, run_script
 
 DEPTH, BUDGETS = 12, (5, 20, 42)
 """Blocks, and tokens of full training per non-embedding parameter; the paper has 12 and 42 or 62."""
@@ -113,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)
