@@ -51,3 +51,23 @@ def test_verdicts_stand_in_the_order_of_their_budgets_the_study_s_own_first():
     ]
     one = make_rows(summarize(Results.from_json(content | {"verdicts": verdicts[::3]})))
     assert [row.heading for row in one] == ["", ""], "a study with one budget needs no headings"
+
+
+def test_a_win_says_which_constant_depths_are_not_beaten():
+    def verdict(name: str, outcome: str, *, beaten: list[str], unbeaten: list[str]) -> dict[str, Any]:
+        depths = {"depths_beaten": beaten, "depths_not_beaten": unbeaten}
+        place = {"accounting": "flops", "budget_share": 1.0, "n_seeds": 2, "difference": -0.1}
+        return {"arm": name, "outcome": outcome, **place, **depths}
+
+    content = {
+        "arms": [{"name": name, "seed": 0} for name in ("full", "a", "b", "c", "d")],
+        "baseline": "full",
+        "verdicts": [
+            verdict("a", "wins", beaten=["full", "small 2"], unbeaten=[]),
+            verdict("b", "wins", beaten=["full"], unbeaten=["small 2"]),
+            verdict("c", "cannot tell", beaten=[], unbeaten=["full", "small 2"]),
+            verdict("d", "wins", beaten=["full"], unbeaten=[]),
+        ],
+    }
+    notes = {row.arm: row.note for row in make_rows(summarize(Results.from_json(content)))}
+    assert notes == {"a": "beats every constant depth", "b": "not shown to beat small 2", "c": "", "d": ""}

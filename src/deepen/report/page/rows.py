@@ -153,7 +153,10 @@ def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange,
         budget="" if verdict.is_whole_budget else f"{verdict.budget_share:.2f} ×",
         flops_ratio=flops_ratio,
         note=_join_notes(
-            "" if verdict.is_exact else note, f"at {flops_ratio} the FLOPs" if flops_ratio else "", _rate_note(arm)
+            "" if verdict.is_exact else note,
+            f"at {flops_ratio} the FLOPs" if flops_ratio else "",
+            _rate_note(arm),
+            _depths_note(verdict),
         ),
         is_control=arm is not None and arm.is_control,
         loss=units.fixed(verdict.loss),
@@ -176,6 +179,15 @@ def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange,
         ),
         sentence=verdict.sentence,
     )
+
+
+def _depths_note(verdict: Verdict) -> str:
+    """Whether an arm that beats the baseline beats every constant depth; empty if only one was measured."""
+    if verdict.outcome is not Outcome.WINS or len(verdict.depths_beaten) + len(verdict.depths_not_beaten) < 2:
+        return ""
+    if verdict.depths_not_beaten:
+        return f"not shown to beat {units.join(verdict.depths_not_beaten)}"
+    return "beats every constant depth"
 
 
 def _budget_heading(study: StudySummary, share: float) -> str:

@@ -56,7 +56,7 @@ def verdict_table(study: StudySummary) -> MarkdownTable | None:
         if base is not None and study.baseline is not None:
             loss = fixed(base.val.mean if base.val else None)
             name = escape_markdown(study.baseline.name)
-            rows.append((name, _budget_text(study, share), loss, "", "", "", count(base.tokens), "baseline"))
+            rows.append((name, _budget_text(study, share), loss, "", "", "", count(base.tokens), "baseline", ""))
         rows += [_verdict_row(study, v, places) for v in verdicts if (v.budget_share or 1.0) == share]
     return MarkdownTable(
         columns=(
@@ -68,9 +68,10 @@ def verdict_table(study: StudySummary) -> MarkdownTable | None:
             "in seconds",
             "tokens",
             "outcome",
+            "constant depths not beaten",
         ),
         rows=rows if several else [(row[0], "", *row[2:]) for row in rows],
-        text_columns=("outcome",),
+        text_columns=("outcome", "constant depths not beaten"),
     )
 
 
@@ -102,7 +103,15 @@ def _verdict_row(study: StudySummary, verdict: Verdict, places: int) -> tuple[st
         _seconds_cell(verdict),
         count(verdict.tokens),
         str(verdict.outcome or "") if verdict.is_exact else "",
+        _depths_cell(verdict),
     )
+
+
+def _depths_cell(verdict: Verdict) -> str:
+    """The constant depths that an arm which grows does not beat; empty if only one was measured."""
+    if len(verdict.depths_beaten) + len(verdict.depths_not_beaten) < 2:
+        return ""
+    return ", ".join(map(escape_markdown, verdict.depths_not_beaten)) or "none"
 
 
 def _multiplier_cell(verdict: Verdict) -> str:

@@ -122,9 +122,11 @@ class Decisions:
                     len(each.trials),
                     ", at the edge of the rates that were tried" if each.is_at_edge else "",
                 )
-        best = after.tuning.best_fixed_depth
-        if best and best != before.tuning.best_fixed_depth:
-            _log.info("the best fixed depth is that of %s", best)
+        if after.tuning.best_depths != before.tuning.best_depths:
+            best = after.tuning.best_fixed_depth
+            others = dict.fromkeys(each.arm for each in after.tuning.best_depths if each.arm != best)
+            smaller = f"; at smaller budgets, that of {' and '.join(others)}" if others else ""
+            _log.info("the best fixed depth is that of %s%s", best, smaller)
 
     def _read_run(self, key: str) -> list[Line]:
         """A line per step of the run that led to the end of a segment, in order."""
