@@ -48,6 +48,10 @@ class Ranks:
             process.kill()
 
 
+Pools = Callable[[int], Ranks]
+"""A pool of so many processes."""
+
+
 def run_command(size: int, argv: list[str], ends: dict[int, Work], timeout_seconds: float = 200) -> list[Any]:
     """Run a command in several processes, as torchrun would; returns their exit codes, None for one that hangs.
 

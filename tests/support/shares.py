@@ -34,6 +34,6 @@ def save_in_shares(state: TrainState, folder: Path, count: int) -> None:
     store = HashStore()
     notes = [SaveNotes(store, FailureNotes(rank, count, store, lambda _: None)) for rank in range(count)]
     for rank in range(1, count):
-        notes[rank].write_when_told(1, hold(state, Share(rank, count)))
+        notes[rank].write_on_request(1, hold(state, Share(rank, count)))
     own = hold(state, Share(0, count))
     save_state(replace(own, others=notes[0].others(1, count)), folder)

@@ -144,9 +144,12 @@ def gc_paused() -> Iterator[None]:
 
 
 def release_memory(device: torch.device) -> None:
-    """Return the memory of models that are no longer used to the GPU, for other processes that share it."""
+    """Return the memory of models that are no longer used to the GPU, for other processes that share it.
+
+    Compiled blocks, DDP and FSDP2 make reference cycles, which only the garbage collector frees.
+    """
     if device.type == "cuda":
-        gc.collect()  # compiled blocks are in reference cycles
+        gc.collect()
         torch.cuda.empty_cache()
 
 

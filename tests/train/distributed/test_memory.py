@@ -1,6 +1,5 @@
 """The memory model against torch's allocator, for two processes; `pytest -s` prints a table."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -22,20 +21,13 @@ from deepen.train.distributed.leader import Leader, begin_engine
 from deepen.train.distributed.processes import World
 from deepen.train.settings import TrainSettings
 from deepen.train.state import initial_state
-from ranks import Ranks
+from ranks import Pools
 
 pytestmark = pytest.mark.slow
 
 CONTEXT, DEPTH = 64, 6
 SHAPES = {"activations": (128, 512, 4096), "weights": (512, 512, 128), "logits": (128, 4096, 2048)}
 """By what takes most of the memory: width, vocabulary, tokens of a batch."""
-
-
-@pytest.fixture(scope="module")
-def two() -> Iterator[Ranks]:
-    ranks = Ranks(2)
-    yield ranks
-    ranks.close()
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +68,7 @@ def measure_peak(world: World, model: ModelConfig, phase: Phase, dataset: Datase
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_planned_peak_of_one_of_two_processes_agrees_with_the_allocator(
-    shape: str, precision: str, two: Ranks, noise: Dataset
+    shape: str, precision: str, pools: Pools, noise: Dataset
 ):
     width, vocab, tokens = SHAPES[shape]
     model = ModelConfig(name="m", depth=DEPTH, width=width, heads=4, context=CONTEXT, vocab=vocab)
@@ -97,7 +89,7 @@ def test_the_planned_peak_of_one_of_two_processes_agrees_with_the_allocator(
         ),
     }
     for name, how in cases.items():
-        found = two.call(measure_peak, model, phase, noise, how)
+        found = pools(2).call(measure_peak, model, phase, noise, how)
         planned = phase_memory(model, phase, TrainedParts.all(DEPTH), how).peak
         print(f"| {shape} | {precision} | {name} | {found / 1e6:.1f} | {planned / found:.3f} |")
         # FSDP2 keeps exchanged blocks for a varying time, at most four blocks.

@@ -8,7 +8,6 @@ gradients are summed. A weight that this moves over a boundary of rounding is an
 is less than a rounding in bf16 and more than one in fp32.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from deepen.train.errors import TrainingError
 from deepen.train.optim.spec import OptimizerSpec
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, fresh_state, initial_state
-from ranks import Ranks, alone
+from ranks import Pools, alone
 
 pytestmark = pytest.mark.slow
 
@@ -63,24 +62,6 @@ ARMS = [
 
 
 SHARDED = pytest.mark.parametrize("shard", [False, True], ids=["ddp", "fsdp"])
-
-Pools = Callable[[int], Ranks]
-
-
-@pytest.fixture(scope="module")
-def pools() -> Iterator[Pools]:
-    """Pools by number of processes, each started when a test first asks for it."""
-    started: dict[int, Ranks] = {}
-
-    def pool(size: int) -> Ranks:
-        if size not in started:
-            started[size] = Ranks(size)
-        return started[size]
-
-    yield pool
-    for ranks in started.values():
-        ranks.close()
-
 
 def parallel_study(model: ModelConfig, *arms: Arm, **settings: Any) -> Study:
     batch = CONTEXT * ROWS

@@ -52,7 +52,7 @@ def test_one_gpu_for_each_process_is_enough_however_it_is_numbered():
 
 
 class FirstPauses(HashStore):
-    """The first process that counts its GPU goes on after the other one has compared."""
+    """The first process that counts its GPU continues after the other one has compared."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from deepen.train.distributed.processes import World
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
-from ranks import Ranks, Work, run_command
+from ranks import Pools, Work, run_command
 from shares import save_in_shares
 from short_runs import CONTEXT, is_same, short_segment
 
@@ -35,23 +34,6 @@ pytestmark = pytest.mark.slow
 
 OTHER_BYTES = 32 << 20
 """For whatever a process has beside tensors: buffers of gloo and of the allocator."""
-
-Pools = Callable[[int], Ranks]
-
-
-@pytest.fixture(scope="module")
-def pools() -> Iterator[Pools]:
-    started: dict[int, Ranks] = {}
-
-    def pool(size: int) -> Ranks:
-        if size not in started:
-            started[size] = Ranks(size)
-        return started[size]
-
-    yield pool
-    for ranks in started.values():
-        ranks.close()
-
 
 def with_moments(state: TrainState) -> TrainState:
     """The state with moments that differ from tensor to tensor."""

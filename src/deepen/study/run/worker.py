@@ -4,7 +4,6 @@ The loop trains up to the next evaluation point, or until a state should be save
 evaluations, saves) happens here; the engine only trains.
 """
 
-import gc
 import logging
 import time
 from collections.abc import Callable
@@ -119,8 +118,6 @@ def _begin(job: Job, folder: SegmentFolder, world: World, device: torch.device) 
     if world.shards == 1:  # else each process reads its share
         state = state.load()
     folder.truncate_logs(state.progress)
-    if device.type == "cuda":
-        gc.collect()  # compiled blocks of the previous segment are in reference cycles
     engine = begin_engine(
         state,
         job.node.segment,

@@ -14,9 +14,9 @@ The rule is FSDP2's own (torch.chunk): of a tensor with r rows on n processes, f
 rows (step counts) are in the first file. Stacked, the parts are the tensor of a whole state, bit for bit.
 
 Saving. Between two steps every process copies its rows to the CPU. In the background rank 0 makes state.new and
-tells the others where; each writes its file, makes it durable, hashes it and reports size and hashes to rank 0,
-which writes the manifest last and renames as always (`state_folder.py`). A kill before leaves a folder without a
-manifest, which is no state.
+sends its path; each process writes its file, makes it durable, hashes it and reports size and hashes to rank 0,
+which writes the manifest last and renames as always (`state_folder.py`). A kill before that leaves a folder
+without a manifest, which is not a state.
 
 Loading. `state_files.open_files` reads tensors.json, or the headers of a whole state, and gives lazy tensors.
 Rank 0 grows them, which is a mapping of names, and sends them to the others; each reads the bytes of its own rows,

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from deepen.train.device import pick_device
+from deepen.train.device import pick_device, release_memory
 from deepen.train.distributed.commands import Begin, CheckInitialization, CopyShare, Quit, ScoreTokens, TrainUntil
 from deepen.train.distributed.control import ControlChannel
 from deepen.train.distributed.leader import build_engine
@@ -27,7 +27,8 @@ def follow(world: World) -> int:
             control.close()
             return command.status
         if isinstance(command, Begin):
-            engine = None  # frees the previous one, so that memory never holds both
+            engine = None  # so that memory never holds two
+            release_memory(pick_device())
             engine = _begin(command, world)
             continue
         assert engine is not None, "a segment begins first"
@@ -38,7 +39,7 @@ def follow(world: World) -> int:
                 with suppress(TrainingError):  # every process raises it, and rank 0 reports it
                     engine.check_initialization()
             case CopyShare(number):
-                control.saves.write_when_told(number, engine.state())
+                control.saves.write_on_request(number, engine.state())
             case ScoreTokens(tokens_bt, targets_bt, branches_bt):
                 engine.token_scores(tokens_bt, targets_bt, branches_bt)
 

@@ -11,7 +11,7 @@ from deepen.data.batches import Batches
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
 from deepen.train.checkpoint.shard_files import find_share
-from deepen.train.device import pick_device
+from deepen.train.device import pick_device, release_memory
 from deepen.train.distributed.commands import Begin, CheckInitialization, CopyShare, ScoreTokens, TrainUntil
 from deepen.train.distributed.control import ControlChannel
 from deepen.train.distributed.placement import make_placement
@@ -53,6 +53,7 @@ def begin_engine(
         device: where this process computes; by default a GPU if there is one.
     """
     device = device or pick_device()
+    release_memory(device)  # of the previous segment's engine
     begin = Begin(
         state=state,
         segment=segment,
@@ -112,7 +113,7 @@ class Leader:
             self.engine.run(until, log, lambda: self._control.broadcast_flag(stop()))
 
     def state(self) -> TrainState:
-        """As `Engine.state`; if the model is sharded, this process's share, which knows who holds the others."""
+        """As `Engine.state`; if the model is sharded, this process's share, with the others that hold the rest."""
         if not self._shard:
             return self.engine.state()
         number = self._control.saves.next_number()

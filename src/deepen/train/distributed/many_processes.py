@@ -3,7 +3,6 @@
 Shapes: b sequences, t tokens.
 """
 
-import gc
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 
@@ -24,8 +23,6 @@ class ManyProcesses(ABC):
 
     def load_and_wrap(self, model: Decoder, weights: Mapping[str, Tensor]) -> nn.Module:
         """Load weights into a model on the meta device; returns the module to call for a loss."""
-        if self.device.type == "cuda":
-            gc.collect()  # DDP and FSDP2 leave reference cycles that would keep the previous segment's model alive
         self._divide(model)
         model.to_empty(device=self.device)
         for name, parameter in model.named_parameters():
@@ -70,7 +67,7 @@ class ManyProcesses(ABC):
         A process with no rows left computes the batch's first row with a share of 0, because it has to take part
         in collective operations.
         """
-        own, most = self._rows_of(self._rank, rows), self.max_rows(rows)
+        own, most = self._pick_rows(self._rank, rows), self.max_rows(rows)
         for offset in range(0, most, size):
             part = slice(own.start + offset, min(own.start + offset + size, own.stop))
             is_last = offset + size >= most
@@ -79,7 +76,7 @@ class ManyProcesses(ABC):
             else:
                 yield MicroBatch(slice(0, 1), 0.0, is_last)
 
-    def _rows_of(self, rank: int, rows: int) -> slice:
+    def _pick_rows(self, rank: int, rows: int) -> slice:
         """The rows of a batch that a process takes; the numbers of rows of two processes differ by at most one."""
         return slice(rank * rows // self._size, (rank + 1) * rows // self._size)
 
@@ -88,7 +85,7 @@ class ManyProcesses(ABC):
     ) -> Tensor:
         """As `Decoder.token_scores`, (b, t, 2), on every process; each computes its rows."""
         rows = len(tokens_bt)
-        own = self._rows_of(self._rank, rows)
+        own = self._pick_rows(self._rank, rows)
         part = own if own.start < own.stop else slice(0, 1)
 
         def own_rows(rows_bt: Tensor) -> Tensor:
@@ -100,5 +97,5 @@ class ManyProcesses(ABC):
         padded_bt2[: own.stop - own.start] = scores_bt2[: own.stop - own.start]
         parts = [torch.empty_like(padded_bt2) for _ in range(self._size)]
         dist.all_gather(parts, padded_bt2)
-        lengths = (len(range(rows)[self._rows_of(rank, rows)]) for rank in range(self._size))
+        lengths = (len(range(rows)[self._pick_rows(rank, rows)]) for rank in range(self._size))
         return torch.cat([part_bt2[:length] for part_bt2, length in zip(parts, lengths, strict=True)])

@@ -29,7 +29,7 @@ POLL_SECONDS = 0.05
 """Time between two readings of a note."""
 
 ROLL_CALL_SECONDS = 10.0
-"""Time after which rank 0 asks whether the others still live, if one has not saved."""
+"""Time after which rank 0 checks that the others still run, if one has not saved."""
 
 
 class SaveNotes:
@@ -37,7 +37,7 @@ class SaveNotes:
 
     Args:
         store: the store that all processes read and write.
-        notes: tells rank 0 whether another process was lost.
+        notes: with which rank 0 finds a process that was lost.
     """
 
     def __init__(self, store: Store, notes: FailureNotes) -> None:
@@ -52,7 +52,7 @@ class SaveNotes:
         """On rank 0: the processes that hold shares 1 to `count` - 1 of a state."""
         return OtherProcesses(number, count, self._store, self._notes)
 
-    def write_when_told(self, number: int, state: TrainState) -> None:
+    def write_on_request(self, number: int, state: TrainState) -> None:
         """On a follower: write this process's share in the background, once rank 0 names the folder.
 
         Rank 0 does so for one state after another, or not at all: the next state replaces one without a folder.

@@ -95,7 +95,7 @@ class Sharded(ManyProcesses):
             if like.shape != value.shape:
                 return value.load().to(like.device)
             assert isinstance(like, DTensor)
-            rows = value.load(find_share(like).rows(value.shape[0])).to(like.device)
+            rows = value.load(_locate_shard(like).rows(value.shape[0])).to(like.device)
             return _from_rows(rows, like)
         if like.shape != value.shape:  # a scalar, such as AdamW's step count
             return self._broadcast(value, like.device)
@@ -106,7 +106,7 @@ class Sharded(ManyProcesses):
 
     def copy(self, tensors: Mapping[str, Tensor]) -> LazyTensors:
         """Copies of this process's rows in the CPU's memory."""
-        share = next(find_share(tensor) for tensor in tensors.values() if hasattr(tensor, "full_tensor"))
+        share = next(_locate_shard(tensor) for tensor in tensors.values() if hasattr(tensor, "full_tensor"))
         rows = copy_to_host({name: _own_rows(tensor) for name, tensor in tensors.items()})
         return LazyTensors({
             name: HeldRows(rows[name], share, tuple(tensor.shape), tensor.dtype)
@@ -163,7 +163,7 @@ def _divide_for_bf16(model: Decoder, mesh: "DeviceMesh") -> None:
         fully_shard(block, mesh=mesh, mp_policy=in_bf16, ignored_params=norms)
 
 
-def find_share(shard: Any) -> Share:
+def _locate_shard(shard: Any) -> Share:
     """Which rows of a tensor this process holds; if its rows are replicated too, one process writes them."""
     coordinate = shard.device_mesh.get_coordinate()
     (divided,) = (number for number, placement in enumerate(shard.placements) if placement.is_shard(0))
