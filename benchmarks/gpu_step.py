@@ -26,7 +26,7 @@ from deepen.model.presets import PRESETS, tokens_per_step
 from deepen.train.device import measure_peak_flops, peak_memory_bytes, pick_device, reset_peak_memory
 from deepen.train.engine import Engine
 from deepen.train.errors import TrainingError
-from deepen.train.micro_batch import memory_settings
+from deepen.train.fit import memory_settings
 from deepen.train.settings import COMPILE, PRECISIONS, TrainSettings
 
 WARM_UP_STEPS, TURNS, TURN_STEPS = 3, 3, 4

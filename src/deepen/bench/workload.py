@@ -19,8 +19,8 @@ from deepen.schedule.phase import Phase
 from deepen.schedule.rate_piece import RatePiece
 from deepen.schedule.trainable import TRAINABLE_SETS, Trainable, TrainedParts
 from deepen.train.engine import Engine
+from deepen.train.fit import fit_settings
 from deepen.train.gpu_memory import own_free_bytes
-from deepen.train.micro_batch import fit_settings
 from deepen.train.placement import SingleProcess
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings

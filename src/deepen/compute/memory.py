@@ -54,6 +54,9 @@ from deepen.model.config import ModelConfig
 from deepen.schedule.phase import Phase
 from deepen.schedule.trainable import TrainedParts
 
+MAX_SHARE_REDUCED_ONCE = 0.75
+"""Share of a device's memory that a step may take with whole gradients; communication buffers are not counted."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhaseMemory:
@@ -100,7 +103,7 @@ def complete_settings(
     """
     settings = replace(settings, micro_batch_tokens=choose_micro_batch(model, phase, trained, settings))
     if settings.reduce_once is None:
-        settings = replace(settings, reduce_once=can_reduce_once(model, phase, trained, settings))
+        settings = replace(settings, reduce_once=_can_reduce_once(model, phase, trained, settings))
     return settings
 
 
@@ -112,7 +115,7 @@ def choose_micro_batch(model: ModelConfig, phase: Phase, trained: TrainedParts, 
     memory; at least one. As they divide it, all micro-batches have one shape. On a CPU, and on a GPU whose memory
     is not known, they are as many as keep the logits within `MAX_LOGITS`.
 
-    Args: as in `phase_memory`.
+    Arguments as in `phase_memory`.
     """
     context, sequences = phase.context, -(-phase.batch_tokens // (phase.context * settings.devices))
     if settings.micro_batch_tokens or not (settings.gpu and settings.device_bytes):
@@ -147,20 +150,14 @@ def must_checkpoint(
     return fit(replace(settings, activation_checkpointing=True))
 
 
-MAX_SHARE_REDUCED_ONCE = 0.75
-"""Share of a device's memory that a step may take with whole gradients; communication buffers are not counted."""
-
-
-def can_reduce_once(model: ModelConfig, phase: Phase, trained: TrainedParts, settings: MemorySettings) -> bool:
+def _can_reduce_once(model: ModelConfig, phase: Phase, trained: TrainedParts, settings: MemorySettings) -> bool:
     """Whether sharded devices have memory for whole gradients, so that they send them once in a step.
 
-    It makes no difference where a step is one micro-batch. Arguments as in `phase_memory`.
+    It makes no difference where a step is one micro-batch, whose size is given.
     """
-    tokens = choose_micro_batch(model, phase, trained, settings)
-    if not settings.sharded or tokens * settings.devices >= phase.batch_tokens:
+    if not settings.sharded or settings.micro_batch_tokens * settings.devices >= phase.batch_tokens:
         return False
-    whole = replace(settings, micro_batch_tokens=tokens, reduce_once=True)
-    peak = _memory_at_peak(model, phase, trained, whole).peak
+    peak = _memory_at_peak(model, phase, trained, replace(settings, reduce_once=True)).peak
     return peak <= MAX_SHARE_REDUCED_ONCE * settings.device_bytes
 
 

@@ -47,7 +47,7 @@ class MemorySettings(Division):
         micro_batch_tokens: tokens of a micro-batch; for 0 see `memory.choose_micro_batch`.
         devices, sharded, shard_group: as in `Division`.
         reduce_once: sharded gradients stay whole until the last micro-batch of a step, which sends them once;
-            None: where `device_bytes` has room for them (`memory.can_reduce_once`).
+            None: where `device_bytes` has room for them (`memory.complete_settings`).
         activation_checkpointing: blocks store only their input and run forward again.
         optimizer: gives the bytes of its state and of the temporaries of its step.
         gpu: whether it runs on a GPU, with more rows of logits at a time, and with an RMSNorm that stores only its

@@ -63,6 +63,7 @@ ARMS = [
 
 SHARDED = pytest.mark.parametrize("shard", [False, True], ids=["ddp", "fsdp"])
 
+
 def parallel_study(model: ModelConfig, *arms: Arm, **settings: Any) -> Study:
     batch = CONTEXT * ROWS
     return Study(

@@ -35,6 +35,7 @@ pytestmark = pytest.mark.slow
 OTHER_BYTES = 32 << 20
 """For whatever a process has beside tensors: buffers of gloo and of the allocator."""
 
+
 def with_moments(state: TrainState) -> TrainState:
     """The state with moments that differ from tensor to tensor."""
     draw = torch.Generator().manual_seed(0)

@@ -28,6 +28,7 @@ from deepen.study.store.study_folder import Store
 from deepen.train.compiling import choose_mode
 from deepen.train.device import pick_device
 from deepen.train.distributed.processes import World
+from deepen.train.fit import describe_phase, memory_settings
 from deepen.train.limits import (
     Limit,
     describe_memory,
@@ -36,7 +37,6 @@ from deepen.train.limits import (
     process_limit,
     process_memory_limit,
 )
-from deepen.train.micro_batch import describe_phase, memory_settings
 from deepen.train.segment import Segment
 
 GB = 1e9

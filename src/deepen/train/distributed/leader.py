@@ -18,8 +18,8 @@ from deepen.train.distributed.placement import make_placement
 from deepen.train.distributed.processes import ONE_PROCESS, World
 from deepen.train.engine import Engine, Log, TrainingEngine
 from deepen.train.errors import TrainingError
+from deepen.train.fit import fit_settings
 from deepen.train.gpu_memory import own_free_bytes
-from deepen.train.micro_batch import fit_settings
 from deepen.train.placement import Placement
 from deepen.train.progress import Progress
 from deepen.train.segment import Segment

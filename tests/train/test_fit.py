@@ -1,4 +1,4 @@
-"""The micro-batch that a segment's settings get where the device is known."""
+"""What a segment's settings become where the device is known."""
 
 from dataclasses import replace
 
@@ -8,8 +8,8 @@ import torch
 from deepen.bench.workload import Workload
 from deepen.compute.memory_settings import Division
 from deepen.model.presets import PRESETS
+from deepen.train.fit import fit_settings
 from deepen.train.gpu_memory import own_free_bytes
-from deepen.train.micro_batch import fit_settings
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
 

@@ -1,4 +1,7 @@
-"""How a segment's step fits into a GPU: its micro-batches and activation checkpointing, alike on all processes."""
+"""How a segment's step fits into a GPU: micro-batches, activation checkpointing, when gradients are sent.
+
+Rank 0 decides for all processes.
+"""
 
 import logging
 from dataclasses import asdict, replace
