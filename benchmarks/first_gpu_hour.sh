@@ -74,14 +74,16 @@ measure() { step "$1" "$2" . "$python" "$here/gpu_step.py" "${@:3}"; }
 if [ -n "$dry" ]; then
     patience=5 gpus=2 placements=shard # other programs may use the machine too
     model=pico vocab=512 unpadded=500 small=pico llama=pico large=pico study_model=nano
-    sequences=4 few=4 many=4 small_batch=256 precision=fp32 compiled=no modes=no against=()
+    sequences=4 few=4 many=4 too_many=4 small_batch=256 precision=fp32 compiled=no modes=no graphs=no against=()
+    too_large=(--micro-batch-tokens 0) # refused in one line, as what does not fit is on a GPU
     train_steps=6 long_steps=12 bench_steps=1 stop_after=8 scale=6e-6
     tests=("$here/../tests/test_errors.py")
 else
     patience=1 gpus=$("$python" -c 'import torch; print(torch.cuda.device_count())') placements='replicated shard'
     model=gpt2-124m vocab=50304 unpadded=50257 small=nano llama=llama-160m large=llama-1b study_model=gpt2-124m
-    sequences='8 32 64' few=8 many=32 small_batch=65536 precision=bf16 compiled=yes
-    modes='max-autotune cuda-graphs' against=(--against loop)
+    sequences='8 32 64' few=8 many=32 too_many=4 small_batch=65536 precision=bf16 compiled=yes
+    modes='max-autotune cuda-graphs' graphs=cuda-graphs against=(--against loop --micro-batch-tokens 32768)
+    too_large=(--micro-batch-tokens 524288 --activation-checkpointing no)
     train_steps=20 long_steps=60 bench_steps=3 stop_after=60 scale=0.0005
     tests=("$here/../tests/train" "$here/../tests/model")
 fi
@@ -95,10 +97,11 @@ if [ -n "$dry" ]; then batch+=(--batch-tokens 512); fi
     nvidia-smi --query-gpu=name,driver_version,memory.total,power.limit --format=csv,noheader 2>&1
     "$python" -c 'import torch as t; print("torch", t.__version__, t.version.cuda, t.backends.cudnn.version())'
 } | tee "$out/machine.txt"
-deepen doctor 60 'torch' doctor
+deepen doctor 60 'GPU' doctor
 
 # Is it right? Losses against the CPU; a step made infinite must be named and change nothing.
-measure agree 120 agree --model "$small" --precision fp32
+measure agree 120 agree --model "$small" --precision fp32 --compile no
+measure agree-compiled 120 agree --model "$small" --precision fp32
 deepen train 300 'training loss' "${train[@]}" --steps "$train_steps" --out "$out/train"
 measure nonfinite 120 nonfinite "${batch[@]}"
 
@@ -106,7 +109,7 @@ measure nonfinite 120 nonfinite "${batch[@]}"
 for count in $sequences; do
     measure "compiled-$count" 180 time "${batch[@]}" --sequences "$count" --compile "$compiled"
 done
-measure "eager-$many" 120 time "${batch[@]}" --sequences "$many"
+measure "eager-$many" 120 time "${batch[@]}" --sequences "$many" --compile no
 measure "vocab-$unpadded" 180 time "${batch[@]}" --vocab "$unpadded" --sequences "$many" --compile "$compiled"
 measure profile 150 profile "${batch[@]}" --sequences "$many" --compile "$compiled" --trace "$out/trace.json"
 step bench 480 'achieves' env TORCH_LOGS=recompiles "$python" -m deepen bench --model "$model" --vocab "$vocab" \
@@ -120,11 +123,18 @@ measure fp32 120 time "${batch[@]}" --precision fp32 --batch-tokens "$small_batc
 small_step=(time --precision "$precision" --batch-tokens "$small_batch")
 measure "$llama" 180 "${small_step[@]}" --model "$llama" --sequences "$few"
 measure "$large" 180 "${small_step[@]}" --model "$large" --sequences 1
+measure "$large-checkpointed" 240 "${small_step[@]}" --model "$large" --sequences "$too_many"
 
-# How does it behave in a run? Growth; stopped and continued; several GPUs; a study from end to end; the tests.
+# How does it behave in a run? Growth; frozen blocks; memory that runs out; stopped and continued; several GPUs; a
+# study from end to end; the tests.
 deepen growth 300 'training loss' train one-shot --model "$model" --vocab "$vocab" --precision "$precision" \
     --steps "$train_steps" --out "$out/growth"
+deepen frozen-graphs 300 'training loss' train two-phase --stages 2 --model "$model" --vocab "$vocab" \
+    --precision "$precision" --compile "$graphs" --steps "$train_steps" --out "$out/frozen-graphs"
 # The inner shell expands "$@".
+# shellcheck disable=SC2016
+step out-of-memory 180 '^error' bash -c '! "$@"' - \
+    "$python" -m deepen "${train[@]}" "${too_large[@]}" --steps "$train_steps" --out "$out/out-of-memory"
 # shellcheck disable=SC2016
 step continue 300 'training loss' bash -c \
     'timeout --preserve-status --signal=INT "$0" "$@"; echo "stopped with exit code $?"; "$@"' \

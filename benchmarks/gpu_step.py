@@ -48,17 +48,20 @@ def time_steps(workload: Workload) -> None:
     seconds = min(step_seconds(engine, workload, TURN_STEPS) for _ in range(TURNS))
     memory = peak_memory_bytes(workload.device)
     kind, precision = workload.kinds()[0], workload.settings.precision
+    is_checkpointed = engine.model.activation_checkpointing
     settings = replace(
         memory_settings(workload.settings),
         micro_batch_tokens=engine.micro_batch_tokens,
+        activation_checkpointing=is_checkpointed,
         gpu=workload.device.type == "cuda",
     )
     formula = phase_memory(workload.model, kind.phase, kind.trained, settings)
     rate = workload.flops_per_step(kind) / seconds
     peak = measure_peak_flops(workload.device, precision)
     sequences = engine.micro_batch_tokens // workload.context
+    how = ", activation checkpointing" if is_checkpointed else ""
     print(
-        f"{sequences} sequences: {batch / seconds:,.0f} tokens/s, "
+        f"{sequences} sequences{how}: {batch / seconds:,.0f} tokens/s, "
         f"MFU {rate / peak:.1%} of the measured {peak / 1e12:,.3g} TFLOP/s, "
         f"peak {memory / 1e9:.2f} GB, by the formula {formula.peak / 1e9:.2f} GB"
     )
@@ -140,7 +143,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch-tokens", type=int, default=0, help="of a step; 0 for the model's")
     parser.add_argument("--sequences", type=int, default=0, help="of a micro-batch; 0 for deepen's choice")
     parser.add_argument("--precision", choices=PRECISIONS, default="bf16")
-    parser.add_argument("--compile", choices=COMPILE, default="no")
+    parser.add_argument("--compile", choices=COMPILE, default="auto")
     parser.add_argument("--trace", type=Path, default=Path("trace.json"), help="of profile")
     return parser.parse_args()
 
