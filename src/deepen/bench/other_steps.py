@@ -1,8 +1,7 @@
 """Time steps of full training by other trainers: Hugging Face's Trainer, litgpt's pieces, a plain loop.
 
 Each keeps its own defaults except for what must be equal: sizes, batch, micro-batch, context, precision, fused
-AdamW, clipping.
-Their libraries are optional and imported only in the functions below (see `other_trainers.py`).
+AdamW, clipping. Their libraries are optional and imported only in the functions below (see `other_trainers.py`).
 
 Shapes: b sequences, t tokens, v vocabulary.
 """
@@ -99,7 +98,7 @@ def _build_transformers(workload: Workload) -> TakeSteps:
                 gradient_accumulation_steps=workload.batch_tokens // workload.context // size,
                 max_steps=warm_up + count,
                 optim="adamw_torch_fused",
-                bf16=workload.settings.precision == "bf16",
+                bf16=workload.settings.uses_bf16,
                 use_cpu=workload.device.type == "cpu",
                 save_strategy="no",
                 logging_strategy="no",
@@ -143,8 +142,7 @@ def _build_litgpt(workload: Workload) -> TakeSteps:
         norm_class_name="LayerNorm" if family.norms_have_biases else "RMSNorm",
         mlp_class_name="LLaMAMLP" if family.mlp_inputs == 2 else "GptNeoxMLP",
     )
-    bf16 = workload.settings.precision == "bf16"
-    fabric = Fabric(devices=1, precision="bf16-mixed" if bf16 else "32-true")
+    fabric = Fabric(devices=1, precision="bf16-mixed" if workload.settings.uses_bf16 else "32-true")
     network = GPT(config)
     network, optimizer = fabric.setup(network, _adamw(network))
 

@@ -23,7 +23,7 @@ from deepen.train.fit import fit_settings
 from deepen.train.gpu_memory import own_free_bytes
 from deepen.train.placement import SingleProcess
 from deepen.train.segment import Segment
-from deepen.train.settings import TrainSettings
+from deepen.train.settings import CUDA_GRAPHS, TrainSettings
 from deepen.train.state import TrainState, initial_state
 
 _ENDLESS = 1 << 40
@@ -95,7 +95,7 @@ class Workload:
 
         The first step creates the optimizer's moments. CUDA graphs need three: warm-up, recording, first replay.
         """
-        return 3 if self.settings.compile == "cuda-graphs" else 1
+        return 3 if self.settings.compile == CUDA_GRAPHS else 1
 
     @property
     def stopwatch(self) -> Stopwatch:
@@ -127,7 +127,7 @@ class Workload:
     def computed_flops_per_step(self, kind: PhaseKind) -> int:
         """What this device computes of a kind: on a GPU in bf16 the padding of the head, too."""
         ledger = Ledger(model=self.model, optimizer=self.settings.optimizer.cost)
-        if self.device.type == "cuda" and self.settings.precision == "bf16":
+        if self.device.type == "cuda" and self.settings.uses_bf16:
             ledger = ledger.computed
         return ledger.flops_per_step(kind.trained, kind.phase.batch_tokens, kind.phase.context)
 

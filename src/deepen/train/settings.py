@@ -51,6 +51,11 @@ class TrainSettings:
     reduce_once: bool | None = field(default=None, metadata={"identity": False})
     on_spike: str = field(default="warn", metadata={"same": {"stop": "warn"}})
 
+    @property
+    def uses_bf16(self) -> bool:
+        """Whether matrix products are bf16, by autocast."""
+        return self.precision == "bf16"
+
     def __post_init__(self) -> None:
         if not isinstance(self.optimizer, OptimizerSpec):
             raise InvalidValueError(

@@ -1,7 +1,8 @@
 """The processes that train one model together: their ranks, how they connect, and how rank 0 leads the others.
 
-torchrun starts the same command in every process. Rank 0 runs it as one process would, writes all files, and
-decides whatever depends on a clock, a signal or a disk. The others only follow its commands. For one segment:
+torchrun starts the same command in every process. Rank 0 runs it as one process would, writes all files but the
+others' shards, and decides whatever depends on a clock, a signal or a disk. The others only follow its commands.
+For one segment:
 
     rank 0, the leader                             ranks 1, 2, ... the followers
     begin_engine(...)    sends Begin               build the same engine, without its tensors

@@ -68,7 +68,7 @@ class Sharded(ManyProcesses):
     def __init__(self, device: torch.device, world: World, settings: TrainSettings) -> None:
         super().__init__(device, world.rank, world.size)
         self._shards, self._reduce_once = world.shards, bool(settings.reduce_once)
-        self._gathers_bf16 = settings.precision == "bf16"
+        self._gathers_bf16 = settings.uses_bf16
 
     def _divide(self, model: Decoder) -> None:
         """Make the units of the model; the module's docstring lists them."""
