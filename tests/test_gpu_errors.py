@@ -23,6 +23,11 @@ ERRORS = [
     ("CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling `cublasGemmEx( handle, opa)`", "use precision fp32"),
     ("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`", "memory is probably full"),
     ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR", "if it fails at the same step"),
+    (
+        "Unexpected error from cudaGetDeviceCount(). Did you run some cuda functions before calling "
+        "NumCudaDevices() that might have already set an error? Error 802: system not yet initialized",
+        "fabric manager",
+    ),
     ("The NVIDIA driver on your system is too old (found version 11040).", "update the NVIDIA driver"),
     ("NCCL error in: NCCLUtils.cpp:317, unhandled system error, NCCL version 2.27.5", "NCCL_DEBUG=INFO"),
     ("NCCL communicator was aborted on rank 1.", "NCCL_DEBUG=INFO"),

@@ -11,7 +11,7 @@ Memory that has run out is explained by `resource_errors`, whichever memory it i
 
 import re
 
-_SIGNS = re.compile(r"CUDA|CUBLAS|CUDNN|CUSOLVER|NVRTC|NVIDIA driver|NCCL|nccl|HIP error")
+_SIGNS = re.compile(r"CUDA|cudaGet|CUBLAS|CUDNN|CUSOLVER|NVRTC|NVIDIA driver|NCCL|nccl|HIP error")
 """What the first lines of such an error contain; nothing else in deepen or torch raises it with these words."""
 
 _NETWORK = (
@@ -31,6 +31,7 @@ _REMEDIES = (
     ("driver version is insufficient", _DRIVER),
     ("driver on your system is too old", _DRIVER),
     ("no NVIDIA driver", _DRIVER),
+    ("system not yet initialized", "start NVIDIA's fabric manager, which GPUs with NVSwitch need"),
     ("ECC error", "the GPU is damaged: use another one, and reset this one (nvidia-smi --gpu-reset)"),
     ("fallen off the bus", "the machine has lost the GPU: restart it"),
     ("device is lost", "the machine has lost the GPU: restart it"),
