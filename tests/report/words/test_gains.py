@@ -69,7 +69,8 @@ def test_a_small_model_alone_shows_whether_full_depth_pays(outcome: str, sentenc
             ("wins", "wins"),
             ("wins", "cannot tell"),
             "both arms beat full training. One of them beats the best fixed depth, depth 6, too.",
-            "Growing pays with arm 0 (−0.050, 95 % interval −0.070 to −0.030): it beats the best fixed depth, ",
+            "Growing pays with arm 0 (−0.050, 95 % interval −0.070 to −0.030): it beats both full training and "
+            "the best fixed depth, depth 6.",
         ),
         (
             ("wins",),
@@ -138,6 +139,45 @@ def test_growing_is_not_said_to_pay_where_another_constant_depth_is_not_beaten()
         "One of them beats the best fixed depth, depth 6 and every other constant depth, too."
     )
     assert both.limits[0].startswith("Growing pays with arm 1 (")
+
+
+@pytest.mark.parametrize(
+    ("unbeaten", "headline", "limit"),
+    [
+        (
+            [[], []],
+            "Those two beat every other constant depth, too.",
+            "Growing pays with arm 0 (−0.050, 95 % interval −0.070 to −0.030) and arm 1 (−0.050, 95 % interval "
+            "−0.070 to −0.030): they beat every constant depth, of which full training is the best in trials.",
+        ),
+        ([[], ["shallow"]], "One of them beats every other constant depth, too.", "Growing pays with arm 0 ("),
+        (
+            [["shallow"], ["shallow"]],
+            "None of them is shown to beat every other constant depth.",
+            "Growing is not shown to pay: arm 0 (−0.050, 95 % interval −0.070 to −0.030) beats full training, the "
+            "best fixed depth, but not shallow, which may be better at this budget.",
+        ),
+    ],
+)
+def test_where_full_depth_is_the_best_of_the_trials_other_depths_count_too(
+    unbeaten: list[list[str]], headline: str, limit: str
+):
+    names = ["arm 0", "arm 1"]
+    depths = [
+        {"depths_beaten": sorted({"full", "shallow"} - {*each}), "depths_not_beaten": each} for each in unbeaten
+    ]
+    open_one = verdict("arm 2", "cannot tell", depths_not_beaten=["full", "shallow"])
+    found = describe_finding(
+        study(
+            *(verdict(name, "wins", baseline="full", **each) for name, each in zip(names, depths, strict=True)),
+            open_one,
+            verdict("shallow", "loses"),
+            arms=(*map(arm, [*names, "arm 2"]), arm("shallow", depth=6, is_control=True)),
+            best_fixed_depth="full",
+        )
+    )
+    assert found.headline.endswith(headline)
+    assert found.limits[0].startswith("Full depth pays at this budget") and found.limits[1].startswith(limit)
 
 
 def test_an_arm_that_grew_is_not_the_small_model_even_if_it_ends_shallower():

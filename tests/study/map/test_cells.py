@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from deepen.study.map.cells import read_cells
 from deepen.study.results.schema import Results
 from deepen.study.results.verdict_schema import Outcome
@@ -87,6 +89,24 @@ def test_every_constant_depth_of_the_same_budget_counts() -> None:
     small, large = read_cells(_results(), "")
     assert (small.beats_best_fixed_depth, large.beats_best_fixed_depth) == (True, False)
     assert (small.best_fixed_depth, large.best_fixed_depth) == ("full", "depth 3")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "beaten", "unbeaten", "found"),
+    [
+        ("depth 3", ["full", "depth 3"], [], True),
+        ("depth 2", ["full", "depth 3"], [], None),  # the best depth of a smaller budget is still in training
+        ("depth 3", ["full"], [], None),
+        ("depth 2", ["full"], ["depth 3"], False),
+    ],
+)
+def test_a_depth_that_trials_chose_must_be_measured_before_a_cell_beats_all(
+    chosen: str, beaten: list[str], unbeaten: list[str], found: bool | None
+) -> None:
+    verdict = _verdict("one-shot", 1.0, loss=3.9, depths_beaten=beaten, depths_not_beaten=unbeaten)
+    tuning = {"best_depths": [{"budget_share": 0.5, "arm": chosen}, {"budget_share": 1.0, "arm": "depth 3"}]}
+    [cell] = read_cells(_results(verdicts=[verdict], tuning=tuning), "")
+    assert cell.beats_best_fixed_depth is found
 
 
 def test_without_depths_nothing_is_known_of_the_best_one() -> None:

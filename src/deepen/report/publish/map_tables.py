@@ -10,7 +10,7 @@ from deepen.study.map.schema import MapResults
 
 
 def cell_table(found: MapResults) -> MarkdownTable | None:
-    """The multiplier of each arm, model and budget; a tick where it beats the best fixed depth too."""
+    """The multiplier of each arm, model and budget; a tick where it beats every constant depth."""
     grids = make_grids(found)
     if not grids:
         return None

@@ -95,6 +95,11 @@ class StudySummary:
             baseline_words=best,
         )
 
+    @property
+    def baseline_is_best_depth(self) -> bool:
+        """Whether the baseline is the best fixed depth of the trials, so that there is no second baseline."""
+        return self.baseline is not None and self.baseline.name == self.best_fixed_depth
+
     @cached_property
     def draws_marks_on_curve_text(self) -> bool:
         """Whether charts of curves show the marks on the text of the curves, which is shorter than theirs."""

@@ -82,7 +82,7 @@ def _second_baseline(study: StudySummary) -> str:
     best = study.best_fixed_depth
     if not best:
         return "None: fixed depths were not compared, so fewer blocks alone may do as well as growing."
-    if study.baseline is not None and best == study.baseline.name:
+    if study.baseline_is_best_depth:
         return (
             f"None: of the fixed depths that were tried, {study.baseline_words} is the best.{_other_depths(study)}"
         )

@@ -97,6 +97,9 @@ def _claim_about_depth(study: StudySummary, arms: Sequence[Verdict]) -> list[str
     An arm counts only if it beats every other constant depth of the study as well.
     """
     against_depth, wins = study.against_best_depth, {v.arm for v in with_outcome(arms, Outcome.WINS)}
+    unbeaten = {v.arm for v in arms if v.depths_not_beaten}
+    if study.baseline_is_best_depth and any(len(v.depths_beaten + v.depths_not_beaten) > 1 for v in arms):
+        return _claim_about_other_depths(len(wins - unbeaten), len(wins), len(arms))
     if against_depth is None:
         return []
     best, seconds = f"the best fixed depth, {against_depth.baseline_words}", against_depth.exact_verdicts
@@ -108,18 +111,28 @@ def _claim_about_depth(study: StudySummary, arms: Sequence[Verdict]) -> list[str
     both = {v.arm for v in with_outcome(seconds, Outcome.WINS)} & wins
     if not both:
         return [f"{'It is not' if len(wins) == 1 else 'None of them is'} shown to beat {best}."]
-    unbeaten = {v.arm for v in arms if v.depths_not_beaten}
     if both <= unbeaten:
-        return [f"{_beats(len(both), len(wins))} {best}, too, but not every other constant depth."]
+        return [f"{_beats(len(both), len(wins), len(arms))} {best}, too, but not every other constant depth."]
     others = " and every other constant depth" if both & unbeaten else ""
-    return [f"{_beats(len(both - unbeaten), len(wins))} {best}{others}, too."]
+    return [f"{_beats(len(both - unbeaten), len(wins), len(arms))} {best}{others}, too."]
 
 
-def _beats(n: int, wins: int) -> str:
-    """That so many of the arms that win beat something."""
-    if n == wins:
+def _claim_about_other_depths(n: int, wins: int, arms: int) -> list[str]:
+    """That n of the arms that beat the baseline, the best fixed depth, beat every other constant depth too."""
+    if not wins:
+        return []
+    if not n:
+        return [f"{'It is not' if wins == 1 else 'None of them is'} shown to beat every other constant depth."]
+    return [f"{_beats(n, wins, arms)} every other constant depth, too."]
+
+
+def _beats(n: int, wins: int, arms: int) -> str:
+    """That n of the arms that win, which are all arms or some of them, beat something."""
+    if n < wins:
+        return f"{capitalized(in_words(n))} of them {'beats' if n == 1 else 'beat'}"
+    if wins == arms:
         return "It beats" if n == 1 else "They beat"
-    return f"{capitalized(in_words(n))} of them {'beats' if n == 1 else 'beat'}"
+    return "That one beats" if n == 1 else f"Those {in_words(n)} beat"
 
 
 def _claim(where: str, arms: Sequence[Verdict], full: str) -> str:

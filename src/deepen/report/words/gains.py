@@ -2,11 +2,12 @@
 
 An arm that beats full training may do so because full depth is too deep for this width and budget. So growing
 is said to pay only where an arm also beats the best fixed depth, and every other constant depth of the study, one
-of which may be better at this budget. A study without fixed depths may have a small
-model as a control. It is compared with full training, which shows whether full depth pays at all, and with the
-best of the arms that win, through the interval between two arms, in which the noise of the baseline cancels.
-Because that pair is chosen from all pairs of a small model and a winner after their losses were seen, its interval
-is as wide as if all of them were compared.
+of which may be better at this budget.
+
+A study without fixed depths may have a small model as a control. It is compared with full training, which shows
+whether full depth pays at all, and with the best of the arms that win, through the interval between two arms, in
+which the noise of the baseline cancels. Because that pair is chosen from all pairs of a small model and a winner
+after their losses were seen, its interval is as wide as if all of them were compared.
 """
 
 from collections.abc import Sequence
@@ -25,8 +26,11 @@ def describe_gains(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
     if study.against_best_depth:
         return _compare_with_best_depth(study, study.against_best_depth, arms)
     small, wins = [v for v in exact if _is_small_model(study, v)], with_outcome(arms, Outcome.WINS)
-    if small:
-        alone = min(small, key=by_difference)
+    alone = min(small, key=by_difference, default=None)
+    if study.baseline_is_best_depth:
+        judged = [_judge_depth(study, alone)] if alone else []
+        return [*judged, *_compare_with_best_depth(study, study, arms)]
+    if alone:
         return [
             _judge_depth(study, alone),
             *_compare_with_small_model(study, alone, wins, pairs=len(small) * len(wins)),
@@ -39,8 +43,17 @@ def describe_gains(study: StudySummary, exact: Sequence[Verdict]) -> list[str]:
 def _compare_with_best_depth(
     study: StudySummary, against_depth: StudySummary, arms: Sequence[Verdict]
 ) -> list[str]:
-    """Growing pays where an arm beats both baselines, and every other constant depth that was trained."""
+    """Growing pays where an arm beats both baselines, and every other constant depth that was trained.
+
+    Args:
+        study: the study.
+        against_depth: the same with the best fixed depth as the baseline, which may be the study's own.
+        arms: its verdicts that are not on controls.
+    """
     best = against_depth.baseline_words
+    full_and_best = f"both {study.baseline_words} and the best fixed depth, {best}"
+    if against_depth is study:
+        full_and_best = f"{best}, the best fixed depth"
     by_arm = {v.arm: v for v in against_depth.exact_verdicts}
     pairs = [(v, by_arm[v.arm]) for v in arms if v.arm in by_arm]
     if not pairs:
@@ -49,12 +62,15 @@ def _compare_with_best_depth(
     both.sort(key=lambda pair: by_difference(pair[1]))
     if all_depths := [second for first, second in both if not first.depths_not_beaten]:
         beats = "it beats" if len(all_depths) == 1 else "they beat"
-        return [f"Growing pays with {_name(all_depths)}: {beats} the best fixed depth, {best}, too."]
+        whom = full_and_best
+        if _has_other_depths(both):
+            whom = f"every constant depth, of which {best} is the best in trials"
+        return [f"Growing pays with {_name(all_depths)}: {beats} {whom}."]
     if both:
         first, second = both[0]
         return [
-            f"Growing is not shown to pay: {_name([second])} beats {study.baseline_words} and {best}, the best "
-            f"fixed depth in trials, but not {join(first.depths_not_beaten)}, which may be better at this budget."
+            f"Growing is not shown to pay: {_name([second])} beats {full_and_best}, but not "
+            f"{join(first.depths_not_beaten)}, which may be better at this budget."
         ]
     nearest = min((second for _, second in pairs), key=by_difference)
     if all(second.outcome is Outcome.LOSES for _, second in pairs):
@@ -63,9 +79,13 @@ def _compare_with_best_depth(
             return [f"Growing does not pay here: {_name([nearest])} {worse}."]
         return [f"Growing does not pay here: every arm {worse}. The nearest to it is {_name([nearest])}."]
     return [
-        f"Growing is not shown to pay: no arm beats both {study.baseline_words} and the best fixed depth, {best}. "
-        f"The nearest to {best} is {_name([nearest])}."
+        f"Growing is not shown to pay: no arm beats {full_and_best}. The nearest to {best} is {_name([nearest])}."
     ]
+
+
+def _has_other_depths(pairs: Sequence[tuple[Verdict, Verdict]]) -> bool:
+    """Whether constant depths beside the two baselines were compared."""
+    return any({*first.depths_beaten} - {first.baseline, second.baseline} for first, second in pairs)
 
 
 def _judge_depth(study: StudySummary, alone: Verdict) -> str:

@@ -79,10 +79,17 @@ def _make_cell(results: Results, verdict: Verdict, arm: ArmResult, tokens: int, 
 
 
 def _beats_depths(results: Results, verdict: Verdict) -> bool | None:
-    """Whether the arm of a verdict beats every constant depth at its budget; None if depths were not tried."""
-    if not results.best_fixed_depth or not (verdict.depths_beaten or verdict.depths_not_beaten):
+    """Whether the arm of a verdict beats every constant depth at its budget.
+
+    None if depths were not tried, or if one that trials have chosen is not measured there with all seeds yet.
+    """
+    if not results.best_fixed_depth:
         return None
-    return not verdict.depths_not_beaten
+    if verdict.depths_not_beaten:
+        return False
+    found = results.tuning.best_depths if results.tuning else ()
+    chosen = {results.best_fixed_depth, *(best.arm for best in found)}
+    return True if chosen <= {*verdict.depths_beaten} else None
 
 
 def _find_best_depth(results: Results, verdict: Verdict) -> str:

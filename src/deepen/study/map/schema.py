@@ -51,8 +51,8 @@ class MapCell(Record):
     claimed, and `withheld` has the reason.
 
     `beats_best_fixed_depth`: whether the arm wins against every constant depth that was measured at this budget;
-    None if no depths were tried. `best_fixed_depth` is the one of them with the lowest loss. `study` is the
-    study's folder, relative to the map's.
+    None if no depths were tried, or not all of them are measured yet. `best_fixed_depth` is the one of them with
+    the lowest loss. `study` is the study's folder, relative to the map's.
     """
 
     model: MapModel
