@@ -200,6 +200,18 @@ def test_the_json_holds_the_timing_and_all_that_was_measured(result: BenchResult
     ]
 
 
+def test_the_table_says_what_the_padding_of_the_head_costs(
+    result: BenchResult, capsys: pytest.CaptureFixture[str]
+):
+    print_bench(result)
+    assert "padded" not in capsys.readouterr().out
+    full = replace(result.kinds[0], computed_flops_per_token=1.015 * result.kinds[0].flops_per_token)
+    workload = replace(result.workload, model=replace(result.workload.model, vocab=500))
+    print_bench(replace(result, workload=workload, kinds=(full, *result.kinds[1:])))
+    words = " ".join(capsys.readouterr().out.split())
+    assert "the head is padded from 500 to 512 tokens: 1.5 % more FLOPs are computed than are counted" in words
+
+
 @pytest.mark.parametrize(("jitter", "busy"), [(1.0, False), (1.2, False), (1.21, True)])
 def test_steps_that_vary_much_mean_a_busy_machine(result: BenchResult, jitter: float, busy: bool):
     assert replace(result, jitter=jitter).machine_was_busy is busy

@@ -25,7 +25,7 @@ PRECISION_OPTION = Option(
 COMPILE_OPTION = Option(
     name="compile",
     takes=one_of(COMPILE),
-    help="compile each block; auto: on a GPU; max-autotune: try more kernels; cuda-graphs: one launch for a block",
+    help="compile each block (auto: on a GPU; max-autotune: try more kernels; cuda-graphs: in one launch)",
     default_help="auto",
 )
 SPIKE_OPTION = Option(
