@@ -17,6 +17,8 @@ from deepen.cli.entry import main
 from deepen.data.shards import Dataset
 from deepen.model.decoder import Decoder
 from deepen.train.checkpoint.state_folder import load_state
+from deepen.train.distributed.commands import Command, Quit
+from deepen.train.distributed.control import ControlChannel
 from deepen.train.distributed.processes import World
 from deepen.train.read_back import LateReadBack
 from processes import wait_until
@@ -76,6 +78,28 @@ def test_when_one_process_fails_all_end_with_one_line(
     assert run_command(2, train_arguments(tmp_path / "run", dataset), {rank: failure}) == codes
     errors = [line for line in capfd.readouterr().err.splitlines() if "error:" in line or "Trace" in line]
     assert [line.startswith(f"error: {message}") for line in errors] == [True] * bool(message), errors
+
+
+def die_at_the_end() -> None:
+    real = ControlChannel.receive
+
+    def receive(control: ControlChannel) -> Command:
+        command = real(control)
+        if isinstance(command, Quit):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return command
+
+    ControlChannel.receive = receive  # type: ignore[method-assign]
+
+
+def test_a_process_that_dies_when_all_is_done_changes_nothing(
+    dataset: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    codes = run_command(2, train_arguments(tmp_path / "run", dataset), {1: die_at_the_end})
+    assert codes == [0, -signal.SIGKILL]
+    errors = capfd.readouterr().err
+    assert "error:" not in errors and "Traceback" not in errors, errors
+    assert every_step_is_kept(tmp_path / "run")
 
 
 def receive_sigterm() -> None:

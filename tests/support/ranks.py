@@ -25,7 +25,7 @@ class Ranks:
 
     def __init__(self, size: int) -> None:
         self._here, there = multiprocessing.Pipe()
-        self._processes = _started(size, _serve, there)
+        self._processes = _started(size, size, _serve, there)
 
     @property
     def process_ids(self) -> list[int]:
@@ -52,7 +52,9 @@ Pools = Callable[[int], Ranks]
 """A pool of so many processes."""
 
 
-def run_command(size: int, argv: list[str], ends: dict[int, Work], timeout_seconds: float = 200) -> list[Any]:
+def run_command(
+    size: int, argv: list[str], ends: dict[int, Work], timeout_seconds: float = 200, local_size: int | None = None
+) -> list[Any]:
     """Run a command in several processes, as torchrun would; returns their exit codes, None for one that hangs.
 
     Args:
@@ -60,8 +62,9 @@ def run_command(size: int, argv: list[str], ends: dict[int, Work], timeout_secon
         argv: arguments of the command.
         ends: by rank, a function to call first in this process, to break something.
         timeout_seconds: time after which a process counts as hanging.
+        local_size: how many of them are as if on one machine; None: all.
     """
-    processes = _started(size, _command, argv, ends)
+    processes = _started(size, local_size or size, _command, argv, ends)
     for process in processes:
         process.join(timeout_seconds)
     codes = [process.exitcode for process in processes]
@@ -70,13 +73,13 @@ def run_command(size: int, argv: list[str], ends: dict[int, Work], timeout_secon
     return codes
 
 
-def _started(size: int, target: Work, *arguments: Any) -> list[Any]:
+def _started(size: int, local_size: int, target: Work, *arguments: Any) -> list[Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("spawn")
     processes = [
-        context.Process(target=_begin, args=(rank, size, port, target, *arguments), daemon=True)
+        context.Process(target=_begin, args=(rank, size, local_size, port, target, *arguments), daemon=True)
         for rank in range(size)
     ]
     for process in processes:
@@ -84,12 +87,12 @@ def _started(size: int, target: Work, *arguments: Any) -> list[Any]:
     return processes
 
 
-def _begin(rank: int, size: int, port: int, target: Work, *arguments: Any) -> None:
+def _begin(rank: int, size: int, local_size: int, port: int, target: Work, *arguments: Any) -> None:
     os.environ |= {
         "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
+        "LOCAL_RANK": str(rank % local_size),
         "WORLD_SIZE": str(size),
-        "LOCAL_WORLD_SIZE": str(size),
+        "LOCAL_WORLD_SIZE": str(local_size),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "CUDA_VISIBLE_DEVICES": "",  # a machine with one GPU has none for each process

@@ -198,6 +198,7 @@ WRONG = {
     "train full --reduce-gradients": "--reduce-gradients has no value: write --reduce-gradients WHEN",
     "train full --reduce-gradients twice": "--reduce-gradients 'twice' is unknown: use once or each",
     "train full --shard": "--shard divides a model among processes, but this",
+    "train full --reduce-gradients once": "--reduce-gradients is of models that --shard divides",
     "train full --shard yes": "'yes' is one argument too many: see deepen",
     "train full --activation-checkpointing=yes": "--activation-checkpointing 'yes' is unknown: use no",
     "train full --shard=rack": "--shard 'rack' is unknown: use node",

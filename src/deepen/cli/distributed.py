@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 
 import torch.distributed as dist
@@ -85,12 +85,13 @@ def _lead(world: World, control: ControlChannel, argv: Sequence[str]) -> int:
             traceback.print_exc()
             code = FAILED
         if control.is_idle:
-            control.send(Quit(code))
-            control.close()
-            return code
+            with suppress(RuntimeError):  # another process died when all was done
+                control.send(Quit(code))
+                control.close()
+                return code
         control.notes.end_others(code)
         _flush()
-        os._exit(code)  # an operation that all processes take part in cannot end without the others
+        os._exit(code)  # an operation that all processes take part in cannot end without one of them
 
 
 def _end_all(control: ControlChannel, command: str, number: int) -> None:

@@ -227,7 +227,7 @@ def test_matrices_that_are_gathered_in_bf16_give_the_losses_of_autocast_in_one_p
 
 
 def train_for_steps(
-    world: World, study: Study, dataset: Dataset, folder: Path, *, shard: bool, steps: int
+    world: World, study: Study, dataset: Dataset, folder: Path, *, shard: bool, steps: int, shard_group: int = 0
 ) -> list[str]:
     """Train some more steps of a study; returns the segments that remain."""
     deepen.study.run.worker.fresh_state = initial_state_fp64
@@ -246,7 +246,7 @@ def train_for_steps(
             settings=study.settings, validation_tokens=study.evaluation.validation_tokens,
             mark_tokens=study.mark_tokens, dataset=dataset,
         )  # fmt: skip
-        if not train_segment(job, stop, world=replace(world, shard=shard)):
+        if not train_segment(job, stop, world=replace(world, shard=shard, shard_group=shard_group)):
             break
     deepen.study.run.worker.fresh_state = fresh_state
     return [node.key for node in find_pending(tree, store)]
@@ -260,6 +260,7 @@ def test_a_run_continues_with_any_number_of_processes(
     assert alone(train_for_steps, study, dataset, tmp_path / "run", shard=False, steps=3)
     assert pools(4).call(train_for_steps, study, dataset, tmp_path / "run", shard=False, steps=3)
     assert pools(4).call(train_for_steps, study, dataset, tmp_path / "run", shard=True, steps=1)
+    assert pools(4).call(train_for_steps, study, dataset, tmp_path / "run", shard=True, steps=2, shard_group=2)
     assert_close(pools(2).call(train_study, study, dataset, tmp_path / "run"), by_one)
 
 

@@ -18,11 +18,13 @@ from deepen.model.lazy import unread
 from deepen.schedule.trainable import TrainedParts
 from deepen.study.run import worker
 from deepen.train.begin import begin_segment
+from deepen.train.checkpoint.index import shard_name
 from deepen.train.checkpoint.saver import BackgroundSaver
 from deepen.train.checkpoint.state_folder import load_state, open_state, save_state
 from deepen.train.distributed import saving
 from deepen.train.distributed.leader import begin_engine
 from deepen.train.distributed.processes import World
+from deepen.train.distributed.saving import SaveNotes
 from deepen.train.segment import Segment
 from deepen.train.settings import TrainSettings
 from deepen.train.state import TrainState, initial_state
@@ -57,7 +59,9 @@ def growing_segment(model: ModelConfig, old: int, growth: Growth) -> Segment:
     return replace(short_segment(model), growth=growth.resolve(old, depth), trains=topmost)
 
 
-def load_and_save(world: World, stored: Path, segment: Segment, model: ModelConfig, dataset: Dataset) -> Path:
+def load_and_save(
+    world: World, stored: Path, segment: Segment, model: ModelConfig, dataset: Dataset, shard_group: int = 0
+) -> Path:
     """Begin a segment with the model sharded, and save its state before the first step."""
     state = begin_segment(open_state(stored), segment, model)
     engine = begin_engine(
@@ -67,7 +71,7 @@ def load_and_save(world: World, stored: Path, segment: Segment, model: ModelConf
         settings=TrainSettings(),
         dataset=dataset,
         window=CONTEXT,
-        world=replace(world, shard=True),
+        world=replace(world, shard=True, shard_group=shard_group),
         device=torch.device("cpu"),
     )
     out = stored.with_name(f"{stored.name} by {world.size}")
@@ -95,6 +99,25 @@ def test_what_processes_load_grow_and_save_is_the_whole_state_to_the_bit(
             out = pools(size).call(load_and_save, tmp_path / stored, segment, model, dataset)
             assert len(list(out.glob("shard-*"))) == size
             assert is_same(load_state(out, verify=True), expected)
+
+
+def test_of_two_copies_in_two_shards_one_is_saved_and_any_number_of_processes_reads_it(
+    pools: Pools, model: ModelConfig, dataset: Dataset, tmp_path: Path
+):
+    """A mesh of 2 × 2 grows a state; then two processes with a share each read what it saved, and save that."""
+    model = replace(model, depth=5)
+    state = with_moments(initial_state(model, 2, seed=1))
+    save_in_shares(state, tmp_path / "stored", 3)
+    segment = growing_segment(model, 2, Growth(operator="interpolate", moments="copy", noise=0.1))
+    expected = begin_segment(state, segment, model)
+    by_four = pools(4).call(load_and_save, tmp_path / "stored", segment, model, dataset, shard_group=2)
+    assert [path.name for path in sorted(by_four.glob("shard-*"))] == [shard_name(0, 2), shard_name(1, 2)]
+    assert is_same(load_state(by_four, verify=True), expected)
+    grown = replace(segment, growth=None)
+    assert is_same(load_state(pools(2).call(load_and_save, by_four, grown, model, dataset), verify=True), expected)
+    again = pools(4).call(load_and_save, by_four, grown, model, dataset, shard_group=2)
+    for path in by_four.glob("shard-*"):
+        assert (again / path.name).read_bytes() == path.read_bytes()
 
 
 def test_no_process_holds_more_than_its_share_and_one_tensor(
@@ -155,6 +178,34 @@ def die_in_second_save() -> None:
         real(path, tensors)
 
     durable.save_tensors = save
+
+
+def die_as_share_is_copied() -> None:
+    SaveNotes.write_when_told = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("victim", "dies"),
+    [(1, die_in_second_save), (3, die_as_share_is_copied)],
+    ids=["one that writes", "one of the other copy"],
+)
+def test_two_copies_killed_in_a_save_continue_on_another_number_of_processes(
+    victim: int, dies: Work, dataset: Dataset, tmp_path: Path
+):
+    """The first of two segments is saved: that takes one copy, and a process of the other may die meanwhile."""
+    out = tmp_path / "run"
+    run = ["train", "one-shot", "--context", "16", "--batch-tokens", "64", "--steps", "8", "--rate", "constant"]
+    run += ["--data", str(dataset.folder), "--out", str(out)]
+    codes = run_command(4, [*run, "--shard", "node"], {0: ask_soon} | {victim: dies}, local_size=2)
+    assert codes[victim] == -signal.SIGKILL
+    assert [code for rank, code in enumerate(codes) if rank != victim] == [1, 1, 1]
+    (good,) = out.glob("segments/*/state/manifest.json")
+    before = load_state(good.parent, verify=True)
+    assert len(list(good.parent.glob("shard-*"))) == 2 and before.progress.tokens > 0
+    assert run_command(2, [*run, "--shard"], {}) == [0, 0]
+    assert main(["store", "check", str(out)]) == 0
+    segments = list(out.glob("segments/*"))
+    assert len(segments) == 2 and all((segment / "done.json").exists() for segment in segments)
 
 
 @pytest.mark.parametrize("victim", [0, 1], ids=["the leader", "a follower"])
