@@ -56,7 +56,7 @@ def test_verdicts_stand_in_the_order_of_their_budgets_the_study_s_own_first():
 def test_a_win_says_which_constant_depths_are_not_beaten():
     def verdict(name: str, outcome: str, *, beaten: list[str], unbeaten: list[str]) -> dict[str, Any]:
         depths = {"depths_beaten": beaten, "depths_not_beaten": unbeaten}
-        place = {"accounting": "flops", "budget_share": 1.0, "n_seeds": 2, "difference": -0.1}
+        place = {"baseline": "full", "accounting": "flops", "budget_share": 1.0, "n_seeds": 2, "difference": -0.1}
         return {"arm": name, "outcome": outcome, **place, **depths}
 
     content = {

@@ -183,7 +183,7 @@ def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange,
 
 def _depths_note(verdict: Verdict) -> str:
     """Whether an arm that beats the baseline beats every constant depth; empty if only one was measured."""
-    if verdict.outcome is not Outcome.WINS or len(verdict.depths_beaten) + len(verdict.depths_not_beaten) < 2:
+    if verdict.outcome is not Outcome.WINS or not verdict.has_other_depths:
         return ""
     if verdict.depths_not_beaten:
         return f"not shown to beat {units.join(verdict.depths_not_beaten)}"

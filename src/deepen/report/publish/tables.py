@@ -109,7 +109,7 @@ def _verdict_row(study: StudySummary, verdict: Verdict, places: int) -> tuple[st
 
 def _depths_cell(verdict: Verdict) -> str:
     """The constant depths that an arm which grows does not beat; empty if only one was measured."""
-    if len(verdict.depths_beaten) + len(verdict.depths_not_beaten) < 2:
+    if not verdict.has_other_depths:
         return ""
     return ", ".join(map(escape_markdown, verdict.depths_not_beaten)) or "none"
 

@@ -98,7 +98,7 @@ def _claim_about_depth(study: StudySummary, arms: Sequence[Verdict]) -> list[str
     """
     against_depth, wins = study.against_best_depth, {v.arm for v in with_outcome(arms, Outcome.WINS)}
     unbeaten = {v.arm for v in arms if v.depths_not_beaten}
-    if study.baseline_is_best_depth and any(len(v.depths_beaten + v.depths_not_beaten) > 1 for v in arms):
+    if study.baseline_is_best_depth and any(v.has_other_depths for v in arms):
         return _claim_about_other_depths(len(wins - unbeaten), len(wins), len(arms))
     if against_depth is None:
         return []

@@ -63,7 +63,7 @@ def _compare_with_best_depth(
     if all_depths := [second for first, second in both if not first.depths_not_beaten]:
         beats = "it beats" if len(all_depths) == 1 else "they beat"
         whom = full_and_best
-        if _has_other_depths(both):
+        if any(first.has_other_depths for first, _ in both):
             whom = f"every constant depth, of which {best} is the best in trials"
         return [f"Growing pays with {_name(all_depths)}: {beats} {whom}."]
     if both:
@@ -81,11 +81,6 @@ def _compare_with_best_depth(
     return [
         f"Growing is not shown to pay: no arm beats {full_and_best}. The nearest to {best} is {_name([nearest])}."
     ]
-
-
-def _has_other_depths(pairs: Sequence[tuple[Verdict, Verdict]]) -> bool:
-    """Whether constant depths beside the two baselines were compared."""
-    return any({*first.depths_beaten} - {first.baseline, second.baseline} for first, second in pairs)
 
 
 def _judge_depth(study: StudySummary, alone: Verdict) -> str:

@@ -182,6 +182,11 @@ class Verdict(AtBudget, Record):
     depths_not_beaten: tuple[str, ...] = ()
     sentence: str
 
+    @property
+    def has_other_depths(self) -> bool:
+        """Whether the arm was compared with arms of constant depth other than the baseline."""
+        return bool({*self.depths_beaten, *self.depths_not_beaten} - {self.baseline})
+
     @classmethod
     def from_json(cls, value: object) -> Self:
         """Read a verdict; one without an outcome, as in files of strangers, cannot tell."""
