@@ -153,7 +153,7 @@ if [ -n "$data" ]; then
     deepen study 600 'Report' study paper --model "$study_model" --scale "$scale" --data "$data" "${tasks[@]}" \
         --jobs 1 --out "$out/paper"
 fi
-step tests 600 'passed|failed|error' "$python" -m pytest -q --gpu -p no:cacheprovider --rootdir "$here/.." "${tests[@]}"
+step tests 600 '[0-9] (passed|failed|error)' "$python" -m pytest --gpu -p no:cacheprovider --rootdir "$here/.." "${tests[@]}"
 
 say "$number steps, $failed of them not ok, $((SECONDS / 60)) minutes; send the folder $out"
 [ "$failed" -eq 0 ]
