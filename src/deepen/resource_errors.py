@@ -49,7 +49,10 @@ def explain_resource_error(error: BaseException) -> Shortage | None:
         remedy = "allow more (ulimit -u, the container's limit of processes)"
         return Shortage("no more threads can be started", remedy)
     if isinstance(error, RuntimeError) and _GPU_MEMORY.search(text):
-        remedy = "use `activation_checkpointing`, or end what else uses the GPU (nvidia-smi lists it)"
+        remedy = (
+            "use `activation_checkpointing` from the beginning of a run, or end what else uses the GPU "
+            "(nvidia-smi lists it)"
+        )
         return Shortage("out of GPU memory", remedy, smaller=("micro_batch_tokens",))
     is_memory = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
     if is_memory or (isinstance(error, RuntimeError | ImportError) and _mentions_memory(text)):

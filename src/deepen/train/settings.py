@@ -32,7 +32,7 @@ class TrainSettings:
         compile: how blocks are compiled (see `train/compiling.py`); `auto` compiles them on a GPU that can.
             Changes results by rounding only. A run may continue with `auto` instead of `no`, or the reverse.
         activation_checkpointing: each block stores only its input and runs forward twice: less memory, more
-            FLOPs, the same results. May differ where a run continues.
+            FLOPs, the same results. The FLOPs count, so a study keeps its choice.
         checkpoint_to_fit: do that in segments that would not fit into a GPU's memory otherwise, with one sequence
             at a time. The FLOPs that are counted are those without it, as on a larger GPU.
         reduce_once: where a model is sharded, keep whole gradients until the last micro-batch of a step, which
@@ -46,7 +46,7 @@ class TrainSettings:
     precision: str = "fp32"
     micro_batch_tokens: int = field(default=0, metadata={"identity": False})
     compile: str = field(default=AUTO, metadata={"identity": "rounding", "same": {AUTO: "no"}})
-    activation_checkpointing: bool = field(default=False, metadata={"identity": False})
+    activation_checkpointing: bool = field(default=False, metadata={"identity": "rounding"})
     checkpoint_to_fit: bool = field(default=True, metadata={"identity": False})
     reduce_once: bool | None = field(default=None, metadata={"identity": False})
     on_spike: str = field(default="warn", metadata={"same": {"stop": "warn"}})
