@@ -6,7 +6,8 @@ Studies are simulated with known truth, as the `arms` of results.json, and judge
 six arms, a baseline at 0.7, 1.0 and 1.4 times the budget, and 0.22 nats per e-fold of its compute. Each line has
 the share of studies in which all intervals hold, that of intervals that hold, the share in which all intervals of
 the multiplier hold, and the median half width of an arm's interval, in nats. The power table is computed
-(`detectable_multiplier`).
+(`detectable_multiplier`). The last lines have the share of studies in which some arm is said to beat every
+constant depth, although one of the depths is as good as all arms.
 """
 
 import argparse
@@ -18,7 +19,8 @@ import numpy as np
 
 from deepen import judge
 from deepen.study.judge.power import detectable_multiplier, expected_noise
-from deepen.study.results.schema import Bound, Verdict
+from deepen.study.judge.verdicts import with_verdicts
+from deepen.study.results.schema import Bound, Results, Verdict
 
 SLOPE, EXPONENT = 0.22, 0.3
 NOISE = 0.0024
@@ -117,6 +119,44 @@ def _multiplier_holds(verdict: Verdict, truth: float) -> bool:
     return is_above_low and (above is Bound.ABOVE or truth <= high)
 
 
+DEPTHS = {"full": (4, 0.03), "depth 3": (3, 0.01), "depth 2": (2, 0.0)}
+"""Constant depths: blocks, and how much worse they are than arms that grow, in nats per token."""
+
+
+def measure_false_claims(seeds: int, studies: int, best_depth: float = 1.0) -> float:
+    """The share of studies in which an arm is said to beat every constant depth, and none does.
+
+    Args:
+        seeds, studies: of each study, and how many are simulated.
+        best_depth: noise of the depth that ties with the arms, in units of `NOISE`.
+    """
+    rng = np.random.default_rng(seeds)
+    claims = 0
+    for _ in range(studies):
+        judged = with_verdicts(
+            Results.from_json({"baseline": "full", "arms": _draw_depths(rng, seeds, best_depth)})
+        )
+        grown = [v for v in judged.verdicts if v.budget_share == 1.0 and v.arm not in DEPTHS]
+        claims += any(not verdict.depths_not_beaten for verdict in grown)
+    return claims / studies
+
+
+def _draw_depths(rng: np.random.Generator, seeds: int, best_depth: float) -> list[dict[str, Any]]:
+    """The `arms` of a study of constant depths and three arms that grow."""
+    of_seed, arms = 0.01 * rng.standard_normal(seeds), []
+    ways = {name: ([depth], worse) for name, (depth, worse) in DEPTHS.items()}
+    for name, (depths, worse) in (ways | {f"arm {nth}": ([2, 4], 0.0) for nth in range(3)}).items():
+        scale = NOISE * (best_depth if name == "depth 2" else 1.0)
+        phases = [{"depth": depth, "trained": "all", "layers": []} for depth in depths]
+        for seed in range(seeds):
+            losses = {
+                share: baseline_loss(share) + worse + of_seed[seed] + scale * rng.standard_normal()
+                for share in ((0.7, 1.0, 1.4) if name in DEPTHS else (1.0,))
+            }
+            arms.append(_run(name, seed, losses) | {"phases": phases})
+    return arms
+
+
 MIXED = (1.0, 1.05, 1.1, 1.2, 1.3, 0.9)
 
 SCENARIOS = {
@@ -162,6 +202,14 @@ def print_power(seeds: Sequence[int]) -> None:
         print(f"| {arms * NOISE:.4f} / {baseline * NOISE:.4f} | {cells} |")
 
 
+def print_false_claims(seeds: Sequence[int], studies: int) -> None:
+    print("| best constant depth | seeds | studies in which an arm is said to beat every depth |\n|---|---|---|")
+    for name, best_depth in (("as noisy as the arms", 1.0), ("×3", 3.0)):
+        found = [measure_false_claims(n, studies, best_depth) for n in seeds]
+        shares = " / ".join(f"{each:.3f}" for each in found)
+        print(f"| {name} | {' / '.join(map(str, seeds))} | {shares} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--studies", type=int, default=1000, help="simulated studies per line")
@@ -170,6 +218,8 @@ def main() -> None:
     print_power((2, 3, 4, 5, 8))
     print()
     print_coverage(options.seeds, options.studies)
+    print()
+    print_false_claims(options.seeds, options.studies)
 
 
 if __name__ == "__main__":
