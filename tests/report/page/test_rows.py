@@ -70,4 +70,4 @@ def test_a_win_says_which_constant_depths_are_not_beaten():
         ],
     }
     notes = {row.arm: row.note for row in make_rows(summarize(Results.from_json(content)))}
-    assert notes == {"a": "beats every constant depth", "b": "not shown to beat small 2", "c": "", "d": ""}
+    assert notes == {"a": "beats both constant depths", "b": "not shown to beat small 2", "c": "", "d": ""}

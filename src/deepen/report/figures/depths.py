@@ -134,7 +134,7 @@ def _mean_depth(phases: Sequence[PhaseResult]) -> float:
 
 
 def _is_constant(phases: Sequence[PhaseResult]) -> bool:
-    """Whether the same layers are executed all the time, each with a block of its own, and everything trained."""
+    """Whether the same layers are executed all the time, each with a block of its own, and every block trained."""
     first = phases[0]
     return all(
         phase.depth == phase.blocks == first.depth and len(phase.trained_layers) in (0, phase.depth)

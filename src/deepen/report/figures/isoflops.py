@@ -20,13 +20,13 @@ import numpy as np
 from deepen.report.figures.depths import find_constant_depth
 from deepen.report.summary.study_summary import summarize
 from deepen.study.judge.best_depth import BestDepth, find_best_depth
+from deepen.study.judge.multiplier import SAME_BUDGET
 from deepen.study.results.schema import MarkResult, Results
 
 RATIO = 20.0
 """Tokens per parameter at which the best depth is looked for."""
 
 _MIN_DEPTHS = 3
-_SAME_BUDGET = 1e-3
 _BEYOND = log(1.1)
 """How far outside of the measured budgets, in the logarithm, a minimum is still read."""
 
@@ -202,7 +202,7 @@ def _group_by_budget(marks: Sequence[_Mark]) -> dict[float, list[_Mark]]:
     groups: dict[float, list[_Mark]] = {}
     for depth, seed, mark in marks:
         share = mark.budget_share or 1.0
-        same = next((each for each in groups if abs(each / share - 1) < _SAME_BUDGET), share)
+        same = next((each for each in groups if abs(each / share - 1) < SAME_BUDGET), share)
         groups.setdefault(same, []).append((depth, seed, mark))
     return groups
 

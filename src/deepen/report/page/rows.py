@@ -182,12 +182,12 @@ def _verdict_row(study: StudySummary, verdict: Verdict, drawn_range: DrawnRange,
 
 
 def _depths_note(verdict: Verdict) -> str:
-    """Whether an arm that beats the baseline beats every constant depth; empty if only one was measured."""
+    """Which constant depths an arm that beats the baseline does not beat; empty if only one was measured."""
     if verdict.outcome is not Outcome.WINS or not verdict.has_other_depths:
         return ""
     if verdict.depths_not_beaten:
         return f"not shown to beat {units.join(verdict.depths_not_beaten)}"
-    return "beats every constant depth"
+    return f"beats {units.all_of(len(verdict.depths_beaten), 'constant depth')}"
 
 
 def _budget_heading(study: StudySummary, share: float) -> str:
