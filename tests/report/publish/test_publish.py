@@ -154,7 +154,8 @@ def test_a_map_is_published_with_its_studies(tmp_path: Path):
     content = make_depths().to_json()
     for arm in content["arms"]:
         if arm["name"] == "depth 4":
-            arm |= {"recipe": "one-shot", "is_control": False}
+            [phase] = arm["phases"]
+            arm |= {"recipe": "one-shot", "is_control": False, "phases": [phase | {"depth": 2}, phase]}
     content["regime"]["baseline_tokens"], content["regime"]["tokens_per_parameter"] = 24_000, 20.0
     write_results(with_verdicts(Results.from_json(content)), folder / "studies" / "w24")
     write_map(collect_map(folder), folder)

@@ -181,7 +181,7 @@ def die_in_second_save() -> None:
 
 
 def die_as_share_is_copied() -> None:
-    SaveNotes.write_when_told = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
+    SaveNotes.write_on_request = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize(

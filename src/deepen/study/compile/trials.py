@@ -232,13 +232,17 @@ class Choices(Generic[R]):
 
     @property
     def max_depths_to_come(self) -> int:
-        """Arms of constant depths that will be added to the study, at most: one for each budget."""
+        """Constant depths that will be measured like the baseline, at most: one for each budget of the trials.
+
+        An arm of the study that is one of them needs its other budgets, too, if it is the best at the largest.
+        """
         candidates = [each for each in self.arms if each.fixed_depth is not None]
         if self.best_depths or not candidates:
             return 0
-        own = [arm.name for arm in self.study.arms]
+        own = {arm.name for arm in self.study.arms}
         new = sum(each.arm.name not in own for each in candidates)
-        return min(new, len(candidates[0].trials[0].at_all_budgets))
+        is_arm = any(each.arm.name in own - {self.study.baseline} for each in candidates)
+        return min(new + is_arm, len(candidates[0].trials[0].at_all_budgets))
 
     @property
     def best_fixed_depth(self) -> str:
