@@ -87,6 +87,15 @@ def test_the_second_baseline_is_the_best_fixed_depth():
     assert best["Second baseline"].startswith("depth 6, the best fixed depth of those tried.")
 
 
+def test_depths_that_are_the_best_at_smaller_budgets_are_named():
+    chosen = ((0.0625, "depth 1"), (0.125, "depth 1"), (0.25, "small 2"), (0.5, "depth 6"))
+    tuning = {"best_depths": [{"budget_share": share, "arm": arm} for share, arm in chosen]}
+    assert describe(best_fixed_depth="depth 6", tuning=tuning)["Second baseline"].endswith(
+        " At smaller budgets, trials found others: depth 1 at 6 % and 12 % of the budget; small 2 at 25 % of the "
+        "budget. All are compared at every budget."
+    )
+
+
 def test_the_intervals_say_whether_they_allow_for_the_validation_text():
     data = {"data": {"validation_tokens": 32_768, "mark_tokens": 10_485_760}}
     without = describe(regime=data)

@@ -94,12 +94,14 @@ def _second_baseline(study: StudySummary) -> str:
 
 def _other_depths(study: StudySummary) -> str:
     """The depths that are the best at smaller budgets, in a sentence; empty if it is the same at all of them."""
-    found = study.tuning.best_depths if study.tuning else ()
-    others = [best for best in found if best.arm != study.best_fixed_depth]
-    if not others:
+    shares: dict[str, list[str]] = {}
+    for best in study.tuning.best_depths if study.tuning else ():
+        if best.arm != study.best_fixed_depth:
+            shares.setdefault(best.arm, []).append(percent(best.budget_share))
+    if not shares:
         return ""
-    at = join([f"{best.arm} at {percent(best.budget_share)} of the budget" for best in others])
-    return f" At smaller budgets, trials found others: {at}. All are compared at every budget."
+    found = "; ".join(f"{arm} at {join(budgets)} of the budget" for arm, budgets in shares.items())
+    return f" At smaller budgets, trials found others: {found}. All are compared at every budget."
 
 
 def _intervals(noise: Noise) -> str:
