@@ -47,12 +47,16 @@ def test_auto_compiles_on_a_gpu_only_and_other_choices_stay():
         assert [choose_mode(how, device) for how in ("no", "yes", "cuda-graphs")] == ["no", "yes", "cuda-graphs"]
 
 
-def test_where_kernels_cannot_be_compiled_auto_is_eager_and_says_so_once(caplog: pytest.LogCaptureFixture):
-    if not (missing := missing_for_gpu(has_triton=has_triton())):
-        pytest.skip("kernels for a GPU can be compiled here")
+def test_where_kernels_cannot_be_compiled_auto_is_eager_and_says_so_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("PATH", str(tmp_path))  # without a C compiler
+    monkeypatch.delenv("CC", raising=False)
+    missing = missing_for_gpu(has_triton=has_triton())
     can_compile_for_gpu.cache_clear()
     with caplog.at_level("WARNING", logger="deepen"):
         assert [choose_mode("auto", torch.device("cuda")) for _ in range(2)] == ["no", "no"]
+    can_compile_for_gpu.cache_clear()  # what was found without a compiler
     assert [record.getMessage() for record in caplog.records] == [
         f"blocks are not compiled, so training is slower: {missing}"
     ]
