@@ -70,6 +70,11 @@ def test_a_recipe_that_surely_loses_is_not_advised_before_one_that_may_win() -> 
         ({"multiplier": 1.0}, Conclusion.TEST_FIRST, "the interval is not above 1"),
         ({"multiplier": 0.8}, Conclusion.FULL_DEPTH, "the interval of every recipe lies below 1"),
         ({"beats_best_fixed_depth": False}, Conclusion.TEST_FIRST, "of which depth 6 is the best"),
+        (
+            {"depths_at_edge": ["depth 6"]},
+            Conclusion.TEST_FIRST,
+            "the rate of depth 6 is at the edge",
+        ),
         ({"beats_best_fixed_depth": None}, Conclusion.TEST_FIRST, "it was not compared with the best fixed depth"),
     ],
 )

@@ -253,4 +253,7 @@ def _compare_with_depth(best: ArmAdvice) -> list[str]:
     if not cell.beats_best_fixed_depth:
         best_depth = f", of which {cell.best_fixed_depth} is the best" if cell.best_fixed_depth else ""
         return [f"it does not beat every constant depth {where}{best_depth}: fewer blocks may do as well"]
+    if cell.depths_at_edge:
+        depths = " and ".join(cell.depths_at_edge)
+        return [f"the rate of {depths} is at the edge of those tried {where}: another may be better"]
     return []

@@ -10,6 +10,7 @@ import pytest
 from deepen.report.map.draw import draw_map
 from deepen.report.map.grid import group_budgets, make_grids
 from deepen.report.map.words import describe_laws, describe_map, describe_withheld
+from deepen.report.publish.map_tables import cell_table
 from deepen.study.map.law import fit_laws
 from deepen.study.map.schema import MapResults
 
@@ -65,6 +66,21 @@ def test_the_line_of_breaking_even_runs_between_a_gain_and_a_loss(found: MapResu
     (_, small), (_, large) = grid.rows
     assert [square.break_even_right for square in (*small, *large)] == [False, False, True, False]
     assert [square.break_even_below for square in (*small, *large)] == [False, True, False, False]
+
+
+def test_a_tick_is_in_brackets_where_the_rate_of_a_beaten_depth_is_at_the_edge() -> None:
+    found = _map(
+        _cell("small", 5, 1.2, beats_best_fixed_depth=False, best_fixed_depth="full"),
+        _cell("small", 20, 1.2, beats_best_fixed_depth=True, best_fixed_depth="full"),
+        _cell("small", 40, 1.2, beats_best_fixed_depth=True, best_fixed_depth="full", depths_at_edge=["depth 2"]),
+    )
+    ((_, squares),) = make_grids(found)[0].rows
+    assert [square.tick for square in squares] == ["", "✓", "(✓)"]
+    assert (
+        "In 1 of the 2, shown as (✓), the rate of a beaten depth is at the edge of those tried."
+        in describe_map(found)
+    )
+    assert str(cell_table(found)).count("(1.10 to 1.30) (✓) |") == 1
 
 
 def test_a_cell_that_cannot_tell_is_hatched_and_shows_its_difference() -> None:

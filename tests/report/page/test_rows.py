@@ -54,20 +54,29 @@ def test_verdicts_stand_in_the_order_of_their_budgets_the_study_s_own_first():
 
 
 def test_a_win_says_which_constant_depths_are_not_beaten():
-    def verdict(name: str, outcome: str, *, beaten: list[str], unbeaten: list[str]) -> dict[str, Any]:
-        depths = {"depths_beaten": beaten, "depths_not_beaten": unbeaten}
+    def verdict(
+        name: str, outcome: str, *, beaten: list[str], unbeaten: list[str], at_edge: list[str] | None = None
+    ) -> dict[str, Any]:
+        depths = {"depths_beaten": beaten, "depths_not_beaten": unbeaten, "depths_at_edge": at_edge or []}
         place = {"baseline": "full", "accounting": "flops", "budget_share": 1.0, "n_seeds": 2, "difference": -0.1}
         return {"arm": name, "outcome": outcome, **place, **depths}
 
     content = {
-        "arms": [{"name": name, "seed": 0} for name in ("full", "a", "b", "c", "d")],
+        "arms": [{"name": name, "seed": 0} for name in ("full", "a", "b", "c", "d", "e")],
         "baseline": "full",
         "verdicts": [
             verdict("a", "wins", beaten=["full", "small 2"], unbeaten=[]),
             verdict("b", "wins", beaten=["full"], unbeaten=["small 2"]),
             verdict("c", "cannot tell", beaten=[], unbeaten=["full", "small 2"]),
             verdict("d", "wins", beaten=["full"], unbeaten=[]),
+            verdict("e", "wins", beaten=["full", "small 2"], unbeaten=[], at_edge=["small 2"]),
         ],
     }
     notes = {row.arm: row.note for row in make_rows(summarize(Results.from_json(content)))}
-    assert notes == {"a": "beats both constant depths", "b": "not shown to beat small 2", "c": "", "d": ""}
+    assert notes == {
+        "a": "beats both constant depths",
+        "b": "not shown to beat small 2",
+        "c": "",
+        "d": "",
+        "e": "beats both constant depths; the rate of small 2 is at the edge of those tried",
+    }

@@ -65,14 +65,18 @@ def test_the_blocks_of_a_page_are_filled_and_the_rest_is_kept(results: Results, 
 
 
 def test_the_table_of_verdicts_names_the_constant_depths_that_are_not_beaten(results: Results):
-    def table(beaten: tuple[str, ...], unbeaten: tuple[str, ...]) -> str:
+    def table(beaten: tuple[str, ...], unbeaten: tuple[str, ...], at_edge: tuple[str, ...] = ()) -> str:
         judged = with_verdicts(results)
-        verdicts = [replace(v, depths_beaten=beaten, depths_not_beaten=unbeaten) for v in judged.verdicts]
+        verdicts = [
+            replace(v, depths_beaten=beaten, depths_not_beaten=unbeaten, depths_at_edge=at_edge)
+            for v in judged.verdicts
+        ]
         return str(TABLES["verdicts"].make(replace(judged, verdicts=tuple(verdicts))))
 
     assert "| constant depths not beaten |" in table(("full", "two"), ()) and "| none |" in table(
         ("full", "two"), ()
     )
+    assert "| none (rate at the edge: two) |" in table(("full", "two"), (), ("two",))
     assert "| two |" in table(("full",), ("two",))
     assert "constant depths" not in table(("full",), ())
 

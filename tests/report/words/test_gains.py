@@ -141,6 +141,22 @@ def test_growing_is_not_said_to_pay_where_another_constant_depth_is_not_beaten()
     assert both.limits[0].startswith("Growing pays with arm 1 (")
 
 
+def test_growing_pays_with_reservations_where_the_rate_of_a_beaten_depth_is_at_the_edge():
+    wins = verdict("arm 0", "wins", depths_beaten=["full", "shallow"], depths_at_edge=["shallow"])
+    finding = describe_finding(
+        study(
+            wins,
+            arms=(arm("arm 0"), arm("depth 6", depth=6), arm("shallow", depth=2, is_control=True)),
+            depth_verdicts=[verdict("arm 0", "wins", baseline="depth 6")],
+            best_fixed_depth="depth 6",
+        )
+    )
+    assert finding.limits[0].startswith("Growing pays with arm 0 (")
+    assert finding.limits[1] == (
+        "The rate of shallow is at the edge of those tried, so that a better one may lie outside."
+    )
+
+
 @pytest.mark.parametrize(
     ("unbeaten", "headline", "limit"),
     [

@@ -56,6 +56,15 @@ def test_constant_depths_are_not_compared_with_each_other(judged: Results):
     assert all(not v.depths_beaten + v.depths_not_beaten for v in judged.verdicts if v.arm == "shallow")
 
 
+def test_a_beaten_depth_whose_rate_is_at_the_edge_of_those_tried_is_named():
+    at_edge = [arm | {"rate_at_edge": arm["name"] in ("shallow", "grown")} for arm in arms(LOSSES, WAYS)]
+    found = with_verdicts(Results.from_json({"baseline": "full", "arms": at_edge}))
+    assert {v.budget_share: v.depths_at_edge for v in found.verdicts if v.arm == "grown"} == {
+        0.25: (),  # not beaten there
+        1.0: ("shallow",),
+    }
+
+
 def test_a_depth_without_all_seeds_is_no_part_of_it():
     some = [arm for arm in arms(LOSSES, WAYS) if (arm["name"], arm["seed"]) != ("shallow", 4)]
     found = with_verdicts(Results.from_json({"baseline": "full", "arms": some}))

@@ -19,6 +19,7 @@ from deepen.report.units import count, cut
 from deepen.study.map.schema import MapResults
 
 _MAX_COLUMNS = 2
+_LONG_NUMBER = 11  # characters in a square, from which on they are smaller
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +108,6 @@ def _draw_grid(axes: Axes, grid: Grid, theme: _Theme) -> None:
                 )
             )
             weight = "normal" if square.is_hatched else "bold"
-            mark = " ✓" if square.cell.beats_best_fixed_depth else ""
             box = {"facecolor": colours(0.5 + 0.5 * square.strength), "edgecolor": "none", "pad": 1.2}
             label: dict[str, Any] = {
                 "ha": "center",
@@ -115,7 +115,9 @@ def _draw_grid(axes: Axes, grid: Grid, theme: _Theme) -> None:
                 "color": theme.ink,
                 "bbox": box if square.is_hatched else None,
             }
-            axes.text(column + 0.5, row + 0.38, square.multiplier + mark, weight=weight, **label)
+            number = f"{square.multiplier} {square.tick}".rstrip()
+            size = None if len(number) < _LONG_NUMBER else 6.5
+            axes.text(column + 0.5, row + 0.38, number, weight=weight, fontsize=size, **label)
             axes.text(column + 0.5, row + 0.74, square.interval, fontsize=5.6, **label)
             if square.break_even_right:
                 axes.plot([column + 1] * 2, [row, row + 1], color=theme.ink, lw=2.2, solid_capstyle="projecting")

@@ -47,6 +47,13 @@ class Square:
         return UNKNOWN if cell is None else factor_text(cell.multiplier, cell.bound, cell.bounds)
 
     @property
+    def tick(self) -> str:
+        """A tick if all constant depths are beaten, in brackets if one has a rate at the edge of those tried."""
+        if self.cell is None or not self.cell.beats_best_fixed_depth:
+            return ""
+        return "(✓)" if self.cell.depths_at_edge else "✓"
+
+    @property
     def interval(self) -> str:
         """The multiplier's interval, or, without one, the difference in nats per token."""
         if self.cell is None:

@@ -22,12 +22,16 @@ def describe_map(found: MapResults) -> str:
     wins = [cell for cell in cells if cell.outcome is Outcome.WINS]
     loses = sum(cell.outcome is Outcome.LOSES for cell in cells)
     unsure = len(cells) - len(wins) - loses
-    both = sum(cell.beats_best_fixed_depth is True for cell in wins)
+    beats_all = [cell for cell in wins if cell.beats_best_fixed_depth]
+    both, at_edge = len(beats_all), sum(bool(cell.depths_at_edge) for cell in beats_all)
     known = any(cell.beats_best_fixed_depth is not None for cell in cells)
     text = f"In {len(wins)} of {len(cells)} cells a growing recipe beats full training"
     if wins:
         text += f", in {both} of them every constant depth too" if known else ""
     text += f"; in {loses} it loses, and in {unsure} it cannot be told."
+    if at_edge:
+        edge = "the rate of a beaten depth is at the edge of those tried"
+        text += f" In {at_edge} of the {both}, shown as (✓), {edge}."
     if known and wins and not both:
         text += " So growing is not shown to pay anywhere here: a constant depth may do as well."
     return text

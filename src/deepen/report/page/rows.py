@@ -187,7 +187,10 @@ def _depths_note(verdict: Verdict) -> str:
         return ""
     if verdict.depths_not_beaten:
         return f"not shown to beat {units.join(verdict.depths_not_beaten)}"
-    return f"beats {units.all_of(len(verdict.depths_beaten), 'constant depth')}"
+    note = f"beats {units.all_of(len(verdict.depths_beaten), 'constant depth')}"
+    if verdict.depths_at_edge:
+        note += f"; the rate of {units.join(verdict.depths_at_edge)} is at the edge of those tried"
+    return note
 
 
 def _budget_heading(study: StudySummary, share: float) -> str:

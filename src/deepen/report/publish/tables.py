@@ -111,7 +111,10 @@ def _depths_cell(verdict: Verdict) -> str:
     """The constant depths that an arm which grows does not beat; empty if only one was measured."""
     if not verdict.has_other_depths:
         return ""
-    return ", ".join(map(escape_markdown, verdict.depths_not_beaten)) or "none"
+    if verdict.depths_not_beaten:
+        return ", ".join(map(escape_markdown, verdict.depths_not_beaten))
+    at_edge = ", ".join(map(escape_markdown, verdict.depths_at_edge))
+    return f"none (rate at the edge: {at_edge})" if at_edge else "none"
 
 
 def _multiplier_cell(verdict: Verdict) -> str:

@@ -60,12 +60,15 @@ def _compare_with_best_depth(
         return []
     both = [(first, second) for first, second in pairs if {first.outcome, second.outcome} == {Outcome.WINS}]
     both.sort(key=lambda pair: by_difference(pair[1]))
-    if all_depths := [second for first, second in both if not first.depths_not_beaten]:
+    if all_depths := [pair for pair in both if not pair[0].depths_not_beaten]:
         beats = "it beats" if len(all_depths) == 1 else "they beat"
         whom = full_and_best
         if any(first.has_other_depths for first, _ in both):
             whom = f"every constant depth, of which {best} is the best in trials"
-        return [f"Growing pays with {_name(all_depths)}: {beats} {whom}."]
+        return [
+            f"Growing pays with {_name([second for _, second in all_depths])}: {beats} {whom}.",
+            *_doubt_depths([first for first, _ in all_depths]),
+        ]
     if both:
         first, second = both[0]
         return [
@@ -81,6 +84,14 @@ def _compare_with_best_depth(
     return [
         f"Growing is not shown to pay: no arm beats {full_and_best}. The nearest to {best} is {_name([nearest])}."
     ]
+
+
+def _doubt_depths(verdicts: Sequence[Verdict]) -> list[str]:
+    """That constant depths which are beaten have a rate at the edge of those tried."""
+    depths = list(dict.fromkeys(depth for verdict in verdicts for depth in verdict.depths_at_edge))
+    if not depths:
+        return []
+    return [f"The rate of {join(depths)} is at the edge of those tried, so that a better one may lie outside."]
 
 
 def _judge_depth(study: StudySummary, alone: Verdict) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from deepen.errors import InvalidValueError, join_or
 from deepen.study.judge.comparison import Comparison
-from deepen.study.judge.constant_depths import find_constant_depths, with_depths
+from deepen.study.judge.constant_depths import find_at_edge, find_constant_depths, with_depths
 from deepen.study.judge.multiplier import BaselineCurve
 from deepen.study.judge.paired_runs import (
     BySeed,
@@ -124,7 +124,7 @@ def with_verdicts(results: Results) -> Results:
     depth_verdicts, depth_noise = judged[best] if best and best != results.baseline else ((), NO_NOISE)
     return replace(
         results,
-        verdicts=with_depths(verdicts, {depth: judged[depth][0] for depth in depths}),
+        verdicts=with_depths(verdicts, {depth: judged[depth][0] for depth in depths}, find_at_edge(results.arms)),
         noise=noise,
         depth_verdicts=depth_verdicts,
         depth_noise=depth_noise,
