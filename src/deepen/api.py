@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from deepen.bench.precision import faster_precision
+from deepen.bench.precision import faster_precision, warn_of_fp32
 from deepen.bench.speed import measure_speed
 from deepen.errors import ErrorCollector, InvalidValueError
 from deepen.interop.trackers import get_tracker
@@ -111,6 +111,8 @@ def run(
     if study.settings.precision == AUTO:
         on_progress(Preparation("measuring which precision is faster"))
         study = _with_faster_precision(study, threads)
+    if get_kind(choice).trains_here and (warning := warn_of_fp32(study.settings.precision, pick_device())):
+        _log.warning(warning)
     if study.evaluation.tasks_every_tokens and not study.evaluation.tasks:
         _log.info("no task is evaluated: no task file is given")
     options = RunOptions(
