@@ -68,19 +68,22 @@ def test_the_line_of_breaking_even_runs_between_a_gain_and_a_loss(found: MapResu
     assert [square.break_even_below for square in (*small, *large)] == [False, True, False, False]
 
 
-def test_a_tick_is_in_brackets_where_the_rate_of_a_beaten_depth_is_at_the_edge() -> None:
+def test_a_mark_says_whether_constant_depths_are_beaten() -> None:
     found = _map(
         _cell("small", 5, 1.2, beats_best_fixed_depth=False, best_fixed_depth="full"),
+        _cell(
+            "small", 10, 1.2, beats_best_fixed_depth=False, best_fixed_depth="depth 2", depths_better=["depth 2"]
+        ),
         _cell("small", 20, 1.2, beats_best_fixed_depth=True, best_fixed_depth="full"),
         _cell("small", 40, 1.2, beats_best_fixed_depth=True, best_fixed_depth="full", depths_at_edge=["depth 2"]),
     )
     ((_, squares),) = make_grids(found)[0].rows
-    assert [square.tick for square in squares] == ["", "✓", "(✓)"]
-    assert (
-        "In 1 of the 2, shown as (✓), the rate of a beaten depth is at the edge of those tried."
-        in describe_map(found)
+    assert [square.mark for square in squares] == ["", "✗", "✓", "(✓)"]
+    assert describe_map(found).endswith(
+        " In 1 of the 2, shown as (✓), the rate of a beaten depth is at the edge of those tried. In 1 of 4, "
+        "shown as ✗, it loses to a constant depth."
     )
-    assert str(cell_table(found)).count("(1.10 to 1.30) (✓) |") == 1
+    assert re.findall(r"\(1.10 to 1.30\) ?(\S*) \|", str(cell_table(found))) == ["", "✗", "✓", "(✓)"]
 
 
 def test_a_cell_that_cannot_tell_is_hatched_and_shows_its_difference() -> None:

@@ -65,10 +65,21 @@ def test_the_blocks_of_a_page_are_filled_and_the_rest_is_kept(results: Results, 
 
 
 def test_the_table_of_verdicts_names_the_constant_depths_that_are_not_beaten(results: Results):
-    def table(beaten: tuple[str, ...], unbeaten: tuple[str, ...], at_edge: tuple[str, ...] = ()) -> str:
+    def table(
+        beaten: tuple[str, ...],
+        unbeaten: tuple[str, ...],
+        at_edge: tuple[str, ...] = (),
+        better: tuple[str, ...] = (),
+    ) -> str:
         judged = with_verdicts(results)
         verdicts = [
-            replace(v, depths_beaten=beaten, depths_not_beaten=unbeaten, depths_at_edge=at_edge)
+            replace(
+                v,
+                depths_beaten=beaten,
+                depths_not_beaten=unbeaten,
+                depths_better=better,
+                depths_at_edge=at_edge,
+            )
             for v in judged.verdicts
         ]
         return str(TABLES["verdicts"].make(replace(judged, verdicts=tuple(verdicts))))
@@ -78,6 +89,7 @@ def test_the_table_of_verdicts_names_the_constant_depths_that_are_not_beaten(res
     )
     assert "| none (rate at the edge: two) |" in table(("full", "two"), (), ("two",))
     assert "| two |" in table(("full",), ("two",))
+    assert "| two (better) |" in table(("full",), ("two",), better=("two",))
     assert "constant depths" not in table(("full",), ())
 
 

@@ -43,8 +43,12 @@ def judged() -> Results:
 
 def test_an_arm_must_beat_the_depth_that_is_the_best_at_each_budget(judged: Results):
     """At the small budget, two blocks are better than the arm that grows; at the large one it beats both."""
-    found = {v.budget_share: (v.depths_beaten, v.depths_not_beaten) for v in judged.verdicts if v.arm == "grown"}
-    assert found == {0.25: (("full",), ("shallow",)), 1.0: (("full", "shallow"), ())}
+    found = {
+        v.budget_share: (v.depths_beaten, v.depths_not_beaten, v.depths_better)
+        for v in judged.verdicts
+        if v.arm == "grown"
+    }
+    assert found == {0.25: (("full",), ("shallow",), ("shallow",)), 1.0: (("full", "shallow"), (), ())}
 
 
 def test_a_model_that_trains_a_part_of_itself_is_no_constant_depth(judged: Results):

@@ -69,7 +69,7 @@ VERDICT = {
     "tasks": {"hellaswag": [{"seed": 3, "difference": 0.25, "mcnemar_p": 1.0}]},
     "task_tests": {"hellaswag": {"difference": 0.25, "p": 0.5, "p_holm": 1.0}},
     "outcome": "cannot tell", "depths_beaten": ["full"], "depths_not_beaten": ["small"],
-    "depths_at_edge": ["full"],
+    "depths_better": ["small"], "depths_at_edge": ["full"],
     "sentence": "one-shot: cannot tell",
 }  # fmt: skip
 REGIME = {

@@ -97,8 +97,10 @@ def print_map(found: MapResults, folder: Path) -> None:
 
 def _row(cell: MapCell) -> tuple[str, ...]:
     beats = {True: "beaten", False: "not beaten", None: ""}[cell.beats_best_fixed_depth]
-    if beats and cell.depths_at_edge:
-        beats += ", rate at the edge"
+    if beats and cell.best_fixed_depth in cell.depths_better:
+        beats = "better"
+    elif cell.beats_best_fixed_depth and cell.depths_at_edge:
+        beats = "beaten, a rate at the edge"
     return (
         cell.arm,
         cell.model.name,

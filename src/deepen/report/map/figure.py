@@ -115,7 +115,7 @@ def _draw_grid(axes: Axes, grid: Grid, theme: _Theme) -> None:
                 "color": theme.ink,
                 "bbox": box if square.is_hatched else None,
             }
-            number = f"{square.multiplier} {square.tick}".rstrip()
+            number = f"{square.multiplier} {square.mark}".rstrip()
             size = None if len(number) < _LONG_NUMBER else 6.5
             axes.text(column + 0.5, row + 0.38, number, weight=weight, fontsize=size, **label)
             axes.text(column + 0.5, row + 0.74, square.interval, fontsize=5.6, **label)

@@ -47,11 +47,14 @@ class Square:
         return UNKNOWN if cell is None else factor_text(cell.multiplier, cell.bound, cell.bounds)
 
     @property
-    def tick(self) -> str:
-        """A tick if all constant depths are beaten, in brackets if one has a rate at the edge of those tried."""
-        if self.cell is None or not self.cell.beats_best_fixed_depth:
+    def mark(self) -> str:
+        """✓ if all constant depths are beaten, (✓) if one has a rate at the edge of those tried, ✗ if one wins."""
+        cell = self.cell
+        if cell is None:
             return ""
-        return "(✓)" if self.cell.depths_at_edge else "✓"
+        if cell.beats_best_fixed_depth:
+            return "(✓)" if cell.depths_at_edge else "✓"
+        return "✗" if cell.depths_better else ""
 
     @property
     def interval(self) -> str:

@@ -32,6 +32,8 @@ def describe_map(found: MapResults) -> str:
     if at_edge:
         edge = "the rate of a beaten depth is at the edge of those tried"
         text += f" In {at_edge} of the {both}, shown as (✓), {edge}."
+    if worse := sum(bool(cell.depths_better) for cell in cells):
+        text += f" In {worse} of {len(cells)}, shown as ✗, it loses to a constant depth."
     if known and wins and not both:
         text += " So growing is not shown to pay anywhere here: a constant depth may do as well."
     return text

@@ -10,7 +10,7 @@ from deepen.study.map.schema import MapResults
 
 
 def cell_table(found: MapResults) -> MarkdownTable | None:
-    """The multiplier of each arm, model and budget, with a tick if all constant depths are beaten."""
+    """The multiplier of each arm, model and budget, with `Square.mark`."""
     grids = make_grids(found)
     if not grids:
         return None
@@ -38,7 +38,7 @@ def _cell_text(square: Square) -> str:
     parts = [] if cell.multiplier is None else [square.multiplier]
     if square.interval and cell.bound is None:
         parts.append(f"({square.interval})" if parts else square.interval)
-    return " ".join([*parts, square.tick]).rstrip()
+    return " ".join([*parts, square.mark]).rstrip()
 
 
 def list_map_sentences(found: MapResults) -> Sentences | None:

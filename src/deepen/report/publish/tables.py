@@ -112,7 +112,10 @@ def _depths_cell(verdict: Verdict) -> str:
     if not verdict.has_other_depths:
         return ""
     if verdict.depths_not_beaten:
-        return ", ".join(map(escape_markdown, verdict.depths_not_beaten))
+        return ", ".join(
+            escape_markdown(depth) + (" (better)" if depth in verdict.depths_better else "")
+            for depth in verdict.depths_not_beaten
+        )
     at_edge = ", ".join(map(escape_markdown, verdict.depths_at_edge))
     return f"none (rate at the edge: {at_edge})" if at_edge else "none"
 

@@ -208,6 +208,7 @@ def _shorten(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
             baseline=_shown_name(verdict.baseline),
             depths_beaten=tuple(map(_shown_name, verdict.depths_beaten)),
             depths_not_beaten=tuple(map(_shown_name, verdict.depths_not_beaten)),
+            depths_better=tuple(map(_shown_name, verdict.depths_better)),
             depths_at_edge=tuple(map(_shown_name, verdict.depths_at_edge)),
             accounting=cut(verdict.accounting, MAX_NAME_LENGTH),
             sentence=cut(verdict.sentence, MAX_SENTENCE_LENGTH),

@@ -49,6 +49,7 @@ def with_depths(
             verdict,
             depths_beaten=beaten,
             depths_not_beaten=tuple(depth for depth in found if depth not in beaten),
+            depths_better=tuple(depth for depth in found if found[depth] is Outcome.LOSES),
             depths_at_edge=tuple(depth for depth in beaten if depth in at_edge),
         )
 

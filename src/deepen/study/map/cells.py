@@ -74,6 +74,7 @@ def _make_cell(results: Results, verdict: Verdict, arm: ArmResult, tokens: int, 
         outcome=verdict.outcome or Outcome.CANNOT_TELL,
         beats_best_fixed_depth=_beats_depths(results, verdict),
         best_fixed_depth=_find_best_depth(results, verdict),
+        depths_better=verdict.depths_better,
         depths_at_edge=verdict.depths_at_edge,
         study=folder,
     )

@@ -52,8 +52,8 @@ class MapCell(Record):
 
     `beats_best_fixed_depth`: whether the arm wins against every constant depth that was measured at this budget;
     None if no depths were tried, or not all of them are measured yet. `best_fixed_depth` is the one of them with
-    the lowest loss. `depths_at_edge` are those that the arm beats with a rate at the edge of those tried (see
-    `Verdict`). `study` is the study's folder, relative to the map's.
+    the lowest loss. `depths_better` and `depths_at_edge` are those of the verdict. `study` is the study's folder,
+    relative to the map's.
     """
 
     model: MapModel
@@ -76,6 +76,7 @@ class MapCell(Record):
     outcome: Outcome = Outcome.CANNOT_TELL
     beats_best_fixed_depth: bool | None
     best_fixed_depth: str
+    depths_better: tuple[str, ...] = ()
     depths_at_edge: tuple[str, ...] = ()
     study: str
 

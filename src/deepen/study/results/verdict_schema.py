@@ -145,6 +145,7 @@ class Verdict(AtBudget, Record):
         outcome: the outcome at equal exact FLOPs; None at other marks, which decide nothing.
         depths_beaten, depths_not_beaten: of an arm that grows, at equal exact FLOPs, the arms of constant depth
             that were measured at this budget with all seeds, by whether it wins against them.
+        depths_better: those of `depths_not_beaten` against which it loses.
         depths_at_edge: those of `depths_beaten` whose chosen rate is the lowest or the highest that was tried, so
             that a better one may lie outside.
         sentence: the verdict in words.
@@ -182,6 +183,7 @@ class Verdict(AtBudget, Record):
     outcome: Outcome | None = Outcome.CANNOT_TELL
     depths_beaten: tuple[str, ...] = ()
     depths_not_beaten: tuple[str, ...] = ()
+    depths_better: tuple[str, ...] = ()
     depths_at_edge: tuple[str, ...] = ()
     sentence: str
 
