@@ -1,7 +1,7 @@
 """Which constant depth is best at equal compute? Trains the studies of docs/results/depth.md.
 
     deepen data prepare openstax_ccby.jsonl.gz -o openstax512 --tokenizer train:512 --val-tokens 300k
-    python docs/results/depth/run.py deepen-runs/depth --data openstax512 --widths 24,32
+    python docs/results/depth/run.py deepen-runs/depth --data openstax512 --widths 24
     deepen report deepen-runs/depth --publish docs/results/depth
 
 The first command makes the data, the second trains (again, it continues), the third writes tables and figures.
