@@ -94,7 +94,7 @@ def test_bounds_are_named() -> None:
     found = replace(found, cells=cells, law=fit_laws(cells))
     model = found.models[1]
     predicted = predict(found, "one-shot", model, 10 * model.parameters_non_embedding)
-    assert predicted.outside == ["1 of 12 multipliers are only bounds, and count as these"]
+    assert predicted.outside == ["multipliers that are only bounds, and count as these: 1 of 12"]
 
 
 def test_one_budget_gives_a_law_without_tokens_per_parameter() -> None:

@@ -100,4 +100,4 @@ def _law_limits(law: RecipeLaw) -> Iterator[str]:
     elif law.n_sizes < MIN_SIZES_FOR_TREND:
         yield f"from {plural(law.n_sizes, 'model')}, too few for a trend with size"
     if law.n_bounds:
-        yield f"{law.n_bounds} of {law.n} multipliers are only bounds"
+        yield f"multipliers that are only bounds: {law.n_bounds} of {law.n}"

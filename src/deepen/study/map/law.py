@@ -176,7 +176,7 @@ def _find_outside(law: RecipeLaw, cells: Sequence[MapCell], model: Size, ratio: 
     if law.n_sizes == 1:
         reasons.append("one model was measured, so how much models differ is not known")
     if law.n_bounds:
-        reasons.append(f"{law.n_bounds} of {law.n} multipliers are only bounds, and count as these")
+        reasons.append(f"multipliers that are only bounds, and count as these: {law.n_bounds} of {law.n}")
     return reasons
 
 
