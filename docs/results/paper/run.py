@@ -83,7 +83,6 @@ def make_studies(width: int, data: str, tasks: Sequence[TaskFile]) -> list[deepe
         as_written,
         tokens=tokens,
         earlier_tokens=tuple(earlier),
-        continual_shares=(1.0,),
         tuning=deepen.Tuning(rates=RATES, share=0.5),
         evaluation=replace(as_written.evaluation, tasks=tuple(tasks)),
     )
