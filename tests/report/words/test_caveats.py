@@ -14,7 +14,7 @@ from written_verdicts import arm, find, study, verdict
     [
         ({"tokens_per_parameter": 5}, "5.0 tokens per non-embedding parameter: well under 20"),
         ({"tokens_per_parameter": 20}, "near the 20 that is compute-optimal"),
-        ({"tokens_per_parameter": 80}, "above the compute-optimal 20"),
+        ({"tokens_per_parameter": 80}, "above the 20 that is compute-optimal"),
         ({"parameters": 1e5}, "says little about a large one"),
         ({"parameters": 124e6}, "larger ones may behave differently"),
         ({"data": {"epochs": 2.5}}, "read its data 2.5 times"),

@@ -74,7 +74,7 @@ def _about_tokens_per_parameter(ratio: float | None) -> str:
         return f"{start} well under 20, an under-trained regime in which almost anything that grows looks good."
     if ratio <= high:
         return f"{start} near the 20 that is compute-optimal."
-    return f"{start} above the compute-optimal 20, over-trained, where the gains of growing shrink."
+    return f"{start} above the 20 that is compute-optimal, over-trained."
 
 
 def _about_size(parameters: float | None) -> str:
