@@ -24,5 +24,5 @@ def test_a_gpu_trains_in_bf16_without_a_measurement_unless_it_only_emulates_it(h
 
 def test_fp32_on_a_gpu_is_warned_of_and_nothing_else():
     gpu, cpu = torch.device("cuda"), torch.device("cpu")
-    assert "--precision bf16" in warn_of_fp32("fp32", gpu)
+    assert "a precision of bf16" in warn_of_fp32("fp32", gpu)
     assert not warn_of_fp32("bf16", gpu) and not warn_of_fp32("fp32", cpu)

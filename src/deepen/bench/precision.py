@@ -35,7 +35,7 @@ def warn_of_fp32(precision: str, device: torch.device) -> str:
     """That training in fp32 is slow on a GPU, in words; empty elsewhere. Does not initialize the GPU."""
     if device.type != "cuda" or precision != "fp32":
         return ""
-    return "training in fp32: on an A100 or a later GPU, --precision bf16 is up to ten times as fast"
+    return "training in fp32: on an A100 or a later GPU, a precision of bf16 is up to ten times as fast"
 
 
 def faster_precision(model: ModelConfig, context: int, device: torch.device) -> FasterPrecision:
