@@ -62,13 +62,14 @@ def test_a_win_says_which_constant_depths_are_not_beaten():
         return {"arm": name, "outcome": outcome, **place, **depths}
 
     content = {
-        "arms": [{"name": name, "seed": 0} for name in ("full", "a", "b", "c", "d", "e")],
+        "arms": [{"name": name, "seed": 0} for name in ("full", "a", "b", "c", "d", "e", "f")],
         "baseline": "full",
         "verdicts": [
             verdict("a", "wins", beaten=["full", "small 2"], unbeaten=[]),
             verdict("b", "wins", beaten=["full"], unbeaten=["small 2"]),
             verdict("c", "cannot tell", beaten=[], unbeaten=["full", "small 2"]),
             verdict("d", "wins", beaten=["full"], unbeaten=[]),
+            verdict("f", "wins", beaten=["full"], unbeaten=["small 2"]) | {"depths_better": ["small 2"]},
             verdict("e", "wins", beaten=["full", "small 2"], unbeaten=[], at_edge=["small 2"]),
         ],
     }
@@ -78,5 +79,6 @@ def test_a_win_says_which_constant_depths_are_not_beaten():
         "b": "not shown to beat small 2",
         "c": "",
         "d": "",
+        "f": "worse than small 2",
         "e": "beats both constant depths; the rate of small 2 is at the edge of those tried",
     }

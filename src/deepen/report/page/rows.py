@@ -185,6 +185,8 @@ def _depths_note(verdict: Verdict) -> str:
     """Which constant depths an arm that beats the baseline does not beat; empty if only one was measured."""
     if verdict.outcome is not Outcome.WINS or not verdict.has_other_depths:
         return ""
+    if verdict.depths_better:
+        return f"worse than {units.join(verdict.depths_better)}"
     if verdict.depths_not_beaten:
         return f"not shown to beat {units.join(verdict.depths_not_beaten)}"
     note = f"beats {units.all_of(len(verdict.depths_beaten), 'constant depth')}"
