@@ -199,7 +199,8 @@ def test_rows_of_llm_foundry_and_compressed_files_give_the_same_scores(
     converted = run_harness(folder, tasks)
     for task in tasks:
         for metric, score in find(converted, task.name).items():
-            assert score.value == find(results, task.name)[metric].value, (task.name, metric)
+            value = find(results, task.name)[metric].value  # of other batches, whose sums may round otherwise
+            assert score.value == pytest.approx(value, rel=1e-6), (task.name, metric)
 
 
 def test_a_limit_takes_the_first_examples(folder: Path, files: dict[str, Path], results: HarnessResults):
