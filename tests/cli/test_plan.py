@@ -285,6 +285,12 @@ def test_a_study_has_hours_and_a_price_and_pays_once_for_what_arms_share(capsys:
     assert plan(capsys, "paper")["time"] is None
 
 
+def test_a_study_in_fp32_says_that_the_hours_are_those_of_bf16(capsys: pytest.CaptureFixture[str]):
+    for preset, is_slower in (("paper-as-written", False), ("paper-as-released", True)):
+        assert main(["plan", "paper", "--preset", preset, "--device", "h100"]) == 0
+        assert ("training in fp32, as here, takes several times as long" in capsys.readouterr().out) is is_slower
+
+
 def test_a_scaled_paper_keeps_its_shape(capsys: pytest.CaptureFixture[str]):
     whole, small = plan(capsys, "paper"), plan(capsys, "paper", "--scale", "0.001")
     assert small["budget_flops"] / whole["budget_flops"] == pytest.approx(0.001, rel=0.01)

@@ -19,7 +19,7 @@ DEPTHS = (1, 2, 3, 4, 6)
 BUDGETS = (5, 10, 20, 40)
 """In tokens per non-embedding parameter of the deepest model; all depths are compared at its FLOPs."""
 
-RATES = (4e-3, 8e-3, 1.6e-2)
+RATES = (4e-3, 8e-3, 1.6e-2, 3.2e-2)
 
 
 def make_study(width: int, family: str, parametrization: str, data: str) -> deepen.Study:

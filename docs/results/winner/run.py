@@ -48,26 +48,35 @@ ARMS = (
     deepen.Arm(name="small 2", recipe="small", options={"start_depth": 2}),
 )
 
+DEPTH_MUP_ARMS = ("full", "stack 2 to 4 at .5", "interleave 2 to 4 at .5", "random 2 to 4 at .5", "small 2")
+"""The arms that are trained with the parametrization depth-mup too: growth by two, at half, by three operators."""
 
-def make_study(width: int, data: str) -> deepen.Study:
-    """All arms and constant depths of a width at all budgets."""
+
+def make_study(width: int, parametrization: str, data: str) -> deepen.Study:
+    """The arms and constant depths of a width at all budgets; with depth-mup, the two depths of its arms alone."""
+    is_standard = parametrization == "standard"
     return small_llamas.make_study(
-        small_llamas.make_model(width, DEPTH),
+        small_llamas.make_model(width, DEPTH, parametrization=parametrization),
         BUDGETS,
         data,
         peak=RATES[2],
-        arms=ARMS,
+        arms=tuple(arm for arm in ARMS if is_standard or arm.name in DEPTH_MUP_ARMS),
         seeds=(0, 1, 2, 3, 4),
         tuning=deepen.Tuning(rates=RATES),
-        depths=(1, 2, 3),
+        depths=(1, 2, 3) if is_standard else (),
     )
 
 
 def main() -> None:
-    args = small_llamas.make_parser(__doc__, widths="24").parse_args()
-    small_llamas.run_all(
-        (make_study(int(width), args.data) for width in args.widths.split(",")), args.folder, args.jobs
+    parser = small_llamas.make_parser(__doc__, widths="24")
+    parser.add_argument("--parametrizations", default="standard", help="standard, depth-mup or both")
+    args = parser.parse_args()
+    studies = (
+        make_study(int(width), parametrization, args.data)
+        for width in args.widths.split(",")
+        for parametrization in args.parametrizations.split(",")
     )
+    small_llamas.run_all(studies, args.folder, args.jobs)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,8 @@ def describe_time(
         "mfu": flops / (fleet.count * fleet.device.peak_flops * taken.training),
         "mfu_by_model": _list_mfu(trees, fleets),
         "peak_flops": fleet.device.peak_flops,
+        "is_peak_of_bf16": fleet.device in DEVICES.values(),
+        "precisions": sorted({tree.study.settings.precision for tree in trees}),
         "source": fleet.device.source,
     }
 
@@ -117,11 +119,14 @@ def time_sentences(evaluation: Mapping[str, Any], time: Mapping[str, Any] | None
     more = f"{evaluation['flops']:.3g} FLOPs more, {100 * evaluation['flops_share']:.2g} % of those of training"
     if time is None:
         return [f"Evaluating curves and marks takes {more}."]
+    slower = ""
+    if time["is_peak_of_bf16"] and "fp32" in time["precisions"]:
+        slower = " That peak is bf16's: training in fp32, as here, takes several times as long."
     return [
         f"All runs together: {time['flops']:.4g} FLOPs, training that several share counted once: {_price(time)}.",
         f"Evaluating curves and marks takes {more}: {_price(time['evaluation'])}.",
         f"That is an estimate for {describe_fleet(time)}; beginning and saving segments are not in it, nor are "
-        "tasks.",
+        f"tasks.{slower}",
     ]
 
 
