@@ -62,7 +62,8 @@ def run(
         study: the study to run.
         folder: a new folder, or the folder in which this study was started.
         executor: where segments are trained, such as "local:4" or "slurm:partition=gpu". The default is this
-            machine, with one segment per GPU or per core.
+            machine, with one segment per GPU or per core. The processes of a `world` need "local:1", which is then
+            the default.
         threads: CPU threads per segment, and per process of `world`. By default the cores are shared equally, and
             OMP_NUM_THREADS is the most. A study keeps the number that it was started with.
         keep: which states stay on disk: "last" (at the marks), "trunk" (also where a larger budget would
@@ -80,7 +81,8 @@ def run(
         command: the command line that runs the study, to be recorded in its results.
         on_progress: called about once a second with a `StudyProgress`, or a `Preparation` before and after
             training (see `deepen.study.run.progress`); an error that it raises is logged, and training continues.
-        world: the processes that train each segment together, led by this one; by default this process alone.
+        world: the processes that train each segment together, led by this one, one segment at a time; by default
+            this process alone.
 
     Returns:
         The results, as in results.json.
@@ -134,16 +136,15 @@ def run(
 def _resolve_executor(executor: ExecutorChoice | str, threads: int | None) -> ExecutorChoice:
     """The executor, with the CPU threads that are asked for."""
     choice = ExecutorChoice.parse(executor) if isinstance(executor, str) else executor
-    if threads is not None and threads < 1:
-        raise InvalidValueError(f"is {threads}: it must be at least 1", field="threads", value=threads)
-    if threads and choice.threads and choice.threads != threads:
+    asked = choice if threads is None else replace(choice, threads=threads)
+    if choice.threads not in (None, asked.threads):
         raise InvalidValueError(
             f"is {threads}, but `executor` asks for {choice.threads}",
             field="threads",
             value=threads,
             remedy="give it once",
         )
-    return replace(choice, threads=threads or choice.threads)
+    return asked
 
 
 def choose_threads(store: Store, executor: ExecutorChoice, world: World = ONE_PROCESS) -> int:

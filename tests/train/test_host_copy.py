@@ -10,7 +10,7 @@ NUMBERS = 1000
 
 
 def copy_from_gpu(room_bytes: float) -> tuple[list[str], int]:
-    """Copy three tensors; returns what was queued, and how much of that was waited for by an event."""
+    """Copy four tensors, one of the CPU; returns what was queued, and how much of that an event waited for."""
     with FakeTensorMode(), Device() as device:
         tensors = {name: torch.empty(NUMBERS, device="cuda") for name in ("weight", "exp_avg", "exp_avg_sq")}
         copies = copy_to_host({**tensors, "step": torch.zeros(())}, room_bytes, device.event)
@@ -20,12 +20,17 @@ def copy_from_gpu(room_bytes: float) -> tuple[list[str], int]:
 
 def test_a_gpus_tensors_are_all_queued_and_waited_for_once():
     queue, done = copy_from_gpu(room_bytes=3 * 2 * 4 * NUMBERS + 8)
-    assert queue == ["copy", "copy", "copy", "copy", "event"] and done == len(queue)
+    assert queue == ["copy", "copy", "copy", "copy, waited for", "event"] and done == len(queue)
 
 
 def test_without_room_for_pinned_memory_each_copy_is_waited_for():
-    queue, _ = copy_from_gpu(room_bytes=3 * 4 * NUMBERS)
+    queue, _ = copy_from_gpu(room_bytes=4 * NUMBERS)
     assert queue == 4 * ["copy, waited for"]
+
+
+def test_tensors_that_exceed_the_room_are_waited_for_and_the_others_are_queued():
+    queue, done = copy_from_gpu(room_bytes=2 * 2 * 4 * NUMBERS)
+    assert queue == ["copy", "copy", "copy, waited for", "copy, waited for", "event"] and done == len(queue)
 
 
 def test_copies_of_a_cpus_tensors_are_independent_of_them():

@@ -1,9 +1,10 @@
 """Copies of tensors in the CPU's memory, of which a state is made between two steps.
 
 A GPU copies into pageable memory through a small buffer of its driver, at a fraction of its bus's speed, and the
-process waits for one tensor after another. So tensors are copied into pinned memory: all are queued, and one event
-behind them is waited for. torch keeps that memory for the next state, in blocks rounded up to powers of two. As no
-other process can use it, only a part of the machine's memory is pinned; what exceeds it is copied as usual.
+process waits for one tensor after another. So tensors are copied into pinned memory: all of a call are queued, and
+one event behind them is waited for. torch keeps that memory for the next state, in blocks rounded up to powers of
+two. As no other process can use it, only a part of the machine's memory is pinned; what exceeds it is copied as
+usual.
 """
 
 import math
@@ -31,16 +32,19 @@ def copy_to_host(
         room_bytes: how much more memory may be pinned; None asks the system.
         make_event: makes an event of a device.
     """
-    devices = {tensor.device for tensor in tensors.values() if tensor.device.type == "cuda"}
-    pins = False
-    if devices:
-        rounded = 2 * sum(tensor.nbytes for tensor in tensors.values())
-        pins = rounded <= (_room_bytes() if room_bytes is None else room_bytes)
-    copies = {
-        name: tensor.detach().to("cpu", copy=True, non_blocking=pins)  # into pinned memory if it does not block
-        for name, tensor in tensors.items()
-    }
-    for device in devices if pins else ():
+    on_gpu = {name for name, tensor in tensors.items() if tensor.device.type == "cuda"}
+    if room_bytes is None:
+        room_bytes = _room_bytes() if on_gpu else 0.0
+    devices: set[torch.device] = set()
+    copies: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        rounded = 2 * tensor.nbytes
+        pins = name in on_gpu and rounded <= room_bytes
+        if pins:
+            room_bytes -= rounded
+            devices.add(tensor.device)
+        copies[name] = tensor.detach().to("cpu", copy=True, non_blocking=pins)  # pinned if it does not block
+    for device in devices:
         copied = make_event(device)
         copied.record()
         copied.synchronize()

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from deepen.errors import InvalidValueError
@@ -51,3 +53,11 @@ def test_a_wrong_executor_is_refused(text: str, problem: str):
 def test_all_problems_are_reported_together():
     with pytest.raises(InvalidValueError, match=r"time is 0.*; qos is empty.*; 'x' is unknown"):
         ExecutorChoice.parse("slurm:time=0,qos=,x=1")
+
+
+@pytest.mark.parametrize("name", ["jobs", "threads"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "2", True])
+def test_jobs_and_threads_are_whole_numbers(name: str, value: Any):
+    with pytest.raises(InvalidValueError, match=f"{name} is .*: it must be a whole number, at least 1") as wrong:
+        ExecutorChoice(**{name: value})
+    assert wrong.value.field == name

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepen.errors import InvalidValueError
-from deepen.evaluate.task import TaskError
 from deepen.model.config import ModelConfig
 from deepen.model.presets import PRESETS
 from deepen.schedule.phase import Phase
@@ -22,6 +22,7 @@ from deepen.study.compile.keys import comparable
 from deepen.study.define.evaluation import Evaluation, TaskFile
 from deepen.study.define.presets import STUDIES, quickstart
 from deepen.study.define.study import Arm, Study
+from deepen.study.define.tuning import Tuning
 from deepen.train.optim.spec import OptimizerSpec
 from deepen.train.settings import COMPILE, ON_SPIKE, TrainSettings
 
@@ -167,8 +168,19 @@ def test_json_with_any_value_replaced_is_read_or_refused(data: st.DataObject):
         ({"model": "nano"}, "model"),
         ({"tokens": "16k"}, "tokens"),
         ({"tokens": 1e6}, "tokens"),
+        ({"context": True}, "context"),
         ({"evaluation": None}, "evaluation"),
+        ({"settings": None}, "settings"),
+        ({"tuning": {"rates": (1e-3, 2e-3)}}, "tuning"),
+        ({"start": "runs/small"}, "start"),
+        ({"rate": WSD}, "rate"),
+        ({"data": None}, "data"),
+        ({"tokenizer": None}, "tokenizer"),
+        ({"data_dtype": 16}, "data_dtype"),
+        ({"primary": None}, "primary"),
+        ({"seeds_planned": 2.0}, "seeds_planned"),
         ({"arms": ()}, "arms"),
+        ({"arms": ("full", "small")}, "arms"),
         ({"arms": Arm(name="full", recipe="full")}, "arms"),
         ({"seeds": 2}, "seeds"),
         ({"context": 0}, "context"),
@@ -178,10 +190,21 @@ def test_json_with_any_value_replaced_is_read_or_refused(data: st.DataObject):
         ({"evaluation": Evaluation(every_tokens=32, validation_tokens=15)}, "validation_tokens"),
         ({"seeds": ()}, "seeds"),
         ({"seeds": (-1,)}, "seeds"),
+        ({"seeds": (0.5,)}, "seeds"),
+        ({"seeds": ("a",)}, "seeds"),
+        ({"seeds": "01"}, "seeds"),
+        ({"earlier_tokens": (640.0,)}, "earlier_tokens"),
+        ({"earlier_tokens": 640}, "earlier_tokens"),
+        ({"depths": 3}, "depths"),
         ({"arms": (Arm(name="full", recipe="full"), Arm(name="full", recipe="small"))}, "arms"),
         ({"baseline": "other"}, "baseline"),
         ({"anchors": (0.5,)}, "anchors"),
         ({"anchors": (1.0, 0.0)}, "anchors"),
+        ({"anchors": (1.0, "x")}, "anchors"),
+        ({"anchors": 1.0}, "anchors"),
+        ({"continual_shares": ("x",)}, "continual_shares"),
+        ({"continual_shares": 0.5}, "continual_shares"),
+        ({"accountings": "flops"}, "accountings"),
         ({"accountings": ("dollars",)}, "accountings"),
     ],
 )
@@ -193,22 +216,11 @@ def test_a_value_that_does_not_fit_is_refused_by_its_field(
     assert wrong.value.field == field
 
 
-def test_each_task_has_one_file(tmp_path: Path):
-    file = TaskFile(task="hellaswag", path=tmp_path / "items.jsonl")
-    with pytest.raises(InvalidValueError, match="tasks name 'hellaswag' twice"):
-        Evaluation(every_tokens=1, validation_tokens=1, tasks=(file, file))
-    with pytest.raises(InvalidValueError, match="'swag' is unknown"):
-        TaskFile(task="swag", path=file.path)
-
-
-def test_a_task_file_is_identified_by_its_content(tmp_path: Path):
-    one, same, other = (TaskFile(task="hellaswag", path=tmp_path / name) for name in ("one", "same", "other"))
-    one.path.write_text("{}\n")
-    same.path.write_text("{}\n")
-    other.path.write_text("{}\n\n")
-    assert one.sha256 == same.sha256 != other.sha256
-    with pytest.raises(TaskError, match="does not exist"):
-        _ = TaskFile(task="hellaswag", path=tmp_path / "none").sha256
+def test_whole_numbers_of_numpy_are_recorded_as_others(make_study: Callable[..., Study]):
+    numbers = {"tokens": np.int64(48 * 32), "seeds": (np.int64(1), np.int64(2)), "depths": (np.int64(3),)}
+    evaluation = Evaluation(every_tokens=np.int64(512), validation_tokens=512)  # type: ignore[arg-type]
+    study = make_study(**numbers, tuning=Tuning(seed=np.int64(7)), evaluation=evaluation)  # type: ignore[arg-type]
+    assert Study.from_json(json.loads(json.dumps(study.to_json()))) == study
 
 
 def shallow_first(model: ModelConfig, tokens: int, *, grow_at: float = 0.5) -> Schedule:
@@ -243,6 +255,8 @@ def test_an_arm_has_the_studys_rate_or_its_own(make_study: Callable[..., Study])
 @pytest.mark.parametrize(
     ("arm", "problem"),
     [
+        ({"recipe": None}, "recipe of arm 'mine' is None: it must be a recipe's name, or a function"),
+        ({"rate": WSD}, r"rate of arm 'mine' is <class .*: write deepen.WSD"),
         ({"rate": 3e-4}, r"rate of arm 'mine' is 0.0003: write deepen.WSD\(peak=0.0003\)"),
         ({"options": [1]}, r"options of arm 'mine' are \[1\]: they must be a dict"),
         ({"options": {"growth": object()}}, "options of arm 'mine' have growth <object"),
@@ -251,7 +265,7 @@ def test_an_arm_has_the_studys_rate_or_its_own(make_study: Callable[..., Study])
 )
 def test_an_arm_with_a_value_that_cannot_be_used_is_refused(arm: dict[str, Any], problem: str):
     with pytest.raises(InvalidValueError, match=problem):
-        Arm(name="mine", recipe="full", **arm)
+        Arm(**({"name": "mine", "recipe": "full"} | arm))
 
 
 def test_an_arm_has_the_studys_rate_with_its_own_peak(make_study: Callable[..., Study]):

@@ -13,6 +13,7 @@ import pytest
 from deepen import durable
 from deepen.data.shards import Dataset
 from deepen.report import draw_report
+from deepen.schedule.rate import Constant
 from deepen.study.compile.tree import Tree, compile_study
 from deepen.study.define.evaluation import Evaluation, TaskFile
 from deepen.study.define.study import Arm, Study
@@ -193,6 +194,26 @@ def test_an_arm_that_is_not_trained_yet_is_collected_without_points(
     untrained = partial.arms[3]
     assert untrained.segments == untrained.curve == untrained.marks == untrained.tasks == ()
     assert untrained.trained_share == 0 and partial.trained_share is not None and 0 < partial.trained_share < 1
+
+
+def test_a_segment_that_an_added_arm_cuts_after_its_last_step_counts_as_untrained(
+    make_study: Callable[..., Study], dataset: Dataset, tmp_path: Path
+):
+    """Its folder is now that of the rest, and its log ends before that begins."""
+    small = Arm(name="small", recipe="small", options={"start_depth": 6})
+    one_shot = Arm(name="one-shot", recipe="one-shot", options={"start_depth": 6})
+    rest = {"tokens": STEPS * BATCH, "anchors": (1.0,), "baseline": "small", "rate": Constant(peak=1e-3)}
+    tree, store = compile_study(make_study(arms=(small,), **rest), dataset.fingerprint), Store(tmp_path)
+    [node] = tree.nodes.values()
+    position = {"step": 1, "tokens": BATCH, "flops": node.segment.flops_per_step, "seconds": 1.0}
+    store.segment(node.key).open(node)
+    store.segment(node.key).append("metrics", [{**position, "loss": 5.0, "lr": 1e-3, "depth": 6}])
+    alone = collect(tree, store, dataset, machine="here", wall_seconds=2.0)
+    assert alone.trained_share == alone.arms[0].trained_share == pytest.approx(1 / node.segment.steps)
+    larger = compile_study(make_study(arms=(small, one_shot), **rest), dataset.fingerprint)
+    assert larger.nodes[node.key].segment.start > BATCH
+    cut = collect(larger, store, dataset, machine="here", wall_seconds=2.0)
+    assert cut.trained_share == cut.arms[0].trained_share == 0 and cut.arms[0].segments == ()
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
@@ -26,13 +27,15 @@ from deepen.study.define.study import Study
 from deepen.study.run import retries
 from deepen.study.run.errors import Interrupted, WorkersLostError
 from deepen.study.run.executors import dask as dask_workers
-from deepen.study.run.executors.local import LocalProcesses, visible_devices
+from deepen.study.run.executors.interface import Setting
+from deepen.study.run.executors.local import LocalProcesses, ThisProcess, visible_devices
 from deepen.study.run.executors.registry import get_kind
 from deepen.study.run.job import make_jobs
 from deepen.study.run.retries import MAX_REFUSALS, MAX_WORKER_FAILURES
 from deepen.study.run.scheduler import WorkPlan, train_tree
 from deepen.study.store.retention import RETENTION_POLICIES
 from deepen.study.store.study_folder import Store
+from deepen.train.distributed.processes import World
 from deepen.train.errors import TrainingError
 from leftovers import differences
 from processes import wait_until
@@ -264,6 +267,15 @@ def test_a_refused_job_is_submitted_again_while_another_is_trained(
             run_study(study, out, executor=executor)
         assert not (out / "workers").exists()
     assert capfd.readouterr().err.count("warning: the executor takes no more segments") == 1
+
+
+def test_this_process_trains_the_segments_of_a_world(tmp_path: Path):
+    """The others follow it, which they could not do with several worker processes."""
+    for jobs in (None, 1, 3):
+        setting = Setting(folder=tmp_path, threads=1, stop=threading.Event(), world=World(size=2))
+        executor = ExecutorChoice(jobs=jobs)
+        with get_kind(executor).open(executor, setting) as workers:
+            assert isinstance(workers, ThisProcess) and workers.capacity() == 1
 
 
 def test_each_process_gets_one_of_the_visible_devices():

@@ -65,6 +65,15 @@ def test_no_more_segments_than_fit_into_memory_are_trained_at_once(
         check(large, tmp_path / "new", jobs=7)
 
 
+def test_the_processes_of_a_world_train_one_segment_at_a_time(study: Study):
+    world = World(size=2, local_size=2)
+    assert choose_jobs(study, ExecutorChoice(), world) == choose_jobs(study, local(1), world) == (1, "")
+    for executor, what in ((local(2), "local with 2 jobs"), (ExecutorChoice(kind="slurm"), "slurm")):
+        problem = f"executor is {what}, but 2 processes train one segment at a time, .*: use local:1"
+        with pytest.raises(InvalidValueError, match=problem):
+            choose_jobs(study, executor, world)
+
+
 def test_a_machine_needs_memory_for_the_shares_that_its_processes_hold(
     large: Study, monkeypatch: pytest.MonkeyPatch
 ):

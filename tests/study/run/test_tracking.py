@@ -2,10 +2,12 @@
 
 import logging
 import os
+import shutil
 import signal
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -16,14 +18,16 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from deepen.data.shards import Dataset
 from deepen.model.config import ModelConfig
-from deepen.study.compile.tree import Node, compile_study
+from deepen.study.compile.tree import Node, Route, compile_study
 from deepen.study.define.evaluation import Evaluation
 from deepen.study.define.study import Arm, Study
+from deepen.study.run import tracking
 from deepen.study.run.errors import Interrupted
 from deepen.study.run.tracking import Tracking
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
 from deepen.train.state import Progress
+from processes import polls
 from tracked import Curves, read_tensorboard, read_trackio, read_wandb
 
 os.environ["TRACKIO_DIR"] = tempfile.mkdtemp(prefix="trackio-")  # it is read when trackio is imported
@@ -125,6 +129,51 @@ def test_a_tracker_that_fails_ends_nothing_and_catches_up(
     assert {name: len(values) for name, values in losses.items()} == {
         name: len(values["train/loss"]) for name, values in curves.items()
     }
+
+
+def test_a_damaged_record_is_named_and_without_it_all_is_logged_again(
+    study: Study, dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    tree, store = compile_study(replace(study, arms=study.arms[:1]), dataset.fingerprint), Store(tmp_path)
+    node = next(iter(tree.nodes.values()))
+    with Tracking(tree, store, ["tensorboard"]):
+        log_steps(store.segment(node.key), node, 1, 3, loss=5.0)
+    record = tmp_path / "trackers" / "tensorboard.json"
+    record.write_text(record.read_text().replace("full", "fool"))
+    with caplog.at_level(logging.WARNING), Tracking(tree, store, ["tensorboard"]):
+        log_steps(store.segment(node.key), node, 4, 6, loss=5.0)
+    [warning] = [entry.message for entry in caplog.records if entry.levelno >= logging.WARNING]
+    assert str(record) in warning and "training continues without it. Remove that file" in warning
+    record.unlink()
+    shutil.rmtree(tmp_path / "tensorboard")
+    with Tracking(tree, store, ["tensorboard"]):
+        pass
+    logged = read_tensorboard(tmp_path)["full seed 0"]["train/loss"]
+    assert logged == [(step, 5.0) for step in range(1, 7)]
+
+
+class CountedRoutes(tuple[Route, ...]):
+    """Routes that count how often they are read."""
+
+    read = 0
+
+    def __iter__(self) -> Iterator[Route]:
+        self.read += 1
+        return super().__iter__()
+
+
+def test_a_new_plan_is_taken_over_once(
+    study: Study, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tracking, "POLL_SECONDS", 0.01)
+    tree = compile_study(study, dataset.fingerprint)
+    plans = [replace(tree, routes=CountedRoutes(tree.routes)) for _ in range(2)]
+    with Tracking(tree, Store(tmp_path), ["tensorboard"]) as feeds:
+        for plan in plans:
+            feeds.replan(plan)
+            next(_ for _ in polls() if plan.routes.read)
+            time.sleep(0.2)
+    assert [plan.routes.read for plan in plans] == [1, 1]
 
 
 def log_steps(folder: SegmentFolder, node: Node, first: int, last: int, loss: float) -> None:

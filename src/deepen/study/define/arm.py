@@ -11,7 +11,7 @@ from typing import Any
 from deepen.errors import InvalidValueError, is_line
 from deepen.schedule.ramp import Ramp
 from deepen.schedule.rate import Rate
-from deepen.schedule.recipe import RecipeLike
+from deepen.schedule.recipe import RecipeLike, RecordedRecipe
 from deepen.schedule.recipes import find_registered
 
 
@@ -41,6 +41,12 @@ class Arm:
     def __post_init__(self) -> None:
         if not is_line(self.name):
             raise InvalidValueError(f"of an arm is {self.name!r}: it must be text in one line", field="name")
+        if not (isinstance(self.recipe, str | RecordedRecipe) or callable(self.recipe)):
+            raise InvalidValueError(
+                f"of arm {self.name!r} is {self.recipe!r}: it must be a recipe's name, or a function",
+                field="recipe",
+                value=self.recipe,
+            )
         if callable(self.recipe) and (registered := find_registered(self.recipe)):
             object.__setattr__(self, "recipe", registered.name)
         if self.rate is not None:
@@ -99,7 +105,7 @@ class Arm:
 
 def check_rate(rate: Rate, whose: str = "") -> None:
     """Raise an InvalidValueError unless a rate is one."""
-    if not hasattr(rate, "pieces"):
+    if not hasattr(rate, "pieces") or isinstance(rate, type):
         peak = rate if isinstance(rate, float) else "..."
         raise InvalidValueError(f"{whose}is {rate!r}: write deepen.WSD(peak={peak})", field="rate", value=rate)
 

@@ -1,9 +1,11 @@
 """How the runs of a study are evaluated: validation loss, and tasks with the files of their examples."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, is_whole
 from deepen.evaluate.registry import get_task
 from deepen.evaluate.task_file import hash_task_file
 
@@ -25,6 +27,12 @@ class TaskFile:
 
     def __post_init__(self) -> None:
         get_task(self.task)
+        if not isinstance(self.path, str | os.PathLike):
+            raise InvalidValueError(
+                f"of task {self.task} is {self.path!r}: it must be the path of a file",
+                field="path",
+                value=self.path,
+            )
         object.__setattr__(self, "path", Path(self.path))
 
     @property
@@ -59,8 +67,15 @@ class Evaluation:
     def __post_init__(self) -> None:
         for name in ("every_tokens", "validation_tokens", "tasks_every_tokens", "mark_tokens"):
             value, lowest = getattr(self, name), 0 if name == "tasks_every_tokens" else 1
+            if not is_whole(value):
+                raise InvalidValueError(f"is {value!r}: it must be a whole number", field=name, value=value)
             if value < lowest:
                 raise InvalidValueError(f"is {value}: it must be at least {lowest}", field=name, value=value)
+            object.__setattr__(self, name, int(value))  # JSON has no whole numbers of numpy
+        if not isinstance(self.tasks, Sequence) or not all(isinstance(file, TaskFile) for file in self.tasks):
+            raise InvalidValueError(
+                f"is {self.tasks!r}: it must be a tuple of deepen.TaskFile", field="tasks", value=self.tasks
+            )
         names = [file.task for file in self.tasks]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise InvalidValueError(f"name {min(repeated)!r} twice: give each task one file", field="tasks")

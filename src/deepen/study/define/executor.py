@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from deepen.errors import InvalidValueError, nearest
+from deepen.errors import InvalidValueError, is_whole, nearest
 
 EXECUTORS: Mapping[str, str] = {
     "local": "processes of this machine, one GPU each if it has GPUs (local:4)",
@@ -35,14 +35,23 @@ class ExecutorChoice:
     slurm: Mapping[str, OptionValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.kind not in EXECUTORS:
+        if not isinstance(self.kind, str) or self.kind not in EXECUTORS:
             known = "; ".join(f"{name}: {what}" for name, what in EXECUTORS.items())
             raise InvalidValueError(
-                f"{self.kind!r} is unknown{nearest(self.kind, EXECUTORS)}: use {known}",
+                f"{self.kind!r} is unknown{nearest(str(self.kind), EXECUTORS)}: use {known}",
                 field="executor",
                 value=self.kind,
                 allowed=EXECUTORS,
             )
+        for name in ("jobs", "threads"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if not is_whole(value) or value < 1:
+                raise InvalidValueError(
+                    f"is {value!r}: it must be a whole number, at least 1", field=name, value=value
+                )
+            object.__setattr__(self, name, int(value))  # JSON has no whole numbers of numpy
 
     @staticmethod
     def parse(text: str) -> "ExecutorChoice":

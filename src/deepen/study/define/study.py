@@ -3,13 +3,14 @@
 docs/studies.md explains every field, with an example.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deepen.compute.accounting import EXACT_FLOPS, PAPER, TOKENS
 from deepen.compute.ledger import Ledger
-from deepen.errors import InvalidValueError, is_line, join_or, nearest
+from deepen.errors import InvalidValueError, is_line, is_whole, join_or, nearest
 from deepen.model.config import ModelConfig
 from deepen.schedule.grid import round_to_steps
 from deepen.schedule.json_form import fields_from_json, fields_to_json
@@ -29,6 +30,9 @@ from deepen.study.define.tuning import Tuning
 from deepen.train.settings import TrainSettings
 
 ACCOUNTINGS = (EXACT_FLOPS, PAPER, TOKENS)
+
+_WHOLE = ("tokens", "batch_tokens", "context", "seeds_planned")
+_WHOLE_LISTS = ("seeds", "earlier_tokens", "depths")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +110,6 @@ class Study:
         check_depths(self.depths, self.model.depth)
         if self.has_trials:
             self.trials.check(self.arms, self.seeds)
-        check_rate(self.rate)
         check_anchors(self.anchors)
         check_continual_shares(self.continual_shares)
         if unknown := set(self.accountings) - set(ACCOUNTINGS):
@@ -116,6 +119,10 @@ class Study:
                 value=min(unknown),
                 allowed=ACCOUNTINGS,
             )
+        for name in _WHOLE:
+            object.__setattr__(self, name, int(getattr(self, name)))  # JSON has no whole numbers of numpy
+        for name in _WHOLE_LISTS:
+            object.__setattr__(self, name, tuple(map(int, getattr(self, name))))
 
     def rate_for(self, arm: Arm) -> Rate:
         """The learning rate of an arm: its own, or the study's, with the arm's peak if it has one."""
@@ -125,21 +132,32 @@ class Study:
 
     def _check_types(self) -> None:
         """Refuse what an author of a study file may confuse, such as a model's name and a model."""
-        whole, sequence = "it must be a whole number", "it must be a tuple"
+        whole, sequence, path = "it must be a whole number", "it must be a tuple", "it must be text, or a path"
         for name, is_right, remedy in (
             ("name", is_line(self.name) and self.name, "it must be text in one line, and not empty"),
             ("model", isinstance(self.model, ModelConfig), "write deepen.PRESETS['nano'], or a ModelConfig"),
-            ("tokens", isinstance(self.tokens, int), whole),
-            ("batch_tokens", isinstance(self.batch_tokens, int), whole),
-            ("context", isinstance(self.context, int), whole),
-            ("arms", isinstance(self.arms, Sequence) and self.arms, f"{sequence} of at least one deepen.Arm"),
-            ("seeds", isinstance(self.seeds, Sequence), f"{sequence} of whole numbers, such as (0, 1)"),
-            ("seeds_planned", isinstance(self.seeds_planned, int) and self.seeds_planned >= 0, f"{whole}, or 0"),
+            *((name, is_whole(getattr(self, name)), whole) for name in ("tokens", "batch_tokens", "context")),
+            ("arms", _is_sequence(self.arms, Arm) and self.arms, f"{sequence} of at least one deepen.Arm"),
+            ("seeds", _is_sequence(self.seeds), f"{sequence} of whole numbers, such as (0, 1)"),
+            ("seeds_planned", is_whole(self.seeds_planned) and self.seeds_planned >= 0, f"{whole}, or 0"),
             ("evaluation", isinstance(self.evaluation, Evaluation), "it must be a deepen.Evaluation"),
+            ("settings", isinstance(self.settings, TrainSettings), "it must be a deepen.TrainSettings"),
+            ("tuning", isinstance(self.tuning, Tuning | None), "it must be a deepen.Tuning, or None"),
+            ("start", isinstance(self.start, Start | None), "write deepen.Start.at(CHECKPOINT), or None"),
+            ("anchors", _is_sequence(self.anchors), f"{sequence} of numbers, such as (0.7, 1.0)"),
+            ("continual_shares", _is_sequence(self.continual_shares), f"{sequence} of numbers"),
+            ("accountings", _is_sequence(self.accountings, str), f"{sequence} of {join_or(ACCOUNTINGS)}"),
+            ("earlier_tokens", _is_sequence(self.earlier_tokens), f"{sequence} of whole numbers"),
+            ("depths", _is_sequence(self.depths), f"{sequence} of whole numbers"),
+            ("primary", isinstance(self.primary, str), "it must be the name of an arm"),
+            ("data", isinstance(self.data, str | os.PathLike), path),
+            ("data_dtype", isinstance(self.data_dtype, str | None), "it must be text, or None"),
+            ("tokenizer", isinstance(self.tokenizer, str | os.PathLike), path),
         ):
             if not is_right:
                 value = getattr(self, name)
-                raise InvalidValueError(f"is {value!r}: {remedy}", field=name, value=value)
+                raise InvalidValueError(f"is {value!r:.100}: {remedy}", field=name, value=value)
+        check_rate(self.rate)
 
     def _check_sizes(self) -> None:
         if self.context < 1:
@@ -266,3 +284,12 @@ class Study:
             InvalidValueError: the content is not a study; the field is the path, such as `arms[1].recipe`.
         """
         return fields_from_json(Study, content)
+
+
+def _is_sequence(value: object, kind: type = object) -> bool:
+    """Whether a value is a sequence whose entries are of a kind; text does not count."""
+    return (
+        isinstance(value, Sequence)
+        and not isinstance(value, str)
+        and all(isinstance(each, kind) for each in value)
+    )

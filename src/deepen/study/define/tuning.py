@@ -11,7 +11,7 @@ arm is then trained with the study's seeds.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -48,6 +48,7 @@ class Tuning:
     share: float = 1.0
 
     def __post_init__(self) -> None:
+        self._check_types()
         object.__setattr__(self, "rates", tuple(self.rates))
         object.__setattr__(self, "options", {name: tuple(values) for name, values in self.options.items()})
         if not all(is_number(rate) and rate > 0 for rate in self.rates) or len(set(self.rates)) < len(self.rates):
@@ -75,9 +76,22 @@ class Tuning:
                     field=name,
                     value=value,
                 )
+            object.__setattr__(self, name, int(value))  # JSON has no whole numbers of numpy
         if not (is_number(self.share) and 0 < self.share <= 1):
             raise InvalidValueError(
                 f"is {self.share!r}: it must be above 0 and at most 1", field="share", value=self.share
+            )
+
+    def _check_types(self) -> None:
+        if not _is_list(self.rates):
+            raise InvalidValueError(
+                f"is {self.rates!r}: it must be a tuple of numbers", field="rates", value=self.rates
+            )
+        if not isinstance(self.options, Mapping) or not all(map(_is_list, self.options.values())):
+            raise InvalidValueError(
+                f"is {self.options!r}: it must be a dict of names and tuples of values",
+                field="options",
+                value=self.options,
             )
 
     @property
@@ -138,6 +152,11 @@ class Tuning:
                     field="peak",
                     value=arm.peak,
                 )
+
+
+def _is_list(value: object) -> bool:
+    """Whether a value has several values in it; text does not count."""
+    return isinstance(value, Iterable) and not isinstance(value, str)
 
 
 def tuned_arm(arm: Arm, peak: float | None, options: Mapping[str, Any]) -> Arm:

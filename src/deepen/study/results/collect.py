@@ -33,7 +33,7 @@ from deepen.study.results.schema import (
 )
 from deepen.study.results.step_times import StepTimes, TimedSegment, step_seconds
 from deepen.study.results.validation_text import block_means, text_stderr
-from deepen.study.store.log_lines import Line, last_steps, mean_loss
+from deepen.study.store.log_lines import Line, last_steps, mean_loss, tokens_trained
 from deepen.study.store.study_folder import Store
 
 POINTS_BEFORE_FIRST_VALIDATION = 10
@@ -103,7 +103,7 @@ class _Collector:
         if node.key in self.done:
             return node.segment.tokens
         steps = self.store.segment(node.key).lines("metrics")
-        return steps[-1]["tokens"] - node.segment.start if steps else 0
+        return tokens_trained(node.segment, steps[-1]["tokens"]) if steps else 0
 
     def _timed(self, node: Node) -> TimedSegment:
         """The times of a finished segment's steps."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from deepen.study.compile.study_cost import max_tokens
 from deepen.study.compile.tree import Node, Tree
 from deepen.study.run.scheduler import find_pending
+from deepen.study.store.log_lines import tokens_trained
 from deepen.study.store.study_folder import Store
 from deepen.train.limits import usable_cores
 
@@ -110,5 +111,4 @@ def remaining_flops(tree: Tree, store: Store, at_once: int) -> float:
 def _untrained_flops(node: Node, store: Store) -> int:
     """FLOPs of a segment that no saved state has trained."""
     segment = node.segment
-    trained_to = max(segment.start, store.segment(node.key).tokens_saved)
-    return segment.price(max(0, segment.end - trained_to))
+    return segment.price(segment.tokens - tokens_trained(segment, store.segment(node.key).tokens_saved))

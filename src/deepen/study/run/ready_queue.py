@@ -66,9 +66,13 @@ class ReadyQueue:
         return self._nodes[key]
 
     def put_back(self, node: Node) -> None:
-        """Put back a segment that was started but not finished."""
+        """Put back a segment that was started but not finished.
+
+        If the tree was cut before it in the meantime, it has a new parent, and waits until that is finished.
+        """
         self._running.discard(node.key)
-        self._push(node.key)
+        if self._nodes[node.key].parent not in self._unfinished:
+            self._push(node.key)
 
     def finish(self, node: Node) -> None:
         """Mark a segment as finished, so that its children can start."""

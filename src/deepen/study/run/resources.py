@@ -56,9 +56,13 @@ def choose_jobs(study: Study, executor: ExecutorChoice, world: World) -> tuple[i
         it is not.
 
     Raises:
-        InvalidValueError: several are asked for, and no worker process can be started.
+        InvalidValueError: several are asked for, and no worker process can be started; or the processes of `world`
+            train each segment together, and the executor trains several, or elsewhere.
     """
     kind = get_kind(executor)
+    if world.size > 1:
+        _check_trains_in_this_process(executor, world)
+        return 1, ""
     jobs = executor.jobs or kind.default_jobs()
     if not kind.trains_here or jobs is None or jobs == 1:
         return jobs, ""
@@ -78,6 +82,20 @@ def choose_jobs(study: Study, executor: ExecutorChoice, world: World) -> tuple[i
         limits.append((fitting, reason))
     fitting, reason = min(limits, default=(jobs, ""))
     return (max(1, fitting), f"not {jobs}: {reason}") if fitting < jobs else (jobs, "")
+
+
+def _check_trains_in_this_process(executor: ExecutorChoice, world: World) -> None:
+    """Raise an InvalidValueError unless segments are trained one at a time in this process, which leads others."""
+    jobs = executor.jobs or 1
+    if get_kind(executor).trains_here and jobs == 1:
+        return
+    what = executor.kind if jobs == 1 else f"{executor.kind} with {jobs} jobs"
+    raise InvalidValueError(
+        f"is {what}, but {world.size} processes train one segment at a time, led by this one",
+        field="executor",
+        value=executor,
+        remedy="use local:1, or leave it out",
+    )
 
 
 def check_room(
@@ -164,7 +182,7 @@ def _too_large(study: Study, needed: int, limit: Limit) -> InvalidValueError:
         f"{study.model.name} takes about {needed / GB:,.1f} GB in training; {describe_memory(limit)}",
         field="model",
         value=study.model.name,
-        remedy="allow more, or use a smaller `model`, `batch_tokens` or `context`; deepen plan computes its costs "
+        remedy="allow more, or use a smaller `model`, `batch_tokens` or `context`; a plan computes its costs "
         "anywhere",
     )
 

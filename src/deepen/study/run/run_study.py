@@ -25,24 +25,21 @@ import torch
 from deepen import __version__
 from deepen.data.shards import Dataset
 from deepen.data.sources import open_data
-from deepen.study.compile.tree import Tree, compile_study, hash_own_recipes
+from deepen.study.compile.tree import Tree, hash_own_recipes
 from deepen.study.define.executor import ExecutorChoice
 from deepen.study.define.study import Study
 from deepen.study.judge.looks import SeedPlan, judge_as_planned
 from deepen.study.results.collect import collect
 from deepen.study.results.results_file import find_results, write_results
 from deepen.study.results.schema import Results
-from deepen.study.run.decisions import Decisions, check_choices
 from deepen.study.run.errors import Interrupted, WorkersLostError
 from deepen.study.run.forecast import Speed, warn_of_days, warn_of_epochs
 from deepen.study.run.growth_warnings import warn_of_growth
-from deepen.study.run.job import make_jobs
+from deepen.study.run.planner import Planner
 from deepen.study.run.progress import OnProgress, Preparation, StudyProgress, as_preparation, ignore_progress
-from deepen.study.run.scheduler import WorkPlan, find_pending, train_tree
+from deepen.study.run.scheduler import train_tree
 from deepen.study.run.start import keep_tokenizer_settings
 from deepen.study.run.triggers import Trigger, next_study
-from deepen.study.store.larger_budget import log_continuation
-from deepen.study.store.lineage import Lineage
 from deepen.study.store.lock import WriterLock
 from deepen.study.store.retention import RetentionPolicy
 from deepen.study.store.study_folder import Store
@@ -124,7 +121,7 @@ def _run_once(
 ) -> Results:
     """Run a study as it is, without asking triggers."""
     inputs = hash_inputs(study, dataset)
-    planner = _Planner(study, store, dataset, options, inputs)
+    planner = Planner(study, store, dataset, inputs, _provenance(options))
     if study.start is not None:
         keep_tokenizer_settings(study.start, store.folder / "tokenizer")
     warn_of_growth(planner.tree)
@@ -138,72 +135,6 @@ def _run_once(
         interrupted.results = _publish(planner.tree, store, planner.dataset, options, clock)
         raise
     return _publish(planner.tree, store, planner.dataset, options, clock)
-
-
-class _Planner:
-    """Compiles a study, again whenever training has decided something, and records the tree in study.json.
-
-    Args:
-        study, store, dataset: the study, its folder, its data.
-        options: options of the run.
-        inputs: content hashes of the files that its results depend on.
-    """
-
-    def __init__(
-        self, study: Study, store: Store, dataset: Dataset, options: RunOptions, inputs: dict[str, Any]
-    ) -> None:
-        self._study, self._store, self._options, self._inputs = study, store, options, inputs
-        self._decisions = Decisions(store)
-        self.tree = compile_study(study, dataset.fingerprint)
-        _log_continuation(self.tree, store)
-        self._record()
-        self.dataset = dataset.with_tokenizer_in(store.folder / "tokenizer")
-
-    @property
-    def plan(self) -> WorkPlan:
-        """What is to be trained."""
-        jobs = make_jobs(self.tree, self.dataset, self._store.folder, self._inputs["tasks"])
-        return WorkPlan(tree=self.tree, jobs=jobs)
-
-    @property
-    def expected_tree(self) -> Tree:
-        """The tree by the losses of the trials that are on disk, which are not checked yet: for a forecast."""
-        if not self.tree.tuning.arms:
-            return self.tree
-        find_loss = Decisions(self._store).find_loss
-        return compile_study(self._study, self.dataset.fingerprint, find_loss=find_loss)
-
-    def refresh(self) -> None:
-        """Compile the study with the decisions and the losses of trials so far."""
-        decisions = self._decisions
-        self.tree = compile_study(self._study, self.dataset.fingerprint, decisions.find, decisions.find_loss)
-        check_choices(self.tree)
-        decisions.record_losses(self.tree)
-
-    def replan(self) -> WorkPlan | None:
-        """What is to be trained after the decisions so far; None if that has not changed."""
-        if not self.tree.can_change(self._decisions.find_loss):
-            return None
-        before, decisions = self.tree, self._decisions
-        self.refresh()
-        decisions.log_choices(before, self.tree)
-        if self.tree.has_same_training(before):
-            return None
-        decisions.log_new(before, self.tree)
-        self._record()
-        return self.plan
-
-    def _record(self) -> None:
-        self._store.open(self._study, self._inputs, _provenance(self.tree, self._options))
-
-
-def _log_continuation(tree: Tree, store: Store) -> None:
-    """Log how much is trained already of a study that continues from a smaller budget."""
-    recorded = store.recorded("study")
-    if recorded is not None and recorded["tokens"] < tree.study.tokens:
-        waiting = [tree.nodes[key] for key in tree.waiting if store.segment(key).done is None]
-        pending = sum(node.segment.tokens for node in (*find_pending(tree, store), *waiting))
-        log_continuation(tree.study, recorded["tokens"], tree.tokens - pending, tree.tokens)
 
 
 def hash_inputs(study: Study, dataset: Dataset | None) -> dict[str, Any]:
@@ -220,7 +151,7 @@ def hash_inputs(study: Study, dataset: Dataset | None) -> dict[str, Any]:
     return inputs if dataset is None else {"data": dataset.identity, **inputs}
 
 
-def _train(planner: _Planner, store: Store, options: RunOptions, lock: WriterLock, clock: "_Clock") -> None:
+def _train(planner: Planner, store: Store, options: RunOptions, lock: WriterLock, clock: "_Clock") -> None:
     """Train pending segments; if an earlier writer died or its disk failed, hash every state first."""
     try:
         train_tree(
@@ -256,10 +187,9 @@ def _publish(tree: Tree, store: Store, dataset: Dataset, options: RunOptions, cl
     return results
 
 
-def _provenance(tree: Tree, options: RunOptions) -> dict[str, Any]:
-    """The remaining entries of study.json: how the study is run, versions, machine, lineage."""
+def _provenance(options: RunOptions) -> dict[str, Any]:
+    """The entries of study.json on how the study is run: executor, processes, versions, machine."""
     return {
-        "data_fingerprint": tree.data_fingerprint,
         "executor": options.executor.kind,
         "jobs": options.executor.jobs,
         "threads": options.threads,
@@ -268,9 +198,6 @@ def _provenance(tree: Tree, options: RunOptions) -> dict[str, Any]:
         "shards": options.world.shards,
         "versions": {"deepen": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "machine": machine_name(),
-        "lineage": Lineage.from_tree(tree).to_json(),
-        "routes": [route.to_json() for route in tree.routes],
-        "trials": [{**route.to_json(), "peak": trial.peak} for trial, route in tree.tuning.runs],
     }
 
 

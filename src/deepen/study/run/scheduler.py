@@ -196,8 +196,7 @@ class _Scheduler:
                 self._submit_ready(workers, stop)
             if stop.is_set():
                 workers.stop()
-            ended, _ = wait(self._running, timeout=0.2, return_when=FIRST_COMPLETED)
-            for future in ended | {future for future in self._running if future.cancelled()}:
+            for future in self._wait(stop) | {future for future in self._running if future.cancelled()}:
                 node = self._running.pop(future)
                 finished = self._is_finished(future, node, stop)
                 self._watcher.end(node, finished=finished)
@@ -206,6 +205,12 @@ class _Scheduler:
                 else:
                     self._queue.put_back(node)
                     self._replan_after_divergence()
+
+    def _wait(self, stop: threading.Event) -> set["Future[Outcome]"]:
+        """Wait a moment for segments to end; returns those that did."""
+        if not self._running:  # the executor has no room yet; `wait` would return at once
+            stop.wait(0.2)
+        return wait(self._running, timeout=0.2, return_when=FIRST_COMPLETED).done
 
     def _submit_ready(self, workers: SegmentExecutor, stop: threading.Event) -> None:
         """Submit segments while workers are free."""

@@ -84,7 +84,7 @@ class _Feed:
         self._name, self._study, self._store, self._folder = name, tree.study, store, store.folder
         self._record = _Record(store.folder / "trackers" / f"{name}.json")
         self._runs = [RunLogs(tree, store, routes) for routes in _routes_by_run(tree)]
-        self._newer: Tree | None = None
+        self._newest = self._followed = tree
         self._open: dict[str, OpenRun] = {}
         self._is_over, self._advanced_at = threading.Event(), 0.0
         self._thread = threading.Thread(target=self._feed, name=f"tracker {name}", daemon=True)
@@ -93,7 +93,7 @@ class _Feed:
         self._thread.start()
 
     def replan(self, tree: Tree) -> None:
-        self._newer = tree  # the thread takes it over
+        self._newest = tree  # the thread takes it over
 
     def request_end(self) -> None:
         self._is_over.set()
@@ -114,12 +114,20 @@ class _Feed:
             is_last = False
             while not is_last:
                 is_last = self._is_over.wait(POLL_SECONDS)
-                if (newer := self._newer) is not None:
-                    self._replan(newer)
+                if (newest := self._newest) is not self._followed:
+                    self._replan(newest)
+                    self._followed = newest
                 for run in self._runs:
                     self._log_new_rows(run)
             for opened in self._open.values():
                 opened.close()
+        except durable.DamagedError as error:
+            _log.warning(
+                "tracker %s receives nothing (%s); training continues without it. Remove that file, and what the "
+                "tracker has of this study: the same command then logs all of it again",
+                self._name,
+                error,
+            )
         except Exception as error:
             _log.warning(
                 "tracker %s failed (%s); training continues without it, and the same command catches up later",

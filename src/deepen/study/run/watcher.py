@@ -14,6 +14,7 @@ from types import TracebackType
 from deepen.study.compile.tree import Node, Tree
 from deepen.study.run.progress import OnProgress, SegmentProgress, StudyProgress
 from deepen.study.run.ready_queue import training_flops
+from deepen.study.store.log_lines import tokens_trained
 from deepen.study.store.segment_folder import SegmentFolder
 from deepen.study.store.study_folder import Store
 
@@ -139,8 +140,7 @@ class Watcher:
 def _trained_flops(node: Node, unfinished: dict[str, int]) -> int:
     """FLOPs of the finished steps of a segment."""
     segment = node.segment
-    tokens = min(max(unfinished.get(node.key, segment.end), segment.start), segment.end) - segment.start
-    return segment.price(tokens)
+    return segment.price(tokens_trained(segment, unfinished.get(node.key, segment.end)))
 
 
 def _is_evaluating(node: Node, folder: SegmentFolder, tokens: int) -> bool:

@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from deepen.train.segment import Segment
+
 Line = dict[str, Any]
 
 
@@ -28,6 +30,14 @@ def read_log(path: Path) -> list[tuple[bytes, Line]]:
             break
         complete.append((text, line))
     return complete
+
+
+def tokens_trained(segment: Segment, position: int) -> int:
+    """The tokens of a segment that are trained when its log or its state is at `position` tokens of the run.
+
+    A log can end before its segment begins: if an arm is added that cuts a piece, the log belongs to the rest.
+    """
+    return max(segment.start, min(position, segment.end)) - segment.start
 
 
 def last_steps(steps: Iterable[Line], tokens: int, every_tokens: int) -> list[Line]:

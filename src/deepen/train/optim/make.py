@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from deepen.model.lazy import LazyTensors
 from deepen.train.optim.adamw import make_adamw
 from deepen.train.optim.muon import make_muon
 from deepen.train.optim.spec import OptimizerSpec, ParameterGroup
@@ -101,11 +102,23 @@ def read_moments(
         placement: where the model is.
     """
     moments, state_names = dict(before), _find_state_names(optimizer)
-    for name, parameter in model.named_parameters():
-        if parameter in optimizer.state:
-            state = optimizer.state[parameter]
-            moments[name] = placement.copy({key: state[key] for key in state_names[parameter]})
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter in optimizer.state}
+    tensors = {
+        f"{name}:{key}": optimizer.state[parameter][key]
+        for name, parameter in trained.items()
+        for key in state_names[parameter]
+    }
+    copies = placement.copy(tensors) if tensors else {}  # all at once, so that a GPU is waited for once
+    for name, parameter in trained.items():
+        moments[name] = _select(copies, {key: f"{name}:{key}" for key in state_names[parameter]})
     return moments
+
+
+def _select(tensors: Mapping[str, torch.Tensor], names: Mapping[str, str]) -> Moments:
+    """Some of the tensors under other names, lazy as they are: `names` gives the present name of each."""
+    if isinstance(tensors, LazyTensors):
+        return LazyTensors({new: tensors.lazy[old] for new, old in names.items()})
+    return {new: tensors[old] for new, old in names.items()}
 
 
 def _find_state_names(optimizer: torch.optim.Optimizer) -> dict[torch.Tensor, tuple[str, ...]]:

@@ -43,7 +43,7 @@ def _default_jobs() -> int:
 @contextmanager
 def _open(choice: ExecutorChoice, setting: Setting) -> Iterator[SegmentExecutor]:
     jobs = choice.jobs or _default_jobs()
-    if jobs == 1:
+    if jobs == 1 or setting.world.size > 1:  # the other processes of a world follow this one
         torch.set_num_threads(setting.threads)
         yield ThisProcess(setting)
         return
