@@ -82,7 +82,7 @@ def saving_text(verdict: Verdict) -> str:
     saving = percent(1 - 1 / multiplier)
     if verdict.multiplier_bound is Bound.ABOVE:
         return f"at least {saving}"
-    if interval is None or interval[0] <= 1:
+    if interval is None or min(interval) <= 1:
         return ""
     low, high = (f"{100 * (1 - 1 / end):.0f}" for end in interval)
     is_open = (verdict.multiplier_interval_bounds or (None, None))[1] is Bound.ABOVE

@@ -79,3 +79,10 @@ def test_the_page_has_the_section_and_no_name_becomes_markup():
 def test_the_static_figure_has_every_arm_in_both_panels():
     left, right = draw_budgets(TWO).axes
     assert len(left.containers) == 2 and len(right.containers) == 1
+
+
+def test_an_interval_that_does_not_contain_its_difference_is_drawn_up_to_it():
+    odd = study(verdict(1.0, -0.1), verdict(0.25, 0.05) | {"interval": [0.3, 0.4]})
+    [late] = budget_chart(odd, "budget-difference")["traces"]
+    assert late["error_y"]["arrayminus"] == pytest.approx((0, 0.2))
+    draw_budgets(odd)

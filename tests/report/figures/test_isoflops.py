@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from deepen.report.figures.isoflops import DepthStudy, read_depth_studies, read_depth_study
+from deepen.report.figures.isoflops_figure import draw_isoflops
 from deepen.study.results.schema import Results
 from depth_studies import DEPTHS, FLOPS, PARAMETERS, SHARES, best_at, make_depths
 
@@ -74,3 +75,23 @@ def test_studies_are_in_the_order_of_their_widths():
     group = [make_depths(width=48, family="llama", parametrization="standard"), make_depths()]
     titles = [study.title for study in read_depth_studies(group)]
     assert titles == ["depths, width 24", "width 48, llama, standard"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("flops", -1.0), ("flops", 0), ("budget_flops", -5), ("tokens", 0), ("budget_share", -1)]
+)
+def test_marks_that_have_no_place_in_the_figure_are_left_out(key: str, value: float):
+    content = make_depths().to_json()
+    for arm in content["arms"]:
+        for mark in arm["marks"][1:]:
+            mark[key] = value
+    study = read_depth_study(Results.from_json(content))
+    assert study is not None and len(study.curves) == 1
+    draw_isoflops([study])
+
+
+@pytest.mark.parametrize("key", ["depth", "parameters_non_embedding"])
+def test_a_study_of_no_parameters_has_no_curves(key: str):
+    content = make_depths().to_json()
+    content["regime"][key] = -1
+    assert read_depth_study(Results.from_json(content)) is None

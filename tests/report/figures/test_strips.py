@@ -90,3 +90,19 @@ def test_files_without_phases_show_the_depths_of_the_curve():
     assert list(drawn.roles) == ["unknown"] and "trained" not in drawn.strips[0].sentence
     nothing = replace(study, arms=(replace(study.arms[0], runs=()),))
     assert draw_strips(nothing).strips == ()
+
+
+@pytest.mark.parametrize("change", [{"tokens": "?"}, {"tokens": -7}, {"depth": 10**30}, {"depth": -1}])
+def test_phases_that_cannot_be_drawn_are_left_out(model: ModelConfig, change: dict[str, Any]):
+    first, last = make_phases(model, "one-shot", start_depth=3, grow_at=0.25)
+    drawn = draw_strips(summarize_arms(grown=[first | change, last], nothing=[first | change]))
+    [strip] = drawn.strips
+    assert [(bar.left, bar.width, bar.height) for bar in strip.bars] == [(0, STRIP_WIDTH, 12)]
+    assert strip.sentence.startswith("12 blocks from the first token to the last.")
+    assert drawn.ticks[-1][0] <= STRIP_WIDTH
+
+
+def test_depths_of_a_curve_that_no_model_has_are_left_out():
+    curve = [{"tokens": tokens, "depth": depth} for tokens, depth in ((10, 10**30), (20, 2))]
+    [arm] = summarize(Results.from_json({"arms": [{"name": "old", "curve": curve}]})).arms
+    assert [phase.depth for phase in find_phases(arm)] == [2]

@@ -67,3 +67,10 @@ def test_everything_is_inside_the_panel(rates: tuple[float, ...]):
     assert all(0 < trial.x < PANEL_WIDTH and 0 < trial.y < PANEL_HEIGHT for trial in panel.trials)
     places = [place for place, _ in panel.rates]
     assert all(after - before > 40 for before, after in pairwise(places))
+
+
+def test_a_rate_that_no_logarithm_has_is_left_out_and_one_loss_of_any_size_is_drawn():
+    odd = make_tuned("a", {-0.01: 4.0, 0.0: 4.1, 0.02: 10**30}, -0.01)
+    [panel] = draw(odd, make_tuned("b", {-1: 4.0}, None)).panels
+    assert [trial.x for trial in panel.trials] == [112]
+    assert 0 < panel.trials[0].y < PANEL_HEIGHT

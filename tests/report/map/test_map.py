@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deepen.report.map.draw import draw_map
-from deepen.report.map.grid import group_budgets, make_grids
-from deepen.report.map.words import describe_laws, describe_map, describe_withheld
+from deepen.report.map.grid import make_grids
+from deepen.report.map.words import describe_laws, describe_map, describe_scope, describe_withheld
 from deepen.report.publish.map_tables import cell_table
 from deepen.study.map.law import fit_laws
 from deepen.study.map.schema import MapResults
@@ -51,7 +51,7 @@ def found() -> MapResults:
 def test_small_models_come_first_and_budgets_that_differ_by_rounding_share_a_column(found: MapResults) -> None:
     (grid,) = make_grids(found)
     assert [model.name for model, _ in grid.rows] == ["small", "large"]
-    assert group_budgets(found) == grid.budgets == (5.0, 20.0)
+    assert grid.budgets == ("5", "20")
     assert [square.multiplier for _, squares in grid.rows for square in squares] == [
         "1.20×",
         "1.15×",
@@ -59,6 +59,29 @@ def test_small_models_come_first_and_budgets_that_differ_by_rounding_share_a_col
         "0.90×",
     ]
     assert grid.rows[0][1][1].interval == "1.10 to above 1.40"
+
+
+@pytest.mark.parametrize(
+    ("budgets", "labels"),
+    [
+        ((125, 250), ("125", "250")),
+        ((12.5, 33.4), ("12.5", "33.4")),
+        ((105.1, 110.4), ("105", "110")),
+        ((100.2, 103.9), ("100", "104")),
+        ((100.2, 100.3), ("100.2", "100.3")),
+        ((79.97, 1_000_000), ("80", "1000000")),
+    ],
+)
+def test_each_budget_of_a_model_has_a_column_and_a_label_of_its_own(
+    budgets: tuple[float, float], labels: tuple[str, str]
+) -> None:
+    found = _map(_cell("small", budgets[0], 1.2), _cell("small", budgets[1], 1.4), _cell("large", budgets[1], 1.3))
+    (grid,) = make_grids(found)
+    assert grid.budgets == labels
+    rows = [[square.multiplier for square in squares] for _, squares in grid.rows]
+    assert rows == [["1.20×", "1.40×"], ["–", "1.30×"]]
+    assert f"{labels[0]} and {labels[1]} tokens per parameter" in describe_scope(found)
+    assert f"| {labels[1]} tokens per parameter |" in str(cell_table(found))
 
 
 def test_the_line_of_breaking_even_runs_between_a_gain_and_a_loss(found: MapResults) -> None:

@@ -143,6 +143,7 @@ def test_curves_keep_the_number_of_points_and_those_that_decide_what_is_compared
         tokens = [point.tokens for point in arm.curve]
         assert 10 <= len(tokens) <= 19 and tokens == sorted(tokens)
         assert {100_000, 101_000, 160_000, 200_000} <= set(tokens)  # growth, the first after, decay, end
+        assert [point.step for point in arm.curve] == [each // 1000 - 1 for each in tokens]
     assert make_compact(thin, 10) == thin
 
 

@@ -86,3 +86,9 @@ def test_the_ends_of_runs_are_at_their_own_tokens_since_growth():
     arm["growths"][0]["trigger"] = "plateau"
     [decided] = summarize_excess(Results.from_json(content))
     assert [end.is_whole_budget for end in decided.ends] == [True]
+
+
+def test_numbers_of_any_size_are_averaged():
+    huge = {1000: 4.1, 10**30: 4.2}
+    [excess] = summarize(run("full", 0, dict.fromkeys(huge, 4.0)), grown(0, huge))
+    assert [point.loss.mean for point in excess.curves["tokens"]] == pytest.approx([0.1, 0.2])

@@ -90,3 +90,12 @@ def test_a_name_that_is_a_formula_is_text_in_a_spreadsheet(tmp_path: Path):
     table = pd.read_csv(tmp_path / "marks.csv")
     assert list(table["arm"]) == ["'=1+1", "'+x", "'-x", "full"]
     assert list(table["val_loss"]) == [-4.0] * 4 and list(table["'@task_value"]) == [0.5] * 4
+
+
+def test_an_integer_beyond_64_bits_is_unknown_in_parquet(tmp_path: Path):
+    curve = [{"tokens": 10**30, "flops": 1}, {"tokens": 7, "flops": 2}]
+    tables = make_tables(Results.from_json({"arms": [{"name": "full", "curve": curve}]}))
+    write_csv(tables, tmp_path)
+    write_parquet(tables, tmp_path)
+    assert list(pd.read_parquet(tmp_path / "curves.parquet")["tokens"].fillna(-1)) == [-1, 7]
+    assert str(10**30) in (tmp_path / "curves.csv").read_text()

@@ -86,3 +86,13 @@ def test_nothing_is_above_zero_after_a_crossing(losses: list[float]):
         assert losses[-1] > 0
     else:
         assert all(loss <= 0 for position, loss in points.items() if position > crossing)
+
+
+@pytest.mark.parametrize("flops", ["?", 0, -5, float("nan"), None])
+def test_points_of_the_baseline_without_flops_are_not_compared_at_equal_compute(flops: object):
+    baseline = curve({100: 4.3, 150: 4.2, 200: 4.1}, price=2)
+    baseline[0]["flops"] = flops
+    grown = curve({100: 4.4, 150: 4.6, 200: 4.05, 320: 4.0}, price=1)
+    points = excess(baseline, grown)
+    assert [point.loss_at_compute is not None for point in points] == [False, False, False, True]
+    assert [point.loss for point in points] == pytest.approx([0.1, 0.4, -0.05, None])

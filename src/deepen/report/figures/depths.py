@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from deepen.report.figures.strips import find_phases
 from deepen.report.style import UNKNOWN_COLOUR
 from deepen.report.summary.study_summary import ArmSummary, StudySummary
-from deepen.report.units import MAX_NAME_LENGTH, cut
 from deepen.study.results.phases import PhaseResult
 from deepen.study.results.tuning import TunedArm
 
@@ -107,13 +106,13 @@ def _read_trials(study: StudySummary, tuned: TunedArm) -> DepthPoint | None:
     """An arm at its chosen trial, or else its best so far; None if no trial is finished."""
     losses = [trial.loss for trial in tuned.trials if trial.loss is not None]
     chosen = tuned.chosen.loss if tuned.chosen is not None else min(losses, default=None)
-    arm = study.find_arm(cut(tuned.name, MAX_NAME_LENGTH))
+    arm = study.find_arm(tuned.name)
     phases = find_phases(arm) if arm else ()
     depth = _mean_depth(phases) if phases and not tuned.is_fixed_depth else tuned.depth
     if chosen is None or depth is None:
         return None
     return DepthPoint(
-        arm=cut(tuned.name, MAX_NAME_LENGTH),
+        arm=tuned.name,
         colour=arm.colour if arm else UNKNOWN_COLOUR,
         depth=depth,
         is_fixed=tuned.is_fixed_depth,

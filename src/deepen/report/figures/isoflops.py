@@ -18,6 +18,7 @@ from statistics import fmean
 import numpy as np
 
 from deepen.report.figures.depths import find_constant_depth
+from deepen.report.summary.shown_names import with_shown_names
 from deepen.report.summary.study_summary import summarize
 from deepen.study.judge.best_depth import BestDepth, find_best_depth
 from deepen.study.judge.multiplier import SAME_BUDGET
@@ -168,17 +169,19 @@ def read_depth_studies(group: Iterable[Results]) -> tuple[DepthStudy, ...]:
 
 def read_depth_study(results: Results) -> DepthStudy | None:
     """The isoFLOP curves of a study; None if it has fewer than three constant depths at any budget."""
+    results = with_shown_names(results)
     summary, regime = summarize(results), results.regime
     depths = {arm.name: depth for arm in summary.arms if (depth := find_constant_depth(arm)) is not None}
     marks = [
         (depths[arm.name], arm.seed, mark)
         for arm in results.arms
         for mark in arm.marks
-        if arm.name in depths and mark.is_exact and mark.val_loss is not None and mark.budget_share and mark.tokens
+        if depths.get(arm.name) and mark.val_loss is not None and _has_budget(mark)
     ]
-    if not marks or not regime.parameters_non_embedding or not regime.depth:
+    parameters, blocks = regime.parameters_non_embedding or 0, regime.depth or 0
+    if not marks or min(parameters, blocks) < 1:
         return None
-    per_block = regime.parameters_non_embedding / regime.depth
+    per_block = parameters / blocks
     curves = [_make_curve(share, found, per_block) for share, found in _group_by_budget(marks).items()]
     drawn = tuple(sorted((curve for curve in curves if curve), key=lambda curve: curve.budget))
     if not drawn:
@@ -192,6 +195,12 @@ def read_depth_study(results: Results) -> DepthStudy | None:
         curves=drawn,
         own_budgets={depth: RATIO * per_block * depth * flops for depth, flops in sorted(per_token.items())},
     )
+
+
+def _has_budget(mark: MarkResult) -> bool:
+    """Whether a mark at equal exact FLOPs has the numbers that place it in a figure."""
+    budget = mark.flops if mark.budget_flops is None else mark.budget_flops
+    return mark.is_exact and mark.tokens > 0 and min(mark.budget_share or 0, mark.flops, budget) > 0
 
 
 _Mark = tuple[int, int, MarkResult]

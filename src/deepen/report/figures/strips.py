@@ -29,6 +29,9 @@ MAX_TICKS = 5
 MAX_DEPTHS = 3
 """Maximum number of depths that a sentence lists with their shares of the tokens."""
 
+MAX_DEPTH = 10_000
+"""Maximum depth that is drawn at all."""
+
 MAX_LAYERS_SHOWN = 24
 """Maximum depth at which lines separate the layers of a strip."""
 
@@ -132,28 +135,33 @@ def draw_strips(study: StudySummary) -> Strips:
 
 
 def find_phases(arm: ArmSummary) -> tuple[PhaseResult, ...]:
-    """The phases of an arm with its first seed.
+    """The phases of an arm with its first seed, without those that have no tokens or a depth of no model.
 
     In files of older versions they are read from the depths along its curve; what was trained is unknown there.
     """
     if not arm.runs:
         return ()
-    if arm.runs[0].phases:
-        return arm.runs[0].phases
+    if known := tuple(phase for phase in arm.runs[0].phases if phase.tokens > 0 and _can_be_drawn(phase.depth)):
+        return known
     mark = arm.mark_at_equal_compute
     phases: list[PhaseResult] = []
     begin, last = 0.0, mark.tokens if mark else float("inf")
     for point in arm.runs[0].curve:
         end = min(point.tokens, last)
-        if point.depth is None or end <= begin:
+        if point.depth is None or end <= begin or not _can_be_drawn(point.depth):
             continue
         if phases and phases[-1].depth == point.depth:
             phases[-1] = replace(phases[-1], tokens=phases[-1].tokens + round(end - begin))
         else:
-            known = {"tokens": round(end - begin), "depth": point.depth, "blocks": point.depth}
-            phases.append(PhaseResult.from_json(known))
+            read = {"tokens": round(end - begin), "depth": point.depth, "blocks": point.depth}
+            phases.append(PhaseResult.from_json(read))
         begin = end
     return tuple(phases)
+
+
+def _can_be_drawn(depth: int) -> bool:
+    """Whether a model may have this depth: results of a stranger may name any."""
+    return 0 <= depth <= MAX_DEPTH
 
 
 def _draw_bars(phases: Sequence[PhaseResult], longest: int, height: int) -> Iterator[Bar]:

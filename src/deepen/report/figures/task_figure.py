@@ -70,7 +70,7 @@ def _draw_scores(axes: Axes, study: StudySummary, task: str) -> None:
             axes.errorbar(
                 [at.step],
                 [factor * at.value],
-                [factor * (at.stderr or 0.0)],
+                [factor * max(0.0, at.stderr or 0.0)],
                 color=arm.colour,
                 elinewidth=1.0,
                 capsize=2.5,

@@ -12,7 +12,7 @@ import numpy as np
 
 from deepen.report.style import UNKNOWN_COLOUR
 from deepen.report.summary.study_summary import StudySummary
-from deepen.report.units import MAX_NAME_LENGTH, counted, cut, fixed
+from deepen.report.units import counted, cut, fixed
 from deepen.study.results.tuning import TrialResult, TunedArm
 
 PANEL_WIDTH, PANEL_HEIGHT = 200, 112
@@ -100,15 +100,15 @@ def sort_trials(arm: TunedArm) -> list[TrialResult]:
 
 def finished_trials(arm: TunedArm) -> list[TrialResult]:
     """The trials of an arm whose loss and rate are known."""
-    return [trial for trial in arm.trials if trial.loss is not None and trial.peak]
+    return [trial for trial in arm.trials if trial.loss is not None and (trial.peak or 0) > 0]
 
 
 def loss_range(arms: Sequence[TunedArm]) -> tuple[float, float]:
     """The range of losses to show: all chosen trials, and most of the others."""
-    losses = [trial.loss for arm in arms for trial in finished_trials(arm) if trial.loss is not None]
+    losses = [float(trial.loss) for arm in arms for trial in finished_trials(arm) if trial.loss is not None]
     low, high = min(losses), float(np.quantile(losses, MAX_QUANTILE))
     high = max([high, *(arm.chosen.loss or low for arm in arms if arm.chosen)])
-    margin = 0.08 * (high - low) if high > low else 0.01
+    margin = 0.08 * (high - low) if high > low else max(0.01, 1e-6 * abs(high))
     return low - margin, high + margin
 
 
@@ -134,8 +134,7 @@ class _Scale:
 
 
 def _draw_panel(study: StudySummary, arm: TunedArm, scale: _Scale, rates: tuple[float, float]) -> Panel:
-    name = cut(arm.name, MAX_NAME_LENGTH)
-    shown, chosen = study.find_arm(name), arm.chosen
+    shown, chosen = study.find_arm(arm.name), arm.chosen
 
     def x(peak: float) -> float:
         lowest, highest = math.log(rates[0]), math.log(rates[1])
@@ -153,10 +152,10 @@ def _draw_panel(study: StudySummary, arm: TunedArm, scale: _Scale, rates: tuple[
         path = "L".join(f"{left} {top}" for left, top in map(place, trials))
         lines.append(TrialLine(path=f"M{path}", has_chosen=chosen in trials, title=options))
     ends = sorted({trial.peak for trial in finished if trial.peak})
-    first = [chosen.peak] if chosen and chosen.peak else []
+    first = [chosen.peak] if chosen and chosen.peak and chosen.peak > 0 else []
     labelled = dict.fromkeys([*first, ends[0], ends[-1]])
     return Panel(
-        name=name,
+        name=arm.name,
         colour=shown.colour if shown else UNKNOWN_COLOUR,
         lines=tuple(lines),
         trials=tuple(

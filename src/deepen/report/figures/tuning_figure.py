@@ -9,7 +9,6 @@ from deepen.report.figures.tuning import find_tuned, finished_trials, loss_range
 from deepen.report.layout import legend_label
 from deepen.report.style import UNKNOWN_COLOUR
 from deepen.report.summary.study_summary import StudySummary
-from deepen.report.units import MAX_NAME_LENGTH, cut
 
 _COLUMNS = 4
 
@@ -26,15 +25,14 @@ def draw_tuning_figure(study: StudySummary) -> Figure:
     for axes in panels.flat[len(arms) :]:
         axes.set_visible(False)
     for axes, arm in zip(panels.flat, arms, strict=False):
-        name = cut(arm.name, MAX_NAME_LENGTH)
-        shown = study.find_arm(name)
+        shown = study.find_arm(arm.name)
         colour = shown.colour if shown else UNKNOWN_COLOUR
         for _, group in groupby(sort_trials(arm), key=lambda trial: name_options(trial.options)):
             points = [(trial.peak, trial.loss) for trial in group]
             axes.plot(*zip(*points, strict=True), "o-", mfc="white", color=colour, lw=1, ms=3.5)
         if arm.chosen is not None:
             axes.plot([arm.chosen.peak], [arm.chosen.loss], "o", color=colour, ms=5.5)
-        axes.set_title(legend_label(name, 16) + (", at the edge" if arm.at_edge else ""), fontsize=7)
+        axes.set_title(legend_label(arm.name, 16) + (", at the edge" if arm.at_edge else ""), fontsize=7)
         axes.set_xscale("log")
         # Ticks of our own: matplotlib's labels of powers need its math, which names of arms must not use.
         axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])

@@ -126,7 +126,7 @@ def _draw_grid(axes: Axes, grid: Grid, theme: _Theme) -> None:
                     [column, column + 1], [row + 1] * 2, color=theme.ink, lw=2.2, solid_capstyle="projecting"
                 )
     axes.set(xlim=(0, len(grid.budgets)), ylim=(n, 0), xticks=[i + 0.5 for i in range(len(grid.budgets))])
-    axes.set_xticklabels([f"{budget:g}" for budget in grid.budgets])
+    axes.set_xticklabels(grid.budgets)
     axes.set_yticks([i + 0.5 for i in range(n)])
     axes.set_yticklabels(
         [f"{cut(model.name, 14)}\n{count(model.parameters_non_embedding)}" for model, _ in grid.rows]

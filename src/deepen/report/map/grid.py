@@ -84,42 +84,68 @@ class Square:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grid:
-    """The heat map of one arm: a row per model, small ones first, a column per budget."""
+    """The heat map of one arm: a row per model, small ones first, a column per budget, labelled by `budgets`."""
 
     arm: str
-    budgets: tuple[float, ...]
+    budgets: tuple[str, ...]
     rows: tuple[tuple[MapModel, tuple[Square, ...]], ...]
 
 
 def make_grids(found: MapResults) -> tuple[Grid, ...]:
     """The heat maps of all arms, with the same rows and columns."""
-    models, budgets = found.models, group_budgets(found)
-    return tuple(_make_grid(found, arm, models, budgets) for arm in found.arms)
+    columns, budgets = _group_cells(found.cells), label_budgets(found)
+    return tuple(_make_grid(arm, found.models, columns, budgets) for arm in found.arms)
 
 
-def group_budgets(found: MapResults) -> tuple[float, ...]:
-    """The budgets of a map in tokens per parameter; within 5 % they are one, as whole steps move them a little."""
-    groups: list[list[float]] = []
-    for value in sorted(cell.tokens_per_parameter for cell in found.cells if cell.tokens_per_parameter > 0):
-        if groups and value <= 1.05 * groups[-1][0]:
-            groups[-1].append(value)
-        else:
-            groups.append([value])
-    return tuple(float(f"{median(group):.2g}") for group in groups)
-
-
-def _make_grid(found: MapResults, arm: str, models: Sequence[MapModel], budgets: Sequence[float]) -> Grid:
-    cells = {(cell.model.name, _nearest(budgets, cell)): cell for cell in found.cells if cell.arm == arm}
-    table = [[cells.get((model.name, budget)) for budget in budgets] for model in models]
-    return Grid(
-        arm=arm,
-        budgets=tuple(budgets),
-        rows=tuple((model, tuple(_squares(table, row))) for row, model in enumerate(models)),
+def label_budgets(found: MapResults) -> tuple[str, ...]:
+    """The budgets of a map in tokens per parameter: rounded by at most 1 %, and each different from the others."""
+    medians = [median(cell.tokens_per_parameter for cell in group) for group in _group_cells(found.cells)]
+    labels = [_round_within(value, 0.01) for value in medians]
+    return tuple(
+        label if labels.count(label) == 1 else f"{value:.10g}"
+        for label, value in zip(labels, medians, strict=True)
     )
 
 
-def _nearest(budgets: Sequence[float], cell: MapCell) -> float:
-    return min(budgets, key=lambda budget: abs(budget - cell.tokens_per_parameter))
+def _round_within(value: float, error: float) -> str:
+    """A number with the fewest digits that change it by at most a share of it."""
+    rounded = (f"{value:.{digits}g}" for digits in range(1, 18))
+    return f"{float(next(text for text in rounded if abs(float(text) - value) <= error * value)):.10g}"
+
+
+def _group_cells(cells: Sequence[MapCell]) -> list[list[MapCell]]:
+    """The cells of each budget, small ones first; within 5 % they are one, as whole steps move them a little.
+
+    Budgets at which the same model was measured are never one, however close they are.
+    """
+    groups: list[list[MapCell]] = []
+    known = [cell for cell in cells if cell.tokens_per_parameter > 0]
+    for cell in sorted(known, key=lambda cell: cell.tokens_per_parameter):
+        if groups and _have_same_budget(groups[-1], cell):
+            groups[-1].append(cell)
+        else:
+            groups.append([cell])
+    return groups
+
+
+def _have_same_budget(group: Sequence[MapCell], cell: MapCell) -> bool:
+    budget = cell.tokens_per_parameter
+    same_model = [other for other in group if other.model.name == cell.model.name]
+    return budget <= 1.05 * group[0].tokens_per_parameter and all(
+        other.tokens_per_parameter == budget for other in same_model
+    )
+
+
+def _make_grid(
+    arm: str, models: Sequence[MapModel], columns: Sequence[Sequence[MapCell]], budgets: tuple[str, ...]
+) -> Grid:
+    found = [{cell.model.name: cell for cell in column if cell.arm == arm} for column in columns]
+    table = [[column.get(model.name) for column in found] for model in models]
+    return Grid(
+        arm=arm,
+        budgets=budgets,
+        rows=tuple((model, tuple(_squares(table, row))) for row, model in enumerate(models)),
+    )
 
 
 def _squares(table: Sequence[Sequence[MapCell | None]], row: int) -> Iterator[Square]:

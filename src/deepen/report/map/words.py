@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from deepen.report.map.grid import group_budgets
+from deepen.report.map.grid import label_budgets
 from deepen.report.units import capitalized, count, fixed, join, plural
 from deepen.study.judge.strata import student_quantile
 from deepen.study.map.law import MIN_SIZES_FOR_TREND
@@ -44,12 +44,11 @@ def describe_scope(found: MapResults) -> str:
     models, cells = found.models, found.cells
     if not cells:
         return ""
-    budgets = group_budgets(found)
     sizes = [count(model.parameters_non_embedding) for model in models]
     seeds = sorted({len(cell.seeds) for cell in cells})
     return (
         f"{capitalized(plural(len(models), 'model'))} ({join(sizes)} parameters without embeddings), "
-        f"{join([f'{budget:g}' for budget in budgets])} tokens per parameter, {join(found.arms)}; "
+        f"{join(label_budgets(found))} tokens per parameter, {join(found.arms)}; "
         f"{join([str(each) for each in seeds])} {'seed' if seeds == [1] else 'seeds'}, at equal exact FLOPs."
     )
 

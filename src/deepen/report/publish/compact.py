@@ -158,9 +158,9 @@ def _choose_tokens(arms: Sequence[ArmResult], points: int) -> frozenset[int]:
 def _thin(arm: ArmResult, kept: Set[int]) -> tuple[CurvePoint, ...]:
     """The points of a curve that are kept, and those before the decay and at the end.
 
-    Nothing draws their steps and phases, which are left out.
+    Their phases are left out, which only hover text shows; curves without any are known to be thin already.
     """
     validated = [point for point in arm.curve if point.val_loss is not None]
     ends = {point.tokens for point in (*validated[-1:], *arm.curve[-1:])}
     needed = kept | ends | {find_decay_start(arm.curve).tokens}
-    return tuple(replace(point, step=None, phase="") for point in arm.curve if point.tokens in needed)
+    return tuple(replace(point, phase="") for point in arm.curve if point.tokens in needed)

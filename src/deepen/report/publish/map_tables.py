@@ -14,7 +14,7 @@ def cell_table(found: MapResults) -> MarkdownTable | None:
     grids = make_grids(found)
     if not grids:
         return None
-    budgets = [f"{budget:g} tokens per parameter" for budget in grids[0].budgets]
+    budgets = [f"{budget} tokens per parameter" for budget in grids[0].budgets]
     return MarkdownTable(
         columns=("arm", "model", "parameters", *budgets),
         rows=[

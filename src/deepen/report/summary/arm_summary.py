@@ -1,7 +1,7 @@
 """An arm of a study averaged over its seeds (see `report.summary`)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deepen.report.summary.averages import (
     AveragedMark,
@@ -147,6 +147,17 @@ def summarize_arm(
         tasks=average_tasks([result for arm in seeds for result in arm.tasks]),
         peak_memory_bytes=max(peaks, default=None),
     )
+
+
+def with_steps(arm: ArmResult, batch_tokens: int | None) -> ArmResult:
+    """An arm with the steps of its curve, which older published results lack; unless its batch grows."""
+    if arm.batch_ramp or not batch_tokens or batch_tokens < 0:
+        return arm
+    curve = (
+        replace(point, step=round(point.tokens / batch_tokens)) if point.step is None else point
+        for point in arm.curve
+    )
+    return replace(arm, curve=tuple(curve))
 
 
 def _describe_own_rate(arm: ArmResult) -> str:

@@ -151,7 +151,7 @@ def _average_scores_at_mark(seeds: Sequence[MarkResult]) -> dict[str, AveragedSc
         step, value = mean(step for step, _ in scores), mean(score.value for _, score in scores)
         if step is not None and value is not None:
             stderr = mean(score.stderr for _, score in scores)
-            averaged[cut(task, MAX_NAME_LENGTH)] = AveragedScore(step=step, value=value, stderr=stderr)
+            averaged[task] = AveragedScore(step=step, value=value, stderr=stderr)
     return averaged
 
 
@@ -160,8 +160,7 @@ def average_tasks(results: Iterable[TaskResult]) -> dict[str, tuple[AveragedScor
     by_task: dict[str, dict[int, list[TaskResult]]] = {}
     for result in results:
         if result.task and result.step is not None and result.value is not None:
-            task = cut(result.task, MAX_NAME_LENGTH)
-            by_task.setdefault(task, {}).setdefault(result.step, []).append(result)
+            by_task.setdefault(result.task, {}).setdefault(result.step, []).append(result)
     return {
         task: tuple(
             AveragedScore(

@@ -9,7 +9,7 @@ import numpy as np
 
 from deepen.report.summary.averages import SeedRange
 from deepen.report.summary.decided_growth import describe_depths
-from deepen.report.units import MAX_NAME_LENGTH, count, cut, decimal_places, signed
+from deepen.report.units import count, decimal_places, signed
 from deepen.study.results.excess import Excess, excess_since_growth, find_crossing
 from deepen.study.results.schema import ArmResult, GrowthResult, Interval, Results
 
@@ -58,14 +58,14 @@ class ArmExcess:
 
 
 def summarize_excess(results: Results) -> tuple[ArmExcess, ...]:
-    """Average the excess of each arm that grew over its seeds."""
+    """Average the excess of each arm that grew over its seeds; with names as in `results`."""
     by_arm: dict[str, dict[int, list[Excess]]] = {}
     for excess in excess_since_growth(results):
         by_arm.setdefault(excess.arm, {}).setdefault(excess.seed, []).append(excess)
     growths = {(arm.name, arm.seed): arm.growths[-1] for arm in results.arms if arm.growths}
     return tuple(
         ArmExcess(
-            arm=cut(name, MAX_NAME_LENGTH),
+            arm=name,
             growths=tuple(growths[name, seed] for seed in seeds),
             curves={panel: _average(list(seeds.values()), panel) for panel in PANELS},
             ends=_find_ends(results, name),
@@ -122,7 +122,7 @@ def _average(seeds: Sequence[Sequence[Excess]], panel: str) -> tuple[ExcessPoint
     )
     points = []
     for tokens in sorted({tokens for curve in curves for tokens in curve if begin <= tokens <= end}):
-        losses = [float(np.interp(tokens, list(curve), [loss for loss, _ in curve.values()])) for curve in curves]
+        losses = [_interpolate(tokens, curve) for curve in curves]
         points.append(
             ExcessPoint(
                 tokens=tokens,
@@ -131,6 +131,10 @@ def _average(seeds: Sequence[Sequence[Excess]], panel: str) -> tuple[ExcessPoint
             )
         )
     return tuple(points)
+
+
+def _interpolate(tokens: float, curve: Mapping[int, tuple[float, bool]]) -> float:
+    return float(np.interp(float(tokens), [*map(float, curve)], [float(loss) for loss, _ in curve.values()]))
 
 
 def _read(excess: Excess, panel: str) -> tuple[float, bool] | None:

@@ -13,10 +13,11 @@ from functools import cached_property
 from deepen.report.style import BASELINE_COLOUR, COLOURS, DASHES
 from deepen.report.summary.arm_summary import ArmSummary as ArmSummary
 from deepen.report.summary.arm_summary import SeedRun as SeedRun
-from deepen.report.summary.arm_summary import summarize_arm
+from deepen.report.summary.arm_summary import summarize_arm, with_steps
 from deepen.report.summary.averages import AveragedMark
 from deepen.report.summary.decided_growth import describe_decided_growths
 from deepen.report.summary.excess import ArmExcess, summarize_excess
+from deepen.report.summary.shown_names import with_shown_names
 from deepen.report.units import MAX_NAME_LENGTH, cut
 from deepen.schedule.recipes import BASELINE
 from deepen.study.results.regime import Regime
@@ -165,10 +166,11 @@ class StudySummary:
 
 def summarize(results: Results) -> StudySummary:
     """Average the results of a study over seeds; long names and sentences are shortened."""
+    results = with_shown_names(results)
     seeds_by_name: dict[str, list[ArmResult]] = {}
     for arm in results.arms:
-        seeds_by_name.setdefault(_shown_name(arm.name), []).append(arm)
-    baseline, windows = _shown_name(results.baseline), _curve_windows(results)
+        seeds_by_name.setdefault(arm.name, []).append(with_steps(arm, results.regime.batch_tokens))
+    baseline, windows = results.baseline, _curve_windows(results)
     others = [name for name in seeds_by_name if name != baseline]
     arms = [_summarize_other(name, seeds_by_name[name], rank, windows) for rank, name in enumerate(others)]
     if baseline in seeds_by_name:
@@ -185,10 +187,10 @@ def summarize(results: Results) -> StudySummary:
         verdicts=_shorten(results.verdicts),
         depth_noise=results.depth_noise,
         depth_verdicts=_shorten(results.depth_verdicts),
-        primary=_shown_name(results.primary) if results.primary else "",
+        primary=results.primary,
         seeds_planned=results.seeds_planned,
         looks=results.looks,
-        best_fixed_depth=_shown_name(results.best_fixed_depth) if results.best_fixed_depth else "",
+        best_fixed_depth=results.best_fixed_depth,
         tuning=results.tuning,
         baseline_words=_name_baseline(baseline, seeds_by_name.get(baseline, ())),
         excess=summarize_excess(results),
@@ -204,12 +206,6 @@ def _shorten(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
     return tuple(
         replace(
             verdict,
-            arm=_shown_name(verdict.arm),
-            baseline=_shown_name(verdict.baseline),
-            depths_beaten=tuple(map(_shown_name, verdict.depths_beaten)),
-            depths_not_beaten=tuple(map(_shown_name, verdict.depths_not_beaten)),
-            depths_better=tuple(map(_shown_name, verdict.depths_better)),
-            depths_at_edge=tuple(map(_shown_name, verdict.depths_at_edge)),
             accounting=cut(verdict.accounting, MAX_NAME_LENGTH),
             sentence=cut(verdict.sentence, MAX_SENTENCE_LENGTH),
             multiplier_withheld=cut(verdict.multiplier_withheld, MAX_SENTENCE_LENGTH),
@@ -221,10 +217,6 @@ def _shorten(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
 def _name_baseline(name: str, seeds: Sequence[ArmResult]) -> str:
     is_full = name == BASELINE.name or not seeds or seeds[0].recipe == BASELINE.name
     return "full training" if is_full else name
-
-
-def _shown_name(name: str) -> str:
-    return cut(name, MAX_NAME_LENGTH) if name else "unnamed"
 
 
 def _curve_windows(results: Results) -> int:

@@ -168,11 +168,17 @@ def _without_formula(cell: Any) -> Any:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")) else cell
 
 
+def _without_overflow(cell: Any) -> Any:
+    """A cell that fits into 64 bits; an integer that does not is unknown."""
+    return None if isinstance(cell, int) and abs(cell) >= 2**63 else cell
+
+
 def _to_parquet(table: Table) -> bytes:
     arrow = import_extra("pyarrow", extra="data", purpose="writing Parquet")
     parquet = import_extra("pyarrow.parquet", extra="data", purpose="writing Parquet")
     kinds = {bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64(), str: arrow.string()}
     schema = arrow.schema([(name, kinds[kind]) for name, kind in table.types.items()])
+    lines = [{name: _without_overflow(cell) for name, cell in line.items()} for line in table.lines]
     content = io.BytesIO()
-    parquet.write_table(arrow.Table.from_pylist(table.lines, schema=schema), content)
+    parquet.write_table(arrow.Table.from_pylist(lines, schema=schema), content)
     return content.getvalue()

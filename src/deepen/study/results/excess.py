@@ -61,7 +61,8 @@ def excess_since_growth(results: Results) -> tuple[Excess, ...]:
 def _excess(arm: ArmResult, baseline: ArmResult) -> Iterator[Excess]:
     grown_at = arm.growths[-1].tokens
     at_tokens = {point.tokens: point for point in baseline.curve}
-    validated = sorted((point for point in baseline.curve if point.val_loss is not None), key=lambda p: p.flops)
+    measured = (point for point in baseline.curve if point.val_loss is not None and point.flops >= 1)
+    validated = sorted(measured, key=lambda point: point.flops)
     arm_decays, baseline_decays = find_decay_start(arm.curve), find_decay_start(baseline.curve)
     for point in arm.curve:
         if point.tokens < grown_at:
