@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from deepen.errors import ErrorCollector, InvalidValueError, InvalidValuesError, RunError, join_or
+from deepen.errors import ErrorCollector, InvalidValueError, InvalidValuesError, RunError, add_context, join_or
 
 WRONG = InvalidValueError("is 3", field="batch_tokens", value=3, remedy="use `batch_tokens` 4", allowed=("4",))
 
@@ -50,3 +50,14 @@ def test_other_errors_are_not_collected():
 @pytest.mark.parametrize(("names", "words"), [("a", "a"), ("ab", "a or b"), ("abc", "a, b or c")])
 def test_alternatives_are_listed_in_words(names: str, words: str):
     assert join_or(names) == words
+
+
+def test_a_context_is_put_before_each_error_and_changes_nothing_else():
+    other = InvalidValueError("is 4", field="depth")
+    added = add_context(InvalidValuesError([WRONG, other, ValueError("it failed")]), "arm full")
+    assert str(added).splitlines() == [f"arm full: {WRONG}", f"arm full: {other}", "arm full: it failed"]
+    within = WRONG.within("arm full")
+    assert within.describe(lambda field: f"--{field}") == "arm full: --batch_tokens is 3: use --batch_tokens 4"
+    kept = ("problem", "field", "value", "remedy", "allowed")
+    assert all(getattr(within, name) == getattr(WRONG, name) for name in kept)
+    assert str(within.within("map")) == str(pickle.loads(pickle.dumps(within.within("map")))) == f"map: {within}"

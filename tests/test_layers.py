@@ -1,4 +1,4 @@
-"""The library does not know the command line: no names of options, exit codes or terminal codes below `cli/`."""
+"""The library does not know the command line: no options, commands, exit codes or terminal codes below `cli/`."""
 
 import ast
 import re
@@ -21,7 +21,9 @@ def flags(command: Command) -> Iterator[str]:
         yield from flags(action)
 
 
-OPTIONS = frozenset(flags(load_tables()))
+TABLES = load_tables()
+OPTIONS = frozenset(flags(TABLES))
+COMMAND = re.compile(rf"\bdeepen ({'|'.join(command.name for command in TABLES.actions)})\b")
 
 
 def strings(tree: ast.Module) -> Iterator[str]:
@@ -37,6 +39,7 @@ def test_the_library_does_not_know_the_command_line(path: Path):
     tree = ast.parse(path.read_text())
     for text in strings(tree):
         assert not OPTIONS.intersection(re.findall(r"--[a-z][a-z-]*", text)), text
+        assert not COMMAND.search(text), text
         assert "\x1b" not in text, text
     calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert "sys.exit" not in calls and "print" not in calls

@@ -16,7 +16,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
-from typing import TypeVar
+from typing import Self, TypeVar
 
 T = TypeVar("T")
 
@@ -34,19 +34,22 @@ class _RemediableError(Exception):
         value: object = None,
         remedy: str = "",
         allowed: Iterable[str] = (),
+        context: str = "",
     ) -> None:
         self.problem, self.field, self.value, self.remedy = problem, field, value, remedy
-        self.allowed = tuple(allowed)
+        self.allowed, self.context = tuple(allowed), context
         super().__init__(self.describe())
 
     def describe(self, name_of: Callable[[str], str] = lambda field: field) -> str:
         """The error in one line; `name_of` maps a field to the name to show."""
+        context = f"{self.context}: " if self.context else ""
         subject = f"{name_of(self.field)} " if self.field else ""
         remedy = f": {self.remedy}" if self.remedy else ""
-        return f"{subject}{_FIELD.sub(lambda match: name_of(match[1]), self.problem + remedy)}"
+        return f"{context}{subject}{_FIELD.sub(lambda match: name_of(match[1]), self.problem + remedy)}"
 
     def __reduce__(self) -> tuple[object, ...]:  # workers send errors as pickles
-        return _rebuild, (type(self), self.problem, self.field, self.value, self.remedy, self.allowed)
+        fields = (self.problem, self.field, self.value, self.remedy, self.allowed, self.context)
+        return _rebuild, (type(self), *fields)
 
 
 def _rebuild(
@@ -56,8 +59,9 @@ def _rebuild(
     value: object,
     remedy: str,
     allowed: tuple[str, ...],
+    context: str,
 ) -> _RemediableError:
-    return kind(problem, field=field, value=value, remedy=remedy, allowed=allowed)
+    return kind(problem, field=field, value=value, remedy=remedy, allowed=allowed, context=context)
 
 
 class InvalidValueError(_RemediableError, ValueError):
@@ -69,7 +73,19 @@ class InvalidValueError(_RemediableError, ValueError):
         value: the given value.
         remedy: what to do, with field names in backticks; empty if the problem implies it.
         allowed: the valid names, if the value must be one of a few.
+        context: what the value belongs to, such as "arm full", before the message; empty if nothing.
     """
+
+    def within(self, context: str) -> Self:
+        """The same error with `context` before its message: "arm full: batch_tokens is 3"."""
+        return type(self)(
+            self.problem,
+            field=self.field,
+            value=self.value,
+            remedy=self.remedy,
+            allowed=self.allowed,
+            context=f"{context}: {self.context}" if self.context else context,
+        )
 
 
 class InvalidValuesError(ValueError):
@@ -86,6 +102,15 @@ class InvalidValuesError(ValueError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.errors,)
+
+
+def add_context(error: ValueError, context: str) -> ValueError:
+    """An error, or each of several, with `context` before its message."""
+    if isinstance(error, InvalidValuesError):
+        return InvalidValuesError(add_context(each, context) for each in error.errors)
+    if isinstance(error, InvalidValueError):
+        return error.within(context)
+    return InvalidValueError(f"{context}: {error}")
 
 
 class ErrorCollector:

@@ -1,11 +1,15 @@
 """`deepen advise` as its user sees it."""
 
 import json
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deepen.cli.entry import main
+from deepen.cli.requests import study, train
+from deepen.cli.requests.run_request import RunRequest
 from deepen.study.map.schema import write_map
 from maps import make_map
 
@@ -50,3 +54,38 @@ def test_a_file_that_is_no_map_is_refused(tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "map.json").write_text("{}")
     assert main([*WORDS, "--map", str(tmp_path)]) != 0
     assert "so it is not the results of a map" in capsys.readouterr().err
+
+
+def propose_test(folder: Path, capsys: pytest.CaptureFixture[str], **cells: Any) -> list[str]:
+    """The command that tests the recipe of a map with these cells, for a model of another parametrization."""
+    write_map(make_map(**cells), folder)
+    assert main([*WORDS, "--parametrization", "depth-mup", "--map", str(folder), "--json"]) == 0
+    deepen, *words = shlex.split(json.loads(capsys.readouterr().out)["test"]["command"])
+    assert deepen == "deepen"
+    return words
+
+
+def test_the_proposed_fair_study_has_the_models_blocks_and_parametrization(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    action, *words = propose_test(tmp_path, capsys, options={})
+    request = study.parse(words)
+    assert (action, words[0]) == ("study", "fair") and isinstance(request, RunRequest)
+    assert (request.study.model.depth, request.study.model.parametrization) == (24, "depth-mup")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options"),
+    [
+        ("two-phase", {"stages": 3, "round_down": True, "reset_at_continual": False, "placement": ""}),
+        ("gradual", {"depths": [6, 12, 24], "grow_at": [0.3, 0.6]}),
+    ],
+)
+def test_the_proposed_test_has_the_options_of_the_recipe(
+    recipe: str, options: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    action, *words = propose_test(tmp_path, capsys, recipe=recipe, options=options)
+    trained = train.parse(words).study
+    assert action == "train" and trained.model.parametrization == "depth-mup"
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items() if value}
+    assert dict(trained.arms[-1].options) == given

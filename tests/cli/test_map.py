@@ -1,9 +1,11 @@
 """`deepen study map`: planned, run, continued and drawn again, as its user would."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from deepen.cli.entry import main
 from deepen.study.map.law import predict
@@ -66,3 +68,20 @@ def test_a_map_is_run_extended_and_drawn_again(tmp_path: Path, capsys: pytest.Ca
     assert "one-shot" in found.law.recipes or all(cell.multiplier is None for cell in found.cells)
     for arm in found.law.recipes:
         assert predict(found, arm, found.models[0], found.cells[0].tokens).multiplier > 0
+
+
+@pytest.mark.slow
+def test_an_interrupted_map_beside_damaged_results_is_reported_as_interrupted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "studies" / "2x16" / "results.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    hook = register_optimizer_step_post_hook(lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        assert main(["study", "map", *TINY.split(), "--out", str(tmp_path), "--jobs", "1"]) == 130
+    finally:
+        hook.remove()
+    printed = capsys.readouterr().err
+    assert f"{damaged} is damaged" in printed and "stopped; every step so far is kept" in printed
+    assert "error:" not in printed

@@ -189,6 +189,7 @@ def test_what_growing_saves_at_equal_tokens_is_answered_first(capsys: pytest.Cap
         "one-shot --model llama-70b --start-depth 40 --operator stack --moments copy",
         "one-shot --start-depth 3 --depth 9 --against small",
         "gradual --depths 3,6,12 --grow-at 0.3,0.6",
+        "two-phase --round-down --against staged",
     ],
 )
 def test_the_pilot_is_a_right_request_of_the_same_shape(line: str, capsys: pytest.CaptureFixture[str]):
@@ -209,6 +210,13 @@ def test_the_pilot_is_a_right_request_of_the_same_shape(line: str, capsys: pytes
     assert 0.9 * 20 <= ratio <= 1.1 * 100
     flops = sum(mark.flops for mark in plan_study(request.study).marks) * len(request.study.seeds)
     assert result["pilot"]["flops"] == flops < 1e15
+
+
+def test_the_baseline_is_named_with_its_options_as_a_command_line_has_them(capsys: pytest.CaptureFixture[str]):
+    line = "two-phase --model nano --stages 3 --round-down --against staged"
+    assert plan(capsys, *line.split())["against_run"] == "staged --stages 3 --round-down"
+    assert main(["plan", *line.split()]) == 0
+    assert "baseline  staged --stages 3 --round-down: 10,000 steps" in capsys.readouterr().out
 
 
 def test_full_training_of_some_parts_is_told_from_the_baseline(capsys: pytest.CaptureFixture[str]):
@@ -451,7 +459,8 @@ def test_growth_after_the_decay_has_begun_is_a_warning(capsys: pytest.CaptureFix
 def test_a_run_that_is_too_short_for_its_rate_is_a_warning(capsys: pytest.CaptureFixture[str]):
     rate = plan(capsys, "full", "--model", "nano", "--steps", "10", "--warmup-share", "0.9")["rate"]
     assert rate["warnings"] == [
-        "--warmup-tokens is 9,216, but the decay begins at 8,192 tokens, inside the warm-up"
+        "--warmup-tokens is 9,216, but the decay begins at 8,192 tokens, inside the warm-up: use fewer "
+        "--warmup-tokens, a smaller --warmup-share, a shorter decay, or more tokens"
     ]
 
 

@@ -82,11 +82,11 @@ def test_a_damaged_file_is_refused_in_one_line(content: str, words: str, tmp_pat
         read_timing(path)
     message = str(wrong.value)
     assert message.startswith(f"bench {path} is damaged") and words in message
-    assert message.endswith("write it again with deepen bench") and len(message.splitlines()) == 1
+    assert message.endswith("run the bench again") and len(message.splitlines()) == 1
 
 
 def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"does not exist: write one with deepen bench$"):
+    with pytest.raises(ValueError, match=r"does not exist: run a bench, which writes one$"):
         read_timing(tmp_path / "none.json")
     with pytest.raises(ValueError, match=r"is not a file"):
         read_timing(tmp_path)

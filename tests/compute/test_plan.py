@@ -141,6 +141,12 @@ def test_a_budget_that_ends_inside_the_staged_part_is_explained_with_numbers():
         make_plan(shallow)
 
 
+def test_a_recipe_that_does_not_fit_keeps_the_field_at_fault():
+    with pytest.raises(InvalidValueError, match=r"^staged against full: stages is 13") as wrong:
+        make_plan(request("staged", options={"stages": 13}))
+    assert (wrong.value.field, wrong.value.value) == ("stages", 13)
+
+
 def test_a_plan_without_a_mark_in_seconds_gives_the_reason():
     def shallow_steps_cost_more(phase: Phase, _trained: TrainedParts) -> float:
         return phase.tokens / (1 + phase.depth)

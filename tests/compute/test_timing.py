@@ -102,11 +102,11 @@ def test_changing_any_ingredient_makes_the_fit_worse(noise: list[float], factor:
 def test_a_timing_holds_only_for_its_model_and_context():
     timing().check(NANO, 64, 1024)
     timing().check(replace(NANO, name="another name"), 64, 1024)
-    with pytest.raises(ValueError, match=r"deepen bench with model nano context 32 batch_tokens 1024$") as wrong:
+    with pytest.raises(ValueError, match=r"run a bench with model nano context 32 batch_tokens 1024$") as wrong:
         timing().check(NANO, 32, 1024)
     assert "nano at context 64" in str(wrong.value) and "nano at context 32" in str(wrong.value)
     with pytest.raises(
-        ValueError, match=r"width 64, not 20.*deepen bench with model micro context 64 batch_tokens 1024$"
+        ValueError, match=r"width 64, not 20.*run a bench with model micro context 64 batch_tokens 1024$"
     ):
         timing().check(PRESETS["micro"], 64, 1024)
     with pytest.raises(
@@ -114,7 +114,7 @@ def test_a_timing_holds_only_for_its_model_and_context():
     ):
         timing().check(replace(NANO, vocab=2048), 64, 1024)
     with pytest.raises(
-        ValueError, match=r"depth 3, not 12.*the options of the model, and with context 64 batch_tokens 1024$"
+        ValueError, match=r"depth 3, not 12.*the sizes of the model, and with context 64 batch_tokens 1024$"
     ):
         timing().check(replace(NANO, name="custom", depth=3), 64, 1024)
 

@@ -23,6 +23,13 @@ def test_a_dataset_reads_back_and_decodes_to_its_text(dataset: Dataset):
     assert text.startswith(tokenizer.decode(tokens.tolist()))
 
 
+def test_data_without_a_whole_window_is_refused_with_what_to_do(dataset: Dataset):
+    length = dataset.count("validation")
+    dataset.check_context(length - 1)
+    with pytest.raises(DataError, match=rf"not one window of {length}: use a smaller context, or data with more"):
+        dataset.check_context(length)
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 

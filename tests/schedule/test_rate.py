@@ -121,7 +121,9 @@ def test_pieces_begin_and_end_between_two_steps_of_any_size(
 
 
 def test_a_decay_that_does_not_fit_is_refused():
-    with pytest.raises(InvalidValueError, match="warmup_tokens is 900, but the decay begins at 800 tokens"):
+    with pytest.raises(
+        InvalidValueError, match=r"warmup_tokens is 900, but the decay begins at 800 tokens, .*: use fewer"
+    ):
         WSD(warmup_tokens=900).pieces(StepGrid.even(1000, 10))
     with pytest.raises(InvalidValueError, match=r"decay_share is 0.001, too small a share of 1,000 tokens"):
         WSD(decay_share=0.001).pieces(StepGrid.even(1000, 10))

@@ -46,7 +46,7 @@ def read_timing(path: Path) -> Timing:
 def _read_json(path: Path) -> Any:
     if not path.is_file():
         problem = "is not a file" if path.exists() else "does not exist"
-        raise _wrong(path, problem, "write one with deepen bench")
+        raise _wrong(path, problem, "run a bench, which writes one")
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise _damaged(path, "it is too long")
@@ -58,7 +58,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _damaged(path: Path, damage: str) -> InvalidValueError:
-    return _wrong(path, f"is damaged ({damage})", "write it again with deepen bench")
+    return _wrong(path, f"is damaged ({damage})", "run the bench again")
 
 
 def _wrong(path: Path, problem: str, remedy: str) -> InvalidValueError:

@@ -20,7 +20,7 @@ from deepen.compute.marks import RecipeRun
 from deepen.compute.memory import PhaseMemory, phase_memory
 from deepen.compute.plan_request import PlanRequest, baseline_schedule
 from deepen.compute.triggers import check_triggers, decide_schedule, end_early
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, add_context
 from deepen.schedule.phase import Part, Phase
 from deepen.schedule.recipes import get_recipe
 from deepen.schedule.schedule import Schedule
@@ -171,10 +171,10 @@ def _find_marks(
             schedule = accounting.mark(run, accounting.budget(baseline.schedule))
             check_triggers(run, schedule)
         except ValueError as error:
-            problem = f"{request.recipe_name} against {request.against_name}: {error}"
+            problem = add_context(error, f"{request.recipe_name} against {request.against_name}")
             if accounting is accountings[0]:
-                raise InvalidValueError(problem) from None
-            impossible[accounting.name] = problem
+                raise problem from None
+            impossible[accounting.name] = str(problem)
         else:
             marks[accounting.name] = _price_run(request, clock, schedule)
     return marks, impossible

@@ -98,17 +98,17 @@ class Timing:
         )
         if not differences and (self.context, self.batch_tokens) == (context, batch_tokens):
             return
-        options = "with the options of the model, and with"
+        sizes = "the sizes of the model, and with"
         if model.name in PRESETS:
-            options = f"with `model` {model.name}"
+            sizes = f"`model` {model.name}"
             if PRESETS[model.name].vocab != model.vocab:
-                options += f" `vocab` {model.vocab}"
+                sizes += f" `vocab` {model.vocab}"
         raise InvalidValueError(
             f"measured {self.model.name} at context {self.context} with {self.batch_tokens:,} tokens a step, not "
             f"{model.name} at context {context} with {batch_tokens:,}"
             f"{f' ({differences})' if differences else ''}",
             field="bench",
-            remedy=f"run deepen bench {options} `context` {context} `batch_tokens` {batch_tokens}",
+            remedy=f"run a bench with {sizes} `context` {context} `batch_tokens` {batch_tokens}",
         )
 
     def to_json(self) -> dict[str, Any]:

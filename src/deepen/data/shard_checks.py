@@ -51,7 +51,7 @@ def _find_split(folder: Path, part: str) -> Iterator[Path]:
 
 def _remedy_without_shards(folder: Path) -> str:
     has_text = any(path.suffix in (".parquet", ".jsonl", ".gz", ".zst", ".txt") for path in folder.iterdir())
-    return "tokenize its text first, with `deepen data prepare`" if has_text else "prepare or copy one"
+    return "tokenize its text first" if has_text else "prepare or copy one"
 
 
 def check_vocabulary(folder: Path, description: Description, vocab: int) -> None:

@@ -73,6 +73,7 @@ class Dataset:
                     f"in {self.folder} has {length} tokens in its {split} split, not one window of {context}",
                     field="data",
                     value=self.folder,
+                    remedy="use a smaller `context`, or data with more tokens",
                 )
 
     def count(self, split: str) -> int:

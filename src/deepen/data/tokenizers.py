@@ -175,7 +175,7 @@ def _make(choice: str) -> Tokenizer:
             f"is {choice!r}, and there is no such file or folder",
             field="tokenizer",
             value=choice,
-            remedy="use gpt2, byte, or the path of a tokenizer.json (`deepen data prepare` also takes train:8192)",
+            remedy="use gpt2, byte, or the path of a tokenizer.json; to prepare data, also train:8192",
         )
     return _read([path])
 

@@ -26,7 +26,7 @@ from deepen.interop.hugging_face.config import parse_config
 from deepen.interop.hugging_face.weight_files import find_tensors
 from deepen.model.config import ModelConfig
 from deepen.schedule.json_form import fields_from_json, from_json, to_json
-from deepen.train.checkpoint.state_check import find_good_state, read_header, read_manifest, tensor_files
+from deepen.train.checkpoint.state_check import check_files, read_header, read_manifest, tensor_files
 from deepen.train.progress import Progress
 
 MODEL_FILE = "model.json"
@@ -121,15 +121,18 @@ def is_trained(checkpoint: Checkpoint) -> bool:
 def read_deepen_checkpoint(folder: Path) -> DeepenCheckpoint:
     """The checkpoint in a folder with a `model.json`.
 
+    Only this folder is read. Unlike a state in a study, it is never replaced, so a folder beside it that is called
+    `.new` or `.old` is something else.
+
     Raises:
         InvalidValueError: `model.json` cannot be read.
         StateError: the state beside it is damaged.
     """
     model, history = read_model_file(folder)
-    found, _ = find_good_state(folder)
-    header = read_header(found)
+    check_files(folder)
+    header = read_header(folder)
     return DeepenCheckpoint(
-        folder=found,
+        folder=folder,
         model=model,
         seed=header.seed,
         progress=header.progress,

@@ -205,7 +205,7 @@ def _describe_growth(result: GrownCheckpoint, growth: Growth) -> str:
     new = [number for number, block in enumerate(result.blocks) if block.is_new]
     how = f"{'a layout' if growth.layout else f'operator {growth.operator}'}{_describe_changes(growth)}"
     return (
-        f"\n## Growth\n\n`deepen grow` made this model deeper, with {how}: {count_blocks(result.old_depth)} "
+        f"\n## Growth\n\ndeepen made this model deeper, with {how}: {count_blocks(result.old_depth)} "
         f"became {len(result.blocks)}, {result.old_parameters:,} parameters {result.parameters:,}. Its blocks, by "
         f"their numbers before: {describe_blocks(result.blocks)}. New blocks: {describe_layout(new)}.\n"
     )

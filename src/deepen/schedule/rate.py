@@ -191,6 +191,7 @@ class WSD(WarmedUp):
                 f"is {value:,}, but the decay begins at {decay_start:,} tokens, inside the warm-up",
                 field=field,
                 value=value,
+                remedy="use fewer `warmup_tokens`, a smaller `warmup_share`, a shorter decay, or more tokens",
             )
         decay = RatePiece(
             shape=self.decay_shape,

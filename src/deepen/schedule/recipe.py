@@ -147,7 +147,7 @@ class Recipe:
                 if self.build(model, tokens, **budget, **options) != schedule:
                     raise InvalidValueError("returned two different schedules for the same arguments")
         except InvalidValueError as error:
-            raise InvalidValueError(f"recipe {self.name}: {error}", value=self.name) from error
+            raise error.within(f"recipe {self.name}") from error
         except (Exception, SystemExit) as error:
             failure = describe_failure(error, read_file(self.build))
             raise InvalidValueError(f"recipe {self.name} failed: {failure}", value=self.name) from error

@@ -111,7 +111,7 @@ def _check_fits(model: ModelConfig, needed: int, available: int, where: str) -> 
             f"{available / 1e9:,.1f} GB",
             field="model",
             value=model.name,
-            remedy="use a smaller `model` or a larger machine; deepen plan computes its costs anywhere",
+            remedy="use a smaller `model` or a larger machine; a plan computes its costs anywhere",
         )
 
 

@@ -150,9 +150,7 @@ def test_config_generation_config_and_tokenizer_come_along(llama: Path, tmp_path
     old, new = (json.loads((folder / "config.json").read_text()) for folder in (llama, tmp_path / "out"))
     assert new == old | {"num_hidden_layers": 5}
     card = (tmp_path / "out" / "README.md").read_text()
-    assert card.startswith(
-        "README.md\n## Growth\n\n`deepen grow` made this model deeper, with operator stack: 4 blocks"
-    )
+    assert card.startswith("README.md\n## Growth\n\ndeepen made this model deeper, with operator stack: 4 blocks")
     assert "by their numbers before: 0-3,0. New blocks: 4." in card
     names = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".safetensors"}
     assert names == {"README.md", "LICENSE", "model.py", "config.json", "generation_config.json", "tokenizer.json"}

@@ -18,7 +18,7 @@ from deepen.schedule.rate import WSD, Cosine
 from deepen.schedule.recipes import RECIPES
 from deepen.schedule.schedule import Schedule
 from deepen.schedule.trainable import TrainedParts
-from deepen.study.compile.marks import budget_flops, compile_marks
+from deepen.study.compile.marks import budget_flops, compile_marks, compile_trial
 from deepen.study.compile.study_plan import plan_study
 from deepen.study.define.presets import paper, quickstart
 from deepen.study.define.start import Start
@@ -179,6 +179,20 @@ def test_an_arm_that_does_not_fit_is_reported_under_its_own_name(make_study: Cal
     with pytest.raises(InvalidValuesError) as wrong:
         plan_study(study)
     assert [str(error).split(":")[0] for error in wrong.value.errors] == ["arm deep"]
+
+
+@pytest.mark.parametrize(
+    ("compiles", "whose"), [(compile_marks, "arm full"), (compile_trial, "a trial of arm full")]
+)
+def test_an_arm_that_does_not_fit_keeps_the_field_and_the_remedy(
+    compiles: Callable[[Study, Arm], object], whose: str, make_study: Callable[..., Study]
+):
+    study = make_study()
+    long = replace(study, rate=WSD(warmup_tokens=study.tokens))
+    with pytest.raises(InvalidValueError, match=f"^{whose}: warmup_tokens is ") as wrong:
+        compiles(long, study.arms[0])
+    assert (wrong.value.field, wrong.value.value) == ("warmup_tokens", study.tokens)
+    assert wrong.value.remedy.startswith("use fewer `warmup_tokens`")
 
 
 @pytest.mark.parametrize("share", [0.0, -1.0, float("inf"), float("nan")])

@@ -99,6 +99,18 @@ def test_an_unfinished_run_is_found_at_its_newest_state(
         find_checkpoint(cut, arm="one-shot", seed=0)
 
 
+def test_a_damaged_state_of_a_study_is_replaced_by_the_one_before_it_with_a_warning(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    state = found(copy, arm="full", seed=0).folder
+    shutil.copytree(state, old := state.with_name("state.old"))
+    (state / "weights.safetensors").write_bytes(b"")
+    assert found(copy, arm="full", seed=0).folder == old
+    assert f"using {old} instead" in capsys.readouterr().err
+
+
 def test_a_log_is_read_up_to_the_first_damaged_line(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)

@@ -2,14 +2,15 @@
 
 import json
 import shlex
-from dataclasses import replace
 from typing import Any
 
 from deepen.cli.commands.plan import make_fleet
 from deepen.cli.output.advice import print_advice
 from deepen.cli.requests.advise import AdviseRequest
-from deepen.cli.requests.pilot import SEEDS, Pilot, design_pilot, smallest_preset
+from deepen.cli.requests.pilot import SEEDS, Pilot, design_pilot, shrink
+from deepen.cli.requests.recipe_options import write_options
 from deepen.compute.plan_recipe import plan_recipe
+from deepen.schedule.recipes import get_recipe
 from deepen.study.advise import MEASURED_MAP, Advice, ArmAdvice, advise
 from deepen.study.compile.tree import compile_study
 from deepen.study.define.fair import fair
@@ -109,24 +110,15 @@ def _design_test(advice: Advice, request: AdviseRequest) -> Pilot | None:
         )
     except ValueError:
         return None
-    words = [recipe]
-    for name, value in options.items():
-        words += [f"--{name.replace('_', '-')}", _write(value)]
-    return design_pilot(plan, words)
+    return design_pilot(plan, [recipe, *write_options(get_recipe(recipe), options)])
 
 
 def _design_fair(advice: Advice, recipe: str) -> Pilot:
-    small = smallest_preset(advice.model)
-    model = replace(small, depth=advice.model.depth)
+    model, model_words = shrink(advice.model)
     fewest, most = TEST_BUDGETS
     budget = round(min(max(advice.tokens_per_parameter, fewest), most))
     study = fair(model=model, budgets=(budget,), recipes=(recipe,), seeds=SEEDS)
     tree = compile_study(study, data_fingerprint="")
-    words = ["study", "fair", "--model", small.name]
-    words += ["--depth", str(model.depth)] if model.depth != small.depth else []
+    words = ["study", "fair", *model_words]
     words += ["--budgets", str(budget), "--recipes", recipe, "--seeds", str(SEEDS)]
-    return Pilot(command=shlex.join(["deepen", *words]), model=small.name, flops=tree.flops)
-
-
-def _write(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return Pilot(command=shlex.join(["deepen", *words]), model=model.name, flops=tree.flops)

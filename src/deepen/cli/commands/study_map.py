@@ -12,6 +12,7 @@ from deepen.report.map.draw import draw_map
 from deepen.study.define.study import Study
 from deepen.study.map import run_map as maps
 from deepen.study.map.plan import plan_map
+from deepen.study.results.results_file import ResultsError
 from deepen.study.results.schema import Results
 from deepen.study.run.errors import Interrupted
 from deepen.study.run.executors.registry import get_kind
@@ -30,14 +31,23 @@ def run_map(request: MapRequest) -> int:
     try:
         found = maps.run_map(request.studies, request.folder, train, draw_map)
     except Interrupted:
-        if maps.find_studies(request.folder) and not request.as_json:
-            print_map(maps.collect_map(request.folder), request.folder)
+        if not request.as_json:
+            _print_results_so_far(request.folder)
         raise
     if request.as_json:
         print(json.dumps(found.to_json(), indent=1))
     else:
         print_map(found, request.folder)
     return 0
+
+
+def _print_results_so_far(folder: Path) -> None:
+    """Print the cells of an interrupted map; nothing if results are damaged, which was logged already."""
+    try:
+        found = maps.collect_map(folder)
+    except (ResultsError, OSError):
+        return
+    print_map(found, folder)
 
 
 def _warn_of_days(request: MapRequest) -> None:

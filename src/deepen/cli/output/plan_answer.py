@@ -59,7 +59,7 @@ def _limit(plan: dict[str, Any]) -> list[str]:
     if plan["limit"] is None:
         return []
     names = {
-        "baseline": name_baseline(plan),
+        "baseline": plan["against_run"],
         "equal_tokens": f"{plan['run']} at equal tokens",
         "equal_compute": f"{plan['run']} at equal compute",
     }
@@ -91,12 +91,6 @@ def _title(plan: dict[str, Any]) -> list[str]:
         f"{scales}",
         f"{model['parameters']:,} parameters, {model['parameters_non_embedding']:,} without embeddings",
     ]
-
-
-def name_baseline(plan: dict[str, Any]) -> str:
-    """The baseline's recipe with its options."""
-    options = "".join(f" --{key.replace('_', '-')} {value}" for key, value in plan["against_options"].items())
-    return f"{plan['against']}{options}"
 
 
 def format_hours(count: float) -> str:

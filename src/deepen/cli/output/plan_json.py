@@ -1,5 +1,6 @@
 """A plan in JSON's types. Other people's scripts read its keys: keys may be added but not removed."""
 
+import shlex
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -7,6 +8,7 @@ from deepen.cli.output.plan_growth import describe_growths, describe_rescaled_gr
 from deepen.cli.output.plan_plateau import describe_plateaus
 from deepen.cli.output.plan_rate import describe_rate
 from deepen.cli.requests.pilot import Pilot
+from deepen.cli.requests.recipe_options import write_options
 from deepen.compute.devices import Fleet
 from deepen.compute.fit import find_fitting_settings, peak_bytes
 from deepen.compute.ledger import Ledger, phase_flops
@@ -22,7 +24,7 @@ def describe_plan(
 ) -> dict[str, Any]:
     """The plan; FLOPs are of matrix products, per the attention convention that `attention_flops` names."""
     request = plan.request
-    ledger, model = request.ledger, request.model
+    ledger, model, against = request.ledger, request.model, get_recipe(request.against)
     exact = replace(ledger, causal_exact=True)
     return {
         "recipe": request.recipe_name,
@@ -30,8 +32,9 @@ def describe_plan(
         "batch_ramp": None if request.batch_ramp is None else str(request.batch_ramp),
         "context_ramp": None if request.context_ramp is None else str(request.context_ramp),
         "options": dict(request.options),
-        "against": get_recipe(request.against).name,
+        "against": against.name,
         "against_options": request.against_options,
+        "against_run": shlex.join([against.name, *write_options(against, request.against_options)]),
         "model": {
             "name": model.name,
             "family": model.family,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from deepen.cli.output.plan_answer import format_hours, format_money, name_baseline, print_answer
+from deepen.cli.output.plan_answer import format_hours, format_money, print_answer
 from deepen.cli.output.plan_growth import growth_lines
 from deepen.cli.output.plan_plateau import plateau_lines
 from deepen.cli.output.plan_rate import rate_lines
@@ -88,7 +88,7 @@ def _totals(plan: dict[str, Any]) -> list[str]:
     lines = []
     for name, what, own in (
         ("total", plan["run"], total),
-        ("baseline", name_baseline(plan), baseline),
+        ("baseline", plan["against_run"], baseline),
     ):
         steps, tokens = counted(own["steps"], "step"), counted(own["tokens"], "token")
         line = f"{name:10}{what}: {steps}, {tokens}, {own['flops']:.4g} FLOPs"

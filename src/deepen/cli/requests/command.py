@@ -60,6 +60,19 @@ class Option:
         """Its value where no text follows; None where one must."""
         return True if self.takes is None else self.bare
 
+    def write(self, value: Any) -> tuple[str, ...]:
+        """The words of a command line that give it a value: `--stages 4`, `--depths 3,6`, a switch alone.
+
+        There are none for a switch that is off, nor for a value that is empty: no text can give one.
+        """
+        if self.takes is None:
+            return (self.flag,) if value else ()
+        if value is None or value in ("", (), []):
+            return ()
+        if isinstance(value, bool):
+            return self.flag, str(value).lower()
+        return self.flag, ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptionGroup:

@@ -58,21 +58,21 @@ def recipe_words(arguments: Arguments, options: Sequence[str]) -> tuple[str, ...
     passed_on = {*options, *(option.key for option in (PRESET_OPTION, OPTIMIZER_OPTION, *RATE_OPTIONS))}
     for option in arguments.command.options:
         if option.key in arguments and option.key in passed_on:
-            words += [option.flag] if option.takes is None else [option.flag, _write(arguments[option.key])]
+            words += option.write(arguments[option.key])
     return tuple(words)
 
 
-def _write(value: object) -> str:
-    """A value as a command line has it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def shrink(big: ModelConfig) -> tuple[ModelConfig, list[str]]:
+    """A small model with the blocks and the parametrization of a model, and the words that name it.
 
-
-def smallest_preset(big: ModelConfig) -> ModelConfig:
-    """The preset of a model's family that is the smallest with as many blocks as the model has."""
+    It is the preset of the model's family that is the smallest with as many blocks.
+    """
     presets = [preset for preset in PRESETS.values() if preset.family == big.family]
-    return min(presets, key=lambda preset: replace(preset, depth=big.depth).parameters_non_embedding)
+    small = min(presets, key=lambda preset: replace(preset, depth=big.depth).parameters_non_embedding)
+    words = ["--model", small.name]
+    words += ["--depth", str(big.depth)] if big.depth != small.depth else []
+    words += ["--parametrization", big.parametrization] if big.parametrization != small.parametrization else []
+    return replace(small, depth=big.depth, parametrization=big.parametrization), words
 
 
 def design_pilot(plan: Plan, recipe: Sequence[str]) -> Pilot | None:
@@ -83,23 +83,19 @@ def design_pilot(plan: Plan, recipe: Sequence[str]) -> Pilot | None:
         recipe: the words that name its recipe, the options of the recipe, and the optimizer.
     """
     big = plan.request.model
-    small = smallest_preset(big)
-    model = replace(small, depth=big.depth, parametrization=big.parametrization)
+    model, model_words = shrink(big)
     fewest, most = TOKENS_PER_PARAMETER
     ratio = plan.baseline.schedule.tokens / big.parameters_non_embedding
     tokens = min(max(ratio, fewest), most) * model.parameters_non_embedding
     share = tokens / plan.baseline.schedule.tokens
     try:
-        words = [*_scale_lengths(recipe, share), "--against", _name_baseline(plan), "--model", small.name]
-        words += ["--depth", str(model.depth)] if model.depth != small.depth else []
-        if model.parametrization != small.parametrization:
-            words += ["--parametrization", model.parametrization]
+        words = [*_scale_lengths(recipe, share), "--against", _name_baseline(plan), *model_words]
         words += ["--tokens", str(max(1, round(tokens / 1e5)) * 100_000), "--seeds", str(SEEDS)]
         study = train.parse(words).study
         flops = sum(mark.flops for mark in plan_study(study).marks) * len(study.seeds)
     except (RequestError, ValueError):
         return None
-    return Pilot(command=shlex.join(["deepen", "train", *words]), model=small.name, flops=flops)
+    return Pilot(command=shlex.join(["deepen", "train", *words]), model=model.name, flops=flops)
 
 
 def _scale_lengths(words: Sequence[str], share: float) -> list[str]:

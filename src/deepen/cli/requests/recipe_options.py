@@ -1,7 +1,7 @@
 """Options of recipes, taken from the recipes themselves: a new recipe with new options needs no change here."""
 
 from ast import literal_eval
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -92,6 +92,12 @@ RECIPE_OPTIONS = tuple(
     for name in dict.fromkeys(name for recipe in RECIPES.values() for name in recipe.options)
 )
 """The options of all recipes."""
+
+
+def write_options(recipe: Recipe, options: Mapping[str, Any]) -> list[str]:
+    """The words of a command line that give a recipe its options: `--stages 4 --round-down`."""
+    return [word for name, value in options.items() for word in _make_option(name, (recipe,)).write(value)]
+
 
 PRESETS_OF_RECIPES = {
     name: tuple(recipe.name for recipe in RECIPES.values() if name in recipe.presets)

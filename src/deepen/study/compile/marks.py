@@ -30,7 +30,7 @@ from deepen.compute.accounting import (
 )
 from deepen.compute.marks import RecipeRun
 from deepen.compute.triggers import check_triggers, decide_schedule, end_early
-from deepen.errors import InvalidValueError
+from deepen.errors import InvalidValueError, add_context
 from deepen.schedule.plateau import Trigger
 from deepen.schedule.recipes import BASELINE, get_recipe
 from deepen.schedule.schedule import Schedule
@@ -97,7 +97,7 @@ def compile_marks(study: Study, arm: Arm, *, at_anchors: bool = False) -> list[M
             _check_mark(study, arm, mark)
         return marks
     except ValueError as error:
-        raise InvalidValueError(f"arm {arm.name}: {error}", value=arm.name) from None
+        raise add_context(error, f"arm {arm.name}") from None
 
 
 def compile_trial(study: Study, arm: Arm) -> Mark:
@@ -111,7 +111,7 @@ def compile_trial(study: Study, arm: Arm) -> Mark:
         _check_mark(study, arm, mark)
         return mark
     except ValueError as error:
-        raise InvalidValueError(f"a trial of arm {arm.name}: {error}", value=arm.name) from None
+        raise add_context(error, f"a trial of arm {arm.name}") from None
 
 
 def compile_smaller_trials(study: Study, arm: Arm, trial: Mark) -> list[Mark]:
@@ -126,7 +126,7 @@ def compile_smaller_trials(study: Study, arm: Arm, trial: Mark) -> list[Mark]:
             _check_mark(study, arm, mark)
         return marks[::-1]
     except ValueError as error:
-        raise InvalidValueError(f"a trial of arm {arm.name}: {error}", value=arm.name) from None
+        raise add_context(error, f"a trial of arm {arm.name}") from None
 
 
 def _check_mark(study: Study, arm: Arm, mark: Mark) -> None:

@@ -9,6 +9,7 @@ none, as every weight differs. So the folders of the studies are the map's store
 the same call, and one with more recipes, budgets, seeds or models trains what is new.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from deepen.study.results.results_file import RESULTS_FILE, ResultsError, load_r
 from deepen.study.results.schema import Results, Sharing
 
 STUDIES_FOLDER = "studies"
+
+_log = logging.getLogger(__name__)
 
 
 def run_map(
@@ -39,7 +42,8 @@ def run_map(
         draw: called with the results and the folder each time that they are written.
 
     Raises:
-        InvalidValueError: a study cannot be planned, or the folder holds something else.
+        InvalidValueError: a study cannot be planned, the folder holds something else, or at the end the results of
+            a study in it are damaged.
         Interrupted, RunError: from `train`.
     """
     folder = Path(folder)
@@ -47,11 +51,33 @@ def run_map(
     for study in studies:
         try:
             train(study, folder / STUDIES_FOLDER / study.model.name)
-        finally:
-            if find_studies(folder):
-                found = collect_map(folder)
-                write_map(found, folder)
-                draw(found, folder)
+        except BaseException:
+            _try_to_publish(folder, draw)
+            raise
+        if study is not studies[-1]:
+            _try_to_publish(folder, draw)
+    return _publish(folder, draw)
+
+
+def _try_to_publish(folder: Path, draw: Callable[[MapResults, Path], object]) -> None:
+    """Write the results so far; a failure is only a warning.
+
+    It must not replace the error that ended training. If the map continues, the study with the damaged results may
+    be one of those to come, which rewrite them.
+    """
+    if not find_studies(folder):
+        return
+    try:
+        _publish(folder, draw)
+    except Exception as error:
+        _log.warning("the map's results so far are not written: %s", error)
+
+
+def _publish(folder: Path, draw: Callable[[MapResults, Path], object]) -> MapResults:
+    """Write the results of all studies so far, and draw them."""
+    found = collect_map(folder)
+    write_map(found, folder)
+    draw(found, folder)
     return found
 
 
