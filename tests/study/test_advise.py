@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
-from deepen.study.advise import Conclusion, advise
+from deepen.model.presets import PRESETS
+from deepen.study.advise import MEASURED_MAP, Conclusion, advise
+from deepen.study.map.define import sized_model
 from deepen.study.map.law import fit_laws
+from deepen.study.map.schema import load_map
 from maps import INSIDE, SIZES, make_map
 
 
@@ -117,3 +120,13 @@ def test_intervals_of_several_recipes_hold_together() -> None:
 def test_a_model_of_one_block_is_trained_at_full_depth() -> None:
     advice = advise(None, replace(INSIDE, depth=1), tokens(20))
     assert advice.conclusion is Conclusion.FULL_DEPTH and not advice.ceilings
+
+
+def test_no_saving_is_read_from_an_extrapolation_beyond_the_ceiling() -> None:
+    shipped = load_map(MEASURED_MAP)
+    far = advise(shipped, PRESETS["gpt2-124m"], tokens=42 * PRESETS["gpt2-124m"].parameters_non_embedding)
+    assert far.best is not None and far.best.ceiling is not None
+    assert far.best.exceeds_ceiling and far.best.multiplier > far.best.ceiling
+    assert any("exceeds its ceiling" in reason for reason in far.reasons)
+    near = advise(shipped, sized_model(4, 24), tokens=40 * sized_model(4, 24).parameters_non_embedding)
+    assert not any(arm.exceeds_ceiling for arm in near.arms)

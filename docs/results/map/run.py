@@ -28,7 +28,7 @@ RATES = {
     16: (4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2),
     24: (4e-3, 8e-3, 1.6e-2, 3.2e-2),
     32: (4e-3, 8e-3, 1.6e-2, 3.2e-2),
-    48: (2e-3, 4e-3, 8e-3, 1.6e-2),
+    48: (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
 }
 """Tried at each width for every arm and every constant depth, at half of the largest budget, on a seed that is not
 reported."""

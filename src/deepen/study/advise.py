@@ -73,6 +73,11 @@ class ArmAdvice:
     nearest: MapCell
 
     @property
+    def exceeds_ceiling(self) -> bool:
+        """Whether the multiplier is an extrapolation to more than the ceiling, which no saving should be read from."""
+        return bool(self.outside) and self.ceiling is not None and self.multiplier > self.ceiling
+
+    @property
     def saved_share(self) -> float:
         """The share of the compute that it saves where it reaches the loss of full training."""
         return 1 - 1 / self.multiplier
@@ -229,6 +234,8 @@ def _conclude(arms: Sequence[ArmAdvice], *, can_grow: bool) -> tuple[Conclusion,
         return Conclusion.TEST_FIRST, ["no map has measured a recipe that grows"]
     best = growing[0]
     missing = [*best.outside]
+    if best.exceeds_ceiling:
+        missing.append(f"the multiplier exceeds its ceiling of {best.ceiling:.2f}: the law does not reach so far")
     if best.interval is None:
         missing.append("the map has too few models for an interval")
     elif not missing and all(arm.interval is not None and arm.interval[1] < 1 for arm in growing):

@@ -81,6 +81,7 @@ def _describe_arm(arm: ArmAdvice, flops: int, hours: float | None, cost: float |
         "interval": arm.interval,
         "outside": list(arm.outside),
         "ceiling": arm.ceiling,
+        "exceeds_ceiling": arm.exceeds_ceiling,
         "cells": arm.cells,
         "wins": arm.wins,
         "compared_with_best_fixed_depth": arm.depth_cells,

@@ -67,7 +67,7 @@ def _row(arm: dict[str, Any]) -> list[str]:
         f"{arm['multiplier']:.2f}{mark}",
         "unknown" if arm["interval"] is None else _interval(arm["interval"]),
         "" if arm["ceiling"] is None else f"{arm['ceiling']:.2f}",
-        f"{100 * arm['saved']['share']:.0f} %",
+        "–" if arm["exceeds_ceiling"] else f"{100 * arm['saved']['share']:.0f} %",
         f"{arm['wins']} of {arm['cells']}",
         _describe_depth_wins(arm),
     ]
@@ -89,7 +89,9 @@ def _conclude(advice: dict[str, Any]) -> list[str]:
     what = advice["conclusion"] if best is None else f"{advice['conclusion']}: {best['arm']}"
     lines.append(f"advice    {what}")
     lines += [f"          - {reason}" for reason in advice["reasons"]]
-    if best is not None and best["multiplier"] > 1:
+    if best is not None and best["exceeds_ceiling"]:
+        lines.append("saving    none is stated, as the multiplier is extrapolated beyond its ceiling")
+    elif best is not None and best["multiplier"] > 1:
         saved = best["saved"]
         interval = saved["share_interval"]
         within = "" if interval is None else f" (95 %: {' to '.join(map(_describe_saving, interval))})"
