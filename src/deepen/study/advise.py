@@ -74,7 +74,7 @@ class ArmAdvice:
 
     @property
     def exceeds_ceiling(self) -> bool:
-        """Whether the multiplier is an extrapolation to more than the ceiling, which no saving should be read from."""
+        """Whether the multiplier is an extrapolation beyond the ceiling: no saving should be read from it."""
         return bool(self.outside) and self.ceiling is not None and self.multiplier > self.ceiling
 
     @property
