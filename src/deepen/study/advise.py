@@ -235,7 +235,10 @@ def _conclude(arms: Sequence[ArmAdvice], *, can_grow: bool) -> tuple[Conclusion,
     best = growing[0]
     missing = [*best.outside]
     if best.exceeds_ceiling:
-        missing.append(f"the multiplier exceeds its ceiling of {best.ceiling:.2f}: the law does not reach so far")
+        missing.append(
+            f"the multiplier exceeds its ceiling of {best.ceiling:.2f}: only a test shows whether full depth is "
+            "so much too deep"
+        )
     if best.interval is None:
         missing.append("the map has too few models for an interval")
     elif not missing and all(arm.interval is not None and arm.interval[1] < 1 for arm in growing):
