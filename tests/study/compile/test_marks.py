@@ -197,7 +197,7 @@ def test_an_arm_that_does_not_fit_keeps_the_field_and_the_remedy(
 
 @pytest.mark.parametrize("share", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_continual_share_that_is_no_length_is_refused(share: float, make_study: Callable[..., Study]):
-    with pytest.raises(InvalidValueError, match="must be above 0"):
+    with pytest.raises(InvalidValueError, match="must be numbers above 0"):
         make_study(continual_shares=(share,))
 
 
